@@ -1,0 +1,338 @@
+"""Choose clips and decode them into batches: which clip comes when is a pure function of the seed and the step."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import multiprocessing.context
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from wildlam.data.manifest import Manifest, OnError, cache_folder
+from wildlam.data.video import SLACK, Backend, VideoError, decode_at
+from wildlam.types import BatchSource, StateBatch, VideoBatch, WildlamError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which videos to learn from, and how to cut clips from them.
+
+    Args:
+        path: folder of videos (searched at any depth), a manifest (.parquet) or a list of videos (.csv, .txt).
+        frames: video frames in a clip.
+        fps: frames per second at which clips are sampled.
+        held_out: share of the videos, in (0, 1), that is kept from training for evaluation.
+        on_error: raise on a video that cannot be used, or skip it (counted, reported, at most a tenth of them).
+        backend: library that decodes; both give the same frames.
+        workers: processes that prepare batches ahead of training; 0 for one thread of the training process.
+        cache: folder for what is derived from the videos (manifest, features); <path>/.wildlam if not given.
+        store: encode all videos once into a feature store; false to decode and encode clips at every step.
+    """
+
+    path: Path
+    frames: int = 8
+    fps: float = 4.0
+    held_out: float = 0.1
+    on_error: Literal["raise", "skip"] = "raise"
+    backend: Literal["pyav", "torchcodec"] = "pyav"
+    workers: int = 2
+    cache: Path | None = None
+    store: bool = True
+
+    def __post_init__(self) -> None:
+        if self.frames < 2:
+            raise ValueError(f"data.frames is {self.frames}: an action needs two frames at least")
+        if not 0 < self.fps < float("inf"):
+            raise ValueError(f"data.fps is {self.fps}: give a positive number of frames per second")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"data.held_out is {self.held_out}: give a share between 0 and 1, such as 0.1")
+        if self.on_error not in ("raise", "skip"):
+            raise ValueError(f"data.on_error is {self.on_error!r}: choose raise or skip")
+        if self.backend not in ("pyav", "torchcodec"):
+            raise ValueError(f"data.backend is {self.backend!r}: choose pyav or torchcodec")
+        if self.workers < 0:
+            raise ValueError(f"data.workers is {self.workers}: give 0 or a number of processes")
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder for what is derived from the videos."""
+        return cache_folder(self.path, self.cache)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A clip that is yet to be decoded.
+
+    Attributes:
+        video: the video's path, relative to the manifest's root.
+        source: the video's source.
+        start: timestamp of the clip's first frame, in seconds.
+    """
+
+    video: str
+    source: str
+    start: float
+
+
+def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError = "raise") -> Manifest:
+    """The videos that hold a clip, i.e. last ``frames / fps`` seconds at least.
+
+    Raises:
+        WildlamError: none is long enough; or one is not, and ``on_error`` is ``"raise"`` (with ``"skip"``, a warning
+            names them).
+    """
+    durations = manifest.table["duration"].to_numpy()
+    fits = durations + SLACK >= frames / fps
+    if fits.all() and len(fits):
+        return manifest
+    short = manifest.where(pa.array(~fits))
+    named = "; ".join(f"{short.file(short[i].path)}: {short[i].duration:.2f} s" for i in range(min(len(short), 5)))
+    reason = (
+        f"{len(short)} of {len(manifest)} videos are too short for a clip of {frames} frames at {fps:g} frames/s, "
+        f"{frames / fps:.2f} s ({named}{'; ...' if len(short) > 5 else ''})"
+    )
+    remedy = "lower --data.frames, raise --data.fps"
+    if not fits.any():
+        raise WildlamError(f"{reason}: {remedy} or give longer videos")
+    if on_error == "raise":
+        raise WildlamError(f"{reason}: {remedy} or leave them out with --data.on_error=skip")
+    log.warning("skipped: %s", reason)
+    return manifest.where(pa.array(fits))
+
+
+def train_windows(manifest: Manifest, frames: int, fps: float, seed: int, step: int, batch: int) -> list[Window]:
+    """Draw ``batch`` random clips, as a pure function of ``seed`` and ``step``.
+
+    A video is chosen with probability proportional to its number of start positions on a grid of ``1 / fps``, so that
+    all footage is seen equally often; the start is uniform over the times at which the clip fits. Videos too short
+    for a clip have none.
+
+    Raises:
+        WildlamError: no video is long enough.
+    """
+    return _draw(manifest, frames, fps, np.random.default_rng((seed, step)), batch)
+
+
+def eval_windows(manifest: Manifest, frames: int, fps: float, per_source: int | None = None) -> list[Window]:
+    """All clips side by side, without overlap, in the manifest's order: the same ones every time.
+
+    Args:
+        manifest: the videos; those too short for a clip give none.
+        frames: video frames in a clip.
+        fps: frames per second at which clips are sampled.
+        per_source: at most so many clips of each source, spread evenly over all of its clips.
+
+    Raises:
+        WildlamError: no video is long enough.
+    """
+    by_source: dict[str, list[Window]] = {}
+    for video in manifest:
+        count = int((video.duration + SLACK) * fps / frames)
+        by_source.setdefault(video.source, []).extend(
+            Window(video.path, video.source, k * frames / fps) for k in range(count)
+        )
+    if not any(by_source.values()):
+        long_enough(manifest, frames, fps)
+    windows = []
+    for clips in by_source.values():
+        kept = len(clips) if per_source is None else min(per_source, len(clips))
+        # The middles of equal shares of the source's clips.
+        windows += [clips[(2 * k + 1) * len(clips) // (2 * kept)] for k in range(kept)]
+    return windows
+
+
+def decode_windows(
+    manifest: Manifest, windows: list[Window], frames: int, fps: float, size: int, backend: Backend = "pyav"
+) -> VideoBatch:
+    """Decode clips: ``video`` is ``uint8 [len(windows), frames, 3, size, size]``.
+
+    Raises:
+        VideoError: a clip cannot be decoded.
+    """
+    clips = [decode_at(manifest.file(w.video), _times(w, frames, fps), size, backend) for w in windows]
+    return _batch(windows, clips)
+
+
+class ClipSource:
+    """Random clips of pixels for training, decoded at every step; see ``BatchSource``.
+
+    Args:
+        manifest: the videos to draw from, such as ``manifest.split("train")``.
+        frames: video frames in a clip.
+        fps: frames per second at which clips are sampled.
+        size: side, in pixels, of the square frames.
+        batch: clips in the global batch, a multiple of ``world_size``.
+        seed: of the random clips.
+        backend: library that decodes.
+        on_error: ``"raise"`` on a clip that cannot be decoded, or ``"skip"`` it: warn, and draw another in its place,
+            as a function of seed and step too.
+        rank: number of this process.
+        world_size: number of processes; each returns its own contiguous share of the global batch.
+
+    Raises:
+        WildlamError: a video is too short for a clip (with ``"skip"``: all are).
+    """
+
+    attempts = 5
+    """Clips tried, with ``on_error="skip"``, for one place in the batch before giving up."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        frames: int,
+        fps: float,
+        size: int,
+        batch: int,
+        seed: int = 0,
+        backend: Backend = "pyav",
+        on_error: OnError = "raise",
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        if batch % world_size:
+            raise ValueError(f"batch is {batch}, which {world_size} processes cannot share evenly: give a multiple")
+        self.manifest = long_enough(manifest, frames, fps, on_error)
+        self.frames, self.fps, self.size, self.seed = frames, fps, size, seed
+        self.global_batch, self.backend, self.on_error = batch, backend, on_error
+        share = batch // world_size
+        self.places = range(rank * share, (rank + 1) * share)
+
+    def batch(self, step: int) -> VideoBatch:
+        """This process's clips of training step ``step``: ``video`` is ``uint8 [B, frames, 3, size, size]``.
+
+        Raises:
+            VideoError: a clip cannot be decoded.
+        """
+        windows = train_windows(self.manifest, self.frames, self.fps, self.seed, step, self.global_batch)
+        chosen, clips = zip(*(self._clip(windows[place], step, place) for place in self.places), strict=True)
+        return _batch(list(chosen), list(clips))
+
+    def _clip(self, window: Window, step: int, place: int) -> tuple[Window, Tensor]:
+        rng = np.random.default_rng((self.seed, step, place))
+        for attempt in range(1, self.attempts + 1):
+            try:
+                path = self.manifest.file(window.video)
+                return window, decode_at(path, _times(window, self.frames, self.fps), self.size, self.backend)
+            except VideoError as error:
+                if self.on_error == "raise" or attempt == self.attempts:
+                    raise
+                log.warning("step %d: another clip in place of %s", step, error)
+                window = _draw(self.manifest, self.frames, self.fps, rng, 1)[0]
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def prefetch(
+    source: BatchSource, start: int, stop: int, workers: int
+) -> Generator[VideoBatch | StateBatch, None, None]:
+    """Yield the batches of steps ``start`` to ``stop - 1`` in order while the next ones are being prepared.
+
+    Args:
+        source: where batches come from; with ``workers > 0`` it must be picklable.
+        start: first step.
+        stop: step before which to stop.
+        workers: processes that prepare batches; 0 for one thread of this process.
+
+    Raises:
+        WildlamError: what ``source.batch`` raised, in order; or a worker process died.
+    """
+    return _by_processes(source, start, stop, workers) if workers else _by_thread(source, start, stop)
+
+
+def _by_thread(source: BatchSource, start: int, stop: int) -> Generator[VideoBatch | StateBatch, None, None]:
+    pool = ThreadPoolExecutor(1, "prefetch")
+    pending: deque[Future[VideoBatch | StateBatch]] = deque()
+    try:
+        for step in range(start, stop):
+            pending.append(pool.submit(source.batch, step))
+            if len(pending) > 2:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _by_processes(
+    source: BatchSource, start: int, stop: int, workers: int
+) -> Generator[VideoBatch | StateBatch, None, None]:
+    # Forking this process would copy locked locks of its threads (of the store, of OpenMP): fork from a server that has
+    # none, and that has already imported torch.
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        context: multiprocessing.context.BaseContext = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+    else:
+        context = multiprocessing.get_context("spawn")
+    loader = DataLoader(
+        _Steps(source, start, stop),
+        batch_size=None,
+        num_workers=workers,
+        multiprocessing_context=context,
+        generator=torch.Generator(),  # its own: drawing from the global one would change a resumed run
+    )
+    iterator: Any = iter(loader)
+    try:
+        for batch in iterator:
+            if isinstance(batch, WildlamError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise WildlamError(
+            f"a process that prepares batches died ({str(error).splitlines()[0]}): memory or /dev/shm is "
+            "short; enlarge it, or choose --data.workers=0"
+        ) from error
+    finally:
+        iterator._shutdown_workers()  # at once, though an error's traceback may keep the iterator alive
+
+
+class _Steps(Dataset):
+    """Steps as a map-style data set, which is what a DataLoader's processes read."""
+
+    def __init__(self, source: BatchSource, start: int, stop: int):
+        self.source, self.start, self.stop = source, start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, index: int) -> VideoBatch | StateBatch | WildlamError:
+        try:
+            return self.source.batch(self.start + index)
+        except WildlamError as error:
+            return error  # raised again by the consumer; raised here, a DataLoader would wrap it in a traceback
+
+
+def _draw(manifest: Manifest, frames: int, fps: float, rng: np.random.Generator, count: int) -> list[Window]:
+    durations = manifest.table["duration"].to_numpy()
+    spans = np.maximum(durations - frames / fps, 0.0)  # over which a clip may start
+    positions = np.where(durations + SLACK >= frames / fps, spans * fps + 1, 0.0)
+    if not positions.any():
+        long_enough(manifest, frames, fps)
+    edges = np.cumsum(positions)
+    rows = np.searchsorted(edges, rng.random(count) * edges[-1], side="right")
+    starts = rng.random(count) * spans[rows]
+    chosen = manifest.table.select(["path", "source"]).take(pa.array(rows)).to_pylist()
+    return [Window(row["path"], row["source"], float(s)) for row, s in zip(chosen, starts, strict=True)]
+
+
+def _times(window: Window, frames: int, fps: float) -> list[float]:
+    return [window.start + k / fps for k in range(frames)]
+
+
+def _batch(windows: list[Window], clips: list[Tensor]) -> VideoBatch:
+    return VideoBatch(
+        torch.stack(clips), [w.video for w in windows], [w.source for w in windows], [w.start for w in windows]
+    )

@@ -1,0 +1,197 @@
+"""Fill a feature store: threads decode the next videos while the encoder works on this one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Full, Queue
+from threading import Event
+
+from torch import Tensor
+from tqdm import tqdm
+
+from wildlam.data.manifest import OnError, Video
+from wildlam.data.store import FeatureStore, StoredVideo
+from wildlam.data.video import Backend, VideoError, decode_grid
+from wildlam.types import Encoder, WildlamError
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 64  # states, or for encoders of context "clip" video frames, that are encoded at once
+_QUEUE = 2  # decoded chunks that wait for the encoder, per video
+
+
+@dataclass
+class EncodeReport:
+    """What ``encode_videos`` did.
+
+    Attributes:
+        encoded: videos encoded now.
+        kept: videos that the store held already.
+        states: states added.
+        seconds: time it took.
+        skipped: path and reason of each video that could not be decoded.
+    """
+
+    encoded: int = 0
+    kept: int = 0
+    states: int = 0
+    seconds: float = 0.0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def encode_videos(
+    rows: Iterable[Video],
+    root: Path | str,
+    encoder: Encoder,
+    store: FeatureStore,
+    *,
+    backend: Backend = "pyav",
+    workers: int | None = None,
+    on_error: OnError = "raise",
+    max_skipped: float = 0.1,
+    progress: bool = True,
+) -> EncodeReport:
+    """Encode the videos that the store does not hold yet, sampled at ``store.fps``.
+
+    A video whose size or time of change differs from the store's record is encoded anew; one that only moved to another
+    split or source is relabelled. Videos in the store that ``rows`` do not name stay.
+
+    Args:
+        rows: the videos, e.g. a manifest.
+        root: folder that their paths are relative to.
+        encoder: the store's encoder.
+        store: opened with ``create_or_resume``.
+        backend: decoder of videos.
+        workers: videos decoded at the same time, each in a thread; by default the number of cores.
+        on_error: whether a video that cannot be decoded stops the run or is skipped and reported.
+        max_skipped: share of the videos above which skipping stops the run after all.
+        progress: whether to show a progress bar with the time left.
+
+    Raises:
+        VideoError: a video cannot be decoded.
+        WildlamError: too many videos cannot be decoded, another encoder made the store, or it cannot be written to.
+    """
+    began = time.monotonic()
+    if encoder.spec.fingerprint != store.spec.fingerprint:
+        raise WildlamError(
+            f"{store.path}: made by encoder {store.spec.fingerprint}, not by {encoder.spec.fingerprint}: use another "
+            "folder"
+        )
+    report, stored = EncodeReport(), store.videos()
+    todo: list[tuple[StoredVideo, float]] = []
+    for row in rows:
+        video, old = StoredVideo(row.path, row.source, row.split, row.size, row.mtime_ns), stored.get(row.path)
+        if old is None or (old.size, old.mtime_ns) != (video.size, video.mtime_ns):
+            todo.append((video, row.duration))
+        else:
+            report.kept += 1
+            if old != video:
+                store.relabel(video)
+    store.delete(video.path for video, _ in todo if video.path in stored)
+
+    rate = store.fps / store.spec.frames_per_state
+    total = round(sum(duration for _, duration in todo) * rate)
+    paths = [Path(root) / video.path for video, _ in todo]
+    with (
+        closing(_decode_ahead(paths, store, backend, workers or os.cpu_count() or 1)) as decoded,
+        tqdm(total=total, unit="state", desc="encoding", disable=not progress) as bar,
+    ):
+        for (video, _), chunks in zip(todo, decoded, strict=True):
+            try:
+                report.states += store.append(video, _encode(chunks, encoder, store, bar))
+                report.encoded += 1
+            except VideoError as error:
+                if on_error == "raise":
+                    raise
+                report.skipped.append((error.path, error.reason))
+                bar.set_postfix(skipped=len(report.skipped))
+                if len(report.skipped) > max_skipped * (len(todo) + report.kept):
+                    raise WildlamError(
+                        f"{len(report.skipped)} videos cannot be decoded, more than the {max_skipped:.0%} that may be "
+                        f"skipped, the last being {error}; mend or remove them"
+                    ) from error
+    store.commit()
+    if report.skipped:
+        named = "; ".join(f"{path}: {reason}" for path, reason in report.skipped[:5])
+        log.warning("skipped %d videos: %s%s", len(report.skipped), named, "; ..." if len(report.skipped) > 5 else "")
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _encode(
+    chunks: Iterator[tuple[Tensor, Tensor]], encoder: Encoder, store: FeatureStore, bar: tqdm
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """From decoded ``(times, frames)`` to ``(sequence, times, states)``, as ``FeatureStore.append`` takes them."""
+    step, sequence = store.spec.frames_per_state, 0
+    for times, frames in chunks:
+        usable = len(frames) // step * step
+        # Encoders of context "clip" start anew with each window; a last, shorter window is a clip too. For the others
+        # the whole chunk is one window, and the next chunk continues the sequence.
+        window = store.frames if store.spec.context == "clip" else usable
+        whole = usable - usable % max(window, 1)
+        for start, stop in ((0, whole), (whole, usable)):
+            if start == stop:
+                continue
+            length = min(window, stop - start)
+            states = encoder.encode(frames[start:stop].unflatten(0, (-1, length))).cpu()
+            stamps = times[start:stop:step].unflatten(0, (len(states), -1))
+            for clip_times, clip in zip(stamps, states, strict=True):
+                yield sequence, clip_times, clip
+                sequence += store.spec.context == "clip"
+            bar.update(stamps.numel())
+
+
+def _decode_ahead(
+    paths: list[Path], store: FeatureStore, backend: Backend, workers: int
+) -> Generator[Iterator[tuple[Tensor, Tensor]], None, None]:
+    """Yield for each video, in order, the iterator of its decoded chunks; the videos after it decode meanwhile.
+
+    Threads do, as decoding and resizing leave Python's lock, and frames need not be copied between processes. Each
+    video may run ahead by a few chunks only, so memory stays bounded however long the videos are.
+    """
+    spec, stop = store.spec, Event()
+    chunk = store.frames * max(1, _CHUNK // store.frames) if spec.context == "clip" else _CHUNK * spec.frames_per_state
+
+    def put(queue: Queue, item: object) -> None:
+        while not stop.is_set():
+            try:
+                return queue.put(item, timeout=0.1)
+            except Full:
+                continue
+
+    def decode(path: Path, queue: Queue) -> None:
+        try:
+            for piece in decode_grid(path, store.fps, spec.image_size, backend, chunk):
+                put(queue, piece)
+                if stop.is_set():
+                    return
+            put(queue, None)
+        except Exception as error:  # goes to the thread that encodes, which raises it
+            put(queue, error)
+
+    waiting: deque[Queue] = deque()
+    ahead = iter(paths)
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        try:
+            for _ in paths:
+                while len(waiting) < workers and (path := next(ahead, None)) is not None:
+                    waiting.append(Queue(_QUEUE))
+                    pool.submit(decode, path, waiting[-1])
+                yield _drain(waiting.popleft())
+        finally:
+            stop.set()
+
+
+def _drain(queue: Queue) -> Iterator[tuple[Tensor, Tensor]]:
+    while (item := queue.get()) is not None:
+        if isinstance(item, Exception):
+            raise item
+        yield item

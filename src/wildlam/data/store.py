@@ -1,0 +1,394 @@
+"""States on disk: encode a video once, train on it many times.
+
+A store is one Lance dataset with one row per state, in bfloat16. A *sequence* is a run of rows whose states belong
+together: any ``T`` consecutive rows of one sequence are a clip. For an encoder of context ``"frame"`` a sequence is a
+whole video on the ``fps`` grid; for context ``"clip"`` it is one window of ``frames`` video frames, the windows
+following each other without overlap, since a state there knows the frames of its own window only.
+
+**Why a row per state.** Measured on random clips of 8 states, 32 at a time (two busy cores, the file in the page cache,
+clips per second): states of 4 x 4 x 112 as binary rows 23,900, as lists of int16 18,700, in rows of 8 states 13,700 to
+18,200; states of 256 x 1024 160, 156 and 75 to 105. Rows of several states read and decode neighbours that no one asked
+for, and Lance finds single rows quickly. Lance's file version 2.1 was faster than 2.0 for binary rows.
+
+**Safety.** States become visible by Lance's atomic commits, several videos at a time. A process killed at any moment
+leaves the last commit readable and loses at most the videos after it; so does a full disk.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import lance
+import numpy as np
+import pyarrow as pa
+import torch
+from lance.fragment import FragmentMetadata, write_fragments
+from torch import Tensor
+
+from wildlam.types import EncoderSpec, Split, WildlamError
+
+VERSION = 1
+"""Version of the layout on disk; a store of another version is refused."""
+_LANCE_FORMAT: Literal["2.1"] = "2.1"
+_KEY = b"wildlam.store"
+_READ_BYTES = 8 << 20  # read at a time: halves the time of large clips against one read of a whole batch of them
+_GROUP_BYTES = 64 << 20  # a commit holds about this much, so that fragments are few and memory stays bounded
+_GROUP_SECONDS = 60.0  # but a slow encoder commits at least this often
+
+
+@dataclass(frozen=True)
+class StoredVideo:
+    """A video as the store knows it.
+
+    Attributes:
+        path: path relative to the data folder, with forward slashes.
+        source: name of the set the video belongs to.
+        split: ``"train"`` or ``"held_out"``.
+        size: bytes of the file; with ``mtime_ns`` it tells whether the file has changed since it was encoded.
+        mtime_ns: time of the file's last change, nanoseconds since the epoch.
+    """
+
+    path: str
+    source: str
+    split: Split
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Where the sequences of a store lie: one entry per sequence, in the order of its rows.
+
+    Attributes:
+        first: row of the sequence's first state, ``int64 [S]``.
+        length: number of its states, ``int64 [S]``.
+        videos: the video each sequence comes from.
+        times: timestamp in seconds of the (first) frame of *every row* of the store, ``float64 [rows]``.
+    """
+
+    first: np.ndarray
+    length: np.ndarray
+    videos: list[StoredVideo]
+    times: np.ndarray
+
+
+class FeatureStore:
+    """States of many videos on disk; see the module's docstring. Open with ``create_or_resume`` or ``open``."""
+
+    def __init__(self, path: Path, dataset: lance.LanceDataset, spec: EncoderSpec, fps: float, frames: int):
+        self.path, self.spec, self.fps, self.frames = path, spec, fps, frames
+        self._dataset = dataset
+        self._pending = _Pending()
+        self._sequences: Sequences | None = None
+        self._next_sequence = 0
+
+    @classmethod
+    def create_or_resume(cls, path: Path | str, spec: EncoderSpec, fps: float, frames: int) -> FeatureStore:
+        """Open the store at ``path`` for writing, creating it if there is none.
+
+        Args:
+            path: folder of the store.
+            spec: of the encoder whose states it holds.
+            fps: rate at which videos are sampled, frames per second.
+            frames: video frames per window; matters to encoders of context ``"clip"`` only.
+
+        Raises:
+            WildlamError: the store there is damaged, or was made by another encoder or with other settings.
+        """
+        path = Path(path)
+        if spec.context == "clip" and (frames < 1 or frames % spec.frames_per_state):
+            raise WildlamError(
+                f"windows of {frames} frames: encoder {spec.name} needs a multiple of {spec.frames_per_state}"
+            )
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            try:
+                lance.write_dataset(
+                    [], str(path), schema=_schema(spec, fps, frames), data_storage_version=_LANCE_FORMAT
+                )
+            except OSError as error:
+                raise WildlamError(f"{path}: the store cannot be created: {_reason(error)}") from error
+        store = cls.open(path, spec)
+        if store.fps != fps:
+            raise WildlamError(f"{path}: holds states at {store.fps:g} fps, not {fps:g}: choose another folder or fps")
+        if spec.context == "clip" and store.frames != frames:
+            raise WildlamError(
+                f"{path}: holds windows of {store.frames} frames, not {frames}: choose another folder or window"
+            )
+        with store._reading():
+            ids = store._dataset.to_table(columns=["sequence"])["sequence"].to_numpy()
+        store._next_sequence = int(ids.max(initial=-1)) + 1
+        return store
+
+    @classmethod
+    def open(cls, path: Path | str, spec: EncoderSpec | None = None) -> FeatureStore:
+        """Open an existing store; with ``spec``, only if that encoder made it.
+
+        Raises:
+            WildlamError: there is no store, it is damaged, or another encoder made it.
+        """
+        path = Path(path)
+        if not (path / "_versions").is_dir():
+            what = "no feature store" if path.is_dir() else "no such folder"
+            raise WildlamError(f"{path}: {what}; check the path, or encode videos into a new folder first")
+        try:
+            dataset = lance.dataset(str(path))
+        except (ValueError, OSError) as error:
+            raise WildlamError(
+                f"{path}: the feature store is damaged ({_reason(error)}); delete the folder and encode again"
+            ) from error
+        header = json.loads((dataset.schema.metadata or {}).get(_KEY, b"{}"))
+        if header.get("version") != VERSION:
+            raise WildlamError(
+                f"{path}: not a feature store of version {VERSION} (found: {header.get('version')}): encode again into "
+                "another folder"
+            )
+        stored = EncoderSpec(**header["spec"] | {"grid": tuple(header["spec"]["grid"])})
+        if spec is not None and (stored.fingerprint, stored.grid) != (spec.fingerprint, spec.grid):
+            raise WildlamError(
+                f"{path}: holds states of encoder {stored.name} {stored.fingerprint}, not of {spec.name} "
+                f"{spec.fingerprint}: use the encoder, settings and dtype it was made with, or another folder"
+            )
+        return cls(path, dataset, stored, header["fps"], header["frames"])
+
+    def __len__(self) -> int:
+        """Number of committed states."""
+        return self._dataset.count_rows()
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of one state on disk."""
+        return self.spec.tokens * self.spec.width * 2
+
+    def sequences(self) -> Sequences:
+        """Where the committed sequences lie; read from disk once and again after each commit.
+
+        Raises:
+            WildlamError: rows are missing.
+        """
+        if self._sequences is None:
+            self._sequences = self._scan()
+        return self._sequences
+
+    def videos(self) -> dict[str, StoredVideo]:
+        """The committed videos by path. A video too short for a single state leaves no row and is not among them."""
+        return {video.path: video for video in self.sequences().videos}
+
+    def read(self, rows: np.ndarray) -> Tensor:
+        """Read states: integer ``rows [...]`` to bfloat16 ``[..., N, D]``.
+
+        Raises:
+            WildlamError: the store is damaged.
+        """
+        unique, inverse = np.unique(rows.reshape(-1), return_inverse=True)
+        out = np.empty((rows.size, self.state_bytes // 2), dtype=np.int16)
+        step = max(1, _READ_BYTES // self.state_bytes)
+        for first in range(0, len(unique), step):
+            with self._reading():
+                taken = self._dataset.take(unique[first : first + step].tolist(), columns=["states"])
+            wanted = np.flatnonzero((inverse >= first) & (inverse < first + step))
+            out[wanted] = self._bits(taken["states"].combine_chunks())[inverse[wanted] - first]
+        return torch.from_numpy(out).view(torch.bfloat16).view(*rows.shape, self.spec.tokens, self.spec.width)
+
+    def read_all(self) -> Tensor:
+        """Read every state: bfloat16 ``[rows, N, D]``."""
+        out = torch.empty(len(self), self.spec.tokens, self.spec.width, dtype=torch.bfloat16)
+        row = 0
+        with self._reading():
+            for batch in self._dataset.scanner(columns=["states"], scan_in_order=True).to_batches():
+                _bits_of(out[row : row + len(batch)])[:] = self._bits(batch["states"])
+                row += len(batch)
+        return out
+
+    def append(self, video: StoredVideo, pieces: Iterable[tuple[int, Tensor, Tensor]]) -> int:
+        """Add the states of one video; they count once ``commit`` has run (it runs by itself now and then).
+
+        Args:
+            video: the video, which must not be in the store.
+            pieces: tuples ``(sequence, times, states)``: number of the sequence within the video (ascending; successive
+                pieces of one number continue it), ``float64 [n]`` in seconds and ``[n, N, D]``. If the iterator raises,
+                nothing of this video is kept and the error goes on.
+
+        Returns:
+            The number of states added.
+
+        Raises:
+            WildlamError: the disk is full or not writable; what was committed before stays.
+        """
+        new, count, sequence, index = _Pending(), 0, -1, 0
+        for number, times, states in pieces:
+            if number != sequence:
+                sequence, index = number, 0
+            new.rows.append(self._to_batch(video, self._next_sequence + number, index, times, states))
+            index += len(states)
+            count += len(states)
+            if new.bytes >= _GROUP_BYTES:
+                self._flush(new)
+        self._next_sequence += sequence + 1
+        if new.fragments:  # all of a video's rows lie together: either all in fragments or all in memory
+            self._flush(new)
+        self._pending.rows += new.rows
+        self._pending.fragments += new.fragments
+        if self._pending.due:
+            self.commit()
+        return count
+
+    def commit(self) -> None:
+        """Make all appended videos part of the store, at once or not at all.
+
+        Raises:
+            WildlamError: the disk is full or not writable; what was committed before stays.
+        """
+        self._flush(self._pending)
+        if self._pending.fragments:
+            operation = lance.LanceOperation.Append(self._pending.fragments)
+            with self._writing():
+                self._dataset = lance.LanceDataset.commit(str(self.path), operation, read_version=self._dataset.version)
+        self._pending = _Pending()
+        self._sequences = None
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Remove the states of the videos with these paths."""
+        names = ", ".join(_quoted(path) for path in paths)
+        if names:
+            with self._writing():
+                self._dataset.delete(f"video IN ({names})")
+            self._sequences = None
+
+    def relabel(self, video: StoredVideo) -> None:
+        """Give the stored states of ``video.path`` the source and split of ``video``."""
+        values = {"source": _quoted(video.source), "split": _quoted(video.split)}
+        with self._writing():
+            self._dataset.update(values, where=f"video = {_quoted(video.path)}")
+        self._sequences = None
+
+    def _flush(self, pending: _Pending) -> None:
+        """Move rows from memory to fragments on disk, which no reader sees before the commit."""
+        if not pending.rows:
+            return
+        reader = pa.RecordBatchReader.from_batches(self._dataset.schema, pending.rows)
+        with self._writing():
+            pending.fragments += write_fragments(reader, str(self.path), data_storage_version=_LANCE_FORMAT)
+        pending.rows = []
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # ArrowInvalid, which Lance's own errors become in scans, is a ValueError
+            raise WildlamError(
+                f"{self.path}: damaged, cannot be read ({_reason(error)}); delete the folder and encode again"
+            ) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise WildlamError(
+                f"{self.path}: cannot be written to ({_reason(error)}); make room and run again: the states committed "
+                "before are safe and will not be encoded twice"
+            ) from error
+
+    def _to_batch(self, video: StoredVideo, sequence: int, index: int, times: Tensor, states: Tensor) -> pa.RecordBatch:
+        n = len(states)
+        expected = (n, self.spec.tokens, self.spec.width)
+        if tuple(states.shape) != expected or tuple(times.shape) != (n,):
+            raise ValueError(
+                f"{video.path}: expected states {list(expected)} with as many times, given {list(states.shape)} and "
+                f"{list(times.shape)}"
+            )
+        bits = _bits_of(states.detach().to("cpu", torch.bfloat16).contiguous())
+        if n and not np.isfinite(states.detach().float().sum().item()):
+            raise WildlamError(f"{video.path}: the encoder gave states that are not finite: try dtype float32")
+        binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(self.state_bytes), n, [None, pa.py_buffer(bits)])
+        same = {"video": video.path, "source": video.source, "split": video.split}
+        columns = [
+            pa.array(np.full(n, sequence), pa.int64()),
+            pa.array(np.arange(index, index + n), pa.int32()),
+            pa.array(times.numpy(), pa.float64()),
+            *(pa.array([text] * n, pa.string()) for text in same.values()),
+            pa.array(np.full(n, video.size), pa.int64()),
+            pa.array(np.full(n, video.mtime_ns), pa.int64()),
+            binary,
+        ]
+        return pa.record_batch(columns, schema=self._dataset.schema)
+
+    def _bits(self, column: pa.FixedSizeBinaryArray) -> np.ndarray:
+        """The bits of stored states as ``int16 [rows, N·D]``, in Arrow's memory."""
+        bits = np.frombuffer(column.buffers()[1], dtype=np.int16)
+        return bits.reshape(-1, self.state_bytes // 2)[column.offset : column.offset + len(column)]
+
+    def _scan(self) -> Sequences:
+        names = ["video", "source", "split", "size", "mtime_ns"]
+        with self._reading():
+            rows = self._dataset.scanner(columns=["index", "sequence", "time"], scan_in_order=True).to_table()
+            heads = self._dataset.scanner(columns=names, filter="index = 0", scan_in_order=True).to_table()
+        index, sequence = rows["index"].to_numpy(), rows["sequence"].to_numpy()
+        first = np.flatnonzero(index == 0)
+        length = np.diff(first, append=len(index))
+        # Each sequence must lie in one piece and count up from 0.
+        counted = np.arange(len(index)) - np.repeat(first, length) if len(first) else np.empty(0)
+        if not (np.array_equal(index, counted) and np.array_equal(sequence, np.repeat(sequence[first], length))):
+            raise WildlamError(f"{self.path}: damaged, states are missing; delete the folder and encode again")
+        videos = [StoredVideo(*values) for values in zip(*(heads[name].to_pylist() for name in names), strict=True)]
+        return Sequences(first, length, videos, rows["time"].to_numpy())
+
+
+class _Pending:
+    """States not yet committed: rows in memory and, once these are many, fragments on disk that no reader sees."""
+
+    def __init__(self) -> None:
+        self.rows: list[pa.RecordBatch] = []
+        self.fragments: list[FragmentMetadata] = []
+        self.since = time.monotonic()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held in memory."""
+        return sum(batch.nbytes for batch in self.rows)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to commit."""
+        return bool(self.fragments) or self.bytes >= _GROUP_BYTES or time.monotonic() - self.since >= _GROUP_SECONDS
+
+
+def _schema(spec: EncoderSpec, fps: float, frames: int) -> pa.Schema:
+    header = {"version": VERSION, "spec": asdict(spec), "fps": fps, "frames": frames}
+    columns = {
+        "sequence": pa.int64(),
+        "index": pa.int32(),
+        "time": pa.float64(),
+        "video": pa.string(),
+        "source": pa.string(),
+        "split": pa.string(),
+        "size": pa.int64(),
+        "mtime_ns": pa.int64(),
+        "states": pa.binary(spec.tokens * spec.width * 2),
+    }
+    return pa.schema(list(columns.items()), metadata={_KEY: json.dumps(header).encode()})
+
+
+def _bits_of(states: Tensor) -> np.ndarray:
+    """bfloat16 ``[rows, N, D]`` as ``int16 [rows, N·D]``, in the same memory: numpy has no bfloat16."""
+    return states.view(torch.int16).flatten(1).numpy()
+
+
+def _quoted(text: str) -> str:
+    """A string literal of Lance's SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _reason(error: Exception) -> str:
+    """First line of an error's message, without the places in its own source that Lance appends."""
+    return re.split(r", /(?:home|rustc)/", str(error).splitlines()[0])[0]

@@ -1,0 +1,142 @@
+"""Batches of states out of a feature store, for training and for evaluation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wildlam.data.store import FeatureStore, Sequences
+from wildlam.types import Split, StateBatch, WildlamError
+
+
+class StoreSource:
+    """Random clips of states (`BatchSource`): ``batch(step)`` depends on the seed and the step alone.
+
+    Every window of ``states`` consecutive states inside one sequence of the split is equally likely. If the whole store
+    takes less than a quarter of the free memory (shared among the processes), it is read into memory once.
+
+    Args:
+        store: where the states lie.
+        states: states per clip, ``T``.
+        batch_size: clips per step, over all processes.
+        seed: seed of the choice of clips.
+        split: which videos to draw from.
+        rank: number of this process.
+        world_size: number of processes; each gets a contiguous share of the same global batch.
+
+    Raises:
+        WildlamError: no sequence of the split is long enough, or the batch cannot be shared equally.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        *,
+        states: int,
+        batch_size: int,
+        seed: int = 0,
+        split: Split = "train",
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        if batch_size % world_size:
+            raise WildlamError(f"a batch of {batch_size} clips cannot be shared equally by {world_size} processes")
+        self.store, self.states, self.batch_size, self.seed = store, states, batch_size, seed
+        share = batch_size // world_size
+        self.share = slice(rank * share, (rank + 1) * share)
+        self.sequences = store.sequences()
+        self.chosen = _long_enough(store, self.sequences, split, states)
+        # Windows of the chosen sequences are numbered in a row; ``ends[i]`` is one past the last window of the i-th.
+        self.ends = np.cumsum(self.sequences.length[self.chosen] - states + 1)
+        fits = len(store) * store.state_bytes * world_size < free_memory() / 4
+        self.memory = store.read_all() if fits else None
+
+    def batch(self, step: int) -> StateBatch:
+        """This process's clips of training step ``step``: states ``bfloat16 [B, T, N, D]``."""
+        windows = np.random.default_rng([self.seed, step]).integers(0, self.ends[-1], self.batch_size)[self.share]
+        place = np.searchsorted(self.ends, windows, side="right")
+        sequence = self.chosen[place]
+        last = self.sequences.length[sequence] - self.states  # of the sequence's windows
+        start = windows - self.ends[place] + last + 1
+        return read_clips(self.store, self.sequences, sequence, start, self.states, self.memory)
+
+
+def eval_batches(
+    store: FeatureStore, split: Split, states: int, batch_size: int, per_source: int | None = None
+) -> Iterator[StateBatch]:
+    """Fixed clips for evaluation, which depend on the store alone: clips side by side, without overlap.
+
+    Args:
+        store: where the states lie.
+        split: which videos to draw from.
+        states: states per clip, ``T``.
+        batch_size: clips per batch; the last one may hold fewer.
+        per_source: at most so many clips of each source, spread evenly over all of its clips.
+
+    Yields:
+        Batches with states ``bfloat16 [B, T, N, D]``, in the order of the sources' names.
+
+    Raises:
+        WildlamError: no sequence of the split is long enough.
+    """
+    sequences = store.sequences()
+    windows: dict[str, list[tuple[int, int]]] = {}
+    for sequence in _long_enough(store, sequences, split, states):
+        of_source = windows.setdefault(sequences.videos[sequence].source, [])
+        of_source += [(sequence, start) for start in range(0, sequences.length[sequence] - states + 1, states)]
+    picked = []
+    for source in sorted(windows):
+        all_of_it = windows[source]
+        count = len(all_of_it) if per_source is None else min(per_source, len(all_of_it))
+        picked += [all_of_it[i] for i in np.linspace(0, len(all_of_it) - 1, count).round().astype(int)]
+    for i in range(0, len(picked), batch_size):
+        sequence, start = np.array(picked[i : i + batch_size]).T
+        yield read_clips(store, sequences, sequence, start, states)
+
+
+def read_clips(
+    store: FeatureStore,
+    sequences: Sequences,
+    sequence: np.ndarray,
+    start: np.ndarray,
+    states: int,
+    memory: Tensor | None = None,
+) -> StateBatch:
+    """Clips of ``states`` states from state ``start[i]`` of sequence ``sequence[i]`` on, both ``int [B]``."""
+    rows = sequences.first[sequence, None] + start[:, None] + np.arange(states)
+    times = torch.from_numpy(sequences.times[rows])
+    videos = [sequences.videos[i] for i in sequence]
+    if memory is None:
+        clips = store.read(rows)
+    else:
+        clips = memory.index_select(0, torch.from_numpy(rows.reshape(-1))).unflatten(0, rows.shape)
+    return StateBatch(
+        states=clips,
+        names=[video.path for video in videos],
+        sources=[video.source for video in videos],
+        starts=times[:, 0].tolist(),
+        times=times,
+    )
+
+
+def free_memory() -> int:
+    """Bytes of memory free now, or in all where the system does not tell what is free."""
+    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+    return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _long_enough(store: FeatureStore, sequences: Sequences, split: Split, states: int) -> np.ndarray:
+    """Numbers of the sequences of the split that hold at least ``states`` states."""
+    in_split = np.array([video.split == split for video in sequences.videos], dtype=bool)
+    chosen = np.flatnonzero(in_split & (sequences.length >= states)) if len(in_split) else np.empty(0, dtype=int)
+    if len(chosen) == 0:
+        longest = int(sequences.length[in_split].max()) if in_split.any() else 0
+        raise WildlamError(
+            f"{store.path}: no clip of {states} states in split {split}, whose longest sequence has {longest}; encode "
+            "more or longer videos, or ask for shorter clips"
+        )
+    return chosen

@@ -1,0 +1,117 @@
+"""Any vision transformer of ``transformers`` that reads single images, frame by frame: DINOv2, DINOv3, ViT."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wildlam.encoders.base import EncoderConfig, check_video, fingerprint
+from wildlam.encoders.hub import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    cannot_load,
+    load_config,
+    load_pretrained,
+    normalise,
+    standardise,
+)
+from wildlam.types import EncoderSpec, WildlamError
+
+_CHUNK = 64  # frames that one call of the network takes, to bound memory
+_POOLER = "pooler"  # a head on the class token, which is not used and often comes without weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class HFImage(EncoderConfig):
+    """A per-frame vision transformer of the Hugging Face hub, frozen.
+
+    Args:
+        model: Name on the hub, or a local folder that ``save_pretrained`` or ``hf download`` wrote.
+        image_size: Side of the square frames in pixels, a multiple of the model's patch.
+    """
+
+    model: str = "facebook/dinov2-base"
+    image_size: int = 224
+
+    def build(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> HFImageEncoder:
+        """Load the model; see `EncoderConfig.build`."""
+        return HFImageEncoder(self, *self.resolve(device, dtype))
+
+
+class HFImageEncoder:
+    """Frozen per-frame vision transformer (`Encoder`): one state a frame, the grid of patch tokens.
+
+    Class and register tokens are dropped; positions are interpolated to the frame size as the model does it. States are
+    layer-normed over the width, without gain and bias. Pixels are normalised as ``preprocessor_config.json`` beside the
+    weights says, and as on ImageNet where there is none.
+    """
+
+    def __init__(self, config: HFImage, device: torch.device, dtype: torch.dtype):
+        settings = load_config(config.model)
+        patch, width = getattr(settings, "patch_size", None), getattr(settings, "hidden_size", None)
+        if not isinstance(patch, int) or not isinstance(width, int):
+            raise cannot_load(
+                config.model, f"a model of type {settings.model_type}, not a vision transformer of images"
+            )
+        if config.image_size < 1 or config.image_size % patch:
+            raise WildlamError(f"{config.model}: image_size is {config.image_size}; choose a multiple of {patch}")
+        from transformers import AutoModel
+
+        network = load_pretrained(AutoModel, config.model, dtype, _POOLER)
+        if network.main_input_name != "pixel_values":
+            raise cannot_load(config.model, f"{type(network).__name__} does not take single images")
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.mean, self.std = _pixel_statistics(config.model)
+        self.device, self.dtype = device, dtype
+        # ViT refuses other sizes than its own unless told; DINOv2 and v3 always interpolate and know no such option.
+        knows = "interpolate_pos_encoding" in inspect.signature(self.network.forward).parameters
+        self.options = {"interpolate_pos_encoding": True} if knows else {}
+        side = config.image_size // patch
+        weights = sorted((k, v) for k, v in network.state_dict().items() if not k.startswith(_POOLER))
+        facts = {"image_size": config.image_size, "dtype": str(dtype), "mean": self.mean, "std": self.std}
+        self.spec = EncoderSpec(
+            name=f"hf_image/{settings.model_type}",
+            frames_per_state=1,
+            grid=(side, side),
+            width=width,
+            image_size=config.image_size,
+            fps=config.fps,
+            context="frame",
+            fingerprint=fingerprint("hf_image", facts, weights),
+        )
+        # Registers and the class token come first in all of these models; check that the sum comes out.
+        prefix = 1 + getattr(settings, "num_register_tokens", 0)
+        found = self._hidden(torch.zeros(1, 3, config.image_size, config.image_size, dtype=torch.uint8)).shape
+        if found != (1, prefix + side * side, width):
+            raise cannot_load(
+                config.model,
+                f"gives {list(found)} where {prefix} and {side} x {side} tokens of width {width} should be",
+            )
+
+    @torch.no_grad()
+    def encode(self, video_BTCHW: Tensor) -> Tensor:
+        """Encode ``uint8 [B, F, 3, H, W]`` to float32 ``[B, F, N, D]``; ValueError if the video does not fit."""
+        check_video(video_BTCHW, self.spec)
+        frames = video_BTCHW.flatten(0, 1)
+        tokens = [standardise(self._hidden(chunk)[:, -self.spec.tokens :]) for chunk in frames.split(_CHUNK)]
+        return torch.cat(tokens).unflatten(0, video_BTCHW.shape[:2])
+
+    @torch.no_grad()
+    def _hidden(self, frames_MCHW: Tensor) -> Tensor:
+        """All tokens of ``uint8 [M, 3, H, W]``: ``[M, prefix + N, D]``."""
+        pixels = normalise(frames_MCHW.to(self.device), self.mean, self.std, self.dtype)
+        return self.network(pixel_values=pixels, **self.options).last_hidden_state
+
+
+def _pixel_statistics(model: str) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel, in the range 0..1, that the model's pixels should have."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    try:
+        said, _ = ImageProcessingMixin.get_image_processor_dict(model)
+    except OSError:  # the model comes without the file
+        said = {}
+    return list(said.get("image_mean", IMAGENET_MEAN)), list(said.get("image_std", IMAGENET_STD))

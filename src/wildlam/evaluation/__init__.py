@@ -1,0 +1,1 @@
+"""Evaluations: each a function from (model, data) to a small result."""

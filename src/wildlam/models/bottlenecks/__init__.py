@@ -1,0 +1,13 @@
+"""Limits on what a latent action may carry (method, section 3), one file each.
+
+Each file holds a frozen config, named as users write it (``--model.bottleneck Noisy``), and the module that it builds.
+"""
+
+from wildlam.models.bottlenecks.base import Bottleneck, BottleneckConfig
+from wildlam.models.bottlenecks.deterministic import Deterministic
+from wildlam.models.bottlenecks.discrete import Discrete
+from wildlam.models.bottlenecks.noisy import Noisy
+from wildlam.models.bottlenecks.sparse import Sparse
+from wildlam.models.bottlenecks.unconstrained import Unconstrained
+
+__all__ = ["Bottleneck", "BottleneckConfig", "Deterministic", "Discrete", "Noisy", "Sparse", "Unconstrained"]

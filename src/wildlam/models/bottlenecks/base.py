@@ -1,0 +1,73 @@
+"""The contract of a bottleneck: from the IDM's output to a latent action, at a price."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class BottleneckConfig:
+    """A limit on the latent action.
+
+    Args:
+        dim: width Z of a latent action (paper: 128).
+    """
+
+    dim: int = 32
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise ValueError(f"bottleneck.dim must be at least 1, got {self.dim}")
+
+    def build(self) -> Bottleneck:
+        """Make the module."""
+        raise TypeError("choose a bottleneck: Noisy, Sparse, Discrete, Unconstrained or Deterministic")
+
+
+class Bottleneck(nn.Module):
+    """Turns what the inverse dynamics model says of each transition into a latent action.
+
+    Attributes:
+        dim: width Z of a latent action.
+        in_width: width of what it reads; 0 if it reads nothing, in which case no inverse dynamics model is built.
+    """
+
+    dim: int
+    in_width: int
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """For training: ``[..., in_width]`` to latent actions ``[..., Z]``, perhaps random, and their penalty, a scalar.
+
+        The penalty holds its coefficient. It may speak with the other processes, so all must call it together.
+        """
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """For use: ``[..., in_width]`` to latent actions ``[..., Z]``, each a function of its own input alone."""
+
+    @abstractmethod
+    def statistics(self, x: Tensor) -> dict[str, Tensor]:
+        """What tells the bottleneck's health on inputs ``[..., in_width]``: scalars, and vectors per dimension."""
+
+    @abstractmethod
+    def sample(self, count: int) -> Tensor:
+        """Draw ``[count, Z]`` latent actions without an inverse dynamics model."""
+
+
+def moments(z: Tensor) -> dict[str, Tensor]:
+    """Statistics common to all continuous latent actions ``[..., Z]``.
+
+    ``z_std`` is the mean over dimensions of the standard deviation, ``z_covariance`` the mean squared off-diagonal
+    covariance, ``z_active`` the number of dimensions whose standard deviation is over 0.1.
+    """
+    z = z.detach().float().flatten(0, -2)
+    centred = z - z.mean(dim=0)
+    covariance = centred.T @ centred / max(len(z) - 1, 1)
+    std = covariance.diagonal().sqrt()
+    off_diagonal = covariance.square().sum() - covariance.diagonal().square().sum()
+    pairs = max(z.shape[1] * (z.shape[1] - 1), 1)
+    return {"z_std": std.mean(), "z_covariance": off_diagonal / pairs, "z_active": (std > 0.1).sum().float()}

@@ -1,0 +1,67 @@
+"""Noisy latent actions: a variational bottleneck with a standard normal prior (method, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wildlam.models.bottlenecks.base import Bottleneck, BottleneckConfig, moments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noisy(BottleneckConfig):
+    """Noise on the latent action, priced by a KL divergence.
+
+    Args:
+        beta: price of one nat, ``beta * KL``; larger leaves less capacity (paper: 1e-6 to 5e-3). The KL is *summed* over
+            the Z dimensions and averaged over transitions, so that beta does not depend on Z.
+    """
+
+    beta: float = 3e-5
+
+    def build(self) -> NoisyBottleneck:
+        """Make the module."""
+        return NoisyBottleneck(self)
+
+
+class NoisyBottleneck(Bottleneck):
+    """``q(z | s_t, s_{t+1}) = N(mu, sigma²)``, sampled by reparameterisation in training; its mean in use.
+
+    The penalty is ``beta * KL(q || N(0, I))``. The paper prints it with a minus sign; a penalty is meant.
+    """
+
+    def __init__(self, config: Noisy) -> None:
+        super().__init__()
+        self.dim, self.in_width, self.beta = config.dim, 2 * config.dim, config.beta
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Bottleneck.forward``; ``x`` holds the mean and the logarithm of the variance."""
+        mean, log_var = self._posterior(x)
+        z = mean + torch.randn_like(mean) * (0.5 * log_var).exp()
+        return z, self.beta * _kl(mean, log_var).sum(dim=-1).mean()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The mean of the posterior."""
+        return self._posterior(x)[0]
+
+    def statistics(self, x: Tensor) -> dict[str, Tensor]:
+        """KL in nats: total, per dimension, and the number of dimensions with more than 0.01 (active)."""
+        mean, log_var = self._posterior(x)
+        kl = _kl(mean, log_var).flatten(0, -2).mean(dim=0)
+        return moments(mean) | {"kl": kl.sum(), "kl_active": (kl > 0.01).sum().float(), "kl_per_dimension": kl}
+
+    def sample(self, count: int) -> Tensor:
+        """Draw from the prior ``N(0, I)``."""
+        return torch.randn(count, self.dim)
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        # In float32: small variances and their logarithms do not survive bf16. The bounds keep exp() finite.
+        mean, log_var = x.float().chunk(2, dim=-1)
+        return mean, log_var.clamp(-12.0, 12.0)
+
+
+def _kl(mean: Tensor, log_var: Tensor) -> Tensor:
+    """KL divergence of ``N(mean, exp(log_var))`` from ``N(0, 1)``, elementwise, in nats."""
+    return 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var)

@@ -1,0 +1,112 @@
+"""Latent action model: inverse dynamics model, bottleneck and world model, trained jointly on states (method, section 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wildlam.models.blocks import SIZES
+from wildlam.models.bottlenecks import BottleneckConfig, Noisy
+from wildlam.models.idm import InverseDynamicsModel
+from wildlam.models.world_model import WorldModel
+from wildlam.types import Loss
+
+SizeName = Literal["tiny", "small", "base", "L", "H", "g"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes and choices of a latent action model.
+
+    Args:
+        size: size of the world model: tiny, small, base, L (the paper's), H or g.
+        idm_size: size of the inverse dynamics model (the paper leaves it open).
+        predict: what the world model puts out: the change from the last state, or the state itself.
+        bottleneck: limit on the latent action: Noisy, Sparse, Discrete, Unconstrained or Deterministic.
+    """
+
+    size: SizeName = "tiny"
+    idm_size: SizeName = "tiny"
+    predict: Literal["change", "state"] = "change"
+    bottleneck: BottleneckConfig = field(default_factory=Noisy)
+
+    def build(self, state_width: int, grid: tuple[int, int]) -> LatentActionModel:
+        """Make a model, randomly initialised, for states of ``grid[0] * grid[1]`` tokens of width ``state_width``."""
+        return LatentActionModel(self, state_width, grid)
+
+
+class LatentActionModel(nn.Module):
+    """Learns latent actions from states alone. States are ``[B, T, N, D]``, latent actions ``[B, T - 1, Z]``;
+    ``z[:, t]`` leads from state t to state t + 1.
+    """
+
+    def __init__(self, config: ModelConfig, state_width: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.config = config
+        self.state_shape = (grid[0] * grid[1], state_width)
+        self.bottleneck = config.bottleneck.build()
+        self.idm = (
+            InverseDynamicsModel(state_width, grid, self.bottleneck.in_width, SIZES[config.idm_size])
+            if self.bottleneck.in_width
+            else None
+        )
+        self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, SIZES[config.size], config.predict)
+
+    def forward(self, states: Tensor) -> Loss:
+        """Loss of teacher-forced prediction: mean L1 error of the next states plus the bottleneck's penalty."""
+        read = self._read(states)
+        z, penalty = self.bottleneck(read)
+        predicted = self.world_model(states[:, :-1], z)
+        prediction = (predicted.float() - states[:, 1:].float()).abs().mean()
+
+        def statistics() -> dict[str, Tensor]:
+            with torch.no_grad():
+                terms = {"prediction": prediction.detach(), "penalty": penalty.detach()}
+                return terms | self.bottleneck.statistics(read.detach())
+
+        return Loss(prediction + penalty, statistics)
+
+    def infer(self, states: Tensor) -> Tensor:
+        """Infer the latent actions ``[B, T - 1, Z]`` between ``T >= 2`` states; z_t a function of s_t and s_{t+1} alone.
+
+        Raises:
+            ValueError: if the states are fewer than two, or of another shape than the model was made for.
+        """
+        self._check(states)
+        if states.shape[1] < 2:
+            raise ValueError(f"latent actions lie between states: at least 2 are needed, got {states.shape[1]}")
+        return self.bottleneck.encode(self._read(states))
+
+    def predict(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Predict the next state after each of ``[B, T, N, D]`` under the actions ``[B, T, Z]`` taken there."""
+        self._check(states)
+        return self.world_model(states, actions)
+
+    def rollout(self, context: Tensor, actions: Tensor) -> Tensor:
+        """Unroll latent actions from known states, keys and values cached.
+
+        Args:
+            context: ``C >= 1`` known states ``[B, C, N, D]``; the actions between them are inferred.
+            actions: ``[B, H, Z]``, or S candidates that share the context, ``[B, S, H, Z]``.
+
+        Returns:
+            The predicted states, ``[B, H, N, D]`` or ``[B, S, H, N, D]``.
+        """
+        self._check(context)
+        past = self.infer(context) if context.shape[1] > 1 else context.new_zeros(len(context), 0, self.bottleneck.dim)
+        if actions.dim() == 3:
+            return self.world_model.rollout(context, past, actions.unsqueeze(1)).squeeze(1)
+        return self.world_model.rollout(context, past, actions)
+
+    def _read(self, states: Tensor) -> Tensor:
+        if self.idm is None:
+            return states.new_zeros((states.shape[0], states.shape[1] - 1, 0))
+        return self.idm(states)
+
+    def _check(self, states: Tensor) -> None:
+        if states.dim() != 4 or tuple(states.shape[2:]) != self.state_shape:
+            tokens, width = self.state_shape
+            raise ValueError(f"expected states [B, T, {tokens}, {width}], got {list(states.shape)}")

@@ -1,0 +1,98 @@
+"""World model: predict the next state from the past and a latent action (method, section 2; ŝ_{t+1} = p(s_{0:t}, z_t))."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wildlam.models.attention import KeyValueCache, frame_causal_bias, rotary_angles
+from wildlam.models.blocks import ConditionedBlock, Modulation, Size, modulate
+
+CONDITION_WIDTH = 256
+
+
+class WorldModel(nn.Module):
+    """Frame-causal transformer on states, conditioned on latent actions by frame-wise AdaLN-zero.
+
+    Args:
+        state_width: width D of the states' tokens.
+        grid: height and width of their map, ``N = h * w``.
+        action_width: width Z of a latent action.
+        size: width, depth and heads of the transformer.
+        predict: ``"change"`` adds the output to the last state, which makes the untrained model an exact copy;
+            ``"state"`` takes the output as the state itself.
+    """
+
+    def __init__(
+        self,
+        state_width: int,
+        grid: tuple[int, int],
+        action_width: int,
+        size: Size,
+        predict: Literal["change", "state"] = "change",
+    ) -> None:
+        super().__init__()
+        self.grid, self.head_dim, self.predict = grid, size.width // size.heads, predict
+        self.embed = nn.Linear(state_width, size.width)
+        self.embed_action = nn.Linear(action_width, CONDITION_WIDTH)
+        self.blocks = nn.ModuleList(
+            ConditionedBlock(size.width, size.heads, CONDITION_WIDTH) for _ in range(size.depth)
+        )
+        self.modulation = Modulation(CONDITION_WIDTH, size.width, 2)
+        self.head = nn.Linear(size.width, state_width)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, states_BTND: Tensor, actions_BTZ: Tensor) -> Tensor:
+        """Predict the state after each of T states under the T actions taken there, teacher-forced.
+
+        ``[B, T, N, D]`` and ``[B, T, Z]`` to ``[B, T, N, D]``; prediction t depends on states and actions <= t alone.
+        """
+        return self._step(states_BTND, actions_BTZ, first_frame=0, caches=None)
+
+    def rollout(self, context_BCND: Tensor, past_BCZ: Tensor, actions_BSHZ: Tensor) -> Tensor:
+        """Unroll S candidate action sequences from one context, feeding predictions back.
+
+        The keys and values of the context's first C - 1 states are computed once and shared by the candidates, who
+        differ from the last state on (it is there that their first action enters); each later frame is computed once.
+
+        Args:
+            context_BCND: C >= 1 known states, ``[B, C, N, D]``.
+            past_BCZ: the actions between them, ``[B, C - 1, Z]``.
+            actions_BSHZ: S candidates of H actions, ``[B, S, H, Z]``.
+
+        Returns:
+            The H predicted states of each candidate, ``[B, S, H, N, D]``.
+        """
+        batch, context = context_BCND.shape[:2]
+        candidates, horizon = actions_BSHZ.shape[1:3]
+        if past_BCZ.shape[1] != context - 1:
+            raise ValueError(f"{context} context states need {context - 1} past actions, got {past_BCZ.shape[1]}")
+        caches = [KeyValueCache() for _ in self.blocks]
+        if context > 1:
+            self._step(context_BCND[:, :-1], past_BCZ, first_frame=0, caches=caches)
+        for cache in caches:
+            cache.branch(capacity=horizon * context_BCND.shape[2])
+        state = context_BCND[:, -1:].repeat_interleave(candidates, dim=0)
+        predictions = []
+        for step, action in enumerate(actions_BSHZ.flatten(0, 1).split(1, dim=1)):
+            state = self._step(state, action, first_frame=context - 1 + step, caches=caches)
+            predictions.append(state)
+        return torch.cat(predictions, dim=1).unflatten(0, (batch, candidates))
+
+    def _step(self, states: Tensor, actions: Tensor, first_frame: int, caches: list[KeyValueCache] | None) -> Tensor:
+        batch, frames, tokens, _ = states.shape
+        x = self.embed(states)
+        condition = F.silu(self.embed_action(actions))
+        index = torch.arange(first_frame, first_frame + frames, device=x.device)
+        angles = rotary_angles(index, self.grid, self.head_dim)
+        cos_sin = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
+        bias = frame_causal_bias(frames, tokens, x) if frames > 1 else None
+        for i, block in enumerate(self.blocks):
+            x = block(x, condition, cos_sin, bias, caches[i] if caches else None)
+        shift, scale = self.modulation(condition)
+        out = self.head(modulate(x, shift, scale))
+        return states + out if self.predict == "change" else out

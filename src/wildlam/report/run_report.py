@@ -1,0 +1,170 @@
+"""The report of one run: verdict, table, curves, where the error lies, and transitions that share a latent action."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wildlam.data.manifest import Manifest
+from wildlam.data.video import decode_at
+from wildlam.evaluation.one_step import OneStep, error_maps
+from wildlam.models import LatentActionModel
+from wildlam.report.errors import verdict
+from wildlam.report.html import Section, error_table, figure, paragraph, verdict_box, write_report
+from wildlam.report.plots import (
+    Transition,
+    error_bars,
+    error_strip,
+    kl_per_dimension,
+    nearest_actions,
+    training_curves,
+)
+from wildlam.training import Run
+from wildlam.types import StateBatch
+
+PICTURE = 128
+"""Side of the frames in the report, pixels."""
+
+STRIPS_PER_SOURCE = 2
+QUERIES = 3
+NEIGHBOURS = 5
+
+
+def write_run_report(
+    run: Run,
+    model: LatentActionModel,
+    manifest: Manifest,
+    held_out: Sequence[StateBatch],
+    result: OneStep,
+    summary: dict[str, Any],
+) -> None:
+    """Write ``report.html`` into a run folder, and its main picture as ``actions.svg``."""
+    picture = nearest_actions(*nearest_transitions(result, manifest))
+    (run.path / "actions.svg").write_bytes(picture)
+    facts = run.facts
+    subtitle = (
+        f"{facts['encoder']['name']} states, wildlam {facts['versions']['wildlam']}, torch {facts['versions']['torch']}, "
+        f"{facts['machine']}, seed {facts['seed']}, {facts['started']}"
+    )
+    write_report(
+        run.path / "report.html",
+        f"Latent actions: {run.path.name}",
+        Section(
+            "What was learnt",
+            verdict_box(verdict(summary))
+            + error_table(summary)
+            + figure(error_bars(summary), "Bars of the held-out one-step error by source and kind of latent action")
+            + paragraph(
+                f"{summary['clips']} held-out clips. Errors are mean absolute differences of the encoder's normalised states "
+                "one step ahead. Another clip's action is inferred from another video of the same source."
+            ),
+        ),
+        Section(
+            "The same latent action in other videos",
+            paragraph(
+                "Each block starts with a held-out transition. Beside it stand the transitions of other held-out videos whose "
+                "latent actions are nearest to its own. If z is an action, they show the same movement in other places."
+            )
+            + figure(picture, "Query transitions and their nearest neighbours by latent action", wide=True),
+        ),
+        Section(
+            "Where the prediction is wrong",
+            paragraph(
+                "Held-out clips, one step ahead. Brighter is a larger error at that place; one scale for all rows."
+            )
+            + "".join(_strips(model, manifest, held_out, run.encoder_spec.grid)),
+        ),
+        Section("Training", figure(training_curves(_curves(run)), "Training curves", wide=True) + _kl(run)),
+        Section("How to get this again", paragraph(facts["command"])),
+        subtitle=subtitle,
+    )
+
+
+def nearest_transitions(result: OneStep, manifest: Manifest) -> tuple[list[Transition], list[list[Transition]]]:
+    """Pick transitions with unlike, pronounced latent actions, and the nearest ones of other videos for each.
+
+    Returns:
+        The queries, and for each its neighbours, nearest first, each from another video.
+    """
+    steps = result.actions.shape[1]
+    z = result.actions.flatten(0, 1)
+    names = [name for name in result.names for _ in range(steps)]
+
+    def transition(i: int, distance: float | None = None) -> Transition:
+        name, times = names[i], result.times[i // steps, i % steps : i % steps + 2].tolist()
+        before, after = decode_at(manifest.file(name), times, PICTURE).numpy()
+        return Transition(before, after, name, distance)
+
+    queries = _unlike(z, QUERIES)
+    neighbours: list[list[Transition]] = []
+    for query in queries:
+        distance = (z - z[query]).norm(dim=-1)
+        used: set[str] = {names[query]}
+        found = []
+        for i in distance.argsort().tolist():
+            if names[i] not in used and len(found) < NEIGHBOURS:
+                used.add(names[i])
+                found.append(transition(i, float(distance[i])))
+        neighbours.append(found)
+    return [transition(i) for i in queries], neighbours
+
+
+def _unlike(z: Tensor, count: int) -> list[int]:
+    """Choose latent actions of ``[n, Z]`` far from each other, among the half with the largest norm."""
+    norm = z.norm(dim=-1)
+    pool = norm.argsort()[len(z) // 2 :]
+    chosen = [int(pool[len(pool) // 2])]
+    while len(chosen) < min(count, len(pool)):
+        nearest = torch.cdist(z[pool], z[chosen]).amin(dim=1)
+        # The farthest of all is an outlier; the 90th percentile of distance is not.
+        chosen.append(int(pool[nearest.argsort()[int(0.9 * (len(pool) - 1))]]))
+    return chosen
+
+
+def _strips(
+    model: LatentActionModel, manifest: Manifest, held_out: Sequence[StateBatch], grid: tuple[int, int]
+) -> Iterator[str]:
+    """A strip for each of the first clips of every source."""
+    device = next(model.parameters()).device
+    shown: Counter[str] = Counter()
+    for batch in held_out:
+        for i, source in enumerate(batch.sources):
+            if shown[source] == STRIPS_PER_SOURCE or batch.names[i] in shown:
+                continue
+            shown.update((source, batch.names[i]))
+            times = batch.times[i].tolist()
+            frames = decode_at(manifest.file(batch.names[i]), times, PICTURE).numpy()
+            maps = error_maps(model, batch.states[i : i + 1].to(device))
+            errors = {method: error[0].unflatten(-1, grid).cpu().numpy() for method, error in maps.items()}
+            text = f"{batch.names[i]}, {times[0]:.2f} s to {times[-1]:.2f} s"
+            yield figure(error_strip(frames, errors, seconds=times), f"Error maps of {text}", text, wide=True)
+
+
+def _curves(run: Run) -> dict[str, tuple[list[float], list[float]]]:
+    """Training curves by panel and line; what is a vector per dimension is left to its own plot."""
+    names = {
+        "prediction": "one-step L1/training",
+        "held_out/idm": "one-step L1/held out",
+        "held_out/copy": "one-step L1/copy",
+    }
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    for row in run.metrics():
+        for key, value in row.items():
+            if isinstance(value, float) and (key in names or not key.startswith("held_out/")):
+                steps, values = curves.setdefault(names.get(key, key), ([], []))
+                steps.append(row["step"])
+                values.append(value)
+    return curves
+
+
+def _kl(run: Run) -> str:
+    """KL divergence per dimension at the last logged step, for bottlenecks that have one."""
+    rows = [row for row in run.metrics() if "kl_per_dimension" in row]
+    if not rows:
+        return ""
+    alt = "Bars of the KL divergence that each dimension of the latent action spends"
+    return figure(kl_per_dimension(rows[-1]["kl_per_dimension"]), alt)

@@ -1,0 +1,120 @@
+"""Use a trained run: load it and infer the latent actions of a video file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from wildlam.config import RunConfig, read_config
+from wildlam.data.video import decode_grid
+from wildlam.models import LatentActionModel
+from wildlam.pipeline import check_encoder, load_model
+from wildlam.training import Run
+from wildlam.training.distributed import default_device
+from wildlam.types import Encoder, WildlamError
+
+
+@dataclass
+class LatentActions:
+    """The latent actions of one video.
+
+    Attributes:
+        z: ``float32 [T - 1, Z]``; ``z[t]`` leads from the state at ``start[t]`` to that at ``end[t]``.
+        start: timestamps in seconds, ``float64 [T - 1]``.
+        end: likewise.
+    """
+
+    z: Tensor
+    start: np.ndarray
+    end: np.ndarray
+
+    def save(self, path: Path) -> tuple[Path, Path]:
+        """Write ``path`` with the suffixes ``.npz`` and ``.parquet``; return both paths.
+
+        Raises:
+            WildlamError: the files cannot be written.
+        """
+        arrays = {"start": self.start, "end": self.end, "z": self.z.numpy()}
+        npz, parquet = path.with_suffix(".npz"), path.with_suffix(".parquet")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(npz, **arrays)  # type: ignore[arg-type]
+            pq.write_table(pa.table(arrays | {"z": list(self.z.numpy())}), parquet)
+        except OSError as error:
+            raise WildlamError(f"cannot write {npz} and {parquet}: {error}; choose another --output") from error
+        return npz, parquet
+
+
+@dataclass
+class Trained:
+    """A trained latent action model and the encoder of its states."""
+
+    model: LatentActionModel
+    encoder: Encoder
+    config: RunConfig
+
+    def encode(self, video: str | Path) -> list[tuple[np.ndarray, Tensor]]:
+        """States of a video file, sampled as in training.
+
+        Returns:
+            Pieces of timestamps ``[T]`` and states ``[T, N, D]``: one for a per-frame encoder; for one whose states
+            depend on the clip before them, clips as long as in training that overlap by one state.
+
+        Raises:
+            VideoError: the file cannot be decoded.
+        """
+        spec, data = self.encoder.spec, self.config.data
+        pieces = list(decode_grid(video, data.fps, spec.image_size, data.backend))
+        times = np.concatenate([times for times, _ in pieces])
+        frames = torch.cat([frames for _, frames in pieces])
+        if spec.context == "frame":
+            states = torch.cat([self.encoder.encode(part[None])[0] for part in frames.split(64)])
+            return [(times, states)]
+        step = spec.frames_per_state
+        stride = data.frames - step
+        starts = range(0, max(len(frames) - data.frames, 0) + 1, stride)
+        return [
+            (times[i : i + data.frames : step], self.encoder.encode(frames[None, i : i + data.frames])[0])
+            for i in starts
+            if len(frames) >= i + data.frames
+        ]
+
+    @torch.no_grad()
+    def infer(self, video: str | Path) -> LatentActions:
+        """Infer the latent action of every transition of a video file.
+
+        Raises:
+            VideoError: the file cannot be decoded.
+            WildlamError: it is too short for one transition.
+        """
+        z, start, end = [], [], []
+        for times, states in self.encode(video):
+            if len(states) > 1:
+                z.append(self.model.infer(states[None])[0].float().cpu())
+                start.append(times[:-1])
+                end.append(times[1:])
+        if not z:
+            rate = self.config.data.fps
+            raise WildlamError(f"{video}: too short, at {rate:g} frames/s it holds no transition between two states")
+        return LatentActions(torch.cat(z), np.concatenate(start), np.concatenate(end))
+
+
+def load(run: str | Path) -> Trained:
+    """Load a run folder: its best checkpoint and its encoder, ready to infer.
+
+    Raises:
+        WildlamError: it is no run folder, or holds no checkpoint that fits.
+    """
+    opened = Run.open(run)
+    config = read_config(opened.path / "config.yaml")
+    device = default_device()
+    encoder = config.encoder.build(device)
+    check_encoder(opened, encoder.spec)
+    model = load_model(opened, config, encoder.spec).to(device)
+    return Trained(model, encoder, config)

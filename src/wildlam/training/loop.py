@@ -1,0 +1,205 @@
+"""The training loop: every model of this library is trained by it, on one core or under ``torchrun``.
+
+A step is a function of (weights, optimiser state, seed, step): data and noise are both derived from seed and step. So a
+run that is killed and resumed takes the very steps it would have taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from wildlam.training import checkpoints
+from wildlam.training.distributed import Processes
+from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
+from wildlam.training.run import Run, to_plain
+from wildlam.types import StateBatch, VideoBatch, WildlamError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long, in what portions and how precisely to train.
+
+    Args:
+        steps: optimiser steps.
+        batch_size: clips per step, over all processes (paper: 1024).
+        accumulate: parts into which each process's share of a step is cut, to save memory.
+        precision: bf16 runs matrix products in bfloat16 (autocast), fp32 none.
+        ema: decay of a moving average of the weights, saved and evaluated in their place; 0 for none.
+        log_every: steps between lines of metrics.jsonl.
+        eval_every: steps between held-out evaluations.
+        save_every: steps between checkpoints.
+        keep: checkpoints kept, besides the best.
+        optimizer: step sizes, decay, warm-up and clipping.
+    """
+
+    steps: int = 1000
+    batch_size: int = 64
+    accumulate: int = 1
+    precision: Literal["bf16", "fp32"] = "bf16"
+    ema: float = 0.0
+    log_every: int = 10
+    eval_every: int = 100
+    save_every: int = 100
+    keep: int = 2
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "log_every", "eval_every", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"training.ema must lie in [0, 1), got {self.ema}")
+
+
+def fit(
+    model: nn.Module,
+    batches: Callable[[int], Iterable[VideoBatch | StateBatch]],
+    prepare: Callable[[Any], tuple[Tensor, ...]],
+    config: TrainingConfig,
+    run: Run,
+    processes: Processes,
+    *,
+    seed: int = 0,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    score: str = "",
+    resume: bool = False,
+    title: str = "training",
+) -> nn.Module:
+    """Train ``model``, whose ``forward`` returns a ``types.Loss``, and leave checkpoints in ``run``.
+
+    Args:
+        model: the model, on any device; moved to that of ``processes``.
+        batches: gives this process's share of the batches from a step on, in order.
+        prepare: from a batch to the tensors that the model's ``forward`` takes, clips along their first axis.
+        config: how to train.
+        run: the folder to log and save to.
+        processes: this process's place among all.
+        seed: of the noise in the model.
+        evaluate: held-out figures of the model in evaluation mode; called in the main process alone.
+        score: which of these figures decides the best checkpoint (lower is better).
+        resume: go on from the last checkpoint, if there is one.
+        title: shown with the progress bar.
+
+    Returns:
+        The trained model, in evaluation mode (the averaged one if ``config.ema``).
+
+    Raises:
+        WildlamError: if a loss or gradient is not finite (naming the batch's clips), or a checkpoint cannot be written.
+    """
+    device = processes.device
+    model = model.to(device)
+    optimizer = MuonAdamW(model, config.optimizer)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
+    start = 0
+    if resume and (checkpoint := checkpoints.last(run.checkpoints)):
+        start = checkpoint.step
+        _restore(checkpoint, model, optimizer, average)
+    evaluated: nn.Module = average.module if average is not None else model
+    parallel: nn.Module = DistributedDataParallel(model) if processes.world_size > 1 else model
+    writer = None
+    if processes.is_main:
+        run.forget_metrics_after(start)
+        writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=start)
+    bar = tqdm(total=config.steps, initial=start, desc=title, unit="step", disable=not processes.is_main)
+    model.train()
+    try:
+        for step, batch in enumerate(batches(start), start=start):
+            factor = optimizer.set_progress(step, config.steps)
+            torch.manual_seed(_noise_seed(seed, step, processes.rank))
+            parts = list(_parts(prepare(batch), config.accumulate))
+            is_logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
+            total = torch.zeros((), device=device)
+            values: dict[str, float | list[float]] = {}
+            for i, part in enumerate(parts):
+                sync = i + 1 == len(parts) or not isinstance(parallel, DistributedDataParallel)
+                with contextlib.nullcontext() if sync else parallel.no_sync():  # type: ignore[operator]
+                    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                        loss = parallel(*part)
+                    (loss.total / len(parts)).backward()
+                total += loss.total.detach() / len(parts)
+            if is_logged and processes.is_main:
+                values = to_plain(loss.statistics())
+            del loss
+            norm = gradient_norm(model.parameters(), config.optimizer.clip)
+            if not math.isfinite(float(total)) or not math.isfinite(float(norm)):
+                raise WildlamError(_not_finite(step, float(total), float(norm), batch))
+            optimizer.step()
+            optimizer.zero_grad()
+            if average is not None:
+                average.update_parameters(model)
+            bar.update()
+
+            done = step + 1
+            is_last = done == config.steps
+            if processes.is_main and evaluate is not None and (done % config.eval_every == 0 or is_last):
+                evaluated.eval()
+                with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                    held_out = evaluate(evaluated)
+                evaluated.train()
+                values |= {f"held_out/{key}": value for key, value in held_out.items()}
+            if values and writer is not None:
+                values |= {"loss": float(total), "gradient_norm": float(norm), "lr_factor": factor}
+                run.log(done, values)
+                for key, value in values.items():
+                    if isinstance(value, float):
+                        writer.add_scalar(key, value, done)
+                bar.set_postfix({k: f"{values[k]:.3f}" for k in ("loss", f"held_out/{score}") if k in values})
+            if processes.is_main and (done % config.save_every == 0 or is_last):
+                state = optimizer.state_tensors()
+                if average is not None:
+                    state |= {f"raw.{k}": v for k, v in model.state_dict().items()}
+                    state["averaged"] = average.n_averaged
+                measured = values.get(f"held_out/{score}")
+                best_by = measured if isinstance(measured, float) else None
+                checkpoints.save(run.checkpoints, done, best_by, evaluated.state_dict(), state, config.keep)
+    finally:
+        bar.close()
+        if writer is not None:
+            writer.close()
+    return evaluated.eval()
+
+
+def _parts(tensors: tuple[Tensor, ...], count: int) -> Iterator[tuple[Tensor, ...]]:
+    """Cut a batch into ``count`` equal parts along its first axis."""
+    clips = len(tensors[0])
+    if clips % count:
+        raise WildlamError(
+            f"training.accumulate={count} does not divide the {clips} clips of a process's share of a batch"
+        )
+    yield from zip(*(t.split(clips // count) for t in tensors), strict=True)
+
+
+def _noise_seed(seed: int, step: int, rank: int) -> int:
+    """A seed for the noise of one step of one process; the factors keep neighbouring triples apart."""
+    return (seed * 1_000_003 + step) * 4_093 + rank
+
+
+def _restore(
+    checkpoint: checkpoints.Checkpoint, model: nn.Module, optimizer: MuonAdamW, average: AveragedModel | None
+) -> None:
+    weights, state = checkpoint.model_tensors(), checkpoint.state_tensors()
+    if average is not None:
+        checkpoints.load_weights(average.module, weights, checkpoint.path)
+        average.n_averaged.copy_(state.pop("averaged"))
+        weights = {k.removeprefix("raw."): v for k, v in state.items() if k.startswith("raw.")}
+    checkpoints.load_weights(model, weights, checkpoint.path)
+    optimizer.load_state_tensors({k: v for k, v in state.items() if not k.startswith("raw.")})
+
+
+def _not_finite(step: int, loss: float, norm: float, batch: VideoBatch | StateBatch) -> str:
+    clips = ", ".join(f"{name} at {start:.2f} s" for name, start in zip(batch.names, batch.starts, strict=True))
+    return (
+        f"step {step}: the loss is {loss} and the norm of its gradient {norm}. Look at the clips of this batch, or lower "
+        f"training.optimizer.muon_lr and adamw_lr; earlier checkpoints are good, --resume goes on from the last. Clips: {clips}"
+    )

@@ -1,0 +1,112 @@
+"""Muon for the hidden matrices, AdamW for the rest, one schedule for both (method, section 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+NOT_HIDDEN = ("embed", "head", "modulation")
+"""Modules whose matrices AdamW trains: the first and last layers, and AdaLN's, which start at zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Step sizes and decay; the defaults are the paper's.
+
+    Args:
+        muon_lr: learning rate of the hidden matrices (Muon; 0.02 x sqrt(max(1, rows / columns))).
+        adamw_lr: learning rate of all other parameters (AdamW).
+        weight_decay: decoupled weight decay, of matrices only.
+        warmup: share of the steps over which the learning rates rise linearly; a cosine takes them to zero after.
+        clip: largest norm of the gradient.
+    """
+
+    muon_lr: float = 0.02
+    adamw_lr: float = 6.25e-4
+    weight_decay: float = 0.04
+    warmup: float = 0.1
+    clip: float = 1.0
+
+
+class MuonAdamW:
+    """The two optimisers as one: ``step``, ``zero_grad``, ``state_tensors`` and a learning rate by share of the run."""
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+        self.config = config
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        hidden = [(name, p) for name, p in named if is_hidden_matrix(name, p)]
+        names = {name for name, _ in hidden}
+        matrices = [(n, p) for n, p in named if n not in names and p.ndim == 2]
+        vectors = [(n, p) for n, p in named if n not in names and p.ndim != 2]
+        groups = [
+            {"params": [p for _, p in matrices], "weight_decay": config.weight_decay},
+            {"params": [p for _, p in vectors], "weight_decay": 0.0},
+        ]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW([g for g in groups if g["params"]], lr=config.adamw_lr, betas=(0.9, 0.95), fused=True)
+        ]
+        if hidden:
+            muon = torch.optim.Muon([p for _, p in hidden], lr=config.muon_lr, weight_decay=config.weight_decay)
+            self.optimizers.append(muon)
+        self.names = {p: name for name, p in named}
+
+    def set_progress(self, step: int, steps: int) -> float:
+        """Set the learning rates for ``step`` of ``steps``; return the factor they were multiplied by."""
+        factor = warmup_cosine(step, steps, self.config.warmup)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group.setdefault("base_lr", group["lr"])
+                group["lr"] = group["base_lr"] * factor
+        return factor
+
+    def step(self) -> None:
+        """Update the parameters from their gradients."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """The optimisers' state by ``parameter name : state name``, ready for safetensors."""
+        return {
+            f"{self.names[p]}:{key}": value
+            for optimizer in self.optimizers
+            for p, state in optimizer.state.items()
+            for key, value in state.items()
+        }
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what ``state_tensors`` gave."""
+        by_name = {name: p for p, name in self.names.items()}
+        owner = {p: o for o in self.optimizers for group in o.param_groups for p in group["params"]}
+        for key, value in tensors.items():
+            name, state = key.rsplit(":", 1)
+            parameter = by_name[name]
+            # AdamW keeps its step count on the CPU for all devices unless fused, where it lies with the parameter.
+            owner[parameter].state[parameter][state] = value.to(parameter.device)
+
+
+def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
+    """Tell whether Muon trains a parameter: a matrix that is neither first, last nor a modulation."""
+    parts = name.split(".")
+    return parameter.ndim == 2 and not any(part.startswith(NOT_HIDDEN) for part in parts)
+
+
+def warmup_cosine(step: int, steps: int, warmup: float) -> float:
+    """Factor of the learning rate at ``step`` (from 0) of ``steps``: a linear rise, then a cosine to zero."""
+    rise = max(round(warmup * steps), 1)
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1)))
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter], clip: float) -> Tensor:
+    """Clip the gradients to the norm ``clip`` in place; return their norm before that, a scalar."""
+    return torch.nn.utils.clip_grad_norm_(parameters, clip)

@@ -1,0 +1,159 @@
+"""Run folders: everything about a run in one place, so that it can be read, resumed and loaded."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wildlam.types import EncoderSpec, WildlamError
+
+
+class Run:
+    """A folder that holds one run.
+
+    ``config.yaml`` (resolved), ``run.json`` (command, seed, versions, encoder), ``metrics.jsonl`` (a line per logged step),
+    ``tensorboard/``, ``checkpoints/``, and once evaluated ``results.json`` and ``report.html``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: str | Path, config_yaml: str, seed: int, encoder: EncoderSpec) -> Run:
+        """Make the folder and write what is known before training.
+
+        Raises:
+            WildlamError: if it cannot be written.
+        """
+        run = cls(path)
+        facts = {
+            "command": shlex.join(sys.argv),
+            "seed": seed,
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
+            "versions": {"python": platform.python_version()} | versions(),
+            "encoder": asdict(encoder),
+        }
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(run.path / "config.yaml", config_yaml)
+            write_atomically(run.path / "run.json", json.dumps(facts, indent=2))
+        except OSError as error:
+            raise WildlamError(
+                f"cannot write the run folder {run.path}: {error.strerror}; choose another --out"
+            ) from error
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open an existing run folder.
+
+        Raises:
+            WildlamError: if it is not one.
+        """
+        run = cls(path)
+        for name in ("config.yaml", "run.json"):
+            if not (run.path / name).is_file():
+                raise WildlamError(
+                    f"{run.path} is not a run folder: it has no {name}; give the folder that `train` wrote"
+                )
+        return run
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What ``run.json`` holds."""
+        return read_json(self.path / "run.json")
+
+    @property
+    def encoder_spec(self) -> EncoderSpec:
+        """Specification of the encoder whose states the run was trained on."""
+        fields = self.facts["encoder"]
+        return EncoderSpec(**{**fields, "grid": tuple(fields["grid"])})
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def log(self, step: int, values: Mapping[str, float | list[float]]) -> None:
+        """Append a line to ``metrics.jsonl``."""
+        with open(self.path / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"step": step} | dict(values)) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``; a last line cut off by a kill is left out."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        lines = path.read_text().split("\n")
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            if not line:
+                continue
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                if number == len(lines):
+                    break
+                raise WildlamError(f"{path} line {number} is not JSON; restore or remove it") from error
+        return rows
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drop the lines of steps later than ``step``, which a resumed run will log again."""
+        rows = [row for row in self.metrics() if row["step"] <= step]
+        write_atomically(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of what its numbers depend on."""
+    found = {}
+    for name in ("wildlam", "torch", "transformers", "av", "pylance", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a kill, sees the old one or the new one whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        WildlamError: if it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise WildlamError(f"cannot read {path}: {error.strerror}") from error
+    except json.JSONDecodeError as error:
+        raise WildlamError(f"{path} is not JSON ({error.msg}, line {error.lineno}); restore it or run again") from error
+
+
+def to_plain(statistics: Mapping[str, Tensor]) -> dict[str, float | list[float]]:
+    """Tensors to numbers (scalars) and lists (vectors), for JSON."""
+    return {key: torch.as_tensor(value).detach().float().tolist() for key, value in statistics.items()}

@@ -1,0 +1,115 @@
+"""The types every room of the library shares: clips, states, encoders and the error a user can mend.
+
+Axes, used as suffixes of names where it helps: ``B`` batch, ``T`` time (latent frames), ``N`` tokens per frame,
+``D`` width of a token, ``Z`` width of a latent action, ``S`` candidates, ``C H W`` channels and pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+Split = Literal["train", "held_out"]
+
+
+class WildlamError(Exception):
+    """An error the user can mend: its one-line message names the thing that is wrong and the remedy."""
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What a frozen video encoder makes of a clip.
+
+    Attributes:
+        name: name of the encoder, for people.
+        frames_per_state: video frames consumed for each state (V-JEPA 2: 2, the tubelet; per-frame encoders: 1).
+        grid: height and width of the token map; ``N = grid[0] * grid[1]``.
+        width: width ``D`` of a token.
+        image_size: side, in pixels, of the square frames that ``encode`` takes.
+        fps: frame rate the encoder is meant for, frames per second.
+        context: ``"frame"`` if a state depends on its own frames alone, ``"clip"`` if it also depends on the clip's
+            earlier frames. States of a ``"frame"`` encoder can be cut into clips anywhere.
+        fingerprint: short hash of weights and settings; two encoders with one fingerprint give the same states.
+    """
+
+    name: str
+    frames_per_state: int
+    grid: tuple[int, int]
+    width: int
+    image_size: int
+    fps: float
+    context: Literal["frame", "clip"]
+    fingerprint: str
+
+    @property
+    def tokens(self) -> int:
+        """Tokens per state, ``N``."""
+        return self.grid[0] * self.grid[1]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A frozen, frame-causal video encoder: later frames never change earlier states."""
+
+    spec: EncoderSpec
+    device: torch.device
+
+    def encode(self, video_BTCHW: Tensor) -> Tensor:
+        """Encode ``uint8`` video ``[B, F, 3, H, W]`` (``H = W = spec.image_size``, ``F`` a multiple of
+        ``spec.frames_per_state``) to float32 states ``[B, F / frames_per_state, N, D]`` on the encoder's device."""
+        ...
+
+
+@dataclass
+class VideoBatch:
+    """Clips of pixels: ``video`` is ``uint8 [B, F, 3, H, W]``; the lists have one entry per clip.
+
+    ``names`` are the videos' paths relative to the data folder, ``starts`` the clips' first timestamps in seconds.
+    """
+
+    video: Tensor
+    names: list[str]
+    sources: list[str]
+    starts: list[float]
+
+
+@dataclass
+class StateBatch:
+    """Clips of states: ``states`` is float ``[B, T, N, D]``; the lists have one entry per clip, as in VideoBatch."""
+
+    states: Tensor
+    names: list[str]
+    sources: list[str]
+    starts: list[float]
+    times: Tensor = field(default_factory=lambda: torch.empty(0))
+    """Timestamps ``[B, T]`` in seconds of the (first) frame of each state."""
+
+
+class BatchSource(Protocol):
+    """Training data as a pure function of the step, so that a resumed run sees the very batches it would have seen.
+
+    The clips of ``batch(step)`` depend on the source's seed and ``step`` alone. With several processes, each is given
+    ``(rank, world_size)`` at construction and returns its own contiguous share of the same global batch.
+    """
+
+    def batch(self, step: int) -> VideoBatch | StateBatch:
+        """The batch of training step ``step`` (from 0)."""
+        ...
+
+
+@dataclass
+class Loss:
+    """What a training step minimises, and what to log of it.
+
+    Attributes:
+        total: the scalar to minimise.
+        statistics: computes, without gradient, what tells the step's health: scalars, and vectors per dimension. Called
+            only for the steps that are logged.
+    """
+
+    total: Tensor
+    statistics: Callable[[], dict[str, Tensor]]

@@ -1,0 +1,6 @@
+"""Sources of video for a first run: walks through Doom levels, and a few short films."""
+
+from wildlam.worlds.doom import LEVELS, DoomNav, collect_doom
+from wildlam.worlds.filmed import collect_filmed
+
+__all__ = ["LEVELS", "DoomNav", "collect_doom", "collect_filmed"]

@@ -1,0 +1,319 @@
+"""Egocentric walks through empty Doom levels: a world whose true camera motion is known, filmed without telling it.
+
+Units. Lengths are Doom's map units: a person is 32 wide and sees from a height of 41, a corridor is 128 wide. The
+engine runs at 35 tics a second; a frame is a whole number of tics, so that all frames last equally long. At 8 frames
+per second (4 tics each) the world therefore runs at 8/8.75 of its usual speed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+from wildlam.types import Split, WildlamError
+from wildlam.worlds.mp4 import write_mp4
+
+TICS_PER_SECOND = 35
+WORKERS = 2
+
+
+class Level(NamedTuple):
+    """Where a level lies: the game file, the map's name in it and, for ViZDoom's own rooms, the scenario's file."""
+
+    game: str
+    map: str
+    scenario: str | None = None
+
+
+LEVELS = {
+    "map04": Level("freedoom2.wad", "MAP04"),
+    "map09": Level("freedoom2.wad", "MAP09"),
+    "map15": Level("freedoom2.wad", "MAP15"),
+    "e1m3": Level("freedoom1.wad", "E1M3"),
+    "e3m1": Level("freedoom1.wad", "E3M1"),
+    "maze": Level("freedoom2.wad", "MAP01", "my_way_home.wad"),
+    "arena": Level("freedoom2.wad", "MAP01", "deathmatch.wad"),
+    "garden": Level("freedoom2.wad", "MAP01", "health_gathering_supreme.wad"),
+}
+"""The levels that ``collect_doom`` walks through, by name: bright, open and unlike each other."""
+
+
+def _vizdoom() -> Any:
+    try:
+        import vizdoom
+    except ImportError as error:
+        raise WildlamError("The Doom levels need ViZDoom: pip install 'wildlam[worlds]'") from error
+    return vizdoom
+
+
+class DoomNav:
+    """One level to walk through: no monsters, no weapon, no damage, no HUD, and a head that does not bob.
+
+    An action is ``(forward, right, turn)``: the first two are Doom's speeds (25 walks, 50 runs; kept up, a speed ``v``
+    moves ``v / 3`` map units a tic, reached with some inertia), ``turn`` is in degrees per frame, clockwise.
+
+    Args:
+        level: a key of ``LEVELS``.
+        size: side in pixels of the square frames, even and at most 600.
+        fps: frames per second, rounded so that a frame is a whole number of tics (at least one).
+
+    Raises:
+        WildlamError: unknown level, impossible size, or ViZDoom is not installed.
+    """
+
+    # What ViZDoom can render at 4:3. The lowest that is at least as high as the frame is cut square and scaled down.
+    _SCREENS = ((160, 120), (256, 192), (320, 240), (400, 300), (512, 384), (640, 480), (800, 600))
+
+    def __init__(self, level: str, size: int = 128, fps: float = 8.0):
+        vzd = _vizdoom()
+        if level not in LEVELS:
+            raise WildlamError(f"Unknown level {level!r}; choose from {', '.join(LEVELS)}")
+        screen = next(((w, h) for w, h in self._SCREENS if h >= size), None)
+        if screen is None or size < 2 or size % 2:
+            raise WildlamError(f"Frame size {size} is not an even number from 2 to 600")
+        self.level, self.size = level, size
+        self.tics = max(1, round(TICS_PER_SECOND / fps))
+
+        self._game = game = vzd.DoomGame()
+        files = Path(vzd.__file__).parent
+        where = LEVELS[level]
+        game.set_doom_game_path(str(files / where.game))
+        if where.scenario:
+            game.set_doom_scenario_path(str(files / "scenarios" / where.scenario))
+        game.set_doom_map(where.map)
+        game.set_screen_resolution(getattr(vzd.ScreenResolution, "RES_{}X{}".format(*screen)))
+        game.set_screen_format(vzd.ScreenFormat.RGB24)
+        for thing in ("hud", "crosshair", "weapon", "decals", "particles", "messages", "screen_flashes", "corpses"):
+            getattr(game, f"set_render_{thing}")(False)
+        button, variable = vzd.Button, vzd.GameVariable
+        game.set_available_buttons(
+            [button.MOVE_FORWARD_BACKWARD_DELTA, button.MOVE_LEFT_RIGHT_DELTA, button.TURN_LEFT_RIGHT_DELTA]
+        )
+        self._pose = (variable.POSITION_X, variable.POSITION_Y, variable.ANGLE)
+        game.set_window_visible(False)
+        game.set_sound_enabled(False)
+        game.set_episode_timeout(0)
+        game.add_game_args("-nomonsters +sv_nomonsters 1 +sv_cheats 1 +movebob 0")
+        # Unless its settings file names an (empty) list of start-up scripts per game, the engine makes itself a folder
+        # in the working directory.
+        self._folder = tempfile.TemporaryDirectory(prefix="wildlam-doom-")
+        settings = Path(self._folder.name) / "doom.ini"
+        settings.write_text("".join(f"[{name}.AutoExec]\n" for name in ("Doom", "Heretic", "Hexen", "Strife", "Chex")))
+        game.set_doom_config_path(str(settings))
+        game.init()
+
+    def reset(self, seed: int) -> np.ndarray:
+        """Start the level anew, everything random in it given by ``seed``, and return the first ``frame``."""
+        self._game.set_seed(seed)
+        self._game.new_episode()
+        self._game.send_game_command("god")
+        self._game.set_action([0.0, 0.0, 0.0])  # or the action before the reset would go on
+        self._game.advance_action(TICS_PER_SECOND // 2)  # the engine ignores the first quarter second of input
+        return self.frame
+
+    def step(self, action: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Act for one frame and return what is seen then, ``uint8 [size, size, 3]`` RGB."""
+        self.skip(action)
+        return self.frame
+
+    def skip(self, action: Sequence[float] | np.ndarray) -> None:
+        """Act for one frame without looking."""
+        forward, right, turn = action
+        self._game.set_action([forward, right, turn / self.tics])
+        self._game.advance_action(self.tics)
+        if self._game.is_episode_finished():
+            raise WildlamError(f"Walked out of level {self.level!r} through its exit; choose another seed or level")
+
+    @property
+    def frame(self) -> np.ndarray:
+        """What is seen now: ``uint8 [size, size, 3]`` RGB, the square middle of the screen (74 degrees wide)."""
+        screen = self._game.get_state().screen_buffer
+        height, width = screen.shape[:2]
+        left = (width - height) // 2
+        square = np.ascontiguousarray(screen[:, left : left + height])
+        image = av.VideoFrame.from_ndarray(square, format="rgb24")
+        # AREA averages over the pixels that fall together, so that distant walls do not flicker.
+        return image.reformat(width=self.size, height=self.size, interpolation="AREA").to_ndarray()
+
+    @property
+    def pose(self) -> np.ndarray:
+        """True pose ``float64 [3]``: x and y in map units, heading in degrees, counter-clockwise from the x axis."""
+        return np.array([self._game.get_game_variable(variable) for variable in self._pose])
+
+    def close(self) -> None:
+        """End the engine's process and remove its settings."""
+        self._game.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> DoomNav:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Walker:
+    """Explores smoothly: stretches of half a second to three of walking, curving, turning, side-stepping or rest.
+
+    Within a stretch the action glides towards that stretch's target, with a little noise; at 8 frames per second a
+    turn is at most 6 degrees a frame. Against a wall (asked to move, hardly moving) it turns away on the spot.
+
+    Args:
+        rng: the only source of randomness.
+        tics: tics per frame, to tell how far an action should carry.
+    """
+
+    _TURN = 6.0
+
+    def __init__(self, rng: np.random.Generator, tics: int):
+        self.rng, self.tics = rng, tics
+        self.action = np.zeros(3)
+        self.target = np.zeros(3)
+        self.frames_left = 0
+        self.frames_stuck = 0
+        self.side = rng.choice([-1.0, 1.0])
+        self.last_position: np.ndarray | None = None
+
+    def act(self, pose: np.ndarray) -> np.ndarray:
+        """The action for the next frame ``[forward, right, turn]``, given the pose now."""
+        moved = np.inf if self.last_position is None else np.hypot(*(pose[:2] - self.last_position))
+        self.last_position = pose[:2]
+        asked = np.hypot(*self.action[:2]) / 3 * self.tics
+        # From rest, inertia lets it move a fifth of what is asked; sliding along a wall is no reason to turn either.
+        self.frames_stuck = self.frames_stuck + 1 if asked > 8 and moved < 0.25 * asked else 0
+        if self.frames_stuck == 2:
+            # The same side again and again, or a corner would hold the walker for ever.
+            self._aim((0, 0, self.side * self._TURN), frames=self.rng.integers(8, 24))
+        elif self.frames_left == 0:
+            self._next_stretch()
+        self.frames_left -= 1
+        noise = self.rng.normal(size=3) * (0.8, 0.4, 0.3) * np.any(self.target)
+        self.action = 0.6 * self.action + 0.4 * self.target + noise
+        self.action[2] = np.clip(self.action[2], -self._TURN, self._TURN)
+        return self.action
+
+    def _next_stretch(self) -> None:
+        rng = self.rng
+        kind = rng.choice(["straight", "curve", "turn", "aside", "back", "rest"], p=[0.38, 0.32, 0.1, 0.08, 0.05, 0.07])
+        sign = rng.choice([-1.0, 1.0])
+        ahead = rng.uniform(12, 24)
+        if kind == "straight":
+            self._aim((ahead, 0, 0), frames=rng.integers(8, 24))
+        elif kind == "curve":
+            self._aim((ahead, 0, sign * rng.uniform(1, 5)), frames=rng.integers(6, 18))
+        elif kind == "turn":
+            self._aim((0, 0, sign * rng.uniform(3, self._TURN)), frames=rng.integers(4, 16))
+        elif kind == "aside":
+            self._aim((rng.uniform(0, 8), sign * rng.uniform(10, 18), 0), frames=rng.integers(4, 10))
+        elif kind == "back":
+            self._aim((-rng.uniform(8, 14), 0, sign * rng.uniform(0, 3)), frames=rng.integers(4, 10))
+        else:
+            self._aim((0, 0, 0), frames=rng.integers(6, 16))
+        self.side = sign
+
+    def _aim(self, target: tuple[float, float, float], frames: int | np.signedinteger) -> None:
+        self.target, self.frames_left = np.array(target), int(frames)
+
+
+def walk(world: DoomNav, rng: np.random.Generator, frames: int) -> Iterator[np.ndarray]:
+    """Yield ``frames`` frames of a walk through ``world``; the same ``rng`` state gives the same pixels."""
+    world.reset(int(rng.integers(2**31)))
+    walker = Walker(rng, world.tics)
+    # Levels have one entrance: walk for up to 12 seconds before the film begins, so that films begin everywhere.
+    for _ in range(rng.integers(0, 12 * TICS_PER_SECOND // world.tics)):
+        world.skip(walker.act(world.pose))
+    yield world.frame
+    for _ in range(frames - 1):
+        yield world.step(walker.act(world.pose))
+
+
+def collect_doom(
+    out: Path,
+    *,
+    levels: Sequence[str] = tuple(LEVELS),
+    episodes: int,
+    seconds: float,
+    fps: float = 8.0,
+    size: int = 128,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[Path]:
+    """Film ``episodes`` walks, shared out evenly over ``levels``, without recording what the walker did.
+
+    Walk ``n`` of a level becomes ``out/train/<level>_<seed>_<n>.mp4``, or ``out/held_out/...`` if ``n % 8 == 1``: with
+    two or more walks a level is in both. Held-out walks are other walks through the *same* levels. The pixels of a
+    walk depend on level, seed, ``n``, ``seconds``, ``fps`` and ``size`` alone. Finished files are kept, so that an
+    interrupted call can simply be repeated; files of another length, rate or size are filmed again.
+
+    Args:
+        out: folder to write to.
+        levels: keys of ``LEVELS``.
+        episodes: walks in all.
+        seconds: length of each film.
+        fps: frames per second of the films.
+        size: side of the frames in pixels, even.
+        seed: seed of all walks.
+        progress: show a progress bar with the time left.
+
+    Returns:
+        The paths of all films, those of each level in a row.
+
+    Raises:
+        WildlamError: unknown level, impossible size, or ViZDoom is not installed.
+    """
+    _vizdoom()  # a missing simulator is worth one clear message before anything starts
+    out, frames = Path(out), round(seconds * fps)
+    walks = {level: range((episodes - i + len(levels) - 1) // len(levels)) for i, level in enumerate(levels)}
+    stop = threading.Event()
+
+    with tqdm(total=episodes, desc="doom walks", unit="walk", disable=not progress) as bar:
+
+        def film(level: str) -> list[Path]:
+            paths, world = [], None
+            for n in walks[level]:
+                if stop.is_set():
+                    break
+                split: Split = "held_out" if n % 8 == 1 else "train"
+                path = out / split / f"{level}_{seed}_{n:03d}.mp4"
+                if not _is_complete(path, frames, fps, size):
+                    world = world or DoomNav(level, size, fps)
+                    rng = np.random.default_rng([seed, zlib.crc32(level.encode()), n])
+                    write_mp4(path, walk(world, rng, frames), fps)
+                paths.append(path)
+                bar.update()
+            if world:
+                world.close()
+            return paths
+
+        # Each level's engine is a process of its own and waiting for it frees Python, so that threads are enough.
+        with ThreadPoolExecutor(WORKERS) as pool:
+            jobs = {level: pool.submit(film, level) for level in levels}
+            try:
+                for job in as_completed(jobs.values()):
+                    job.result()
+            except BaseException:
+                stop.set()
+                raise
+    return [path for job in jobs.values() for path in job.result()]
+
+
+def _is_complete(path: Path, frames: int, fps: float, size: int) -> bool:
+    if not path.exists():
+        return False
+    try:
+        with av.open(str(path)) as file:
+            video = file.streams.video[0]
+            rate = Fraction(fps).limit_denominator(1001)
+            return (video.frames, video.average_rate, video.width, video.height) == (frames, rate, size, size)
+    except av.FFmpegError:
+        return False  # not a film that can be opened: to be filmed again

@@ -1,0 +1,76 @@
+"""Fixtures that several rooms' tests share: small real videos whose frames tell their own number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from torch import Tensor
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_video() -> MakeVideo:
+    """Write a video whose frame ``i`` shows ``i``: the left half's grey level is ``i % 16``, the right half's
+    ``i // 16``, in sixteenths; ``read_number`` reads it back after lossy coding, resizing and cropping."""
+
+    def write(
+        path: Path,
+        frames: int = 24,
+        fps: int = 24,
+        size: tuple[int, int] = (64, 64),
+        codec: str = "libx264",
+        gop: int = 12,
+        times: Sequence[float] | None = None,
+        rotation: int = 0,
+    ) -> Path:
+        """``size`` is (width, height); ``times`` are timestamps in seconds, instead of a constant ``fps``; ``rotation``
+        is what the display matrix says, in degrees anticlockwise."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        width, height = size
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=fps)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.codec_context.gop_size = gop
+            if rotation:
+                stream.set_display_rotation(rotation)
+
+            def lasting(packet: av.Packet) -> av.Packet:
+                packet.duration = round(1 / (fps * packet.time_base))  # or else the last frame has none
+                return packet
+
+            if times is not None:
+                stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+            for i in range(frames):
+                image = np.full((height, width, 3), 8 + 15 * (i % 16), dtype=np.uint8)
+                image[:, width // 2 :] = 8 + 15 * (i // 16)
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                if times is not None:
+                    frame.pts, frame.time_base = round(times[i] * 1000), Fraction(1, 1000)
+                else:
+                    frame.pts, frame.time_base = i, Fraction(1, fps)
+                for packet in stream.encode(frame):
+                    container.mux(lasting(packet))
+            for packet in stream.encode(None):
+                container.mux(lasting(packet))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def read_number() -> Callable[[Tensor], int]:
+    """The number of a ``make_video`` frame, from its pixels ``uint8 [3, H, W]``."""
+
+    def read(frame: Tensor) -> int:
+        edge = frame.shape[2] // 2
+        halves = frame[:, :, : edge - 2], frame[:, :, edge + 2 :]
+        low, high = (round((half.float().mean().item() - 8) / 15) for half in halves)
+        return low + 16 * high
+
+    return read

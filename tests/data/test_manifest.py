@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from wildlam.data import manifest as manifest_module
+from wildlam.data.manifest import Manifest, assign_splits, find_videos, index, manifest_path, read_list
+from wildlam.data.video import VideoError
+from wildlam.types import WildlamError
+
+
+@pytest.fixture(scope="session")
+def one_video(tmp_path_factory, make_video) -> Path:
+    return make_video(tmp_path_factory.mktemp("one") / "one.mp4")
+
+
+@pytest.fixture
+def folder(tmp_path, one_video):
+    """Make a folder of copies of a video under the given names."""
+
+    def fill(*names: str) -> Path:
+        for name in names:
+            path = tmp_path / "videos" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(one_video, path)
+        return tmp_path / "videos"
+
+    return fill
+
+
+@pytest.fixture
+def probed(monkeypatch) -> list[str]:
+    """Names of the files that get opened."""
+    names: list[str] = []
+    real = manifest_module.probe
+
+    def counting(path):
+        names.append(Path(path).name)
+        return real(path)
+
+    monkeypatch.setattr(manifest_module, "probe", counting)
+    return names
+
+
+def quiet_index(root, **options) -> Manifest:
+    return index(root, progress=False, **options)
+
+
+def splits(manifest: Manifest) -> dict[str, str]:
+    return {video.path: video.split for video in manifest}
+
+
+def test_finds_videos_at_any_depth(folder):
+    root = folder("top.MP4", "a/one.mp4", "a/deep er/zwei ö.mp4", "b/海/三.mp4", ".hidden/x.mp4", "a/.y.mp4", "._z.mp4")
+    (root / "notes.txt").write_text("hello")
+    (root / "link").symlink_to(root / "a")
+    assert find_videos(root) == ["a/deep er/zwei ö.mp4", "a/one.mp4", "b/海/三.mp4", "top.MP4"]
+    manifest = quiet_index(root)
+    assert {video.path: video.source for video in manifest} == {
+        "a/deep er/zwei ö.mp4": "a",
+        "a/one.mp4": "a",
+        "b/海/三.mp4": "b",
+        "top.MP4": ".",
+    }
+    video = manifest[0]
+    assert (video.frames, video.width, video.height, video.rotation) == (24, 64, 64, 0)
+    assert video.duration == pytest.approx(1.0)
+    assert video.fps == pytest.approx(24.0)
+    assert video.size == manifest.file(video.path).stat().st_size
+    assert {v.path for v in manifest.split("train")} | {v.path for v in manifest.split("held_out")} == set(
+        find_videos(root)
+    )
+
+
+def test_written_and_read_back(folder):
+    root = folder("a.mp4", "b.mp4", "c/d.mp4")
+    made = quiet_index(root, held_out=0.3)
+    path = root / ".wildlam" / "manifest.parquet"
+    for read in (Manifest.read(path), quiet_index(path)):
+        assert list(read) == list(made)
+        assert read.held_out == 0.3
+        assert read.file("a.mp4").exists()
+    assert [p.name for p in path.parent.iterdir()] == ["manifest.parquet"]  # nothing temporary is left
+    root.rename(root.with_name("moved"))
+    assert Manifest.read(root.with_name("moved") / ".wildlam" / "manifest.parquet").file("a.mp4").exists()
+
+
+def test_refresh_opens_only_new_and_changed_files(folder, probed):
+    root = folder("a.mp4", "b.mp4", "c.mp4")
+    quiet_index(root)
+    assert sorted(probed) == ["a.mp4", "b.mp4", "c.mp4"]
+    probed.clear()
+    path = manifest_path(root)
+    before = path.stat().st_mtime_ns
+    quiet_index(root)
+    assert probed == []
+    assert path.stat().st_mtime_ns == before  # not even written: a read-only folder may carry its manifest
+    folder("new.mp4")
+    os.utime(root / "b.mp4", ns=(1, 1))
+    (root / "c.mp4").unlink()
+    assert set(splits(quiet_index(root))) == {"a.mp4", "b.mp4", "new.mp4"}
+    assert sorted(probed) == ["b.mp4", "new.mp4"]
+
+
+def test_a_cache_elsewhere(folder, tmp_path):
+    root = folder("a.mp4", "b.mp4")
+    manifest = quiet_index(root, cache=tmp_path / "cache")
+    assert not (root / ".wildlam").exists()
+    assert list(Manifest.read(tmp_path / "cache" / "manifest.parquet")) == list(manifest)
+    assert Manifest.read(tmp_path / "cache" / "manifest.parquet").file("a.mp4").exists()
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    with pytest.raises(WildlamError, match=r"manifest of another folder.*--data\.cache"):
+        quiet_index(other, cache=tmp_path / "cache")
+
+
+def test_a_folder_that_cannot_be_written(folder):
+    root = folder("a.mp4", "b.mp4")
+    (root / ".wildlam").write_text("in the way")  # root may write anywhere, so permissions would not do here
+    with pytest.raises(WildlamError, match=r"cannot be written.*--data\.cache"):
+        quiet_index(root)
+
+
+def test_split_is_stable_when_files_are_added():
+    first = [f"clip {i}.mp4" for i in range(200)]
+    before = assign_splits(first, 0.2, {})
+    after = assign_splits([*first, *(f"more/{i}.mp4" for i in range(300))], 0.2, {})
+    assert all(after[path] == split for path, split in before.items())
+    assert 0.1 < Counter(before.values())["held_out"] / 200 < 0.3
+    assert 0.15 < Counter(after.values())["held_out"] / 500 < 0.25
+
+
+def test_assigned_splits_stay_until_the_share_changes(folder):
+    names = [f"{i}.mp4" for i in range(3)]
+    root = folder(*names)
+    before = splits(quiet_index(root, held_out=0.01))
+    assert Counter(before.values()) == {"train": 2, "held_out": 1}  # by the smallest hash
+    folder(*(f"more{i}.mp4" for i in range(6)))
+    after = splits(quiet_index(root, held_out=0.01))
+    assert {path: after[path] for path in before} == before
+    redrawn = splits(quiet_index(root, held_out=0.5))
+    assert redrawn == assign_splits(redrawn, 0.5, {})
+    assert Manifest.read(manifest_path(root)).held_out == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train/a.mp4", "train"),
+        ("x/Training/a.mp4", "train"),
+        ("x/val/a.mp4", "held_out"),
+        ("Test/a.mp4", "held_out"),
+        ("validation/deep/a.mp4", "held_out"),
+        ("held-out/a.mp4", "held_out"),
+        ("valid/a.mp4", "held_out"),
+        ("heldout/a.mp4", "held_out"),
+        ("HELD_OUT/a.mp4", "held_out"),
+    ],
+)
+def test_folder_names_decide(name, split):
+    for share in (0.001, 0.999):
+        others = {f"{i}.mp4": "train" if i % 2 else "held_out" for i in range(4)}
+        assert assign_splits([name, *others], share, others)[name] == split
+
+
+def test_split_folders_are_no_sources(folder):
+    root = folder("train/ssv2/a.mp4", "val/ssv2/b.mp4", "train/c.mp4")
+    assert {v.path: v.source for v in quiet_index(root)} == {
+        "train/ssv2/a.mp4": "ssv2",
+        "val/ssv2/b.mp4": "ssv2",
+        "train/c.mp4": ".",
+    }
+
+
+@pytest.mark.parametrize("share", [1e-9, 1 - 1e-9])
+def test_neither_split_is_ever_empty(share):
+    for count in (2, 3, 10):
+        found = assign_splits([f"{i}.mp4" for i in range(count)], share, {})
+        assert set(found.values()) == {"train", "held_out"}
+    assert set(assign_splits(["train/a.mp4", "train/b.mp4"], share, {}).values()) == {"train", "held_out"}
+
+
+def test_a_single_video_cannot_be_split(folder):
+    with pytest.raises(WildlamError, match=r"only\.mp4.*second video.*ffmpeg"):
+        quiet_index(folder("only.mp4"))
+
+
+def test_bad_files_raise_with_name_and_reason(folder):
+    root = folder("a.mp4", "b.mp4", "c.mp4")
+    (root / "empty.mp4").touch()
+    with pytest.raises(VideoError, match=r"empty\.mp4: .*0 bytes"):
+        quiet_index(root)
+    (root / "text.mp4").write_text("no video at all " * 20)
+    with pytest.raises(WildlamError, match=r"2 of 5 videos .*empty\.mp4.*text\.mp4.*--data\.on_error=skip"):
+        quiet_index(root)
+
+
+def test_skipping_is_counted_reported_and_capped(folder, caplog, probed):
+    root = folder(*(f"{i}.mp4" for i in range(12)))
+    (root / "empty.mp4").touch()
+    with caplog.at_level(logging.WARNING):
+        assert len(quiet_index(root, on_error="skip")) == 12
+    assert "skipped 1 of 13 videos" in caplog.text
+    assert "empty.mp4: the file is empty" in caplog.text
+    (root / "empty2.mp4").touch()
+    with pytest.raises(WildlamError, match=r"2 of 14 videos .* more than the 10%.*empty"):
+        quiet_index(root, on_error="skip")
+    assert len(quiet_index(root, on_error="skip", max_skipped=0.2)) == 12
+
+
+@pytest.mark.parametrize("kind", ["missing", "no video inside", "a video", "another file"])
+def test_roots_that_hold_no_videos(tmp_path, one_video, kind):
+    if kind == "a video":
+        root, message = one_video, "a single file"
+    elif kind == "another file":
+        root, message = tmp_path / "notes.md", "a single file"
+        root.write_text("x")
+    elif kind == "missing":
+        root, message = tmp_path / "nowhere", "no such folder"
+    else:
+        root, message = tmp_path / "nothing", "no videos found"
+        root.mkdir()
+    with pytest.raises(WildlamError, match=message) as caught:
+        quiet_index(root)
+    assert str(root) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 100, "another table"])
+def test_a_damaged_manifest_is_named_with_the_remedy(folder, content):
+    root = folder("a.mp4", "b.mp4")
+    quiet_index(root)
+    path = manifest_path(root)
+    if content == "another table":
+        manifest_module.pq.write_table(manifest_module.pa.table({"path": ["a.mp4"]}), path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(WildlamError, match=r"manifest\.parquet: unreadable.*delete it"):
+        quiet_index(root)
+    with pytest.raises(WildlamError, match=r"manifest\.parquet: unreadable.*delete it"):
+        quiet_index(path)
+
+
+def test_an_interrupted_write_leaves_the_old_manifest(folder, monkeypatch):
+    root = folder("a.mp4", "b.mp4")
+    before = list(quiet_index(root))
+
+    def broken(table, path):
+        Path(path).write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(manifest_module.pq, "write_table", broken)
+    folder("c.mp4")
+    with pytest.raises(OSError, match="disk full"):
+        quiet_index(root)
+    path = manifest_path(root)
+    assert list(Manifest.read(path)) == before
+    assert [p.name for p in path.parent.iterdir()] == ["manifest.parquet"]
+
+
+def test_an_interrupted_indexing_keeps_what_it_has(folder, monkeypatch, probed):
+    root = folder(*(f"{i}.mp4" for i in range(6)))
+    (root / "9.mp4").touch()
+    monkeypatch.setattr(manifest_module, "_SAVE_EVERY", 2)
+    with pytest.raises(VideoError):
+        quiet_index(root)
+    (root / "9.mp4").unlink()
+    probed.clear()
+    assert len(quiet_index(root)) == 6
+    assert len(probed) <= 1
+
+
+def test_lists_of_videos(folder, tmp_path):
+    root = folder("a.mp4", "b c/d e.mp4", "b c/plain.mp4")
+    outside = tmp_path / "elsewhere.webm"
+    shutil.copy(root / "a.mp4", outside)
+    lines = ["a.mp4 3", "b c/d e.mp4 12", '"b c/plain.mp4",kick', f"{outside} 0", "", "a.mp4 3"]
+    path = root / "list.csv"
+    path.write_text("\n".join(lines))
+    manifest = quiet_index(path)
+    assert {video.path for video in manifest} == {"a.mp4", "b c/d e.mp4", "b c/plain.mp4", str(outside)}
+    assert all(manifest.file(video.path).exists() for video in manifest)
+    assert manifest_path(path) == root / ".wildlam" / "list.csv.parquet"  # not the folder's own
+    path.write_text("a.mp4\ngone.mp4 1\n")
+    with pytest.raises(VideoError, match=r"gone\.mp4: No such file"):
+        quiet_index(path)
+    path.write_text("a.mp4\nnot a video\n")
+    with pytest.raises(WildlamError, match=r"list\.csv, line 2: no video"):
+        read_list(path)

@@ -1,0 +1,169 @@
+"""V-JEPA 2 with tiny random weights: causality, known answers, the per-frame mode, errors."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import Dinov2Config, Dinov2Model, VJEPA2Config, VJEPA2Model
+
+from wildlam.encoders import VJEPA2
+from wildlam.types import WildlamError
+
+SIDE, TOKENS, WIDTH = 32, 4, 48
+
+
+def save_tiny(path, seed=0):
+    torch.manual_seed(seed)
+    config = VJEPA2Config(
+        hidden_size=WIDTH,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        crop_size=SIDE,
+        patch_size=16,
+        frames_per_clip=8,
+        pred_hidden_size=24,
+        pred_num_attention_heads=2,
+        pred_num_hidden_layers=1,
+    )
+    model = VJEPA2Model(config)
+    for parameter in model.parameters():  # transformers' own start is so small that attention would hardly matter
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    model.save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("vjepa2"))
+
+
+@pytest.fixture(scope="module")
+def encoder(folder):
+    return VJEPA2(model=folder, dtype="float32").build("cpu")
+
+
+@pytest.fixture(scope="module")
+def per_frame(folder):
+    return VJEPA2(model=folder, dtype="float32", mode="per_frame").build("cpu")
+
+
+@pytest.fixture
+def video():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (2, 8, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+
+
+def own_output(folder, video):
+    """What transformers gives for the clip with full attention, standardised."""
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    model = VJEPA2Model.from_pretrained(folder).eval()
+    with torch.no_grad():
+        hidden = model((video / 255 - mean) / std, skip_predictor=True).last_hidden_state
+    return F.layer_norm(hidden, (WIDTH,)).unflatten(1, (-1, TOKENS))
+
+
+def test_spec(encoder, per_frame):
+    spec = encoder.spec
+    assert (spec.frames_per_state, spec.grid, spec.width, spec.image_size, spec.context) == (2, (2, 2), 48, 32, "clip")
+    spec = per_frame.spec
+    assert (spec.frames_per_state, spec.grid, spec.width, spec.image_size, spec.context) == (1, (2, 2), 48, 32, "frame")
+    assert encoder.spec.fingerprint != per_frame.spec.fingerprint
+
+
+def test_states_are_standardised(encoder, video):
+    states = encoder.encode(video)
+    assert states.shape == (2, 4, TOKENS, WIDTH)
+    assert states.dtype == torch.float32
+    assert not states.requires_grad
+    torch.testing.assert_close(states.mean(-1), torch.zeros(2, 4, TOKENS), atol=1e-5, rtol=0)
+    torch.testing.assert_close(states.var(-1, unbiased=False), torch.ones(2, 4, TOKENS), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("frame", [2, 5, 7])
+def test_a_frame_changes_its_own_and_later_states_only(folder, video, dtype, frame):
+    encoder = VJEPA2(model=folder, dtype=dtype).build("cpu")
+    states = encoder.encode(video)
+    video[:, frame] = 255 - video[:, frame]
+    changed = encoder.encode(video)
+    state = frame // 2
+    assert torch.equal(changed[:, :state], states[:, :state])
+    for later in range(state, 4):
+        assert not torch.equal(changed[:, later], states[:, later])
+
+
+def test_one_latent_frame_is_what_transformers_gives(folder, encoder, video):
+    torch.testing.assert_close(encoder.encode(video[:, :2]), own_output(folder, video[:, :2]), rtol=1e-4, atol=1e-5)
+
+
+def test_last_state_of_one_layer_sees_everything(tmp_path, video):
+    """With a single layer the last frame attends to all frames, causal or not, so there the two must agree."""
+    config = VJEPA2Config(
+        hidden_size=WIDTH, num_attention_heads=4, num_hidden_layers=1, crop_size=SIDE, frames_per_clip=8,
+        pred_hidden_size=24, pred_num_attention_heads=2, pred_num_hidden_layers=1, initializer_range=0.2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    VJEPA2Model(config).save_pretrained(tmp_path)
+    states = VJEPA2(model=str(tmp_path), dtype="float32").build("cpu").encode(video)
+    full = own_output(str(tmp_path), video)
+    torch.testing.assert_close(states[:, -1], full[:, -1], rtol=1e-4, atol=1e-5)
+    assert (states[:, 0] - full[:, 0]).abs().max() > 1e-2
+
+
+def test_per_frame_states_are_those_of_each_frame_alone(folder, per_frame, video):
+    states = per_frame.encode(video)
+    assert states.shape == (2, 8, TOKENS, WIDTH)
+    alone = torch.stack([per_frame.encode(video[:, [t]])[:, 0] for t in range(8)], dim=1)
+    torch.testing.assert_close(states, alone, rtol=1e-4, atol=1e-5)
+    doubled = own_output(folder, video[:, [3, 3]])
+    torch.testing.assert_close(states[:, 3], doubled[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_fingerprint_follows_weights_and_precision(folder, encoder, tmp_path):
+    def spec(**settings):
+        return VJEPA2(**{"model": folder, "dtype": "float32"} | settings).build("cpu").spec
+
+    assert spec().fingerprint == encoder.spec.fingerprint
+    assert spec(fps=8.0).fingerprint == encoder.spec.fingerprint
+    assert spec(dtype="bfloat16").fingerprint != encoder.spec.fingerprint
+    assert spec(model=save_tiny(tmp_path, seed=1)).fingerprint != encoder.spec.fingerprint
+
+
+def test_wrong_input_is_refused(encoder):
+    with pytest.raises(ValueError, match="multiple of 2"):
+        encoder.encode(torch.zeros(1, 3, 3, SIDE, SIDE, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="32 x 32"):
+        encoder.encode(torch.zeros(1, 2, 3, 64, 64, dtype=torch.uint8))
+
+
+def test_a_missing_folder_is_named():
+    with pytest.raises(WildlamError, match=r"^/nowhere/at/all.*no such folder"):
+        VJEPA2(model="/nowhere/at/all").build("cpu")
+
+
+def test_a_model_out_of_reach_is_named_with_the_remedy(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        WildlamError, match=r"some-lab/some-vjepa2: cannot be loaded .*hf download some-lab/some-vjepa2"
+    ):
+        VJEPA2(model="some-lab/some-vjepa2").build("cpu")
+
+
+def test_another_kind_of_model_is_refused(tmp_path):
+    Dinov2Model(Dinov2Config(hidden_size=48, num_attention_heads=4, num_hidden_layers=1)).save_pretrained(tmp_path)
+    with pytest.raises(WildlamError, match="type dinov2, not vjepa2"):
+        VJEPA2(model=str(tmp_path)).build("cpu")
+
+
+def test_damaged_and_unfitting_weights_are_refused(tmp_path):
+    folder = save_tiny(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WildlamError, match="cannot be loaded"):
+        VJEPA2(model=folder).build("cpu")
+    weights.write_bytes(whole)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    with pytest.raises(WildlamError, match=r"lacks .* weights of VJEPA2Model"):
+        VJEPA2(model=folder).build("cpu")

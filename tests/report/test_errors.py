@@ -1,0 +1,61 @@
+import math
+
+import pytest
+
+from wildlam.report import verdict
+
+GOOD = {"idm": 0.12, "permuted": 0.23, "zero": 0.24, "deterministic": 0.16, "copy": 0.18}
+IGNORED = {"idm": 0.15, "permuted": 0.151, "zero": 0.15, "copy": 0.18}
+BAD = {"idm": 0.19, "permuted": 0.25, "zero": 0.26, "deterministic": 0.18, "copy": 0.18}
+
+
+def judge(errors, **sources):
+    return verdict({"sources": sources, "all": errors})
+
+
+def test_good():
+    result = judge(GOOD, doom=GOOD)
+    assert result.works is True
+    assert result.sentences == [
+        "Inferred actions remove 33 % of the error of copying the last frame.",
+        "Another clip's actions make it 1.9x worse: z carries what changed.",
+        "With zero actions the error is 2.0x as large.",
+        "Against a model without actions, inferred ones remove 25 % of the error.",
+    ]
+
+
+def test_ignored():
+    result = judge(IGNORED)
+    assert result.works is False
+    assert "z is ignored" in " ".join(result.sentences)
+    assert "carries" not in " ".join(result.sentences)
+
+
+@pytest.mark.parametrize("idm", [0.172, 0.18, 0.3])
+def test_no_better_than_copying(idm):
+    result = judge({**BAD, "idm": idm})
+    assert result.works is False
+    assert "not learnt" in result.sentences[0] or "hardly learnt" in result.sentences[0]
+    assert "carries what changed" not in " ".join(result.sentences)
+
+
+def test_a_source_that_fails_is_named():
+    result = judge(GOOD, doom=GOOD, filmed=BAD)
+    assert result.works is True
+    assert result.sentences[-1].startswith("On filmed it did not work.")
+    assert not any("On doom" in sentence for sentence in result.sentences)
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, "absent"])
+def test_missing_errors_are_not_judged(missing):
+    errors = {**GOOD, "copy": missing}
+    if missing == "absent":
+        del errors["copy"]
+    result = judge(errors)
+    assert result.works is None
+    assert "copy the last frame" in result.sentences[0]
+
+
+def test_a_missing_deterministic_model_is_not_mentioned():
+    errors = {key: value for key, value in GOOD.items() if key != "deterministic"}
+    assert not any("without actions" in sentence for sentence in judge(errors).sentences)

@@ -1,0 +1,85 @@
+import xml.etree.ElementTree as ET
+
+import matplotlib
+import numpy as np
+import pytest
+
+from wildlam.report import Transition, error_bars, error_strip, kl_per_dimension, nearest_actions, training_curves
+
+NASTY = "<script>$x_{$&.mp4"
+
+
+def size(svg: bytes) -> tuple[float, float]:
+    """Width and height in points; fails unless ``svg`` is well-formed SVG."""
+    root = ET.fromstring(svg)
+    assert root.tag.endswith("svg")
+    assert b'href="http' not in svg
+    assert b"#010203" not in svg  # text takes the reader's colour
+    width, height = (float(root.attrib[side].removesuffix("pt")) for side in ("width", "height"))
+    return width, height
+
+
+@pytest.fixture
+def frames(rng):
+    return rng.integers(0, 256, (4, 3, 32, 48), dtype=np.uint8)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_training_curves():
+    metrics = {
+        "loss": ([0, 1, 2], [3.0, float("nan"), 1.0]),
+        "L1/train": (list(range(50)), list(range(50))),
+        "L1/held out": ([10], [0.2]),
+        "KL": ([], []),
+        NASTY: ([1], [1]),
+    }
+    svg = training_curves(metrics)
+    width, height = size(svg)
+    assert 500 < width < 1000
+    assert 200 < height < 600
+    assert b"held out" in svg
+    assert b"<script>" not in svg
+
+
+def test_error_bars_with_missing_methods():
+    table = {"sources": {"doom": {"idm": 0.1, "copy": 0.2}, NASTY: {"idm": 0.3}}, "all": {"idm": 0.15, "copy": None}}
+    svg = error_bars(table)
+    assert size(svg)[0] > 300
+    assert b"copy the last frame" in svg
+    assert b"model without actions" not in svg
+    size(error_bars({"sources": {}, "all": {}}))
+
+
+def test_error_strip(frames, rng):
+    svg = error_strip(frames, {"idm": rng.random((3, 4, 6)), "copy": np.zeros((3, 4, 6))}, seconds=np.arange(4) / 4)
+    width, height = size(svg)
+    assert width > height > 100
+    assert svg.count(b"<image") >= 4 + 2 * 3
+    assert b"0.75 s" in svg
+    size(error_strip(frames, {"idm": np.zeros((3, 4, 6))}))
+
+
+def test_nearest_actions(frames):
+    query = Transition(frames[0], frames[1], NASTY)
+    near = [Transition(frames[1], frames[2], "a.mp4", 0.5), Transition(frames[2], frames[3], "b.mp4", 1.25)]
+    svg = nearest_actions([query, query], [near, near[:1]])
+    size(svg)
+    assert svg.count(b"<image") == 3 * (3 + 2)
+    assert b"1.25 away" in svg
+    size(nearest_actions([query], [near]))
+
+
+def test_kl_per_dimension():
+    svg = kl_per_dimension([0.0, 2.0, 1.0])
+    size(svg)
+    assert b"3.0 nats in all" in svg
+
+
+def test_plots_repeat_and_leave_no_global_state():
+    before = dict(matplotlib.rcParams)
+    assert kl_per_dimension([1.0, 2.0]) == kl_per_dimension([1.0, 2.0])
+    assert dict(matplotlib.rcParams) == before

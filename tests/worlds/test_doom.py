@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from wildlam.types import WildlamError
+from wildlam.worlds import LEVELS, DoomNav, collect_doom
+from wildlam.worlds.doom import Walker
+
+pytest.importorskip("vizdoom")
+TINY = {"levels": ["maze"], "episodes": 2, "seconds": 1.5, "fps": 8.0, "size": 64, "progress": False}
+
+
+def pixels(path: Path) -> np.ndarray:
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+@pytest.fixture(scope="module")
+def walks(tmp_path_factory):
+    return collect_doom(tmp_path_factory.mktemp("doom"), **TINY)
+
+
+def test_files_are_named_and_split(walks):
+    assert ["/".join(path.parts[-2:]) for path in walks] == ["train/maze_0_000.mp4", "held_out/maze_0_001.mp4"]
+
+
+def test_timestamps_are_exact(walks):
+    with av.open(str(walks[0])) as file:
+        times = [frame.time for frame in file.decode(video=0)]
+    assert times == [k / 8 for k in range(12)]
+
+
+def test_same_seed_same_pixels_other_seed_others(walks, tmp_path):
+    again = collect_doom(tmp_path / "again", **TINY)
+    other = collect_doom(tmp_path / "other", **TINY, seed=1)
+    for a, b, c in zip(walks, again, other, strict=True):
+        assert np.array_equal(pixels(a), pixels(b))
+        assert not np.array_equal(pixels(a), pixels(c))
+    assert not np.array_equal(pixels(walks[0]), pixels(walks[1]))
+
+
+def test_resumes_over_missing_cut_off_and_unfit_files(walks, tmp_path):
+    whole = walks[0].read_bytes()
+    (tmp_path / "train").mkdir()
+    (tmp_path / "held_out").mkdir()
+    kept, cut = tmp_path / "train" / walks[0].name, tmp_path / "held_out" / walks[1].name
+    kept.write_bytes(whole)
+    cut.write_bytes(whole[: len(whole) // 2])
+    before = kept.stat().st_mtime_ns
+    collect_doom(tmp_path, **TINY)
+    assert kept.stat().st_mtime_ns == before
+    assert cut.read_bytes() == walks[1].read_bytes()
+    assert not list(tmp_path.rglob("*.part"))
+
+    collect_doom(tmp_path, **{**TINY, "seconds": 1.0})
+    assert len(pixels(kept)) == 8
+
+
+def test_an_interrupted_walk_leaves_no_film(tmp_path, monkeypatch):
+    calls = iter(range(5))
+
+    def dies(self, pose):
+        next(calls)  # StopIteration after five frames; inside a generator it surfaces as RuntimeError
+        return np.zeros(3)
+
+    monkeypatch.setattr(Walker, "act", dies)
+    with pytest.raises(RuntimeError):
+        collect_doom(tmp_path, **TINY)
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_nothing_is_left_in_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with DoomNav("garden", size=64) as world:
+        world.reset(0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pose_follows_the_action():
+    with DoomNav("map04", size=64) as world:
+        frame = world.reset(0)
+        assert frame.shape == (64, 64, 3)
+        assert frame.dtype == np.uint8
+
+        start = world.pose
+        for _ in range(3):
+            world.step((0, 0, 5))
+        assert world.pose[2] == pytest.approx(start[2] - 15, abs=0.1)  # clockwise lowers the heading
+        assert np.allclose(world.pose[:2], start[:2])
+
+        for action, sideways in (((20, 0, 0), 0.0), ((0, 20, 0), -90.0)):
+            world.reset(0)
+            before = world.pose
+            for _ in range(4):
+                world.step(action)
+            moved = world.pose[:2] - before[:2]
+            direction = np.degrees(np.arctan2(moved[1], moved[0]))
+            assert (direction - before[2] - sideways + 180) % 360 - 180 == pytest.approx(0, abs=1)
+            assert np.hypot(*moved) > 30
+
+
+@pytest.mark.parametrize("kwargs", [{"level": "E9M9"}, {"level": "maze", "size": 63}, {"level": "maze", "size": 1024}])
+def test_impossible_worlds_are_refused(kwargs):
+    with pytest.raises(WildlamError):
+        DoomNav(**kwargs)
+
+
+def test_missing_vizdoom_names_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "vizdoom", None)
+    with pytest.raises(WildlamError, match=r"pip install 'wildlam\[worlds\]'"):
+        collect_doom(tmp_path, **TINY)
+
+
+def test_every_level_gets_its_share(tmp_path):
+    small = {"seconds": 0.25, "size": 32, "progress": False}
+    paths = collect_doom(tmp_path, levels=list(LEVELS)[:3], episodes=5, **small)
+    assert [path.name.split("_")[0] for path in paths] == ["map04", "map04", "map09", "map09", "map15"]
