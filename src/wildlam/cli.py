@@ -161,7 +161,7 @@ def show(argv: Arguments) -> None:
 def demo(argv: Arguments) -> None:
     """Collect a small unlabelled mix of videos, learn its latent actions and report: the whole job, without a GPU.
 
-    Example:
+    An interrupted demo goes on where it stopped when called again. Example:
 
         wildlam demo
     """
@@ -172,9 +172,8 @@ def demo(argv: Arguments) -> None:
     parser.add_argument("--episodes", type=int, default=160, help="walks through Doom levels to film, 16 s each")
     parser.add_argument("--steps", type=int, default=400, help="training steps")
     parser.add_argument("--seed", type=int, default=0, help="seed of the walks and of the training")
-    parser.add_argument("--resume", action="store_true", help="go on where an interrupted demo stopped")
     args = parser.parse_args(list(argv))
-    _finished(demo(args.out, episodes=args.episodes, steps=args.steps, seed=args.seed, resume=args.resume))
+    _finished(demo(args.out, episodes=args.episodes, steps=args.steps, seed=args.seed))
     print("Next, on your own videos:  wildlam train --data.path DIR_OF_VIDEOS")
 
 
@@ -192,7 +191,7 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
 def summary(run: Any) -> str:
     """What a run is, how far it got and what it reached, as text."""
     from wildlam.config import read_config
-    from wildlam.report.errors import METHODS
+    from wildlam.evaluation.one_step import METHODS
     from wildlam.training.run import read_json
 
     facts, metrics = run.facts, run.metrics()

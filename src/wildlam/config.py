@@ -83,8 +83,8 @@ def _keys(cls: type, prefix: str) -> Iterator[str]:
         key, kind = prefix + part.name, hints[part.name]
         yield key
         if dataclasses.is_dataclass(kind):
-            for sub in (kind, *kind.__subclasses__()):
-                yield from _keys(sub, key + ".")  # type: ignore[arg-type]
+            for sub in (kind, *type.__subclasses__(kind)):
+                yield from _keys(sub, key + ".")
 
 
 def run_parser(**kwargs: Any) -> Parser:

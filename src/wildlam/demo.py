@@ -18,15 +18,14 @@ SECONDS = 16.0
 """Length of each walk through a Doom level."""
 
 
-def demo(out: Path, *, episodes: int, steps: int, seed: int, resume: bool) -> Path:
-    """Do the library's main job on real input; about eight minutes on two cores with the defaults of the command.
+def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
+    """Do the library's main job on real input. Called again, it goes on where it stopped.
 
     Args:
         out: folder of the run; the videos go to ``out/videos``.
         episodes: walks through Doom levels, 16 s each.
         steps: of training.
         seed: of the walks and of the training.
-        resume: go on where an interrupted demo stopped.
 
     Returns:
         The run folder.
@@ -34,7 +33,7 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int, resume: bool) -> Pa
     videos = out / "videos"
     collect_filmed(videos / "filmed")
     collect_doom(videos / "doom", episodes=episodes, seconds=SECONDS, seed=seed)
-    return train(demo_config(videos, out, steps, seed), resume=resume)
+    return train(demo_config(videos, out, steps, seed), resume=True)
 
 
 def demo_config(videos: Path, out: Path, steps: int, seed: int) -> RunConfig:

@@ -97,10 +97,13 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
     started = time.monotonic()
     with processes() as team:
         out = config.out or _default_out(config.data.path)
-        if not resume and (out / "config.yaml").exists():
-            raise WildlamError(
-                f"{out} holds a run already; give another --out, or go on with it: wildlam train --resume {out}"
-            )
+        if (out / "config.yaml").exists():
+            if not resume:
+                raise WildlamError(
+                    f"{out} holds a run already; give another --out, or go on with it: wildlam train --resume {out}"
+                )
+            if read_config(out / "config.yaml") != replace(config, out=out):
+                raise WildlamError(f"{out} holds a run of another configuration; give another --out")
         encoder = config.encoder.build(team.device)
         spec = encoder.spec
         if config.data.frames % spec.frames_per_state or config.data.frames < 2 * spec.frames_per_state:
@@ -111,7 +114,7 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         clips = load_clips(config, encoder, team)
         run = Run(out)
         if team.is_main:
-            run = Run.create(out, dump_config(replace(config, out=out)), config.seed, spec)
+            run.create(dump_config(replace(config, out=out)), config.seed, spec)
         team.barrier()
         model = _fit(config, run, clips, team, resume, "latent actions")
         baseline = None
@@ -121,7 +124,7 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
             )
             sub = Run(out / "deterministic")
             if team.is_main:
-                sub = Run.create(sub.path, dump_config(replace(bare, out=sub.path)), config.seed, spec)
+                sub.create(dump_config(replace(bare, out=sub.path)), config.seed, spec)
             team.barrier()
             baseline = _fit(bare, sub, clips, team, resume, "deterministic baseline")
         if team.is_main:
@@ -175,8 +178,11 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
     share: dict[str, Any] = {"seed": config.seed, "rank": team.rank, "world_size": team.world_size}
     if stored:
         store = FeatureStore.open(store_path(data, spec), spec)
-        source: BatchSource = StoreSource(store, states=states, batch_size=config.training.batch_size, **share)
-        held_out = list(eval_batches(store, "held_out", states, CLIPS_PER_SOURCE, EVAL_BATCH))
+        videos = set(manifest.table["path"].to_pylist())  # the store may hold videos that have been removed since
+        source: BatchSource = StoreSource(
+            store, states=states, batch_size=config.training.batch_size, videos=videos, **share
+        )
+        held_out = list(eval_batches(store, "held_out", states, CLIPS_PER_SOURCE, EVAL_BATCH, videos))
         return Clips(manifest, encoder, source, 0, held_out)
     source = ClipSource(
         manifest.split("train"),

@@ -30,7 +30,6 @@ class EncoderSpec:
         grid: height and width of the token map; ``N = grid[0] * grid[1]``.
         width: width ``D`` of a token.
         image_size: side, in pixels, of the square frames that ``encode`` takes.
-        fps: frame rate the encoder is meant for, frames per second.
         context: ``"frame"`` if a state depends on its own frames alone, ``"clip"`` if it also depends on the clip's
             earlier frames. States of a ``"frame"`` encoder can be cut into clips anywhere.
         fingerprint: short hash of weights and settings; two encoders with one fingerprint give the same states.
@@ -41,7 +40,6 @@ class EncoderSpec:
     grid: tuple[int, int]
     width: int
     image_size: int
-    fps: float
     context: Literal["frame", "clip"]
     fingerprint: str
 

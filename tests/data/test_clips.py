@@ -237,7 +237,7 @@ def test_skipping_a_lost_video_draws_another_reproducibly(tmp_path, make_video, 
 
 def test_data_config_checks_its_fields():
     config = DataConfig(path=Path("videos"))
-    assert config.cache_folder == Path(".wildlam")  # no such folder: beside it
+    assert config.cache_folder == Path("videos/.wildlam")
     assert DataConfig(path=Path("videos"), cache=Path("c")).cache_folder == Path("c")
     with pytest.raises(FrozenInstanceError):
         config.frames = 3  # type: ignore[misc]

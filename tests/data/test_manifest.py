@@ -262,16 +262,32 @@ def test_an_interrupted_write_leaves_the_old_manifest(folder, monkeypatch):
     assert [p.name for p in path.parent.iterdir()] == ["manifest.parquet"]
 
 
-def test_an_interrupted_indexing_keeps_what_it_has(folder, monkeypatch, probed):
+def test_a_failed_indexing_keeps_what_it_has(folder, probed):
     root = folder(*(f"{i}.mp4" for i in range(6)))
     (root / "9.mp4").touch()
-    monkeypatch.setattr(manifest_module, "_SAVE_EVERY", 2)
     with pytest.raises(VideoError):
         quiet_index(root)
+    assert not manifest_path(root).exists()  # nothing that could be taken for the whole
     (root / "9.mp4").unlink()
     probed.clear()
+    whole = quiet_index(root)
+    assert len(whole) == 6
+    assert probed == []
+    assert [p.name for p in (root / ".wildlam").iterdir()] == ["manifest.parquet"]
+    assert list(Manifest.read(manifest_path(root))) == list(whole)
+
+
+def test_a_killed_indexing_keeps_what_it_has(folder, monkeypatch, probed):
+    root = folder(*(f"{i}.mp4" for i in range(6)))
+    with monkeypatch.context() as patched:
+        patched.setattr(manifest_module, "_SAVE_EVERY", 2)
+        patched.setattr(manifest_module, "assign_splits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            quiet_index(root)
+    assert len(probed) == 6
+    probed.clear()
     assert len(quiet_index(root)) == 6
-    assert len(probed) <= 1
+    assert probed == []
 
 
 def test_lists_of_videos(folder, tmp_path):

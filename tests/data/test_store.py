@@ -20,7 +20,7 @@ from wildlam.data.store_source import StoreSource, eval_batches
 from wildlam.data.video import VideoError, decode_grid
 from wildlam.types import EncoderSpec, WildlamError
 
-FRAME = EncoderSpec("toy", 1, (2, 2), 3, 16, 4.0, "frame", "aaaa000011112222")
+FRAME = EncoderSpec("toy", 1, (2, 2), 3, 16, "frame", "aaaa000011112222")
 CLIP = replace(FRAME, frames_per_state=2, context="clip", fingerprint="bbbb000011112222")
 
 
@@ -224,9 +224,9 @@ def test_a_failing_video_leaves_nothing_behind(tmp_path, videos):
     broken.write_bytes(broken.read_bytes()[:300])
     with pytest.raises(VideoError, match=r"3\.mp4"):
         fill(tmp_path / "store", videos)
-    assert len(FeatureStore.open(tmp_path / "store")) == 0  # the two before were still in memory
+    assert len(FeatureStore.open(tmp_path / "store")) == 10 + 12  # the two before it
     made, report, _ = fill(tmp_path / "store", videos, on_error="skip", max_skipped=0.5)
-    assert report.encoded == 4
+    assert (report.encoded, report.kept) == (2, 2)
     assert [path for path, _ in report.skipped] == [str(broken)]
     assert broken.name not in "".join(made.videos())
     with pytest.raises(WildlamError, match="more than the 10% that may be skipped"):
@@ -297,6 +297,17 @@ for i in range(10**6):
     assert made.read_all()[5 * 9].eq(5).all()
 
 
+def test_several_writers_may_fill_one_store(tmp_path):
+    writers = [FeatureStore.create_or_resume(tmp_path / "store", FRAME, 4.0, 16) for _ in range(2)]
+    for i in range(4):
+        writers[i % 2].append(stored(f"{i}.mp4"), [(0, torch.arange(9).double(), torch.full((9, 4, 3), float(i)))])
+        writers[i % 2].commit()
+    made = FeatureStore.open(tmp_path / "store")
+    for first, video in zip(made.sequences().first, made.sequences().videos, strict=True):
+        assert made.read(first + np.arange(9)).eq(int(video.path[0])).all()
+    assert sorted(made.videos()) == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+
+
 @pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize(("spec", "states"), [(FRAME, 6), (CLIP, 3)])
 def test_windows_lie_inside_a_training_sequence_and_are_equally_likely(
@@ -365,12 +376,12 @@ def test_evaluation_sees_fixed_clips_side_by_side(tmp_path, videos):
     made, _, _ = fill(tmp_path / "store", videos)
     clips = [
         (name, start)
-        for batch in eval_batches(made, "train", states=4, batch_size=3)
+        for batch in eval_batches(made, "train", states=4, per_source=None, batch_size=3)
         for name, start in zip(batch.names, batch.starts, strict=True)
     ]
     counts = {row.path: n // 4 for row, n in zip(videos[1], [10, 12, 14, 16], strict=False)}
     assert clips == [(name, float(k)) for name, n in counts.items() for k in range(n)]
-    some = [batch.starts for batch in eval_batches(made, "train", states=4, batch_size=3, per_source=2)]
+    some = [batch.starts for batch in eval_batches(made, "train", states=4, per_source=2, batch_size=3)]
     assert some == [[0.0, 2.0, 0.0], [3.0]]  # the first and the last of each of two sources
-    (held_out,) = eval_batches(made, "held_out", states=4, batch_size=8)
+    (held_out,) = eval_batches(made, "held_out", states=4, per_source=None, batch_size=8)
     assert set(held_out.names) == {"b/5.mp4"}

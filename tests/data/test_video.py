@@ -140,6 +140,29 @@ def test_seeks_instead_of_decoding_from_the_start(tmp_path, make_video, monkeypa
     assert decoded <= 15
 
 
+def textured(path: Path, codec: str = "libx264", frames: int = 30) -> Path:
+    """Frames full of detail, on which any difference in decoding shows; B-frames where the codec has them."""
+    texture = np.random.default_rng(0).integers(0, 255, (12, 16, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=30)
+        stream.width, stream.height, stream.pix_fmt = 126, 94, "yuv420p"
+        for i in range(frames):
+            image = np.ascontiguousarray(np.roll(texture, 3 * i, 1)[:94, :126])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("fps", [4.0, 11.3, 30.0])
+def test_frames_passed_over_change_no_pixel(tmp_path, fps):
+    path = textured(tmp_path / "a.mp4", frames=60)
+    with av.open(str(path)) as container:
+        plain = [torch.from_numpy(f.to_ndarray(format="rgb24")) for f in container.decode(video=0)]
+    times, frames = (torch.cat(parts) for parts in zip(*decode_grid(path, fps, 94), strict=True))
+    for time, frame in zip(times.tolist(), frames, strict=True):
+        assert torch.equal(frame, plain[int(time * 30 + 1e-4)].permute(2, 0, 1)[:, :, 16:110])
+
+
 def quadrants(path: Path, rotation: int) -> Path:
     """A stored picture, 96 x 64, of which each quadrant has its own colour."""
     with av.open(str(path), "w") as container:
@@ -199,15 +222,7 @@ def test_mpeg_program_stream(tmp_path, make_video):
 def test_torchcodec_gives_equal_pixels(tmp_path, name):
     """Both convert by swscale with the same settings: no tolerance is needed, on textured frames too."""
     codec = {".webm": "libvpx-vp9", ".avi": "mpeg4"}.get(Path(name).suffix, "libx264")
-    rng = np.random.default_rng(0)
-    texture = np.kron(rng.integers(0, 255, (12, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    with av.open(str(tmp_path / name), "w") as container:
-        stream = container.add_stream(codec, rate=30)
-        stream.width, stream.height, stream.pix_fmt = 126, 94, "yuv420p"
-        for i in range(30):
-            image = np.ascontiguousarray(np.roll(texture, 3 * i, 1)[:94, :126])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
+    textured(tmp_path / name, codec)
     times = [0.0, 0.2, 0.21, 0.5, 0.93]
     ours, theirs = (decode_at(tmp_path / name, times, 48, backend) for backend in ("pyav", "torchcodec"))
     assert torch.equal(ours, theirs)
@@ -299,6 +314,16 @@ def test_times_outside_the_video(tmp_path, make_video, time, backend):
     path = make_video(tmp_path / "a.mp4")
     with pytest.raises(VideoError, match=r"a\.mp4: no frame at"):
         decode_at(path, [0.5, time], 32, backend)
+
+
+def test_damage_inside_a_video_is_named(tmp_path):
+    data = bytearray(textured(tmp_path / "whole.ts", frames=60).read_bytes())
+    for start in range(len(data) // 3, len(data) - 2000, 3000):
+        data[start : start + 500] = np.random.default_rng(start).bytes(500)
+    path = tmp_path / "scratched.ts"
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match=r"scratched\.ts: .*damaged"):
+        list(decode_grid(path, 30.0, 32))
 
 
 def test_names_with_spaces_and_other_alphabets(tmp_path, make_video, read_number):

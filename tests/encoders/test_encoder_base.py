@@ -11,7 +11,7 @@ from wildlam.encoders import VJEPA2, EncoderConfig, Lite0
 from wildlam.encoders.base import check_video, fast_dtype, fingerprint
 from wildlam.types import EncoderSpec
 
-SPEC = EncoderSpec("toy", 2, (2, 2), 8, 32, 4.0, "clip", "0" * 16)
+SPEC = EncoderSpec("toy", 2, (2, 2), 8, 32, "clip", "0" * 16)
 
 
 def video(*shape, dtype=torch.uint8):

@@ -86,7 +86,7 @@ def test_spec_and_protocol(encoder):
     spec = encoder.spec
     assert isinstance(encoder, Encoder)
     assert (spec.frames_per_state, spec.grid, spec.tokens, spec.width) == (1, (4, 4), 16, 112)
-    assert (spec.image_size, spec.context, spec.fps) == (128, "frame", 4.0)
+    assert (spec.image_size, spec.context) == (128, "frame")
     assert Lite0(pool=1).build("cpu").spec.grid == (8, 8)
     assert not any(p.requires_grad for p in encoder.net.parameters())
 
@@ -119,7 +119,7 @@ def test_fingerprint_tells_settings_apart(encoder):
         Lite0(dtype="bfloat16").build("cpu").spec.fingerprint,
     }
     assert len(prints) == 4
-    again = Lite0(fps=10.0).build("cpu", torch.float32)
+    again = Lite0().build("cpu", torch.float32)
     assert again.spec.fingerprint == encoder.spec.fingerprint
 
 

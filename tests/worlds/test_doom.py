@@ -6,7 +6,8 @@ import pytest
 
 from wildlam.types import WildlamError
 from wildlam.worlds import LEVELS, DoomNav, collect_doom
-from wildlam.worlds.doom import Walker
+from wildlam.worlds.doom import LevelLeft, Walker, walk
+from wildlam.worlds.mp4 import write_mp4
 
 pytest.importorskip("vizdoom")
 TINY = {"levels": ["maze"], "episodes": 2, "seconds": 1.5, "fps": 8.0, "size": 64, "progress": False}
@@ -58,17 +59,46 @@ def test_resumes_over_missing_cut_off_and_unfit_files(walks, tmp_path):
     assert len(pixels(kept)) == 8
 
 
-def test_an_interrupted_walk_leaves_no_film(tmp_path, monkeypatch):
-    calls = iter(range(5))
-
+def test_an_interrupted_call_leaves_no_film(tmp_path, monkeypatch):
     def dies(self, pose):
-        next(calls)  # StopIteration after five frames; inside a generator it surfaces as RuntimeError
-        return np.zeros(3)
+        raise RuntimeError("killed")
 
     monkeypatch.setattr(Walker, "act", dies)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="killed"):
         collect_doom(tmp_path, **TINY)
     assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_a_killed_writer_leaves_no_film(tmp_path):
+    def frames():
+        yield np.zeros((64, 64, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_mp4(tmp_path / "film.mp4", frames(), 8)
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def test_a_walk_through_the_exit_is_begun_anew():
+    class Leaky:
+        tics, pose, resets = 4, np.zeros(3), 0
+        frame = np.zeros((8, 8, 3), np.uint8)
+
+        def reset(self, seed):
+            self.resets += 1
+            self.steps = 0
+
+        def step(self, action):
+            self.steps += 1
+            if self.resets == 1 and self.steps == 3:
+                raise LevelLeft
+            return self.frame
+
+        skip = step
+
+    world = Leaky()
+    assert len(walk(world, np.random.default_rng(0), 10)) == 10
+    assert world.resets == 2
 
 
 def test_nothing_is_left_in_the_working_directory(tmp_path, monkeypatch):

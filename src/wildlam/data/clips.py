@@ -221,7 +221,7 @@ class ClipSource:
         return _batch(list(chosen), list(clips))
 
     def _clip(self, window: Window, step: int, place: int) -> tuple[Window, Tensor]:
-        rng = np.random.default_rng((self.seed, step, place))
+        rng = np.random.default_rng((self.seed, step, place + 1))  # (seed, step, 0) would be (seed, step) to numpy
         for attempt in range(1, self.attempts + 1):
             try:
                 path = self.manifest.file(window.video)

@@ -110,6 +110,7 @@ def encode_videos(
                 report.encoded += 1
             except VideoError as error:
                 if on_error == "raise":
+                    store.commit()  # the videos before this one are done
                     raise
                 report.skipped.append((error.path, error.reason))
                 bar.set_postfix(skipped=len(report.skipped))

@@ -187,9 +187,11 @@ def index(
         return Manifest.read(root)
     base, paths = _videos_at(root)
     target = manifest_path(root, cache)
-    old = Manifest.read(target) if target.exists() else Manifest(base, SCHEMA.empty_table(), held_out)
+    unfinished = target.with_name(f"unfinished-{target.name}")  # what an interrupted indexing got done
+    last = unfinished if unfinished.exists() else target
+    old = Manifest.read(last) if last.exists() else Manifest(base, SCHEMA.empty_table(), held_out)
     if old.root.resolve() != base.resolve():
-        raise WildlamError(f"{target}: the manifest of another folder, {old.root}; give {base} another --data.cache")
+        raise WildlamError(f"{last}: the manifest of another folder, {old.root}; give {base} another --data.cache")
     known = {video.path: video for video in old}
     kept = {video.path: video.split for video in known.values()} if old.held_out == held_out else {}
 
@@ -218,21 +220,24 @@ def index(
             failures.append(result)
         else:
             videos[result.path] = result
-        if count % _SAVE_EVERY == 0:
-            manifest({path: kept.get(path) or _drawn_split(path, held_out) for path in videos}).write(target)
+        if count % _SAVE_EVERY == 0 or (failures and count == len(changed)):
+            drawn = {path: kept.get(path) or _drawn_split(path, held_out) for path in videos}
+            manifest(drawn).write(unfinished)
     _judge(failures, len(paths), on_error, max_skipped)
 
     new = manifest(assign_splits(videos, held_out, kept))
-    if not target.exists() or old.held_out != held_out or not new.table.equals(old.table):
+    if not target.exists() or last is unfinished or old.held_out != held_out or not new.table.equals(old.table):
         _check_writable(target)
         new.write(target)
+    if unfinished.exists():  # asked first, as even a vain unlink fails on a read-only file system
+        unfinished.unlink()
     return new
 
 
 def manifest_path(root: Path | str, cache: Path | str | None = None) -> Path:
     """Where ``index`` keeps the manifest of a folder, or of a list of videos."""
     root = Path(root)
-    name = "manifest.parquet" if root.is_dir() else f"{root.name}.parquet"
+    name = f"{root.name}.parquet" if root.is_file() else "manifest.parquet"
     return cache_folder(root, cache) / name
 
 
@@ -241,7 +246,7 @@ def cache_folder(root: Path | str, cache: Path | str | None = None) -> Path:
     root = Path(root)
     if cache is not None:
         return Path(cache)
-    base = root if root.is_dir() else root.parent
+    base = root.parent if root.is_file() else root
     return base if base.name == ".wildlam" else base / ".wildlam"  # a manifest lies in it already
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ class StoreSource:
         batch_size: clips per step, over all processes.
         seed: seed of the choice of clips.
         split: which videos to draw from.
+        videos: paths of the videos to draw from, where not all of the store's are wanted.
         rank: number of this process.
         world_size: number of processes; each gets a contiguous share of the same global batch.
 
@@ -40,6 +41,7 @@ class StoreSource:
         batch_size: int,
         seed: int = 0,
         split: Split = "train",
+        videos: Container[str] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ):
@@ -49,7 +51,7 @@ class StoreSource:
         share = batch_size // world_size
         self.share = slice(rank * share, (rank + 1) * share)
         self.sequences = store.sequences()
-        self.chosen = _long_enough(store, self.sequences, split, states)
+        self.chosen = _long_enough(store, self.sequences, split, states, videos)
         # Windows of the chosen sequences are numbered in a row; ``ends[i]`` is one past the last window of the i-th.
         self.ends = np.cumsum(self.sequences.length[self.chosen] - states + 1)
         fits = len(store) * store.state_bytes * world_size < free_memory() / 4
@@ -66,7 +68,12 @@ class StoreSource:
 
 
 def eval_batches(
-    store: FeatureStore, split: Split, states: int, batch_size: int, per_source: int | None = None
+    store: FeatureStore,
+    split: Split,
+    states: int,
+    per_source: int | None,
+    batch_size: int,
+    videos: Container[str] | None = None,
 ) -> Iterator[StateBatch]:
     """Fixed clips for evaluation, which depend on the store alone: clips side by side, without overlap.
 
@@ -74,8 +81,8 @@ def eval_batches(
         store: where the states lie.
         split: which videos to draw from.
         states: states per clip, ``T``.
+        per_source: at most so many clips of each source, spread evenly over all of its clips; None for all.
         batch_size: clips per batch; the last one may hold fewer.
-        per_source: at most so many clips of each source, spread evenly over all of its clips.
 
     Yields:
         Batches with states ``bfloat16 [B, T, N, D]``, in the order of the sources' names.
@@ -85,7 +92,7 @@ def eval_batches(
     """
     sequences = store.sequences()
     windows: dict[str, list[tuple[int, int]]] = {}
-    for sequence in _long_enough(store, sequences, split, states):
+    for sequence in _long_enough(store, sequences, split, states, videos):
         of_source = windows.setdefault(sequences.videos[sequence].source, [])
         of_source += [(sequence, start) for start in range(0, sequences.length[sequence] - states + 1, states)]
     picked = []
@@ -113,7 +120,8 @@ def read_clips(
     if memory is None:
         clips = store.read(rows)
     else:
-        clips = memory.index_select(0, torch.from_numpy(rows.reshape(-1))).unflatten(0, rows.shape)
+        # By numpy in one thread: torch shares such a copy among threads, which stalls it when the cores are busy.
+        clips = torch.from_numpy(memory.view(torch.int16).numpy()[rows]).view(torch.bfloat16)
     return StateBatch(
         states=clips,
         names=[video.path for video in videos],
@@ -129,9 +137,13 @@ def free_memory() -> int:
     return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _long_enough(store: FeatureStore, sequences: Sequences, split: Split, states: int) -> np.ndarray:
-    """Numbers of the sequences of the split that hold at least ``states`` states."""
-    in_split = np.array([video.split == split for video in sequences.videos], dtype=bool)
+def _long_enough(
+    store: FeatureStore, sequences: Sequences, split: Split, states: int, videos: Container[str] | None
+) -> np.ndarray:
+    """Numbers of the sequences of the split (and of ``videos``) that hold at least ``states`` states."""
+    in_split = np.array(
+        [v.split == split and (videos is None or v.path in videos) for v in sequences.videos], dtype=bool
+    )
     chosen = np.flatnonzero(in_split & (sequences.length >= states)) if len(in_split) else np.empty(0, dtype=int)
     if len(chosen) == 0:
         longest = int(sequences.length[in_split].max()) if in_split.any() else 0

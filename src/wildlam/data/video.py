@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import re
 import sys
 from bisect import bisect_left
 from collections import deque
@@ -179,6 +180,8 @@ def _pyav_samples(path: Path | str, times: Sequence[float], size: int) -> Iterat
     for frame, end in _frames_from(path, times):
         image = None  # most frames are never sampled: convert on demand
         while time is not None and time + SLACK < end:
+            if frame.is_corrupt:
+                raise VideoError(path, f"the frame at {time:.3f} s is damaged")
             if image is None:
                 # One thread: with a worker process for each core, more threads only get in each other's way.
                 rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
@@ -219,7 +222,8 @@ def _torchcodec_samples(path: Path | str, times: Sequence[float], size: int) -> 
                 raise VideoError(path, "torchcodec mixes up this file's frames: choose --data.backend=pyav")
             yield from zip(piece, (_square(frame, 0, size) for frame in frames.data), strict=True)  # upright already
     except (RuntimeError, ValueError, IndexError) as error:
-        raise VideoError(path, f"torchcodec cannot decode it: {str(error).splitlines()[0]}") from error
+        reason = re.sub(r"^.*\.cpp:\d+, ", "", str(error).splitlines()[0])  # without the place in its source
+        raise VideoError(path, f"torchcodec cannot decode it: {reason}") from error
 
 
 # They keep no index of presentation times, on which torchcodec's frame selection relies.

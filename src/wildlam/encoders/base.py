@@ -21,12 +21,10 @@ class EncoderConfig:
     """Settings every encoder has; each encoder's own config extends this one.
 
     Args:
-        fps: Rate at which videos are sampled for this encoder, frames per second.
         dtype: Precision of the weights and activations; ``auto`` is bfloat16 where the device has fast arithmetic for
             it, else float32. States are float32 either way. Part of the fingerprint, as states differ slightly.
     """
 
-    fps: float = 4.0
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
 
     def build(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Encoder:
@@ -53,13 +51,14 @@ class EncoderConfig:
 def fast_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the device multiplies it in hardware, else float32.
 
-    Measured on two cores with AVX-512 bf16, milliseconds a frame, bfloat16 against float32: Lite0 1.0 / 1.6, V-JEPA 2-L
-    7.3 s / 12.7 s for a clip. Without such instructions a CPU emulates bfloat16, several times slower than float32.
+    Measured on two cores with AVX-512 bf16, bfloat16 against float32: Lite0 1.0 and 1.6 ms a frame, V-JEPA 2-L 7.1 to
+    7.6 and 12 to 13.5 s a clip of 16 frames. CPUs without such instructions emulate bfloat16, far slower than float32;
+    others that have them (Arm) stay with float32 until measured.
     """
     if device.type == "cpu":
-        # The one public place where torch tells; "avx512_bf16" on x86, "bf16" on Arm.
-        found = torch.cpu.get_capabilities()
-        fast = any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        # Older releases of torch have no public way to ask; float32 is never wrong.
+        found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        fast = bool(found.get("avx512_bf16") or found.get("amx_bf16"))
     elif device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

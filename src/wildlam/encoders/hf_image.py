@@ -73,12 +73,11 @@ class HFImageEncoder:
         weights = sorted((k, v) for k, v in network.state_dict().items() if not k.startswith(_POOLER))
         facts = {"image_size": config.image_size, "dtype": str(dtype), "mean": self.mean, "std": self.std}
         self.spec = EncoderSpec(
-            name=f"hf_image/{settings.model_type}",
+            name=settings.model_type,
             frames_per_state=1,
             grid=(side, side),
             width=width,
             image_size=config.image_size,
-            fps=config.fps,
             context="frame",
             fingerprint=fingerprint("hf_image", facts, weights),
         )

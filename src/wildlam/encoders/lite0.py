@@ -90,7 +90,6 @@ class Lite0Encoder:
             grid=(side, side),
             width=mean.numel(),
             image_size=config.image_size,
-            fps=config.fps,
             context="frame",
             fingerprint=fingerprint("lite0", settings, sorted(weights.items())),
         )

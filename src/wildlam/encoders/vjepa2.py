@@ -73,7 +73,6 @@ class VJEPA2Encoder:
             grid=(side, side),
             width=settings.hidden_size,
             image_size=settings.crop_size,
-            fps=config.fps,
             context="clip" if config.mode == "causal" else "frame",
             fingerprint=fingerprint(
                 "vjepa2", {"mode": config.mode, "dtype": str(dtype)}, sorted(network.state_dict().items())

@@ -12,12 +12,14 @@ from wildlam.models import LatentActionModel
 from wildlam.types import StateBatch
 
 METHODS = {
-    "idm": "latent action inferred by the inverse dynamics model",
-    "permuted": "latent action inferred from another clip of the same source",
-    "zero": "latent action zero",
-    "deterministic": "a model trained without latent actions",
-    "copy": "the last state, copied",
+    "idm": "inferred actions",
+    "permuted": "another clip's actions",
+    "zero": "zero actions",
+    "deterministic": "model without actions",
+    "copy": "copy the last frame",
 }
+"""The ways to predict the next state, best first when all is well: the latent action inferred from the transition itself,
+inferred from another clip of the same source, zero; a model trained without latent actions; the last state, copied."""
 
 
 @dataclass

@@ -33,7 +33,7 @@ def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
     """Rotate the pairs ``(x[..., i], x[..., i + head_dim / 2])`` of ``[..., L, head_dim]`` by ``(cos, sin)``."""
     cos, sin = angles
     first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return torch.cat((torch.addcmul(first * cos, second, -sin), torch.addcmul(second * cos, first, sin)), dim=-1)
 
 
 def frame_causal_bias(frames: int, tokens: int, like: Tensor) -> Tensor:
@@ -57,7 +57,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     batch, heads, _, head_dim = query.shape
     query, key, value = (x.flatten(0, 1) for x in (query, key, value))
     scale = head_dim**-0.5
-    scores = torch.bmm(query * scale, key.mT) if bias is None else torch.baddbmm(bias, query, key.mT, alpha=scale)
+    unbiased = bias is None
+    scores = torch.baddbmm(query.new_zeros(()) if unbiased else bias, query, key.mT, beta=1 - unbiased, alpha=scale)
     return torch.bmm(scores.softmax(dim=-1), value).unflatten(0, (batch, heads))
 
 
@@ -124,8 +125,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
 
     def forward(
         self,

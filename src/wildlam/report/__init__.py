@@ -1,6 +1,6 @@
 """The report of a run: one HTML file that shows what the latent actions learnt, built from plain numbers and frames."""
 
-from wildlam.report.errors import METHODS, Verdict, verdict
+from wildlam.report.errors import Verdict, verdict
 from wildlam.report.html import Section, error_table, figure, paragraph, table, verdict_box, write_report
 from wildlam.report.plots import (
     Transition,
@@ -12,7 +12,6 @@ from wildlam.report.plots import (
 )
 
 __all__ = [
-    "METHODS",
     "Section",
     "Transition",
     "Verdict",

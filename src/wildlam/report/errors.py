@@ -1,4 +1,4 @@
-"""The five one-step errors, their names for people, and what they say together in plain words.
+"""What the one-step errors say together, in plain words.
 
 The error table is plain data: ``{"sources": {name: errors}, "all": errors}``, where ``errors`` maps the keys of
 ``METHODS`` to held-out one-step L1 errors. Any method may be missing.
@@ -11,14 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-METHODS = {
-    "idm": "inferred actions",
-    "permuted": "another clip's actions",
-    "zero": "zero actions",
-    "deterministic": "model without actions",
-    "copy": "copy the last frame",
-}
-"""Short names of the ways to predict the next state, best first when all is well."""
+from wildlam.evaluation.one_step import METHODS
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from wildlam.report.errors import METHODS, Verdict
+from wildlam.evaluation.one_step import METHODS
+from wildlam.report.errors import Verdict
 
 CSS = """
 :root { color-scheme: light dark; --ink: #24292f; --soft: #5b6570; --paper: #fdfdfb; --line: #dcdfe3; --panel: #f4f5f3;
@@ -47,7 +48,7 @@ table { border-collapse: collapse; margin: 1.5rem 0; font: .9375rem/1.4 system-u
 caption { text-align: left; margin-bottom: .5rem; }
 th, td { padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); text-align: right; }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
-th:first-child { text-align: left; overflow-wrap: anywhere; }
+th:first-child { text-align: left; min-width: 6rem; overflow-wrap: anywhere; }
 tbody th { font-weight: 400; color: var(--ink); }
 td.best { font-weight: 700; color: var(--good); }
 footer { margin-top: 4rem; padding-bottom: 3rem; }

@@ -19,7 +19,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from wildlam.report.errors import METHODS, known
+from wildlam.evaluation.one_step import METHODS
+from wildlam.report.errors import known
 
 # Okabe and Ito's palette. Copying learns nothing and is grey.
 COLOURS = {

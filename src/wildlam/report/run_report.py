@@ -104,7 +104,7 @@ def nearest_transitions(result: OneStep, manifest: Manifest) -> tuple[list[Trans
     for query in queries:
         distance = (z - z[query]).norm(dim=-1)
         used: set[str] = {names[query]}
-        found = []
+        found: list[Transition] = []
         for i in distance.argsort().tolist():
             if names[i] not in used and len(found) < NEIGHBOURS:
                 used.add(names[i])

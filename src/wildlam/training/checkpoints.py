@@ -61,10 +61,9 @@ def save(
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise WildlamError(f"cannot write the checkpoint {final}: {error}; free some space and --resume") from error
-    kept = listing(folder)
-    best = min(kept, key=lambda c: c.score)
+    kept, chosen = listing(folder), best(folder)
     for checkpoint in kept[:-keep]:
-        if checkpoint != best:
+        if checkpoint != chosen:
             shutil.rmtree(checkpoint.path)
 
 

@@ -52,7 +52,7 @@ class MuonAdamW:
         if hidden:
             muon = torch.optim.Muon([p for _, p in hidden], lr=config.muon_lr, weight_decay=config.weight_decay)
             self.optimizers.append(muon)
-        self.names = {p: name for name, p in named}
+        self.names: dict[Tensor, str] = {p: name for name, p in named}
 
     def set_progress(self, step: int, steps: int) -> float:
         """Set the learning rates for ``step`` of ``steps``; return the factor they were multiplied by."""

@@ -23,23 +23,28 @@ from wildlam.types import EncoderSpec, WildlamError
 class Run:
     """A folder that holds one run.
 
-    ``config.yaml`` (resolved), ``run.json`` (command, seed, versions, encoder), ``metrics.jsonl`` (a line per logged step),
-    ``tensorboard/``, ``checkpoints/``, and once evaluated ``results.json`` and ``report.html``.
+    ``config.yaml`` (resolved), ``run.json`` (command, seed, versions, encoder), ``metrics.jsonl`` (a line per logged
+    step), ``tensorboard/``, ``checkpoints/``, and once evaluated ``results.json`` and ``report.html``.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    @classmethod
-    def create(cls, path: str | Path, config_yaml: str, seed: int, encoder: EncoderSpec) -> Run:
-        """Make the folder and write what is known before training.
+    def create(self, config_yaml: str, seed: int, encoder: EncoderSpec) -> None:
+        """Make the folder and write what is known before training; a folder that holds a run is left as it is.
 
         Raises:
-            WildlamError: if it cannot be written.
+            WildlamError: it cannot be written, or the run in it was made with another encoder.
         """
-        run = cls(path)
+        if (self.path / "run.json").is_file():
+            if self.encoder_spec.fingerprint != encoder.fingerprint:
+                raise WildlamError(
+                    f"{self.path} was begun with encoder {self.encoder_spec.fingerprint}, this is {encoder.fingerprint}; "
+                    "give the same weights and encoder.dtype"
+                )
+            return
         facts = {
-            "command": shlex.join(sys.argv),
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "seed": seed,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
@@ -47,14 +52,13 @@ class Run:
             "encoder": asdict(encoder),
         }
         try:
-            run.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(run.path / "config.yaml", config_yaml)
-            write_atomically(run.path / "run.json", json.dumps(facts, indent=2))
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / "config.yaml", config_yaml)
+            write_atomically(self.path / "run.json", json.dumps(facts, indent=2))
         except OSError as error:
             raise WildlamError(
-                f"cannot write the run folder {run.path}: {error.strerror}; choose another --out"
+                f"cannot write the run folder {self.path}: {error.strerror}; choose another --out"
             ) from error
-        return run
 
     @classmethod
     def open(cls, path: str | Path) -> Run:

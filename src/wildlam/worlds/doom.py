@@ -10,8 +10,9 @@ from __future__ import annotations
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,6 +55,10 @@ def _vizdoom() -> Any:
     except ImportError as error:
         raise WildlamError("The Doom levels need ViZDoom: pip install 'wildlam[worlds]'") from error
     return vizdoom
+
+
+class LevelLeft(Exception):
+    """The last action led out of the level, through its exit; ``reset`` starts anew."""
 
 
 class DoomNav:
@@ -122,17 +127,21 @@ class DoomNav:
         return self.frame
 
     def step(self, action: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Act for one frame and return what is seen then, ``uint8 [size, size, 3]`` RGB."""
+        """Act for one frame and return what is seen then, ``uint8 [size, size, 3]`` RGB.
+
+        Raises:
+            LevelLeft: the action led through the level's exit.
+        """
         self.skip(action)
         return self.frame
 
     def skip(self, action: Sequence[float] | np.ndarray) -> None:
-        """Act for one frame without looking."""
+        """Act for one frame without looking. Raises as ``step`` does."""
         forward, right, turn = action
         self._game.set_action([forward, right, turn / self.tics])
         self._game.advance_action(self.tics)
         if self._game.is_episode_finished():
-            raise WildlamError(f"Walked out of level {self.level!r} through its exit; choose another seed or level")
+            raise LevelLeft(self.level)
 
     @property
     def frame(self) -> np.ndarray:
@@ -189,7 +198,7 @@ class Walker:
         moved = np.inf if self.last_position is None else np.hypot(*(pose[:2] - self.last_position))
         self.last_position = pose[:2]
         asked = np.hypot(*self.action[:2]) / 3 * self.tics
-        # From rest, inertia lets it move a fifth of what is asked; sliding along a wall is no reason to turn either.
+        # Two frames, as inertia makes the first step from rest short; sliding along a wall is no reason to turn.
         self.frames_stuck = self.frames_stuck + 1 if asked > 8 and moved < 0.25 * asked else 0
         if self.frames_stuck == 2:
             # The same side again and again, or a corner would hold the walker for ever.
@@ -225,16 +234,21 @@ class Walker:
         self.target, self.frames_left = np.array(target), int(frames)
 
 
-def walk(world: DoomNav, rng: np.random.Generator, frames: int) -> Iterator[np.ndarray]:
-    """Yield ``frames`` frames of a walk through ``world``; the same ``rng`` state gives the same pixels."""
-    world.reset(int(rng.integers(2**31)))
-    walker = Walker(rng, world.tics)
-    # Levels have one entrance: walk for up to 12 seconds before the film begins, so that films begin everywhere.
-    for _ in range(rng.integers(0, 12 * TICS_PER_SECOND // world.tics)):
-        world.skip(walker.act(world.pose))
-    yield world.frame
-    for _ in range(frames - 1):
-        yield world.step(walker.act(world.pose))
+def walk(world: DoomNav, rng: np.random.Generator, frames: int) -> list[np.ndarray]:
+    """Film ``frames`` frames of a walk through ``world``; the same ``rng`` state gives the same pixels.
+
+    A walk that finds the level's exit is dropped and another begun, so that no film has a cut.
+    """
+    while True:
+        world.reset(int(rng.integers(2**31)))
+        walker = Walker(rng, world.tics)
+        try:
+            # Levels have one entrance: walk for up to 12 seconds first, so that films begin in many places.
+            for _ in range(rng.integers(0, 12 * TICS_PER_SECOND // world.tics)):
+                world.skip(walker.act(world.pose))
+            return [world.frame] + [world.step(walker.act(world.pose)) for _ in range(frames - 1)]
+        except LevelLeft:
+            continue
 
 
 def collect_doom(
@@ -279,20 +293,20 @@ def collect_doom(
     with tqdm(total=episodes, desc="doom walks", unit="walk", disable=not progress) as bar:
 
         def film(level: str) -> list[Path]:
-            paths, world = [], None
-            for n in walks[level]:
-                if stop.is_set():
-                    break
-                split: Split = "held_out" if n % 8 == 1 else "train"
-                path = out / split / f"{level}_{seed}_{n:03d}.mp4"
-                if not _is_complete(path, frames, fps, size):
-                    world = world or DoomNav(level, size, fps)
-                    rng = np.random.default_rng([seed, zlib.crc32(level.encode()), n])
-                    write_mp4(path, walk(world, rng, frames), fps)
-                paths.append(path)
-                bar.update()
-            if world:
-                world.close()
+            paths = []
+            with ExitStack() as stack:
+                world = None
+                for n in walks[level]:
+                    if stop.is_set():
+                        break
+                    split: Split = "held_out" if n % 8 == 1 else "train"
+                    path = out / split / f"{level}_{seed}_{n:03d}.mp4"
+                    if not _is_complete(path, frames, fps, size):
+                        world = world or stack.enter_context(DoomNav(level, size, fps))
+                        rng = np.random.default_rng([seed, zlib.crc32(level.encode()), n])
+                        write_mp4(path, walk(world, rng, frames), fps)
+                    paths.append(path)
+                    bar.update()
             return paths
 
         # Each level's engine is a process of its own and waiting for it frees Python, so that threads are enough.

@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from wildlam.models.blocks import SIZES, Size
+from wildlam.models.world_model import WorldModel
+
+
+@pytest.fixture
+def states():
+    return torch.randn(2, 5, 4, 6, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def actions():
+    return torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def world_model(make_model):
+    return make_model().world_model
+
+
+def test_untrained_model_copies_the_last_state(states, actions):
+    model = WorldModel(6, (2, 2), 32, Size(32, 2, 2), predict="change")
+    assert torch.equal(model(states, actions), states)
+    assert not model.__class__(6, (2, 2), 32, Size(32, 2, 2), predict="state")(states, actions).any()
+
+
+def test_prediction_depends_on_no_later_state_or_action(world_model, states, actions):
+    before = world_model(states, actions)
+    for t in range(1, 5):
+        later_states, later_actions = states.clone(), actions.clone()
+        later_states[:, t] += 1
+        later_actions[:, t] += 1
+        for after in (world_model(later_states, actions), world_model(states, later_actions)):
+            assert torch.equal(after[:, :t], before[:, :t])
+            assert (after[:, t:] != before[:, t:]).flatten(2).any(dim=2).all()
+
+
+def test_every_token_of_the_past_counts(world_model, states, actions):
+    states.requires_grad_()
+    world_model(states, actions)[:, -1].square().sum().backward()
+    assert (states.grad != 0).all(dim=-1).all()
+
+
+@pytest.mark.parametrize("context", [1, 2, 4])
+def test_cached_rollout_equals_recomputing_everything(world_model, states, context):
+    candidates, horizon = 3, 4
+    torch.manual_seed(2)
+    past = torch.randn(2, context - 1, 32)
+    actions = torch.randn(2, candidates, horizon, 32)
+    rolled = world_model.rollout(states[:, :context], past, actions)
+    assert rolled.shape == (2, candidates, horizon, 4, 6)
+    for s in range(candidates):
+        known = states[:, :context]
+        for h in range(horizon):
+            known_actions = torch.cat((past, actions[:, s, : h + 1]), dim=1)
+            step = world_model(known, known_actions)[:, -1:]
+            known = torch.cat((known, step), dim=1)
+            torch.testing.assert_close(rolled[:, s, h], step[:, 0], atol=1e-4, rtol=0)
+
+
+def test_rollout_takes_contexts_longer_than_any_in_training(world_model):
+    rolled = world_model.rollout(torch.randn(1, 40, 4, 6), torch.randn(1, 39, 32), torch.randn(1, 1, 2, 32))
+    assert rolled.isfinite().all()
+
+
+def test_rollout_refuses_a_wrong_number_of_past_actions(world_model, states):
+    with pytest.raises(ValueError, match="3 context states need 2 past actions, got 1"):
+        world_model.rollout(states[:, :3], torch.randn(2, 1, 32), torch.randn(2, 1, 2, 32))
+
+
+@pytest.mark.parametrize(("name", "millions"), [("L", 302), ("H", 629), ("g", 952)])
+def test_named_sizes_have_the_parameters_of_their_vision_transformers(name, millions):
+    size = SIZES[name]
+    with torch.device("meta"):
+        model = WorldModel(1024, (16, 16), 128, size)
+    blocks = sum(p.numel() for n, p in model.named_parameters() if n.startswith("blocks") and "modulation" not in n)
+    assert blocks / 1e6 == pytest.approx(millions, rel=0.01)

@@ -1,0 +1,9 @@
+import pytest
+
+from wildlam.models import blocks
+from wildlam.models.blocks import Size
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch):
+    monkeypatch.setitem(blocks.SIZES, "tiny", Size(width=16, depth=1, heads=1))

@@ -1,0 +1,27 @@
+"""Write the gradients of one batch, from however many processes ``torchrun`` started: ``ddp_gradients.py OUT``."""
+
+import sys
+
+import torch
+from safetensors.torch import save_file
+from torch.nn.parallel import DistributedDataParallel
+
+from wildlam.models import ModelConfig, blocks
+from wildlam.models.blocks import Size
+from wildlam.models.bottlenecks import Sparse
+from wildlam.training.distributed import processes
+
+blocks.SIZES["tiny"] = Size(width=16, depth=1, heads=1)
+torch.set_num_threads(1)
+with processes() as team:
+    torch.manual_seed(0)
+    model = ModelConfig(bottleneck=Sparse(dim=4)).build(6, (2, 2))
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    states = torch.randn(16, 4, 4, 6, generator=torch.Generator().manual_seed(1))
+    share = 16 // team.world_size
+    parallel = DistributedDataParallel(model) if team.world_size > 1 else model
+    parallel(states[team.rank * share : (team.rank + 1) * share]).total.backward()
+    if team.is_main:
+        save_file({name: p.grad for name, p in model.named_parameters()}, sys.argv[1])

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from torch import nn
+
+from wildlam.training import checkpoints
+from wildlam.types import WildlamError
+
+
+def save(folder, step, score=None, keep=2):
+    checkpoints.save(folder, step, score, {"weight": torch.full((2, 3), float(step))}, {"m": torch.zeros(1)}, keep)
+
+
+def test_round_trip_and_keep_last(tmp_path):
+    for step in (1, 2, 3, 4):
+        save(tmp_path, step)
+    assert [c.step for c in checkpoints.listing(tmp_path)] == [3, 4]
+    assert torch.equal(checkpoints.best(tmp_path).model_tensors()["weight"], torch.full((2, 3), 4.0))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_unfinished_checkpoint_is_not_seen(tmp_path):
+    save(tmp_path, 1)
+    (tmp_path / ".step_00000002.tmp").mkdir()
+    (tmp_path / ".step_00000002.tmp" / "model.safetensors").write_bytes(b"half")
+    assert checkpoints.last(tmp_path).step == 1
+    save(tmp_path, 2)
+    assert checkpoints.last(tmp_path).step == 2
+
+
+def test_damage_is_named(tmp_path):
+    save(tmp_path, 1)
+    file = tmp_path / "step_00000001" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(WildlamError, match=r"cannot read .*model\.safetensors.*delete that checkpoint"):
+        checkpoints.last(tmp_path).model_tensors()
+
+
+def test_none_yet(tmp_path):
+    assert checkpoints.last(tmp_path) is None
+    with pytest.raises(WildlamError, match="no checkpoint in"):
+        checkpoints.best(tmp_path)
+
+
+def test_full_disk_leaves_earlier_checkpoints(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(WildlamError, match="No space left on device; free some space and --resume"):
+        save(tmp_path, 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["step_00000001"]
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({}, "lacks weight 'bias'"),
+        ({"weight": torch.zeros(2, 3), "bias": torch.zeros(2), "more": torch.zeros(1)}, "has an unknown weight 'more'"),
+        ({"weight": torch.zeros(2, 4), "bias": torch.zeros(2)}, r"'weight' is \[2, 4\], the config wants \[2, 3\]"),
+    ],
+)
+def test_weights_of_another_model_are_refused(tmp_path, tensors, message):
+    with pytest.raises(WildlamError, match=message):
+        checkpoints.load_weights(nn.Linear(3, 2), tensors, tmp_path)

@@ -1,0 +1,111 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.tiny_run import tiny_fit
+from wildlam.models.bottlenecks import Sparse, Unconstrained
+from wildlam.training import Run, TrainingConfig, checkpoints
+from wildlam.types import WildlamError
+
+SCRIPT = Path(__file__).with_name("tiny_run.py")
+ROOT = Path(__file__).parents[2]
+
+
+def losses(out):
+    return {row["step"]: (row["loss"], row["gradient_norm"]) for row in Run(out).metrics()}
+
+
+def start(*arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, str(SCRIPT), *map(str, arguments)], env=environment)
+
+
+def test_a_killed_run_resumes_to_the_very_same_steps(tmp_path):
+    """A real SIGKILL at step 7 or later; the resumed run's losses and weights equal those of one left alone, bit by bit."""
+    whole = start(tmp_path / "whole", 20, "--ema", 0.9)
+    killed = start(tmp_path / "killed", 20, "--ema", 0.9, "--pause", 0.1)
+    deadline = time.monotonic() + 90
+    while max(losses(tmp_path / "killed"), default=0) < 7:
+        assert killed.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert checkpoints.last(Run(tmp_path / "killed").checkpoints).step >= 5
+    assert whole.wait() == 0
+    assert start(tmp_path / "killed", 20, "--ema", 0.9, "--resume").wait() == 0
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert sorted(losses(tmp_path / "whole")) == list(range(1, 21))
+    for name in ("model", "state"):
+        files = [
+            tmp_path / run / "checkpoints" / "step_00000020" / f"{name}.safetensors" for run in ("whole", "killed")
+        ]
+        expected, found = (load_file(file) for file in files)
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_a_finished_run_resumes_to_nothing(tmp_path):
+    first = tiny_fit(tmp_path, 5)
+    again = tiny_fit(tmp_path, 5, resume=True)
+    assert sorted(losses(tmp_path)) == [1, 2, 3, 4, 5]
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_nan_stops_the_run_and_names_the_clips(tmp_path):
+    with pytest.raises(WildlamError, match=r"step 7: the loss is nan.*clip 7\.0 at 0\.50 s, .*clip 7\.7"):
+        tiny_fit(tmp_path, 20, poison=7)
+    weights = checkpoints.last(Run(tmp_path).checkpoints).model_tensors()
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_accumulation_gives_the_same_steps(tmp_path):
+    # A batch of 8 against 4 parts of 2; no noise, and no statistics over the batch.
+    tiny_fit(tmp_path / "1", 6, bottleneck=Unconstrained(dim=4), precision="fp32")
+    tiny_fit(tmp_path / "4", 6, bottleneck=Unconstrained(dim=4), precision="fp32", accumulate=4)
+    for step, (loss, norm) in losses(tmp_path / "1").items():
+        assert losses(tmp_path / "4")[step] == pytest.approx((loss, norm), rel=1e-3)
+
+
+def test_accumulation_that_does_not_divide_the_batch_is_refused(tmp_path):
+    with pytest.raises(WildlamError, match="accumulate=3 does not divide the 8 clips"):
+        tiny_fit(tmp_path, 2, accumulate=3)
+
+
+def test_the_best_checkpoint_is_kept_and_used(tmp_path):
+    scores = iter([3.0, 1.0, 2.0, 2.5, 2.6])
+    tiny_fit(tmp_path, 25, evaluate=lambda model: {"error": next(scores)}, keep=2)
+    folder = Run(tmp_path).checkpoints
+    assert [c.step for c in checkpoints.listing(folder)] == [10, 20, 25]
+    assert checkpoints.best(folder).step == 10
+    assert checkpoints.last(folder).step == 25
+    assert [row["held_out/error"] for row in Run(tmp_path).metrics() if "held_out/error" in row][1] == 1.0
+
+
+def test_average_of_the_weights_is_what_is_kept(tmp_path):
+    plain = tiny_fit(tmp_path / "plain", 10)
+    average = tiny_fit(tmp_path / "average", 10, ema=0.99)
+    tensors = checkpoints.last(Run(tmp_path / "average").checkpoints).model_tensors()
+    name = "world_model.head.weight"
+    assert torch.equal(tensors[name], average.state_dict()[name])
+    assert average.state_dict()[name].norm() < 0.5 * plain.state_dict()[name].norm()  # it began at zero
+
+
+def test_metrics_tensorboard_and_precision(tmp_path):
+    tiny_fit(tmp_path, 5, bottleneck=Sparse(dim=4))
+    row = Run(tmp_path).metrics()[-1]
+    assert {"step", "loss", "prediction", "penalty", "sparsity", "z_std", "gradient_norm", "lr_factor"} <= row.keys()
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+@pytest.mark.parametrize("bad", [{"steps": 0}, {"ema": 1.0}, {"accumulate": 0}])
+def test_impossible_settings_are_named(bad):
+    with pytest.raises(ValueError, match=f"training.{next(iter(bad))}"):
+        TrainingConfig(**bad)

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from wildlam.models import ModelConfig
+from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, is_hidden_matrix, warmup_cosine
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return ModelConfig().build(6, (2, 2))
+
+
+def test_schedule_rises_to_one_and_falls_to_zero():
+    factors = [warmup_cosine(step, 100, 0.1) for step in range(101)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[10] == 1.0
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0.0)
+    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+
+
+def test_muon_takes_the_hidden_matrices_and_adamw_the_rest(model):
+    hidden = {name for name, p in model.named_parameters() if is_hidden_matrix(name, p)}
+    assert "world_model.blocks.0.attention.qkv.weight" in hidden
+    assert "idm.blocks.0.mlp.up.weight" in hidden
+    for name in ("world_model.embed.weight", "world_model.head.weight", "idm.query", "idm.blocks.0.norm1.weight"):
+        assert name not in hidden
+    assert not any("modulation" in name for name in hidden)
+    adamw, muon = MuonAdamW(model, OptimizerConfig()).optimizers
+    trained = [p for o in (adamw, muon) for g in o.param_groups for p in g["params"]]
+    assert len(trained) == len(set(trained)) == len(list(model.parameters()))
+    assert all(p.ndim == 2 for g in muon.param_groups for p in g["params"])
+
+
+def test_only_matrices_decay(model):
+    adamw = MuonAdamW(model, OptimizerConfig(weight_decay=0.5)).optimizers[0]
+    for group in adamw.param_groups:
+        assert all((p.ndim == 2) == (group["weight_decay"] == 0.5) for p in group["params"])
+
+
+def test_state_round_trip_gives_the_same_next_step(model):
+    def step(net, optimizer, seed):
+        torch.manual_seed(seed)
+        net(torch.randn(2, 3, 4, 6)).total.backward()
+        optimizer.set_progress(seed, 10)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    optimizer = MuonAdamW(model, OptimizerConfig())
+    for seed in range(3):
+        step(model, optimizer, seed)
+    twin = ModelConfig().build(6, (2, 2))
+    twin.load_state_dict(model.state_dict())
+    restored = MuonAdamW(twin, OptimizerConfig())
+    restored.load_state_tensors({k: v.clone() for k, v in optimizer.state_tensors().items()})
+    step(model, optimizer, 3)
+    step(twin, restored, 3)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))

@@ -1,0 +1,77 @@
+"""A run of the training loop on made-up states, as a program: ``tiny_run.py OUT STEPS [--resume] [--pause SECONDS]``."""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from wildlam.models import ModelConfig, blocks
+from wildlam.models.blocks import Size
+from wildlam.models.bottlenecks import Noisy
+from wildlam.training import Run, TrainingConfig, fit
+from wildlam.training.distributed import processes
+from wildlam.types import StateBatch
+
+BATCH = 8
+
+
+class MadeUpStates:
+    """States that step by random vectors; a batch is a function of the step."""
+
+    def __init__(self, rank=0, world_size=1, poison=None):
+        share = BATCH // world_size
+        self.share, self.poison = slice(rank * share, (rank + 1) * share), poison
+
+    def batch(self, step):
+        generator = torch.Generator().manual_seed(step)
+        states = torch.randn(BATCH, 4, 4, 6, generator=generator).cumsum(dim=1)
+        if step == self.poison:
+            states[2] = float("nan")
+        names = [f"clip {step}.{i}" for i in range(BATCH)]
+        return StateBatch(states[self.share], names[self.share], ["made up"] * len(names[self.share]), [0.5] * BATCH)
+
+
+def tiny_fit(out, steps, *, resume=False, pause=0.0, poison=None, evaluate=None, bottleneck=None, **training):
+    """Train a model of milliseconds; ``pause`` seconds pass before each step."""
+    blocks.SIZES["tiny"] = Size(width=16, depth=1, heads=1)
+    with processes() as team:
+        source = MadeUpStates(team.rank, team.world_size, poison)
+        torch.manual_seed(0)
+        model = ModelConfig(bottleneck=bottleneck or Noisy(dim=4)).build(6, (2, 2))
+
+        def batches(start):
+            for step in range(start, steps):
+                time.sleep(pause)
+                yield source.batch(step)
+
+        config = TrainingConfig(
+            **{"steps": steps, "batch_size": BATCH, "log_every": 1, "save_every": 5, "eval_every": 5, **training}
+        )
+        run = Run(out)
+        run.path.mkdir(parents=True, exist_ok=True)
+        return fit(
+            model,
+            batches,
+            lambda batch: (batch.states,),
+            config,
+            run,
+            team,
+            resume=resume,
+            evaluate=evaluate,
+            score="error",
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("steps", type=int)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--ema", type=float, default=0.0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    tiny_fit(
+        arguments.out, arguments.steps, resume=arguments.resume, pause=arguments.pause, ema=arguments.ema, keep=100
+    )
