@@ -8,8 +8,6 @@ resizes the frames it needs. Prints a table and writes its rows as JSON.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ import av
 import numpy as np
 import torch
 import torch.nn.functional as F
+from common import arguments, finish, row
 
 from wildlam.data.clips import ClipSource, prefetch
 from wildlam.data.manifest import index
@@ -83,30 +82,12 @@ def measure(folder: Path, steps: int) -> list[dict]:
     ]
 
 
-def row(name: str, value: float, unit: str, aim: float | None = None) -> dict:
-    return {
-        "name": name,
-        "value": round(value, 2),
-        "unit": unit,
-        "aim": aim,
-        "met": None if aim is None else value >= aim,
-    }
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file for the rows")
-    parser.add_argument("--short", action="store_true", help="fewer videos and clips")
-    options = parser.parse_args()
+    args = arguments(__doc__ or "")
     with tempfile.TemporaryDirectory() as folder:
-        for i in range(3 if options.short else 8):
+        for i in range(3 if args.short else 8):
             write_video(Path(folder) / f"{i}.mp4", seed=i)
-        rows = measure(Path(folder), steps=12 if options.short else 60)
-    for line in rows:
-        aim = "" if line["aim"] is None else f"aim {line['aim']}: {'met' if line['met'] else 'not met'}"
-        print(f"{line['name']:<40}{line['value']:>10.2f} {line['unit']:<18}{aim}")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(rows, indent=2) + "\n")
+        finish(measure(Path(folder), steps=12 if args.short else 60), args.out)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ aim is half the raw file's speed, from disk a quarter for large states. Training
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from common import arguments, finish, row
 
 from wildlam.data.store import FeatureStore, StoredVideo
 from wildlam.data.store_source import StoreSource
@@ -70,32 +69,18 @@ def compare(label: str, grid: tuple[int, int], width: int, count: int, rounds: i
     rows = [row(f"{label}: {way}", CLIPS * STATES / found[way][0], "states/s") for way in found]
     small = width < 1000  # Lite0's
     for way, aim in (("memory", 0.5), ("disk", None if small else 0.25)):
-        rows.append(row(f"{label}: {way} / raw file", found["raw file"][0] / found[way][0], "ratio", aim, "at least"))
+        rows.append(row(f"{label}: {way} / raw file", found["raw file"][0] / found[way][0], "ratio", aim))
     milliseconds = 1e3 * found["disk"][1]
-    rows.append(row(f"{label}: CPU time of a batch from disk", milliseconds, "ms", 6.0 if small else None, "at most"))
+    aim = 6.0 if small else None
+    rows.append(row(f"{label}: CPU time of a batch from disk", milliseconds, "ms", aim, at_most=True))
     return rows
 
 
-def row(name: str, value: float, unit: str, aim: float | None = None, sense: str = "at least") -> dict:
-    """A result; ``met`` is None where there is no aim."""
-    met = None if aim is None else (value >= aim if sense == "at least" else value <= aim)
-    return {"name": name, "value": value, "unit": unit, "aim": aim, "met": met}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
-    parser.add_argument("--short", action="store_true", help="fewer states and rounds")
-    args = parser.parse_args()
+    args = arguments(__doc__ or "")
     scale = 1 if args.short else 8
-
     rows = compare("4 x 4 x 112", (4, 4), 112, 8192 * scale, 40 * scale)
-    rows += compare("16 x 16 x 1024", (16, 16), 1024, 512 * scale, 5 * scale)
-    for each in rows:
-        verdict = "" if each["aim"] is None else f"  aim {each['aim']:g}: {'met' if each['met'] else 'missed'}"
-        print(f"{each['name']:<46} {each['value']:12.2f} {each['unit']}{verdict}")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(rows, indent=2))
+    finish(rows + compare("16 x 16 x 1024", (16, 16), 1024, 512 * scale, 5 * scale), args.out)
 
 
 if __name__ == "__main__":

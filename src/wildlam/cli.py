@@ -1,22 +1,31 @@
-"""The command line: each command parses its arguments, calls one function of the library and prints what came of it."""
+"""The command line: each command parses its arguments, calls one function of the library and prints what came of it.
+
+Each imports what it needs when it is called, so that ``wildlam --help`` answers at once.
+"""
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wildlam import __version__
-from wildlam.types import WildlamError
+
+if TYPE_CHECKING:
+    from wildlam.config import Parser
+    from wildlam.training import Run
 
 Arguments = Sequence[str]
 
 
 def main(argv: Arguments | None = None) -> int:
     """Run ``wildlam COMMAND ...``; return the exit status: 0, 2 for an error the user can mend, 130 if interrupted."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
@@ -24,11 +33,14 @@ def main(argv: Arguments | None = None) -> int:
     if argv[0] == "--version":
         print(f"wildlam {__version__}")
         return 0
+    if not sys.stderr.isatty():  # a log file: no new line ten times a second. tqdm reads this when it is imported
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
+    from wildlam.types import WildlamError
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         command = COMMANDS.get(argv[0])
         if command is None:
-            import difflib
-
             near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
             raise WildlamError(f"unknown command {argv[0]!r}; {hint}")
@@ -36,8 +48,9 @@ def main(argv: Arguments | None = None) -> int:
     except WildlamError as error:
         print(f"wildlam: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("wildlam: interrupted; what was finished is kept, and the same command goes on from it", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        remedy = str(interrupt) or "the same command goes on from what was finished"
+        print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
         return 130
     return 0
 
@@ -45,11 +58,14 @@ def main(argv: Arguments | None = None) -> int:
 def index(argv: Arguments) -> None:
     """List the videos of a folder in a manifest, or refresh it.
 
-    Looks into every file once, and again only when it changed. Example:
+    Looks into every file once, and again only when it changed. `wildlam train` does this by itself.
 
-        wildlam index ~/videos --on_error skip
+    Example:
+      wildlam index ~/videos --on_error skip
     """
+    from wildlam.data.clips import DataConfig
     from wildlam.data.manifest import index
+    from wildlam.types import WildlamError
 
     parser = _parser("index")
     parser.add_argument(
@@ -57,9 +73,13 @@ def index(argv: Arguments) -> None:
     )
     parser.add_argument("--held_out", type=float, default=0.1, help="share of the videos kept for evaluation")
     parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do with a bad file")
-    parser.add_argument("--cache", type=Path, help="folder for the manifest (default: PATH/.wildlam)")
+    parser.add_argument("--cache", type=Path, help="folder for the manifest; PATH/.wildlam if not given")
     args = parser.parse_args(list(argv))
-    manifest = index(args.path, held_out=args.held_out, on_error=args.on_error, cache=args.cache)
+    try:
+        data = DataConfig(path=args.path, held_out=args.held_out, on_error=args.on_error, cache=args.cache)
+        manifest = index(data.path, held_out=data.held_out, on_error=data.on_error, cache=data.cache)
+    except (WildlamError, ValueError) as error:  # the remedies name the keys of `train`
+        raise WildlamError(str(error).replace("--data.path", "PATH").replace("data.", "")) from error
     hours = sum(manifest.table["duration"].to_pylist()) / 3600
     held_out = len(manifest.split("held_out"))
     print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")
@@ -68,14 +88,15 @@ def index(argv: Arguments) -> None:
 def encode(argv: Arguments) -> None:
     """Encode the videos of a folder into a feature store; training reads it instead of the videos.
 
-    Takes the same keys as `wildlam train`, which does this by itself. Example:
+    Takes the same keys as `wildlam train`, which does this by itself.
 
-        wildlam encode --data.path ~/videos --encoder VJEPA2 --encoder.model ~/models/vjepa2-vitl --data.frames 16
+    Example:
+      wildlam encode --data.path ~/videos --encoder VJEPA2 --encoder.model ~/models/vjepa2-vitl --data.frames 16
     """
     from wildlam.config import run_parser, to_run_config
     from wildlam.pipeline import encode, index_videos
 
-    parser = run_parser(**_about("encode"))
+    parser = run_parser(**_about("encode"), usage=_RUN_USAGE.format("encode"))
     config = to_run_config(parser, parser.parse_args(list(argv)))
     store = encode(config.data, config.encoder.build(), index_videos(config.data))
     print(f"{len(store)} states of {store.state_bytes} bytes in {store.path}")
@@ -85,35 +106,35 @@ def train(argv: Arguments) -> None:
     """Train latent actions on a folder of videos, evaluate them on held-out videos and write a report.
 
     Examples:
-
-        wildlam train --data.path ~/videos
-        wildlam train --data.path ~/videos --model.bottleneck Sparse --model.bottleneck.l1 0.1 --training.steps 3000
-        wildlam train --config configs/laptop.yaml --data.path ~/videos --seed 1
-        wildlam train --resume runs/videos-20260101-120000
-        torchrun --nproc-per-node 2 --no-python wildlam train --data.path ~/videos --out runs/two
+      wildlam train --data.path ~/videos
+      wildlam train --data.path ~/videos --model.bottleneck Sparse --model.bottleneck.l1 0.1 --training.steps 3000
+      wildlam train --config configs/laptop.yaml --data.path ~/videos --seed 1
+      wildlam train --resume runs/videos-20260101-120000
+      torchrun --nproc-per-node 2 --no-python wildlam train --data.path ~/videos
     """
     from wildlam.config import read_config, run_parser, to_run_config
     from wildlam.pipeline import train
     from wildlam.training import Run
 
-    parser = run_parser(**_about("train"))
-    parser.add_argument("--resume", type=Path, help="run folder to go on with; it knows its own configuration")
-    if "--resume" in argv or any(a.startswith("--resume=") for a in argv):
-        args = _parser("train --resume")
-        args.add_argument("--resume", type=Path)
-        run = Run.open(args.parse_args(list(argv)).resume)
-        _finished(train(read_config(run.path / "config.yaml"), resume=True))
+    parser = run_parser(**_about("train"), usage=_RUN_USAGE.format("train") + "\n       wildlam train --resume RUN")
+    if any(argument.split("=")[0] == "--resume" for argument in argv):
+        parser = _parser("train --resume")
+        parser.add_argument("--resume", type=Path, help="run folder to go on with; it knows its own configuration")
+        run = Run.open(parser.parse_args(list(argv)).resume)
+        config = replace(read_config(run.path / "config.yaml"), out=run.path)  # which may have moved
+        _finished(train(config, resume=True))
     else:
         _finished(train(to_run_config(parser, parser.parse_args(list(argv)))))
 
 
 def evaluate(argv: Arguments) -> None:
-    """Evaluate a trained run on held-out videos again, its own or others, and rewrite its results and report.
+    """Evaluate a trained run on held-out videos again, its own or others, and write results and report.
+
+    Of its own videos they replace the run's; of others they go to RUN/on-NAME_OF_THE_FOLDER.
 
     Examples:
-
-        wildlam eval runs/demo
-        wildlam eval runs/demo --data ~/other/videos
+      wildlam eval runs/demo
+      wildlam eval runs/demo --data ~/other/videos
     """
     from wildlam.pipeline import evaluate
 
@@ -121,23 +142,23 @@ def evaluate(argv: Arguments) -> None:
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--data", type=Path, help="another folder of videos, of which the held-out ones are used")
     args = parser.parse_args(list(argv))
-    evaluate(args.run, args.data)
-    _finished(args.run)
+    print("\n".join(results(evaluate(args.run, args.data))))
 
 
 def infer(argv: Arguments) -> None:
     """Infer the latent action of every transition of a video, with timestamps, as .npz and .parquet.
 
     Example:
-
-        wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
+      wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
     """
     from wildlam.trained import load
 
     parser = _parser("infer")
     parser.add_argument("video", type=Path, help="video file")
     parser.add_argument("--run", type=Path, required=True, help="run folder")
-    parser.add_argument("--output", type=Path, help="where to write, without suffix (default: the video's name, here)")
+    parser.add_argument(
+        "--output", type=Path, help="where to write, without suffix; the video's name, here, by default"
+    )
     args = parser.parse_args(list(argv))
     actions = load(args.run).infer(args.video)
     npz, parquet = actions.save(args.output or Path(args.video.stem))
@@ -148,8 +169,7 @@ def show(argv: Arguments) -> None:
     """Print a run's summary: what it is, how far it got, its results.
 
     Example:
-
-        wildlam show runs/demo
+      wildlam show runs/demo
     """
     from wildlam.training import Run
 
@@ -161,16 +181,17 @@ def show(argv: Arguments) -> None:
 def demo(argv: Arguments) -> None:
     """Collect a small unlabelled mix of videos, learn its latent actions and report: the whole job, without a GPU.
 
-    An interrupted demo goes on where it stopped when called again. Example:
+    An interrupted demo goes on where it stopped when called again.
 
-        wildlam demo
+    Example:
+      wildlam demo
     """
-    from wildlam.demo import demo
+    from wildlam.demo import EPISODES, OUT, STEPS, demo
 
     parser = _parser("demo")
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder")
-    parser.add_argument("--episodes", type=int, default=160, help="walks through Doom levels to film, 16 s each")
-    parser.add_argument("--steps", type=int, default=400, help="training steps")
+    parser.add_argument("--out", type=Path, default=OUT, help="run folder")
+    parser.add_argument("--episodes", type=int, default=EPISODES, help="walks through Doom levels to film, 16 s each")
+    parser.add_argument("--steps", type=int, default=STEPS, help="training steps")
     parser.add_argument("--seed", type=int, default=0, help="seed of the walks and of the training")
     args = parser.parse_args(list(argv))
     _finished(demo(args.out, episodes=args.episodes, steps=args.steps, seed=args.seed))
@@ -187,53 +208,60 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "demo": demo,
 }
 
+_RUN_USAGE = "wildlam {} --data.path PATH [--config FILE] [--KEY VALUE ...]"
 
-def summary(run: Any) -> str:
+
+def summary(run: Run) -> str:
     """What a run is, how far it got and what it reached, as text."""
     from wildlam.config import read_config
-    from wildlam.evaluation.one_step import METHODS
-    from wildlam.training.run import read_json
 
     facts, metrics = run.facts, run.metrics()
+    encoder, torch = facts["encoder"], facts["versions"]["torch"]
     config = read_config(run.path / "config.yaml")
     lines = [
         f"run        {run.path}",
         f"command    {facts['command']}",
-        f"started    {facts['started']} on {facts['machine']}, torch {facts['versions']['torch']}, seed {facts['seed']}",
+        f"started    {facts['started']} on {facts['machine']}, torch {torch}, seed {facts['seed']}",
         f"videos     {config.data.path}, {config.data.frames} frames at {config.data.fps:g} frames/s",
-        f"encoder    {facts['encoder']['name']}, {facts['encoder']['grid']} tokens of width {facts['encoder']['width']}",
+        f"encoder    {encoder['name']}, {encoder['grid']} tokens of width {encoder['width']}",
         f"model      {config.model.size}, {config.model.bottleneck}",
         f"steps      {metrics[-1]['step'] if metrics else 0} of {config.training.steps}",
     ]
     if (run.path / "results.json").is_file():
-        results = read_json(run.path / "results.json")
-        rows = {**results["sources"], "all": results["all"]}
-        present = [method for method in METHODS if method in results["all"]]
-        lines += [
-            "",
-            f"Held-out one-step L1 error, {results['clips']} clips:",
-            " " * 20 + "".join(f"{m:>15}" for m in present),
-        ]
-        lines += [f"{name[:19]:20}" + "".join(f"{row[m]:15.4f}" for m in present) for name, row in rows.items()]
-        lines += ["", f"report     {run.path / 'report.html'}"]
+        lines += ["", *results(run.path)]
     return "\n".join(lines)
 
 
-def _finished(run_path: Path) -> None:
+def results(folder: Path) -> list[str]:
+    """The results in a folder, as a table with a row for each source."""
+    from wildlam.evaluation.one_step import METHODS
+    from wildlam.training.run import read_json
+
+    found = read_json(folder / "results.json")
+    present = [method for method in METHODS if method in found["all"]]
+    rows = {**found["sources"], "all": found["all"]}
+    return [
+        f"Held-out one-step L1 error, {found['clips']} clips:",
+        " " * 20 + "".join(f"{method:>15}" for method in present),
+        *(f"{name[:19]:20}" + "".join(f"{row[method]:15.4f}" for method in present) for name, row in rows.items()),
+        "",
+        f"report     {folder / 'report.html'}",
+    ]
+
+
+def _finished(path: Path) -> None:
     from wildlam.training import Run
     from wildlam.training.distributed import is_main_process
 
     if is_main_process():
-        print(summary(Run.open(run_path)))
+        print(summary(Run.open(path)))
 
 
 def _about(name: str) -> dict[str, Any]:
-    function = COMMANDS[name.split()[0]]
-    text = (function.__doc__ or "").rstrip()
-    return {"prog": f"wildlam {name}", "description": text}
+    return {"prog": f"wildlam {name}", "description": inspect.getdoc(COMMANDS[name.split()[0]])}
 
 
-def _parser(name: str) -> Any:
+def _parser(name: str) -> Parser:
     from wildlam.config import Parser
 
     return Parser(**_about(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import re
@@ -46,50 +47,103 @@ class RunConfig:
     seed: int = 0
     out: Path | None = None
 
+    def __post_init__(self) -> None:
+        for key, choice in (("encoder", self.encoder), ("model.bottleneck", self.model.bottleneck)):
+            if type(choice) is CHOSEN_BY_NAME[key]:
+                raise ValueError(f"{key}: choose {' or '.join(cls.__name__ for cls in type(choice).__subclasses__())}")
+
 
 class Parser(jsonargparse.ArgumentParser):
-    """Argument parser whose complaint about a key or value names the nearest valid one."""
+    """Argument parser whose complaint is one line that names the key, what is wrong and the nearest valid one."""
+
+    def __init__(self, *args: Any, keys: Iterable[str] = (), **kwargs: Any) -> None:
+        """``keys`` are valid ones that the parser does not know until a class is chosen."""
+        # Without abbreviations: a key of a later version must not change what an old command means.
+        super().__init__(*args, allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
+        self.keys = set(keys)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise WildlamError with one line in place of printing the usage and leaving."""
-        line = " ".join(message.split())
-        raise WildlamError(line + suggestion(line, [*self._option_string_actions, *known_words()]))
+        """Raise WildlamError in place of printing the usage and leaving."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        keys = self.keys | {option.lstrip("-") for option in self._option_string_actions}
+        raise WildlamError(complaint(message, keys))
 
 
-def suggestion(message: str, known: Iterable[str]) -> str:
-    """``; did you mean ...?`` for the first word in ``message`` that is unknown but near to a known one, or nothing."""
-    known = {word.lstrip("-") for word in known}
-    words = known | {word.rsplit(".", 1)[-1] for word in known}
-    for word in re.findall(r"[\w.-]+", message):
-        word = word.lstrip("-").rstrip(".")
-        whole = sorted(key for key in known if key.endswith("." + word))
-        if message.startswith("unrecognized") and word not in known and whole:
-            return f"; did you mean {' or '.join(whole)}?"
-        near = [] if word in words else difflib.get_close_matches(word, words, n=1, cutoff=0.8)
-        if near:
-            return f"; did you mean {near[0]}?"
-    return ""
+class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of descriptions; of defaults it shows those that say something, of types none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = (action.help or "").rstrip(".")
+        if action.dest in CHOSEN_BY_NAME:
+            return f"{text}; --{action.dest}.help NAME shows the keys of one"
+        has_default = action.option_strings and action.default not in (None, argparse.SUPPRESS)
+        return text + (" (default: %(default)s)" if has_default else "")
 
 
-def known_words() -> set[str]:
-    """All keys of ``RunConfig``, and the names of the encoders and bottlenecks."""
-    classes = {cls.__name__ for base in (EncoderConfig, BottleneckConfig) for cls in base.__subclasses__()}
-    return classes | set(_keys(RunConfig, ""))
+def complaint(message: str, keys: set[str]) -> str:
+    """jsonargparse's error message in plain words, on one line, with the nearest valid key or class."""
+    line = " ".join(message.split())
+    for pattern, plain in REWORDED:
+        line = re.sub(pattern, plain, line)
+    if match := re.match(r"(\S+): there is no (\S+)", line):
+        return f"{line}; choose {_by_likeness(match[2], CHOSEN_BY_NAME[match[1]].__subclasses__())}"
+    if match := re.match(r"unknown key (\S+)\.(\w+) of (\w+)", line):
+        classes = {cls.__name__: cls for cls in CHOSEN_BY_NAME[match[1]].__subclasses__()}
+        return f"{line}; choose {_by_likeness(match[2], dataclasses.fields(classes[match[3]]))}"
+    match = re.match(r"(?:unknown key|unrecognized arguments:) -*([\w.]+)", line)
+    near = (_ending_in(match[1], keys) or _near(match[1], keys)) if match else []
+    return f"{line}; did you mean {' or '.join(near)}?" if near else line
 
 
-def _keys(cls: type, prefix: str) -> Iterator[str]:
+REWORDED = [
+    (r'Parser key "([\w.]+)":', r"\1:"),
+    (r"Expected a <class '(\w+)'>\. Got value: (.*)", r"expected \1, got \2"),
+    (r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", r"choose one of \1; got \2"),
+    (r"Expected a dot import path string: (\S+)", r"there is no \1"),
+    (r"^(\S+): Problem with given class_path '[\w.]+\.(\w+)': Option '(\w+)' .*", r"unknown key \1.\3 of \2"),
+    (r"^(\S+): Problem with given class_path '[\w.]+': (\w+: )", r"\1.\2"),
+    (r"^Option '([\w.]+)' is not accepted", r"unknown key \1"),
+    (r"^Group '([\w.]+)' does not accept option '([\w.]+)'", r"unknown key \1.\2"),
+    (r' in "<unicode string>",', ","),
+]
+"""Regular expressions for jsonargparse's messages, and what to say instead."""
+
+CHOSEN_BY_NAME: dict[str, Any] = {"encoder": EncoderConfig, "model.bottleneck": BottleneckConfig}
+"""Keys whose value is one of a class's subclasses."""
+
+
+def _by_likeness(name: str, choices: Iterable[Any]) -> str:
+    """The names of classes or fields, those most like ``name`` first."""
+    names = [getattr(choice, "name", None) or choice.__name__ for choice in choices]
+    return " or ".join(difflib.get_close_matches(name, names, n=len(names), cutoff=0))
+
+
+def _ending_in(key: str, keys: set[str]) -> list[str]:
+    return sorted(k for k in keys if k == key or k.endswith(f".{key}"))
+
+
+def _near(key: str, keys: set[str]) -> list[str]:
+    """The key most like this one, as a whole or by its last part alone."""
+    whole = difflib.get_close_matches(key, keys, n=1, cutoff=0.8)
+    last = difflib.get_close_matches(key.rsplit(".", 1)[-1], {k.rsplit(".", 1)[-1] for k in keys}, n=1, cutoff=0.5)
+    return whole or [k for name in last for k in _ending_in(name, keys)]
+
+
+def run_keys(cls: type = RunConfig, prefix: str = "") -> Iterator[str]:
+    """All keys of ``RunConfig``, those of every encoder and bottleneck included."""
     hints = typing.get_type_hints(cls)
     for part in dataclasses.fields(cls):
         key, kind = prefix + part.name, hints[part.name]
         yield key
-        if dataclasses.is_dataclass(kind):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             for sub in (kind, *type.__subclasses__(kind)):
-                yield from _keys(sub, key + ".")
+                yield from run_keys(sub, f"{key}.")
 
 
 def run_parser(**kwargs: Any) -> Parser:
     """Make a parser of all of ``RunConfig``'s keys, with ``--config`` for a YAML file."""
-    parser = Parser(**kwargs)
+    parser = Parser(keys=run_keys(), **kwargs)
     parser.add_argument(
         "--config", action="config", help="YAML file with any of the keys below; later arguments override it"
     )
@@ -105,9 +159,9 @@ def to_run_config(parser: Parser, namespace: jsonargparse.Namespace) -> RunConfi
     """
     try:
         values = parser.instantiate(namespace)
+        return RunConfig(**{part.name: values[part.name] for part in dataclasses.fields(RunConfig)})
     except ValueError as error:
         raise WildlamError(str(error)) from error
-    return RunConfig(**{part.name: values[part.name] for part in dataclasses.fields(RunConfig)})
 
 
 def read_config(path: Path) -> RunConfig:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from wildlam.config import RunConfig
 from wildlam.data.clips import DataConfig
-from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import Noisy
 from wildlam.pipeline import train
 from wildlam.training import TrainingConfig
-from wildlam.training.optimizers import OptimizerConfig
 from wildlam.worlds.doom import collect_doom
 from wildlam.worlds.filmed import collect_filmed
 
+OUT = Path("runs/demo")
+EPISODES = 160
 SECONDS = 16.0
 """Length of each walk through a Doom level."""
+STEPS = 300
 
 
 def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
@@ -36,12 +36,6 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
     return train(demo_config(videos, out, steps, seed), resume=True)
 
 
-def demo_config(videos: Path, out: Path, steps: int, seed: int) -> RunConfig:
-    """The demo's configuration: the defaults of ``wildlam train``, on the videos collected."""
-    return RunConfig(
-        data=DataConfig(path=videos),
-        model=ModelConfig(bottleneck=Noisy(beta=1e-5)),
-        training=TrainingConfig(steps=steps, optimizer=OptimizerConfig(adamw_lr=1e-3)),
-        seed=seed,
-        out=out,
-    )
+def demo_config(videos: Path = OUT / "videos", out: Path = OUT, steps: int = STEPS, seed: int = 0) -> RunConfig:
+    """The demo's configuration: the defaults of ``wildlam train``, on the videos collected, for fewer steps."""
+    return RunConfig(data=DataConfig(path=videos), training=TrainingConfig(steps=steps), seed=seed, out=out)

@@ -5,24 +5,24 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from wildlam.config import RunConfig, dump_config, read_config
 from wildlam.data.clips import ClipSource, DataConfig, decode_windows, eval_windows, long_enough, prefetch
 from wildlam.data.encode import encode_videos
-from wildlam.data.manifest import Manifest, index
+from wildlam.data.manifest import Manifest, index, manifest_path
 from wildlam.data.store import FeatureStore
 from wildlam.data.store_source import StoreSource, eval_batches
-from wildlam.evaluation.one_step import OneStep, one_step
+from wildlam.evaluation.one_step import one_step
 from wildlam.models import LatentActionModel
 from wildlam.models.bottlenecks import Deterministic
 from wildlam.report.run_report import write_run_report
@@ -35,6 +35,12 @@ log = logging.getLogger(__name__)
 
 CLIPS_PER_SOURCE = 128
 """Held-out clips of each source that are evaluated."""
+
+HELD_OUT_CLIPS = 2048
+"""Held-out clips of all sources together, which lie in memory; each source gives one at least."""
+
+BASELINE = "deterministic"
+"""Name of the folder, in a run's, of the model trained without latent actions."""
 
 EVAL_BATCH = 16
 EVAL_BATCHES_WHILE_TRAINING = 6
@@ -96,85 +102,75 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
     """
     started = time.monotonic()
     with processes() as team:
-        out = config.out or _default_out(config.data.path)
-        if (out / "config.yaml").exists():
+        config = _resolved(config, team)
+        assert config.out is not None
+        run = Run(config.out)
+        if (run.path / "config.yaml").exists():
             if not resume:
                 raise WildlamError(
-                    f"{out} holds a run already; give another --out, or go on with it: wildlam train --resume {out}"
+                    f"{run.path} holds a run already; give another --out, or go on with it: "
+                    f"wildlam train --resume {run.path}"
                 )
-            if read_config(out / "config.yaml") != replace(config, out=out):
-                raise WildlamError(f"{out} holds a run of another configuration; give another --out")
+            if replace(read_config(run.path / "config.yaml"), out=run.path) != config:
+                raise WildlamError(f"{run.path} holds a run of another configuration; give another --out")
         encoder = config.encoder.build(team.device)
-        spec = encoder.spec
-        if config.data.frames % spec.frames_per_state or config.data.frames < 2 * spec.frames_per_state:
-            raise WildlamError(
-                f"data.frames={config.data.frames}: {spec.name} makes a state of {spec.frames_per_state} frames and an action "
-                f"needs two states; give a multiple of {spec.frames_per_state}, at least {2 * spec.frames_per_state}"
-            )
+        _check_lengths(config, encoder.spec, team)
         clips = load_clips(config, encoder, team)
-        run = Run(out)
-        if team.is_main:
-            run.create(dump_config(replace(config, out=out)), config.seed, spec)
-        team.barrier()
-        model = _fit(config, run, clips, team, resume, "latent actions")
-        baseline = None
-        if config.baseline and not isinstance(config.model.bottleneck, Deterministic):
-            bare = replace(
-                config, model=replace(config.model, bottleneck=Deterministic(dim=config.model.bottleneck.dim))
-            )
-            sub = Run(out / "deterministic")
+        try:
+            _fit(config, run, clips, team, resume, "latent actions")
+            if config.baseline and not isinstance(config.model.bottleneck, Deterministic):
+                nothing = Deterministic(dim=config.model.bottleneck.dim)
+                bare = replace(config, model=replace(config.model, bottleneck=nothing), out=run.path / BASELINE)
+                _fit(bare, Run(run.path / BASELINE), clips, team, resume, "deterministic baseline")
             if team.is_main:
-                sub.create(dump_config(replace(bare, out=sub.path)), config.seed, spec)
+                _evaluate(run, run.path, clips, started)
             team.barrier()
-            baseline = _fit(bare, sub, clips, team, resume, "deterministic baseline")
-        if team.is_main:
-            _evaluate(run, model, baseline, clips, started)
-        team.barrier()
-    return out
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"go on with: wildlam train --resume {run.path}") from None
+    return run.path
 
 
-def evaluate(path: Path, data: Path | None = None) -> dict[str, Any]:
+def evaluate(path: Path, data: Path | None = None) -> Path:
     """Evaluate a trained run on held-out clips, of its own videos or of others, and write results and report.
 
     Args:
         path: the run folder.
-        data: another folder of videos; all of its held-out clips are used.
+        data: another folder of videos; its held-out clips are used.
 
     Returns:
-        What ``results.json`` holds.
+        The folder with ``results.json`` and ``report.html``: the run folder, or for other videos one of theirs in it.
     """
     started = time.monotonic()
     run = Run.open(path)
-    config = read_config(run.path / "config.yaml")
+    config, folder = read_config(run.path / "config.yaml"), run.path
     if data is not None:
         config = replace(config, data=replace(config.data, path=data, cache=None))
+        folder = run.path / f"on-{data.resolve().stem}"
     with processes() as team:
         encoder = config.encoder.build(team.device)
         check_encoder(run, encoder.spec)
         clips = load_clips(config, encoder, team)
-        model = load_model(run, config, encoder.spec).to(team.device)
-        sub = run.path / "deterministic"
-        baseline = None
-        if (sub / "checkpoints").is_dir():
-            baseline_run = Run.open(sub)
-            baseline = load_model(baseline_run, read_config(sub / "config.yaml"), encoder.spec).to(team.device)
-        return _evaluate(run, model, baseline, clips, started)
+        folder.mkdir(exist_ok=True)
+        _evaluate(run, folder, clips, started)
+    return folder
 
 
 def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
-    """Index the videos and make their clips ready, encoding them first unless ``data.store`` is off or space is short."""
+    """Index the videos and make their clips ready, encoding them first unless ``data.store`` is off or space short."""
     data, spec = config.data, encoder.spec
     states = data.frames // spec.frames_per_state
-    stored = data.store
+    stored = False
     if team.is_main:
         manifest = index_videos(data)
-        stored = stored and _fits(manifest, data, spec)
+        stored = data.store and _fits(manifest, data, spec)
         if stored:
             encode(data, encoder, manifest)
-    team.barrier()
-    if not team.is_main:
-        manifest = index_videos(data)
-        stored = store_path(data, spec).exists()
+    stored = bool(_from_main(stored, team))
+    if not team.is_main:  # read what the main process wrote
+        known = data.path if data.path.suffix == ".parquet" else manifest_path(data.path, data.cache)
+        manifest = index_videos(replace(data, path=known))
+    sources = len(set(manifest.split("held_out").table["source"].to_pylist()))
+    per_source = min(CLIPS_PER_SOURCE, max(HELD_OUT_CLIPS // max(sources, 1), 1))
     share: dict[str, Any] = {"seed": config.seed, "rank": team.rank, "world_size": team.world_size}
     if stored:
         store = FeatureStore.open(store_path(data, spec), spec)
@@ -182,7 +178,7 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
         source: BatchSource = StoreSource(
             store, states=states, batch_size=config.training.batch_size, videos=videos, **share
         )
-        held_out = list(eval_batches(store, "held_out", states, CLIPS_PER_SOURCE, EVAL_BATCH, videos))
+        held_out = list(eval_batches(store, "held_out", states, per_source, EVAL_BATCH, videos))
         return Clips(manifest, encoder, source, 0, held_out)
     source = ClipSource(
         manifest.split("train"),
@@ -194,7 +190,7 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
         on_error=data.on_error,
         **share,
     )
-    held_out = list(_encode_held_out(manifest, data, encoder)) if team.is_main else []
+    held_out = list(_encode_held_out(manifest, data, encoder, per_source)) if team.is_main else []
     return Clips(manifest, encoder, source, data.workers, held_out)
 
 
@@ -202,11 +198,17 @@ def load_model(run: Run, config: RunConfig, spec: EncoderSpec) -> LatentActionMo
     """Load the best checkpoint of a run, in evaluation mode.
 
     Raises:
-        WildlamError: there is none, or it does not fit the configuration.
+        WildlamError: there is none, it does not fit the configuration, or it holds weights that are not finite.
     """
     model = config.model.build(spec.width, spec.grid)
     checkpoint = checkpoints.best(run.checkpoints)
-    checkpoints.load_weights(model, checkpoint.model_tensors(), checkpoint.path)
+    weights = checkpoint.model_tensors()
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise WildlamError(
+                f"{checkpoint.path}: weight {name!r} is not finite; delete that checkpoint, then --resume"
+            )
+    checkpoints.load_weights(model, weights, checkpoint.path)
     return model.eval()
 
 
@@ -220,12 +222,47 @@ def check_encoder(run: Run, spec: EncoderSpec) -> None:
     if trained.fingerprint != spec.fingerprint:
         raise WildlamError(
             f"{run.path} was trained on states of {trained.name} {trained.fingerprint}, this encoder is {spec.name} "
-            f"{spec.fingerprint}; give the same weights and encoder.dtype as when it was trained"
+            f"{spec.fingerprint}; restore the weights and the encoder's part of config.yaml as they were then"
         )
 
 
-def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: bool, title: str) -> LatentActionModel:
+def _resolved(config: RunConfig, team: Processes) -> RunConfig:
+    """Settle what is left to the machine and the moment, so that the run can be used elsewhere and later."""
+    out = config.out
+    if out is None:
+        now = datetime.datetime.fromtimestamp(_from_main(int(time.time()), team))
+        out = Path("runs") / f"{config.data.path.resolve().stem or 'videos'}-{now:%Y%m%d-%H%M%S}"
+    _, dtype = config.encoder.resolve(team.device, None)
+    encoder = replace(config.encoder, dtype="bfloat16" if dtype == torch.bfloat16 else "float32")
+    return replace(config, out=out, encoder=encoder, data=replace(config.data, path=config.data.path.absolute()))
+
+
+def _check_lengths(config: RunConfig, spec: EncoderSpec, team: Processes) -> None:
+    frames, step, batch = config.data.frames, spec.frames_per_state, config.training.batch_size
+    if frames % step or frames < 2 * step:
+        raise WildlamError(
+            f"data.frames={frames}: {spec.name} makes a state of {step} frames and an action needs two states; "
+            f"give a multiple of {step}, at least {2 * step}"
+        )
+    if batch % team.world_size:
+        raise WildlamError(
+            f"training.batch_size={batch} cannot be shared equally by {team.world_size} processes; give a multiple"
+        )
+
+
+def _from_main(number: int, team: Processes) -> int:
+    """The main process's number, in every process."""
+    shared = torch.tensor(int(number), device=team.device)
+    if team.world_size > 1:
+        dist.broadcast(shared, src=0)
+    return int(shared)
+
+
+def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: bool, title: str) -> None:
     spec = clips.encoder.spec
+    if team.is_main:
+        run.create(dump_config(config), config.seed, spec)
+    team.barrier()
     torch.manual_seed(config.seed)
     model = config.model.build(spec.width, spec.grid)
     every = max(len(clips.held_out) // EVAL_BATCHES_WHILE_TRAINING, 1)
@@ -235,7 +272,7 @@ def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: boo
         assert isinstance(current, LatentActionModel)
         return one_step(current, lambda: few).mean()
 
-    trained = fit(
+    fit(
         model,
         lambda start: clips.batches(start, config.training.steps),
         clips.states,
@@ -248,28 +285,31 @@ def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: boo
         resume=resume,
         title=title,
     )
-    assert isinstance(trained, LatentActionModel)
-    return trained
 
 
-def _evaluate(
-    run: Run, model: LatentActionModel, baseline: LatentActionModel | None, clips: Clips, started: float
-) -> dict[str, Any]:
-    result: OneStep = one_step(model, lambda: clips.held_out, baseline)
+def _evaluate(run: Run, folder: Path, clips: Clips, started: float) -> None:
+    """Evaluate the best checkpoints, which are those that ``wildlam.load`` gives."""
+    spec, device = clips.encoder.spec, clips.encoder.device
+    model = load_model(run, read_config(run.path / "config.yaml"), spec).to(device)
+    baseline = None
+    if (run.path / BASELINE / "config.yaml").is_file():
+        bare = Run.open(run.path / BASELINE)
+        baseline = load_model(bare, read_config(bare.path / "config.yaml"), spec).to(device)
+    result = one_step(model, lambda: clips.held_out, baseline)
     summary = {
         "seconds": round(time.monotonic() - started, 1),
         "seed": run.facts["seed"],
+        "videos": str(clips.manifest.root),
         "clips": len(result.names),
         **result.table(),
     }
-    write_atomically(run.path / "results.json", json.dumps(summary, indent=2))
-    write_run_report(run, model, clips.manifest, clips.held_out, result, summary)
-    return summary
+    write_atomically(folder / "results.json", json.dumps(summary, indent=2))
+    write_run_report(run, folder, model, clips.manifest, clips.held_out, result, summary)
 
 
-def _encode_held_out(manifest: Manifest, data: DataConfig, encoder: Encoder) -> Iterable[StateBatch]:
+def _encode_held_out(manifest: Manifest, data: DataConfig, encoder: Encoder, per_source: int) -> Iterator[StateBatch]:
     rows = manifest.split("held_out")
-    windows = eval_windows(rows, data.frames, data.fps, CLIPS_PER_SOURCE)
+    windows = eval_windows(rows, data.frames, data.fps, per_source)
     steps = torch.arange(data.frames // encoder.spec.frames_per_state) * encoder.spec.frames_per_state / data.fps
     for first in range(0, len(windows), EVAL_BATCH):
         part = windows[first : first + EVAL_BATCH]
@@ -281,9 +321,11 @@ def _encode_held_out(manifest: Manifest, data: DataConfig, encoder: Encoder) -> 
 
 def _fits(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> bool:
     """Whether the states of all videos fit on the disk of the cache folder, with a tenth of it to spare."""
-    seconds = sum(manifest.table["duration"].to_pylist())
-    needed = seconds * data.fps / spec.frames_per_state * spec.tokens * spec.width * 2
-    free = shutil.disk_usage(data.cache_folder).free
+    path = store_path(data, spec)
+    states = sum(manifest.table["duration"].to_pylist()) * data.fps / spec.frames_per_state
+    stored = len(FeatureStore.open(path, spec)) if path.exists() else 0
+    needed = (states - stored) * spec.tokens * spec.width * 2
+    free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free
     if needed < 0.9 * free:
         return True
     log.warning(
@@ -291,9 +333,3 @@ def _fits(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> bool:
         needed / 1e9, free / 1e9, data.cache_folder,
     )  # fmt: skip
     return False
-
-
-def _default_out(data: Path) -> Path:
-    # One folder for all processes of a torchrun, which start within the same minute or are told a name by --out.
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{data.resolve().stem or 'videos'}-{os.environ.get('TORCHELASTIC_RUN_ID') or stamp}"

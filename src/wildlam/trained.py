@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from wildlam.training import Run
 from wildlam.training.distributed import default_device
 from wildlam.types import Encoder, WildlamError
 
+FRAMES_AT_ONCE = 64
+"""Video frames encoded at once where states do not depend on a clip."""
+
 
 @dataclass
 class LatentActions:
@@ -35,13 +39,14 @@ class LatentActions:
     end: np.ndarray
 
     def save(self, path: Path) -> tuple[Path, Path]:
-        """Write ``path`` with the suffixes ``.npz`` and ``.parquet``; return both paths.
+        """Write ``path`` with ``.npz`` and with ``.parquet`` after it; return both paths.
 
         Raises:
             WildlamError: the files cannot be written.
         """
         arrays = {"start": self.start, "end": self.end, "z": self.z.numpy()}
-        npz, parquet = path.with_suffix(".npz"), path.with_suffix(".parquet")
+        stem = path.with_suffix("") if path.suffix in (".npz", ".parquet") else path  # the name itself may have dots
+        npz, parquet = (path.with_name(stem.name + suffix) for suffix in (".npz", ".parquet"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(npz, **arrays)  # type: ignore[arg-type]
@@ -59,31 +64,32 @@ class Trained:
     encoder: Encoder
     config: RunConfig
 
-    def encode(self, video: str | Path) -> list[tuple[np.ndarray, Tensor]]:
+    def encode(self, video: str | Path) -> Iterator[tuple[np.ndarray, Tensor]]:
         """States of a video file, sampled as in training.
 
-        Returns:
-            Pieces of timestamps ``[T]`` and states ``[T, N, D]``: one for a per-frame encoder; for one whose states
-            depend on the clip before them, clips as long as in training that overlap by one state.
+        Yields:
+            Timestamps ``[T]`` and states ``[T, N, D]`` of clips that overlap by one state. They are as long as in
+            training for an encoder whose states depend on the clip before them; the last one may be shorter.
 
         Raises:
             VideoError: the file cannot be decoded.
         """
         spec, data = self.encoder.spec, self.config.data
-        pieces = list(decode_grid(video, data.fps, spec.image_size, data.backend))
-        times = np.concatenate([times for times, _ in pieces])
-        frames = torch.cat([frames for _, frames in pieces])
-        if spec.context == "frame":
-            states = torch.cat([self.encoder.encode(part[None])[0] for part in frames.split(64)])
-            return [(times, states)]
         step = spec.frames_per_state
-        stride = data.frames - step
-        starts = range(0, max(len(frames) - data.frames, 0) + 1, stride)
-        return [
-            (times[i : i + data.frames : step], self.encoder.encode(frames[None, i : i + data.frames])[0])
-            for i in starts
-            if len(frames) >= i + data.frames
-        ]
+        length = data.frames if spec.context == "clip" else FRAMES_AT_ONCE
+        clip: list[tuple[Tensor, Tensor]] = []
+        for frame in decode_grid(video, data.fps, spec.image_size, data.backend, chunk=1):
+            clip.append(frame)
+            if len(clip) == length:
+                yield self._states(clip)
+                clip = clip[-step:]
+        usable = len(clip) // step * step
+        if usable > step:
+            yield self._states(clip[:usable])
+
+    def _states(self, clip: list[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, Tensor]:
+        times, frames = (torch.cat(parts) for parts in zip(*clip, strict=True))
+        return times[:: self.encoder.spec.frames_per_state].numpy(), self.encoder.encode(frames[None])[0]
 
     @torch.no_grad()
     def infer(self, video: str | Path) -> LatentActions:
@@ -95,10 +101,9 @@ class Trained:
         """
         z, start, end = [], [], []
         for times, states in self.encode(video):
-            if len(states) > 1:
-                z.append(self.model.infer(states[None])[0].float().cpu())
-                start.append(times[:-1])
-                end.append(times[1:])
+            z.append(self.model.infer(states[None])[0].float().cpu())
+            start.append(times[:-1])
+            end.append(times[1:])
         if not z:
             rate = self.config.data.fps
             raise WildlamError(f"{video}: too short, at {rate:g} frames/s it holds no transition between two states")

@@ -6,4 +6,4 @@ from wildlam.models.blocks import Size
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
-    monkeypatch.setitem(blocks.SIZES, "tiny", Size(width=16, depth=1, heads=1))
+    monkeypatch.setitem(blocks.SIZES, "tiny", Size(width=16, depth=2, heads=1))

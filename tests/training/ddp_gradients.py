@@ -11,7 +11,7 @@ from wildlam.models.blocks import Size
 from wildlam.models.bottlenecks import Sparse
 from wildlam.training.distributed import processes
 
-blocks.SIZES["tiny"] = Size(width=16, depth=1, heads=1)
+blocks.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
 torch.set_num_threads(1)
 with processes() as team:
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""A run of the training loop on made-up states, as a program: ``tiny_run.py OUT STEPS [--resume] [--pause SECONDS]``."""
+"""A run of the training loop on made-up states: ``tiny_run.py OUT STEPS [--resume] [--pause SECONDS]``."""
 
 import argparse
 import time
@@ -34,7 +34,7 @@ class MadeUpStates:
 
 def tiny_fit(out, steps, *, resume=False, pause=0.0, poison=None, evaluate=None, bottleneck=None, **training):
     """Train a model of milliseconds; ``pause`` seconds pass before each step."""
-    blocks.SIZES["tiny"] = Size(width=16, depth=1, heads=1)
+    blocks.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
     with processes() as team:
         source = MadeUpStates(team.rank, team.world_size, poison)
         torch.manual_seed(0)

@@ -102,7 +102,7 @@ def encode_videos(
     paths = [Path(root) / video.path for video, _ in todo]
     with (
         closing(_decode_ahead(paths, store, backend, workers or os.cpu_count() or 1)) as decoded,
-        tqdm(total=total, unit="state", desc="encoding", disable=not progress) as bar,
+        tqdm(total=total, unit="state", desc="encoding", disable=not (progress and todo)) as bar,
     ):
         for (video, _), chunks in zip(todo, decoded, strict=True):
             try:

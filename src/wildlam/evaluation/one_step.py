@@ -1,4 +1,4 @@
-"""One-step prediction error of held-out states: does the inferred action tell what happened? (method, section 6)"""
+"""One-step prediction error of held-out states: does the inferred action tell what happened? (arXiv 2601.05230)"""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ METHODS = {
     "deterministic": "model without actions",
     "copy": "copy the last frame",
 }
-"""The ways to predict the next state, best first when all is well: the latent action inferred from the transition itself,
-inferred from another clip of the same source, zero; a model trained without latent actions; the last state, copied."""
+"""The ways to predict the next state, best first when all is well: the latent action inferred from the transition
+itself, inferred from another clip of the same source, zero; a model trained without latent actions; the last state,
+copied."""
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Multi-head attention over the tokens of a video: 3-axis rotary positions, frame-causal mask, key/value cache.
 
 The tokens of a clip are laid out frame by frame, row by row: token ``(t, y, x)`` of a grid of ``h x w`` stands at
-``(t * h + y) * w + x``. *Frame-causal* means that a token of frame t sees every token of frames <= t, none of later ones.
+``(t * h + y) * w + x``. *Frame-causal* means that a token of frame t sees every token of frames <= t and none
+of later ones.
 """
 
 from __future__ import annotations
@@ -51,14 +52,15 @@ forward and backward, bf16, 16 and 112 tokens), but spares the memory of longer 
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention: ``[B, heads, L, head_dim]`` to the same; ``bias`` ``[L, K]`` is added to the scores."""
+    """Scaled dot-product attention, ``[B, heads, L, head_dim]`` to the same; ``bias`` ``[L, K]`` adds to the scores."""
     if query.device.type != "cpu" or key.shape[2] > EXPLICIT_UP_TO:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     batch, heads, _, head_dim = query.shape
     query, key, value = (x.flatten(0, 1) for x in (query, key, value))
     scale = head_dim**-0.5
-    unbiased = bias is None
-    scores = torch.baddbmm(query.new_zeros(()) if unbiased else bias, query, key.mT, beta=1 - unbiased, alpha=scale)
+    # Without a bias, beta = 0 leaves the first argument out.
+    start, beta = (query.new_zeros(()), 0) if bias is None else (bias, 1)
+    scores = torch.baddbmm(start, query, key.mT, beta=beta, alpha=scale)
     return torch.bmm(scores.softmax(dim=-1), value).unflatten(0, (batch, heads))
 
 

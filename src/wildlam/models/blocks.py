@@ -61,7 +61,7 @@ class Block(nn.Module):
 
 
 class Modulation(nn.Module):
-    """From a condition ``[B, T, width]`` to ``parts`` vectors per frame, zero at initialisation (the "zero" of AdaLN)."""
+    """From a condition ``[B, T, width]`` to ``parts`` vectors per frame, zero at first (the "zero" of AdaLN-zero)."""
 
     def __init__(self, condition_width: int, width: int, parts: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Inverse dynamics model: which latent action turned one state into the next? (method, section 2; Eq. z_t = g(s_t, s_{t+1}))"""
+"""Inverse dynamics model: which latent action turned one state into the next? ``z_t = g(s_t, s_{t+1})``"""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from wildlam.models.blocks import Block, Mlp, Size
 class InverseDynamicsModel(nn.Module):
     """Transformer over a pair of states, read out by a pooling query.
 
-    The paper leaves the architecture open. Here the two states meet token by token: token n of a pair is a linear map of
-    ``(s_t[n], s_{t+1}[n] - s_t[n])``, so a pair costs N tokens instead of 2 N; attention relates what moved between
+    The paper leaves the architecture open. Here the two states meet token by token: token n of a pair is a linear map
+    of ``(s_t[n], s_{t+1}[n] - s_t[n])``, so a pair costs N tokens instead of 2 N; attention relates what moved between
     places. A learnt query then attends to the tokens, and its answer goes to the bottleneck.
 
     Args:

@@ -1,8 +1,8 @@
-"""Latent action model: inverse dynamics model, bottleneck and world model, trained jointly on states (method, section 1)."""
+"""Latent action model: inverse dynamics model, bottleneck and world model, trained jointly (arXiv 2601.05230)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -22,14 +22,13 @@ class ModelConfig:
     """Sizes and choices of a latent action model.
 
     Args:
-        size: size of the world model: tiny, small, base, L (the paper's), H or g.
-        idm_size: size of the inverse dynamics model (the paper leaves it open).
+        size: size of the world model: tiny, small, base, L (the paper's), H or g. The inverse dynamics model, which the
+            paper leaves open, is as wide and half as deep.
         predict: what the world model puts out: the change from the last state, or the state itself.
         bottleneck: limit on the latent action: Noisy, Sparse, Discrete, Unconstrained or Deterministic.
     """
 
     size: SizeName = "tiny"
-    idm_size: SizeName = "tiny"
     predict: Literal["change", "state"] = "change"
     bottleneck: BottleneckConfig = field(default_factory=Noisy)
 
@@ -48,12 +47,14 @@ class LatentActionModel(nn.Module):
         self.config = config
         self.state_shape = (grid[0] * grid[1], state_width)
         self.bottleneck = config.bottleneck.build()
+        size = SIZES[config.size]
+        half = replace(size, depth=size.depth // 2)
         self.idm = (
-            InverseDynamicsModel(state_width, grid, self.bottleneck.in_width, SIZES[config.idm_size])
+            InverseDynamicsModel(state_width, grid, self.bottleneck.in_width, half)
             if self.bottleneck.in_width
             else None
         )
-        self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, SIZES[config.size], config.predict)
+        self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, size, config.predict)
 
     def forward(self, states: Tensor) -> Loss:
         """Loss of teacher-forced prediction: mean L1 error of the next states plus the bottleneck's penalty."""
@@ -70,7 +71,7 @@ class LatentActionModel(nn.Module):
         return Loss(prediction + penalty, statistics)
 
     def infer(self, states: Tensor) -> Tensor:
-        """Infer the latent actions ``[B, T - 1, Z]`` between ``T >= 2`` states; z_t a function of s_t and s_{t+1} alone.
+        """Infer the latent actions ``[B, T - 1, Z]`` between ``T >= 2`` states; each of its two states alone.
 
         Raises:
             ValueError: if the states are fewer than two, or of another shape than the model was made for.

@@ -1,4 +1,4 @@
-"""World model: predict the next state from the past and a latent action (method, section 2; ŝ_{t+1} = p(s_{0:t}, z_t))."""
+"""World model: predict the next state from the past and a latent action, ``ŝ_{t+1} = p(s_{0:t}, z_t)``."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class WorldModel(nn.Module):
         return torch.cat(predictions, dim=1).unflatten(0, (batch, candidates))
 
     def _step(self, states: Tensor, actions: Tensor, first_frame: int, caches: list[KeyValueCache] | None) -> Tensor:
-        batch, frames, tokens, _ = states.shape
+        frames, tokens = states.shape[1:3]
         x = self.embed(states)
         condition = F.silu(self.embed_action(actions))
         index = torch.arange(first_frame, first_frame + frames, device=x.device)

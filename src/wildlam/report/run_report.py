@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,22 +37,23 @@ NEIGHBOURS = 5
 
 def write_run_report(
     run: Run,
+    folder: Path,
     model: LatentActionModel,
     manifest: Manifest,
     held_out: Sequence[StateBatch],
     result: OneStep,
     summary: dict[str, Any],
 ) -> None:
-    """Write ``report.html`` into a run folder, and its main picture as ``actions.svg``."""
+    """Write ``report.html`` into ``folder``, that of the run or one in it, and its main picture as ``actions.svg``."""
     picture = nearest_actions(*nearest_transitions(result, manifest))
-    (run.path / "actions.svg").write_bytes(picture)
+    (folder / "actions.svg").write_bytes(picture)
     facts = run.facts
     subtitle = (
-        f"{facts['encoder']['name']} states, wildlam {facts['versions']['wildlam']}, torch {facts['versions']['torch']}, "
-        f"{facts['machine']}, seed {facts['seed']}, {facts['started']}"
+        f"{facts['encoder']['name']} states of {manifest.root}, wildlam {facts['versions']['wildlam']}, "
+        f"torch {facts['versions']['torch']}, {facts['machine']}, seed {facts['seed']}, {facts['started']}"
     )
     write_report(
-        run.path / "report.html",
+        folder / "report.html",
         f"Latent actions: {run.path.name}",
         Section(
             "What was learnt",
@@ -59,15 +61,16 @@ def write_run_report(
             + error_table(summary)
             + figure(error_bars(summary), "Bars of the held-out one-step error by source and kind of latent action")
             + paragraph(
-                f"{summary['clips']} held-out clips. Errors are mean absolute differences of the encoder's normalised states "
-                "one step ahead. Another clip's action is inferred from another video of the same source."
+                f"{summary['clips']} held-out clips. Errors are mean absolute differences of the encoder's normalised "
+                "states one step ahead. Another clip's action is inferred from another video of the same source."
             ),
         ),
         Section(
             "The same latent action in other videos",
             paragraph(
-                "Each block starts with a held-out transition. Beside it stand the transitions of other held-out videos whose "
-                "latent actions are nearest to its own. If z is an action, they show the same movement in other places."
+                "Each block starts with a held-out transition. Beside it stand the transitions of other held-out "
+                "videos whose latent actions are nearest to its own. If z is an action, they show the same movement "
+                "in other places."
             )
             + figure(picture, "Query transitions and their nearest neighbours by latent action", wide=True),
         ),

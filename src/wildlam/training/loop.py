@@ -200,6 +200,7 @@ def _restore(
 def _not_finite(step: int, loss: float, norm: float, batch: VideoBatch | StateBatch) -> str:
     clips = ", ".join(f"{name} at {start:.2f} s" for name, start in zip(batch.names, batch.starts, strict=True))
     return (
-        f"step {step}: the loss is {loss} and the norm of its gradient {norm}. Look at the clips of this batch, or lower "
-        f"training.optimizer.muon_lr and adamw_lr; earlier checkpoints are good, --resume goes on from the last. Clips: {clips}"
+        f"step {step}: the loss is {loss} and the norm of its gradient {norm}. Look at the clips of this batch or "
+        "lower training.optimizer.muon_lr and adamw_lr; earlier checkpoints are good, --resume goes on from the last. "
+        f"Clips: {clips}"
     )

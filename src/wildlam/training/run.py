@@ -39,7 +39,7 @@ class Run:
         if (self.path / "run.json").is_file():
             if self.encoder_spec.fingerprint != encoder.fingerprint:
                 raise WildlamError(
-                    f"{self.path} was begun with encoder {self.encoder_spec.fingerprint}, this is {encoder.fingerprint}; "
+                    f"{self.path} has encoder {self.encoder_spec.fingerprint}, not {encoder.fingerprint}; "
                     "give the same weights and encoder.dtype"
                 )
             return

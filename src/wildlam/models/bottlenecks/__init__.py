@@ -1,4 +1,4 @@
-"""Limits on what a latent action may carry (method, section 3), one file each.
+"""Limits on what a latent action may carry (arXiv 2601.05230), one file each.
 
 Each file holds a frozen config, named as users write it (``--model.bottleneck Noisy``), and the module that it builds.
 """

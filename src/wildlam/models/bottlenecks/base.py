@@ -40,7 +40,7 @@ class Bottleneck(nn.Module):
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """For training: ``[..., in_width]`` to latent actions ``[..., Z]``, perhaps random, and their penalty, a scalar.
+        """For training: ``[..., in_width]`` to latent actions ``[..., Z]``, perhaps random, and a scalar penalty.
 
         The penalty holds its coefficient. It may speak with the other processes, so all must call it together.
         """

@@ -1,4 +1,4 @@
-"""Discrete latent actions: vector quantisation, the usual baseline (method, section 3; van den Oord et al., 2017)."""
+"""Discrete latent actions: vector quantisation, the usual baseline (van den Oord et al., 2017)."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Discrete(BottleneckConfig):
 class DiscreteBottleneck(Bottleneck):
     """Nearest code, straight-through gradient, codes following moving averages of what is assigned to them.
 
-    The codebook moves by exponential moving averages instead of a loss (van den Oord et al., appendix A.1), on the global
-    batch. The first batch sets the codes.
+    The codebook moves by exponential moving averages instead of a loss (van den Oord et al., appendix A.1), on the
+    global batch. The first batch sets the codes.
     """
 
     codebook: Tensor
@@ -119,7 +119,7 @@ class DiscreteBottleneck(Bottleneck):
         self.idle[which] = 0.0
 
     def statistics(self, x: Tensor) -> dict[str, Tensor]:
-        """Share of codes used in this batch, perplexity, and the distance of inputs from their codes over their spread."""
+        """Codes used in this batch, their perplexity, and the squared distance of inputs from them over the spread."""
         x = x.detach().float().flatten(0, -2)
         codes = self.assign(x)
         share = torch.bincount(codes, minlength=self.config.codes).float() / len(codes)

@@ -1,4 +1,4 @@
-"""Noisy latent actions: a variational bottleneck with a standard normal prior (method, section 3)."""
+"""Noisy latent actions: a variational bottleneck with a standard normal prior (arXiv 2601.05230)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Noisy(BottleneckConfig):
     """Noise on the latent action, priced by a KL divergence.
 
     Args:
-        beta: price of one nat, ``beta * KL``; larger leaves less capacity (paper: 1e-6 to 5e-3). The KL is *summed* over
-            the Z dimensions and averaged over transitions, so that beta does not depend on Z.
+        beta: price of one nat, ``beta * KL``; larger leaves less capacity (paper: 1e-6 to 5e-3). The KL is *summed*
+            over the Z dimensions and averaged over transitions, so that beta does not depend on Z.
     """
 
-    beta: float = 3e-5
+    beta: float = 1e-5
 
     def build(self) -> NoisyBottleneck:
         """Make the module."""

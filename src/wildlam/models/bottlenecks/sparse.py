@@ -1,4 +1,4 @@
-"""Sparse latent actions: an L1 energy with variance, covariance and mean terms that keep it honest (method, section 3)."""
+"""Sparse latent actions: an L1 energy, with variance, covariance and mean terms against collapse (arXiv 2601.05230)."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Sparse(BottleneckConfig):
 class SparseBottleneck(Bottleneck):
     """``L(Z) = VCM(Z) + mean_i E(z_i)`` on all latent actions of the *global* batch.
 
-    ``E(z) = λ_l2 max(√D - ‖z‖², 0) + λ_l1 ‖z‖_1`` with √D against the squared norm, as the paper prints it. Its mean term is
-    printed as ``1/(ND) Σ Z``, which has no lower bound; read here as the squared mean of each dimension, averaged over
-    dimensions. Variances are unbiased, as is the covariance (VICReg; Bardes et al., 2022).
+    ``E(z) = λ_l2 max(√D - ‖z‖², 0) + λ_l1 ‖z‖_1`` with √D against the squared norm, as the paper prints it. Its
+    mean term is printed as ``1/(ND) Σ Z``, which has no lower bound; read here as the squared mean of each dimension,
+    averaged over dimensions. Variances are unbiased, as is the covariance (VICReg; Bardes et al., 2022).
 
     With several processes the moments are summed over all of them, differentiably. Under gradient accumulation they are
     those of each micro-batch.
@@ -93,7 +93,7 @@ class SparseBottleneck(Bottleneck):
         }
 
     def sample(self, count: int) -> Tensor:
-        """Langevin dynamics on the energy, ``z <- z - α/2 ∇E(z) + N(0, α)`` (method, section 6), from ``N(0, I)``."""
+        """Langevin dynamics on the energy, ``z <- z - α/2 ∇E(z) + N(0, α)`` (arXiv 2601.05230), from ``N(0, I)``."""
         z = torch.randn(count, self.dim)
         for _ in range(LANGEVIN_STEPS):
             # By hand, so that it also runs where gradients are off.

@@ -1,4 +1,4 @@
-"""Unconstrained latent actions: the upper bound on what z may carry (method, section 3, "Bounds")."""
+"""Unconstrained latent actions: the upper bound on what z may carry (arXiv 2601.05230)."""
 
 from __future__ import annotations
 

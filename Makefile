@@ -1,0 +1,31 @@
+# `make demo` and `make test` work on a fresh machine with Python 3.11 or newer: they make .venv and install into it once,
+# and again when pyproject.toml or constraints.txt change.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test bench lint clean
+
+help: ## list what can be made
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+): .*## (.*)/make \1\t\2/'
+
+demo: .venv/installed-worlds ## learn latent actions from a small mix of videos and report, in about ten minutes on two cores
+	$(BIN)/wildlam demo
+
+test: .venv/installed-dev ## run all tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+bench: .venv/installed-dev ## measure speeds
+	$(BIN)/python benchmarks/run.py
+
+lint: .venv/installed-dev ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean: ## remove what make made: the virtual environment and caches; runs stay
+	rm -rf .venv build src/*.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+.venv/installed-%: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	touch $@

@@ -1,0 +1,96 @@
+"""How much of the machine's matmul rate a training step reaches, for the demo's model, and where the rest goes.
+
+    python benchmarks/train_step.py --out build/train_step.json [--short]
+
+The step is that of ``wildlam demo``: forward, backward, clipping, Muon and AdamW. Its FLOPs are those of the model's
+forward and backward matrix products, as PyTorch's counter counts them; the optimiser's own are reported beside them and
+not counted. The ceiling is measured between the steps, in the same dtype.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+
+import torch
+from common import arguments, finish, matmul_ceiling, row, seconds
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from wildlam.demo import demo_config
+from wildlam.encoders import Lite0
+from wildlam.training.optimizers import MuonAdamW, gradient_norm
+
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
+
+
+def main() -> None:
+    args = arguments(__doc__ or "")
+    config = demo_config()
+    spec = Lite0().build().spec
+    torch.manual_seed(0)
+    model = config.model.build(spec.width, spec.grid)
+    for parameter in model.parameters():
+        if not parameter.any():  # zeros would let products with them run faster than in a real step
+            torch.nn.init.normal_(parameter, std=0.02)
+    optimizer = MuonAdamW(model, config.training.optimizer)
+    states = torch.randn(config.training.batch_size, config.data.frames, spec.tokens, spec.width)
+
+    def forward_backward() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.training.precision == "bf16"):
+            loss = model(states)
+        loss.total.backward()
+
+    def update() -> None:
+        gradient_norm(model.parameters(), config.training.optimizer.clip)
+        optimizer.set_progress(50, 100)
+        optimizer.step()
+
+    def step() -> None:
+        forward_backward()
+        update()
+        optimizer.zero_grad()
+
+    with FlopCounterMode(display=False) as counter:
+        forward_backward()
+    flops = counter.get_total_flops()
+    with FlopCounterMode(display=False) as counter:
+        update()
+    optimizer_flops = counter.get_total_flops()
+    optimizer.zero_grad()
+
+    dtype = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
+    ratios, times = [], []
+    for _ in range(3 if args.short else 8):
+        ceiling = matmul_ceiling(dtype)
+        times.append(statistics.median(seconds(step, 3)))
+        ratios.append(flops / times[-1] / ceiling)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        step()
+    spent: dict[str, float] = defaultdict(float)
+    for event in profiler.key_averages():
+        spent[event.key] += event.self_cpu_time_total
+    whole = sum(spent.values())
+
+    seconds_a_step = statistics.median(times)
+    rows = [
+        row(
+            f"train step, {config.training.precision}: achieved over matmul ceiling",
+            statistics.median(ratios),
+            "share",
+            0.5,
+        ),
+        row("train step: time", seconds_a_step, "s"),
+        row("train step: clips", config.training.batch_size / seconds_a_step, "clips/s"),
+        row("train step: model FLOPs", flops / 1e9, "GFLOP"),
+        row("train step: optimiser FLOPs (not counted above)", optimizer_flops / 1e9, "GFLOP"),
+        row("matmul ceiling", ceiling / 1e9, "GFLOP/s"),
+        row("profile: matrix products", sum(spent[name] for name in PRODUCTS) / whole, "share of time"),
+    ]
+    others = sorted(((time, name) for name, time in spent.items() if name not in PRODUCTS), reverse=True)
+    rows += [row(f"profile: {name}", time / whole, "share of time") for time, name in others[:8]]
+    finish(rows, args.out)
+
+
+if __name__ == "__main__":
+    main()

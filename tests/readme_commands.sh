@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The commands of README.md on little data, in a folder of their own: each must end well and leave what it promises.
+set -euo pipefail
+readme="$(cd "$(dirname "$0")/.." && pwd)/README.md"
+folder="$(mktemp -d)"
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+ran=" "
+
+run() { # wildlam with these arguments, shown first
+  echo "\$ wildlam $*"
+  wildlam "$@"
+  ran+="$1 "
+}
+
+run demo --episodes 2 --steps 2
+test -s runs/demo/report.html
+
+videos=runs/demo/videos
+tiny=(--data.path "$videos" --training.steps 2 --training.batch_size 4 --encoder.image_size 64)
+run index "$videos"
+run encode "${tiny[@]}"
+run train "${tiny[@]}" --out runs/first
+run train "${tiny[@]}" --out runs/sparse --model.bottleneck Sparse --model.bottleneck.l1 0.1 --baseline false
+run train --resume runs/first
+torchrun --nproc-per-node 2 --no-python wildlam train "${tiny[@]}" --out runs/two
+run eval runs/first
+run eval runs/first --data "$videos/filmed"
+run show runs/first
+run infer "$videos/filmed/held_out/carphone_pristine_00.mp4" --run runs/first --output actions
+test -s actions.npz
+test -s actions.parquet
+for name in first sparse two; do
+  test -s "runs/$name/results.json"
+  test -s "runs/$name/report.html"
+done
+python - "$videos/filmed/held_out/carphone_pristine_00.mp4" <<'PYTHON'
+import sys
+import wildlam
+actions = wildlam.load("runs/first").infer(sys.argv[1])
+print(actions.z.shape, actions.start[0], actions.end[0])
+PYTHON
+
+for command in $(sed -nE 's/^(.*[^a-z./-])?wildlam (index|encode|train|eval|infer|show|demo)( .*)?$/\2/p' "$readme" | sort -u); do
+  [[ "$ran" == *" $command "* ]] || { echo "README.md shows wildlam $command, which is not run here" >&2; exit 1; }
+done
+echo "the README's commands ran"

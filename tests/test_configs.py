@@ -1,0 +1,120 @@
+"""The recipes in ``configs/``: each parses, fits its encoder's states, and says nothing without a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from wildlam.config import RunConfig, run_parser, to_run_config
+from wildlam.encoders import HFImage, Lite0
+from wildlam.models.bottlenecks import Discrete, Noisy, Sparse
+
+FOLDER = Path(__file__).parent.parent / "configs"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
+DINOV2_BASE = (14, 768)  # patch and width of facebook/dinov2-base
+
+
+def parse(*arguments: str) -> RunConfig:
+    parser = run_parser()
+    return to_run_config(parser, parser.parse_args([*arguments, "--data.path", "videos"]))
+
+
+def states(config: RunConfig) -> tuple[int, tuple[int, int]]:
+    """Width and grid of the states, which the encoder itself would tell if its weights were at hand."""
+    encoder = config.encoder
+    if isinstance(encoder, Lite0):
+        side, width = encoder.image_size // 16 // encoder.pool, 112
+    elif isinstance(encoder, HFImage):
+        assert encoder.model == "facebook/dinov2-base"
+        patch, width = DINOV2_BASE
+        assert encoder.image_size % patch == 0
+        side = encoder.image_size // patch
+    else:
+        transformers = pytest.importorskip("transformers")
+        large = transformers.VJEPA2Config()  # its defaults are those of vjepa2-vitl-fpc64-256
+        side, width = large.crop_size // large.patch_size, large.hidden_size
+    return width, (side, side)
+
+
+EXPECTED = {
+    "laptop": (112, (4, 4), Noisy, 8),
+    "sparse": (112, (4, 4), Sparse, 8),
+    "discrete": (112, (4, 4), Discrete, 8),
+    "gpu_dinov2": (768, (16, 16), Noisy, 8),
+    "vjepa2": (1024, (16, 16), Noisy, 16),
+}
+
+
+def test_every_recipe_is_expected_here():
+    assert {path.stem for path in RECIPES} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_builds_its_model(path):
+    config = parse("--config", str(path))
+    width, grid, bottleneck, frames = EXPECTED[path.stem]
+    assert states(config) == (width, grid)
+    assert isinstance(config.model.bottleneck, bottleneck)
+    assert config.data.frames == frames
+    assert config.training.save_every % config.training.eval_every == 0
+    with torch.device("meta"):
+        model = config.model.build(width, grid)
+    assert model.state_shape == (grid[0] * grid[1], width)
+    assert model.world_model.embed_action.in_features == config.model.bottleneck.dim
+
+
+def test_recipes_of_a_limit_override_the_laptop_recipe():
+    laptop = str(FOLDER / "laptop.yaml")
+    plain = parse("--config", laptop)
+    for name, limit in (("sparse", Sparse), ("discrete", Discrete)):
+        both = parse("--config", laptop, "--config", str(FOLDER / f"{name}.yaml"))
+        assert isinstance(both.model.bottleneck, limit)
+        assert (both.data, both.encoder, both.training) == (plain.data, plain.encoder, plain.training)
+
+
+def test_vjepa2_has_the_papers_numbers():
+    config = parse("--config", str(FOLDER / "vjepa2.yaml"))
+    assert (config.training.batch_size, config.training.steps) == (1024, 30_000)
+    assert (config.model.size, config.model.bottleneck.dim, config.data.fps) == ("L", 128, 4.0)
+    assert not config.baseline
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_begins_with_what_it_is_for_and_its_command(path):
+    head = path.read_text().split("\n\n")[0]
+    assert head.startswith("# What for:")
+    assert "# Needs:" in head
+    assert f"--config configs/{path.name}" in head
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_keys_differ_from_the_default_or_have_a_comment(path):
+    text = path.read_text()
+    lines = text.splitlines()
+    chosen = parse("--config", str(path))
+    for keys, line in leaves(yaml.compose(text)):
+        value, default = chosen, RunConfig(data=type(chosen.data)(path=Path("videos")))
+        for key in keys:
+            if key == "init_args":
+                if type(value) is not type(default):
+                    default = type(value)()  # keys of another class than the default one: against its own defaults
+            elif key == "class_path":
+                value, default = type(value), type(default)
+            else:
+                value, default = getattr(value, key), getattr(default, key)
+        comment = lines[line].partition("#")[2].strip()
+        name = ".".join(keys)
+        assert value != default or comment, f"{name} is the default and has no comment"
+        assert value == default or not comment.startswith("default"), f"{name}: the default is {default}"
+
+
+def leaves(node, keys=()):
+    """Paths of keys to the scalars of a YAML tree, and the lines these stand on."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from leaves(value, (*keys, key.value))
+    else:
+        yield keys, node.start_mark.line
