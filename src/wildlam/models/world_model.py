@@ -1,4 +1,8 @@
-"""World model: predict the next state from the past and a latent action, ``ŝ_{t+1} = p(s_{0:t}, z_t)``."""
+"""World model: predict the next state from the past and a latent action, ``ŝ_{t+1} = p(s_{0:t}, z_t)``.
+
+Each frame's tokens are conditioned on that frame's own action, so what a token sees of earlier frames carries their
+actions too: strictly, ``p(s_{0:t}, z_{0:t})``.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -48,7 +49,9 @@ def processes() -> Iterator[Processes]:
     if not dist.is_torchelastic_launched():
         yield Processes(0, 1, device)
         return
-    dist.init_process_group(backend="nccl" if device.type == "cuda" else "gloo")
+    # The others wait while the main process indexes and encodes, which may take hours; a process that dies is noticed
+    # by torchrun, not by this timeout.
+    dist.init_process_group(backend="nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
     finally:

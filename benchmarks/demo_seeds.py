@@ -1,0 +1,105 @@
+"""The demo over three seeds, and what the world model should predict: the figures of docs/results/demo.md.
+
+    python benchmarks/demo_seeds.py [--out docs/results] [--runs runs]
+
+Runs ``wildlam demo`` for seeds 0, 1 and 2 (each films its own walks), then on the same videos and for as many steps
+``wildlam train --model.predict state``. Finished runs are kept and read. About 40 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from common import machine
+
+from wildlam.demo import STEPS
+
+SEEDS = (0, 1, 2)
+METHODS = ("idm", "permuted", "zero", "deterministic", "copy")
+AIMS = {"idm / copy": 0.75, "idm / permuted": 0.80}
+
+
+def results(command: list[str], out: Path) -> dict:
+    """``results.json`` of the run in ``out``, which ``command`` makes if it is not there."""
+    if not (out / "results.json").exists():
+        subprocess.run([*command, "--out", str(out)], check=True)
+    return json.loads((out / "results.json").read_text())
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and smallest to largest."""
+    return f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for demo.json and demo.md")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
+    args = parser.parse_args()
+
+    demos, states = [], []
+    for seed in SEEDS:
+        name = "demo" if seed == 0 else f"demo_seed{seed}"
+        demos.append(results(["wildlam", "demo", "--seed", str(seed)], args.runs / name))
+        command = f"wildlam train --data.path {args.runs / name}/videos --seed {seed} --training.steps {STEPS}"
+        command += " --baseline false --model.predict state"
+        states.append(results(command.split(), args.runs / f"{name}_predict_state"))
+    rows = {source: [demo["sources"][source] for demo in demos] for source in demos[0]["sources"]}
+    rows["all"] = [demo["all"] for demo in demos]
+
+    ratios: dict[str, Callable[[dict], float]] = {
+        "idm / copy": lambda errors: errors["idm"] / errors["copy"],
+        "idm / permuted": lambda errors: errors["idm"] / errors["permuted"],
+    }
+    lines = [
+        "# What the demo reaches",
+        "",
+        f"Made by `python benchmarks/demo_seeds.py` on {machine()}: `wildlam demo --seed S` for seeds 0, 1 and 2.",
+        "Held-out one-step L1 error of the states, mean over seeds (smallest to largest). Each seed films its own walks.",
+        "",
+        "| source | " + " | ".join([*METHODS, *ratios]) + " |",
+        "| --- |" + " --- |" * (len(METHODS) + len(ratios)),
+    ]
+    for source, errors in rows.items():
+        cells = [spread([e[method] for e in errors]) for method in METHODS]
+        cells += [spread([ratio(e) for e in errors]) for ratio in ratios.values()]
+        lines.append(f"| {source} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "idm: the latent action inferred from the transition itself. permuted: inferred from another clip of the same",
+    ]
+    lines += ["source. zero: z = 0. deterministic: a model trained without latent actions. copy: the last state.", ""]
+    for name, aim in AIMS.items():
+        for source in ("doom", "all"):
+            worst = max(ratios[name](errors) for errors in rows[source])
+            verdict = "reached" if worst <= aim else "missed"
+            lines.append(f"- {name} on {source}, aim at most {aim}: {verdict} (worst seed {worst:.3f}).")
+    seconds = [demo["seconds"] for demo in demos]
+    lines += [
+        "",
+        f"Seconds from index to report, collection and set-up not included: {', '.join(map(str, seconds))}.",
+        "",
+    ]
+    change = [demo["all"]["idm"] for demo in demos]
+    state = [run["all"]["idm"] for run in states]
+    lines += [
+        "## Predict the change or the state?",
+        "",
+        "The same runs with `--model.predict state` (`change` adds the output to the last state, `state` takes it as it",
+        f"is), error with inferred actions on all held-out clips: change {spread(change)}, state {spread(state)}.",
+        "",
+    ]
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "demo.md").write_text("\n".join(lines))
+    record = {"machine": machine(), "seeds": SEEDS, "demo": demos, "predict_state": states}
+    (args.out / "demo.json").write_text(json.dumps(record, indent=1))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
