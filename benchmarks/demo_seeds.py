@@ -60,7 +60,7 @@ def main() -> None:
         "# What the demo reaches",
         "",
         f"Made by `python benchmarks/demo_seeds.py` on {machine()}: `wildlam demo --seed S` for seeds 0, 1 and 2.",
-        "Held-out one-step L1 error of the states, mean over seeds (smallest to largest). Each seed films its own walks.",
+        "Held-out one-step L1 error of the states, mean over seeds (smallest to largest). Each seed films its walks.",
         "",
         "| source | " + " | ".join([*METHODS, *ratios]) + " |",
         "| --- |" + " --- |" * (len(METHODS) + len(ratios)),
@@ -90,8 +90,8 @@ def main() -> None:
     lines += [
         "## Predict the change or the state?",
         "",
-        "The same runs with `--model.predict state` (`change` adds the output to the last state, `state` takes it as it",
-        f"is), error with inferred actions on all held-out clips: change {spread(change)}, state {spread(state)}.",
+        "The same runs with `--model.predict state` (`change` adds the output to the last state, `state` takes it as",
+        f"it is), error with inferred actions on all held-out clips: change {spread(change)}, state {spread(state)}.",
         "",
     ]
     args.out.mkdir(parents=True, exist_ok=True)

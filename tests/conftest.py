@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from wildlam.models.blocks import SIZES, Size
+
 MakeVideo = Callable[..., Path]
 
 
@@ -74,3 +76,19 @@ def read_number() -> Callable[[Tensor], int]:
         return low + 16 * high
 
     return read
+
+
+@pytest.fixture
+def videos(make_video: MakeVideo, tmp_path: Path) -> Path:
+    """A folder of six videos of 4 s from two sources; one of each source is held out."""
+    for source in "ab":
+        for i in range(2):
+            make_video(tmp_path / "videos" / source / "train" / f"{source}{i}.mp4", frames=96, gop=24)
+        make_video(tmp_path / "videos" / source / "test" / f"{source}2.mp4", frames=96, gop=24)
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the default size of model one of milliseconds."""
+    monkeypatch.setitem(SIZES, "tiny", Size(width=16, depth=2, heads=1))

@@ -78,8 +78,10 @@ def index(argv: Arguments) -> None:
     try:
         data = DataConfig(path=args.path, held_out=args.held_out, on_error=args.on_error, cache=args.cache)
         manifest = index(data.path, held_out=data.held_out, on_error=data.on_error, cache=data.cache)
-    except (WildlamError, ValueError) as error:  # the remedies name the keys of `train`
-        raise WildlamError(str(error).replace("--data.path", "PATH").replace("data.", "")) from error
+    except ValueError as error:
+        raise WildlamError(str(error).removeprefix("data.")) from error
+    except WildlamError as error:  # its remedies name the keys of `train`
+        raise WildlamError(str(error).replace("--data.path", "PATH").replace("--data.", "--")) from error
     hours = sum(manifest.table["duration"].to_pylist()) / 3600
     held_out = len(manifest.split("held_out"))
     print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")

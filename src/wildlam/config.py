@@ -62,6 +62,14 @@ class Parser(jsonargparse.ArgumentParser):
         super().__init__(*args, allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
         self.keys = set(keys)
 
+    def get_defaults(self, *args: Any, **kwargs: Any) -> jsonargparse.Namespace:
+        """Name the default choices without the values of their keys, or another choice would inherit those."""
+        defaults = super().get_defaults(*args, **kwargs)
+        for key in CHOSEN_BY_NAME:
+            if key in defaults:
+                defaults[key].pop("init_args", None)
+        return defaults
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise WildlamError in place of printing the usage and leaving."""
         if not self.exit_on_error:

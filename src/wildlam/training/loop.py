@@ -44,7 +44,7 @@ class TrainingConfig:
     """
 
     steps: int = 1000
-    batch_size: int = 64
+    batch_size: int = 32
     accumulate: int = 1
     precision: Literal["bf16", "fp32"] = "bf16"
     ema: float = 0.0

@@ -1,0 +1,79 @@
+"""The report of a run on made-up results: which transitions it chooses, and that it shows what it should."""
+
+import dataclasses
+import re
+
+import pytest
+import torch
+
+from wildlam.data.manifest import index
+from wildlam.encoders import Lite0
+from wildlam.evaluation.one_step import OneStep, one_step
+from wildlam.models import ModelConfig
+from wildlam.report.run_report import NEIGHBOURS, QUERIES, nearest_transitions, write_run_report
+from wildlam.training import Run
+from wildlam.types import StateBatch
+
+TIMES = torch.arange(4).double() / 4
+
+
+@pytest.fixture
+def manifest(videos):
+    return index(videos, progress=False)
+
+
+@pytest.fixture
+def held_out(manifest):
+    """A clip of 4 states from each video; of the first video two."""
+    generator = torch.Generator().manual_seed(0)
+    rows = [manifest[0], *manifest]
+    states = torch.randn(len(rows), 4, 4, 112, generator=generator)
+    names, sources = [row.path for row in rows], [row.source for row in rows]
+    return [StateBatch(states, names, sources, [0.0] * len(rows), TIMES.expand(len(rows), -1))]
+
+
+def test_neighbours_are_near_and_of_other_videos(manifest):
+    names = [video.path for video in manifest]
+    actions = torch.arange(6.0).view(6, 1, 1).expand(-1, 3, 2).clone()  # each video has its own action, all alike
+    result = OneStep({}, [video.source for video in manifest], names, TIMES.expand(6, -1), actions)
+    queries, neighbours = nearest_transitions(result, manifest)
+    assert len(queries) == QUERIES
+    for query, found in zip(queries, neighbours, strict=True):
+        videos = [transition.name for transition in found]
+        assert len(set(videos)) == NEIGHBOURS
+        assert query.name not in videos
+        distances = [transition.distance for transition in found]
+        assert distances == sorted(distances)
+        position = names.index(query.name)
+        expected = sorted(2**0.5 * abs(position - other) for other in range(6) if other != position)
+        assert distances == pytest.approx(expected)
+
+
+def test_queries_are_unlike_and_pronounced(manifest):
+    actions = torch.zeros(6, 3, 2)
+    actions[0, :, 0], actions[1, :, 0], actions[2, :, 1] = 5.0, -5.0, 5.0
+    names = [video.path for video in manifest]
+    result = OneStep({}, [video.source for video in manifest], names, TIMES.expand(6, -1), actions)
+    queries, _ = nearest_transitions(result, manifest)
+    assert {query.name for query in queries} == set(names[:3])
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_the_page(manifest, held_out, tmp_path):
+    run = Run(tmp_path / "run")
+    spec = Lite0(image_size=64, dtype="float32").build("cpu").spec
+    run.create("", 7, dataclasses.replace(spec, name="some-encoder"))
+    for step in (1, 2):
+        run.log(step, {"loss": 1.0 / step, "prediction": 1.0, "held_out/idm": 0.5, "kl_per_dimension": [0.1, 0.2]})
+    model = ModelConfig().build(112, (2, 2)).eval()
+    result = one_step(model, lambda: held_out)
+    summary = {"clips": 7, **result.table()}
+    write_run_report(run, tmp_path, model, manifest, held_out, result, summary)
+    page = (tmp_path / "report.html").read_text()
+    assert not (run.path / "report.html").exists()
+    for text in ("some-encoder states of", "seed 7", "7 held-out clips", "a/train/a0.mp4, 0.00 s to 0.75 s"):
+        assert text in page
+    assert len(set(re.findall(r"Error maps of (\S+),", page))) == 4  # two clips of each source, of unlike videos
+    assert "KL divergence that each dimension" in page
+    assert page.count("<h2>") == 5
+    assert b"<svg" in (tmp_path / "actions.svg").read_bytes()

@@ -1,0 +1,138 @@
+"""The configuration: YAML and overrides, there and back, and what is said of every kind of mistake."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from wildlam.config import RunConfig, dump_config, read_config, run_keys, run_parser, to_run_config
+from wildlam.data.clips import DataConfig
+from wildlam.encoders import VJEPA2, HFImage, Lite0
+from wildlam.models import ModelConfig
+from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.types import WildlamError
+
+
+def parse(*arguments):
+    parser = run_parser(prog="wildlam train")
+    return to_run_config(parser, parser.parse_args(["--data.path", "videos", *arguments]))
+
+
+def parse_yaml(tmp_path, values, *arguments):
+    path = tmp_path / "given.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return parse("--config", str(path), *arguments)
+
+
+def test_defaults():
+    config = parse()
+    assert config == RunConfig(data=DataConfig(path=config.data.path))
+
+
+def test_later_arguments_override_yaml(tmp_path):
+    given = {"training": {"steps": 7, "optimizer": {"clip": 2.0}}, "encoder": {"class_path": "Lite0"}, "seed": 3}
+    config = parse_yaml(tmp_path, given, "--training.steps", "9", "--encoder.pool=1")
+    assert (config.training.steps, config.training.optimizer.clip, config.seed) == (9, 2.0, 3)
+    assert config.encoder == Lite0(pool=1)
+
+
+@pytest.mark.parametrize("bottleneck", [Noisy, Sparse, Discrete, Unconstrained, Deterministic])
+def test_every_bottleneck(bottleneck, tmp_path):
+    expected = bottleneck(dim=5)
+    name = bottleneck.__name__
+    assert parse("--model.bottleneck", name, "--model.bottleneck.dim", "5").model.bottleneck == expected
+    given = {"model": {"bottleneck": {"class_path": name, "init_args": {"dim": 5}}}}
+    assert parse_yaml(tmp_path, given).model.bottleneck == expected
+
+
+@pytest.mark.parametrize("encoder", [Lite0, VJEPA2, HFImage])
+def test_every_encoder(encoder, tmp_path):
+    expected, name = encoder(dtype="float32"), encoder.__name__
+    assert parse("--encoder", name, "--encoder.dtype", "float32").encoder == expected
+    assert (
+        parse_yaml(tmp_path, {"encoder": {"class_path": name, "init_args": {"dtype": "float32"}}}).encoder == expected
+    )
+
+
+@pytest.mark.parametrize("encoder", [Lite0(pool=4), VJEPA2(mode="per_frame"), HFImage()])
+@pytest.mark.parametrize("bottleneck", [Noisy(beta=1e-6), Sparse(l1=0.3), Discrete(codes=8)])
+def test_what_is_written_is_read_again(encoder, bottleneck, tmp_path):
+    config = dataclasses.replace(parse(), encoder=encoder, model=ModelConfig(bottleneck=bottleneck), out=tmp_path)
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert read_config(tmp_path / "config.yaml") == config
+    assert parse("--config", str(tmp_path / "config.yaml"), "--data.path", str(config.data.path)) == config
+
+
+def test_a_damaged_config(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("data: [")
+    with pytest.raises(WildlamError, match="line 2"):
+        read_config(path)
+
+
+MISTAKES = [  # arguments; the same in YAML (None where YAML has no such mistake); what the message says
+    (["--training.step", "3"], {"training": {"step": 3}}, r"training\.step.*did you mean training\.steps\?"),
+    (["--steps", "3"], {"steps": 3}, r"steps.*did you mean training\.steps\?"),
+    (["--data.framse", "3"], {"data": {"framse": 3}}, r"data\.framse.*did you mean data\.frames\?"),
+    (["--training.steps", "x"], {"training": {"steps": "x"}}, r"training\.steps: expected int, got x"),
+    (["--data.store", "maybe"], {"data": {"store": "maybe"}}, r"data\.store: expected bool, got maybe"),
+    (["--model.size", "tinny"], {"model": {"size": "tinny"}}, r"model\.size: choose one of 'tiny', .*got tinny"),
+    (["--encoder", "Lite1"], {"encoder": {"class_path": "Lite1"}}, r"encoder: there is no Lite1; choose Lite0 or"),
+    (
+        ["--model.bottleneck", "Sparce"],
+        {"model": {"bottleneck": "Sparce"}},
+        r"model\.bottleneck: .*Sparce; choose Sparse",
+    ),
+    (["--encoder", "EncoderConfig"], {"encoder": "EncoderConfig"}, r"encoder: choose .*Lite0"),
+    (
+        ["--model.bottleneck", "Noisy", "--model.bottleneck.bta", "1"],
+        {"model": {"bottleneck": {"class_path": "Noisy", "init_args": {"bta": 1}}}},
+        r"unknown key model\.bottleneck\.bta of Noisy; choose beta",
+    ),
+    (
+        ["--encoder", "Lite0", "--encoder.pool", "x"],
+        {"encoder": {"class_path": "Lite0", "init_args": {"pool": "x"}}},
+        r"encoder\.pool: expected int, got x",
+    ),
+    (
+        ["--encoder", "VJEPA2", "--encoder.pool", "2"],
+        {"encoder": {"class_path": "VJEPA2", "init_args": {"pool": 2}}},
+        r"unknown key encoder\.pool of VJEPA2; choose .*mode",
+    ),
+    (
+        ["--encoder", "Lite0", "--encoder.pool", "3"],
+        {"encoder": {"class_path": "Lite0", "init_args": {"pool": 3}}},
+        r"pool is 3; choose one of",
+    ),
+    (
+        ["--training.batch_size", "0"],
+        {"training": {"batch_size": 0}},
+        r"training\.batch_size must be at least 1, got 0",
+    ),
+    (["--data.frames", "1"], {"data": {"frames": 1}}, r"data\.frames is 1: an action needs two"),
+    (["--data.fps", "0"], {"data": {"fps": 0}}, r"data\.fps is 0"),
+    (["--data.held_out", "1"], {"data": {"held_out": 1}}, r"data\.held_out is 1"),
+    (
+        ["--model.bottleneck.dim", "0"],
+        {"model": {"bottleneck": {"class_path": "Noisy", "init_args": {"dim": 0}}}},
+        "dim",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "_values", "message"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
+def test_mistakes_on_the_command_line(arguments, _values, message):
+    with pytest.raises(WildlamError, match=message) as error:
+        parse(*arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("_arguments", "values", "message"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
+def test_mistakes_in_yaml(_arguments, values, message, tmp_path):
+    with pytest.raises(WildlamError, match=message) as error:
+        parse_yaml(tmp_path, values)
+    assert "\n" not in str(error.value)
+
+
+def test_run_keys_hold_those_of_every_choice():
+    assert {"seed", "data.frames", "training.optimizer.clip", "encoder.mode", "model.bottleneck.l1"} <= set(run_keys())

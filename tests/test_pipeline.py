@@ -1,0 +1,275 @@
+"""From a folder of videos to a run: in full, interrupted, with and without a store, and with videos that change."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from wildlam import pipeline
+from wildlam.config import RunConfig, read_config
+from wildlam.data.clips import DataConfig
+from wildlam.encoders import VJEPA2, Lite0
+from wildlam.models import ModelConfig
+from wildlam.models.bottlenecks import Deterministic, Noisy
+from wildlam.pipeline import evaluate, index_videos, load_clips, store_path, train
+from wildlam.training import Run, TrainingConfig, checkpoints
+from wildlam.training.distributed import Processes
+from wildlam.types import VideoBatch, WildlamError
+
+from .encoders.test_vjepa2 import save_tiny
+
+pytestmark = pytest.mark.usefixtures("tiny_models", "no_report")
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture
+def config(videos, tmp_path):
+    return RunConfig(
+        data=DataConfig(path=videos, workers=0),
+        encoder=Lite0(image_size=64, dtype="float32"),
+        model=ModelConfig(bottleneck=Noisy(dim=4)),
+        training=TrainingConfig(steps=4, batch_size=4, log_every=1, save_every=1, eval_every=2),
+        out=tmp_path / "run",
+    )
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    """Drawing takes longer than all else together; ``test_cli.py`` has runs with reports."""
+    monkeypatch.setattr(pipeline, "write_run_report", lambda *arguments: None)
+
+
+def weights(run):
+    return checkpoints.last(Run(run).checkpoints).model_tensors()
+
+
+def assert_same_run(one, other):
+    for part in ("", "deterministic"):
+        first, second = weights(one / part), weights(other / part)
+        assert first.keys() == second.keys()
+        for name in first:
+            assert torch.equal(first[name], second[name]), name
+        assert Run(one / part).metrics() == Run(other / part).metrics()
+    results = [json.loads((run / "results.json").read_text()) for run in (one, other)]
+    assert results[0]["all"] == results[1]["all"]
+
+
+def drawn(clips, steps=20):
+    """The videos of the training batches."""
+    return {name for step in range(steps) for name in clips.source.batch(step).names}
+
+
+def test_a_run_leaves_what_it_promises(config):
+    run = train(config)
+    assert run == config.out
+    files = {"config.yaml", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "results.json", "deterministic"}
+    assert {path.name for path in run.iterdir()} == files
+    assert read_config(run / "config.yaml") == config
+    assert [row["step"] for row in Run(run).metrics()] == [1, 2, 3, 4]
+    results = json.loads((run / "results.json").read_text())
+    methods = {"idm", "permuted", "zero", "deterministic", "copy"}
+    assert results.keys() == {"seconds", "seed", "videos", "clips", "sources", "all"}
+    assert results["sources"].keys() == {"a", "b"}
+    assert all(errors.keys() == methods for errors in (results["all"], *results["sources"].values()))
+    assert results["clips"] == 4
+
+
+def test_what_the_machine_decides_is_written_down(config, monkeypatch, tmp_path):
+    """So the run can be used from another folder, and on a machine with another fast precision."""
+    monkeypatch.chdir(tmp_path)
+    given = replace(config, data=replace(config.data, path=config.data.path.relative_to(tmp_path)), out=None)
+    run = train(replace(given, encoder=Lite0(image_size=64), baseline=False))
+    assert (run.parent.name, run.name[:7]) == ("runs", "videos-")
+    written = read_config(run / "config.yaml")
+    assert written.data.path == config.data.path
+    assert written.encoder.dtype in ("bfloat16", "float32")
+
+
+def test_no_baseline(config):
+    run = train(replace(config, baseline=False))
+    assert not (run / "deterministic").exists()
+    assert "deterministic" not in json.loads((run / "results.json").read_text())["all"]
+    only = train(replace(config, model=ModelConfig(bottleneck=Deterministic(dim=4)), out=run.parent / "only"))
+    assert not (only / "deterministic").exists()
+
+
+def test_an_existing_run_is_not_overwritten(config):
+    train(replace(config, baseline=False))
+    with pytest.raises(WildlamError, match=r"holds a run already.*wildlam train --resume .*run"):
+        train(replace(config, baseline=False))
+    with pytest.raises(WildlamError, match="another configuration"):
+        train(replace(config, seed=1), resume=True)
+
+
+@pytest.mark.parametrize("step", [2, 6])  # in the first model's training, and in the baseline's
+def test_an_interrupted_run_resumes_to_the_same_end(config, monkeypatch, step, tmp_path):
+    whole = train(replace(config, out=tmp_path / "whole"))
+    batches = iter(range(100))
+    prepare = pipeline.Clips.states
+
+    def interrupted(self, batch):
+        if next(batches) == step:
+            raise KeyboardInterrupt
+        return prepare(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.Clips, "states", interrupted)
+        with pytest.raises(KeyboardInterrupt, match=f"wildlam train --resume {config.out}"):
+            train(config)
+    assert not (config.out / "results.json").exists()
+    assert_same_run(whole, train(config, resume=True))
+
+
+def test_a_finished_run_resumes_to_itself(config):
+    run = train(config)
+    before = (run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"]
+    train(config, resume=True)
+    assert before == ((run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"])
+
+
+def test_results_are_those_of_the_best_checkpoint(config):
+    """Which is the one that ``wildlam.load`` gives: a later evaluation finds the same."""
+    run = train(config)
+    before = json.loads((run / "results.json").read_text())
+    assert evaluate(run) == run
+    after = json.loads((run / "results.json").read_text())
+    assert before["all"] == after["all"]
+    assert before["sources"] == after["sources"]
+
+
+def test_evaluation_on_other_videos_leaves_the_runs_results(config, make_video, tmp_path):
+    run = train(config)
+    before = (run / "results.json").read_bytes()
+    for i in range(2):
+        make_video(tmp_path / "other" / "c" / f"{i}.mp4", frames=96)
+    folder = evaluate(run, tmp_path / "other")
+    assert folder == run / "on-other"
+    assert json.loads((folder / "results.json").read_text())["sources"].keys() == {"c"}
+    assert (run / "results.json").read_bytes() == before
+
+
+def test_without_a_store_the_states_are_the_same(config):
+    encoder = config.encoder.build("cpu")
+    stored = load_clips(config, encoder, ALONE)
+    online = load_clips(replace(config, data=replace(config.data, store=False)), encoder, ALONE)
+    assert isinstance(online.source.batch(0), VideoBatch)
+
+    def by_clip(clips):
+        return {
+            (name, round(start, 3)): states
+            for batch in clips.held_out
+            for name, start, states in zip(batch.names, batch.starts, batch.states, strict=True)
+        }
+
+    one, other = by_clip(stored), by_clip(online)
+    assert one.keys() == other.keys()
+    for key in one:
+        torch.testing.assert_close(one[key].float(), other[key].float(), atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_without_a_store(config, workers):
+    data = replace(config.data, store=False, workers=workers)
+    run = train(replace(config, data=data, baseline=False))
+    assert not store_path(data, config.encoder.build("cpu").spec).exists()
+    assert json.loads((run / "results.json").read_text())["clips"] == 4
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_a_held_out_video_is_never_trained_on(config, store):
+    clips = load_clips(replace(config, data=replace(config.data, store=store)), config.encoder.build("cpu"), ALONE)
+    assert drawn(clips) == {f"{s}/train/{s}{i}.mp4" for s in "ab" for i in range(2)}
+    assert {name for batch in clips.held_out for name in batch.names} == {"a/test/a2.mp4", "b/test/b2.mp4"}
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_videos_that_come_and_go(config, store, make_video, videos):
+    config = replace(config, data=replace(config.data, store=store))
+    encoder = config.encoder.build("cpu")
+    load_clips(config, encoder, ALONE)
+    make_video(videos / "a" / "train" / "new.mp4", frames=96)
+    (videos / "b" / "train" / "b0.mp4").unlink()
+    (videos / "b" / "test" / "b2.mp4").rename(videos / "a" / "test" / "moved.mp4")
+    clips = load_clips(config, encoder, ALONE)
+    assert drawn(clips, 40) == {f"a/train/{name}.mp4" for name in ("a0", "a1", "new")} | {"b/train/b1.mp4"}
+    assert {name for batch in clips.held_out for name in batch.names} == {"a/test/a2.mp4", "a/test/moved.mp4"}
+
+
+def test_many_sources_share_the_held_out_clips(config, monkeypatch):
+    monkeypatch.setattr(pipeline, "HELD_OUT_CLIPS", 2)
+    clips = load_clips(config, config.encoder.build("cpu"), ALONE)
+    assert sum(len(batch.names) for batch in clips.held_out) == 2
+
+
+def test_when_the_disk_is_too_small_clips_are_encoded_at_every_step(config, monkeypatch, caplog):
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=1000))
+    clips = load_clips(config, config.encoder.build("cpu"), ALONE)
+    assert isinstance(clips.source.batch(0), VideoBatch)
+    assert "decoded and encoded at every step" in caplog.text
+
+
+def test_states_already_stored_need_no_room(config, monkeypatch):
+    encoder = config.encoder.build("cpu")
+    load_clips(config, encoder, ALONE)
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=1000))
+    assert not isinstance(load_clips(config, encoder, ALONE).source.batch(0), VideoBatch)
+
+
+def test_a_list_and_a_manifest_serve_as_data(config, videos, tmp_path):
+    names = [path.relative_to(videos).as_posix() for path in sorted(videos.rglob("*.mp4"))]
+    (videos / "list.txt").write_text("\n".join(names))
+    manifest = index_videos(replace(config.data, path=videos / "list.txt"))
+    assert len(manifest) == 6
+    manifest.write(tmp_path / "mine.parquet")
+    run = train(replace(config, baseline=False, data=replace(config.data, path=tmp_path / "mine.parquet")))
+    assert json.loads((run / "results.json").read_text())["clips"] == 4
+
+
+def test_another_encoder_is_refused(config):
+    run = train(replace(config, baseline=False))
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("pool: 2", "pool: 4"))
+    with pytest.raises(WildlamError, match=r"was trained on states of lite0 .*config\.yaml"):
+        evaluate(run)
+
+
+def test_weights_that_are_not_finite_are_refused(config):
+    run = Run(train(replace(config, baseline=False)))
+    for checkpoint in checkpoints.listing(run.checkpoints):
+        tensors = checkpoint.model_tensors()
+        tensors[min(tensors)][:] = float("nan")
+        checkpoints.save(run.checkpoints, checkpoint.step, checkpoint.score, tensors, {}, keep=100)
+    with pytest.raises(WildlamError, match=r"step_0000000\d: weight .* is not finite"):
+        evaluate(run.path)
+
+
+def test_a_run_that_diverges_says_so(config):
+    optimizer = replace(config.training.optimizer, muon_lr=1e30, adamw_lr=1e30, warmup=0.0)
+    with pytest.raises(WildlamError, match=r"step \d: the loss is .*Clips: "):
+        train(replace(config, training=replace(config.training, steps=20, optimizer=optimizer)))
+
+
+@pytest.mark.parametrize(("frames", "remedy"), [(7, "multiple of 2, at least 4"), (2, "at least 4")])
+def test_clips_that_do_not_fit_the_encoder(config, frames, remedy, tmp_path):
+    encoder = VJEPA2(model=save_tiny(tmp_path / "vjepa2"))
+    with pytest.raises(WildlamError, match=f"data.frames={frames}: .*{remedy}"):
+        train(replace(config, encoder=encoder, data=replace(config.data, frames=frames)))
+
+
+@pytest.mark.parametrize("mode", ["causal", "per_frame"])
+def test_vjepa2(config, mode, tmp_path):
+    encoder = VJEPA2(model=save_tiny(tmp_path / "vjepa2"), mode=mode, dtype="float32")
+    run = train(replace(config, encoder=encoder))
+    assert json.loads((run / "results.json").read_text())["clips"] == 4
+    assert Run(run).encoder_spec.frames_per_state == (2 if mode == "causal" else 1)
+
+
+def test_a_run_folder_that_cannot_be_written(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WildlamError, match="choose another --out"):
+        train(replace(config, out=tmp_path / "file" / "run"))
