@@ -22,6 +22,12 @@ def test_schedule_rises_to_one_and_falls_to_zero():
     assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
 
 
+@pytest.mark.parametrize("bad", [{"muon_lr": 0.0}, {"adamw_lr": float("nan")}, {"warmup": 1.5}, {"weight_decay": -1.0}])
+def test_impossible_settings_are_named(bad):
+    with pytest.raises(ValueError, match=f"training.optimizer.{next(iter(bad))}"):
+        OptimizerConfig(**bad)
+
+
 def test_muon_takes_the_hidden_matrices_and_adamw_the_rest(model):
     hidden = {name for name, p in model.named_parameters() if is_hidden_matrix(name, p)}
     assert "world_model.blocks.0.attention.qkv.weight" in hidden

@@ -154,7 +154,9 @@ def fit(
                 for key, value in values.items():
                     if isinstance(value, float):
                         writer.add_scalar(key, value, done)
-                bar.set_postfix({k: f"{values[k]:.3f}" for k in ("loss", f"held_out/{score}") if k in values})
+                bar.set_postfix(
+                    {k: f"{values[k]:.3f}" for k in ("loss", f"held_out/{score}") if k in values}, refresh=False
+                )
             if processes.is_main and (done % config.save_every == 0 or is_last):
                 state = optimizer.state_tensors()
                 if average is not None:

@@ -31,6 +31,15 @@ class OptimizerConfig:
     warmup: float = 0.1
     clip: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("muon_lr", "adamw_lr", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"training.optimizer.{name} must be a positive number, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"training.optimizer.weight_decay must not be negative, got {self.weight_decay}")
+        if not 0 <= self.warmup <= 1:
+            raise ValueError(f"training.optimizer.warmup is a share of the steps, 0 to 1, got {self.warmup}")
+
 
 class MuonAdamW:
     """The two optimisers as one: ``step``, ``zero_grad``, ``state_tensors`` and a learning rate by share of the run."""

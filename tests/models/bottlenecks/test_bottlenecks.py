@@ -117,7 +117,7 @@ def test_code_is_the_nearest_gradient_straight_through_and_commitment_pulls():
     x = torch.tensor([[0.9, 0.7]], requires_grad=True)
     z, penalty = bottleneck(x)
     torch.testing.assert_close(z, torch.tensor([[1.0, 1.0]]))
-    assert float(penalty) == pytest.approx(0.25 * (0.1**2 + 0.3**2) / 2, rel=1e-4)
+    assert float(penalty.detach()) == pytest.approx(0.25 * (0.1**2 + 0.3**2) / 2, rel=1e-4)
     (3 * z[0, 0]).backward(retain_graph=True)
     torch.testing.assert_close(x.grad, torch.tensor([[3.0, 0.0]]))
     x.grad = None
@@ -157,7 +157,9 @@ def test_bounds():
         Unconstrained(dim=5).build().sample(1)
 
 
-@pytest.mark.parametrize("bad", [lambda: Noisy(dim=0), lambda: Discrete(codes=1)])
+@pytest.mark.parametrize(
+    "bad", [lambda: Noisy(dim=0), lambda: Noisy(beta=-1.0), lambda: Sparse(l1=float("nan")), lambda: Discrete(codes=1)]
+)
 def test_impossible_settings_are_named(bad):
-    with pytest.raises(ValueError, match=r"bottleneck\.(dim|codes) must be at least"):
+    with pytest.raises(ValueError, match=r"model\.bottleneck\.(dim|beta|l1|codes) must be"):
         bad()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from torch import Tensor, nn
 
@@ -20,7 +21,11 @@ class BottleneckConfig:
 
     def __post_init__(self) -> None:
         if self.dim < 1:
-            raise ValueError(f"bottleneck.dim must be at least 1, got {self.dim}")
+            raise ValueError(f"model.bottleneck.dim must be at least 1, got {self.dim}")
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if isinstance(value, float) and not 0 <= value < math.inf:
+                raise ValueError(f"model.bottleneck.{part.name} must be a number of at least 0, got {value}")
 
     def build(self) -> Bottleneck:
         """Make the module."""

@@ -34,7 +34,9 @@ class Discrete(BottleneckConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.codes < 2:
-            raise ValueError(f"bottleneck.codes must be at least 2, got {self.codes}")
+            raise ValueError(f"model.bottleneck.codes must be at least 2, got {self.codes}")
+        if self.decay >= 1:
+            raise ValueError(f"model.bottleneck.decay must be under 1, or codes never move, got {self.decay}")
 
     def build(self) -> DiscreteBottleneck:
         """Make the module."""
