@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
@@ -59,6 +60,20 @@ def seconds(run: Callable[[], object], rounds: int) -> list[float]:
         run()
         times.append(time.perf_counter() - began)
     return times
+
+
+def results(command: list[str], out: Path) -> dict:
+    """``results.json`` of the run in ``out``, which ``command`` makes if it is not there."""
+    if not (out / "results.json").exists():
+        subprocess.run([*command, "--out", str(out)], check=True)
+    found = json.loads((out / "results.json").read_text())
+    del found["videos"]  # a path of this machine
+    return found
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and smallest to largest."""
+    return f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
 def matmul_ceiling(dtype: torch.dtype) -> float:

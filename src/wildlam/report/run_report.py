@@ -88,43 +88,54 @@ def write_run_report(
 
 
 def nearest_transitions(result: OneStep, manifest: Manifest) -> tuple[list[Transition], list[list[Transition]]]:
-    """Pick transitions with unlike, pronounced latent actions, and the nearest ones of other videos for each.
+    """Pick unlike transitions of the source with the most clips, and for each the nearest of its other videos.
 
     Returns:
-        The queries, and for each its neighbours, nearest first, each from another video.
+        The queries, and for each its neighbours by latent action, nearest first, each from another video.
     """
     steps = result.actions.shape[1]
-    z = result.actions.flatten(0, 1)
-    names = [name for name in result.names for _ in range(steps)]
+    source = Counter(result.sources).most_common(1)[0][0]
+    places = [(i, t) for i, s in enumerate(result.sources) if s == source for t in range(steps)]
+    z = torch.stack([result.actions[i, t] for i, t in places])
+    names = [result.names[i] for i, _ in places]
 
-    def transition(i: int, distance: float | None = None) -> Transition:
-        name, times = names[i], result.times[i // steps, i % steps : i % steps + 2].tolist()
-        before, after = decode_at(manifest.file(name), times, PICTURE).numpy()
-        return Transition(before, after, name, distance)
+    # The nearest transition of every other video, for each transition: the neighbours to show.
+    videos = sorted(set(names))
+    columns = [[k for k, name in enumerate(names) if name == video] for video in videos]
+    distance = torch.cdist(z, z)
+    nearest = torch.stack([distance[:, column].amin(dim=1) for column in columns], dim=1)
+    nearest[torch.arange(len(z)), torch.tensor([videos.index(name) for name in names])] = torch.inf
+    shown = min(NEIGHBOURS, len(videos) - 1)
+    ranked = nearest.sort(dim=1)
 
-    queries = _unlike(z, QUERIES)
-    neighbours: list[list[Transition]] = []
+    def transition(k: int, away: float | None = None) -> Transition:
+        i, t = places[k]
+        before, after = decode_at(manifest.file(names[k]), result.times[i, t : t + 2].tolist(), PICTURE).numpy()
+        return Transition(before, after, names[k], away)
+
+    queries = _unlike(z, ranked.values[:, :shown].mean(dim=1), QUERIES)
+    neighbours = []
     for query in queries:
-        distance = (z - z[query]).norm(dim=-1)
-        used: set[str] = {names[query]}
-        found: list[Transition] = []
-        for i in distance.argsort().tolist():
-            if names[i] not in used and len(found) < NEIGHBOURS:
-                used.add(names[i])
-                found.append(transition(i, float(distance[i])))
+        found = []
+        for away, video in zip(ranked.values[query, :shown], ranked.indices[query, :shown], strict=True):
+            column = columns[int(video)]
+            found.append(transition(column[int(distance[query, column].argmin())], float(away)))
         neighbours.append(found)
-    return [transition(i) for i in queries], neighbours
+    return [transition(k) for k in queries], neighbours
 
 
-def _unlike(z: Tensor, count: int) -> list[int]:
-    """Choose latent actions of ``[n, Z]`` far from each other, among the half with the largest norm."""
-    norm = z.norm(dim=-1)
-    pool = norm.argsort()[len(z) // 2 :]
-    chosen = [int(pool[len(pool) // 2])]
+def _unlike(z: Tensor, away: Tensor, count: int) -> list[int]:
+    """Choose latent actions of ``[n, Z]`` far from each other, among those that are large and have near neighbours.
+
+    ``away`` is each one's mean distance to its neighbours. Those in the better half by distance over norm are eligible:
+    for an action that occurs once, the nearest others tell nothing.
+    """
+    pool = (away / z.norm(dim=-1).clamp(min=1e-6)).argsort()[: max(len(z) // 2, 1)]
+    chosen = [int(pool[0])]
     while len(chosen) < min(count, len(pool)):
-        nearest = torch.cdist(z[pool], z[chosen]).amin(dim=1)
+        apart = torch.cdist(z[pool], z[chosen]).amin(dim=1)
         # The farthest of all is an outlier; the 90th percentile of distance is not.
-        chosen.append(int(pool[nearest.argsort()[int(0.9 * (len(pool) - 1))]]))
+        chosen.append(int(pool[apart.argsort()[int(0.9 * (len(pool) - 1))]]))
     return chosen
 
 
