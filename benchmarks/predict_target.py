@@ -34,8 +34,8 @@ def main() -> None:
     lines = [
         "# Predict the change or the state?",
         "",
-        f"Made by `python benchmarks/predict_target.py --steps {args.steps}` on {machine()}: held-out one-step L1 error on",
-        "all clips of the demo's videos, mean over three seeds (smallest to largest).",
+        f"Made by `python benchmarks/predict_target.py --steps {args.steps}` on {machine()}: held-out one-step L1",
+        "error on all clips of the demo's videos, mean over three seeds (smallest to largest).",
         "",
         "| `model.predict` | inferred actions | another clip's actions | inferred / copy |",
         "| --- | --- | --- | --- |",
