@@ -12,10 +12,10 @@ from wildlam.worlds.doom import collect_doom
 from wildlam.worlds.filmed import collect_filmed
 
 OUT = Path("runs/demo")
-EPISODES = 160
+EPISODES = 240
 SECONDS = 16.0
 """Length of each walk through a Doom level."""
-STEPS = 300
+STEPS = 360
 
 
 def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
