@@ -26,7 +26,7 @@ run train "${tiny[@]}" --out runs/sparse --model.bottleneck Sparse --model.bottl
 run train --resume runs/first
 torchrun --nproc-per-node 2 --no-python wildlam train "${tiny[@]}" --out runs/two
 run eval runs/first
-run eval runs/first --data "$videos/filmed"
+run eval runs/first --data.path "$videos/filmed"
 run show runs/first
 run infer "$videos/filmed/held_out/carphone_pristine_00.mp4" --run runs/first --output actions
 test -s actions.npz

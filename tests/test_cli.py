@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_help_does_not_wait_for_torch():
 def test_unknown_commands(refused):
     assert refused("trian") == "unknown command 'trian'; did you mean train?"
     assert refused("fly") == "unknown command 'fly'; commands: index, encode, train, eval, infer, show, demo"
-    assert refused("eval", "run", "--dat", "x") == "unrecognized arguments: --dat x; did you mean data?"
+    assert refused("eval", "run", "--dat", "x") == "unrecognized arguments: --dat x; did you mean data.path?"
 
 
 def test_a_log_file_gets_few_lines_of_progress(call, monkeypatch, videos):
@@ -133,7 +134,8 @@ def test_index_with_bad_files(call, refused, videos, make_video):
     for i in range(14):
         make_video(videos / "c" / f"{i}.mp4", frames=24)
     (videos / "c" / "bad.mp4").write_bytes(b"")
-    assert refused("index", videos) == f"{videos}/c/bad.mp4: the file is empty (0 bytes)"
+    remedy = "mend or remove it, or leave it out with --on_error=skip"
+    assert refused("index", videos) == f"{videos}/c/bad.mp4: the file is empty (0 bytes); {remedy}"
     (videos / "c" / "worse.mp4").write_bytes(b"no video at all")
     assert "or leave them out with --on_error=skip" in refused("index", videos)
     status, out, _ = call("index", videos, "--on_error", "skip")
@@ -233,7 +235,7 @@ def test_eval(trained, call, videos):
     status, out, _ = call("eval", trained[0])
     assert status == 0
     assert f"{before['all']['idm']:.4f}" in out
-    status, out, _ = call("eval", trained[0], "--data", videos)
+    status, out, _ = call("eval", trained[0], "--data.path", videos)
     assert status == 0
     assert re.search(r"^a( +0\.\d{4}){5}$", out, flags=re.MULTILINE)
     assert f"{trained[0]}/on-videos/report.html" in out
@@ -298,3 +300,33 @@ def test_two_processes(store, videos, tmp_path):
     assert json.loads((run / "results.json").read_text())["clips"] == 4
     assert done.stdout.count("Held-out one-step L1 error") == 1
     assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [4]
+
+
+def test_a_configuration_cut_short_is_not_taken_for_another(trained, refused, tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in ("run.json", "config.yaml"):
+        (tmp_path / "run" / name).write_text((trained[0] / name).read_text())
+    whole = (tmp_path / "run" / "config.yaml").read_text()
+    (tmp_path / "run" / "config.yaml").write_text(whole[: whole.index("encoder:")])
+    assert "config.yaml: not the whole configuration of a run" in refused("show", "run")
+
+
+def test_a_run_does_not_go_among_the_videos(videos, refused):
+    complaint = refused("train", "--data.path", videos, "--out", videos, *TINY)
+    assert complaint == f"--out {videos} is the folder of the videos; give another one"
+
+
+@pytest.mark.usefixtures("no_report")
+def test_videos_that_have_moved_are_told_on_resuming(trained, call, refused, tmp_path):
+    shutil.copytree(trained[1], tmp_path / "before")
+    assert call("train", "--data.path", "before", "--out", "run", *TINY)[0] == 0
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert "before" in refused("train", "--resume", "run")
+    assert call("train", "--resume", "run", "--data.path", "after")[0] == 0
+    assert call("eval", "run")[0] == 0
+
+
+@pytest.mark.parametrize(("option", "value"), [("--steps", 0), ("--episodes", -3)])
+def test_an_impossible_demo_films_nothing(refused, tmp_path, option, value):
+    assert refused("demo", option, value) == f"{option} must be at least 1, got {value}"
+    assert not (tmp_path / "runs").exists()

@@ -15,7 +15,9 @@ def test_the_python_snippet_runs(videos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     train = ["train", "--data.path", str(videos), "--out", "runs/demo", "--encoder.image_size", "64"]
     assert main([*train, "--training.steps", "2", "--training.batch_size", "2", "--baseline", "false"]) == 0
-    next(videos.rglob("*.mp4")).rename("video.mp4")
+    snippet_video = tmp_path / "runs/demo/videos/doom/held_out/maze_0_001.mp4"
+    snippet_video.parent.mkdir(parents=True)
+    next(videos.rglob("*.mp4")).rename(snippet_video)
     capsys.readouterr()
     (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     exec(snippet, {})

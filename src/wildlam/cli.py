@@ -9,6 +9,7 @@ import difflib
 import inspect
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ def main(argv: Arguments | None = None) -> int:
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     from wildlam.types import WildlamError
 
+    signal.signal(signal.SIGTERM, _interrupt)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         command = COMMANDS.get(argv[0])
@@ -53,6 +55,11 @@ def main(argv: Arguments | None = None) -> int:
         print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
         return 130
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    """End as Ctrl-C does, so that the simulators' processes end too."""
+    raise KeyboardInterrupt
 
 
 def index(argv: Arguments) -> None:
@@ -114,16 +121,22 @@ def train(argv: Arguments) -> None:
       wildlam train --resume runs/videos-20260101-120000
       torchrun --nproc-per-node 2 --no-python wildlam train --data.path ~/videos
     """
-    from wildlam.config import read_config, run_parser, to_run_config
+    from wildlam.config import dump_config, read_config, run_parser, to_run_config
     from wildlam.pipeline import train
     from wildlam.training import Run
+    from wildlam.training.run import write_atomically
 
     parser = run_parser(**_about("train"), usage=_RUN_USAGE.format("train") + "\n       wildlam train --resume RUN")
     if any(argument.split("=")[0] == "--resume" for argument in argv):
         parser = _parser("train --resume")
         parser.add_argument("--resume", type=Path, help="run folder to go on with; it knows its own configuration")
-        run = Run.open(parser.parse_args(list(argv)).resume)
+        parser.add_argument("--data.path", type=Path, help="where its videos are now, if they have moved")
+        args = parser.parse_args(list(argv))
+        run = Run.open(args.resume)
         config = replace(read_config(run.path / "config.yaml"), out=run.path)  # which may have moved
+        if args.data.path is not None:
+            config = replace(config, data=replace(config.data, path=args.data.path.absolute()))
+            write_atomically(run.path / "config.yaml", dump_config(config))
         _finished(train(config, resume=True))
     else:
         _finished(train(to_run_config(parser, parser.parse_args(list(argv)))))
@@ -136,15 +149,15 @@ def evaluate(argv: Arguments) -> None:
 
     Examples:
       wildlam eval runs/demo
-      wildlam eval runs/demo --data ~/other/videos
+      wildlam eval runs/demo --data.path ~/other/videos
     """
     from wildlam.pipeline import evaluate
 
     parser = _parser("eval")
     parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("--data", type=Path, help="another folder of videos, of which the held-out ones are used")
+    parser.add_argument("--data.path", type=Path, help="another folder of videos, of which the held-out ones are used")
     args = parser.parse_args(list(argv))
-    print("\n".join(results(evaluate(args.run, args.data))))
+    print("\n".join(results(evaluate(args.run, args.data.path))))
 
 
 def infer(argv: Arguments) -> None:

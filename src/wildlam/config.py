@@ -105,6 +105,7 @@ def complaint(message: str, keys: set[str]) -> str:
 
 
 REWORDED = [
+    (r"the following arguments are required: (\w+\.\w+)", r"--\1 is required"),
     (r'Parser key "([\w.]+)":', r"\1:"),
     (r"Expected a <class '(\w+)'>\. Got value: (.*)", r"expected \1, got \2"),
     (r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", r"choose one of \1; got \2"),
@@ -179,7 +180,11 @@ def read_config(path: Path) -> RunConfig:
         WildlamError: it is damaged, or of another version.
     """
     parser = run_parser(prog=str(path))
-    return to_run_config(parser, parser.parse_path(path))
+    config = to_run_config(parser, parser.parse_path(path))
+    # A file cut short is valid YAML too, of a run with other settings.
+    if yaml.safe_load(path.read_text()) != _plain(config):
+        raise WildlamError(f"{path}: not the whole configuration of a run, as written by `train`; restore the file")
+    return config
 
 
 def dump_config(config: RunConfig) -> str:

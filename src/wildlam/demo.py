@@ -6,8 +6,9 @@ from pathlib import Path
 
 from wildlam.config import RunConfig
 from wildlam.data.clips import DataConfig
-from wildlam.pipeline import train
+from wildlam.pipeline import check_out, train
 from wildlam.training import TrainingConfig
+from wildlam.types import WildlamError
 from wildlam.worlds.doom import collect_doom
 from wildlam.worlds.filmed import collect_filmed
 
@@ -29,11 +30,23 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
 
     Returns:
         The run folder.
+
+    Raises:
+        WildlamError: fewer than one walk or step, ``out`` holds a run of another configuration, or a simulator is
+            missing.
     """
     videos = out / "videos"
+    # What is impossible is refused before anything is filmed.
+    if episodes < 1:
+        raise WildlamError(f"--episodes must be at least 1, got {episodes}")
+    try:
+        config = demo_config(videos, out, steps, seed)
+    except ValueError as error:
+        raise WildlamError(str(error).replace("training.", "--")) from error
+    check_out(config, resume=True)
     collect_filmed(videos / "filmed")
     collect_doom(videos / "doom", episodes=episodes, seconds=SECONDS, seed=seed)
-    return train(demo_config(videos, out, steps, seed), resume=True)
+    return train(config, resume=True)
 
 
 def demo_config(videos: Path = OUT / "videos", out: Path = OUT, steps: int = STEPS, seed: int = 0) -> RunConfig:

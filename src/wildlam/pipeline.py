@@ -27,7 +27,7 @@ from wildlam.models import LatentActionModel
 from wildlam.models.bottlenecks import Deterministic
 from wildlam.report.run_report import write_run_report
 from wildlam.training import Run, checkpoints, fit
-from wildlam.training.distributed import Processes, processes
+from wildlam.training.distributed import Processes, default_device, processes
 from wildlam.training.run import write_atomically
 from wildlam.types import BatchSource, Encoder, EncoderSpec, StateBatch, VideoBatch, WildlamError
 
@@ -41,6 +41,9 @@ HELD_OUT_CLIPS = 2048
 
 BASELINE = "deterministic"
 """Name of the folder, in a run's, of the model trained without latent actions."""
+
+FEW_CLIPS = 10
+"""Held-out clips under which a warning is given."""
 
 EVAL_BATCH = 16
 EVAL_BATCHES_WHILE_TRAINING = 6
@@ -104,15 +107,8 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
     with processes() as team:
         config = _resolved(config, team)
         assert config.out is not None
+        check_out(config, resume)
         run = Run(config.out)
-        if (run.path / "config.yaml").exists():
-            if not resume:
-                raise WildlamError(
-                    f"{run.path} holds a run already; give another --out, or go on with it: "
-                    f"wildlam train --resume {run.path}"
-                )
-            if replace(read_config(run.path / "config.yaml"), out=run.path) != config:
-                raise WildlamError(f"{run.path} holds a run of another configuration; give another --out")
         encoder = config.encoder.build(team.device)
         _check_lengths(config, encoder.spec, team)
         clips = load_clips(config, encoder, team)
@@ -128,6 +124,27 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"go on with: wildlam train --resume {run.path}") from None
     return run.path
+
+
+def check_out(config: RunConfig, resume: bool) -> None:
+    """Refuse a run folder that is taken.
+
+    Raises:
+        WildlamError: it is the folder of the videos, or holds a run that this is not the resumption of.
+    """
+    out = config.out
+    if out is None:
+        return
+    if out.resolve() == config.data.path.resolve():
+        raise WildlamError(f"--out {out} is the folder of the videos; give another one")
+    if not (out / "config.yaml").exists():
+        return
+    if not resume:
+        raise WildlamError(
+            f"{out} holds a run already; give another --out, or go on with it: wildlam train --resume {out}"
+        )
+    if replace(read_config(out / "config.yaml"), out=out) != _portable(config, default_device()):
+        raise WildlamError(f"{out} holds a run of another configuration; give another --out")
 
 
 def evaluate(path: Path, data: Path | None = None) -> Path:
@@ -227,14 +244,20 @@ def check_encoder(run: Run, spec: EncoderSpec) -> None:
 
 
 def _resolved(config: RunConfig, team: Processes) -> RunConfig:
-    """Settle what is left to the machine and the moment, so that the run can be used elsewhere and later."""
+    """Settle what is left to the machine and the moment, the same in all processes."""
     out = config.out
     if out is None:
         now = datetime.datetime.fromtimestamp(_from_main(int(time.time()), team))
         out = Path("runs") / f"{config.data.path.resolve().stem or 'videos'}-{now:%Y%m%d-%H%M%S}"
-    _, dtype = config.encoder.resolve(team.device, None)
+    return replace(_portable(config, team.device), out=out)
+
+
+def _portable(config: RunConfig, device: torch.device) -> RunConfig:
+    """Settle the encoder's precision and make paths absolute, so that the run can be used elsewhere and later."""
+    _, dtype = config.encoder.resolve(device, None)
     encoder = replace(config.encoder, dtype="bfloat16" if dtype == torch.bfloat16 else "float32")
-    return replace(config, out=out, encoder=encoder, data=replace(config.data, path=config.data.path.absolute()))
+    cache = config.data.cache and config.data.cache.absolute()
+    return replace(config, encoder=encoder, data=replace(config.data, path=config.data.path.absolute(), cache=cache))
 
 
 def _check_lengths(config: RunConfig, spec: EncoderSpec, team: Processes) -> None:
@@ -296,6 +319,10 @@ def _evaluate(run: Run, folder: Path, clips: Clips, started: float) -> None:
         bare = Run.open(run.path / BASELINE)
         baseline = load_model(bare, read_config(bare.path / "config.yaml"), spec).to(device)
     result = one_step(model, lambda: clips.held_out, baseline)
+    if len(result.names) < FEW_CLIPS:
+        log.warning(
+            "only %d held-out clip(s): the figures are rough; hold out more with --data.held_out", len(result.names)
+        )
     summary = {
         "seconds": round(time.monotonic() - started, 1),
         "seed": run.facts["seed"],

@@ -34,8 +34,8 @@ def held_out(manifest):
 
 def test_neighbours_are_near_and_of_other_videos(manifest):
     names = [video.path for video in manifest]
-    actions = torch.arange(6.0).view(6, 1, 1).expand(-1, 3, 2).clone()  # each video has its own action, all alike
-    result = OneStep({}, [video.source for video in manifest], names, TIMES.expand(6, -1), actions)
+    actions = torch.arange(1.0, 7.0).view(6, 1, 1).expand(-1, 3, 2).clone()  # each video has its own action, all alike
+    result = OneStep({}, ["one"] * 6, names, TIMES.expand(6, -1), actions)
     queries, neighbours = nearest_transitions(result, manifest)
     assert len(queries) == QUERIES
     for query, found in zip(queries, neighbours, strict=True):
@@ -46,16 +46,26 @@ def test_neighbours_are_near_and_of_other_videos(manifest):
         assert distances == sorted(distances)
         position = names.index(query.name)
         expected = sorted(2**0.5 * abs(position - other) for other in range(6) if other != position)
-        assert distances == pytest.approx(expected)
+        assert distances == pytest.approx(expected, rel=1e-3)
 
 
-def test_queries_are_unlike_and_pronounced(manifest):
-    actions = torch.zeros(6, 3, 2)
-    actions[0, :, 0], actions[1, :, 0], actions[2, :, 1] = 5.0, -5.0, 5.0
+def test_queries_are_unlike_large_and_occur_more_than_once(manifest):
+    actions = torch.zeros(6, 3, 2)  # of the fifth video no action, of the others:
+    actions[:2, :, 0], actions[2:4, :, 0], actions[5, :, 1] = 5.0, -5.0, 50.0
     names = [video.path for video in manifest]
-    result = OneStep({}, [video.source for video in manifest], names, TIMES.expand(6, -1), actions)
-    queries, _ = nearest_transitions(result, manifest)
-    assert {query.name for query in queries} == set(names[:3])
+    queries, _ = nearest_transitions(OneStep({}, ["one"] * 6, names, TIMES.expand(6, -1), actions), manifest)
+    chosen = {names.index(query.name) for query in queries}
+    assert chosen & {0, 1}
+    assert chosen & {2, 3}
+    assert not chosen & {4, 5}
+
+
+def test_only_the_source_with_the_most_clips_is_shown(manifest):
+    names = [video.path for video in manifest]
+    actions = torch.randn(6, 3, 2, generator=torch.Generator().manual_seed(0))
+    sources = ["few", "few", "many", "many", "many", "many"]
+    queries, neighbours = nearest_transitions(OneStep({}, sources, names, TIMES.expand(6, -1), actions), manifest)
+    assert {t.name for t in [*queries, *(t for found in neighbours for t in found)]} <= set(names[2:])
 
 
 @pytest.mark.usefixtures("tiny_models")

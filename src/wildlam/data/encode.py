@@ -108,6 +108,9 @@ def encode_videos(
             try:
                 report.states += store.append(video, _encode(chunks, encoder, store, bar))
                 report.encoded += 1
+            except KeyboardInterrupt:
+                store.commit()  # what is done need not be done again
+                raise
             except VideoError as error:
                 if on_error == "raise":
                     store.commit()  # the videos before this one are done

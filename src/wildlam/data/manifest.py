@@ -371,7 +371,8 @@ def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skippe
     named = "; ".join(str(failure) for failure in failures[:5]) + ("; ..." if len(failures) > 5 else "")
     if on_error == "raise":
         if len(failures) == 1:
-            raise failures[0]
+            remedy = "mend or remove it, or leave it out with --data.on_error=skip"
+            raise VideoError(failures[0].path, f"{failures[0].reason}; {remedy}")
         raise WildlamError(
             f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them, or leave them out with "
             "--data.on_error=skip"

@@ -85,15 +85,16 @@ def one_step(
         z = result.actions[share].to(device)
         predicted = {
             "idm": model.predict(past, z),
-            "permuted": model.predict(past, others[share].to(device)),
             "zero": model.predict(past, torch.zeros_like(z)),
         }
+        if len(result.names) > 1:
+            predicted["permuted"] = model.predict(past, others[share].to(device))
         if deterministic is not None:
             predicted["deterministic"] = deterministic.predict(past, deterministic.infer(states))
         predicted["copy"] = past
         for method, prediction in predicted.items():
             errors.setdefault(method, []).append((prediction.float() - following).abs().mean(dim=(1, 2, 3)).cpu())
-    result.errors = {method: torch.cat(values).tolist() for method, values in errors.items()}
+    result.errors = {method: torch.cat(errors[method]).tolist() for method in METHODS if method in errors}
     return result
 
 

@@ -76,9 +76,7 @@ def write_run_report(
         ),
         Section(
             "Where the prediction is wrong",
-            paragraph(
-                "Held-out clips, one step ahead. Brighter is a larger error at that place; one scale for all rows."
-            )
+            paragraph("Held-out clips, one step ahead. Brighter is a larger error at that place; one scale for a clip.")
             + "".join(_strips(model, manifest, held_out, run.encoder_spec.grid)),
         ),
         Section("Training", figure(training_curves(_curves(run)), "Training curves", wide=True) + _kl(run)),
@@ -127,16 +125,19 @@ def nearest_transitions(result: OneStep, manifest: Manifest) -> tuple[list[Trans
 def _unlike(z: Tensor, away: Tensor, count: int) -> list[int]:
     """Choose latent actions of ``[n, Z]`` far from each other, among those that are large and have near neighbours.
 
-    ``away`` is each one's mean distance to its neighbours. Those in the better half by distance over norm are eligible:
-    for an action that occurs once, the nearest others tell nothing.
+    ``away`` is each one's mean distance to its neighbours. Eligible is the larger half by norm, and of that the better
+    half by distance over norm: for an action that occurs once, the nearest others tell nothing.
     """
-    pool = (away / z.norm(dim=-1).clamp(min=1e-6)).argsort()[: max(len(z) // 2, 1)]
-    chosen = [int(pool[0])]
+    norm = z.norm(dim=-1)
+    large = (norm >= norm.median()).nonzero()[:, 0]
+    order = (away[large] / norm[large].clamp(min=1e-6)).argsort(stable=True)
+    pool = large[order[: max(len(large) // 2, 1)]]
+    chosen = [0]
     while len(chosen) < min(count, len(pool)):
-        apart = torch.cdist(z[pool], z[chosen]).amin(dim=1)
-        # The farthest of all is an outlier; the 90th percentile of distance is not.
-        chosen.append(int(pool[apart.argsort()[int(0.9 * (len(pool) - 1))]]))
-    return chosen
+        apart = torch.cdist(z[pool], z[pool[chosen]]).amin(dim=1)
+        apart[chosen] = -1.0
+        chosen.append(int(apart.argmax()))
+    return pool[chosen].tolist()
 
 
 def _strips(

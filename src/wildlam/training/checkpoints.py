@@ -119,5 +119,5 @@ def _load(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise WildlamError(
-            f"cannot read {path}: {error}; delete that checkpoint and --resume from the one before"
+            f"cannot read {path}: {error}; delete that checkpoint: the one before is used then, or training starts anew"
         ) from error
