@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wildlam.models import ModelConfig
-from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, is_hidden_matrix, warmup_cosine
+from wildlam.training.optimizers import Muon, MuonAdamW, OptimizerConfig, is_hidden_matrix, warmup_cosine
 
 
 @pytest.fixture
@@ -39,6 +39,25 @@ def test_muon_takes_the_hidden_matrices_and_adamw_the_rest(model):
     trained = [p for o in (adamw, muon) for g in o.param_groups for p in g["params"]]
     assert len(trained) == len(set(trained)) == len(list(model.parameters()))
     assert all(p.ndim == 2 for g in muon.param_groups for p in g["params"])
+
+
+def test_matrices_orthogonalised_together_take_the_steps_of_pytorchs_muon():
+    torch.manual_seed(0)
+    start = [torch.randn(shape) for shape in ((12, 4), (4, 12), (8, 8), (12, 4), (12, 4))]
+    ours, theirs = ([torch.nn.Parameter(p.clone()) for p in start] for _ in range(2))
+    pair = [
+        (ours, Muon(ours, lr=0.02, weight_decay=0.1)),
+        (theirs, torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1)),
+    ]
+    for _ in range(5):
+        gradients = [torch.randn_like(p) for p in start]
+        for parameters, optimizer in pair:
+            for p, gradient in zip(parameters, gradients, strict=True):
+                p.grad = gradient.clone()
+            optimizer.step()
+    for a, b, before in zip(ours, theirs, start, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-3, rtol=0)
+        assert (a - before).abs().max() > 0.02
 
 
 def test_only_matrices_decay(model):

@@ -111,7 +111,7 @@ def nearest_transitions(result: OneStep, manifest: Manifest) -> tuple[list[Trans
         before, after = decode_at(manifest.file(names[k]), result.times[i, t : t + 2].tolist(), PICTURE).numpy()
         return Transition(before, after, names[k], away)
 
-    queries = _unlike(z, ranked.values[:, :shown].mean(dim=1), QUERIES)
+    queries = _unlike(z, ranked.values[:, 0], QUERIES)
     neighbours = []
     for query in queries:
         found = []
@@ -125,7 +125,7 @@ def nearest_transitions(result: OneStep, manifest: Manifest) -> tuple[list[Trans
 def _unlike(z: Tensor, away: Tensor, count: int) -> list[int]:
     """Choose latent actions of ``[n, Z]`` far from each other, among those that are large and have near neighbours.
 
-    ``away`` is each one's mean distance to its neighbours. Eligible is the larger half by norm, and of that the better
+    ``away`` is each one's distance to the nearest of another video. Eligible is the larger half by norm, and of that the better
     half by distance over norm: for an action that occurs once, the nearest others tell nothing.
     """
     norm = z.norm(dim=-1)
