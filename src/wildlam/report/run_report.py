@@ -125,8 +125,8 @@ def nearest_transitions(result: OneStep, manifest: Manifest) -> tuple[list[Trans
 def _unlike(z: Tensor, away: Tensor, count: int) -> list[int]:
     """Choose latent actions of ``[n, Z]`` far from each other, among those that are large and have near neighbours.
 
-    ``away`` is each one's distance to the nearest of another video. Eligible is the larger half by norm, and of that the better
-    half by distance over norm: for an action that occurs once, the nearest others tell nothing.
+    ``away`` is each one's distance to the nearest of another video. Eligible is the larger half by norm, and of that
+    the better half by distance over norm: for an action that occurs once, the nearest others tell nothing.
     """
     norm = z.norm(dim=-1)
     large = (norm >= norm.median()).nonzero()[:, 0]
