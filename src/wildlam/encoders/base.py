@@ -35,7 +35,7 @@ class EncoderConfig:
         Raises:
             WildlamError: the weights cannot be had.
         """
-        raise NotImplementedError
+        raise TypeError("choose an encoder: Lite0, VJEPA2 or HFImage")
 
     def resolve(self, device: torch.device | str | None, dtype: torch.dtype | None) -> tuple[torch.device, torch.dtype]:
         """The device and dtype that ``build`` uses for the arguments it was given."""
