@@ -47,8 +47,8 @@ def frame_causal_bias(frames: int, tokens: int, like: Tensor) -> Tensor:
 
 
 EXPLICIT_UP_TO = 1024
-"""Keys up to which CPU attention writes its scores out: PyTorch's fused CPU kernel is 2 to 9 x slower there (measured
-forward and backward, bf16, 16 and 112 tokens), but spares the memory of longer ones."""
+"""Keys up to which CPU attention writes its scores out: the backward pass of PyTorch's fused CPU kernel is slow for
+short sequences; for long ones it spares memory."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
