@@ -4,6 +4,7 @@ import av
 import numpy as np
 import pytest
 
+from wildlam.data.poses import poses_path, read_poses
 from wildlam.types import WildlamError
 from wildlam.worlds import LEVELS, DoomNav, collect_doom
 from wildlam.worlds.doom import LevelLeft, Walker, walk
@@ -49,6 +50,7 @@ def test_resumes_over_missing_cut_off_and_unfit_files(walks, tmp_path):
     kept, cut = tmp_path / "train" / walks[0].name, tmp_path / "held_out" / walks[1].name
     kept.write_bytes(whole)
     cut.write_bytes(whole[: len(whole) // 2])
+    poses_path(kept).write_bytes(poses_path(walks[0]).read_bytes())
     before = kept.stat().st_mtime_ns
     collect_doom(tmp_path, **TINY)
     assert kept.stat().st_mtime_ns == before
@@ -57,6 +59,15 @@ def test_resumes_over_missing_cut_off_and_unfit_files(walks, tmp_path):
 
     collect_doom(tmp_path, **{**TINY, "seconds": 1.0})
     assert len(pixels(kept)) == 8
+
+
+def test_true_poses_stand_beside_each_film(walks, tmp_path):
+    poses = read_poses(walks[0])
+    assert np.allclose(poses[:, 0], np.arange(12) / 8, atol=1e-6)
+    assert not np.allclose(poses[0, 1:], poses[-1, 1:])
+    for path in collect_doom(tmp_path, **TINY):
+        poses_path(path).unlink()
+    assert all(poses_path(path).exists() for path in collect_doom(tmp_path, **TINY))
 
 
 def test_an_interrupted_call_leaves_no_film(tmp_path, monkeypatch):
@@ -97,7 +108,8 @@ def test_a_walk_through_the_exit_is_begun_anew():
         skip = step
 
     world = Leaky()
-    assert len(walk(world, np.random.default_rng(0), 10)) == 10
+    frames, poses = walk(world, np.random.default_rng(0), 10)
+    assert len(frames) == len(poses) == 10
     assert world.resets == 2
 
 

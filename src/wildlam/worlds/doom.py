@@ -1,4 +1,4 @@
-"""Egocentric walks through empty Doom levels: a world whose true camera motion is known, filmed without telling it.
+"""Egocentric walks through empty Doom levels: a world whose true camera motion is known.
 
 Units. Lengths are Doom's map units: a person is 32 wide and sees from a height of 41, a corridor is 128 wide. The
 engine runs at 35 tics a second; a frame is a whole number of tics, so that all frames last equally long. At 8 frames
@@ -21,6 +21,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
+from wildlam.data.poses import poses_path, write_poses
 from wildlam.types import Split, WildlamError
 from wildlam.worlds.mp4 import write_mp4
 
@@ -234,8 +235,11 @@ class Walker:
         self.target, self.frames_left = np.array(target), int(frames)
 
 
-def walk(world: DoomNav, rng: np.random.Generator, frames: int) -> list[np.ndarray]:
+def walk(world: DoomNav, rng: np.random.Generator, frames: int) -> tuple[list[np.ndarray], np.ndarray]:
     """Film ``frames`` frames of a walk through ``world``; the same ``rng`` state gives the same pixels.
+
+    Returns:
+        The frames, and the true pose at each, ``float64 [frames, 3]``.
 
     A walk that finds the level's exit is dropped and another begun, so that no film has a cut.
     """
@@ -246,7 +250,11 @@ def walk(world: DoomNav, rng: np.random.Generator, frames: int) -> list[np.ndarr
             # Levels have one entrance: walk for up to 12 seconds first, so that films begin in many places.
             for _ in range(rng.integers(0, 12 * TICS_PER_SECOND // world.tics)):
                 world.skip(walker.act(world.pose))
-            return [world.frame] + [world.step(walker.act(world.pose)) for _ in range(frames - 1)]
+            film, poses = [world.frame], [world.pose]
+            for _ in range(frames - 1):
+                film.append(world.step(walker.act(poses[-1])))
+                poses.append(world.pose)
+            return film, np.stack(poses)
         except LevelLeft:
             continue
 
@@ -262,12 +270,13 @@ def collect_doom(
     seed: int = 0,
     progress: bool = True,
 ) -> list[Path]:
-    """Film ``episodes`` walks, shared out evenly over ``levels``, without recording what the walker did.
+    """Film ``episodes`` walks, shared out evenly over ``levels``; the true poses go to files of their own.
 
     Walk ``n`` of a level becomes ``out/train/<level>_<seed>_<n>.mp4``, or ``out/held_out/...`` if ``n % 8 == 1``: with
     two or more walks a level is in both. Held-out walks are other walks through the *same* levels. The pixels of a
     walk depend on level, seed, ``n``, ``seconds``, ``fps`` and ``size`` alone. Finished files are kept, so that an
-    interrupted call can simply be repeated; files of another length, rate or size are filmed again.
+    interrupted call can simply be repeated; files of another length, rate or size are filmed again. Training reads the
+    pixels alone; the poses beside them (``data.poses``) tell evaluations what was really done.
 
     Args:
         out: folder to write to.
@@ -304,7 +313,9 @@ def collect_doom(
                     if not _is_complete(path, frames, fps, size):
                         world = world or stack.enter_context(DoomNav(level, size, fps))
                         rng = np.random.default_rng([seed, zlib.crc32(level.encode()), n])
-                        write_mp4(path, walk(world, rng, frames), fps)
+                        images, poses = walk(world, rng, frames)
+                        write_poses(path, poses, fps)
+                        write_mp4(path, images, fps)
                     paths.append(path)
                     bar.update()
             return paths
@@ -322,7 +333,7 @@ def collect_doom(
 
 
 def _is_complete(path: Path, frames: int, fps: float, size: int) -> bool:
-    if not path.exists():
+    if not path.exists() or not poses_path(path).exists():
         return False
     try:
         with av.open(str(path)) as file:

@@ -1,0 +1,63 @@
+"""True poses of a camera on the ground, beside some videos: never read in training, only to ask what z knows of them.
+
+The poses of ``walk.mp4`` lie in ``walk.poses.csv``: a line ``time,x,y,heading``, then one per frame; seconds, any unit
+of length, and degrees counter-clockwise from the x axis.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from wildlam.types import WildlamError
+
+HEADER = "time,x,y,heading"
+ACTIONS = ("forward", "left", "turn")
+"""The dimensions of a planar action: lengths along and across the heading before it, and degrees counter-clockwise."""
+
+
+def poses_path(video: Path) -> Path:
+    """Where the poses of a video lie, if it has any."""
+    return video.with_suffix(".poses.csv")
+
+
+def write_poses(video: Path, poses: np.ndarray, fps: float) -> None:
+    """Write ``[frames, 3]`` poses (x, y, heading), of frames at ``k / fps`` seconds, beside their video."""
+    times = np.arange(len(poses)) / fps
+    path = poses_path(video)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savetxt(path, np.column_stack([times, poses]), "%.6f", delimiter=",", header=HEADER, comments="")
+
+
+def read_poses(video: Path) -> np.ndarray:
+    """Poses of a video, ``float64 [frames, 4]``: time, x, y, heading.
+
+    Raises:
+        WildlamError: they are missing or malformed, naming the file.
+    """
+    path = poses_path(video)
+    try:
+        head, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        rows = np.array([line.split(",") for line in lines], dtype=np.float64)
+    except (OSError, ValueError) as error:
+        raise WildlamError(f"cannot read the poses {path}: {error}") from error
+    if head != HEADER or len(rows) < 2 or rows.shape[1] != 4 or not np.isfinite(rows).all():
+        raise WildlamError(f"{path}: expected the line {HEADER!r} and then two or more rows of four finite numbers")
+    if not (np.diff(rows[:, 0]) > 0).all():
+        raise WildlamError(f"{path}: its times must rise from row to row")
+    return rows
+
+
+def planar_actions(poses: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """True actions between the moments ``times`` ``[T]``, ``float64 [T - 1, 3]`` in the order of ``ACTIONS``.
+
+    The displacement is told in the frame of the pose before it. Between two frames a pose moves at constant speed.
+    """
+    heading = np.unwrap(poses[:, 3], period=360)  # so that north-by-a-hair does not pass through south
+    x, y, angle = (np.interp(times, poses[:, 0], values) for values in (poses[:, 1], poses[:, 2], heading))
+    before = np.radians(angle[:-1])
+    dx, dy = np.diff(x), np.diff(y)
+    forward = np.cos(before) * dx + np.sin(before) * dy
+    left = np.cos(before) * dy - np.sin(before) * dx
+    return np.column_stack([forward, left, np.diff(angle)])
