@@ -3,16 +3,22 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 from wildlam import pipeline
 from wildlam.config import RunConfig, read_config
 from wildlam.data.clips import DataConfig
+from wildlam.data.poses import write_poses
 from wildlam.encoders import VJEPA2, Lite0
+from wildlam.evaluation import suite
+from wildlam.evaluation.clips import infer_clips
+from wildlam.evaluation.leakage import cut_at
 from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import Deterministic, Noisy
+from wildlam.models.bottlenecks import Deterministic, Noisy, Unconstrained
 from wildlam.pipeline import evaluate, index_videos, load_clips, store_path, train
 from wildlam.training import Run, TrainingConfig, checkpoints
 from wildlam.training.distributed import Processes
@@ -38,8 +44,9 @@ def config(videos, tmp_path):
 
 @pytest.fixture
 def no_report(monkeypatch):
-    """Drawing takes longer than all else together; ``test_cli.py`` has runs with reports."""
+    """Drawing and composing scenes take longer than all else together; ``test_cli.py`` has runs with reports."""
     monkeypatch.setattr(pipeline, "write_run_report", lambda *arguments: None)
+    monkeypatch.setattr(suite, "locality", partial(suite.locality, scenes=2))
 
 
 def weights(run):
@@ -65,16 +72,25 @@ def drawn(clips, steps=20):
 def test_a_run_leaves_what_it_promises(config):
     run = train(config)
     assert run == config.out
-    files = {"config.yaml", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "results.json", "deterministic"}
-    assert {path.name for path in run.iterdir()} == files
+    files = {"config.yaml", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "deterministic"}
+    assert {path.name for path in run.iterdir()} == files | {"results.json", "evaluations.json"}
     assert read_config(run / "config.yaml") == config
     assert [row["step"] for row in Run(run).metrics()] == [1, 2, 3, 4]
     results = json.loads((run / "results.json").read_text())
     methods = {"idm", "permuted", "zero", "deterministic", "copy"}
-    assert results.keys() == {"seconds", "seed", "videos", "clips", "sources", "all"}
+    assert results.keys() == {"seconds", "seed", "videos", "clips", "sources", "all", "evaluations"}
     assert results["sources"].keys() == {"a", "b"}
     assert all(errors.keys() == methods for errors in (results["all"], *results["sources"].values()))
-    assert results["clips"] == 4
+    assert results["clips"] == 2  # of 9 states, for rollouts of two seconds, in videos of 16
+    evaluations = results["evaluations"]
+    assert evaluations.keys() == {
+        "one_step", "rollout", "leakage", "cycle", "locality", "probes", "latent_space"
+    }  # fmt: skip
+    assert evaluations["probes"] is None  # as nobody knows these videos' true actions
+    assert evaluations["one_step"]["idm"]["mean"] == pytest.approx(results["all"]["idm"])
+    assert evaluations["rollout"]["seconds"] == [0.25 * k for k in range(1, 9)]
+    per_clip = json.loads((run / "evaluations.json").read_text())
+    assert len(per_clip["cycle"]["values"]["cycled"]) == 2
 
 
 def test_what_the_machine_decides_is_written_down(config, monkeypatch, tmp_path):
@@ -151,6 +167,44 @@ def test_evaluation_on_other_videos_leaves_the_runs_results(config, make_video, 
     assert (run / "results.json").read_bytes() == before
 
 
+def test_true_actions_are_probed_where_videos_have_them(config, videos):
+    for path in videos.rglob("*.mp4"):
+        write_poses(path, np.cumsum(np.random.default_rng(0).normal(size=(96, 3)), axis=0), fps=24)
+    for store in (True, False):
+        data = replace(config.data, store=store)
+        run = train(replace(config, baseline=False, data=data, out=config.out.with_name(f"store-{store}")))
+        probes = json.loads((run / "results.json").read_text())["evaluations"]["probes"]
+        assert probes["linear z"].keys() == {"forward", "left", "turn", "mean"}
+
+
+def test_other_runs_stand_beside_it_as_bounds(config, tmp_path):
+    run = train(replace(config, baseline=False))
+    free = ModelConfig(bottleneck=Unconstrained(dim=4))
+    other = train(replace(config, baseline=False, model=free, out=tmp_path / "free"))
+    evaluate(run, bounds=[other])
+    errors = json.loads((run / "results.json").read_text())["evaluations"]["rollout"]["errors"]
+    alone = json.loads((other / "results.json").read_text())["evaluations"]["rollout"]["errors"]
+    assert errors["unconstrained"] == pytest.approx(alone["idm"])
+
+
+def test_a_cut_is_shown_to_an_encoder_that_looks_back(config, make_video, videos, tmp_path, monkeypatch):
+    """The state after the cut is encoded from pixels of both videos; without the cut, it is the state as it was."""
+    make_video(videos / "b" / "test" / "b2.mp4", frames=96, rotation=180)  # or the two videos are the same
+    encoder = VJEPA2(model=save_tiny(tmp_path / "vjepa2"), dtype="float32")
+    config = replace(config, encoder=encoder, baseline=False)
+    clips = load_clips(config, encoder.build("cpu"), ALONE)
+    model = config.model.build(clips.encoder.spec.width, clips.encoder.spec.grid).eval()
+    held_out = infer_clips(model, clips.held_out)
+    everyone = list(range(len(held_out)))
+    cut = pipeline._after_cut(held_out, clips, config.data)(everyone)
+    by_context = (cut - held_out.states[held_out.partners, cut_at(held_out)]).abs().mean()
+    monkeypatch.setattr(type(held_out), "partners", everyone)
+    uncut = pipeline._after_cut(held_out, clips, config.data)(everyone)
+    by_rounding = (uncut - held_out.states[:, cut_at(held_out)]).abs().mean()
+    assert by_context > 2 * by_rounding
+    assert by_rounding < 0.005
+
+
 def test_without_a_store_the_states_are_the_same(config):
     encoder = config.encoder.build("cpu")
     stored = load_clips(config, encoder, ALONE)
@@ -175,7 +229,7 @@ def test_a_run_without_a_store(config, workers):
     data = replace(config.data, store=False, workers=workers)
     run = train(replace(config, data=data, baseline=False))
     assert not store_path(data, config.encoder.build("cpu").spec).exists()
-    assert json.loads((run / "results.json").read_text())["clips"] == 4
+    assert json.loads((run / "results.json").read_text())["clips"] == 2
 
 
 @pytest.mark.parametrize("store", [True, False])
@@ -227,7 +281,7 @@ def test_a_list_and_a_manifest_serve_as_data(config, videos, tmp_path):
     assert len(manifest) == 6
     manifest.write(tmp_path / "mine.parquet")
     run = train(replace(config, baseline=False, data=replace(config.data, path=tmp_path / "mine.parquet")))
-    assert json.loads((run / "results.json").read_text())["clips"] == 4
+    assert json.loads((run / "results.json").read_text())["clips"] == 2
 
 
 def test_another_encoder_is_refused(config):
@@ -265,7 +319,8 @@ def test_clips_that_do_not_fit_the_encoder(config, frames, remedy, tmp_path):
 def test_vjepa2(config, mode, tmp_path):
     encoder = VJEPA2(model=save_tiny(tmp_path / "vjepa2"), mode=mode, dtype="float32")
     run = train(replace(config, encoder=encoder))
-    assert json.loads((run / "results.json").read_text())["clips"] == 4
+    clips = 4 if mode == "causal" else 2  # states that look back come in windows as long as in training
+    assert json.loads((run / "results.json").read_text())["clips"] == clips
     assert Run(run).encoder_spec.frames_per_state == (2 if mode == "causal" else 1)
 
 

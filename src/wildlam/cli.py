@@ -150,14 +150,22 @@ def evaluate(argv: Arguments) -> None:
     Examples:
       wildlam eval runs/demo
       wildlam eval runs/demo --data.path ~/other/videos
+      wildlam eval runs/demo --bounds runs/unconstrained
     """
     from wildlam.pipeline import evaluate
 
     parser = _parser("eval")
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--data.path", type=Path, help="another folder of videos, of which the held-out ones are used")
+    parser.add_argument(
+        "--bounds",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="other runs to unroll beside it, such as an unconstrained one",
+    )
     args = parser.parse_args(list(argv))
-    print("\n".join(results(evaluate(args.run, args.data.path))))
+    print("\n".join(results(evaluate(args.run, args.data.path, args.bounds))))
 
 
 def infer(argv: Arguments) -> None:

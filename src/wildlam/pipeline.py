@@ -7,11 +7,12 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -20,9 +21,15 @@ from wildlam.config import RunConfig, dump_config, read_config
 from wildlam.data.clips import ClipSource, DataConfig, decode_windows, eval_windows, long_enough, prefetch
 from wildlam.data.encode import encode_videos
 from wildlam.data.manifest import Manifest, index, manifest_path
+from wildlam.data.poses import ACTIONS, poses_path, true_actions
 from wildlam.data.store import FeatureStore
-from wildlam.data.store_source import StoreSource, eval_batches
-from wildlam.evaluation.one_step import one_step
+from wildlam.data.store_source import StoreSource, eval_batches, longest_sequence
+from wildlam.data.video import decode_at
+from wildlam.evaluation.clips import InferredClips, infer_clips
+from wildlam.evaluation.leakage import cut_at
+from wildlam.evaluation.one_step import error_table, one_step
+from wildlam.evaluation.rollout import SECONDS
+from wildlam.evaluation.suite import Labelled, evaluate_all
 from wildlam.models import LatentActionModel
 from wildlam.models.bottlenecks import Deterministic
 from wildlam.report.run_report import write_run_report
@@ -38,6 +45,12 @@ CLIPS_PER_SOURCE = 128
 
 HELD_OUT_CLIPS = 2048
 """Held-out clips of all sources together, which lie in memory; each source gives one at least."""
+
+LABELLED_CLIPS = 256
+"""Training clips with true actions, of each source, from which the probes learn."""
+
+SCENES = 32
+"""Frames of held-out videos in which movers are placed to test locality."""
 
 BASELINE = "deterministic"
 """Name of the folder, in a run's, of the model trained without latent actions."""
@@ -58,6 +71,8 @@ class Clips:
     source: BatchSource
     workers: int
     held_out: list[StateBatch]
+    labelled: Callable[[], list[StateBatch]]
+    """Gives training clips of videos whose true actions are known, for the probes."""
 
     def batches(self, start: int, stop: int) -> Iterator[VideoBatch | StateBatch]:
         """This process's batches of steps ``start`` to ``stop - 1``, prepared ahead."""
@@ -147,12 +162,13 @@ def check_out(config: RunConfig, resume: bool) -> None:
         raise WildlamError(f"{out} holds a run of another configuration; give another --out")
 
 
-def evaluate(path: Path, data: Path | None = None) -> Path:
+def evaluate(path: Path, data: Path | None = None, bounds: Sequence[Path] = ()) -> Path:
     """Evaluate a trained run on held-out clips, of its own videos or of others, and write results and report.
 
     Args:
         path: the run folder.
         data: another folder of videos; its held-out clips are used.
+        bounds: other runs on the same encoder to unroll beside it, such as one trained without a limit.
 
     Returns:
         The folder with ``results.json`` and ``report.html``: the run folder, or for other videos one of theirs in it.
@@ -168,7 +184,7 @@ def evaluate(path: Path, data: Path | None = None) -> Path:
         check_encoder(run, encoder.spec)
         clips = load_clips(config, encoder, team)
         folder.mkdir(exist_ok=True)
-        _evaluate(run, folder, clips, started)
+        _evaluate(run, folder, clips, started, bounds)
     return folder
 
 
@@ -195,8 +211,14 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
         source: BatchSource = StoreSource(
             store, states=states, batch_size=config.training.batch_size, videos=videos, **share
         )
-        held_out = list(eval_batches(store, "held_out", states, per_source, EVAL_BATCH, videos))
-        return Clips(manifest, encoder, source, 0, held_out)
+        length = min(_states_to_evaluate(states, data, spec), longest_sequence(store, "held_out", videos))
+        held_out = list(eval_batches(store, "held_out", max(states, length), per_source, EVAL_BATCH, videos))
+
+        def labelled() -> list[StateBatch]:
+            known = _with_poses(manifest)
+            return list(eval_batches(store, "train", states, LABELLED_CLIPS, EVAL_BATCH, known)) if known else []
+
+        return Clips(manifest, encoder, source, 0, held_out, labelled)
     source = ClipSource(
         manifest.split("train"),
         frames=data.frames,
@@ -207,8 +229,31 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
         on_error=data.on_error,
         **share,
     )
-    held_out = list(_encode_held_out(manifest, data, encoder, per_source)) if team.is_main else []
-    return Clips(manifest, encoder, source, data.workers, held_out)
+    rows = manifest.split("held_out")
+    longest = int(max(rows.table["duration"].to_pylist()) * data.fps) // spec.frames_per_state
+    length = min(_states_to_evaluate(states, data, spec), longest)
+    longer = replace(data, frames=max(states, length) * spec.frames_per_state)
+    held_out = list(_encoded(rows, longer, encoder, per_source)) if team.is_main else []
+
+    def encoded_labelled() -> list[StateBatch]:
+        known = _with_poses(manifest)
+        mask = pa.array([path in known for path in manifest.table["path"].to_pylist()])
+        return list(_encoded(manifest.where(mask), data, encoder, LABELLED_CLIPS)) if known else []
+
+    return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
+
+
+def _states_to_evaluate(states: int, data: DataConfig, spec: EncoderSpec) -> int:
+    """States of a clip to evaluate: as in training, or more if two seconds need them and states do not look back."""
+    if spec.context == "clip":
+        return states
+    return max(states, 1 + round(SECONDS * data.fps / spec.frames_per_state))
+
+
+def _with_poses(manifest: Manifest) -> set[str]:
+    """Training videos whose true poses are known."""
+    paths = manifest.split("train").table["path"].to_pylist()
+    return {path for path in paths if poses_path(manifest.file(path)).exists()}
 
 
 def load_model(run: Run, config: RunConfig, spec: EncoderSpec) -> LatentActionModel:
@@ -293,7 +338,8 @@ def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: boo
 
     def held_out(current: torch.nn.Module) -> dict[str, float]:
         assert isinstance(current, LatentActionModel)
-        return one_step(current, lambda: few).mean()
+        errors = one_step(current, infer_clips(current, few))
+        return {method: float(values.mean()) for method, values in errors.values.items()}
 
     fit(
         model,
@@ -310,32 +356,81 @@ def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: boo
     )
 
 
-def _evaluate(run: Run, folder: Path, clips: Clips, started: float) -> None:
+def _evaluate(run: Run, folder: Path, clips: Clips, started: float, others: Sequence[Path] = ()) -> None:
     """Evaluate the best checkpoints, which are those that ``wildlam.load`` gives."""
     spec, device = clips.encoder.spec, clips.encoder.device
-    model = load_model(run, read_config(run.path / "config.yaml"), spec).to(device)
-    baseline = None
-    if (run.path / BASELINE / "config.yaml").is_file():
-        bare = Run.open(run.path / BASELINE)
-        baseline = load_model(bare, read_config(bare.path / "config.yaml"), spec).to(device)
-    result = one_step(model, lambda: clips.held_out, baseline)
-    if len(result.names) < FEW_CLIPS:
-        log.warning(
-            "only %d held-out clip(s): the figures are rough; hold out more with --data.held_out", len(result.names)
-        )
+    config = read_config(run.path / "config.yaml")
+    model = load_model(run, config, spec).to(device)
+    bounds = {}
+    for path in [*others, *([run.path / BASELINE] if (run.path / BASELINE / "config.yaml").is_file() else [])]:
+        other = Run.open(path)
+        check_encoder(other, spec)
+        settings = read_config(other.path / "config.yaml")
+        bounds[type(settings.model.bottleneck).__name__.lower()] = load_model(other, settings, spec).to(device)
+    held_out = infer_clips(model, clips.held_out)
+    if len(held_out) < FEW_CLIPS:
+        log.warning("only %d held-out clip(s): figures are rough; hold out more with --data.held_out", len(held_out))
+    found = evaluate_all(
+        model,
+        clips.encoder,
+        held_out,
+        bounds=bounds,
+        after_cut=_after_cut(held_out, clips, config.data) if spec.context == "clip" else None,
+        backgrounds=_backgrounds(held_out, clips),
+        labelled=_labelled(model, held_out, clips),
+    )
     summary = {
         "seconds": round(time.monotonic() - started, 1),
         "seed": run.facts["seed"],
         "videos": str(clips.manifest.root),
-        "clips": len(result.names),
-        **result.table(),
+        "clips": len(held_out),
+        **error_table(found.one_step),
+        "evaluations": found.summary(),
     }
     write_atomically(folder / "results.json", json.dumps(summary, indent=2))
-    write_run_report(run, folder, model, clips.manifest, clips.held_out, result, summary)
+    write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
+    write_run_report(run, folder, model, clips.manifest, found, summary)
 
 
-def _encode_held_out(manifest: Manifest, data: DataConfig, encoder: Encoder, per_source: int) -> Iterator[StateBatch]:
-    rows = manifest.split("held_out")
+def _after_cut(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[[list[int]], Tensor]:
+    """What an encoder that looks back makes of the moment after a cut: it must see the cut, in pixels."""
+    spec, cut, partners = clips.encoder.spec, cut_at(held_out), held_out.partners
+    offsets = torch.arange(spec.frames_per_state, dtype=torch.float64) / data.fps
+
+    def frames(clip: int, states: slice) -> Tensor:
+        times = (held_out.times[clip, states, None] + offsets).flatten().tolist()
+        return decode_at(clips.manifest.file(held_out.names[clip]), times, spec.image_size, data.backend)
+
+    def after_cut(chosen: list[int]) -> Tensor:
+        spliced = [torch.cat([frames(i, slice(0, cut)), frames(partners[i], slice(cut, cut + 1))]) for i in chosen]
+        return clips.encoder.encode(torch.stack(spliced))[:, -1]
+
+    return after_cut
+
+
+def _backgrounds(held_out: InferredClips, clips: Clips) -> Tensor:
+    """The first frames of clips spread over all held-out videos, ``uint8 [n, 3, S, S]``."""
+    chosen = torch.linspace(0, len(held_out) - 1, min(SCENES, len(held_out))).round().int().tolist()
+    size = clips.encoder.spec.image_size
+    return torch.cat(
+        [decode_at(clips.manifest.file(held_out.names[i]), [float(held_out.times[i, 0])], size) for i in chosen]
+    )
+
+
+def _labelled(model: LatentActionModel, held_out: InferredClips, clips: Clips) -> Labelled | None:
+    """Clips with true actions, where a source has them in both splits."""
+    batches = clips.labelled()
+    actions, known = true_actions(held_out, clips.manifest.root)
+    if not batches or not known.any():
+        return None
+    train = infer_clips(model, batches)
+    return Labelled(
+        train, true_actions(train, clips.manifest.root)[0], held_out.where(known), actions[known], list(ACTIONS)
+    )
+
+
+def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int) -> Iterator[StateBatch]:
+    """Fixed clips of some videos, decoded and encoded."""
     windows = eval_windows(rows, data.frames, data.fps, per_source)
     steps = torch.arange(data.frames // encoder.spec.frames_per_state) * encoder.spec.frames_per_state / data.fps
     for first in range(0, len(windows), EVAL_BATCH):

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from wildlam.data.poses import planar_actions, poses_path, read_poses, write_poses
-from wildlam.types import WildlamError
+from wildlam.data.poses import planar_actions, poses_path, read_poses, true_actions, write_poses
+from wildlam.types import StateBatch, WildlamError
 
 
 def test_poses_survive_the_disk_and_stand_beside_the_video(tmp_path):
@@ -54,3 +55,32 @@ def test_malformed_poses_are_named(tmp_path, text):
 def test_missing_poses_are_named(tmp_path):
     with pytest.raises(WildlamError, match=r"a\.poses\.csv"):
         read_poses(tmp_path / "a.mp4")
+
+
+def clips_of(names, times):
+    return StateBatch(torch.empty(0), names, [], [], torch.tensor(times, dtype=torch.float64))
+
+
+def test_true_actions_of_clips_with_and_without_poses(tmp_path):
+    turning = np.column_stack([np.zeros((9, 2)), 10.0 * np.arange(9)])  # 80 degrees a second
+    write_poses(tmp_path / "doom" / "a.mp4", turning, fps=8)
+    walking = np.column_stack([np.arange(9.0), np.zeros((9, 2))])  # 8 lengths a second, facing along x
+    write_poses(tmp_path / "doom" / "b.mp4", walking, fps=8)
+    clips = clips_of(
+        ["doom/a.mp4", "filmed/c.mp4", "doom/b.mp4", "doom/a.mp4"],
+        [[0, 0.25, 0.5], [0, 0.25, 0.5], [0.1, 0.35, 0.6], [0.5, 0.75, 1.0]],
+    )
+    actions, known = true_actions(clips, tmp_path)
+    assert known.tolist() == [True, False, True, True]
+    assert actions.shape == (4, 2, 3)
+    assert actions.dtype == torch.float32
+    assert torch.allclose(actions[[0, 3]], torch.tensor([0.0, 0, 20]))
+    assert torch.allclose(actions[2], torch.tensor([2.0, 0, 0]), atol=1e-4)
+    assert actions[1].isnan().all()
+
+
+def test_poses_that_end_before_their_video_are_named(tmp_path):
+    write_poses(tmp_path / "a.mp4", np.zeros((9, 3)), fps=8)
+    true_actions(clips_of(["a.mp4"], [[0.5, 1.1]]), tmp_path)  # rounding is let pass
+    with pytest.raises(WildlamError, match=r"a\.poses\.csv: ends at 1\.00 s"):
+        true_actions(clips_of(["a.mp4"], [[0.5, 1.5]]), tmp_path)

@@ -8,13 +8,21 @@ import torch
 
 from wildlam.data.manifest import index
 from wildlam.encoders import Lite0
-from wildlam.evaluation.one_step import OneStep, one_step
+from wildlam.evaluation.clips import InferredClips, infer_clips
+from wildlam.evaluation.one_step import error_table
+from wildlam.evaluation.suite import evaluate_all
 from wildlam.models import ModelConfig
 from wildlam.report.run_report import NEIGHBOURS, QUERIES, nearest_transitions, write_run_report
 from wildlam.training import Run
 from wildlam.types import StateBatch
 
 TIMES = torch.arange(4).double() / 4
+
+
+def inferred(actions, names, sources=None):
+    """Clips of 4 states with given latent actions, ``[clips, 3, Z]``."""
+    states = torch.zeros(len(names), 4, 1, 1)
+    return InferredClips(states, actions, names, sources or ["one"] * len(names), TIMES.expand(len(names), -1))
 
 
 @pytest.fixture
@@ -35,7 +43,7 @@ def held_out(manifest):
 def test_neighbours_are_near_and_of_other_videos(manifest):
     names = [video.path for video in manifest]
     actions = torch.arange(1.0, 7.0).view(6, 1, 1).expand(-1, 3, 2).clone()  # each video has its own action, all alike
-    result = OneStep({}, ["one"] * 6, names, TIMES.expand(6, -1), actions)
+    result = inferred(actions, names)
     queries, neighbours = nearest_transitions(result, manifest)
     assert len(queries) == QUERIES
     for query, found in zip(queries, neighbours, strict=True):
@@ -53,7 +61,7 @@ def test_queries_are_unlike_large_and_occur_more_than_once(manifest):
     actions = torch.zeros(6, 3, 2)  # of the fifth video no action, of the others:
     actions[:2, :, 0], actions[2:4, :, 0], actions[5, :, 1] = 5.0, -5.0, 50.0
     names = [video.path for video in manifest]
-    queries, _ = nearest_transitions(OneStep({}, ["one"] * 6, names, TIMES.expand(6, -1), actions), manifest)
+    queries, _ = nearest_transitions(inferred(actions, names), manifest)
     chosen = {names.index(query.name) for query in queries}
     assert chosen & {0, 1}
     assert chosen & {2, 3}
@@ -64,7 +72,7 @@ def test_only_the_source_with_the_most_clips_is_shown(manifest):
     names = [video.path for video in manifest]
     actions = torch.randn(6, 3, 2, generator=torch.Generator().manual_seed(0))
     sources = ["few", "few", "many", "many", "many", "many"]
-    queries, neighbours = nearest_transitions(OneStep({}, sources, names, TIMES.expand(6, -1), actions), manifest)
+    queries, neighbours = nearest_transitions(inferred(actions, names, sources), manifest)
     assert {t.name for t in [*queries, *(t for found in neighbours for t in found)]} <= set(names[2:])
 
 
@@ -76,14 +84,26 @@ def test_the_page(manifest, held_out, tmp_path):
     for step in (1, 2):
         run.log(step, {"loss": 1.0 / step, "prediction": 1.0, "held_out/idm": 0.5, "kl_per_dimension": [0.1, 0.2]})
     model = ModelConfig().build(112, (2, 2)).eval()
-    result = one_step(model, lambda: held_out)
-    summary = {"clips": 7, **result.table()}
-    write_run_report(run, tmp_path, model, manifest, held_out, result, summary)
+    encoder = Lite0(image_size=64, dtype="float32").build("cpu")
+    found = evaluate_all(
+        model,
+        encoder,
+        infer_clips(model, held_out),
+        bounds={},
+        after_cut=None,
+        backgrounds=torch.zeros(0, 3, 64, 64, dtype=torch.uint8),
+        labelled=None,
+        progress=False,
+    )
+    summary = {"clips": 7, **error_table(found.one_step), "evaluations": found.summary()}
+    write_run_report(run, tmp_path, model, manifest, found, summary)
     page = (tmp_path / "report.html").read_text()
     assert not (run.path / "report.html").exists()
     for text in ("some-encoder states of", "seed 7", "7 held-out clips", "a/train/a0.mp4, 0.00 s to 0.75 s"):
         assert text in page
     assert len(set(re.findall(r"Error maps of (\S+),", page))) == 4  # two clips of each source, of unlike videos
     assert "KL divergence that each dimension" in page
-    assert page.count("<h2>") == 5
+    for title in ("Further ahead", "Does z hold the next state", "Does a motion stay in its place", "The latent space"):
+        assert title in page
+    assert "Does z tell the true actions" not in page
     assert b"<svg" in (tmp_path / "actions.svg").read_bytes()

@@ -7,14 +7,24 @@ of length, and degrees counter-clockwise from the x axis.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from wildlam.types import WildlamError
 
 HEADER = "time,x,y,heading"
 ACTIONS = ("forward", "left", "turn")
 """The dimensions of a planar action: lengths along and across the heading before it, and degrees counter-clockwise."""
+
+
+class TimedClips(Protocol):
+    """Clips of videos: ``names`` relative to a folder, timestamps ``times`` ``[clips, T]`` in seconds."""
+
+    names: list[str]
+    times: Tensor
 
 
 def poses_path(video: Path) -> Path:
@@ -61,3 +71,35 @@ def planar_actions(poses: np.ndarray, times: np.ndarray) -> np.ndarray:
     forward = np.cos(before) * dx + np.sin(before) * dy
     left = np.cos(before) * dy - np.sin(before) * dx
     return np.column_stack([forward, left, np.diff(angle)])
+
+
+def true_actions(clips: TimedClips, root: Path) -> tuple[Tensor, Tensor]:
+    """True planar actions between the states of clips, where poses lie beside their videos.
+
+    Where a state is made of several frames, the moments are those of its first ones.
+
+    Args:
+        clips: clips of states.
+        root: the folder that their names are relative to.
+
+    Returns:
+        Actions ``float32 [clips, T - 1, 3]`` in the order of ``ACTIONS``, NaN in clips without poses; and which clips
+        have them, ``bool [clips]``.
+
+    Raises:
+        WildlamError: poses are malformed, or end before their video's clip does.
+    """
+    times = clips.times.double().numpy()
+    actions = np.full((len(times), times.shape[1] - 1, len(ACTIONS)), np.nan, dtype=np.float32)
+    poses = {name: read_poses(root / name) for name in set(clips.names) if poses_path(root / name).exists()}
+    for i, name in enumerate(clips.names):
+        if name in poses:
+            moments = poses[name][:, 0]
+            # Containers round timestamps, and a video may start a hair after zero: a frame more or less is let pass.
+            if times[i, -1] > moments[-1] + np.diff(moments).max():
+                raise WildlamError(
+                    f"{poses_path(root / name)}: ends at {moments[-1]:.2f} s, a clip of its video at "
+                    f"{times[i, -1]:.2f} s; write the poses of every frame, or delete the file"
+                )
+            actions[i] = planar_actions(poses[name], times[i])
+    return torch.from_numpy(actions), torch.tensor([name in poses for name in clips.names], dtype=torch.bool)

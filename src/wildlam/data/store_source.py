@@ -141,14 +141,22 @@ def _long_enough(
     store: FeatureStore, sequences: Sequences, split: Split, states: int, videos: Container[str] | None
 ) -> np.ndarray:
     """Numbers of the sequences of the split (and of ``videos``) that hold at least ``states`` states."""
-    in_split = np.array(
-        [v.split == split and (videos is None or v.path in videos) for v in sequences.videos], dtype=bool
-    )
+    in_split = _in_split(sequences, split, videos)
     chosen = np.flatnonzero(in_split & (sequences.length >= states)) if len(in_split) else np.empty(0, dtype=int)
     if len(chosen) == 0:
-        longest = int(sequences.length[in_split].max()) if in_split.any() else 0
         raise WildlamError(
-            f"{store.path}: no clip of {states} states in split {split}, whose longest sequence has {longest}; encode "
-            "more or longer videos, or ask for shorter clips"
+            f"{store.path}: no clip of {states} states in split {split}, whose longest sequence has "
+            f"{longest_sequence(store, split, videos)}; encode more or longer videos, or ask for shorter clips"
         )
     return chosen
+
+
+def longest_sequence(store: FeatureStore, split: Split, videos: Container[str] | None = None) -> int:
+    """States of the longest sequence of a split (and of ``videos``); 0 if there is none."""
+    sequences = store.sequences()
+    in_split = _in_split(sequences, split, videos)
+    return int(sequences.length[in_split].max()) if in_split.any() else 0
+
+
+def _in_split(sequences: Sequences, split: Split, videos: Container[str] | None) -> np.ndarray:
+    return np.array([v.split == split and (videos is None or v.path in videos) for v in sequences.videos], dtype=bool)

@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that shows what the latent actions learnt, built from plain numbers and frames."""
 
-from wildlam.report.errors import Verdict, verdict
 from wildlam.report.html import Section, error_table, figure, paragraph, table, verdict_box, write_report
+from wildlam.report.judgement import Verdict, verdict
 from wildlam.report.plots import (
     Transition,
     error_bars,

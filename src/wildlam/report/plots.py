@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from wildlam.evaluation.one_step import METHODS
-from wildlam.report.errors import known
+from wildlam.report.judgement import known
 
 # Okabe and Ito's palette. Copying learns nothing and is grey.
 COLOURS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ from torch import Tensor
 
 from wildlam.data.manifest import Manifest
 from wildlam.data.video import decode_at
-from wildlam.evaluation.one_step import OneStep, error_maps
+from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.one_step import error_maps
+from wildlam.evaluation.suite import Evaluations
 from wildlam.models import LatentActionModel
-from wildlam.report.errors import verdict
+from wildlam.report.evaluation_sections import evaluation_sections
 from wildlam.report.html import Section, error_table, figure, paragraph, verdict_box, write_report
+from wildlam.report.judgement import verdict
 from wildlam.report.plots import (
     Transition,
     error_bars,
@@ -25,7 +28,6 @@ from wildlam.report.plots import (
     training_curves,
 )
 from wildlam.training import Run
-from wildlam.types import StateBatch
 
 PICTURE = 128
 """Side of the frames in the report, pixels."""
@@ -40,12 +42,11 @@ def write_run_report(
     folder: Path,
     model: LatentActionModel,
     manifest: Manifest,
-    held_out: Sequence[StateBatch],
-    result: OneStep,
+    found: Evaluations,
     summary: dict[str, Any],
 ) -> None:
     """Write ``report.html`` into ``folder``, that of the run or one in it, and its main picture as ``actions.svg``."""
-    picture = nearest_actions(*nearest_transitions(result, manifest))
+    picture = nearest_actions(*nearest_transitions(found.clips, manifest))
     (folder / "actions.svg").write_bytes(picture)
     facts = run.facts
     subtitle = (
@@ -65,6 +66,7 @@ def write_run_report(
                 "states one step ahead. Another clip's action is inferred from another video of the same source."
             ),
         ),
+        *evaluation_sections(found, manifest, run.encoder_spec.grid),
         Section(
             "The same latent action in other videos",
             paragraph(
@@ -77,7 +79,7 @@ def write_run_report(
         Section(
             "Where the prediction is wrong",
             paragraph("Held-out clips, one step ahead. Brighter is a larger error at that place; one scale for a clip.")
-            + "".join(_strips(model, manifest, held_out, run.encoder_spec.grid)),
+            + "".join(_strips(model, manifest, found.clips, run.encoder_spec.grid)),
         ),
         Section("Training", figure(training_curves(_curves(run)), "Training curves", wide=True) + _kl(run)),
         Section("How to get this again", paragraph(facts["command"])),
@@ -85,17 +87,17 @@ def write_run_report(
     )
 
 
-def nearest_transitions(result: OneStep, manifest: Manifest) -> tuple[list[Transition], list[list[Transition]]]:
+def nearest_transitions(clips: InferredClips, manifest: Manifest) -> tuple[list[Transition], list[list[Transition]]]:
     """Pick unlike transitions of the source with the most clips, and for each the nearest of its other videos.
 
     Returns:
         The queries, and for each its neighbours by latent action, nearest first, each from another video.
     """
-    steps = result.actions.shape[1]
-    source = Counter(result.sources).most_common(1)[0][0]
-    places = [(i, t) for i, s in enumerate(result.sources) if s == source for t in range(steps)]
-    z = torch.stack([result.actions[i, t] for i, t in places])
-    names = [result.names[i] for i, _ in places]
+    steps = clips.z.shape[1]
+    source = Counter(clips.sources).most_common(1)[0][0]
+    places = [(i, t) for i, s in enumerate(clips.sources) if s == source for t in range(steps)]
+    z = torch.stack([clips.z[i, t] for i, t in places])
+    names = [clips.names[i] for i, _ in places]
 
     # The nearest transition of every other video, for each transition: the neighbours to show.
     videos = sorted(set(names))
@@ -108,7 +110,7 @@ def nearest_transitions(result: OneStep, manifest: Manifest) -> tuple[list[Trans
 
     def transition(k: int, away: float | None = None) -> Transition:
         i, t = places[k]
-        before, after = decode_at(manifest.file(names[k]), result.times[i, t : t + 2].tolist(), PICTURE).numpy()
+        before, after = decode_at(manifest.file(names[k]), clips.times[i, t : t + 2].tolist(), PICTURE).numpy()
         return Transition(before, after, names[k], away)
 
     queries = _unlike(z, ranked.values[:, 0], QUERIES)
@@ -140,23 +142,27 @@ def _unlike(z: Tensor, away: Tensor, count: int) -> list[int]:
     return pool[chosen].tolist()
 
 
-def _strips(
-    model: LatentActionModel, manifest: Manifest, held_out: Sequence[StateBatch], grid: tuple[int, int]
-) -> Iterator[str]:
+def _strips(model: LatentActionModel, manifest: Manifest, clips: InferredClips, grid: tuple[int, int]) -> Iterator[str]:
     """A strip for each of the first clips of every source."""
     device = next(model.parameters()).device
+    for i in first_clips(clips, STRIPS_PER_SOURCE):
+        times = clips.times[i].tolist()
+        frames = decode_at(manifest.file(clips.names[i]), times, PICTURE).numpy()
+        maps = error_maps(model, clips.states[i : i + 1].to(device))
+        errors = {method: error[0].unflatten(-1, grid).cpu().numpy() for method, error in maps.items()}
+        text = f"{clips.names[i]}, {times[0]:.2f} s to {times[-1]:.2f} s"
+        yield figure(error_strip(frames, errors, seconds=times), f"Error maps of {text}", text, wide=True)
+
+
+def first_clips(clips: InferredClips, per_source: int) -> list[int]:
+    """The first clip of each of the first videos of every source."""
     shown: Counter[str] = Counter()
-    for batch in held_out:
-        for i, source in enumerate(batch.sources):
-            if shown[source] == STRIPS_PER_SOURCE or batch.names[i] in shown:
-                continue
-            shown.update((source, batch.names[i]))
-            times = batch.times[i].tolist()
-            frames = decode_at(manifest.file(batch.names[i]), times, PICTURE).numpy()
-            maps = error_maps(model, batch.states[i : i + 1].to(device))
-            errors = {method: error[0].unflatten(-1, grid).cpu().numpy() for method, error in maps.items()}
-            text = f"{batch.names[i]}, {times[0]:.2f} s to {times[-1]:.2f} s"
-            yield figure(error_strip(frames, errors, seconds=times), f"Error maps of {text}", text, wide=True)
+    chosen = []
+    for i, (name, source) in enumerate(zip(clips.names, clips.sources, strict=True)):
+        if shown[source] < per_source and name not in shown:
+            shown.update((source, name))
+            chosen.append(i)
+    return chosen
 
 
 def _curves(run: Run) -> dict[str, tuple[list[float], list[float]]]:

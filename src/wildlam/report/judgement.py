@@ -1,8 +1,4 @@
-"""What the one-step errors say together, in plain words.
-
-The error table is plain data: ``{"sources": {name: errors}, "all": errors}``, where ``errors`` maps the keys of
-``METHODS`` to held-out one-step L1 errors. Any method may be missing.
-"""
+"""Are these latent actions actions? What the evaluations say together, in plain words."""
 
 from __future__ import annotations
 
@@ -11,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wildlam.evaluation.leakage import LEAK_UNDER
 from wildlam.evaluation.one_step import METHODS
+
+TRANSFERS_UNDER = 2.0
+"""Ratio of the cycled to the original error over which actions are said not to transfer."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,29 @@ def known(errors: Mapping[str, float | None], method: str) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def verdict(errors: Mapping[str, Any]) -> Verdict:
-    """Judge an error table: first all sources together, then each source for which the judgement differs.
+def verdict(results: Mapping[str, Any]) -> Verdict:
+    """Judge the figures of ``results.json``: all sources together, then each source that differs, then each test.
 
-    Latent actions work if they predict at least 5 % better than copying the last frame *and* another clip's actions
-    make the prediction at least 5 % worse.
+    Latent actions work if they predict at least 5 % better than copying the last frame, *and* another clip's actions
+    make the prediction at least 5 % worse, *and* the error rises at a scene cut, *and* actions survive a journey to
+    another video and back. Tests that were not run do not count.
     """
-    overall = _judge(errors.get("all", {}))
+    overall = _judge(results.get("all", {}))
     sentences = list(overall.sentences)
-    for name, of_source in errors.get("sources", {}).items():
+    for name, of_source in results.get("sources", {}).items():
         judged = _judge(of_source)
         if judged.works is not None and judged.works != overall.works:
             outcome = "it works" if judged.works else "it did not work"
             sentences.append(f"On {name} {outcome}. {' '.join(judged.sentences)}")
-    return Verdict(overall.works, sentences)
+    works = overall.works
+    evaluations = results.get("evaluations") or {}
+    for test in (_leakage, _cycle):
+        passed, said = test(evaluations)
+        sentences += said
+        if passed is False and works:
+            works = False
+    sentences += _locality(evaluations) + _probes(evaluations)
+    return Verdict(works, sentences)
 
 
 def _judge(errors: Mapping[str, float | None]) -> Verdict:
@@ -77,6 +86,38 @@ def _judge(errors: Mapping[str, float | None]) -> Verdict:
     elif deterministic is not None:
         sentences.append("A model without actions predicts as well: what z carries does not help.")
     return Verdict(learnt and used, sentences)
+
+
+def _leakage(evaluations: Mapping[str, Any]) -> tuple[bool | None, list[str]]:
+    if not (found := evaluations.get("leakage")):
+        return None, []
+    ratio = found["ratio"]["mean"]
+    if ratio < LEAK_UNDER:
+        return False, [f"At a scene cut the error is only {_times(ratio)} as large: z leaks the next state."]
+    return True, [f"At a scene cut the error is {_times(ratio)} as large: z does not hold the next state."]
+
+
+def _cycle(evaluations: Mapping[str, Any]) -> tuple[bool | None, list[str]]:
+    if not (found := evaluations.get("cycle")):
+        return None, []
+    ratio, other = found["ratio"]["mean"], found["other_ratio"]["mean"]
+    told = f"Carried to another video and back, actions cost {_percent(ratio - 1)} more error"
+    against = f"(another clip's own actions: {_percent(other - 1)} more)"
+    if ratio > TRANSFERS_UNDER or ratio > (1 + other) / 2 > 1.05:
+        return False, [f"{told} {against}: they do not mean the same there."]
+    return True, [f"{told} {against}: they transfer."]
+
+
+def _locality(evaluations: Mapping[str, Any]) -> list[str]:
+    found = evaluations.get("locality")
+    return found.get("sentences", []) if found else []
+
+
+def _probes(evaluations: Mapping[str, Any]) -> list[str]:
+    if not (found := evaluations.get("probes")):
+        return []
+    explained = [f"{_percent(max(e['mean'], 0))} of {a}" for a, e in found["linear z"].items() if a != "mean"]
+    return [f"A linear map of z explains, of the variance of the true actions, {', '.join(explained)}."]
 
 
 def _percent(share: float) -> str:

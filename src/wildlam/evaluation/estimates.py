@@ -1,0 +1,69 @@
+"""Figures of held-out clips, and how sure they are: the mean over clips with a bootstrap interval over videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+RESAMPLES = 2000
+LEVEL = 0.95
+"""Share of the resamples that lie within an interval."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, or a ratio of means, with the ends of its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass
+class PerClip:
+    """Values of clips by name, such as errors by method.
+
+    Attributes:
+        values: name to one value per clip, float ``[clips]``.
+        names: each clip's video.
+        sources: each clip's source.
+    """
+
+    values: dict[str, Tensor]
+    names: list[str]
+    sources: list[str]
+
+    def estimate(self, name: str, over: str | None = None, source: str | None = None) -> Estimate:
+        """Mean of ``name``, or its mean over that of ``over``, of all clips or of one source's.
+
+        The interval is of the percentile bootstrap. Whole videos are drawn, as the clips of one resemble each other.
+        """
+        chosen = [i for i, s in enumerate(self.sources) if source in (None, s)]
+        top = self.values[name][chosen].double()
+        bottom = torch.ones_like(top) if over is None else self.values[over][chosen].double()
+        return ratio_of_means(top, bottom, [self.names[i] for i in chosen])
+
+    def to_json(self) -> dict[str, Any]:
+        """All values as plain lists."""
+        values = {name: [round(v, 6) for v in of_clips.tolist()] for name, of_clips in self.values.items()}
+        return {"names": self.names, "sources": self.sources, "values": values}
+
+
+def ratio_of_means(top: Tensor, bottom: Tensor, groups: Sequence[str]) -> Estimate:
+    """``mean(top) / mean(bottom)`` of paired values ``[n]`` with its interval, drawing whole groups (videos)."""
+    number = {name: i for i, name in enumerate(dict.fromkeys(groups))}
+    index = torch.tensor([number[name] for name in groups])
+    sums = torch.zeros(2, len(number), dtype=torch.float64).index_add_(1, index, torch.stack([top, bottom]).double())
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randint(len(number), (RESAMPLES, len(number)), generator=generator)
+    drawn = sums[:, draws].sum(dim=-1)
+    ratios = (drawn[0] / drawn[1]).nan_to_num(nan=torch.inf)
+    low, high = ratios.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)).tolist()
+    return Estimate(float(sums[0].sum() / sums[1].sum()), low, high)

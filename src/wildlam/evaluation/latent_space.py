@@ -1,0 +1,168 @@
+"""Sampling and shape of the latent space: does what the bottleneck samples look like what the IDM infers?
+
+Samples come without an IDM: codes of Discrete, the prior of Noisy, Langevin dynamics on the energy of Sparse (arXiv
+2601.05230). A planner that searches among them finds real actions only where the two agree. For Noisy, the inferred z
+are the means of the posterior and so narrower than the prior, by the posterior's own width, even in a perfect fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.estimates import PerClip
+from wildlam.evaluation.two_sample import TwoSample, two_sample
+from wildlam.models import LatentActionModel
+from wildlam.types import WildlamError
+
+TRANSITIONS = 1024
+"""Inferred latent actions, of whole clips, that are compared with as many samples."""
+DIRECTIONS = 3
+"""Principal directions that are traversed."""
+STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+"""Places along a direction, in standard deviations from the mean."""
+TARGETS = 32
+"""Clips whose first states are acted on in traversals."""
+
+
+@dataclass
+class LatentSpace:
+    """Shape of the inferred latent actions, and what the bottleneck's samples have to do with them.
+
+    Attributes:
+        sampling: the tests; None where there is nothing to sample.
+        note: why not, or empty.
+        embedding: inferred, then sampled latent actions in two dimensions, ``[n or 2 n, 2]``.
+        method: ``"UMAP"`` if umap-learn is installed, else ``"PCA"``.
+        embedded_clips: numbers of the clips whose transitions are embedded, in order.
+        directions: principal directions of the inferred latent actions, ``[Z, Z]``, a row each, first first.
+        variance: variance along each, ``[Z]``.
+        mean: mean inferred latent action, ``[Z]``.
+        targets: numbers of the clips whose first states are acted on.
+        change: mean absolute change of each token that ``mean + k std direction`` brings, over that of ``mean`` alone,
+            ``[targets, DIRECTIONS, STEPS, N]``.
+        traversal: per target and direction, ``effect i``: its mean over tokens at the outermost steps, and
+            ``opposition i``: minus the cosine between the effects of +2 and of -2, 1 where they are opposite (turn
+            left, turn right), 0 where unrelated, -1 where the same.
+    """
+
+    sampling: TwoSample | None
+    note: str
+    embedding: Tensor
+    method: str
+    embedded_clips: list[int]
+    directions: Tensor
+    variance: Tensor
+    mean: Tensor
+    targets: list[int]
+    change: Tensor
+    traversal: PerClip
+
+    @property
+    def effective_dimensions(self) -> float:
+        """Participation ratio of the variances, ``(Σ λ)² / Σ λ²``: 1 to Z, and 0 where nothing varies."""
+        return float(self.variance.sum() ** 2 / self.variance.square().sum().clamp(min=1e-30))
+
+    def summary(self) -> dict[str, Any]:
+        """What goes into ``results.json``."""
+        tests = self.sampling and {
+            "energy_coefficient": self.sampling.coefficient,
+            "p_value": self.sampling.p_value,
+            "accuracy": asdict(self.sampling.accuracy),
+        }
+        share = self.variance / self.variance.sum().clamp(min=1e-30)
+        return {
+            "sampling": tests,
+            "note": self.note,
+            "embedding": self.method,
+            "explained_variance": [round(s, 6) for s in share.tolist()],
+            "effective_dimensions": self.effective_dimensions,
+            "traversals": {name: asdict(self.traversal.estimate(name)) for name in self.traversal.values},
+        }
+
+
+@torch.no_grad()
+def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) -> LatentSpace:
+    """Compare samples with inferred latent actions, and describe and traverse the space.
+
+    Args:
+        model: in evaluation mode.
+        clips: held-out clips with their inferred latent actions.
+        seed: of samples, permutations and UMAP.
+    """
+    flat = clips.z.flatten(0, 1)
+    mean = flat.mean(dim=0)
+    variance, directions = torch.linalg.eigh((flat - mean).T @ (flat - mean) / max(len(flat) - 1, 1))
+    variance, directions = variance.flip(0).clamp(min=0), directions.T.flip(0)
+
+    chosen = _spread(len(clips), max(TRANSITIONS // clips.z.shape[1], 1))
+    inferred = clips.z[chosen].flatten(0, 1)
+    samples, note = _sample(model, len(inferred), seed)
+    sampling = None
+    if samples is not None and len({clips.names[i] for i in chosen}) > 1:
+        names, sources = ([labels[i] for i in chosen] for labels in (clips.names, clips.sources))
+        sampling = two_sample(clips.z[chosen], samples.view_as(clips.z[chosen]), names, sources, seed)
+    elif samples is not None:
+        note = "clips of one video alone cannot be compared with samples"
+    embedding, method = _embed(inferred if samples is None else torch.cat([inferred, samples]), seed)
+
+    targets = _spread(len(clips), TARGETS)
+    points = mean + torch.tensor(STEPS)[:, None] * (variance.sqrt()[:, None] * directions)[:DIRECTIONS, None]
+    traversed = [_traverse(model, clips.states[i, 0].float(), points) for i in targets]
+    change = torch.stack([c for c, _ in traversed])
+    opposition = torch.stack([o for _, o in traversed])
+    values = {}
+    for i in range(len(points)):
+        values[f"effect {i + 1}"] = change[:, i, [0, -1]].mean(dim=(1, 2))
+        values[f"opposition {i + 1}"] = opposition[:, i]
+    traversal = PerClip(values, [clips.names[i] for i in targets], [clips.sources[i] for i in targets])
+    return LatentSpace(
+        sampling, note, embedding, method, chosen, directions, variance, mean, targets, change, traversal
+    )
+
+
+def _spread(length: int, count: int) -> list[int]:
+    return torch.linspace(0, length - 1, min(count, length)).round().long().tolist()
+
+
+def _sample(model: LatentActionModel, count: int, seed: int) -> tuple[Tensor | None, str]:
+    """Samples of the bottleneck, or why there are none."""
+    bottleneck = getattr(model, "bottleneck", None)  # controls have none
+    if bottleneck is None:
+        return None, "the model has no bottleneck to sample from"
+    device = next(model.parameters()).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        try:
+            samples = bottleneck.sample(count).float().cpu()
+        except WildlamError as error:
+            return None, str(error)
+    if (samples == samples[0]).all():
+        return None, "there is one latent action only: nothing to sample"
+    return samples, ""
+
+
+def _embed(z: Tensor, seed: int) -> tuple[Tensor, str]:
+    try:
+        from umap import UMAP
+    except ImportError:
+        centred = z - z.mean(dim=0)
+        axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :2]
+        flat = centred @ axes
+        return torch.nn.functional.pad(flat, (0, 2 - flat.shape[1])), "PCA"
+    return torch.from_numpy(UMAP(random_state=seed, n_jobs=1).fit_transform(z.numpy())).float(), "UMAP"
+
+
+def _traverse(model: LatentActionModel, state_ND: Tensor, points_PKZ: Tensor) -> tuple[Tensor, Tensor]:
+    """Change per token ``[P, K, N]`` over the middle point, and the opposition of the outermost ``[P]``."""
+    device = next(model.parameters()).device
+    z = points_PKZ.flatten(0, 1)[:, None].to(device)
+    states = state_ND.to(device).expand(len(z), 1, *state_ND.shape)
+    predicted = model.predict(states, z).float().cpu().view(*points_PKZ.shape[:2], *state_ND.shape)
+    effect = predicted - predicted[:, [points_PKZ.shape[1] // 2]]
+    opposition = -torch.cosine_similarity(effect[:, -1].flatten(1), effect[:, 0].flatten(1), dim=-1)
+    return effect.abs().mean(dim=-1), opposition

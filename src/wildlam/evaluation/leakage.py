@@ -1,0 +1,77 @@
+"""Future leakage: at a scene cut, only copying the next state into z can predict it (arXiv 2601.05230, Table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.estimates import PerClip
+from wildlam.models import LatentActionModel
+
+LEAK_UNDER = 1.3
+"""Ratio of the error at a cut to that without it under which a model is said to leak (the paper's lie above 2)."""
+
+
+@dataclass
+class Leakage:
+    """One-step errors where the ends of two unrelated clips were swapped, and where they were not.
+
+    Attributes:
+        per_clip: ``plain`` (the clip as it was), ``cut`` (the same step, but the next state is another clip's), both
+            with the action inferred from the transition itself; ``plain_copy`` and ``cut_copy`` copy the last state.
+    """
+
+    per_clip: PerClip
+
+    def summary(self) -> dict[str, Any]:
+        """Errors, the ratio ``cut / plain``, the same ratio when copying, and ``bridged``: cut over copying the cut."""
+        estimate = self.per_clip.estimate
+        return {
+            "plain": asdict(estimate("plain")),
+            "cut": asdict(estimate("cut")),
+            "ratio": asdict(estimate("cut", over="plain")),
+            "copy_ratio": asdict(estimate("cut_copy", over="plain_copy")),
+            "unbridged": asdict(estimate("cut", over="cut_copy")),
+        }
+
+
+@torch.no_grad()
+def leakage(
+    model: LatentActionModel, clips: InferredClips, after_cut: Callable[[list[int]], Tensor] | None = None
+) -> Leakage:
+    """Cut every clip in its middle to the end of another one, and predict the first state after the cut.
+
+    An action cannot describe a jump to an unrelated scene. If the error does not rise at the cut, z carries the state.
+
+    Args:
+        model: in evaluation mode.
+        clips: with the latent actions that it infers.
+        after_cut: for an encoder whose states depend on the clip before them, gives for the indices of some clips the
+            states ``[n, N, D]`` that it makes of the moment after the cut to their partners' (``clips.partners``) at
+            ``cut_at(clips)``. By default the partner's own state there is taken, which is the same for encoders of
+            single frames.
+    """
+    device = next(model.parameters()).device
+    partners, cut = clips.partners, cut_at(clips)
+    errors: dict[str, list[Tensor]] = {}
+    for part in clips.batches():
+        states = clips.states[part, : cut + 1].to(device).float()
+        chosen = list(range(part.start, part.stop))
+        other = clips.states[[partners[i] for i in chosen], cut] if after_cut is None else after_cut(chosen)
+        spliced = torch.cat([states[:, :-1], other[:, None].to(device).float()], dim=1)
+        for name, clip in (("plain", states), ("cut", spliced)):
+            past, following = clip[:, :-1], clip[:, -1]
+            predicted = model.predict(past, model.infer(clip))[:, -1]
+            for key, guess in ((name, predicted), (f"{name}_copy", past[:, -1])):
+                errors.setdefault(key, []).append((guess.float() - following).abs().mean(dim=(1, 2)).cpu())
+    return Leakage(PerClip({name: torch.cat(parts) for name, parts in errors.items()}, clips.names, clips.sources))
+
+
+def cut_at(clips: InferredClips) -> int:
+    """Index of the first state after the cut: the middle of the clips."""
+    return clips.states.shape[1] // 2

@@ -1,0 +1,218 @@
+"""Do latent actions tell the true ones? Regression from z, and from z with the past state, to known actions.
+
+Probes are fitted on some videos and judged on others: ``R² = 1 - SSE / SST`` of each action dimension, SST about the
+mean of the judged videos. Zero is what their mean would reach. A probe of the state alone, without z, is the control:
+what it reaches is habit (a walker who keeps turning) and owes nothing to the latent action.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.estimates import LEVEL, RESAMPLES, Estimate, PerClip
+from wildlam.types import WildlamError
+
+STATE_COMPONENTS = 64
+"""Principal components, of all its tokens together, that stand for a past state."""
+STATES_FOR_COMPONENTS = 512
+"""Training states that they are computed from, at most."""
+FOLDS = 5
+PENALTIES = 10.0 ** torch.arange(-4, 4, dtype=torch.float64)
+"""Ridge penalties, per transition; each action dimension gets the best in cross-validation over videos."""
+HIDDEN, BATCH, LEARNING_RATE, WEIGHT_DECAY, EPOCHS, PATIENCE = 128, 256, 3e-3, 1e-2, 100, 10
+
+INPUTS = {"z": ("z",), "z and state": ("z", "state"), "state": ("state",)}
+
+
+@dataclass
+class Probes:
+    """How well each probe tells the true actions of held-out videos.
+
+    Attributes:
+        squared_errors: by probe and action (``"linear z: turn"``), each clip's mean squared error.
+        actions: true actions of those clips, ``[clips, T - 1, A]``.
+        action_names: names of the A dimensions.
+    """
+
+    squared_errors: PerClip
+    actions: Tensor
+    action_names: list[str]
+
+    def r_squared(self, probe: str) -> dict[str, Estimate]:
+        """R² of a probe by action, and their ``mean``; the intervals draw whole videos, and SST is each draw's own."""
+        errors = torch.stack([self.squared_errors.values[f"{probe}: {a}"] for a in self.action_names], dim=-1).double()
+        y = self.actions.double()
+        y = y - y.mean(dim=(0, 1))
+        count = y.new_full(errors.shape, y.shape[1])
+        sums_4CA = torch.stack([errors * y.shape[1], y.square().sum(dim=1), y.sum(dim=1), count])
+        video = _numbers(self.squared_errors.names)
+        videos = int(video.max()) + 1
+        sums_4VA = torch.zeros(4, videos, y.shape[-1], dtype=torch.float64).index_add_(1, video, sums_4CA)
+        draws = torch.randint(videos, (RESAMPLES, videos), generator=torch.Generator().manual_seed(0))
+        times_drawn = torch.zeros(RESAMPLES, videos).scatter_add_(1, draws, torch.ones(RESAMPLES, videos))
+        drawn = torch.cat([torch.ones(1, videos), times_drawn]).double() @ sums_4VA  # first, every video once
+        sse, squares, total, number = drawn
+        r2 = 1 - sse / (squares - total.square() / number)
+        r2 = torch.cat([r2, r2.mean(dim=-1, keepdim=True)], dim=-1).nan_to_num(nan=-torch.inf)
+        ends = r2[1:].quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64), dim=0)
+        names = [*self.action_names, "mean"]
+        return {name: Estimate(float(r2[0, i]), *ends[:, i].tolist()) for i, name in enumerate(names)}
+
+    def summary(self) -> dict[str, dict[str, dict[str, float]]]:
+        """``{PROBE: {ACTION or "mean": {"mean", "low", "high"}}}`` of R²."""
+        probes = dict.fromkeys(key.split(": ")[0] for key in self.squared_errors.values)
+        return {probe: {name: asdict(e) for name, e in self.r_squared(probe).items()} for probe in probes}
+
+
+def probes(
+    train: InferredClips,
+    train_actions: Tensor,
+    held_out: InferredClips,
+    held_out_actions: Tensor,
+    action_names: Sequence[str],
+    seed: int = 0,
+) -> Probes:
+    """Fit linear (ridge) and small MLP probes on one set of videos and judge them on another.
+
+    The probes read z, the past state (its first principal components), or both. Inputs and targets are standardised by
+    the training videos, the components by one factor for all. Clips whose true actions are unknown (NaN) and dimensions
+    that never vary are left out.
+
+    Args:
+        train: clips to fit on, of two videos or more.
+        train_actions: their true actions ``[clips, T - 1, A]``.
+        held_out: clips to judge on, none of a video in ``train``.
+        held_out_actions: their true actions.
+        action_names: names of the A dimensions.
+        seed: of the MLP's initialisation and order.
+
+    Raises:
+        WildlamError: a video is in both sets, or too little is known to fit or judge.
+    """
+    parts = [_known(train, train_actions), _known(held_out, held_out_actions)]
+    (train_kept, train_y), (kept, y) = parts
+    train_names, names = ([c.names[i] for i in k] for c, k in ((train, train_kept), (held_out, kept)))
+    if shared := sorted(set(train_names) & set(names)):
+        raise WildlamError(f"{shared[0]}: is among both the training and the held-out videos of the probes")
+    if len(set(train_names)) < 2 or not names:
+        raise WildlamError(
+            f"true actions are known of {len(set(train_names))} training and {len(set(names))} held-out videos; "
+            "probes need two and one: add videos with poses"
+        )
+    varies = (train_y.flatten(0, 1).std(dim=0) > 0) & (y.flatten(0, 1).std(dim=0) > 0)
+    if not varies.any():
+        raise WildlamError("the true actions never vary, so that there is nothing to tell; film other motions")
+    train_y, y = train_y[..., varies], y[..., varies]
+    chosen = [name for name, v in zip(action_names, varies.tolist(), strict=True) if v]
+
+    train_z, z = train.z[train_kept].double(), held_out.z[kept].double()
+    train_past, past = train.states[train_kept][:, :-1], held_out.states[kept][:, :-1]
+    reduce = _principal_components(train_past)
+    train_state, state = reduce(train_past), reduce(past)
+    scale_y, scale_z = _standardiser(train_y), _standardiser(train_z)
+    # By one factor for all: alike, the last components would be mostly noise, blown up.
+    scale_state = _standardiser(train_state, together=True)
+    features = {
+        "z": (scale_z(train_z), scale_z(z)),
+        "state": (scale_state(train_state), scale_state(state)),
+    }
+    videos = _numbers(train_names).repeat_interleave(train_y.shape[1])
+    errors: dict[str, Tensor] = {}
+    for kind, fit in (("linear", _fit_ridge), ("mlp", partial(_fit_mlp, seed=seed))):
+        for what, inputs in INPUTS.items():
+            train_x, x = (torch.cat([features[name][side] for name in inputs], dim=-1) for side in (0, 1))
+            predict = fit(train_x.flatten(0, 1), scale_y(train_y).flatten(0, 1), videos)
+            missed = predict(x.flatten(0, 1)).unflatten(0, y.shape[:2]) - scale_y(y)
+            spread = train_y.flatten(0, 1).std(dim=0)  # back to the actions' own units
+            squared = (missed * spread).square().mean(dim=1)
+            errors |= {f"{kind} {what}: {name}": squared[:, i].float() for i, name in enumerate(chosen)}
+    return Probes(PerClip(errors, names, [held_out.sources[i] for i in kept]), y.float(), chosen)
+
+
+Predict = Callable[[Tensor], Tensor]
+
+
+def _known(clips: InferredClips, actions: Tensor) -> tuple[list[int], Tensor]:
+    """Which clips have true actions, and those actions."""
+    known = actions.isfinite().all(dim=2).all(dim=1)
+    return known.nonzero()[:, 0].tolist(), actions[known].double()
+
+
+def _numbers(names: Sequence[str]) -> Tensor:
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return torch.tensor([number[name] for name in names])
+
+
+def _standardiser(x: Tensor, together: bool = False) -> Predict:
+    """To mean 0 and variance 1 over all but the last axis, or 1 on average over it; constants to 0."""
+    flat = x.flatten(0, -2)
+    mean, variance = flat.mean(dim=0), flat.var(dim=0)
+    std = (variance.mean() if together else variance).sqrt()
+    return lambda values: (values - mean) / std.where(std > 1e-9, torch.inf)
+
+
+def _principal_components(states_CTND: Tensor) -> Predict:
+    """A map from states ``[C, T, N, D]`` to their first principal components ``[C, T, components]``."""
+    flat = states_CTND.flatten(2).flatten(0, 1)
+    rows = torch.linspace(0, len(flat) - 1, min(len(flat), STATES_FOR_COMPONENTS)).round().long()
+    some = flat[rows].float()
+    mean = some.mean(dim=0)
+    # By the Gram matrix: states are wider than they are many.
+    variance, left = torch.linalg.eigh((some - mean) @ (some - mean).T)
+    first = slice(-STATE_COMPONENTS, None)
+    directions = (some - mean).T @ (left[:, first] / variance[first].clamp(min=1e-5 * float(variance[-1])).sqrt())
+    return lambda states: torch.stack([(clip.flatten(1).float() - mean) @ directions for clip in states]).double()
+
+
+def _fit_ridge(x: Tensor, y: Tensor, videos: Tensor) -> Predict:
+    fold = videos % min(FOLDS, int(videos.max()) + 1)
+    sse = torch.zeros(len(PENALTIES), y.shape[1], dtype=torch.float64)
+    for i in range(int(fold.max()) + 1):
+        inner, outer = fold != i, fold == i
+        sse += (x[outer] @ _ridge(x[inner], y[inner]) - y[outer]).square().sum(dim=1)
+    weights = _ridge(x, y)[sse.argmin(dim=0), :, torch.arange(y.shape[1])].T
+    return lambda inputs: inputs @ weights
+
+
+def _ridge(x: Tensor, y: Tensor) -> Tensor:
+    """Weights ``[penalties, inputs, actions]``."""
+    variance, basis = torch.linalg.eigh(x.T @ x / len(x))
+    return basis @ ((basis.T @ (x.T @ y / len(x))) / (variance.clamp(min=0) + PENALTIES[:, None])[..., None])
+
+
+def _fit_mlp(x: Tensor, y: Tensor, videos: Tensor, seed: int) -> Predict:
+    """Stop early on every fifth video (at least one), which the fit does not see."""
+    aside = videos % min(FOLDS, int(videos.max()) + 1) == 0
+    x, y = x.float(), y.float()
+    inner_x, inner_y = x[~aside], y[~aside]
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        net = nn.Sequential(
+            nn.Linear(x.shape[1], HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU(),
+            nn.Linear(HIDDEN, y.shape[1]),
+        )  # fmt: skip
+        optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+        best, best_net, waited = torch.inf, copy.deepcopy(net), 0
+        for _ in range(EPOCHS):
+            for rows in torch.randperm(len(inner_x)).split(BATCH):
+                optimizer.zero_grad()
+                F.mse_loss(net(inner_x[rows]), inner_y[rows]).backward()
+                optimizer.step()
+            with torch.no_grad():
+                loss = float(F.mse_loss(net(x[aside]), y[aside]))
+            if loss < best:
+                best, best_net, waited = loss, copy.deepcopy(net), 0
+            else:
+                waited += 1
+                if waited == PATIENCE:
+                    break
+    best_net.requires_grad_(False)
+    return lambda inputs: best_net(inputs.float()).double()

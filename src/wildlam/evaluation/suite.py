@@ -1,0 +1,120 @@
+"""All evaluations of a model, on one pass of encoding and inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+from tqdm import tqdm
+
+from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.cycle import Cycle, cycle
+from wildlam.evaluation.estimates import PerClip
+from wildlam.evaluation.latent_space import LatentSpace, latent_space
+from wildlam.evaluation.leakage import Leakage, leakage
+from wildlam.evaluation.locality import Locality, locality
+from wildlam.evaluation.one_step import one_step
+from wildlam.evaluation.probes import Probes, probes
+from wildlam.evaluation.rollout import Rollout, rollout
+from wildlam.models import LatentActionModel
+from wildlam.types import Encoder
+
+
+class Summarised(Protocol):
+    """A result that tells its figures."""
+
+    def summary(self) -> dict[str, Any]:
+        """Figures for ``results.json``."""
+        ...
+
+
+@dataclass
+class Labelled:
+    """Clips with true actions, for the probes: ``actions`` are ``[clips, T - 1, A]``."""
+
+    train: InferredClips
+    train_actions: Tensor
+    held_out: InferredClips
+    held_out_actions: Tensor
+    action_names: list[str]
+
+
+@dataclass
+class Evaluations:
+    """What ``evaluate_all`` found; None where the data does not allow an evaluation."""
+
+    clips: InferredClips
+    one_step: PerClip
+    rollout: Rollout
+    leakage: Leakage | None
+    cycle: Cycle | None
+    locality: Locality | None
+    probes: Probes | None
+    latent_space: LatentSpace
+
+    def summary(self) -> dict[str, Any]:
+        """Figures with their intervals, for ``results.json``."""
+        parts: dict[str, Summarised | None] = {name: getattr(self, name) for name in SUMMARISED}
+        errors = {method: asdict(self.one_step.estimate(method)) for method in self.one_step.values}
+        return {"one_step": errors} | {name: part.summary() if part else None for name, part in parts.items()}
+
+    def per_clip(self) -> dict[str, Any]:
+        """Values of every clip, for ``evaluations.json``."""
+        space = self.latent_space
+        parts: dict[str, PerClip | Any] = {
+            "one_step": self.one_step,
+            "rollout": self.rollout.per_clip,
+            "leakage": self.leakage and self.leakage.per_clip,
+            "cycle": self.cycle and self.cycle.per_clip,
+            "locality": self.locality and self.locality.scenes,
+            "probes": self.probes and self.probes.squared_errors,
+            "traversals": space.traversal,
+            "sampling": space.sampling and space.sampling.told_apart,
+        }
+        return {name: part.to_json() for name, part in parts.items() if part is not None}
+
+
+SUMMARISED = ("rollout", "leakage", "cycle", "locality", "probes", "latent_space")
+
+
+def evaluate_all(
+    model: LatentActionModel,
+    encoder: Encoder,
+    clips: InferredClips,
+    *,
+    bounds: dict[str, LatentActionModel],
+    after_cut: Callable[[list[int]], Tensor] | None,
+    backgrounds: Tensor,
+    labelled: Labelled | None,
+    progress: bool = True,
+) -> Evaluations:
+    """Run every evaluation that the data allows.
+
+    Args:
+        model: in evaluation mode.
+        encoder: of its states.
+        clips: held-out ones, with the latent actions that the model infers.
+        bounds: models to compare with: ``deterministic``, ``unconstrained``.
+        after_cut: see ``leakage``.
+        backgrounds: frames ``uint8 [n, 3, S, S]`` for the scenes of ``locality``.
+        labelled: clips with true actions, if there are any.
+        progress: show a progress bar.
+    """
+    pairs = len(clips) > 1
+    steps: dict[str, Callable[[], Any]] = {
+        "one_step": lambda: one_step(model, clips, bounds.get("deterministic")),
+        "rollout": lambda: rollout(model, clips, bounds),
+        "leakage": lambda: leakage(model, clips, after_cut) if pairs else None,
+        "cycle": lambda: cycle(model, clips) if pairs else None,
+        "locality": lambda: locality(model, encoder, backgrounds) if min(encoder.spec.grid) > 1 else None,
+        "probes": lambda: probes(**vars(labelled)) if labelled else None,
+        "latent_space": lambda: latent_space(model, clips),
+    }
+    found = {}
+    with tqdm(steps.items(), desc="evaluating", unit="test", disable=not progress) as bar:
+        for name, step in bar:
+            bar.set_postfix_str(name.replace("_", " "))
+            found[name] = step()
+    return Evaluations(clips, **found)

@@ -1,0 +1,73 @@
+"""Two-sample tests: can samples of latent actions be told from inferred ones?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wildlam.evaluation.estimates import Estimate, PerClip
+
+PERMUTATIONS = 500
+
+
+@dataclass
+class TwoSample:
+    """How far samples lie from inferred latent actions.
+
+    Attributes:
+        coefficient: energy coefficient of inhomogeneity, 0 (same distribution) to 1 (Székely and Rizzo, 2013).
+        p_value: of a permutation test on it. Whole videos are permuted, as the transitions of one resemble each other.
+        told_apart: ``accuracy`` of a 1-nearest-neighbour classifier (Lopez-Paz and Oquab, 2017), per clip: 0.5 where
+            the two cannot be told apart, 1 where they always can. Neighbours come from other videos.
+    """
+
+    coefficient: float
+    p_value: float
+    told_apart: PerClip
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Accuracy of the nearest-neighbour classifier."""
+        return self.told_apart.estimate("accuracy")
+
+
+def two_sample(
+    inferred_CTZ: Tensor, samples_CTZ: Tensor, names: list[str], sources: list[str], seed: int = 0
+) -> TwoSample:
+    """Test whether inferred latent actions and as many samples share a distribution.
+
+    Args:
+        inferred_CTZ: latent actions of clips.
+        samples_CTZ: samples, in any order.
+        names: each clip's video, two different ones at least.
+        sources: each clip's source.
+        seed: of the permutations, and of which of equally near neighbours counts.
+    """
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    video = torch.tensor([number[name] for name in names]).repeat_interleave(inferred_CTZ.shape[1])
+    count, videos = len(video), len(number)
+    points = torch.cat([inferred_CTZ.flatten(0, 1), samples_CTZ.flatten(0, 1)])
+    # Not by matrix product, under which the distance of equal codes is not quite zero.
+    distances = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
+    generator = torch.Generator().manual_seed(seed)
+
+    # A sample goes with the video of the inferred action beside it: blocks of equal sizes, of either kind, to permute.
+    block = torch.cat([video, video + videos])
+    permuted = torch.rand(PERMUTATIONS, 2 * videos, generator=generator).argsort(dim=1) < videos
+    labels = torch.cat([torch.arange(2 * videos)[None] < videos, permuted])[:, block].float()
+    first, second = (one / one.sum(dim=1, keepdim=True) for one in (labels, 1 - labels))
+    to_first, to_second = first @ distances, second @ distances
+    across = 2 * (to_first * second).sum(dim=1)
+    within = (to_first * first).sum(dim=1) + (to_second * second).sum(dim=1)
+    coefficients = (across - within) / across.clamp(min=1e-12)
+    p_value = float((coefficients >= coefficients[0] - 1e-6).double().mean())  # the true labelling is one of them
+
+    # Neighbours in the own video, and its share of the samples, do not count: neighbouring moments are alike.
+    own = torch.cat([video, video])
+    order = torch.randperm(2 * count, generator=generator)  # codes are often equally near
+    nearest = order[distances.masked_fill(own[:, None] == own, torch.inf)[:, order].argmin(dim=1)]
+    correct = ((nearest < count) == (torch.arange(2 * count) < count)).float()
+    accuracy = correct.view(2, *inferred_CTZ.shape[:2]).mean(dim=(0, 2))
+    return TwoSample(float(coefficients[0]), p_value, PerClip({"accuracy": accuracy}, names, sources))

@@ -1,0 +1,163 @@
+"""The report's parts on the evaluations: what each asked, its figures with intervals, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from wildlam.data.manifest import Manifest
+from wildlam.data.video import decode_at
+from wildlam.evaluation.estimates import Estimate
+from wildlam.evaluation.latent_space import STEPS, LatentSpace
+from wildlam.evaluation.locality import KINDS, Locality
+from wildlam.evaluation.suite import Evaluations
+from wildlam.report.evaluation_plots import embedding, horizon_curves, overlays, traversals
+from wildlam.report.html import Section, figure, paragraph, table
+
+PICTURE = 128
+
+INTERVALS = "In brackets, 95 % bootstrap intervals over videos."
+
+
+def evaluation_sections(found: Evaluations, manifest: Manifest, grid: tuple[int, int]) -> Iterator[Section]:
+    """A section for each evaluation that was run."""
+    rollout = found.rollout.summary()
+    yield Section(
+        "Further ahead",
+        paragraph(
+            f"The last {len(rollout['seconds'])} states of each held-out clip, predicted from those before: the model "
+            "sees its own predictions, and the latent actions are those inferred from the true states."
+        )
+        + figure(horizon_curves(rollout["by_step"], rollout["seconds"]), "Curves of rollout error against horizon"),
+    )
+    if found.leakage and found.cycle:
+        yield Section("Does z hold the next state, or an action?", _leakage_and_cycle(found))
+    if found.probes:
+        rows = {name: {a: cell(e) for a, e in of_probe.items()} for name, of_probe in found.probes.summary().items()}
+        yield Section(
+            "Does z tell the true actions?",
+            paragraph(
+                "The training never saw an action. Regressions from z to the true ones, fitted on training videos; "
+                "what they explain of the variance (R²) on held-out videos. A probe of the state alone shows what "
+                "habit gives away without z."
+            )
+            + table(rows, caption=f"R² by dimension of the action (higher is better). {INTERVALS}"),
+        )
+    if found.locality:
+        yield Section("Does a motion stay in its place?", _locality(found.locality, grid))
+    yield Section("The latent space", _latent_space(found.latent_space, found, manifest, grid))
+
+
+def cell(estimate: Estimate | Mapping[str, float] | None, decimals: int = 2) -> str | None:
+    """An estimate as the text of a table's cell."""
+    if estimate is None:
+        return None
+    values = estimate if isinstance(estimate, Mapping) else vars(estimate)
+    mean, low, high = (f"{values[key]:.{decimals}f}" for key in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
+
+
+def _leakage_and_cycle(found: Evaluations) -> str:
+    assert found.leakage is not None
+    assert found.cycle is not None
+    leakage, cycle = found.leakage.summary(), found.cycle.summary()
+    cuts = {
+        "this model": {
+            "plain": cell(leakage["plain"], 3),
+            "cut": cell(leakage["cut"], 3),
+            "ratio": cell(leakage["ratio"]),
+        },
+        "copying the last state": {"ratio": cell(leakage["copy_ratio"])},
+    }
+    journeys = {
+        "its own actions": {"error": cell(cycle["original"], 3)},
+        "after the journey": {"error": cell(cycle["cycled"], 3), "ratio": cell(cycle["ratio"])},
+        "the other clip's actions": {"error": cell(cycle["other"], 3), "ratio": cell(cycle["other_ratio"])},
+    }
+    heads = {"plain": "error without a cut", "cut": "error at the cut", "ratio": "ratio"}
+    return (
+        paragraph(
+            "Scene cuts: the ends of unrelated clips are swapped. An action cannot describe a jump to another scene, "
+            "so the error must rise at the cut; a model whose z is a copy of the next state would not notice."
+        )
+        + table(cuts, caption=f"One-step error at a scene cut (a higher ratio is better). {INTERVALS}", columns=heads)
+        + paragraph(
+            "Cycles: latent actions are inferred on one clip, applied to an unrelated one, inferred again from the "
+            "prediction there and applied to the first. Actions that mean the same everywhere survive the journey."
+        )
+        + table(
+            journeys,
+            caption=f"Rollout error after a cycle (a ratio near 1 is better). {INTERVALS}",
+            columns={"error": "rollout error", "ratio": "over its own"},
+        )
+    )
+
+
+def _locality(found: Locality, grid: tuple[int, int]) -> str:
+    summary = found.summary()
+    heads = {
+        "true": "true change",
+        "own": "its own z",
+        "transferred": "transferred z",
+        "other side": "z of the other side",
+    }
+    rows = {
+        "share of the moved place": {kind: cell(e) for kind, e in summary["share"].items()},
+        "over an even spread": {kind: cell(e) for kind, e in summary["concentration"].items()},
+        "size, over the true change": {kind: cell(e) for kind, e in summary["effect"].items()},
+        "displacement over the source's": {kind: cell(e) for kind, e in summary["slope"].items()},
+    }
+    films = {name: film.numpy() for name, film in found.films.items()}
+    maps = {kind: found.maps[kind][0].unflatten(-1, grid).numpy() for kind in KINDS}
+    last = films["target"][0]
+    panels: dict[str, Any] = {
+        "source, before": (films["source"][0], None),
+        "source, after": (films["source"][-1], None),
+        "target, before": (last, None),
+        **{heads[kind]: (last, maps[kind]) for kind in KINDS},
+    }
+    return (
+        paragraph(
+            "Composed scenes with two discs at rest. In a source scene one of them moves; its latent action is applied "
+            "to another scene. Share: how much of the change at the two discs falls on the one at the moved place (1: "
+            "all; 0.5: the model does not tell places apart). Displacement: by how much the change moves when the "
+            "source's disc stands further aside (1: as far, 0: not at all)."
+        )
+        + table(rows, caption=f"{summary['scenes']} composed scenes. {INTERVALS}", columns=heads)
+        + figure(overlays(panels), "One composed scene: source, target, and where four kinds of change fall", wide=True)
+    )
+
+
+def _latent_space(space: LatentSpace, found: Evaluations, manifest: Manifest, grid: tuple[int, int]) -> str:
+    summary = space.summary()
+    explained = summary["explained_variance"][:3]
+    words = (
+        f"Inferred latent actions spread over about {summary['effective_dimensions']:.1f} effective dimensions of "
+        f"{len(space.mean)}; the first {len(explained)} principal directions hold "
+        f"{', '.join(f'{100 * share:.0f} %' for share in explained)} of their variance. "
+    )
+    if tests := summary["sampling"]:
+        words += (
+            f"Sampled without an inverse dynamics model, latent actions are told from inferred ones by their nearest "
+            f"neighbour in {100 * tests['accuracy']['mean']:.0f} % of cases (50 %: not at all, 100 %: always); energy "
+            f"coefficient {tests['energy_coefficient']:.2f} of 1, p = {tests['p_value']:.3f}."
+        )
+    else:
+        words += f"Sampling: {space.note}."
+    points = space.embedding.numpy()
+    count = len(space.embedded_clips) * found.clips.z.shape[1]
+    scatter = embedding(points[:count], points[count:] if len(points) > count else None, space.method)
+    clip = space.targets[0]
+    moment = [float(found.clips.times[clip, 0])]
+    frame = decode_at(manifest.file(found.clips.names[clip]), moment, PICTURE)[0].numpy()
+    maps: Tensor = space.change[0].unflatten(-1, grid)
+    return (
+        paragraph(words)
+        + figure(scatter, f"{space.method} of inferred and of sampled latent actions")
+        + paragraph(
+            "Along the principal directions of z, from the mean: where the predicted state changes (brighter: more)."
+        )
+        + figure(traversals(frame, maps.numpy(), STEPS), "Traversals of the principal directions of z", wide=True)
+    )

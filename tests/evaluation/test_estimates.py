@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from wildlam.evaluation.estimates import PerClip, ratio_of_means
+
+
+def test_means_and_ratios_of_all_and_of_a_source():
+    values = {"a": torch.tensor([1.0, 3.0, 5.0]), "b": torch.tensor([1.0, 1.0, 2.0])}
+    result = PerClip(values, ["u", "v", "w"], ["x", "x", "y"])
+    assert result.estimate("a").mean == pytest.approx(3)
+    assert result.estimate("a", source="x").mean == pytest.approx(2)
+    assert result.estimate("a", over="b").mean == pytest.approx(9 / 4)
+    assert result.estimate("a", over="b", source="x").mean == pytest.approx(2)
+
+
+def test_an_interval_holds_the_true_mean_about_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(0)
+    names = [str(i) for i in range(40)]
+    hits = 0
+    for _ in range(200):
+        values = torch.randn(40, generator=generator)
+        found = ratio_of_means(values, torch.ones(40), names)
+        hits += found.low <= 0 <= found.high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_clips_of_one_video_count_as_one():
+    """Ten copies of every clip tell no more than the clips did."""
+    values = torch.randn(20, generator=torch.Generator().manual_seed(0))
+    once = ratio_of_means(values, torch.ones(20), [str(i) for i in range(20)])
+    copied = ratio_of_means(values.repeat(10), torch.ones(200), [str(i) for i in range(20)] * 10)
+    assert copied.low == pytest.approx(once.low)
+    assert copied.high == pytest.approx(once.high)
+
+
+def test_a_ratio_is_resampled_in_pairs():
+    bottom = torch.rand(30, generator=torch.Generator().manual_seed(0)) + 0.1
+    found = ratio_of_means(2 * bottom, bottom, [str(i) for i in range(30)])
+    assert (found.low, found.mean, found.high) == pytest.approx((2, 2, 2))
+
+
+def test_json_holds_every_value():
+    result = PerClip({"a": torch.tensor([1.0, 2.0])}, ["u", "v"], ["x", "y"])
+    assert result.to_json() == {"names": ["u", "v"], "sources": ["x", "y"], "values": {"a": [1.0, 2.0]}}
