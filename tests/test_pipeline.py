@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from wildlam import pipeline
+from wildlam import evaluating, loading
 from wildlam.config import RunConfig, read_config
 from wildlam.data.clips import DataConfig
 from wildlam.data.poses import write_poses
 from wildlam.encoders import VJEPA2, Lite0
+from wildlam.evaluating import evaluate
 from wildlam.evaluation import suite
 from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.leakage import cut_at
+from wildlam.loading import index_videos, load_clips, store_path
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Deterministic, Noisy, Unconstrained
-from wildlam.pipeline import evaluate, index_videos, load_clips, store_path, train
+from wildlam.pipeline import train
 from wildlam.training import Run, TrainingConfig, checkpoints
 from wildlam.training.distributed import Processes
 from wildlam.types import VideoBatch, WildlamError
@@ -45,7 +47,7 @@ def config(videos, tmp_path):
 @pytest.fixture
 def no_report(monkeypatch):
     """Drawing and composing scenes take longer than all else together; ``test_cli.py`` has runs with reports."""
-    monkeypatch.setattr(pipeline, "write_run_report", lambda *arguments: None)
+    monkeypatch.setattr(evaluating, "write_run_report", lambda *arguments: None)
     monkeypatch.setattr(suite, "locality", partial(suite.locality, scenes=2))
 
 
@@ -124,7 +126,7 @@ def test_an_existing_run_is_not_overwritten(config):
 def test_an_interrupted_run_resumes_to_the_same_end(config, monkeypatch, step, tmp_path):
     whole = train(replace(config, out=tmp_path / "whole"))
     batches = iter(range(100))
-    prepare = pipeline.Clips.states
+    prepare = loading.Clips.states
 
     def interrupted(self, batch):
         if next(batches) == step:
@@ -132,7 +134,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(config, monkeypatch, step, t
         return prepare(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.Clips, "states", interrupted)
+        patch.setattr(loading.Clips, "states", interrupted)
         with pytest.raises(KeyboardInterrupt, match=f"wildlam train --resume {config.out}"):
             train(config)
     assert not (config.out / "results.json").exists()
@@ -196,10 +198,10 @@ def test_a_cut_is_shown_to_an_encoder_that_looks_back(config, make_video, videos
     model = config.model.build(clips.encoder.spec.width, clips.encoder.spec.grid).eval()
     held_out = infer_clips(model, clips.held_out)
     everyone = list(range(len(held_out)))
-    cut = pipeline._after_cut(held_out, clips, config.data)(everyone)
+    cut = evaluating._after_cut(held_out, clips, config.data)(everyone)
     by_context = (cut - held_out.states[held_out.partners, cut_at(held_out)]).abs().mean()
     monkeypatch.setattr(type(held_out), "partners", everyone)
-    uncut = pipeline._after_cut(held_out, clips, config.data)(everyone)
+    uncut = evaluating._after_cut(held_out, clips, config.data)(everyone)
     by_rounding = (uncut - held_out.states[:, cut_at(held_out)]).abs().mean()
     assert by_context > 2 * by_rounding
     assert by_rounding < 0.005
@@ -253,7 +255,7 @@ def test_videos_that_come_and_go(config, store, make_video, videos):
 
 
 def test_many_sources_share_the_held_out_clips(config, monkeypatch):
-    monkeypatch.setattr(pipeline, "HELD_OUT_CLIPS", 2)
+    monkeypatch.setattr(loading, "HELD_OUT_CLIPS", 2)
     clips = load_clips(config, config.encoder.build("cpu"), ALONE)
     assert sum(len(batch.names) for batch in clips.held_out) == 2
 

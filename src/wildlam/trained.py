@@ -14,10 +14,13 @@ from torch import Tensor
 
 from wildlam.config import RunConfig, read_config
 from wildlam.data.video import decode_grid
+from wildlam.decoding import load_decoder
+from wildlam.evaluation.rollout import SECONDS
+from wildlam.loading import check_encoder, load_model
 from wildlam.models import LatentActionModel
-from wildlam.pipeline import check_encoder, load_model
 from wildlam.training import Run
 from wildlam.training.distributed import default_device
+from wildlam.transfer import Transfer, transfer
 from wildlam.types import Encoder, WildlamError
 
 FRAMES_AT_ONCE = 64
@@ -63,6 +66,7 @@ class Trained:
     model: LatentActionModel
     encoder: Encoder
     config: RunConfig
+    path: Path
 
     def encode(self, video: str | Path) -> Iterator[tuple[np.ndarray, Tensor]]:
         """States of a video file, sampled as in training.
@@ -109,6 +113,33 @@ class Trained:
             raise WildlamError(f"{video}: too short, at {rate:g} frames/s it holds no transition between two states")
         return LatentActions(torch.cat(z), np.concatenate(start), np.concatenate(end))
 
+    def transfer(
+        self, source: str | Path, target: str | Path, *, seconds: float = SECONDS, decoder: str | Path | None = None
+    ) -> Transfer:
+        """Apply what happens at the beginning of one video to another.
+
+        Args:
+            source: video whose latent actions are inferred.
+            target: video that they are applied to.
+            seconds: how long.
+            decoder: folder of a decoder, or of a run with one of the same encoder; that of this run if not given.
+
+        Raises:
+            VideoError: a file cannot be decoded.
+            WildlamError: it is too short, or there is no decoder.
+        """
+        data, spec = self.config.data, self.encoder.spec
+        return transfer(
+            self.model,
+            self.encoder,
+            load_decoder(Path(decoder or self.path), spec, self.encoder.device),
+            Path(source),
+            Path(target),
+            states=data.frames // spec.frames_per_state,
+            fps=data.fps,
+            seconds=seconds,
+        )
+
 
 def load(run: str | Path) -> Trained:
     """Load a run folder: its best checkpoint and its encoder, ready to infer.
@@ -122,4 +153,4 @@ def load(run: str | Path) -> Trained:
     encoder = config.encoder.build(device)
     check_encoder(opened, encoder.spec)
     model = load_model(opened, config, encoder.spec).to(device)
-    return Trained(model, encoder, config)
+    return Trained(model, encoder, config, opened.path)

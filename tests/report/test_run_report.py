@@ -90,6 +90,7 @@ def test_the_page(manifest, held_out, tmp_path):
         encoder,
         infer_clips(model, held_out),
         bounds={},
+        pixels=None,
         after_cut=None,
         backgrounds=torch.zeros(0, 3, 64, 64, dtype=torch.uint8),
         labelled=None,

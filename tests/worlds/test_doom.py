@@ -4,11 +4,11 @@ import av
 import numpy as np
 import pytest
 
+from wildlam.data.mp4 import write_mp4
 from wildlam.data.poses import poses_path, read_poses
 from wildlam.types import WildlamError
 from wildlam.worlds import LEVELS, DoomNav, collect_doom
 from wildlam.worlds.doom import LevelLeft, Walker, walk
-from wildlam.worlds.mp4 import write_mp4
 
 pytest.importorskip("vizdoom")
 TINY = {"levels": ["maze"], "episodes": 2, "seconds": 1.5, "fps": 8.0, "size": 64, "progress": False}

@@ -16,9 +16,11 @@ from wildlam.evaluation.latent_space import LatentSpace, latent_space
 from wildlam.evaluation.leakage import Leakage, leakage
 from wildlam.evaluation.locality import Locality, locality
 from wildlam.evaluation.one_step import one_step
+from wildlam.evaluation.pixel_rollout import PixelRollout, pixel_rollout
 from wildlam.evaluation.probes import Probes, probes
 from wildlam.evaluation.rollout import Rollout, rollout
 from wildlam.models import LatentActionModel
+from wildlam.models.decoder import Decoder
 from wildlam.types import Encoder
 
 
@@ -48,6 +50,7 @@ class Evaluations:
     clips: InferredClips
     one_step: PerClip
     rollout: Rollout
+    pixel_rollout: PixelRollout | None
     leakage: Leakage | None
     cycle: Cycle | None
     locality: Locality | None
@@ -66,6 +69,7 @@ class Evaluations:
         parts: dict[str, PerClip | Any] = {
             "one_step": self.one_step,
             "rollout": self.rollout.per_clip,
+            "pixel_rollout": self.pixel_rollout and self.pixel_rollout.per_clip,
             "leakage": self.leakage and self.leakage.per_clip,
             "cycle": self.cycle and self.cycle.per_clip,
             "locality": self.locality and self.locality.scenes,
@@ -76,7 +80,7 @@ class Evaluations:
         return {name: part.to_json() for name, part in parts.items() if part is not None}
 
 
-SUMMARISED = ("rollout", "leakage", "cycle", "locality", "probes", "latent_space")
+SUMMARISED = ("rollout", "pixel_rollout", "leakage", "cycle", "locality", "probes", "latent_space")
 
 
 def evaluate_all(
@@ -85,6 +89,7 @@ def evaluate_all(
     clips: InferredClips,
     *,
     bounds: dict[str, LatentActionModel],
+    pixels: tuple[Decoder, Callable[[int], Tensor]] | None,
     after_cut: Callable[[list[int]], Tensor] | None,
     backgrounds: Tensor,
     labelled: Labelled | None,
@@ -97,6 +102,7 @@ def evaluate_all(
         encoder: of its states.
         clips: held-out ones, with the latent actions that the model infers.
         bounds: models to compare with: ``deterministic``, ``unconstrained``.
+        pixels: a decoder, and what gives the frames of a clip (see ``pixel_rollout``), if there is one.
         after_cut: see ``leakage``.
         backgrounds: frames ``uint8 [n, 3, S, S]`` for the scenes of ``locality``.
         labelled: clips with true actions, if there are any.
@@ -106,6 +112,7 @@ def evaluate_all(
     steps: dict[str, Callable[[], Any]] = {
         "one_step": lambda: one_step(model, clips, bounds.get("deterministic")),
         "rollout": lambda: rollout(model, clips, bounds),
+        "pixel_rollout": lambda: pixel_rollout(model, pixels[0], clips, pixels[1]) if pixels and pairs else None,
         "leakage": lambda: leakage(model, clips, after_cut) if pairs else None,
         "cycle": lambda: cycle(model, clips) if pairs else None,
         "locality": lambda: locality(model, encoder, backgrounds) if min(encoder.spec.grid) > 1 else None,

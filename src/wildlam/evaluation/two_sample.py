@@ -43,7 +43,7 @@ def two_sample(
         samples_CTZ: samples, in any order.
         names: each clip's video, two different ones at least.
         sources: each clip's source.
-        seed: of the permutations, and of which of equally near neighbours counts.
+        seed: of the permutations.
     """
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     video = torch.tensor([number[name] for name in names]).repeat_interleave(inferred_CTZ.shape[1])
@@ -66,8 +66,9 @@ def two_sample(
 
     # Neighbours in the own video, and its share of the samples, do not count: neighbouring moments are alike.
     own = torch.cat([video, video])
-    order = torch.randperm(2 * count, generator=generator)  # codes are often equally near
-    nearest = order[distances.masked_fill(own[:, None] == own, torch.inf)[:, order].argmin(dim=1)]
-    correct = ((nearest < count) == (torch.arange(2 * count) < count)).float()
+    apart = distances.masked_fill(own[:, None] == own, torch.inf)
+    nearest = (apart == apart.amin(dim=1, keepdim=True)).float()  # several, where codes are equal: each gives its share
+    is_sample = torch.arange(2 * count) >= count
+    correct = (nearest * (is_sample[:, None] == is_sample)).sum(dim=1) / nearest.sum(dim=1)
     accuracy = correct.view(2, *inferred_CTZ.shape[:2]).mean(dim=(0, 2))
     return TwoSample(float(coefficients[0]), p_value, PerClip({"accuracy": accuracy}, names, sources))

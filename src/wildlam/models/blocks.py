@@ -21,6 +21,7 @@ class Size:
 
 
 SIZES = {
+    "nano": Size(128, 3, 4),
     "tiny": Size(256, 4, 4),
     "small": Size(384, 6, 6),
     "base": Size(768, 12, 12),
@@ -54,9 +55,9 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-        """Let every token see every other."""
-        x = x + self.attention(self.norm1(x), angles)
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], bias: Tensor | None = None) -> Tensor:
+        """Let every token see every other, or those that ``bias`` allows."""
+        x = x + self.attention(self.norm1(x), angles, bias)
         return x + self.mlp(self.norm2(x))
 
 

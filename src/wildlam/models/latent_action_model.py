@@ -14,7 +14,7 @@ from wildlam.models.idm import InverseDynamicsModel
 from wildlam.models.world_model import WorldModel
 from wildlam.types import Loss
 
-SizeName = Literal["tiny", "small", "base", "L", "H", "g"]
+SizeName = Literal["nano", "tiny", "small", "base", "L", "H", "g"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,8 @@ class ModelConfig:
     """Sizes and choices of a latent action model.
 
     Args:
-        size: size of the world model: tiny, small, base, L (the paper's), H or g. The inverse dynamics model, which the
-            paper leaves open, is as wide and half as deep.
+        size: size of the world model: nano, tiny, small, base, L (the paper's), H or g. The inverse dynamics model,
+            which the paper leaves open, is as wide and half as deep.
         predict: what the world model puts out: the change from the last state, or the state itself.
         bottleneck: limit on the latent action: Noisy, Sparse, Discrete, Unconstrained or Deterministic.
     """

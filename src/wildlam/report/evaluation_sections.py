@@ -12,6 +12,7 @@ from wildlam.data.video import decode_at
 from wildlam.evaluation.estimates import Estimate
 from wildlam.evaluation.latent_space import STEPS, LatentSpace
 from wildlam.evaluation.locality import KINDS, Locality
+from wildlam.evaluation.one_step import METHODS
 from wildlam.evaluation.suite import Evaluations
 from wildlam.report.evaluation_plots import embedding, horizon_curves, overlays, traversals
 from wildlam.report.html import Section, figure, paragraph, table
@@ -32,6 +33,19 @@ def evaluation_sections(found: Evaluations, manifest: Manifest, grid: tuple[int,
         )
         + figure(horizon_curves(rollout["by_step"], rollout["seconds"]), "Curves of rollout error against horizon"),
     )
+    if found.pixel_rollout:
+        rows = {
+            METHODS.get(name, name): {metric: cell(e) for metric, e in of_method.items()}
+            for name, of_method in found.pixel_rollout.summary().items()
+        }
+        yield Section(
+            "Further ahead, in pixels",
+            paragraph(
+                "The same rollouts, decoded and compared with the true frames. The row of true states holds the "
+                "decoder's own error, which no prediction can undercut by much."
+            )
+            + table(rows, caption=f"L1 (lower is better), PSNR in dB and SSIM (higher is better). {INTERVALS}"),
+        )
     if found.leakage and found.cycle:
         yield Section("Does z hold the next state, or an action?", _leakage_and_cycle(found))
     if found.probes:

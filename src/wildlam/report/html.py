@@ -40,7 +40,7 @@ nav a { color: inherit; margin-right: 1.1rem; text-underline-offset: .2em; text-
 .verdict ul { margin: .3rem 0 0; padding-left: 1.1rem; }
 figure { margin: 1.5rem 0; }
 .scroll { overflow-x: auto; }
-img { display: block; max-width: 100%; height: auto; }
+img, video { display: block; max-width: 100%; height: auto; }
 .wide img { max-width: none; width: 100%; min-width: 44rem; }
 figcaption { margin-top: .5rem; }
 table { border-collapse: collapse; margin: 1.5rem 0; font: .9375rem/1.4 system-ui, "Segoe UI", "Helvetica Neue",
@@ -104,6 +104,20 @@ def figure(image: bytes, alt: str, caption: str = "", *, wide: bool = False) -> 
     # What scrolls must be reachable by keyboard.
     scroll = f'<div class="scroll wide" tabindex="0" role="region" aria-label="{escape(alt)}">' if wide else "<div>"
     return f'<figure>{scroll}<img alt="{escape(alt)}" src="data:image/{kind};base64,{data}"></div>{below}</figure>\n'
+
+
+def video(film: bytes, alt: str, caption: str = "") -> str:
+    """A film inside the page, which plays when asked to.
+
+    Args:
+        film: an MP4 file's bytes.
+        alt: what it shows, for those who cannot see it.
+        caption: plain text below it.
+    """
+    data = base64.b64encode(film).decode()
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    player = f'<video controls loop muted playsinline aria-label="{escape(alt)}" src="data:video/mp4;base64,{data}">'
+    return f"<figure>{player}</video>{below}</figure>\n"
 
 
 def table(

@@ -16,9 +16,11 @@ from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.one_step import error_maps
 from wildlam.evaluation.suite import Evaluations
 from wildlam.models import LatentActionModel
+from wildlam.models.decoder import Decoder
 from wildlam.report.evaluation_sections import evaluation_sections
 from wildlam.report.html import Section, error_table, figure, paragraph, verdict_box, write_report
 from wildlam.report.judgement import verdict
+from wildlam.report.pictures import first_clips, pictures_section
 from wildlam.report.plots import (
     Transition,
     error_bars,
@@ -44,6 +46,7 @@ def write_run_report(
     manifest: Manifest,
     found: Evaluations,
     summary: dict[str, Any],
+    decoder: Decoder | None = None,
 ) -> None:
     """Write ``report.html`` into ``folder``, that of the run or one in it, and its main picture as ``actions.svg``."""
     picture = nearest_actions(*nearest_transitions(found.clips, manifest))
@@ -76,6 +79,7 @@ def write_run_report(
             )
             + figure(picture, "Query transitions and their nearest neighbours by latent action", wide=True),
         ),
+        *(pictures_section(run, model, decoder, manifest, found.clips) if decoder else []),
         Section(
             "Where the prediction is wrong",
             paragraph("Held-out clips, one step ahead. Brighter is a larger error at that place; one scale for a clip.")
@@ -152,17 +156,6 @@ def _strips(model: LatentActionModel, manifest: Manifest, clips: InferredClips, 
         errors = {method: error[0].unflatten(-1, grid).cpu().numpy() for method, error in maps.items()}
         text = f"{clips.names[i]}, {times[0]:.2f} s to {times[-1]:.2f} s"
         yield figure(error_strip(frames, errors, seconds=times), f"Error maps of {text}", text, wide=True)
-
-
-def first_clips(clips: InferredClips, per_source: int) -> list[int]:
-    """The first clip of each of the first videos of every source."""
-    shown: Counter[str] = Counter()
-    chosen = []
-    for i, (name, source) in enumerate(zip(clips.names, clips.sources, strict=True)):
-        if shown[source] < per_source and name not in shown:
-            shown.update((source, name))
-            chosen.append(i)
-    return chosen
 
 
 def _curves(run: Run) -> dict[str, tuple[list[float], list[float]]]:

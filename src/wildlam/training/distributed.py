@@ -25,6 +25,13 @@ class Processes:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
 
+    def from_main(self, number: int) -> int:
+        """The main process's number, in every process."""
+        shared = torch.tensor(int(number), device=self.device)
+        if self.world_size > 1:
+            dist.broadcast(shared, src=0)
+        return int(shared)
+
     def barrier(self) -> None:
         """Wait for all processes."""
         if self.world_size > 1:

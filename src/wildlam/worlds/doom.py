@@ -21,9 +21,9 @@ import av
 import numpy as np
 from tqdm import tqdm
 
+from wildlam.data.mp4 import write_mp4
 from wildlam.data.poses import poses_path, write_poses
 from wildlam.types import Split, WildlamError
-from wildlam.worlds.mp4 import write_mp4
 
 TICS_PER_SECOND = 35
 WORKERS = 2

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import av
 
+from wildlam.data.mp4 import write_mp4
 from wildlam.types import Split, WildlamError
-from wildlam.worlds.mp4 import write_mp4
 
 SHORT_SIDE = 256
 

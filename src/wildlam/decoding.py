@@ -1,0 +1,200 @@
+"""Train a decoder for the encoder of a run, and load it: the step behind ``wildlam decoder train``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import yaml
+from jsonargparse import Namespace
+from torch import Tensor
+
+from wildlam.config import Parser, read_config
+from wildlam.data.clips import ClipSource, DataConfig, decode_windows, eval_windows, prefetch
+from wildlam.data.manifest import Manifest
+from wildlam.evaluation.pixels import check_installed, pixel_metrics
+from wildlam.loading import check_encoder, index_videos
+from wildlam.models.decoder import Decoder, DecoderConfig, shrink
+from wildlam.models.perceptual import PerceptualConfig
+from wildlam.training import Run, TrainingConfig, checkpoints, fit
+from wildlam.training.distributed import Processes, default_device
+from wildlam.training.optimizers import OptimizerConfig
+from wildlam.types import EncoderSpec, VideoBatch, WildlamError
+
+FOLDER = "decoder"
+"""Name of the decoder's folder in a run's."""
+
+HELD_OUT_CLIPS = 16
+"""Held-out clips of all sources together that are decoded while training; each source gives one at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """Everything that decides a decoder, besides the run whose encoder and videos it is trained on.
+
+    Args:
+        decoder: size and loss.
+        perceptual: distance to train with besides L1, and to measure.
+        training: steps, batch, precision, optimiser. Paper: 90,000 steps, 12,000 of them warm-up, of 512 clips, and
+            AdamW at 3e-4; in a laptop's few steps the last layer hardly moves at that rate.
+        seed: of initialisation, order of the data and choice of frames.
+    """
+
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(
+            steps=400,
+            batch_size=16,
+            optimizer=OptimizerConfig(adamw_lr=3e-3, weight_decay=0.01, warmup=12 / 90),
+        )
+    )
+    seed: int = 0
+
+
+def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
+    """Train a decoder for the encoder of a run, on the run's videos; one that was interrupted goes on where it stopped.
+
+    Args:
+        path: the run folder.
+        config: the decoder's configuration.
+
+    Returns:
+        The decoder's folder, ``path/decoder``: a run folder of its own.
+
+    Raises:
+        WildlamError: it holds a decoder of another configuration, or something is wrong with the videos or the disk.
+    """
+    check_installed()  # not only when the first figures are due
+    opened, config = Run.open(path), config or DecodingConfig()
+    of_run = read_config(opened.path / "config.yaml")
+    run = Run(opened.path / FOLDER)
+    if (run.path / "config.yaml").is_file() and read_decoding_config(run.path / "config.yaml") != config:
+        raise WildlamError(f"{run.path} holds a decoder of another configuration; give the same, or move it away")
+    encoder = of_run.encoder.build(default_device())
+    check_encoder(opened, encoder.spec)
+    perceptual = config.perceptual.build(encoder.device)
+    torch.manual_seed(config.seed)
+    try:
+        model = config.decoder.build(encoder.spec, perceptual)
+    except ValueError as error:
+        raise WildlamError(str(error)) from error
+    data = of_run.data
+    manifest = index_videos(data)
+    few = [
+        (encoder.encode(batch.video), shrink(batch.video.to(encoder.device), config.decoder.image_size))
+        for batch in held_out_clips(manifest, data, encoder.spec.image_size)
+    ]
+    source = ClipSource(
+        manifest.split("train"),
+        frames=data.frames,
+        fps=data.fps,
+        size=encoder.spec.image_size,
+        batch=config.training.batch_size,
+        seed=config.seed,
+        backend=data.backend,
+        on_error=data.on_error,
+    )
+    run.create(dump_decoding_config(config), config.seed, encoder.spec)
+
+    def prepare(batch: VideoBatch) -> tuple[Tensor, Tensor]:
+        return encoder.encode(batch.video), batch.video.to(encoder.device)
+
+    def held_out(current: torch.nn.Module) -> dict[str, float]:
+        assert isinstance(current, Decoder)
+        metrics = [pixel_metrics(current.decode(states), truth, perceptual) for states, truth in few]
+        return {name: torch.cat([part[name] for part in metrics]).mean().item() for name in metrics[0]}
+
+    try:
+        fit(
+            model,
+            lambda start: prefetch(source, start, config.training.steps, data.workers),
+            prepare,
+            config.training,
+            run,
+            Processes(0, 1, encoder.device),
+            seed=config.seed,
+            evaluate=held_out,
+            score="l1",
+            resume=True,
+            title="decoder",
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
+    return run.path
+
+
+def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | None = None) -> Decoder:
+    """Load the best checkpoint of a decoder, ready to decode the states of the encoder that ``spec`` describes.
+
+    Args:
+        path: the decoder's folder, or that of the run that it is in.
+        spec: of the encoder whose states are to be decoded.
+        device: to put it on; the accelerator where there is one, else the CPU, by default.
+
+    Raises:
+        WildlamError: there is none, or it was trained on another encoder's states.
+    """
+    run = Run.open(path / FOLDER if (path / FOLDER).is_dir() else path)
+    if "decoder" not in yaml.safe_load((run.path / "config.yaml").read_text()):
+        raise WildlamError(f"{path} has no decoder; train one: wildlam decoder train {path}")
+    trained = run.encoder_spec
+    if trained.fingerprint != spec.fingerprint:
+        raise WildlamError(
+            f"{run.path} decodes states of {trained.name} {trained.fingerprint}, not those of {spec.name} "
+            f"{spec.fingerprint}; train another decoder"
+        )
+    model = read_decoding_config(run.path / "config.yaml").decoder.build(trained)
+    checkpoint = checkpoints.best(run.checkpoints)
+    checkpoints.load_weights(model, checkpoint.model_tensors(), checkpoint.path)
+    return model.to(device or default_device()).eval()
+
+
+def held_out_clips(
+    manifest: Manifest, data: DataConfig, size: int, clips: int = HELD_OUT_CLIPS
+) -> Iterator[VideoBatch]:
+    """About ``clips`` held-out clips, the same ones every time, one at least of each source, video by video."""
+    rows = manifest.split("held_out")
+    sources = set(rows.table["source"].to_pylist())
+    windows = eval_windows(rows, data.frames, data.fps, max(clips // len(sources), 1))
+    for window in windows:
+        yield decode_windows(rows, [window], data.frames, data.fps, size, data.backend)
+
+
+def to_decoding_config(parser: Parser, namespace: Namespace) -> DecodingConfig:
+    """Build the ``DecodingConfig`` from what a parser with all of its keys has parsed.
+
+    Raises:
+        WildlamError: a value is out of its range.
+    """
+    try:
+        values = parser.instantiate(namespace)
+        return DecodingConfig(**{part.name: values[part.name] for part in dataclasses.fields(DecodingConfig)})
+    except ValueError as error:
+        raise WildlamError(str(error)) from error
+
+
+def read_decoding_config(path: Path) -> DecodingConfig:
+    """Read the configuration of a decoder.
+
+    Raises:
+        WildlamError: it is damaged, or of another version.
+    """
+    parser = Parser(prog=str(path))
+    parser.add_class_arguments(DecodingConfig)
+    try:
+        config = to_decoding_config(parser, parser.parse_path(path))
+    except WildlamError as error:
+        raise WildlamError(f"{path}: {error}; restore the file") from error
+    if path.read_text() != dump_decoding_config(config):  # a file cut short is valid YAML too
+        raise WildlamError(f"{path}: not the whole configuration of a decoder, as written by training; restore it")
+    return config
+
+
+def dump_decoding_config(config: DecodingConfig) -> str:
+    """The configuration as YAML."""
+    return yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(config), default=str)), sort_keys=False)

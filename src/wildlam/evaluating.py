@@ -1,0 +1,151 @@
+"""Evaluate a trained run and write what was found: the steps behind ``wildlam eval`` and the end of training."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wildlam.config import read_config
+from wildlam.data.clips import DataConfig
+from wildlam.data.poses import ACTIONS, true_actions
+from wildlam.data.video import decode_at
+from wildlam.decoding import FOLDER as DECODER
+from wildlam.decoding import load_decoder
+from wildlam.evaluation.clips import InferredClips, infer_clips
+from wildlam.evaluation.leakage import cut_at
+from wildlam.evaluation.one_step import error_table
+from wildlam.evaluation.suite import Labelled, evaluate_all
+from wildlam.loading import Clips, check_encoder, load_clips, load_model
+from wildlam.models import LatentActionModel
+from wildlam.report.run_report import write_run_report
+from wildlam.training import Run
+from wildlam.training.distributed import processes
+from wildlam.training.run import write_atomically
+
+log = logging.getLogger(__name__)
+
+SCENES = 32
+"""Frames of held-out videos in which movers are placed to test locality."""
+
+BASELINE = "deterministic"
+"""Name of the folder, in a run's, of the model trained without latent actions."""
+
+FEW_CLIPS = 10
+"""Held-out clips under which a warning is given."""
+
+
+def evaluate(path: Path, data: Path | None = None, bounds: Sequence[Path] = ()) -> Path:
+    """Evaluate a trained run on held-out clips, of its own videos or of others, and write results and report.
+
+    Args:
+        path: the run folder.
+        data: another folder of videos; its held-out clips are used.
+        bounds: other runs on the same encoder to unroll beside it, such as one trained without a limit.
+
+    Returns:
+        The folder with ``results.json`` and ``report.html``: the run folder, or for other videos one of theirs in it.
+    """
+    started = time.monotonic()
+    run = Run.open(path)
+    config, folder = read_config(run.path / "config.yaml"), run.path
+    if data is not None:
+        config = replace(config, data=replace(config.data, path=data, cache=None))
+        folder = run.path / f"on-{data.resolve().stem}"
+    with processes() as team:
+        encoder = config.encoder.build(team.device)
+        check_encoder(run, encoder.spec)
+        clips = load_clips(config, encoder, team)
+        folder.mkdir(exist_ok=True)
+        evaluate_run(run, folder, clips, started, bounds)
+    return folder
+
+
+def evaluate_run(run: Run, folder: Path, clips: Clips, started: float, others: Sequence[Path] = ()) -> None:
+    """Evaluate the best checkpoints, which are those that ``wildlam.load`` gives."""
+    spec, device = clips.encoder.spec, clips.encoder.device
+    config = read_config(run.path / "config.yaml")
+    model = load_model(run, config, spec).to(device)
+    bounds = {}
+    for path in [*others, *([run.path / BASELINE] if (run.path / BASELINE / "config.yaml").is_file() else [])]:
+        other = Run.open(path)
+        check_encoder(other, spec)
+        settings = read_config(other.path / "config.yaml")
+        bounds[type(settings.model.bottleneck).__name__.lower()] = load_model(other, settings, spec).to(device)
+    held_out = infer_clips(model, clips.held_out)
+    if len(held_out) < FEW_CLIPS:
+        log.warning("only %d held-out clip(s): figures are rough; hold out more with --data.held_out", len(held_out))
+    decoder = None
+    if (run.path / DECODER / "checkpoints").is_dir():
+        decoder = load_decoder(run.path, spec, device)
+    found = evaluate_all(
+        model,
+        clips.encoder,
+        held_out,
+        bounds=bounds,
+        pixels=(decoder, _frames(held_out, clips, config.data)) if decoder else None,
+        after_cut=_after_cut(held_out, clips, config.data) if spec.context == "clip" else None,
+        backgrounds=_backgrounds(held_out, clips),
+        labelled=_labelled(model, held_out, clips),
+    )
+    summary = {
+        "seconds": round(time.monotonic() - started, 1),
+        "seed": run.facts["seed"],
+        "videos": str(clips.manifest.root),
+        "clips": len(held_out),
+        **error_table(found.one_step),
+        "evaluations": found.summary(),
+    }
+    write_atomically(folder / "results.json", json.dumps(summary, indent=2))
+    write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
+    write_run_report(run, folder, model, clips.manifest, found, summary, decoder)
+
+
+def _frames(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[..., Tensor]:
+    """Gives the frames of some states of a clip, ``uint8 [states * frames_per_state, 3, S, S]``."""
+    spec = clips.encoder.spec
+    offsets = torch.arange(spec.frames_per_state, dtype=torch.float64) / data.fps
+
+    def frames(clip: int, states: slice = slice(None)) -> Tensor:
+        times = (held_out.times[clip, states, None] + offsets).flatten().tolist()
+        return decode_at(clips.manifest.file(held_out.names[clip]), times, spec.image_size, data.backend)
+
+    return frames
+
+
+def _after_cut(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[[list[int]], Tensor]:
+    """What an encoder that looks back makes of the moment after a cut: it must see the cut, in pixels."""
+    cut, partners, frames = cut_at(held_out), held_out.partners, _frames(held_out, clips, data)
+
+    def after_cut(chosen: list[int]) -> Tensor:
+        spliced = [torch.cat([frames(i, slice(0, cut)), frames(partners[i], slice(cut, cut + 1))]) for i in chosen]
+        return clips.encoder.encode(torch.stack(spliced))[:, -1]
+
+    return after_cut
+
+
+def _backgrounds(held_out: InferredClips, clips: Clips) -> Tensor:
+    """The first frames of clips spread over all held-out videos, ``uint8 [n, 3, S, S]``."""
+    chosen = torch.linspace(0, len(held_out) - 1, min(SCENES, len(held_out))).round().int().tolist()
+    size = clips.encoder.spec.image_size
+    return torch.cat(
+        [decode_at(clips.manifest.file(held_out.names[i]), [float(held_out.times[i, 0])], size) for i in chosen]
+    )
+
+
+def _labelled(model: LatentActionModel, held_out: InferredClips, clips: Clips) -> Labelled | None:
+    """Clips with true actions, where a source has them in both splits."""
+    batches = clips.labelled()
+    actions, known = true_actions(held_out, clips.manifest.root)
+    if not batches or not known.any():
+        return None
+    train = infer_clips(model, batches)
+    return Labelled(
+        train, true_actions(train, clips.manifest.root)[0], held_out.where(known), actions[known], list(ACTIONS)
+    )

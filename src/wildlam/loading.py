@@ -1,0 +1,211 @@
+"""From a folder of videos to clips of states, and from a run folder to its model: what every command begins with."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from wildlam.config import RunConfig
+from wildlam.data.clips import ClipSource, DataConfig, decode_windows, eval_windows, long_enough, prefetch
+from wildlam.data.encode import encode_videos
+from wildlam.data.manifest import Manifest, index, manifest_path
+from wildlam.data.poses import poses_path
+from wildlam.data.store import FeatureStore
+from wildlam.data.store_source import StoreSource, eval_batches, longest_sequence
+from wildlam.evaluation.rollout import SECONDS
+from wildlam.models import LatentActionModel
+from wildlam.training import Run, checkpoints
+from wildlam.training.distributed import Processes
+from wildlam.types import BatchSource, Encoder, EncoderSpec, StateBatch, VideoBatch, WildlamError
+
+log = logging.getLogger(__name__)
+
+CLIPS_PER_SOURCE = 128
+"""Held-out clips of each source that are evaluated."""
+
+HELD_OUT_CLIPS = 2048
+"""Held-out clips of all sources together, which lie in memory; each source gives one at least."""
+
+LABELLED_CLIPS = 256
+"""Training clips with true actions, of each source, from which the probes learn."""
+
+EVAL_BATCH = 16
+
+
+@dataclass
+class Clips:
+    """Training batches and held-out clips of one run, whether states come from a store or are encoded at every step."""
+
+    manifest: Manifest
+    encoder: Encoder
+    source: BatchSource
+    workers: int
+    held_out: list[StateBatch]
+    labelled: Callable[[], list[StateBatch]]
+    """Gives training clips of videos whose true actions are known, for the probes."""
+
+    def batches(self, start: int, stop: int) -> Iterator[VideoBatch | StateBatch]:
+        """This process's batches of steps ``start`` to ``stop - 1``, prepared ahead."""
+        return prefetch(self.source, start, stop, self.workers)
+
+    def states(self, batch: VideoBatch | StateBatch) -> tuple[Tensor]:
+        """States ``[B, T, N, D]`` of a batch, float32, on the device."""
+        if isinstance(batch, VideoBatch):
+            return (self.encoder.encode(batch.video),)
+        return (batch.states.to(self.encoder.device).float(),)
+
+
+def index_videos(data: DataConfig) -> Manifest:
+    """Write or refresh the manifest of a run's videos; those too short for a clip raise or are left out."""
+    manifest = index(data.path, held_out=data.held_out, on_error=data.on_error, cache=data.cache)
+    return long_enough(manifest, data.frames, data.fps, data.on_error)
+
+
+def store_path(data: DataConfig, spec: EncoderSpec) -> Path:
+    """Where the states of a run's videos lie: a folder of its own for each encoder, rate and length of window."""
+    window = f"-{data.frames}frames" if spec.context == "clip" else ""
+    return data.cache_folder / f"states-{spec.name}-{spec.fingerprint}-{data.fps:g}fps{window}.lance"
+
+
+def encode(data: DataConfig, encoder: Encoder, manifest: Manifest) -> FeatureStore:
+    """Encode all videos of a manifest that the store does not hold yet."""
+    store = FeatureStore.create_or_resume(store_path(data, encoder.spec), encoder.spec, data.fps, data.frames)
+    report = encode_videos(manifest, manifest.root, encoder, store, backend=data.backend, on_error=data.on_error)
+    log.info("%d videos encoded, %d kept, %d states in %s", report.encoded, report.kept, len(store), store.path)
+    return store
+
+
+def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
+    """Index the videos and make their clips ready, encoding them first unless ``data.store`` is off or space short."""
+    data, spec = config.data, encoder.spec
+    states = data.frames // spec.frames_per_state
+    stored = False
+    if team.is_main:
+        manifest = index_videos(data)
+        stored = data.store and _fits(manifest, data, spec)
+        if stored:
+            encode(data, encoder, manifest)
+    stored = bool(team.from_main(stored))
+    if not team.is_main:  # read what the main process wrote
+        known = data.path if data.path.suffix == ".parquet" else manifest_path(data.path, data.cache)
+        manifest = index_videos(replace(data, path=known))
+    sources = len(set(manifest.split("held_out").table["source"].to_pylist()))
+    per_source = min(CLIPS_PER_SOURCE, max(HELD_OUT_CLIPS // max(sources, 1), 1))
+    share: dict[str, Any] = {"seed": config.seed, "rank": team.rank, "world_size": team.world_size}
+    if stored:
+        store = FeatureStore.open(store_path(data, spec), spec)
+        videos = set(manifest.table["path"].to_pylist())  # the store may hold videos that have been removed since
+        source: BatchSource = StoreSource(
+            store, states=states, batch_size=config.training.batch_size, videos=videos, **share
+        )
+        length = min(_states_to_evaluate(states, data, spec), longest_sequence(store, "held_out", videos))
+        held_out = list(eval_batches(store, "held_out", max(states, length), per_source, EVAL_BATCH, videos))
+
+        def labelled() -> list[StateBatch]:
+            known = _with_poses(manifest)
+            return list(eval_batches(store, "train", states, LABELLED_CLIPS, EVAL_BATCH, known)) if known else []
+
+        return Clips(manifest, encoder, source, 0, held_out, labelled)
+    source = ClipSource(
+        manifest.split("train"),
+        frames=data.frames,
+        fps=data.fps,
+        size=spec.image_size,
+        batch=config.training.batch_size,
+        backend=data.backend,
+        on_error=data.on_error,
+        **share,
+    )
+    rows = manifest.split("held_out")
+    longest = int(max(rows.table["duration"].to_pylist()) * data.fps) // spec.frames_per_state
+    length = min(_states_to_evaluate(states, data, spec), longest)
+    longer = replace(data, frames=max(states, length) * spec.frames_per_state)
+    held_out = list(_encoded(rows, longer, encoder, per_source)) if team.is_main else []
+
+    def encoded_labelled() -> list[StateBatch]:
+        known = _with_poses(manifest)
+        mask = pa.array([path in known for path in manifest.table["path"].to_pylist()])
+        return list(_encoded(manifest.where(mask), data, encoder, LABELLED_CLIPS)) if known else []
+
+    return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
+
+
+def _states_to_evaluate(states: int, data: DataConfig, spec: EncoderSpec) -> int:
+    """States of a clip to evaluate: as in training, or more if two seconds need them and states do not look back."""
+    if spec.context == "clip":
+        return states
+    return max(states, 1 + round(SECONDS * data.fps / spec.frames_per_state))
+
+
+def _with_poses(manifest: Manifest) -> set[str]:
+    """Training videos whose true poses are known."""
+    paths = manifest.split("train").table["path"].to_pylist()
+    return {path for path in paths if poses_path(manifest.file(path)).exists()}
+
+
+def load_model(run: Run, config: RunConfig, spec: EncoderSpec) -> LatentActionModel:
+    """Load the best checkpoint of a run, in evaluation mode.
+
+    Raises:
+        WildlamError: there is none, it does not fit the configuration, or it holds weights that are not finite.
+    """
+    model = config.model.build(spec.width, spec.grid)
+    checkpoint = checkpoints.best(run.checkpoints)
+    weights = checkpoint.model_tensors()
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise WildlamError(
+                f"{checkpoint.path}: weight {name!r} is not finite; delete that checkpoint, then --resume"
+            )
+    checkpoints.load_weights(model, weights, checkpoint.path)
+    return model.eval()
+
+
+def check_encoder(run: Run, spec: EncoderSpec) -> None:
+    """Refuse an encoder whose states are not those that the run was trained on.
+
+    Raises:
+        WildlamError: naming both.
+    """
+    trained = run.encoder_spec
+    if trained.fingerprint != spec.fingerprint:
+        raise WildlamError(
+            f"{run.path} was trained on states of {trained.name} {trained.fingerprint}, this encoder is {spec.name} "
+            f"{spec.fingerprint}; restore the weights and the encoder's part of config.yaml as they were then"
+        )
+
+
+def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int) -> Iterator[StateBatch]:
+    """Fixed clips of some videos, decoded and encoded."""
+    windows = eval_windows(rows, data.frames, data.fps, per_source)
+    steps = torch.arange(data.frames // encoder.spec.frames_per_state) * encoder.spec.frames_per_state / data.fps
+    for first in range(0, len(windows), EVAL_BATCH):
+        part = windows[first : first + EVAL_BATCH]
+        video = decode_windows(rows, part, data.frames, data.fps, encoder.spec.image_size, data.backend)
+        times = torch.tensor(video.starts, dtype=torch.float64)[:, None] + steps
+        states = encoder.encode(video.video).to("cpu", torch.bfloat16)
+        yield StateBatch(states, video.names, video.sources, video.starts, times)
+
+
+def _fits(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> bool:
+    """Whether the states of all videos fit on the disk of the cache folder, with a tenth of it to spare."""
+    path = store_path(data, spec)
+    states = sum(manifest.table["duration"].to_pylist()) * data.fps / spec.frames_per_state
+    stored = len(FeatureStore.open(path, spec)) if path.exists() else 0
+    needed = (states - stored) * spec.tokens * spec.width * 2
+    free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free
+    if needed < 0.9 * free:
+        return True
+    log.warning(
+        "the states would take %.1f GB of the %.1f GB free in %s: clips are decoded and encoded at every step instead",
+        needed / 1e9, free / 1e9, data.cache_folder,
+    )  # fmt: skip
+    return False

@@ -1,0 +1,81 @@
+"""The report's pictures and films of what a run predicts, painted by a decoder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from wildlam.config import read_config
+from wildlam.data.films import mp4_bytes, side_by_side
+from wildlam.data.manifest import Manifest
+from wildlam.data.video import decode_at
+from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.rollout import horizon_of
+from wildlam.models import LatentActionModel
+from wildlam.models.decoder import Decoder
+from wildlam.report.decoded import EXPLAINED, painted, to_uint8
+from wildlam.report.html import Section, figure, paragraph, video
+from wildlam.report.strips import Strip, picture_strips
+from wildlam.training import Run
+
+SHOWN_PER_SOURCE = 2
+
+
+@torch.no_grad()
+def pictures_section(
+    run: Run, model: LatentActionModel, decoder: Decoder, manifest: Manifest, clips: InferredClips
+) -> Iterator[Section]:
+    """Strips and films of some held-out clips, and films of latent actions done to another video."""
+    data = read_config(run.path / "config.yaml").data
+    offsets = torch.arange(run.encoder_spec.frames_per_state, dtype=torch.float64) / data.fps
+    side, horizon, partners = run.encoder_spec.image_size, horizon_of(clips), clips.partners
+    known = (clips.states.shape[1] - horizon) * run.encoder_spec.frames_per_state
+    device = next(model.parameters()).device
+    strips, rollouts, transfers = "", "", ""
+    for i in first_clips(clips, SHOWN_PER_SOURCE):
+        j = partners[i]
+        states, other = clips.states[i : i + 1].to(device).float(), clips.states[j : j + 1].to(device).float()
+        z = clips.z[i : i + 1].to(device)
+        carried = torch.cat([other[:, :-horizon], model.rollout(other[:, :-horizon], z[:, -horizon:])], dim=1)
+        seconds = (clips.times[i, :, None] + offsets).flatten().tolist()
+
+        def film(clip: int) -> Tensor:
+            times = (clips.times[clip, :, None] + offsets).flatten().tolist()
+            return decode_at(manifest.file(clips.names[clip]), times, side, data.backend)
+
+        true = film(i)
+        rows = painted(model, decoder, states, z, true[None], known=states.shape[1] - horizon)
+        name = clips.names[i]
+        strip = Strip(name, {row: pictures.numpy() for row, pictures in rows.items()}, seconds)
+        strips += figure(picture_strips([strip]), f"Strip of {name}: truth, decoded truth and predictions", wide=True)
+        films = side_by_side({"true": true, "true state, decoded": rows["true state"], "rollout": rows["rollout"]})
+        rollouts += video(mp4_bytes(films, data.fps), f"Film of {name} and its rollout", f"{name}; {_known(known)}")
+        films = side_by_side(
+            {"source": true, "target": film(j), "source's actions on target": to_uint8(decoder.decode(carried)[0])}
+        )
+        words = f"What happens in {name}, done to {clips.names[j]}; {_known(known)}"
+        transfers += video(mp4_bytes(films, data.fps), words, words)
+    yield Section("What it predicts", paragraph(EXPLAINED) + strips + rollouts)
+    yield Section(
+        "The actions of one video, done to another",
+        paragraph("The latent actions inferred in the first film, unrolled from the first states of the second.")
+        + transfers,
+    )
+
+
+def first_clips(clips: InferredClips, per_source: int) -> list[int]:
+    """The first clip of each of the first videos of every source."""
+    shown: Counter[str] = Counter()
+    chosen = []
+    for i, (name, source) in enumerate(zip(clips.names, clips.sources, strict=True)):
+        if shown[source] < per_source and name not in shown:
+            shown.update((source, name))
+            chosen.append(i)
+    return chosen
+
+
+def _known(frames: int) -> str:
+    return "its first frame is known" if frames == 1 else f"its first {frames} frames are known"

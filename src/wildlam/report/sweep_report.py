@@ -1,0 +1,269 @@
+"""What a sweep found: one row per run, one figure, one table, and a verdict computed from them.
+
+A row is flat: ``bottleneck``, ``key``, ``strength``, ``seed``, ``run``, and figures by dotted name, such as
+``one_step.idm``, ``leakage.ratio`` and ``leakage.ratio.low``. Any figure may be missing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wildlam.report.html import Section, figure, paragraph, table, write_report
+from wildlam.report.sweep_plot import sweep_figure
+from wildlam.sweep import SweepConfig
+from wildlam.training import Run
+from wildlam.training.run import read_json, write_atomically
+
+Row = Mapping[str, Any]
+
+FIGURES = {
+    "one_step.idm": "one-step error",
+    "capacity": "share of the gap",
+    "one_step.permuted": "with another clip's z",
+    "leakage.ratio": "scene cut, ratio",
+    "cycle.ratio": "cycle, ratio",
+    "probes.linear z.mean": "probe R², linear on z",
+    "probes.mlp z and state.mean": "probe R², MLP on z and state",
+}
+"""Columns of the table."""
+
+LEAK_FREE = 2.0
+"""Ratio of the error at a scene cut to that without one which the paper's models reach."""
+
+ABOUT = (
+    "Every figure is the mean over the seeds with, in brackets, the lowest and the highest of them. The one-step error "
+    "is the L1 error of held-out states with inferred actions; less error is more capacity. The share of the gap is "
+    "(deterministic - error) / (deterministic - unconstrained), of the mean errors of these two bounds. The scene-cut "
+    "ratio is the error at a cut over that without one, the cycle ratio the rollout error with actions that have been "
+    "to another video and back over that with the original ones."
+)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, lowest and highest over the seeds."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A limit at one strength (a bound has none), with the spread of each figure over its finished seeds."""
+
+    bottleneck: str
+    key: str
+    strength: float | None
+    seeds: int
+    figures: Mapping[str, Spread]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.bottleneck} {self.key}={self.strength:g}" if self.strength is not None else self.bottleneck
+
+    def mean(self, name: str) -> float | None:
+        """Mean of a figure, if it was measured."""
+        return self.figures[name].mean if name in self.figures else None
+
+
+def rows(sweep: SweepConfig) -> list[dict[str, Any]]:
+    """One row per run of the grid; of an unfinished one there is only what it is and why it failed."""
+    found = []
+    for run in sweep.grid():
+        row: dict[str, Any] = {
+            "bottleneck": run.bottleneck, "key": run.key, "strength": run.strength, "seed": run.seed, "run": run.name,
+            "failure": run.failure,
+        }  # fmt: skip
+        if run.is_finished:
+            results = read_json(run.path / "results.json")
+            row |= {"seconds": results.get("seconds"), "clips": results.get("clips")}
+            row |= dict(_flat({"one_step": results["all"]}))
+            row |= dict(_flat(results.get("evaluations") or {}))
+        found.append(row)
+    bounds = [_mean(_known(row, "one_step.idm") for row in found if row["bottleneck"] == name) for name in BOUNDS]
+    worst, best = bounds
+    for row in found:
+        error = _known(row, "one_step.idm")
+        if error is not None and worst is not None and best is not None and worst > best:
+            row["capacity"] = (worst - error) / (worst - best)
+    return found
+
+
+BOUNDS = ("Deterministic", "Unconstrained")
+
+
+def settings(found: Sequence[Row]) -> list[Setting]:
+    """The rows by setting, in order of first appearance; those without a finished run are left out."""
+    groups: dict[tuple, list[Row]] = {}
+    for row in found:
+        if _known(row, "one_step.idm") is not None:
+            groups.setdefault((row["bottleneck"], row["key"], row["strength"]), []).append(row)
+    result = []
+    for (bottleneck, key, strength), members in groups.items():
+        figures = {}
+        for name in dict.fromkeys(name for row in members for name in row):
+            values = [value for row in members if (value := _known(row, name)) is not None]
+            if values and name not in ("strength", "seed"):
+                figures[name] = Spread(sum(values) / len(values), min(values), max(values))
+        result.append(Setting(bottleneck, key, strength, len(members), figures))
+    return result
+
+
+def findings(found: Sequence[Setting]) -> list[str]:
+    """The verdict, sentence by sentence, computed from the settings."""
+    by_name = {setting.bottleneck: setting for setting in found}
+    sentences = []
+    if all(name in by_name for name in BOUNDS):
+        worst, best = (by_name[name].figures["one_step.idm"] for name in BOUNDS)
+        sentences.append(f"The one-step error is {worst} without latent actions and {best} with unconstrained ones.")
+        if worst.mean <= best.mean:
+            sentences.append("Unconstrained actions do not help: there is no gap to span. Train longer.")
+    limited = [setting for setting in found if setting.strength is not None]
+    for bottleneck in dict.fromkeys(setting.bottleneck for setting in limited):
+        shares = [
+            (share, setting)
+            for setting in limited
+            if setting.bottleneck == bottleneck and (share := setting.mean("capacity")) is not None
+        ]
+        if shares:
+            (low, least), (high, most) = min(shares, key=lambda s: s[0]), max(shares, key=lambda s: s[0])
+            sentences.append(
+                f"{bottleneck} spans {_percent(low)} ({least.key}={least.strength:g}) to {_percent(high)} "
+                f"({most.key}={most.strength:g}) of the gap between the bounds."
+            )
+    acting = [setting for setting in found if setting.bottleneck != "Deterministic"]
+    return [*sentences, *_leak(acting), *_cycle(acting)]
+
+
+def write_sweep_report(sweep: SweepConfig) -> list[str]:
+    """Write ``sweep.json``, ``sweep.svg``, ``sweep.md`` and ``report.html`` of what is finished.
+
+    Returns:
+        The verdict, sentence by sentence, what is unfinished and failed included.
+    """
+    found = rows(sweep)
+    grouped = settings(found)
+    facts = [Run(sweep.out / row["run"]).facts for row in found if _known(row, "one_step.idm") is not None]
+    machines = sorted({fact["machine"] for fact in facts})
+    versions = {name: ", ".join(sorted({f["versions"][name] for f in facts})) for name in _first(facts, "versions")}
+    verdict = [*findings(grouped), *_unfinished(found)]
+    everything = {
+        "command": sweep.made_by, "machines": machines, "versions": versions, "videos": str(sweep.run.data.path),
+        "verdict": verdict, "runs": found,
+    }  # fmt: skip
+    write_atomically(sweep.out / "sweep.json", json.dumps(everything, indent=2))
+    picture = sweep_figure(grouped)
+    (sweep.out / "sweep.svg").write_bytes(picture)
+    cells = table_rows(grouped)
+    made = f"{sweep.made_by}; {', '.join(machines)}; {', '.join(f'{n} {v}' for n, v in versions.items())}"
+    write_atomically(sweep.out / "sweep.md", markdown(cells, verdict, made))
+    alt = "Error against strength of each limit, and scene-cut ratio, cycle ratio and probe R² against the error"
+    write_report(
+        sweep.out / "report.html",
+        f"Limits on the latent action: {sweep.out.name}",
+        Section("What was found", "".join(paragraph(sentence) for sentence in verdict)),
+        Section("Figure", figure(picture, alt, ABOUT, wide=True)),
+        Section("Table", table(cells)),
+        Section("How to get this again", paragraph(sweep.made_by)),
+        subtitle=made,
+    )
+    return verdict
+
+
+def table_rows(found: Sequence[Setting]) -> dict[str, dict[str, str]]:
+    """The table: setting to column to text; what is missing is an em dash."""
+    return {
+        setting.name: {"seeds": str(setting.seeds)}
+        | {head: str(setting.figures.get(name, "—")) for name, head in FIGURES.items()}
+        for setting in found
+    }
+
+
+def markdown(cells: Mapping[str, Mapping[str, str]], verdict: Sequence[str], made: str) -> str:
+    """The verdict and the table as Markdown."""
+    heads = ["limit", "seeds", *FIGURES.values()]
+    lines = [heads, ["---"] * len(heads), *([name, *row.values()] for name, row in cells.items())]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([*(f"- {sentence}" for sentence in verdict), "", body, "", ABOUT, "", f"Made by: `{made}`", ""])
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Spearman's rank correlation; nan where one side is constant."""
+    ranks = [((a := np.asarray(v))[:, None] > a).sum(1) + ((a[:, None] == a).sum(1) - 1) / 2 for v in (x, y)]
+    if any(np.ptp(rank) == 0 for rank in ranks):
+        return math.nan
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _leak(found: Sequence[Setting]) -> Iterator[str]:
+    ratios = [(ratio, setting.name) for setting in found if (ratio := setting.mean("leakage.ratio")) is not None]
+    if ratios:
+        least, where = min(ratios)
+        low = [name for ratio, name in ratios if ratio < LEAK_FREE]
+        judged = f"under {LEAK_FREE:g}x, so suspect: {', '.join(low)}" if low else "no sign of a leak"
+        yield f"At a scene cut the error is at least {least:.2f}x that without one (least: {where}): {judged}."
+
+
+def _cycle(found: Sequence[Setting]) -> Iterator[str]:
+    pairs = [(-e, r) for s in found if (r := s.mean("cycle.ratio")) is not None and (e := s.mean("one_step.idm"))]
+    correlation = rank_correlation(*zip(*pairs, strict=True)) if len(pairs) > 2 else math.nan
+    if math.isfinite(correlation):
+        grows = "grows" if correlation > 0.5 else "falls" if correlation < -0.5 else "neither grows nor falls clearly"
+        yield (
+            f"The cycle ratio {grows} with capacity: rank correlation {correlation:.2f} over {len(pairs)} settings, "
+            f"ratios {min(r for _, r in pairs):.2f} to {max(r for _, r in pairs):.2f}."
+        )
+
+
+def _unfinished(found: Sequence[Row]) -> Iterator[str]:
+    for row in found:
+        if row["failure"]:
+            yield f"{row['run']} failed: {row['failure']}"
+    waiting = sum(_known(row, "one_step.idm") is None and not row["failure"] for row in found)
+    if waiting:
+        yield f"{waiting} of {len(found)} runs are not finished yet."
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Finite numbers of a tree by dotted name; an estimate gives its mean its own name, and its ends theirs below."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            is_estimate = all(_is_number(value.get(part)) for part in ("mean", "low", "high"))
+            if is_estimate:
+                yield prefix + key, value["mean"]
+            yield from _flat({k: v for k, v in value.items() if not is_estimate or k != "mean"}, f"{prefix}{key}.")
+        elif _is_number(value):
+            yield prefix + key, value
+
+
+def _known(row: Row, name: str) -> float | None:
+    value = row.get(name)
+    return value if _is_number(value) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _mean(values: Iterator[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _first(facts: Sequence[dict[str, Any]], key: str) -> dict[str, str]:
+    return facts[0][key] if facts else {}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

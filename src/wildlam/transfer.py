@@ -1,0 +1,144 @@
+"""Transfer: what happens in one video, done to another (arXiv 2601.05230, cycle consistency)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wildlam.data.films import side_by_side
+from wildlam.data.mp4 import write_mp4
+from wildlam.data.video import decode_at, probe
+from wildlam.evaluation.rollout import SECONDS
+from wildlam.models import LatentActionModel
+from wildlam.models.decoder import Decoder
+from wildlam.training.run import write_atomically
+from wildlam.types import Encoder, WildlamError
+
+
+@dataclass(frozen=True)
+class TransferErrors:
+    """What the states say of a transfer: L1 errors of rollouts, and how latent actions agree.
+
+    Attributes:
+        source: error on the source with its own latent actions.
+        cycled: error on the source with those re-inferred from what they did to the target; ``cycled / source`` near 1
+            says that they mean the same in both.
+        copy: error on the source of copying its last known state.
+        agreement: mean cosine between the source's latent actions and the re-inferred ones.
+        effect: mean change of the target's prediction from its last known state, over the same change with the target's
+            own latent actions.
+    """
+
+    source: float
+    cycled: float
+    copy: float
+    agreement: float
+    effect: float
+
+
+@dataclass
+class Transfer:
+    """The latent actions of a source video, applied to a target.
+
+    Attributes:
+        films: ``source``, ``target`` (as they were) and ``transferred`` (decoded), each ``uint8 [F, 3, S, S]``; the
+            first ``known`` frames of ``transferred`` show decoded states of the target, the others predictions.
+        known: frames of the target that the model was given.
+        fps: frames per second.
+        errors: what the states say.
+    """
+
+    films: dict[str, Tensor]
+    known: int
+    fps: float
+    errors: TransferErrors
+
+    def save(self, path: str | Path) -> Path:
+        """Write the films side by side as H.264, and the errors as JSON beside them; return the video's path.
+
+        Raises:
+            WildlamError: they cannot be written.
+        """
+        path = Path(path)
+        if path.suffix != ".mp4":
+            raise WildlamError(f"{path}: the film is written as H.264; give a name that ends in .mp4")
+        try:
+            write_mp4(path, side_by_side(self.films), self.fps)
+            write_atomically(path.with_suffix(".json"), json.dumps(asdict(self.errors), indent=2))
+        except OSError as error:
+            raise WildlamError(f"cannot write {path}: {error.strerror}; choose another --output") from error
+        return path
+
+
+@torch.no_grad()
+def transfer(
+    model: LatentActionModel,
+    encoder: Encoder,
+    decoder: Decoder,
+    source: Path,
+    target: Path,
+    *,
+    states: int,
+    fps: float,
+    seconds: float = SECONDS,
+) -> Transfer:
+    """Infer what happens in the source, and predict the target as if it happened there.
+
+    Args:
+        model: in evaluation mode.
+        encoder: of its states.
+        decoder: of the same encoder's states.
+        source: video whose first ``seconds`` (after the known states) act.
+        target: video whose first states are acted on.
+        states: states per clip that the model was trained on; those that the rollout leaves are known.
+        fps: frames per second at which videos are sampled.
+        seconds: how long to unroll.
+
+    Raises:
+        VideoError: a video cannot be decoded.
+        WildlamError: a video is too short, or ``seconds`` hold no step.
+    """
+    step = encoder.spec.frames_per_state
+    horizon = round(seconds * fps / step)
+    if horizon < 1:
+        raise WildlamError(f"--seconds {seconds:g}: a latent action takes {step / fps:g} s; give at least that")
+    known = max(1, states - horizon)
+    of_source, of_target = (_clip(video, (known + horizon) * step, fps, encoder) for video in (source, target))
+    a, b = (encoder.encode(clip[None]).float() for clip in (of_source, of_target))
+    z = model.infer(a)[:, -horizon:]
+    on_b = model.rollout(b[:, :known], z)
+    again = model.infer(torch.cat([b[:, :known], on_b], dim=1))[:, -horizon:]
+    own = model.rollout(b[:, :known], model.infer(b)[:, -horizon:])
+
+    def error(actions: Tensor) -> float:
+        return float((model.rollout(a[:, :known], actions) - a[:, known:]).abs().mean())
+
+    last = b[:, known - 1 : known]
+    errors = TransferErrors(
+        source=error(z),
+        cycled=error(again),
+        copy=float((a[:, known - 1 : known] - a[:, known:]).abs().mean()),
+        agreement=float(torch.cosine_similarity(z, again, dim=-1).mean()),
+        effect=float((on_b - last).abs().mean() / (own - last).abs().mean().clamp(min=1e-12)),
+    )
+    pictures = decoder.decode(torch.cat([b[:, :known], on_b], dim=1))[0]
+    films = {
+        "source": of_source,
+        "target": of_target,
+        "transferred": (pictures * 255).round().clamp(0, 255).byte().cpu(),
+    }
+    return Transfer(films, known * step, fps, errors)
+
+
+def _clip(video: Path, frames: int, fps: float, encoder: Encoder) -> Tensor:
+    """The first frames of a video, ``uint8 [frames, 3, S, S]``."""
+    duration = probe(video).duration
+    if duration < frames / fps:
+        raise WildlamError(
+            f"{video}: lasts {duration:.2f} s, {frames / fps:.2f} s are needed; give a longer video or fewer --seconds"
+        )
+    return decode_at(video, [k / fps for k in range(frames)], encoder.spec.image_size)

@@ -1,0 +1,161 @@
+"""The report of a sweep, from made-up rows whose figures are known."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from wildlam.config import RunConfig
+from wildlam.data.clips import DataConfig
+from wildlam.encoders import Lite0
+from wildlam.report.sweep_plot import sweep_figure
+from wildlam.report.sweep_report import (
+    findings,
+    markdown,
+    rank_correlation,
+    rows,
+    settings,
+    table_rows,
+    write_sweep_report,
+)
+from wildlam.sweep import SweepConfig, claim
+from wildlam.training import Run
+from wildlam.types import EncoderSpec
+
+ENCODER = EncoderSpec("lite0", 1, (4, 4), 112, 128, "frame", "abc")
+
+
+def estimate(mean):
+    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
+
+
+def results(error, *, leak=None, cycle=None, probe=None):
+    evaluations = {
+        "one_step": {"idm": estimate(error)},
+        "leakage": leak and {"ratio": estimate(leak)},
+        "cycle": cycle and {"ratio": estimate(cycle)},
+        "probes": probe and {"linear z": {"left": estimate(probe), "mean": estimate(probe)}},
+    }
+    return {"seconds": 1.0, "clips": 4, "all": {"idm": error, "copy": 1.0}, "sources": {}, "evaluations": evaluations}
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Three strengths and both bounds, two seeds; errors from 0.8 (none) to 0.4 (unconstrained)."""
+    run = RunConfig(data=DataConfig(path=tmp_path), encoder=Lite0(), out=tmp_path / "sweep")
+    sweep = SweepConfig(run=run, limits={"Noisy": {"beta": [0.1, 0.01, 0.001]}}, seeds=[0, 1])
+    found = {
+        "Deterministic": results(0.8, leak=3.0, cycle=1.0),
+        "Unconstrained": results(0.4, leak=2.0, cycle=1.4, probe=0.75),
+        "Noisy-0.1": results(0.76, leak=2.5, cycle=1.1, probe=0.25),
+        "Noisy-0.01": results(0.6, leak=2.25, cycle=1.2, probe=0.5),
+        "Noisy-0.001": results(0.44, leak=1.5, cycle=1.3),
+    }
+    claim(sweep)
+    for run in sweep.grid():
+        write(run, found[run.name.split("/")[0]])
+    return sweep
+
+
+def write(run, result, **changed):
+    Run(run.path).create("", run.seed, ENCODER)
+    (run.path / "results.json").write_text(json.dumps(result | changed))
+
+
+def test_rows_are_flat(sweep):
+    found = rows(sweep)
+    assert len(found) == 10
+    row = next(row for row in found if row["run"] == "Noisy-0.01/seed1")
+    assert (row["bottleneck"], row["key"], row["strength"], row["seed"]) == ("Noisy", "beta", 0.01, 1)
+    assert (row["one_step.idm"], row["one_step.copy"]) == (0.6, 1.0)
+    assert (row["leakage.ratio"], row["leakage.ratio.low"], row["leakage.ratio.high"]) == (2.25, 2.15, 2.35)
+    assert row["probes.linear z.left"] == row["probes.linear z.mean"] == 0.5
+    assert row["capacity"] == pytest.approx(0.5)
+    assert not any(isinstance(value, dict | list) for value in row.values())
+
+
+def test_intervals_are_over_seeds(sweep):
+    first, second = (run for run in sweep.grid() if run.strength == 0.01)
+    write(first, results(0.5))
+    write(second, results(0.7))
+    setting = next(s for s in settings(rows(sweep)) if s.strength == 0.01)
+    assert setting.seeds == 2
+    assert str(setting.figures["one_step.idm"]) == "0.600 (0.500 to 0.700)"
+    assert str(setting.figures["capacity"]) == "0.500 (0.250 to 0.750)"
+
+
+def test_findings(sweep):
+    error, share, leak, cycle = findings(settings(rows(sweep)))
+    assert error.startswith("The one-step error is 0.800 (0.800 to 0.800) without latent actions and 0.400 ")
+    assert share == "Noisy spans 10 % (beta=0.1) to 90 % (beta=0.001) of the gap between the bounds."
+    assert "at least 1.50x" in leak
+    assert leak.endswith("(least: Noisy beta=0.001): under 2x, so suspect: Noisy beta=0.001.")
+    assert cycle == ("The cycle ratio grows with capacity: rank correlation 1.00 over 4 settings, ratios 1.10 to 1.40.")
+
+
+def test_findings_of_what_does_not_leak(sweep):
+    kept = [setting for setting in settings(rows(sweep)) if setting.strength != 0.001]
+    assert any(
+        sentence.endswith("2.00x that without one (least: Unconstrained): no sign of a leak.")
+        for sentence in findings(kept)
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "expected"),
+    [([1, 2, 3], [10, 20, 90], 1.0), ([1, 2, 3], [3, 2, 1], -1.0), ([1, 2, 2, 3], [1, 2, 2, 3], 1.0)],
+)
+def test_rank_correlation(x, y, expected):
+    assert rank_correlation(x, y) == pytest.approx(expected)
+    assert rank_correlation(x, [1] * len(x)) != rank_correlation(x, [1] * len(x))  # nan: nothing to rank
+
+
+def test_what_is_missing_is_a_dash(sweep):
+    for run in sweep.grid():
+        if run.strength == 0.1:
+            write(run, results(0.7), evaluations={"leakage": {"ratio": estimate(float("nan"))}, "probes": None})
+        elif run.strength == 0.01:
+            result = results(0.6)
+            del result["evaluations"]
+            write(run, result)
+    cells = table_rows(settings(rows(sweep)))
+    assert cells["Noisy beta=0.01"]["one-step error"] == "0.600 (0.600 to 0.600)"
+    assert cells["Noisy beta=0.01"]["scene cut, ratio"] == cells["Noisy beta=0.1"]["scene cut, ratio"] == "—"
+    assert cells["Noisy beta=0.01"]["probe R², linear on z"] == "—"
+    text = markdown(cells, ["one"], "by hand")
+    line = next(line for line in text.splitlines() if line.startswith("| Noisy beta=0.01 |"))
+    assert line.count("|") == next(line for line in text.splitlines() if line.startswith("| limit |")).count("|")
+
+
+def test_the_files(sweep):
+    (sweep.grid()[-1].path / "results.json").unlink()
+    sweep.grid()[-1].failed.write_text("out of memory")
+    (sweep.grid()[0].path / "results.json").unlink()
+    verdict = write_sweep_report(sweep)
+    assert verdict[-2:] == ["Noisy-0.001/seed1 failed: out of memory", "1 of 10 runs are not finished yet."]
+    written = json.loads((sweep.out / "sweep.json").read_text())
+    assert written["verdict"] == verdict
+    assert len(written["runs"]) == 10
+    assert "pytest" in written["command"]
+    assert written["versions"]["torch"]
+    assert len(written["machines"]) == 1
+    page = (sweep.out / "report.html").read_text()
+    for part in ("out of memory", "data:image/svg+xml", "0.600 (0.600 to 0.600)", "lowest and the highest"):
+        assert part in page
+    assert "| Noisy beta=0.1 | 2 |" in (sweep.out / "sweep.md").read_text()
+
+
+def test_the_figure(sweep):
+    svg = sweep_figure(settings(rows(sweep)))
+    assert ET.fromstring(svg).tag.endswith("svg")
+    assert b"#010203" not in svg
+    for part in (b"beta", b"deterministic", b"one-step L1 error", b"R"):
+        assert part in svg
+
+
+@pytest.mark.parametrize("finished", [0, 1])
+def test_an_unfinished_sweep_is_reported(sweep, finished):
+    for run in sweep.grid()[finished:]:
+        (run.path / "results.json").unlink()
+    verdict = write_sweep_report(sweep)
+    assert verdict == [f"{10 - finished} of 10 runs are not finished yet."]

@@ -1,0 +1,116 @@
+"""A decoder from a run's videos: trained, interrupted, used by other runs of its encoder and by no others."""
+
+import importlib.util
+from dataclasses import replace
+
+import pytest
+import torch
+
+from wildlam.config import RunConfig, dump_config
+from wildlam.data.clips import DataConfig
+from wildlam.decoding import (
+    DecodingConfig,
+    dump_decoding_config,
+    load_decoder,
+    read_decoding_config,
+    train_decoder,
+)
+from wildlam.encoders import Lite0
+from wildlam.models import ModelConfig
+from wildlam.models.bottlenecks import Noisy
+from wildlam.models.decoder import DecoderConfig
+from wildlam.models.perceptual import PerceptualConfig
+from wildlam.training import Run, TrainingConfig, checkpoints
+from wildlam.types import WildlamError
+
+pytestmark = [
+    pytest.mark.usefixtures("tiny_models"),
+    pytest.mark.skipif(not importlib.util.find_spec("torchmetrics"), reason="needs torchmetrics"),
+]
+
+CONFIG = DecodingConfig(
+    decoder=DecoderConfig(image_size=16, upsample=1),
+    training=TrainingConfig(steps=2, batch_size=2, log_every=1, save_every=1, eval_every=2),
+)
+
+
+def make_run(path, videos, encoder):
+    """A run folder with an untrained model."""
+    data = DataConfig(path=videos, workers=0, frames=4)
+    config = RunConfig(data=data, encoder=encoder, model=ModelConfig(bottleneck=Noisy(dim=4)), out=path)
+    spec, run = encoder.build("cpu").spec, Run(path)
+    run.create(dump_config(config), 0, spec)
+    model = config.model.build(spec.width, spec.grid)
+    checkpoints.save(run.checkpoints, 1, None, model.state_dict(), {}, keep=1)
+    return path
+
+
+@pytest.fixture
+def run(videos, tmp_path):
+    return make_run(tmp_path / "run", videos, Lite0(image_size=64, dtype="float32"))
+
+
+def weights(folder):
+    return checkpoints.last(Run(folder).checkpoints).model_tensors()
+
+
+def test_a_decoder_is_a_run_of_its_own(run):
+    folder = train_decoder(run, CONFIG)
+    assert folder == run / "decoder"
+    assert read_decoding_config(folder / "config.yaml") == CONFIG
+    rows = Run(folder).metrics()
+    assert [row["step"] for row in rows] == [1, 2]
+    assert rows[0]["l1"] == rows[0]["loss"]
+    assert {"held_out/l1", "held_out/psnr", "held_out/ssim"} <= rows[1].keys()
+    spec = Run.open(run).encoder_spec
+    decoder = load_decoder(folder, spec)
+    assert not decoder.training
+    pictures = decoder.decode(torch.zeros(1, 3, spec.tokens, spec.width))
+    assert pictures.shape == (1, 3, 3, 16, 16)
+    assert torch.equal(pictures, load_decoder(run, spec).decode(torch.zeros(1, 3, spec.tokens, spec.width)))
+
+
+def test_an_interrupted_decoder_becomes_the_same(run, tmp_path, videos):
+    twin = make_run(tmp_path / "twin", videos, Lite0(image_size=64, dtype="float32"))
+    train_decoder(run, CONFIG)
+    checkpoint = train_decoder(twin, CONFIG) / "checkpoints/step_00000002"
+    for file in checkpoint.iterdir():
+        file.unlink()
+    checkpoint.rmdir()  # as if killed before it was written
+    train_decoder(twin, CONFIG)
+    one, other = weights(run / "decoder"), weights(twin / "decoder")
+    assert all(torch.equal(one[name], other[name]) for name in one.keys() | other.keys())
+    assert Run(run / "decoder").metrics() == Run(twin / "decoder").metrics()
+
+
+def test_a_folder_with_another_decoder_is_refused(run):
+    train_decoder(run, CONFIG)
+    with pytest.raises(WildlamError, match="decoder of another configuration"):
+        train_decoder(run, replace(CONFIG, seed=1))
+
+
+def test_states_of_another_encoder_are_refused(run):
+    folder = train_decoder(run, CONFIG)
+    other = Lite0(image_size=64, pool=4, dtype="float32").build("cpu").spec
+    with pytest.raises(WildlamError, match=f"decodes states of lite0 .* not those of lite0 {other.fingerprint}"):
+        load_decoder(folder, other)
+
+
+def test_impossible_pictures_are_refused_before_anything_is_written(run):
+    with pytest.raises(WildlamError, match=r"decoder\.image_size=15"):
+        train_decoder(run, replace(CONFIG, decoder=DecoderConfig(image_size=15)))
+    assert not (run / "decoder").exists()
+
+
+def test_a_run_without_a_decoder_says_how_to_get_one(run):
+    with pytest.raises(WildlamError, match=f"has no decoder; train one: wildlam decoder train {run}"):
+        load_decoder(run, Run.open(run).encoder_spec)
+
+
+def test_configurations_survive_being_written(tmp_path):
+    config = replace(CONFIG, perceptual=PerceptualConfig(metric="lpips", backbone=tmp_path / "vgg16.pth"))
+    (tmp_path / "config.yaml").write_text(dump_decoding_config(config))
+    assert read_decoding_config(tmp_path / "config.yaml") == config
+    (tmp_path / "config.yaml").write_text(dump_decoding_config(config)[:60])
+    with pytest.raises(WildlamError, match=r"config\.yaml"):
+        read_decoding_config(tmp_path / "config.yaml")
