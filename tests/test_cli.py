@@ -105,7 +105,7 @@ def test_help_does_not_wait_for_torch():
 
 def test_unknown_commands(refused):
     assert refused("trian") == "unknown command 'trian'; did you mean train?"
-    assert refused("fly") == "unknown command 'fly'; commands: index, encode, train, eval, infer, show, demo"
+    assert refused("fly") == f"unknown command 'fly'; commands: {', '.join(cli.COMMANDS)}"
     assert refused("eval", "run", "--dat", "x") == "unrecognized arguments: --dat x; did you mean data.path?"
 
 

@@ -1,5 +1,7 @@
 """A trained run in use: the latent actions of a whole video, whatever pieces it is encoded in."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,7 @@ def untrained(encoder_config, **data):
     )
     encoder = encoder_config.build("cpu")
     torch.manual_seed(0)
-    return Trained(config.model.build(encoder.spec.width, encoder.spec.grid).eval(), encoder, config)
+    return Trained(config.model.build(encoder.spec.width, encoder.spec.grid).eval(), encoder, config, Path("unused"))
 
 
 def test_pieces_do_not_show_in_the_actions(make_video, tmp_path, monkeypatch):

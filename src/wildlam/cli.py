@@ -287,7 +287,7 @@ def decoder(argv: Arguments) -> None:
         args = parser.parse_args(list(argv[1:]))
         print(f"strips     {write_decoded(args.run, args.output, args.clips, args.decoder)}")
     elif argv and argv[0] in ("-h", "--help"):
-        print(f"usage: wildlam decoder train|show RUN [--help]\n\n{inspect.getdoc(decoder)}")
+        _parser("decoder", usage="wildlam decoder train|show RUN [--help]").parse_args(["--help"])
     else:
         raise WildlamError("say `wildlam decoder train RUN` or `wildlam decoder show RUN`")
 
@@ -420,10 +420,10 @@ def _about(name: str) -> dict[str, Any]:
     return {"prog": f"wildlam {name}", "description": inspect.getdoc(COMMANDS[name.split()[0]])}
 
 
-def _parser(name: str) -> Parser:
+def _parser(name: str, **kwargs: Any) -> Parser:
     from wildlam.config import Parser
 
-    return Parser(**_about(name))
+    return Parser(**_about(name), **kwargs)
 
 
 def _usage() -> str:
