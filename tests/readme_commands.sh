@@ -28,6 +28,17 @@ torchrun --nproc-per-node 2 --no-python wildlam train "${tiny[@]}" --out runs/tw
 run eval runs/first
 run eval runs/first --data.path "$videos/filmed"
 run show runs/first
+run decoder train runs/first --training.steps 2 --training.batch_size 2
+run decoder show runs/first
+test -s runs/first/decoded.html
+run transfer "$videos"/filmed/held_out/carphone_pristine_00.mp4 "$videos"/doom/held_out/*.mp4 --run runs/first -o film.mp4
+test -s film.mp4
+sed -E 's/\[([^],]+)[^]]*\]/[\1]/' "$(dirname "$readme")/configs/sweeps/limits.yaml" >one_of_each.yaml
+run sweep --config one_of_each.yaml --data.path "$videos" --out runs/sweep --encoder.image_size 64 --training.steps 2 \
+  --training.batch_size 4 --training.eval_every 2 --training.save_every 2
+test -s runs/sweep/sweep.svg
+run report runs/first runs/sweep
+grep -q "<video" runs/first/report.html
 run infer "$videos/filmed/held_out/carphone_pristine_00.mp4" --run runs/first --output actions
 test -s actions.npz
 test -s actions.parquet
@@ -38,11 +49,14 @@ done
 python - "$videos/filmed/held_out/carphone_pristine_00.mp4" <<'PYTHON'
 import sys
 import wildlam
-actions = wildlam.load("runs/first").infer(sys.argv[1])
+model = wildlam.load("runs/first")
+actions = model.infer(sys.argv[1])
 print(actions.z.shape, actions.start[0], actions.end[0])
+film = model.transfer(sys.argv[1], sys.argv[1])
+print(film.save("film.mp4"), film.errors)
 PYTHON
 
-for command in $(sed -nE 's/^(.*[^a-z./-])?wildlam (index|encode|train|eval|infer|show|demo)( .*)?$/\2/p' "$readme" | sort -u); do
+for command in $(sed -nE 's/^(.*[^a-z./-])?wildlam (index|encode|train|eval|infer|show|report|decoder|transfer|sweep|demo)( .*)?$/\2/p' "$readme" | sort -u); do
   [[ "$ran" == *" $command "* ]] || { echo "README.md shows wildlam $command, which is not run here" >&2; exit 1; }
 done
 echo "the README's commands ran"

@@ -307,10 +307,9 @@ def report(argv: Arguments) -> None:
     for path in parser.parse_args(list(argv)).runs:
         if (path / "sweep.yaml").is_file():
             from wildlam.report.sweep_report import write_sweep_report
-            from wildlam.sweep import sweep_parser, to_sweep_config
+            from wildlam.sweep import read_sweep
 
-            sweeps = sweep_parser(prog=str(path))
-            write_sweep_report(to_sweep_config(sweeps, sweeps.parse_path(path / "sweep.yaml")))
+            write_sweep_report(read_sweep(path))
             print(f"report     {path / 'report.html'}")
         else:
             print(f"report     {evaluate(path) / 'report.html'}")

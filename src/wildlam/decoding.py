@@ -40,7 +40,7 @@ class DecodingConfig:
         decoder: size and loss.
         perceptual: distance to train with besides L1, and to measure.
         training: steps, batch, precision, optimiser. Paper: 90,000 steps, 12,000 of them warm-up, of 512 clips, and
-            AdamW at 3e-4; in a laptop's few steps the last layer hardly moves at that rate.
+            AdamW at 3e-4; ours suits a laptop's few steps.
         seed: of initialisation, order of the data and choice of frames.
     """
 

@@ -1,6 +1,6 @@
 """Decoder: frame-causal transformer from an encoder's states to pixels, only to look and to measure in pixels.
 
-The paper's (arXiv 2601.05230, section 3) is a frame-causal ViT-L with a linear layer from each token to its patch of
+The paper's (arXiv 2601.05230) is a frame-causal ViT-L with a linear layer from each token to its patch of
 pixels. Our patches are twice as wide as their places, cross-faded with their neighbours, or pictures of coarse maps
 would be chequered; and a token may first be widened into several, each of which paints a smaller patch.
 """
