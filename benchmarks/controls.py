@@ -2,8 +2,8 @@
 
     python benchmarks/controls.py [--run runs/demo] [--out docs/results]
 
-Evaluates the run (of the demo, by default) and, on the same clips, models that cheat (z is the next state), are blind (z
-is ignored) or shuffled (z means something else in every scene). About two minutes on two cores.
+Evaluates the run (of the demo, by default) and, on the same clips, models that cheat (z is the next state), are blind
+(z is ignored) or shuffled (z means something else in every scene). About two minutes on two cores.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from wildlam.data.poses import ACTIONS, true_actions
 from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.controls import Blind, Cheating, Shuffled
 from wildlam.evaluation.cycle import cycle
+from wildlam.evaluation.estimates import Estimate
 from wildlam.evaluation.leakage import leakage
 from wildlam.evaluation.one_step import one_step
 from wildlam.evaluation.probes import probes
@@ -27,6 +28,7 @@ from wildlam.evaluation.rollout import rollout
 from wildlam.loading import load_clips
 from wildlam.training.distributed import Processes
 
+HEADS = ("permuted / own", "scene cut", "unbridged", "cycle", "probe")
 WORDS = {
     "trained": "the run itself",
     "cheating": "z is the next state; to be caught by the scene cuts",
@@ -51,30 +53,29 @@ def main() -> None:
         "shuffled": Shuffled(trained.model),
     }
     data = load_clips(trained.config, trained.encoder, Processes(0, 1, device))
-    found = {}
+    found: dict[str, dict[str, Estimate | None]] = {}
     for name, model in models.items():
         model.eval()
         clips, labelled = infer_clips(model, data.held_out), infer_clips(model, data.labelled())
         actions, known = true_actions(clips, data.manifest.root)
         of_train = true_actions(labelled, data.manifest.root)[0]
         errors, unrolled = one_step(model, clips), rollout(model, clips)
-        found[name] = {
-            "one step": errors.estimate("idm"),
-            "permuted / own, rollout": unrolled.per_clip.estimate("permuted", over="idm"),
-            "scene cut": leakage(model, clips).per_clip.estimate("cut", over="plain") if name != "cheating" else None,
-            "cycle": cycle(model, clips).per_clip.estimate("cycled", over="original") if name != "cheating" else None,
-            "unbridged": leakage(model, clips).per_clip.estimate("cut", over="cut_copy"),
-            "probe": None
-            if name == "cheating"
-            else probes(labelled, of_train, clips.where(known), actions[known], list(ACTIONS)).r_squared("linear z")["mean"],
-        }
+        found[name] = row = {"one step": errors.estimate("idm"), **dict.fromkeys(HEADS)}
+        cuts = leakage(model, clips).per_clip
+        row["unbridged"] = cuts.estimate("cut", over="cut_copy")
+        if name != "cheating":  # whose errors are 0, and whose z is as wide as a state
+            row["permuted / own"] = unrolled.per_clip.estimate("permuted", over="idm")
+            row["scene cut"] = cuts.estimate("cut", over="plain")
+            row["cycle"] = cycle(model, clips).per_clip.estimate("cycled", over="original")
+            probed = probes(labelled, of_train, clips.where(known), actions[known], list(ACTIONS))
+            row["probe"] = probed.r_squared("linear z")["mean"]
         print(name, {key: str(value) for key, value in found[name].items()}, flush=True)
     heads = list(found["trained"])
     lines = [
         "# Do the evaluations see what they claim?",
         "",
-        f"Made by `python benchmarks/controls.py --run {args.run}` on {machine()}: the demo's model and, on its held-out",
-        "clips, models that are wrong in a known way, with 95 % bootstrap intervals over videos (one seed).",
+        f"Made by `python benchmarks/controls.py --run {args.run}` on {machine()}: the demo's model and, on its",
+        "held-out clips, models that are wrong in a known way, with 95 % bootstrap intervals over videos (one seed).",
         "",
         "| model | " + " | ".join(heads) + " |",
         "| --- |" + " --- |" * len(heads),
@@ -82,11 +83,11 @@ def main() -> None:
         "",
         *(f"- **{name}**: {words}." for name, words in WORDS.items()),
         "",
-        "one step: L1 error with inferred z. permuted / own: two-second rollouts with another clip's z over those with",
-        "their own; 1 says that z is ignored. scene cut: error at a cut over that without one (a perfect cheat divides 0",
-        "by 0: see unbridged). unbridged: error at a cut over that of copying the state before it; 0 says that z held the",
-        "state after it. cycle: rollout error with actions that have been to another video over those that have not.",
-        "probe: R² of the true actions by a linear map of z.",
+        "one step: L1 error with inferred z. permuted / own: error of two-second rollouts with another clip's z over that",
+        "with their own; 1 says that z is ignored. scene cut: error at a cut over that without one (a perfect cheat",
+        "divides 0 by 0). unbridged: error at a cut over that of copying the state before it; 0 says that z held the",
+        "state after it. cycle: rollout error with actions that have been to another video over that with those that",
+        "have not. probe: mean R² of the true actions by a linear map of z.",
         "",
     ]
     args.out.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,8 @@
     python benchmarks/evaluation.py --out build/evaluation.json [--short]
 
 ``runs/demo`` must be there (``make demo``). Its videos are encoded already. FLOPs are those of matrix products and
-convolutions, as PyTorch's counter counts them, in a second evaluation that is not timed; the ceiling is that of float32,
-in which evaluations run. ``--short`` changes nothing.
+convolutions, as PyTorch's counter counts them, in a second evaluation that is not timed; the ceiling is that of
+float32, in which evaluations run. ``--short`` changes nothing.
 """
 
 from __future__ import annotations

@@ -120,6 +120,7 @@ def test_mistakes(arguments, complaint):
     with pytest.raises(WildlamError, match=complaint):
         parse(*arguments)
 
+
 def test_a_sweep_leaves_ordinary_runs_and_is_not_done_twice(sweep, evaluation, monkeypatch):
     monkeypatch.setattr(pipeline, "_evaluate", evaluation)
     train_all(sweep, here)

@@ -49,9 +49,7 @@ def test_a_video_done_to_itself_agrees_with_itself(run, make_video, tmp_path):
     """Where the model predicts perfectly: here, as nothing moves."""
     still = make_video(tmp_path / "still.mp4", frames=1, fps=24)
     video = make_video(tmp_path / "a.mp4", frames=96)
-    with pytest.raises(
-        WildlamError, match=r"still\.mp4: lasts .* needed; give a longer video or fewer --seconds"
-    ):
+    with pytest.raises(WildlamError, match=r"still\.mp4: lasts .* needed; give a longer video or fewer --seconds"):
         load(run).transfer(still, video)
     found = load(run).transfer(video, video, seconds=0.5)
     assert len(found.films["source"]) == 4
