@@ -84,10 +84,10 @@ def main() -> None:
         *(f"- **{name}**: {words}." for name, words in WORDS.items()),
         "",
         "one step: L1 error with inferred z. permuted / own: error of two-second rollouts with another clip's z over",
-        "that with their own; 1 says that z is ignored. scene cut: error at a cut over that without one (a perfect cheat",
-        "divides 0 by 0). unbridged: error at a cut over that of copying the state before it; 0 says that z held the",
-        "state after it. cycle: rollout error with actions that have been to another video over that with those that",
-        "have not. probe: mean R² of the true actions by a linear map of z.",
+        "that with their own; 1 says that z is ignored. scene cut: error at a cut over that without one (a perfect",
+        "cheat divides 0 by 0). unbridged: error at a cut over that of copying the state before it; 0 says that z held",
+        "the state after it. cycle: rollout error with actions that have been to another video over that with those",
+        "that have not. probe: mean R² of the true actions by a linear map of z.",
         "",
     ]
     args.out.mkdir(parents=True, exist_ok=True)
