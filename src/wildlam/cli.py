@@ -391,17 +391,21 @@ def summary(run: Run) -> str:
 
 
 def results(folder: Path) -> list[str]:
-    """The results in a folder, as a table with a row for each source."""
+    """The results in a folder: a table with a row for each source, and the verdict."""
     from wildlam.evaluation.one_step import METHODS
+    from wildlam.report.judgement import verdict
     from wildlam.training.run import read_json
 
     found = read_json(folder / "results.json")
     present = [method for method in METHODS if method in found["all"]]
     rows = {**found["sources"], "all": found["all"]}
     return [
-        f"Held-out one-step L1 error, {found['clips']} clips:",
+        f"Held-out one-step L1 error (lower is better), {found['clips']} clips:",
         " " * 20 + "".join(f"{method:>15}" for method in present),
         *(f"{name[:19]:20}" + "".join(f"{row[method]:15.4f}" for method in present) for name, row in rows.items()),
+        "; ".join(f"{method}: {METHODS[method]}" for method in present),
+        "",
+        *verdict(found).sentences,
         "",
         f"report     {folder / 'report.html'}",
     ]

@@ -63,7 +63,8 @@ class SweepConfig:
     @property
     def made_by(self) -> str:
         """The command that began it."""
-        return (self.out / "sweep.yaml").read_text().partition("\n")[0].removeprefix(MADE_BY)
+        first = (self.out / "sweep.yaml").read_text().partition("\n")[0]
+        return first.removeprefix(MADE_BY) if first.startswith(MADE_BY) else shlex.join(_command(self))
 
     def grid(self) -> list[GridRun]:
         """All runs, seed by seed, so that an unfinished sweep holds whole pictures.

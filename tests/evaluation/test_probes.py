@@ -5,10 +5,13 @@ import json
 import pytest
 import torch
 
-from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.clips import InferredClips, infer_clips
+from wildlam.evaluation.controls import Blind
 from wildlam.evaluation.estimates import PerClip
 from wildlam.evaluation.probes import Probes, probes
 from wildlam.types import WildlamError
+
+from .conftest import make_batches
 
 CLIPS, STEPS = 120, 5
 NAMES = ("forward", "turn")
@@ -130,3 +133,15 @@ def test_latent_actions_that_never_vary_and_the_summary():
     assert summary["linear z"]["turn"].keys() == {"mean", "low", "high"}
     assert summary["linear z"]["mean"]["mean"] <= 0
     json.dumps(summary, allow_nan=False)
+
+
+def test_a_blind_model_is_caught(model):
+    """Whose z means nothing, while that of the model it spoils tells the true actions."""
+    truth = {}
+    for spoilt in (model, Blind(model)):
+        clips = [infer_clips(spoilt, make_batches(seed=seed)) for seed in (0, 1)]
+        actions = [(model.infer(c.states)[..., :2]).contiguous() for c in clips]
+        found = probes(clips[0], actions[0], clips[1], actions[1], ["right", "up"])
+        truth[type(spoilt)] = found.r_squared("linear z")["mean"]
+    assert truth[type(model)].low > 0.95
+    assert truth[Blind].high < 0.1
