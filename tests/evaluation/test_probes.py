@@ -140,6 +140,7 @@ def test_a_blind_model_is_caught(model):
     truth = {}
     for spoilt in (model, Blind(model)):
         clips = [infer_clips(spoilt, make_batches(seed=seed)) for seed in (0, 1)]
+        clips[0].names = [f"train/{name}" for name in clips[0].names]
         actions = [(model.infer(c.states)[..., :2]).contiguous() for c in clips]
         found = probes(clips[0], actions[0], clips[1], actions[1], ["right", "up"])
         truth[type(spoilt)] = found.r_squared("linear z")["mean"]
