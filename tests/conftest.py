@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from wildlam.evaluation import suite
 from wildlam.models.blocks import SIZES, Size
 
 MakeVideo = Callable[..., Path]
@@ -86,6 +88,12 @@ def videos(make_video: MakeVideo, tmp_path: Path) -> Path:
             make_video(tmp_path / "videos" / source / "train" / f"{source}{i}.mp4", frames=96, gop=24)
         make_video(tmp_path / "videos" / source / "test" / f"{source}2.mp4", frames=96, gop=24)
     return tmp_path / "videos"
+
+
+@pytest.fixture(autouse=True)
+def _few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding the composed scenes would be most of the time of tests that evaluate a run."""
+    monkeypatch.setattr(suite, "locality", partial(suite.locality, scenes=2))
 
 
 @pytest.fixture

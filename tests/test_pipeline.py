@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from wildlam.data.clips import DataConfig
 from wildlam.data.poses import write_poses
 from wildlam.encoders import VJEPA2, Lite0
 from wildlam.evaluating import evaluate
-from wildlam.evaluation import suite
 from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.leakage import cut_at
 from wildlam.loading import index_videos, load_clips, store_path
@@ -46,9 +44,8 @@ def config(videos, tmp_path):
 
 @pytest.fixture
 def no_report(monkeypatch):
-    """Drawing and composing scenes take longer than all else together; ``test_cli.py`` has runs with reports."""
+    """Drawing takes longer than all else together; ``test_cli.py`` has runs with reports."""
     monkeypatch.setattr(evaluating, "write_run_report", lambda *arguments: None)
-    monkeypatch.setattr(suite, "locality", partial(suite.locality, scenes=2))
 
 
 def weights(run):
