@@ -59,3 +59,39 @@ def test_missing_errors_are_not_judged(missing):
 def test_a_missing_deterministic_model_is_not_mentioned():
     errors = {key: value for key, value in GOOD.items() if key != "deterministic"}
     assert not any("without actions" in sentence for sentence in judge(errors).sentences)
+
+
+def evaluated(leak=2.0, cycle=1.1, other=1.5, probes=None):
+    ratios = {"leakage": {"ratio": {"mean": leak}}, "cycle": {"ratio": {"mean": cycle}, "other_ratio": {"mean": other}}}
+    return {"sources": {}, "all": GOOD, "evaluations": {**ratios, "probes": probes}}
+
+
+def test_actions_that_pass_every_test():
+    result = verdict(
+        evaluated(probes={"linear z": {"forward": {"mean": 0.6}, "turn": {"mean": -0.1}, "mean": {"mean": 0.2}}})
+    )
+    assert result.works is True
+    assert result.sentences[-3:] == [
+        "At a scene cut the error is 2.0x as large: z does not hold the next state.",
+        "Carried to another video and back, actions cost 10 % more error (another clip's own actions: 50 % more): they "
+        "transfer.",
+        "A linear map of z explains, of the variance of the true actions, 60 % of forward, 0 % of turn.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (evaluated(leak=1.0), "z leaks the next state"),
+        (evaluated(cycle=2.5, other=5.0), "do not mean the same there"),
+        (evaluated(cycle=1.4, other=1.5), "do not mean the same there"),
+    ],
+)
+def test_one_test_failed_is_enough(found, said):
+    result = verdict(found)
+    assert result.works is False
+    assert said in " ".join(result.sentences)
+
+
+def test_tests_that_were_not_run_do_not_count():
+    assert verdict({"all": GOOD, "evaluations": {"leakage": None, "cycle": None, "probes": None}}).works is True
