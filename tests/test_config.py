@@ -24,6 +24,20 @@ def parse_yaml(tmp_path, values, *arguments):
     return parse("--config", str(path), *arguments)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("training: 5", "training: expected keys below it, such as training.accumulate, got 5"),
+        ("training:\n  optimizer: fast", "training.optimizer: expected keys below it"),
+        ("model: tiny", "model: expected keys below it, such as model.bottleneck, got 'tiny'"),
+    ],
+)
+def test_a_value_where_keys_belong(tmp_path, text, said):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(WildlamError, match=said):
+        run_parser().parse_args(["--data.path", "videos", "--config", str(tmp_path / "config.yaml")])
+
+
 def test_defaults():
     config = parse()
     assert config == RunConfig(data=DataConfig(path=config.data.path))
@@ -76,7 +90,7 @@ MISTAKES = [  # arguments; the same in YAML (None where YAML has no such mistake
     (["--data.framse", "3"], {"data": {"framse": 3}}, r"data\.framse.*did you mean data\.frames\?"),
     (["--training.steps", "x"], {"training": {"steps": "x"}}, r"training\.steps: expected int, got x"),
     (["--data.store", "maybe"], {"data": {"store": "maybe"}}, r"data\.store: expected bool, got maybe"),
-    (["--model.size", "tinny"], {"model": {"size": "tinny"}}, r"model\.size: choose one of 'tiny', .*got tinny"),
+    (["--model.size", "tinny"], {"model": {"size": "tinny"}}, r"model\.size: choose one of 'nano', 'tiny', .*got tinny"),
     (["--encoder", "Lite1"], {"encoder": {"class_path": "Lite1"}}, r"encoder: there is no Lite1; choose Lite0 or"),
     (
         ["--model.bottleneck", "Sparce"],

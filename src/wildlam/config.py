@@ -70,6 +70,24 @@ class Parser(jsonargparse.ArgumentParser):
                 defaults[key].pop("init_args", None)
         return defaults
 
+    def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> jsonargparse.Namespace:
+        """Refuse a value where keys belong, such as ``training: 5``, which would count for nothing."""
+        try:
+            tree = yaml.safe_load(Path(cfg_path).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            tree = None  # said better by what follows
+        self._check_groups(tree, "")
+        return super().parse_path(cfg_path, *args, **kwargs)
+
+    def _check_groups(self, tree: Any, prefix: str) -> None:
+        for name, value in tree.items() if isinstance(tree, dict) else ():
+            key = f"{prefix}{name}"
+            below = sorted(k for k in self.keys if k.startswith(f"{key}."))
+            if isinstance(value, dict):
+                self._check_groups(value, f"{key}.")
+            elif value is not None and below and key not in CHOSEN_BY_NAME:
+                self.error(f"{key}: expected keys below it, such as {below[0]}, got {value!r}")
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise WildlamError in place of printing the usage and leaving."""
         if not self.exit_on_error:

@@ -80,7 +80,8 @@ def _bands(ax: Any, settings: Sequence[Setting]) -> None:
             ax.axhspan(error.low, error.high, color=COLOURS["copy"], alpha=0.25, lw=0)
             ax.axhline(error.mean, color=COLOURS["copy"], ls=BOUNDS[bound.bottleneck][1], lw=1.2)
             name = bound.bottleneck.lower()
-            ax.annotate(name, (0.02, error.mean), (0, 3), ax.get_yaxis_transform(), "offset points", fontsize=7.5)
+            at = (0.5, error.mean)  # where points are few
+            ax.annotate(name, at, (0, 3), ax.get_yaxis_transform(), "offset points", fontsize=7.5, ha="center")
 
 
 def _points(ax: Any, x: list[float], own: Sequence[Setting], name: str, colour: str, marker: str = "o") -> None:
