@@ -90,7 +90,11 @@ MISTAKES = [  # arguments; the same in YAML (None where YAML has no such mistake
     (["--data.framse", "3"], {"data": {"framse": 3}}, r"data\.framse.*did you mean data\.frames\?"),
     (["--training.steps", "x"], {"training": {"steps": "x"}}, r"training\.steps: expected int, got x"),
     (["--data.store", "maybe"], {"data": {"store": "maybe"}}, r"data\.store: expected bool, got maybe"),
-    (["--model.size", "tinny"], {"model": {"size": "tinny"}}, r"model\.size: choose one of 'nano', 'tiny', .*got tinny"),
+    (
+        ["--model.size", "tinny"],
+        {"model": {"size": "tinny"}},
+        r"model\.size: choose one of 'nano', 'tiny', .*got tinny",
+    ),
     (["--encoder", "Lite1"], {"encoder": {"class_path": "Lite1"}}, r"encoder: there is no Lite1; choose Lite0 or"),
     (
         ["--model.bottleneck", "Sparce"],

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models", "evaluation")
 
 @pytest.fixture
 def evaluation(monkeypatch):
-    """A short one, as it takes longer than the training; ``whole`` is in one test."""
+    """A short one, as it takes longer than the training; gives the whole one."""
 
     def results(run, folder, *arguments):
         text = json.dumps({"seconds": 1.0, "seed": run.facts["seed"], "clips": 4, "all": {"idm": 0.5}})
@@ -122,7 +122,7 @@ def test_mistakes(arguments, complaint):
 
 
 def test_a_sweep_leaves_ordinary_runs_and_is_not_done_twice(sweep, evaluation, monkeypatch):
-    monkeypatch.setattr(pipeline, "_evaluate", evaluation)
+    monkeypatch.setattr(pipeline, "evaluate_run", evaluation)
     train_all(sweep, here)
     write_sweep_report(sweep)
     assert json.loads((sweep.out / "sweep.json").read_text())["runs"][1]["one_step.copy"] > 0

@@ -42,7 +42,7 @@ def test_a_video_done_to_another(run, make_video, tmp_path):
     assert errors.cycled == pytest.approx(errors.copy)
     path = found.save(tmp_path / "out" / "film.mp4")
     assert path.stat().st_size > 1000
-    assert json.loads(path.with_suffix(".json").read_text()) == pytest.approx(vars(errors))
+    assert json.loads(path.with_name("film.mp4.json").read_text()) == pytest.approx(vars(errors))
 
 
 def test_a_video_done_to_itself_agrees_with_itself(run, make_video, tmp_path):
@@ -63,6 +63,10 @@ def test_what_cannot_be_is_refused(run, make_video, tmp_path):
         model.transfer(video, video, seconds=0.1)
     with pytest.raises(WildlamError, match=r"ends in \.mp4"):
         model.transfer(video, video).save(tmp_path / "film.gif")
+    with pytest.raises(WildlamError, match="is one of the videos"):
+        model.transfer(video, video).save(video)
+    with pytest.raises(WildlamError, match="a latent action takes"):
+        model.transfer(video, video, seconds=float("nan"))
     (tmp_path / "file").write_text("")
     with pytest.raises(WildlamError, match="choose another --output"):
         model.transfer(video, video).save(tmp_path / "file" / "film.mp4")

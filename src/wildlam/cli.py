@@ -225,7 +225,7 @@ def transfer(argv: Arguments) -> None:
     """Apply what happens in one video to another, and show both and the result side by side.
 
     Infers the latent actions of the source's first seconds and unrolls them from the target's first frames. Writes a
-    film (source, target as it was, target under the source's actions) and, beside it, what the states say as .json.
+    film (source, target as it was, target under the source's actions) and, beside it, what the states say as .mp4.json.
     Needs a decoder: `wildlam decoder train RUN`.
 
     Example:
@@ -233,6 +233,7 @@ def transfer(argv: Arguments) -> None:
     """
     from wildlam.evaluation.rollout import SECONDS
     from wildlam.trained import load
+    from wildlam.transfer import check_output
 
     parser = _parser("transfer")
     parser.add_argument("source", type=Path, help="video whose latent actions are inferred")
@@ -242,6 +243,7 @@ def transfer(argv: Arguments) -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how much of the source to apply")
     parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
     args = parser.parse_args(list(argv))
+    check_output(args.output, args.source, args.target)
     found = load(args.run).transfer(args.source, args.target, seconds=args.seconds, decoder=args.decoder)
     path = found.save(args.output)
     errors = found.errors
@@ -345,6 +347,7 @@ def sweep(argv: Arguments) -> None:
             raise WildlamError(f"cannot write {args.slurm}: {error.strerror}; give another --slurm") from error
         print(f"{len(config.grid())} tasks; adapt the script to your cluster, then: sbatch {args.slurm}")
     else:
+        claim(config)
         if not args.report:
             train_all(config)
         print("\n".join([*write_sweep_report(config), "", f"report     {config.out / 'report.html'}"]))

@@ -48,6 +48,8 @@ class RunConfig:
     out: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
         for key, choice in (("encoder", self.encoder), ("model.bottleneck", self.model.bottleneck)):
             if type(choice) is CHOSEN_BY_NAME[key]:
                 raise ValueError(f"{key}: choose {' or '.join(cls.__name__ for cls in type(choice).__subclasses__())}")

@@ -140,7 +140,11 @@ def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | Non
         WildlamError: there is none, or it was trained on another encoder's states.
     """
     run = Run.open(path / FOLDER if (path / FOLDER).is_dir() else path)
-    if "decoder" not in yaml.safe_load((run.path / "config.yaml").read_text()):
+    try:
+        is_decoder = "decoder" in yaml.safe_load((run.path / "config.yaml").read_text())
+    except (yaml.YAMLError, TypeError) as error:
+        raise WildlamError(f"{run.path / 'config.yaml'} is damaged; restore it, or train the decoder again") from error
+    if not is_decoder:
         raise WildlamError(f"{path} has no decoder; train one: wildlam decoder train {path}")
     trained = run.encoder_spec
     if trained.fingerprint != spec.fingerprint:

@@ -28,6 +28,7 @@ from wildlam.report.run_report import write_run_report
 from wildlam.training import Run
 from wildlam.training.distributed import processes
 from wildlam.training.run import write_atomically
+from wildlam.types import WildlamError
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ def evaluate(path: Path, data: Path | None = None, bounds: Sequence[Path] = ()) 
     """
     started = time.monotonic()
     run = Run.open(path)
+    for bound in bounds:
+        Run.open(bound)  # now, and not after an hour of encoding
     config, folder = read_config(run.path / "config.yaml"), run.path
     if data is not None:
         config = replace(config, data=replace(config.data, path=data, cache=None))
@@ -77,13 +80,21 @@ def evaluate_run(run: Run, folder: Path, clips: Clips, started: float, others: S
         other = Run.open(path)
         check_encoder(other, spec)
         settings = read_config(other.path / "config.yaml")
-        bounds[type(settings.model.bottleneck).__name__.lower()] = load_model(other, settings, spec).to(device)
+        name = type(settings.model.bottleneck).__name__.lower()
+        if name in bounds:
+            raise WildlamError(f"{path}: a second {name} model beside {run.path}; one of a kind can be compared with")
+        bounds[name] = load_model(other, settings, spec).to(device)
     held_out = infer_clips(model, clips.held_out)
     if len(held_out) < FEW_CLIPS:
         log.warning("only %d held-out clip(s): figures are rough; hold out more with --data.held_out", len(held_out))
     decoder = None
-    if (run.path / DECODER / "checkpoints").is_dir():
+    if any((run.path / DECODER / "checkpoints").glob("step_*")):
         decoder = load_decoder(run.path, spec, device)
+    try:
+        labelled = _labelled(model, held_out, clips)
+    except WildlamError as error:  # no reason to lose everything else
+        log.warning("the true actions are left out: %s", error)
+        labelled = None
     found = evaluate_all(
         model,
         clips.encoder,
@@ -92,7 +103,7 @@ def evaluate_run(run: Run, folder: Path, clips: Clips, started: float, others: S
         pixels=(decoder, _frames(held_out, clips, config.data)) if decoder else None,
         after_cut=_after_cut(held_out, clips, config.data) if spec.context == "clip" else None,
         backgrounds=_backgrounds(held_out, clips),
-        labelled=_labelled(model, held_out, clips),
+        labelled=labelled,
     )
     summary = {
         "seconds": round(time.monotonic() - started, 1),
@@ -102,9 +113,15 @@ def evaluate_run(run: Run, folder: Path, clips: Clips, started: float, others: S
         **error_table(found.one_step),
         "evaluations": found.summary(),
     }
-    write_atomically(folder / "results.json", json.dumps(summary, indent=2))
-    write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
-    write_run_report(run, folder, model, clips.manifest, found, summary, decoder)
+    try:
+        write_atomically(folder / "results.json", json.dumps(summary, indent=2))
+        write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
+        write_run_report(run, folder, model, clips.manifest, found, summary, decoder)
+    except OSError as error:
+        raise WildlamError(
+            f"cannot write the results to {folder}: {error.strerror}; make room there or make it writable, then: "
+            f"wildlam eval {run.path}"
+        ) from error
 
 
 def _frames(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[..., Tensor]:

@@ -92,7 +92,7 @@ class SweepConfig:
         parser = run_parser()
         for name, keys in self.limits.items():
             lists = [key for key, value in keys.items() if isinstance(value, list)] if isinstance(keys, dict) else []
-            if len(lists) != 1:
+            if len(lists) != 1 or not keys[lists[0]]:
                 raise WildlamError(
                     f"limits.{name}: give one key a list of strengths, such as `Noisy: {{beta: [0.001]}}`"
                 )
@@ -146,7 +146,10 @@ class GridRun:
     @property
     def is_finished(self) -> bool:
         """Whether it has been trained and evaluated."""
-        return (self.path / "results.json").is_file()
+        try:
+            return "all" in read_json(self.path / "results.json")
+        except WildlamError:  # not there, or damaged: to be evaluated again
+            return False
 
     @property
     def failed(self) -> Path:
@@ -206,6 +209,8 @@ def claim(sweep: SweepConfig) -> None:
             write_atomically(path, f"{MADE_BY}{made_by}\n{text}")
             return
         known, given = (dict(_leaves(yaml.safe_load(t))) for t in (path.read_text(), text))
+    except yaml.YAMLError as error:
+        raise WildlamError(f"{path} is damaged; restore it, or give another --out") from error
     except OSError as error:
         raise WildlamError(f"cannot write {path}: {error.strerror}; choose another --out") from error
     for key in known | given:

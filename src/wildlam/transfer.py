@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,25 +51,26 @@ class Transfer:
         known: frames of the target that the model was given.
         fps: frames per second.
         errors: what the states say.
+        videos: the source's and the target's files.
     """
 
     films: dict[str, Tensor]
     known: int
     fps: float
     errors: TransferErrors
+    videos: tuple[Path, Path]
 
     def save(self, path: str | Path) -> Path:
-        """Write the films side by side as H.264, and the errors as JSON beside them; return the video's path.
+        """Write the films side by side as ``path`` (H.264) and the errors as ``path.json``; return the path.
 
         Raises:
             WildlamError: they cannot be written.
         """
         path = Path(path)
-        if path.suffix != ".mp4":
-            raise WildlamError(f"{path}: the film is written as H.264; give a name that ends in .mp4")
+        check_output(path, *self.videos)
         try:
             write_mp4(path, side_by_side(self.films), self.fps)
-            write_atomically(path.with_suffix(".json"), json.dumps(asdict(self.errors), indent=2))
+            write_atomically(path.with_name(f"{path.name}.json"), json.dumps(asdict(self.errors), indent=2))
         except OSError as error:
             raise WildlamError(f"cannot write {path}: {error.strerror}; choose another --output") from error
         return path
@@ -103,7 +105,7 @@ def transfer(
         WildlamError: a video is too short, or ``seconds`` hold no step.
     """
     step = encoder.spec.frames_per_state
-    horizon = round(seconds * fps / step)
+    horizon = round(seconds * fps / step) if math.isfinite(seconds) else 0
     if horizon < 1:
         raise WildlamError(f"--seconds {seconds:g}: a latent action takes {step / fps:g} s; give at least that")
     known = max(1, states - horizon)
@@ -131,7 +133,19 @@ def transfer(
         "target": of_target,
         "transferred": (pictures * 255).round().clamp(0, 255).byte().cpu(),
     }
-    return Transfer(films, known * step, fps, errors)
+    return Transfer(films, known * step, fps, errors, (source, target))
+
+
+def check_output(path: Path, source: Path, target: Path) -> None:
+    """Refuse a film that is no .mp4, or that would replace one of the videos it is made of.
+
+    Raises:
+        WildlamError: naming it.
+    """
+    if path.suffix != ".mp4":
+        raise WildlamError(f"{path}: the film is written as H.264; give a name that ends in .mp4")
+    if path.resolve() in (source.resolve(), target.resolve()):
+        raise WildlamError(f"{path} is one of the videos; give another --output")
 
 
 def _clip(video: Path, frames: int, fps: float, encoder: Encoder) -> Tensor:

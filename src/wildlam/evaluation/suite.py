@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -21,7 +22,9 @@ from wildlam.evaluation.probes import Probes, probes
 from wildlam.evaluation.rollout import Rollout, rollout
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
-from wildlam.types import Encoder
+from wildlam.types import Encoder, WildlamError
+
+log = logging.getLogger(__name__)
 
 
 class Summarised(Protocol):
@@ -116,7 +119,7 @@ def evaluate_all(
         "leakage": lambda: leakage(model, clips, after_cut) if pairs else None,
         "cycle": lambda: cycle(model, clips) if pairs else None,
         "locality": lambda: locality(model, encoder, backgrounds) if min(encoder.spec.grid) > 1 else None,
-        "probes": lambda: probes(**vars(labelled)) if labelled else None,
+        "probes": lambda: _probes(labelled) if labelled else None,
         "latent_space": lambda: latent_space(model, clips),
     }
     found = {}
@@ -125,3 +128,11 @@ def evaluate_all(
             bar.set_postfix_str(name.replace("_", " "))
             found[name] = step()
     return Evaluations(clips, **found)
+
+
+def _probes(labelled: Labelled) -> Probes | None:
+    try:
+        return probes(**vars(labelled))
+    except WildlamError as error:
+        log.warning("the probes are left out: %s", error)
+        return None

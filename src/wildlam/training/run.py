@@ -154,8 +154,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except OSError as error:
         raise WildlamError(f"cannot read {path}: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        raise WildlamError(f"{path} is not JSON ({error.msg}, line {error.lineno}); restore it or run again") from error
+    except ValueError as error:  # no JSON, or no text
+        raise WildlamError(f"{path} is not JSON ({error}); restore it or run again") from error
 
 
 def to_plain(statistics: Mapping[str, Tensor]) -> dict[str, float | list[float]]:
