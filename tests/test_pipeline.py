@@ -176,6 +176,45 @@ def test_true_actions_are_probed_where_videos_have_them(config, videos):
         assert probes["linear z"].keys() == {"forward", "left", "turn", "mean"}
 
 
+@pytest.mark.parametrize("spoil", ["too few", "damaged"])
+def test_poses_that_do_not_suffice_cost_the_probes_alone(config, videos, spoil, caplog):
+    few = [videos / "a/train/a0.mp4", videos / "a/test/a2.mp4"]
+    paths = sorted(videos.rglob("*.mp4")) if spoil == "damaged" else few
+    for path in paths:
+        write_poses(path, np.cumsum(np.random.default_rng(0).normal(size=(96, 3)), axis=0), fps=24)
+    if spoil == "damaged":
+        (videos / "a/test/a2.poses.csv").write_text("time,x,y,heading\nnorth")
+    results = json.loads((train(replace(config, baseline=False)) / "results.json").read_text())
+    assert results["evaluations"]["probes"] is None
+    assert results["evaluations"]["cycle"] is not None
+    assert "left out" in caplog.text
+
+
+def test_bounds_that_cannot_be(config, tmp_path, monkeypatch):
+    run = train(replace(config, baseline=False))
+    other = train(replace(config, baseline=False, seed=1, out=tmp_path / "other"))
+    with pytest.raises(WildlamError, match="a second noisy model"):
+        evaluate(run, bounds=[other, other])
+    monkeypatch.setattr(evaluating, "load_clips", None)  # refused before anything is encoded
+    with pytest.raises(WildlamError, match="is not a run folder"):
+        evaluate(run, bounds=[tmp_path / "nonsense"])
+
+
+def test_a_decoder_that_is_not_there_yet_is_no_hindrance(config):
+    run = train(replace(config, baseline=False))
+    (run / "decoder" / "checkpoints").mkdir(parents=True)
+    evaluate(run)
+    assert json.loads((run / "results.json").read_text())["evaluations"]["pixel_rollout"] is None
+
+
+def test_results_that_cannot_be_written(config):
+    run = train(replace(config, baseline=False))
+    (run / "evaluations.json").unlink()
+    (run / "evaluations.json").mkdir()
+    with pytest.raises(WildlamError, match=f"cannot write the results.*wildlam eval {run}"):
+        evaluate(run)
+
+
 def test_other_runs_stand_beside_it_as_bounds(config, tmp_path):
     run = train(replace(config, baseline=False))
     free = ModelConfig(bottleneck=Unconstrained(dim=4))

@@ -129,11 +129,27 @@ def test_a_sweep_leaves_ordinary_runs_and_is_not_done_twice(sweep, evaluation, m
     for run in sweep.grid():
         assert read_config(run.path / "config.yaml") == run.config
         assert json.loads((run.path / "results.json").read_text())["seed"] == run.seed
-    assert json.loads((sweep.out / "sweep.json").read_text())["runs"][1]["one_step.copy"] > 0
     before = {path: path.stat().st_mtime_ns for path in sweep.out.rglob("results.json")}
     train_all(sweep, pytest.fail)
     assert train_one(sweep, 0) is None
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_damaged_results_are_made_again_and_a_damaged_sweep_is_named(sweep, evaluation):
+    train_one(sweep, 0)
+    results = sweep.grid()[0].path / "results.json"
+    for text in ('{"all": {"idm', "{}"):
+        results.write_text(text)
+        train_one(sweep, 0)
+        assert json.loads(results.read_text())["all"]["idm"] == 0.5
+    (sweep.out / "sweep.yaml").write_text("a: [")
+    with pytest.raises(WildlamError, match=r"sweep\.yaml is damaged"):
+        claim(sweep)
+
+
+def test_a_limit_without_strengths_is_refused(sweep):
+    with pytest.raises(WildlamError, match="give one key a list of strengths"):
+        replace(sweep, limits={"Noisy": {"beta": []}}).grid()
 
 
 def test_runs_share_the_states(sweep, monkeypatch):
