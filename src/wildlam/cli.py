@@ -334,7 +334,6 @@ def sweep(argv: Arguments) -> None:
     parser = sweep_parser(**_about("sweep"), usage=_RUN_USAGE.format("sweep"))
     parser.add_argument("--only", type=int, help="train this run of the grid alone, counted from 0, and do not report")
     parser.add_argument("--slurm", type=Path, help="write a Slurm job-array script to this file and train nothing")
-    parser.add_argument("--report", action="store_true", help="report what is finished and train nothing")
     args = parser.parse_args(list(argv))
     config = to_sweep_config(parser, args)
     if args.only is not None:
@@ -347,9 +346,7 @@ def sweep(argv: Arguments) -> None:
             raise WildlamError(f"cannot write {args.slurm}: {error.strerror}; give another --slurm") from error
         print(f"{len(config.grid())} tasks; adapt the script to your cluster, then: sbatch {args.slurm}")
     else:
-        claim(config)
-        if not args.report:
-            train_all(config)
+        train_all(config)
         print("\n".join([*write_sweep_report(config), "", f"report     {config.out / 'report.html'}"]))
         if failed := [run.name for run in config.grid() if run.failure]:
             raise WildlamError(f"{len(failed)} run(s) failed: {', '.join(failed)}; the same command tries them again")
