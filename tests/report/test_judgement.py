@@ -93,5 +93,11 @@ def test_one_test_failed_is_enough(found, said):
     assert said in " ".join(result.sentences)
 
 
+def test_a_cycle_of_actions_that_do_nothing_tells_nothing():
+    result = verdict(evaluated(cycle=1.0, other=1.0))
+    assert result.works is True
+    assert "The cycle tells nothing: another clip's own actions do as well." in result.sentences
+
+
 def test_tests_that_were_not_run_do_not_count():
     assert verdict({"all": GOOD, "evaluations": {"leakage": None, "cycle": None, "probes": None}}).works is True

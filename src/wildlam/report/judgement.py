@@ -103,7 +103,9 @@ def _cycle(evaluations: Mapping[str, Any]) -> tuple[bool | None, list[str]]:
     ratio, other = found["ratio"]["mean"], found["other_ratio"]["mean"]
     told = f"Carried to another video and back, actions cost {_percent(ratio - 1)} more error"
     against = f"(another clip's own actions: {_percent(other - 1)} more)"
-    if ratio > TRANSFERS_UNDER or ratio > (1 + other) / 2 > 1.05:
+    if other < 1.05:
+        return None, ["The cycle tells nothing: another clip's own actions do as well."]
+    if ratio > TRANSFERS_UNDER or ratio > (1 + other) / 2:
         return False, [f"{told} {against}: they do not mean the same there."]
     return True, [f"{told} {against}: they transfer."]
 
