@@ -31,7 +31,7 @@ run show runs/first
 run decoder train runs/first --training.steps 2 --training.batch_size 2
 run decoder show runs/first
 test -s runs/first/decoded.html
-run transfer "$videos/filmed/held_out/carphone_pristine_00.mp4" "$videos/filmed/held_out/bigbuckbunny_01.mp4" \
+run transfer "$videos/filmed/held_out/carphone_pristine_00.mp4" "$videos/doom/train/map04_0_000.mp4" \
   --run runs/first -o film.mp4
 test -s film.mp4
 sed -E 's/\[([^],]+)[^]]*\]/[\1]/' "$(dirname "$readme")/configs/sweeps/limits.yaml" >one_of_each.yaml
