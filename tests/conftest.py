@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
@@ -91,9 +92,10 @@ def videos(make_video: MakeVideo, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Encoding the composed scenes would be most of the time of tests that evaluate a run."""
+def _short_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding the composed scenes and UMAP would be most of the time of tests that evaluate a run."""
     monkeypatch.setattr(suite, "locality", partial(suite.locality, scenes=2))
+    monkeypatch.setitem(sys.modules, "umap", None)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_a_run_leaves_what_it_promises(config):
     assert results["clips"] == 2  # of 9 states, for rollouts of two seconds, in videos of 16
     evaluations = results["evaluations"]
     assert evaluations.keys() == {
-        "one_step", "rollout", "leakage", "cycle", "locality", "probes", "latent_space"
+        "one_step", "rollout", "pixel_rollout", "leakage", "cycle", "locality", "probes", "latent_space"
     }  # fmt: skip
     assert evaluations["probes"] is None  # as nobody knows these videos' true actions
     assert evaluations["one_step"]["idm"]["mean"] == pytest.approx(results["all"]["idm"])

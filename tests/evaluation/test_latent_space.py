@@ -1,11 +1,13 @@
 """Sampling and shape of latent spaces with known answers."""
 
 import json
+import sys
 
 import pytest
 import torch
 from torch import nn
 
+from wildlam.evaluation import latent_space as latent_spaces
 from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.latent_space import latent_space
 from wildlam.evaluation.two_sample import two_sample
@@ -164,3 +166,15 @@ def test_every_bottleneck(bottleneck, tiny_models):
     assert (result.sampling is None) == (bottleneck in (Unconstrained, Deterministic))
     assert result.change.shape == (6, 2, 5, 4)
     json.dumps(result.summary(), allow_nan=False)
+
+
+def test_umap_where_it_is_installed(monkeypatch):
+    monkeypatch.delitem(sys.modules, "umap")  # which other tests do without
+    pytest.importorskip("umap")
+    two = torch.cat([normal(0, 60, WIDTH) - 20, normal(1, 60, WIDTH) + 20])
+    flat, method = latent_spaces._embed(two, seed=0)
+    again, _ = latent_spaces._embed(two, seed=0)
+    assert method == "UMAP"
+    assert flat.shape == (120, 2)
+    assert torch.equal(flat, again)
+    assert torch.cdist(flat[:60], flat[60:]).min() > torch.pdist(flat[:60]).median()  # two groups stay two
