@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -89,6 +89,16 @@ def videos(make_video: MakeVideo, tmp_path: Path) -> Path:
             make_video(tmp_path / "videos" / source / "train" / f"{source}{i}.mp4", frames=96, gop=24)
         make_video(tmp_path / "videos" / source / "test" / f"{source}2.mp4", frames=96, gop=24)
     return tmp_path / "videos"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_umap_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """UMAP compiles itself for half a minute in every process; one test has it, in this one."""
+    folder = tmp_path_factory.mktemp("without_umap")
+    (folder / "umap.py").write_text("raise ImportError")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        yield
 
 
 @pytest.fixture(autouse=True)
