@@ -66,7 +66,7 @@ def main() -> None:
         if name != "cheating":  # whose errors are 0, and whose z is as wide as a state
             row["permuted / own"] = unrolled.per_clip.estimate("permuted", over="idm")
             row["scene cut"] = cuts.estimate("cut", over="plain")
-            row["cycle"] = cycle(model, clips).per_clip.estimate("cycled", over="original")
+            row["cycle"] = cycle(model, clips, unrolled).per_clip.estimate("cycled", over="original")
             probed = probes(labelled, of_train, clips.where(known), actions[known], list(ACTIONS))
             row["probe"] = probed.r_squared("linear z")["mean"]
         print(name, {key: str(value) for key, value in found[name].items()}, flush=True)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
-from wildlam.config import RunConfig, dump_config, read_config, run_keys, run_parser, to_run_config
+from wildlam.config import RunConfig, dump_config, keys_of, read_config, run_parser, to_config
 from wildlam.data.clips import DataConfig
 from wildlam.encoders import VJEPA2, HFImage, Lite0
 from wildlam.models import ModelConfig
@@ -15,7 +15,7 @@ from wildlam.types import WildlamError
 
 def parse(*arguments):
     parser = run_parser(prog="wildlam train")
-    return to_run_config(parser, parser.parse_args(["--data.path", "videos", *arguments]))
+    return to_config(RunConfig, parser, parser.parse_args(["--data.path", "videos", *arguments]))
 
 
 def parse_yaml(tmp_path, values, *arguments):
@@ -152,5 +152,7 @@ def test_mistakes_in_yaml(_arguments, values, message, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_run_keys_hold_those_of_every_choice():
-    assert {"seed", "data.frames", "training.optimizer.clip", "encoder.mode", "model.bottleneck.l1"} <= set(run_keys())
+def test_keys_hold_those_of_every_choice():
+    assert {"seed", "data.frames", "training.optimizer.clip", "encoder.mode", "model.bottleneck.l1"} <= set(
+        keys_of(RunConfig)
+    )

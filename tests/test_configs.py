@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from wildlam.config import RunConfig, run_parser, to_run_config
+from wildlam.config import RunConfig, run_parser, to_config
 from wildlam.encoders import HFImage, Lite0
 from wildlam.models.bottlenecks import Discrete, Noisy, Sparse
 
@@ -19,7 +19,7 @@ DINOV2_BASE = (14, 768)  # patch and width of facebook/dinov2-base
 
 def parse(*arguments: str) -> RunConfig:
     parser = run_parser()
-    return to_run_config(parser, parser.parse_args([*arguments, "--data.path", "videos"]))
+    return to_config(RunConfig, parser, parser.parse_args([*arguments, "--data.path", "videos"]))
 
 
 def states(config: RunConfig) -> tuple[int, tuple[int, int]]:

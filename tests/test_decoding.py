@@ -1,20 +1,13 @@
 """A decoder from a run's videos: trained, interrupted, used by other runs of its encoder and by no others."""
 
-import importlib.util
 from dataclasses import replace
 
 import pytest
 import torch
 
-from wildlam.config import RunConfig, dump_config
+from wildlam.config import RunConfig, dump_config, read_as
 from wildlam.data.clips import DataConfig
-from wildlam.decoding import (
-    DecodingConfig,
-    dump_decoding_config,
-    load_decoder,
-    read_decoding_config,
-    train_decoder,
-)
+from wildlam.decoding import DecodingConfig, load_decoder, train_decoder
 from wildlam.encoders import Lite0
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Noisy
@@ -23,10 +16,7 @@ from wildlam.models.perceptual import PerceptualConfig
 from wildlam.training import Run, TrainingConfig, checkpoints
 from wildlam.types import WildlamError
 
-pytestmark = [
-    pytest.mark.usefixtures("tiny_models"),
-    pytest.mark.skipif(not importlib.util.find_spec("torchmetrics"), reason="needs torchmetrics"),
-]
+pytestmark = pytest.mark.usefixtures("tiny_models")
 
 CONFIG = DecodingConfig(
     decoder=DecoderConfig(image_size=16, upsample=1),
@@ -57,7 +47,7 @@ def weights(folder):
 def test_a_decoder_is_a_run_of_its_own(run):
     folder = train_decoder(run, CONFIG)
     assert folder == run / "decoder"
-    assert read_decoding_config(folder / "config.yaml") == CONFIG
+    assert read_as(DecodingConfig, folder / "config.yaml") == CONFIG
     rows = Run(folder).metrics()
     assert [row["step"] for row in rows] == [1, 2]
     assert rows[0]["l1"] == rows[0]["loss"]
@@ -109,8 +99,8 @@ def test_a_run_without_a_decoder_says_how_to_get_one(run):
 
 def test_configurations_survive_being_written(tmp_path):
     config = replace(CONFIG, perceptual=PerceptualConfig(metric="lpips", backbone=tmp_path / "vgg16.pth"))
-    (tmp_path / "config.yaml").write_text(dump_decoding_config(config))
-    assert read_decoding_config(tmp_path / "config.yaml") == config
-    (tmp_path / "config.yaml").write_text(dump_decoding_config(config)[:60])
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert read_as(DecodingConfig, tmp_path / "config.yaml") == config
+    (tmp_path / "config.yaml").write_text(dump_config(config)[:60])
     with pytest.raises(WildlamError, match=r"config\.yaml"):
-        read_decoding_config(tmp_path / "config.yaml")
+        read_as(DecodingConfig, tmp_path / "config.yaml")

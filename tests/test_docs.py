@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wildlam.cli import COMMANDS
-from wildlam.config import run_keys
+from wildlam.config import RunConfig, keys_of
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md") if path.exists()]
@@ -40,7 +40,7 @@ def test_the_documents_are_found():
 def test_configuration_keys_exist(path):
     inline = re.findall(r"`([^`\n]+)`", path.read_text())
     keys = {match[1] for part in inline for word in part.split() if (match := KEY.fullmatch(word.split("=")[0]))}
-    assert keys <= set(run_keys())
+    assert keys <= set(keys_of(RunConfig))
     if path.name == "concepts.md":
         assert len(keys) > 20  # the pattern still finds them
 

@@ -102,11 +102,11 @@ def encode(argv: Arguments) -> None:
     Example:
       wildlam encode --data.path ~/videos --encoder VJEPA2 --encoder.model ~/models/vjepa2-vitl --data.frames 16
     """
-    from wildlam.config import run_parser, to_run_config
+    from wildlam.config import RunConfig, run_parser, to_config
     from wildlam.loading import encode, index_videos
 
     parser = run_parser(**_about("encode"), usage=_RUN_USAGE.format("encode"))
-    config = to_run_config(parser, parser.parse_args(list(argv)))
+    config = to_config(RunConfig, parser, parser.parse_args(list(argv)))
     store = encode(config.data, config.encoder.build(), index_videos(config.data))
     print(f"{len(store)} states of {store.state_bytes} bytes in {store.path}")
 
@@ -121,7 +121,7 @@ def train(argv: Arguments) -> None:
       wildlam train --resume runs/videos-20260101-120000
       torchrun --nproc-per-node 2 --no-python wildlam train --data.path ~/videos
     """
-    from wildlam.config import dump_config, read_config, run_parser, to_run_config
+    from wildlam.config import RunConfig, dump_config, read_config, run_parser, to_config
     from wildlam.pipeline import train
     from wildlam.training import Run
     from wildlam.training.run import write_atomically
@@ -139,7 +139,7 @@ def train(argv: Arguments) -> None:
             write_atomically(run.path / "config.yaml", dump_config(config))
         _finished(train(config, resume=True))
     else:
-        _finished(train(to_run_config(parser, parser.parse_args(list(argv)))))
+        _finished(train(to_config(RunConfig, parser, parser.parse_args(list(argv)))))
 
 
 def evaluate(argv: Arguments) -> None:
@@ -248,8 +248,9 @@ def transfer(argv: Arguments) -> None:
     path = found.save(args.output)
     errors = found.errors
     print(
-        f"error on the source    {errors.source:.4f} with its own actions, {errors.cycled:.4f} with those re-inferred\n"
-        f"                         on the target, {errors.copy:.4f} when copying its last state\n"
+        f"error on the source      {errors.source:.4f} with its own actions\n"
+        f"                         {errors.cycled:.4f} with those re-inferred on the target\n"
+        f"                         {errors.copy:.4f} when copying its last state\n"
         f"agreement of actions     {errors.agreement:.2f} (cosine of inferred and re-inferred; 1: the same)\n"
         f"effect on the target     {errors.effect:.2f} of that of its own actions\n"
         f"film                     {path}"
@@ -270,13 +271,14 @@ def decoder(argv: Arguments) -> None:
     from wildlam.types import WildlamError
 
     if argv and argv[0] == "train":
-        from wildlam.decoding import DecodingConfig, to_decoding_config, train_decoder
+        from wildlam.config import to_config
+        from wildlam.decoding import DecodingConfig, train_decoder
 
         parser = _parser("decoder train")
         parser.add_argument("run", type=Path, help="run folder, whose encoder and videos are used")
         parser.add_class_arguments(DecodingConfig)
         args = parser.parse_args(list(argv[1:]))
-        print(f"decoder    {train_decoder(args.run, to_decoding_config(parser, args))}")
+        print(f"decoder    {train_decoder(args.run, to_config(DecodingConfig, parser, args))}")
         print(f"look       wildlam decoder show {args.run}")
     elif argv and argv[0] == "show":
         from wildlam.report.decoded import CLIPS, write_decoded

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import jsonargparse
 import yaml
@@ -21,6 +21,11 @@ from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import BottleneckConfig
 from wildlam.training import TrainingConfig
 from wildlam.types import WildlamError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 jsonargparse.set_parsing_settings(subclasses_enabled=[EncoderConfig, BottleneckConfig])
 
@@ -159,20 +164,20 @@ def _near(key: str, keys: set[str]) -> list[str]:
     return whole or [k for name in last for k in _ending_in(name, keys)]
 
 
-def run_keys(cls: type = RunConfig, prefix: str = "") -> Iterator[str]:
-    """All keys of ``RunConfig``, those of every encoder and bottleneck included."""
+def keys_of(cls: type, prefix: str = "") -> Iterator[str]:
+    """All keys of a configuration such as ``RunConfig``, those of every encoder and bottleneck included."""
     hints = typing.get_type_hints(cls)
     for part in dataclasses.fields(cls):
         key, kind = prefix + part.name, hints[part.name]
         yield key
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             for sub in (kind, *type.__subclasses__(kind)):
-                yield from run_keys(sub, f"{key}.")
+                yield from keys_of(sub, f"{key}.")
 
 
 def run_parser(**kwargs: Any) -> Parser:
     """Make a parser of all of ``RunConfig``'s keys, with ``--config`` for a YAML file."""
-    parser = Parser(keys=run_keys(), **kwargs)
+    parser = Parser(keys=keys_of(RunConfig), **kwargs)
     parser.add_argument(
         "--config", action="config", help="YAML file with any of the keys below; later arguments override it"
     )
@@ -180,15 +185,15 @@ def run_parser(**kwargs: Any) -> Parser:
     return parser
 
 
-def to_run_config(parser: Parser, namespace: jsonargparse.Namespace) -> RunConfig:
-    """Build the ``RunConfig`` that was parsed.
+def to_config(cls: type[Config], parser: Parser, namespace: jsonargparse.Namespace) -> Config:
+    """Build the configuration that was parsed by a parser with all of its keys.
 
     Raises:
         WildlamError: a value is out of its range.
     """
     try:
         values = parser.instantiate(namespace)
-        return RunConfig(**{part.name: values[part.name] for part in dataclasses.fields(RunConfig)})
+        return cls(**{part.name: values[part.name] for part in dataclasses.fields(cls)})
     except ValueError as error:
         raise WildlamError(str(error)) from error
 
@@ -199,16 +204,29 @@ def read_config(path: Path) -> RunConfig:
     Raises:
         WildlamError: it is damaged, or of another version.
     """
-    parser = run_parser(prog=str(path))
-    config = to_run_config(parser, parser.parse_path(path))
+    return read_as(RunConfig, path)
+
+
+def read_as(cls: type[Config], path: Path) -> Config:
+    """Read a resolved configuration, such as that of a decoder.
+
+    Raises:
+        WildlamError: it is damaged, or of another version.
+    """
+    parser = Parser(keys=keys_of(cls), prog=str(path))
+    parser.add_class_arguments(cls)
+    try:
+        config = to_config(cls, parser, parser.parse_path(path))
+    except WildlamError as error:
+        raise WildlamError(f"{path}: {error}; restore the file") from error
     # A file cut short is valid YAML too, of a run with other settings.
     if yaml.safe_load(path.read_text()) != _plain(config):
-        raise WildlamError(f"{path}: not the whole configuration of a run, as written by `train`; restore the file")
+        raise WildlamError(f"{path}: not the whole configuration, as training wrote it; restore the file")
     return config
 
 
-def dump_config(config: RunConfig) -> str:
-    """The configuration as YAML that ``read_config`` and ``--config`` take."""
+def dump_config(config: DataclassInstance) -> str:
+    """The configuration as YAML that ``read_as`` and ``--config`` take."""
     return yaml.safe_dump(_plain(config), sort_keys=False)
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import yaml
-from jsonargparse import Namespace
 from torch import Tensor
 
-from wildlam.config import Parser, read_config
+from wildlam.config import dump_config, read_as, read_config
 from wildlam.data.clips import ClipSource, DataConfig, decode_windows, eval_windows, prefetch
 from wildlam.data.manifest import Manifest
-from wildlam.evaluation.pixels import check_installed, pixel_metrics
+from wildlam.evaluation.pixels import pixel_metrics
 from wildlam.loading import check_encoder, index_videos
 from wildlam.models.decoder import Decoder, DecoderConfig, shrink
 from wildlam.models.perceptual import PerceptualConfig
@@ -38,7 +35,7 @@ class DecodingConfig:
 
     Args:
         decoder: size and loss.
-        perceptual: distance to train with besides L1, and to measure.
+        perceptual: distance to train with besides L1; it is measured too, while training.
         training: steps, batch, precision, optimiser. Paper: 90,000 steps, 12,000 of them warm-up, of 512 clips, and
             AdamW at 3e-4; ours suits a laptop's few steps.
         seed: of initialisation, order of the data and choice of frames.
@@ -69,11 +66,10 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
     Raises:
         WildlamError: it holds a decoder of another configuration, or something is wrong with the videos or the disk.
     """
-    check_installed()  # not only when the first figures are due
     opened, config = Run.open(path), config or DecodingConfig()
     of_run = read_config(opened.path / "config.yaml")
     run = Run(opened.path / FOLDER)
-    if (run.path / "config.yaml").is_file() and read_decoding_config(run.path / "config.yaml") != config:
+    if (run.path / "config.yaml").is_file() and read_as(DecodingConfig, run.path / "config.yaml") != config:
         raise WildlamError(f"{run.path} holds a decoder of another configuration; give the same, or move it away")
     encoder = of_run.encoder.build(default_device())
     check_encoder(opened, encoder.spec)
@@ -99,7 +95,7 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
         backend=data.backend,
         on_error=data.on_error,
     )
-    run.create(dump_decoding_config(config), config.seed, encoder.spec)
+    run.create(dump_config(config), config.seed, encoder.spec)
 
     def prepare(batch: VideoBatch) -> tuple[Tensor, Tensor]:
         return encoder.encode(batch.video), batch.video.to(encoder.device)
@@ -152,7 +148,7 @@ def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | Non
             f"{run.path} decodes states of {trained.name} {trained.fingerprint}, not those of {spec.name} "
             f"{spec.fingerprint}; train another decoder"
         )
-    model = read_decoding_config(run.path / "config.yaml").decoder.build(trained)
+    model = read_as(DecodingConfig, run.path / "config.yaml").decoder.build(trained)
     checkpoint = checkpoints.best(run.checkpoints)
     checkpoints.load_weights(model, checkpoint.model_tensors(), checkpoint.path)
     return model.to(device or default_device()).eval()
@@ -167,38 +163,3 @@ def held_out_clips(
     windows = eval_windows(rows, data.frames, data.fps, max(clips // len(sources), 1))
     for window in windows:
         yield decode_windows(rows, [window], data.frames, data.fps, size, data.backend)
-
-
-def to_decoding_config(parser: Parser, namespace: Namespace) -> DecodingConfig:
-    """Build the ``DecodingConfig`` from what a parser with all of its keys has parsed.
-
-    Raises:
-        WildlamError: a value is out of its range.
-    """
-    try:
-        values = parser.instantiate(namespace)
-        return DecodingConfig(**{part.name: values[part.name] for part in dataclasses.fields(DecodingConfig)})
-    except ValueError as error:
-        raise WildlamError(str(error)) from error
-
-
-def read_decoding_config(path: Path) -> DecodingConfig:
-    """Read the configuration of a decoder.
-
-    Raises:
-        WildlamError: it is damaged, or of another version.
-    """
-    parser = Parser(prog=str(path))
-    parser.add_class_arguments(DecodingConfig)
-    try:
-        config = to_decoding_config(parser, parser.parse_path(path))
-    except WildlamError as error:
-        raise WildlamError(f"{path}: {error}; restore the file") from error
-    if path.read_text() != dump_decoding_config(config):  # a file cut short is valid YAML too
-        raise WildlamError(f"{path}: not the whole configuration of a decoder, as written by training; restore it")
-    return config
-
-
-def dump_decoding_config(config: DecodingConfig) -> str:
-    """The configuration as YAML."""
-    return yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(config), default=str)), sort_keys=False)

@@ -24,6 +24,7 @@ from wildlam.evaluation.one_step import error_table
 from wildlam.evaluation.suite import Labelled, evaluate_all
 from wildlam.loading import Clips, check_encoder, load_clips, load_model
 from wildlam.models import LatentActionModel
+from wildlam.report.pictures import pictures_section
 from wildlam.report.run_report import write_run_report
 from wildlam.training import Run
 from wildlam.training.distributed import processes
@@ -87,7 +88,7 @@ def evaluate_run(run: Run, folder: Path, clips: Clips, started: float, others: S
     held_out = infer_clips(model, clips.held_out)
     if len(held_out) < FEW_CLIPS:
         log.warning("only %d held-out clip(s): figures are rough; hold out more with --data.held_out", len(held_out))
-    decoder = None
+    frames, decoder = _frames(held_out, clips, config.data), None
     if any((run.path / DECODER / "checkpoints").glob("step_*")):
         decoder = load_decoder(run.path, spec, device)
     try:
@@ -100,7 +101,7 @@ def evaluate_run(run: Run, folder: Path, clips: Clips, started: float, others: S
         clips.encoder,
         held_out,
         bounds=bounds,
-        pixels=(decoder, _frames(held_out, clips, config.data)) if decoder else None,
+        pixels=(decoder, frames) if decoder else None,
         after_cut=_after_cut(held_out, clips, config.data) if spec.context == "clip" else None,
         backgrounds=_backgrounds(held_out, clips),
         labelled=labelled,
@@ -116,7 +117,8 @@ def evaluate_run(run: Run, folder: Path, clips: Clips, started: float, others: S
     try:
         write_atomically(folder / "results.json", json.dumps(summary, indent=2))
         write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
-        write_run_report(run, folder, model, clips.manifest, found, summary, decoder)
+        pictures = pictures_section(model, decoder, held_out, frames, config.data.fps) if decoder else ()
+        write_run_report(run, folder, model, clips.manifest, found, summary, pictures)
     except OSError as error:
         raise WildlamError(
             f"cannot write the results to {folder}: {error.strerror}; make room there or make it writable, then: "

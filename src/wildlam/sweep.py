@@ -21,7 +21,7 @@ from typing import Any
 import jsonargparse
 import yaml
 
-from wildlam.config import Parser, RunConfig, dump_config, run_parser, to_run_config
+from wildlam.config import Parser, RunConfig, dump_config, run_parser, to_config
 from wildlam.loading import load_clips
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Unconstrained
 from wildlam.pipeline import train
@@ -101,7 +101,7 @@ class SweepConfig:
                 bottleneck = {"class_path": name, "init_args": chosen}
                 try:
                     parsed = parser.parse_object({"data": {"path": ""}, "model": {"bottleneck": bottleneck}})
-                    yield lists[0], to_run_config(parser, parsed).model.bottleneck
+                    yield lists[0], to_config(RunConfig, parser, parsed).model.bottleneck
                 except WildlamError as error:
                     raise WildlamError(f"limits: {error}") from None
 
@@ -182,7 +182,7 @@ def to_sweep_config(parser: Parser, namespace: jsonargparse.Namespace) -> SweepC
     Raises:
         WildlamError: a value is out of its range.
     """
-    run = to_run_config(parser, namespace)
+    run = to_config(RunConfig, parser, namespace)
     if run.seed:
         raise WildlamError(f"seed: a sweep takes several; give --seeds [{run.seed}]")
     cache = run.data.cache and run.data.cache.absolute()

@@ -128,15 +128,13 @@ class Trained:
             VideoError: a file cannot be decoded.
             WildlamError: it is too short, or there is no decoder.
         """
-        data, spec = self.config.data, self.encoder.spec
         return transfer(
             self.model,
             self.encoder,
-            load_decoder(Path(decoder or self.path), spec, self.encoder.device),
+            load_decoder(Path(decoder or self.path), self.encoder.spec, self.encoder.device),
             Path(source),
             Path(target),
-            states=data.frames // spec.frames_per_state,
-            fps=data.fps,
+            data=self.config.data,
             seconds=seconds,
         )
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wildlam.data.clips import DataConfig
 from wildlam.data.films import side_by_side
 from wildlam.data.mp4 import write_mp4
 from wildlam.data.video import decode_at, probe
 from wildlam.evaluation.rollout import SECONDS
 from wildlam.models import LatentActionModel
-from wildlam.models.decoder import Decoder
+from wildlam.models.decoder import Decoder, to_uint8
 from wildlam.training.run import write_atomically
 from wildlam.types import Encoder, WildlamError
 
@@ -84,8 +85,7 @@ def transfer(
     source: Path,
     target: Path,
     *,
-    states: int,
-    fps: float,
+    data: DataConfig,
     seconds: float = SECONDS,
 ) -> Transfer:
     """Infer what happens in the source, and predict the target as if it happened there.
@@ -96,20 +96,20 @@ def transfer(
         decoder: of the same encoder's states.
         source: video whose first ``seconds`` (after the known states) act.
         target: video whose first states are acted on.
-        states: states per clip that the model was trained on; those that the rollout leaves are known.
-        fps: frames per second at which videos are sampled.
+        data: how videos are read, as in the model's training: of its clips, the states that the rollout leaves are
+            known.
         seconds: how long to unroll.
 
     Raises:
         VideoError: a video cannot be decoded.
         WildlamError: a video is too short, or ``seconds`` hold no step.
     """
-    step = encoder.spec.frames_per_state
+    step, fps = encoder.spec.frames_per_state, data.fps
     horizon = round(seconds * fps / step) if math.isfinite(seconds) else 0
     if horizon < 1:
         raise WildlamError(f"--seconds {seconds:g}: a latent action takes {step / fps:g} s; give at least that")
-    known = max(1, states - horizon)
-    of_source, of_target = (_clip(video, (known + horizon) * step, fps, encoder) for video in (source, target))
+    known = max(1, data.frames // step - horizon)
+    of_source, of_target = (_clip(video, (known + horizon) * step, data, encoder) for video in (source, target))
     a, b = (encoder.encode(clip[None]).float() for clip in (of_source, of_target))
     z = model.infer(a)[:, -horizon:]
     on_b = model.rollout(b[:, :known], z)
@@ -131,7 +131,7 @@ def transfer(
     films = {
         "source": of_source,
         "target": of_target,
-        "transferred": (pictures * 255).round().clamp(0, 255).byte().cpu(),
+        "transferred": to_uint8(pictures),
     }
     return Transfer(films, known * step, fps, errors, (source, target))
 
@@ -148,11 +148,11 @@ def check_output(path: Path, source: Path, target: Path) -> None:
         raise WildlamError(f"{path} is one of the videos; give another --output")
 
 
-def _clip(video: Path, frames: int, fps: float, encoder: Encoder) -> Tensor:
+def _clip(video: Path, frames: int, data: DataConfig, encoder: Encoder) -> Tensor:
     """The first frames of a video, ``uint8 [frames, 3, S, S]``."""
-    duration = probe(video).duration
-    if duration < frames / fps:
+    duration, needed = probe(video).duration, frames / data.fps
+    if duration < needed:
         raise WildlamError(
-            f"{video}: lasts {duration:.2f} s, {frames / fps:.2f} s are needed; give a longer video or fewer --seconds"
+            f"{video}: lasts {duration:.2f} s, {needed:.2f} s are needed; give a longer video or fewer --seconds"
         )
-    return decode_at(video, [k / fps for k in range(frames)], encoder.spec.image_size)
+    return decode_at(video, [k / data.fps for k in range(frames)], encoder.spec.image_size, data.backend)

@@ -4,13 +4,14 @@ import torch
 from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.controls import Shuffled
 from wildlam.evaluation.cycle import cycle
+from wildlam.evaluation.rollout import rollout
 from wildlam.models import ModelConfig
 
 from .conftest import TOKENS, WIDTH, make_batches
 
 
 def test_actions_that_mean_the_same_everywhere_survive(model, clips):
-    found = cycle(model, clips)
+    found = cycle(model, clips, rollout(model, clips))
     assert found.per_clip.estimate("cycled", over="original").mean == pytest.approx(1, abs=1e-3)
     assert found.per_clip.estimate("other", over="original").low > 2
 
@@ -18,8 +19,7 @@ def test_actions_that_mean_the_same_everywhere_survive(model, clips):
 def test_a_shuffled_model_is_caught(model):
     """Whose actions mean something else in another scene, though each clip alone is predicted as well as ever."""
     spoilt = Shuffled(model)
-    found = cycle(spoilt, infer_clips(spoilt, make_batches()))
-    honest = cycle(model, infer_clips(model, make_batches()))
+    found, honest = (cycle(m, clips := infer_clips(m, make_batches()), rollout(m, clips)) for m in (spoilt, model))
     torch.testing.assert_close(
         found.per_clip.values["original"], honest.per_clip.values["original"], rtol=1e-3, atol=1e-4
     )

@@ -171,10 +171,12 @@ def test_every_bottleneck(bottleneck, tiny_models):
 def test_umap_where_it_is_installed(monkeypatch):
     monkeypatch.delitem(sys.modules, "umap")  # which other tests do without
     pytest.importorskip("umap")
+    threads = torch.get_num_threads()
     two = torch.cat([normal(0, 60, WIDTH) - 20, normal(1, 60, WIDTH) + 20])
     flat, method = latent_spaces._embed(two, seed=0)
     again, _ = latent_spaces._embed(two, seed=0)
     assert method == "UMAP"
+    assert torch.get_num_threads() == threads
     assert flat.shape == (120, 2)
     assert torch.equal(flat, again)
     assert torch.cdist(flat[:60], flat[60:]).min() > torch.pdist(flat[:60]).median()  # two groups stay two

@@ -1,12 +1,7 @@
-import importlib.util
-
 import pytest
 import torch
 
 from wildlam.evaluation.pixels import pixel_metrics
-from wildlam.types import WildlamError
-
-needs_torchmetrics = pytest.mark.skipif(not importlib.util.find_spec("torchmetrics"), reason="needs torchmetrics")
 
 
 @pytest.fixture
@@ -14,7 +9,6 @@ def truth():
     return torch.rand(2, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.5
 
 
-@needs_torchmetrics
 def test_known_answers(truth):
     metrics = pixel_metrics(truth + 0.1, truth)
     assert metrics.keys() == {"l1", "psnr", "ssim"}
@@ -26,7 +20,6 @@ def test_known_answers(truth):
     assert same["psnr"].isposinf().all()
 
 
-@needs_torchmetrics
 def test_a_clips_figures_are_the_means_of_its_own_frames(truth):
     predicted = truth.clone()
     predicted[0, 0] += 0.1
@@ -40,7 +33,6 @@ def test_a_clips_figures_are_the_means_of_its_own_frames(truth):
         torch.testing.assert_close(values[1:], alone[name])
 
 
-@needs_torchmetrics
 def test_more_noise_is_worse_by_every_metric(truth):
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
     little, much = (pixel_metrics(truth + scale * noise, truth) for scale in (0.02, 0.2))
@@ -49,7 +41,6 @@ def test_more_noise_is_worse_by_every_metric(truth):
     assert (little["ssim"] > much["ssim"]).all()
 
 
-@needs_torchmetrics
 def test_a_perceptual_metric_stands_under_its_own_name(truth):
     class Brightness:
         name = "brightness"
@@ -61,13 +52,6 @@ def test_a_perceptual_metric_stands_under_its_own_name(truth):
     torch.testing.assert_close(metrics["brightness"], torch.full((2,), 0.1))
 
 
-@needs_torchmetrics
 def test_videos_of_unlike_shape_are_refused(truth):
     with pytest.raises(ValueError, match=r"got \[2, 3, 3, 16, 16\], \[2, 2, 3, 16, 16\]"):
         pixel_metrics(truth, truth[:, :2])
-
-
-def test_a_missing_package_is_named(truth, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(WildlamError, match="pip install torchmetrics"):
-        pixel_metrics(truth, truth)

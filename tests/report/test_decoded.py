@@ -1,7 +1,5 @@
 """A run's predictions as pictures, end to end with an untrained model."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -13,10 +11,7 @@ from wildlam.types import WildlamError
 from ..encoders.test_vjepa2 import save_tiny
 from ..test_decoding import CONFIG, make_run
 
-pytestmark = [
-    pytest.mark.usefixtures("tiny_models"),
-    pytest.mark.skipif(not importlib.util.find_spec("torchmetrics"), reason="needs torchmetrics"),
-]
+pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
 @pytest.fixture

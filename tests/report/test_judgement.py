@@ -101,3 +101,32 @@ def test_a_cycle_of_actions_that_do_nothing_tells_nothing():
 
 def test_tests_that_were_not_run_do_not_count():
     assert verdict({"all": GOOD, "evaluations": {"leakage": None, "cycle": None, "probes": None}}).works is True
+
+
+def found_locality(share, low, carried):
+    transferred = {"mean": share, "low": low, "high": 1.0}
+    shares = {"true": {"mean": 0.9, "low": 0.8, "high": 1.0}, "transferred": transferred}
+    return {"all": GOOD, "evaluations": {"locality": {"share": shares, "carried": {"mean": 1, "low": carried}}}}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            found_locality(0.5, 0.49, 0.0),
+            "no place in particular; the true motion: 0.90): its actions are not local.",
+        ),
+        (found_locality(0.8, 0.7, 0.1), "its actions are local."),
+        (found_locality(0.8, 0.7, 0.9), "its actions are local, and follow a place in the picture."),
+    ],
+)
+def test_locality_is_told_but_not_counted(found, said):
+    result = verdict(found)
+    assert result.works is True
+    assert result.sentences[-1].endswith(said)
+
+
+def test_a_model_that_changes_nothing_has_no_locality_to_tell():
+    found = found_locality(0.8, 0.7, 0.9)
+    found["evaluations"]["locality"]["share"]["transferred"] = None
+    assert verdict(found).sentences == verdict({"all": GOOD}).sentences

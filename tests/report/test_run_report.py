@@ -6,9 +6,8 @@ import re
 import pytest
 import torch
 
-from wildlam.config import RunConfig, dump_config
-from wildlam.data.clips import DataConfig
 from wildlam.data.manifest import index
+from wildlam.data.video import decode_at
 from wildlam.encoders import Lite0
 from wildlam.evaluation.clips import InferredClips, infer_clips
 from wildlam.evaluation.one_step import error_table
@@ -115,15 +114,16 @@ def test_the_page(manifest, held_out, tmp_path):
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_films_where_there_is_a_decoder(manifest, held_out, tmp_path):
-    run = Run(tmp_path / "run")
+def test_films_where_there_is_a_decoder(manifest, held_out):
     encoder = Lite0(image_size=64, dtype="float32").build("cpu")
-    config = RunConfig(data=DataConfig(path=manifest.root), encoder=Lite0(image_size=64))
-    run.create(dump_config(config), 0, encoder.spec)
     model = ModelConfig().build(112, (2, 2)).eval()
     decoder = DecoderConfig(image_size=16, upsample=1).build(encoder.spec).eval()
     clips = infer_clips(model, held_out)
-    predicted, transferred = pictures_section(run, model, decoder, manifest, clips)
+
+    def frames(clip):
+        return decode_at(manifest.file(clips.names[clip]), clips.times[clip].tolist(), 64)
+
+    predicted, transferred = pictures_section(model, decoder, clips, frames, fps=4)
     assert (predicted.html.count("<svg") + predicted.html.count("image/svg")) == 4  # two clips of each of two sources
     assert predicted.html.count("<video") == transferred.html.count("<video") == 4
     assert "its first frame is known" in predicted.html

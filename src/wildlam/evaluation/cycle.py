@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.estimates import PerClip
-from wildlam.evaluation.rollout import horizon_of
+from wildlam.evaluation.rollout import Rollout, horizon_of
 from wildlam.models import LatentActionModel
 
 
@@ -37,25 +36,24 @@ class Cycle:
 
 
 @torch.no_grad()
-def cycle(model: LatentActionModel, clips: InferredClips) -> Cycle:
+def cycle(model: LatentActionModel, clips: InferredClips, unrolled: Rollout) -> Cycle:
     """Infer z on clip A, unroll it on an unrelated clip B, infer z' from that prediction, unroll z' on A.
 
     Args:
         model: in evaluation mode.
         clips: at least two, with the latent actions that it infers; B is ``clips.partners`` of A.
+        unrolled: what ``rollout`` found of them: A's errors with its own latent actions and with B's.
     """
     device = next(model.parameters()).device
     horizon, partners = horizon_of(clips), clips.partners
-    errors: dict[str, list[Tensor]] = {}
+    errors = []
     for part in clips.batches():
         of_a = clips.states[part].to(device).float()
         context_a, following = of_a[:, :-horizon], of_a[:, -horizon:]
         context_b = clips.states[partners[part], :-horizon].to(device).float()
-        z = clips.z[part, -horizon:].to(device)
-        on_b = model.rollout(context_b, z)
-        cycled = model.infer(torch.cat([context_b, on_b], dim=1))[:, -horizon:]
-        actions = {"original": z, "cycled": cycled, "other": clips.z[partners[part], -horizon:].to(device)}
-        for name, of_clip in actions.items():
-            predicted = model.rollout(context_a, of_clip)
-            errors.setdefault(name, []).append((predicted.float() - following).abs().mean(dim=(1, 2, 3)).cpu())
-    return Cycle(PerClip({name: torch.cat(parts) for name, parts in errors.items()}, clips.names, clips.sources))
+        on_b = model.rollout(context_b, clips.z[part, -horizon:].to(device))
+        again = model.infer(torch.cat([context_b, on_b], dim=1))[:, -horizon:]
+        errors.append((model.rollout(context_a, again).float() - following).abs().mean(dim=(1, 2, 3)).cpu())
+    known = unrolled.per_clip.values
+    values = {"original": known["idm"], "cycled": torch.cat(errors), "other": known["permuted"]}
+    return Cycle(PerClip(values, clips.names, clips.sources))

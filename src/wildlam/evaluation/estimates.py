@@ -16,7 +16,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, or a ratio of means, with the ends of its 95 % bootstrap interval."""
+    """A mean, or a ratio of means, with the ends of its 95 % bootstrap interval (over few seeds, of its range)."""
 
     mean: float
     low: float
@@ -58,12 +58,17 @@ class PerClip:
 
 def ratio_of_means(top: Tensor, bottom: Tensor, groups: Sequence[str]) -> Estimate:
     """``mean(top) / mean(bottom)`` of paired values ``[n]`` with its interval, drawing whole groups (videos)."""
-    number = {name: i for i, name in enumerate(dict.fromkeys(groups))}
-    index = torch.tensor([number[name] for name in groups])
-    sums = torch.zeros(2, len(number), dtype=torch.float64).index_add_(1, index, torch.stack([top, bottom]).double())
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.randint(len(number), (RESAMPLES, len(number)), generator=generator)
+    index = numbered(groups)
+    count = int(index.max()) + 1
+    sums = torch.zeros(2, count, dtype=torch.float64).index_add_(1, index, torch.stack([top, bottom]).double())
+    draws = torch.randint(count, (RESAMPLES, count), generator=torch.Generator().manual_seed(0))
     drawn = sums[:, draws].sum(dim=-1)
     ratios = (drawn[0] / drawn[1]).nan_to_num(nan=torch.inf)
     low, high = ratios.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)).tolist()
     return Estimate(float(sums[0].sum() / sums[1].sum()), low, high)
+
+
+def numbered(names: Sequence[str]) -> Tensor:
+    """Numbers in place of names, int64 ``[n]``: 0 for the first and all equal to it, 1 for the next, and so on."""
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return torch.tensor([number[name] for name in names])

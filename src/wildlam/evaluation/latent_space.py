@@ -154,7 +154,10 @@ def _embed(z: Tensor, seed: int) -> tuple[Tensor, str]:
         axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :2]
         flat = centred @ axes
         return torch.nn.functional.pad(flat, (0, 2 - flat.shape[1])), "PCA"
-    return torch.from_numpy(UMAP(random_state=seed, n_jobs=1).fit_transform(z.numpy())).float(), "UMAP"
+    threads = torch.get_num_threads()
+    flat = torch.from_numpy(UMAP(random_state=seed, n_jobs=1).fit_transform(z.numpy())).float()
+    torch.set_num_threads(threads)  # numba sets OpenMP's to all cores: with several processes on them, 10 times slower
+    return flat, "UMAP"
 
 
 def _traverse(model: LatentActionModel, state_ND: Tensor, points_PKZ: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,9 +64,12 @@ def leakage(
         chosen = list(range(part.start, part.stop))
         other = clips.states[[partners[i] for i in chosen], cut] if after_cut is None else after_cut(chosen)
         spliced = torch.cat([states[:, :-1], other[:, None].to(device).float()], dim=1)
-        for name, clip in (("plain", states), ("cut", spliced)):
+        for name, clip, z in (
+            ("plain", states, clips.z[part, :cut].to(device)),
+            ("cut", spliced, model.infer(spliced)),
+        ):
             past, following = clip[:, :-1], clip[:, -1]
-            predicted = model.predict(past, model.infer(clip))[:, -1]
+            predicted = model.predict(past, z)[:, -1]
             for key, guess in ((name, predicted), (f"{name}_copy", past[:, -1])):
                 errors.setdefault(key, []).append((guess.float() - following).abs().mean(dim=(1, 2)).cpu())
     return Leakage(PerClip({name: torch.cat(parts) for name, parts in errors.items()}, clips.names, clips.sources))

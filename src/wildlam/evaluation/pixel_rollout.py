@@ -17,6 +17,7 @@ from wildlam.models.decoder import Decoder, shrink
 
 CLIPS = 64
 """Clips, spread over all, whose pictures are compared."""
+AT_ONCE = 8
 
 
 @dataclass
@@ -55,18 +56,18 @@ def pixel_rollout(
     horizon, partners = horizon_of(clips), clips.partners
     chosen = torch.linspace(0, len(clips) - 1, min(CLIPS, len(clips))).round().int().tolist()
     values: dict[str, list[Tensor]] = {}
-    for i in chosen:
-        states = clips.states[i : i + 1].to(device).float()
+    for few in (chosen[first : first + AT_ONCE] for first in range(0, len(chosen), AT_ONCE)):
+        states = clips.states[few].to(device).float()
         context = states[:, :-horizon]
-        z = {"idm": clips.z[[i], -horizon:], "permuted": clips.z[[partners[i]], -horizon:]}
+        z = {"idm": clips.z[few, -horizon:], "permuted": clips.z[[partners[i] for i in few], -horizon:]}
         futures = {name: model.rollout(context, actions.to(device)) for name, actions in z.items()}
         futures["copy"] = context[:, -1:].expand(-1, horizon, -1, -1)
         futures["true states"] = states[:, -horizon:]
-        truth = shrink(frames(i)[None].to(device), decoder.config.image_size)
+        truth = shrink(torch.stack([frames(i) for i in few]).to(device), decoder.config.image_size)
         shown = horizon * decoder.spec.frames_per_state
         for name, future in futures.items():
             pictures = decoder.decode(torch.cat([context, future], dim=1))
-            for metric, of_clip in pixel_metrics(pictures[:, -shown:], truth[:, -shown:], decoder.perceptual).items():
-                values.setdefault(f"{name}: {metric}", []).append(of_clip.cpu())
+            for metric, of_clips in pixel_metrics(pictures[:, -shown:], truth[:, -shown:], decoder.perceptual).items():
+                values.setdefault(f"{name}: {metric}", []).append(of_clips.cpu())
     names, sources = [clips.names[i] for i in chosen], [clips.sources[i] for i in chosen]
     return PixelRollout(PerClip({key: torch.cat(parts) for key, parts in values.items()}, names, sources))

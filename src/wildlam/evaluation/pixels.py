@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import torch
 from torch import Tensor
 
 from wildlam.models.perceptual import PerceptualMetric
-from wildlam.types import WildlamError
 
 
 @torch.no_grad()
@@ -28,9 +25,8 @@ def pixel_metrics(
 
     Raises:
         ValueError: the videos differ in shape.
-        WildlamError: torchmetrics is not installed.
     """
-    check_installed()
+    # Not above: it takes seconds, which every start of every command would wait for.
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
     if predicted_BTCHW.shape != truth_BTCHW.shape:
@@ -46,13 +42,3 @@ def pixel_metrics(
     if perceptual is not None:
         metrics[perceptual.name] = perceptual.per_frame(predicted_BTCHW, truth_BTCHW).mean(dim=1)
     return metrics
-
-
-def check_installed() -> None:
-    """Tell early that torchmetrics is missing.
-
-    Raises:
-        WildlamError: it is.
-    """
-    if importlib.util.find_spec("torchmetrics") is None:
-        raise WildlamError("metrics in pixels need torchmetrics: pip install torchmetrics")

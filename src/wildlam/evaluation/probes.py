@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wildlam.evaluation.clips import InferredClips
-from wildlam.evaluation.estimates import LEVEL, RESAMPLES, Estimate, PerClip
+from wildlam.evaluation.estimates import LEVEL, RESAMPLES, Estimate, PerClip, numbered
 from wildlam.types import WildlamError
 
 STATE_COMPONENTS = 64
@@ -53,7 +53,7 @@ class Probes:
         y = y - y.mean(dim=(0, 1))
         count = y.new_full(errors.shape, y.shape[1])
         sums_4CA = torch.stack([errors * y.shape[1], y.square().sum(dim=1), y.sum(dim=1), count])
-        video = _numbers(self.squared_errors.names)
+        video = numbered(self.squared_errors.names)
         videos = int(video.max()) + 1
         sums_4VA = torch.zeros(4, videos, y.shape[-1], dtype=torch.float64).index_add_(1, video, sums_4CA)
         draws = torch.randint(videos, (RESAMPLES, videos), generator=torch.Generator().manual_seed(0))
@@ -124,7 +124,7 @@ def probes(
         "z": (scale_z(train_z), scale_z(z)),
         "state": (scale_state(train_state), scale_state(state)),
     }
-    videos = _numbers(train_names).repeat_interleave(train_y.shape[1])
+    videos = numbered(train_names).repeat_interleave(train_y.shape[1])
     errors: dict[str, Tensor] = {}
     for kind, fit in (("linear", _fit_ridge), ("mlp", partial(_fit_mlp, seed=seed))):
         for what, inputs in INPUTS.items():
@@ -144,11 +144,6 @@ def _known(clips: InferredClips, actions: Tensor) -> tuple[list[int], Tensor]:
     """Which clips have true actions, and those actions."""
     known = actions.isfinite().all(dim=2).all(dim=1)
     return known.nonzero()[:, 0].tolist(), actions[known].double()
-
-
-def _numbers(names: Sequence[str]) -> Tensor:
-    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return torch.tensor([number[name] for name in names])
 
 
 def _standardiser(x: Tensor, together: bool = False) -> Predict:

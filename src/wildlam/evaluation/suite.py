@@ -112,17 +112,17 @@ def evaluate_all(
         progress: show a progress bar.
     """
     pairs = len(clips) > 1
+    found: dict[str, Any] = {}
     steps: dict[str, Callable[[], Any]] = {
         "one_step": lambda: one_step(model, clips, bounds.get("deterministic")),
         "rollout": lambda: rollout(model, clips, bounds),
         "pixel_rollout": lambda: pixel_rollout(model, pixels[0], clips, pixels[1]) if pixels and pairs else None,
         "leakage": lambda: leakage(model, clips, after_cut) if pairs else None,
-        "cycle": lambda: cycle(model, clips) if pairs else None,
+        "cycle": lambda: cycle(model, clips, found["rollout"]) if pairs else None,
         "locality": lambda: locality(model, encoder, backgrounds) if min(encoder.spec.grid) > 1 else None,
         "probes": lambda: _probes(labelled) if labelled else None,
         "latent_space": lambda: latent_space(model, clips),
     }
-    found = {}
     with tqdm(steps.items(), desc="evaluating", unit="test", disable=not progress) as bar:
         for name, step in bar:
             bar.set_postfix_str(name.replace("_", " "))

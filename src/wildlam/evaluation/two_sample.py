@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wildlam.evaluation.estimates import Estimate, PerClip
+from wildlam.evaluation.estimates import Estimate, PerClip, numbered
 
 PERMUTATIONS = 500
 
@@ -45,9 +45,8 @@ def two_sample(
         sources: each clip's source.
         seed: of the permutations.
     """
-    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    video = torch.tensor([number[name] for name in names]).repeat_interleave(inferred_CTZ.shape[1])
-    count, videos = len(video), len(number)
+    video = numbered(names).repeat_interleave(inferred_CTZ.shape[1])
+    count, videos = len(video), int(video.max()) + 1
     points = torch.cat([inferred_CTZ.flatten(0, 1), samples_CTZ.flatten(0, 1)])
     # Not by matrix product, under which the distance of equal codes is not quite zero.
     distances = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")

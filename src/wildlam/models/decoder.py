@@ -142,6 +142,11 @@ def _fade(patch: int) -> Tensor:
     return 1 - (torch.arange(2 * patch) + 0.5 - patch).abs() / patch
 
 
+def to_uint8(pictures: Tensor) -> Tensor:
+    """Pictures of 0..1 as ``uint8``, on the CPU."""
+    return (pictures * 255).round().to(torch.uint8).cpu()
+
+
 def shrink(video_BTCHW: Tensor, side: int) -> Tensor:
     """Video ``uint8 [B, F, 3, H, W]`` as float ``[B, F, 3, side, side]`` in 0..1, by averages over areas."""
     frames = video_BTCHW.flatten(0, 1).float() / 255

@@ -10,7 +10,7 @@ from torch import Tensor
 from wildlam.decoding import held_out_clips, load_decoder
 from wildlam.loading import index_videos
 from wildlam.models import LatentActionModel
-from wildlam.models.decoder import Decoder, shrink
+from wildlam.models.decoder import Decoder, shrink, to_uint8
 from wildlam.report.html import Section, figure, paragraph, write_report
 from wildlam.report.strips import Strip, draw_strips, picture_strips
 from wildlam.trained import load
@@ -111,8 +111,3 @@ EXPLAINED = (
     "paint predictions more certain, or more blurred, than they are."
 )
 """The rows in words."""
-
-
-def to_uint8(pictures: Tensor) -> Tensor:
-    """Pictures of 0..1 as ``uint8``, on the CPU."""
-    return (pictures * 255).round().to(torch.uint8).cpu()

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wildlam.evaluation.one_step import METHODS
-from wildlam.report.plots import COLOURS, INK, LINES, TIGHT, _quiet, _svg
+from wildlam.report.plots import COLOURS, INK, LINES, TIGHT, quiet, svg
 
 
-@_svg
+@svg
 def horizon_curves(by_step: Mapping[str, Sequence[float]], seconds: Sequence[float]) -> Figure:
     """Rollout error by method against the time since the last known state, as SVG.
 
@@ -29,11 +29,11 @@ def horizon_curves(by_step: Mapping[str, Sequence[float]], seconds: Sequence[flo
     ax.set_ylabel("held-out L1 error")
     ax.set_ylim(bottom=0)
     fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8.5)
-    _quiet(ax, grid="y")
+    quiet(ax, grid="y")
     return fig
 
 
-@_svg
+@svg
 def embedding(inferred: np.ndarray, sampled: np.ndarray | None, method: str) -> Figure:
     """Inferred latent actions in two dimensions, with sampled ones among them, as SVG.
 
@@ -50,11 +50,11 @@ def embedding(inferred: np.ndarray, sampled: np.ndarray | None, method: str) -> 
     ax.set_xlabel(f"{method} 1")
     ax.set_ylabel(f"{method} 2")
     fig.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8.5, markerscale=2)
-    _quiet(ax, grid="both")
+    quiet(ax, grid="both")
     return fig
 
 
-@_svg
+@svg
 def traversals(frame: np.ndarray, maps: np.ndarray, stops: Sequence[float]) -> Figure:
     """What moving z along its principal directions does to a frame's prediction, as SVG.
 
@@ -86,7 +86,7 @@ def traversals(frame: np.ndarray, maps: np.ndarray, stops: Sequence[float]) -> F
     return fig
 
 
-@_svg
+@svg
 def overlays(panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]], top: float | None = None) -> Figure:
     """Frames in a row, some with a map of their tokens upon them, as SVG.
 

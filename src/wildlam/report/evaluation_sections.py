@@ -140,6 +140,7 @@ def _locality(found: Locality, grid: tuple[int, int]) -> str:
             "source's disc stands further aside (1: as far, 0: not at all)."
         )
         + table(rows, caption=f"{summary['scenes']} composed scenes. {INTERVALS}", columns=heads)
+        + paragraph(f"Displacement of the transferred change over that of the true one: {cell(summary['carried'])}.")
         + figure(overlays(panels), "One composed scene: source, target, and where four kinds of change fall", wide=True)
     )
 

@@ -111,8 +111,18 @@ def _cycle(evaluations: Mapping[str, Any]) -> tuple[bool | None, list[str]]:
 
 
 def _locality(evaluations: Mapping[str, Any]) -> list[str]:
+    """What a motion of one place does in another scene. It is told, not counted: the camera may be all that moves."""
     found = evaluations.get("locality")
-    return found.get("sentences", []) if found else []
+    if not found or not (share := found["share"]["transferred"]) or not (true := found["share"]["true"]):
+        return []
+    told = f"Transferred, a motion of one place changes that place with a share of {share['mean']:.2f} "
+    told += f"(0.50: no place in particular; the true motion: {true['mean']:.2f})"
+    if share["low"] <= 0.5:
+        return [f"{told}: its actions are not local."]
+    carried = found.get("carried")
+    if carried and carried["low"] > 0.5:
+        return [f"{told}: its actions are local, and follow a place in the picture."]
+    return [f"{told}: its actions are local."]
 
 
 def _probes(evaluations: Mapping[str, Any]) -> list[str]:

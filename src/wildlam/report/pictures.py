@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from wildlam.config import read_config
 from wildlam.data.films import mp4_bytes, side_by_side
-from wildlam.data.manifest import Manifest
-from wildlam.data.video import decode_at
 from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.rollout import horizon_of
 from wildlam.models import LatentActionModel
-from wildlam.models.decoder import Decoder
-from wildlam.report.decoded import EXPLAINED, painted, to_uint8
+from wildlam.models.decoder import Decoder, to_uint8
+from wildlam.report.decoded import EXPLAINED, painted
 from wildlam.report.html import Section, figure, paragraph, video
 from wildlam.report.strips import Strip, picture_strips
-from wildlam.training import Run
 
 SHOWN_PER_SOURCE = 2
 
 
 @torch.no_grad()
 def pictures_section(
-    run: Run, model: LatentActionModel, decoder: Decoder, manifest: Manifest, clips: InferredClips
+    model: LatentActionModel, decoder: Decoder, clips: InferredClips, frames: Callable[[int], Tensor], fps: float
 ) -> Iterator[Section]:
-    """Strips and films of some held-out clips, and films of latent actions done to another video."""
-    data = read_config(run.path / "config.yaml").data
-    offsets = torch.arange(run.encoder_spec.frames_per_state, dtype=torch.float64) / data.fps
-    side, horizon, partners = run.encoder_spec.image_size, horizon_of(clips), clips.partners
-    known = (clips.states.shape[1] - horizon) * run.encoder_spec.frames_per_state
+    """Strips and films of some held-out clips, and films of latent actions done to another video.
+
+    Args:
+        model: in evaluation mode.
+        decoder: of its encoder's states.
+        clips: with the latent actions that the model infers.
+        frames: gives the frames of all states of a clip by its index, ``uint8 [T * frames_per_state, 3, S, S]``.
+        fps: of those frames.
+    """
+    offsets = torch.arange(decoder.spec.frames_per_state, dtype=torch.float64) / fps
+    horizon, partners = horizon_of(clips), clips.partners
+    known = (clips.states.shape[1] - horizon) * decoder.spec.frames_per_state
     device = next(model.parameters()).device
     strips, rollouts, transfers = "", "", ""
     for i in first_clips(clips, SHOWN_PER_SOURCE):
@@ -41,23 +44,18 @@ def pictures_section(
         z = clips.z[i : i + 1].to(device)
         carried = torch.cat([other[:, :-horizon], model.rollout(other[:, :-horizon], z[:, -horizon:])], dim=1)
         seconds = (clips.times[i, :, None] + offsets).flatten().tolist()
-
-        def film(clip: int) -> Tensor:
-            times = (clips.times[clip, :, None] + offsets).flatten().tolist()
-            return decode_at(manifest.file(clips.names[clip]), times, side, data.backend)
-
-        true = film(i)
+        true = frames(i)
         rows = painted(model, decoder, states, z, true[None], known=states.shape[1] - horizon)
         name = clips.names[i]
         strip = Strip(name, {row: pictures.numpy() for row, pictures in rows.items()}, seconds)
         strips += figure(picture_strips([strip]), f"Strip of {name}: truth, decoded truth and predictions", wide=True)
         films = side_by_side({"true": true, "true state, decoded": rows["true state"], "rollout": rows["rollout"]})
-        rollouts += video(mp4_bytes(films, data.fps), f"Film of {name} and its rollout", f"{name}; {_known(known)}")
+        rollouts += video(mp4_bytes(films, fps), f"Film of {name} and its rollout", f"{name}; {_known(known)}")
         films = side_by_side(
-            {"source": true, "target": film(j), "source's actions on target": to_uint8(decoder.decode(carried)[0])}
+            {"source": true, "target": frames(j), "source's actions on target": to_uint8(decoder.decode(carried)[0])}
         )
         words = f"What happens in {name}, done to {clips.names[j]}; {_known(known)}"
-        transfers += video(mp4_bytes(films, data.fps), words, words)
+        transfers += video(mp4_bytes(films, fps), words, words)
     yield Section("What it predicts", paragraph(EXPLAINED) + strips + rollouts)
     yield Section(
         "The actions of one video, done to another",

@@ -49,7 +49,7 @@ TIGHT = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # f
 Arguments = ParamSpec("Arguments")
 
 
-def _svg(draw: Callable[Arguments, Figure]) -> Callable[Arguments, bytes]:
+def svg(draw: Callable[Arguments, Figure]) -> Callable[Arguments, bytes]:
     """Make a function that draws a figure return its SVG, drawn in the style above."""
 
     @functools.wraps(draw)
@@ -72,7 +72,7 @@ class Transition:
     distance: float | None = None
 
 
-@_svg
+@svg
 def training_curves(metrics: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
     """Small multiples of curves over training steps, as SVG.
 
@@ -98,13 +98,13 @@ def training_curves(metrics: Mapping[str, tuple[Sequence[float], Sequence[float]
         ax.set_xlabel("step")
         if len(lines) > 1:
             ax.legend(frameon=False, fontsize=8.5)
-        _quiet(ax, grid="both")
+        quiet(ax, grid="both")
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     return fig
 
 
-@_svg
+@svg
 def error_bars(table: Mapping[str, Any]) -> Figure:
     """One group of bars per source (and one for all of them), one bar per method, as SVG. Missing methods have no bar.
 
@@ -129,11 +129,11 @@ def error_bars(table: Mapping[str, Any]) -> Figure:
     ax.set_ylabel("held-out one-step L1 error")
     if methods:
         fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8.5)
-    _quiet(ax, grid="y")
+    quiet(ax, grid="y")
     return fig
 
 
-@_svg
+@svg
 def error_strip(
     frames: np.ndarray, errors: Mapping[str, np.ndarray], *, seconds: Sequence[float] | None = None
 ) -> Figure:
@@ -178,7 +178,7 @@ def error_strip(
     return fig
 
 
-@_svg
+@svg
 def nearest_actions(queries: Sequence[Transition], neighbours: Sequence[Sequence[Transition]]) -> Figure:
     """Transitions with the most similar latent actions, as SVG: one block per query, its neighbours beside it.
 
@@ -214,7 +214,7 @@ def nearest_actions(queries: Sequence[Transition], neighbours: Sequence[Sequence
     return fig
 
 
-@_svg
+@svg
 def kl_per_dimension(values: Sequence[float]) -> Figure:
     """Bars of the KL divergence that each dimension of the latent action spends, largest first, as SVG.
 
@@ -229,7 +229,7 @@ def kl_per_dimension(values: Sequence[float]) -> Figure:
     ax.set_ylabel("KL per transition (nats)")
     ax.set_title(f"{ordered.sum():.1f} nats in all", loc="right", fontsize=9)
     ax.margins(x=0.01)
-    _quiet(ax, grid="y")
+    quiet(ax, grid="y")
     return fig
 
 
@@ -238,7 +238,7 @@ def _shorten(name: str, limit: int = 18) -> str:
     return name if len(name) <= limit else "…" + name[-limit + 1 :]
 
 
-def _quiet(ax: Any, grid: str) -> None:
+def quiet(ax: Any, grid: str) -> None:
     """Leave of the axes what is needed to read values."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis=grid, color=INK, alpha=0.12, lw=0.8)

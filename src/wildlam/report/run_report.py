@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.one_step import error_maps
 from wildlam.evaluation.suite import Evaluations
 from wildlam.models import LatentActionModel
-from wildlam.models.decoder import Decoder
 from wildlam.report.evaluation_sections import evaluation_sections
 from wildlam.report.html import Section, error_table, figure, paragraph, verdict_box, write_report
 from wildlam.report.judgement import verdict
-from wildlam.report.pictures import first_clips, pictures_section
+from wildlam.report.pictures import first_clips
 from wildlam.report.plots import (
     Transition,
     error_bars,
@@ -46,9 +45,12 @@ def write_run_report(
     manifest: Manifest,
     found: Evaluations,
     summary: dict[str, Any],
-    decoder: Decoder | None = None,
+    pictures: Iterable[Section] = (),
 ) -> None:
-    """Write ``report.html`` into ``folder``, that of the run or one in it, and its main picture as ``actions.svg``."""
+    """Write ``report.html`` into ``folder``, that of the run or one in it, and its main picture as ``actions.svg``.
+
+    ``pictures`` are the sections of ``pictures_section``, where there is a decoder.
+    """
     picture = nearest_actions(*nearest_transitions(found.clips, manifest))
     (folder / "actions.svg").write_bytes(picture)
     facts = run.facts
@@ -79,7 +81,7 @@ def write_run_report(
             )
             + figure(picture, "Query transitions and their nearest neighbours by latent action", wide=True),
         ),
-        *(pictures_section(run, model, decoder, manifest, found.clips) if decoder else []),
+        *pictures,
         Section(
             "Where the prediction is wrong",
             paragraph("Held-out clips, one step ahead. Brighter is a larger error at that place; one scale for a clip.")

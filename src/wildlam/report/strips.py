@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from wildlam.report.plots import TIGHT, _svg
+from wildlam.report.plots import TIGHT, svg
 
 
 @dataclass
@@ -53,5 +53,5 @@ def draw_strips(strips: Sequence[Strip]) -> Figure:
     return fig
 
 
-picture_strips = _svg(draw_strips)
+picture_strips = svg(draw_strips)
 """``draw_strips`` as SVG."""

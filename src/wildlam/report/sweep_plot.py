@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from wildlam.report.plots import COLOURS, LINES, _quiet, _svg
+from wildlam.report.plots import COLOURS, LINES, quiet, svg
 
 if TYPE_CHECKING:
     from wildlam.report.sweep_report import Setting
 
 BOUNDS = {"Deterministic": ("s", "--"), "Unconstrained": ("^", ":")}
-"""Marker and line of the bounds, which are grey."""
+"""The worst and the best: marker and line of each, which are grey."""
 
 AGAINST_ERROR = {
     "leakage.ratio": "error at a scene cut, ratio",
@@ -23,7 +23,7 @@ AGAINST_ERROR = {
 }
 
 
-@_svg
+@svg
 def sweep_figure(settings: Sequence[Setting]) -> Figure:
     """Panels of error against strength, one for each limit, above panels of what each capacity costs, as SVG.
 
@@ -49,7 +49,7 @@ def sweep_figure(settings: Sequence[Setting]) -> Figure:
             ax.set_xlabel(own[0].key)
         ax.set_title(limit, loc="left", fontsize=10, fontweight="bold")
         ax.set_ylabel("one-step L1 error")
-        _quiet(ax, grid="y")
+        quiet(ax, grid="y")
     for ax, (name, label) in zip(below.subplots(1, len(AGAINST_ERROR)), AGAINST_ERROR.items(), strict=True):
         for limit in [*limits, *BOUNDS]:
             own = [s for s in settings if s.bottleneck == limit and name in s.figures]
@@ -61,7 +61,7 @@ def sweep_figure(settings: Sequence[Setting]) -> Figure:
         ax.invert_xaxis()
         ax.set_xlabel("one-step L1 error, less is more capacity")
         ax.set_ylabel(label)
-        _quiet(ax, grid="both")
+        quiet(ax, grid="both")
     handles: list[Any] = [Line2D([], [], color=colours[limit], marker="o", ms=4, label=limit) for limit in limits]
     handles += [
         Line2D([], [], color=COLOURS["copy"], marker=marker, ls=line, ms=4, label=bound)

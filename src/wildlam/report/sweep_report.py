@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from wildlam.evaluation.estimates import Estimate
 from wildlam.report.html import Section, figure, paragraph, table, write_report
-from wildlam.report.sweep_plot import sweep_figure
+from wildlam.report.sweep_plot import BOUNDS, sweep_figure
 from wildlam.sweep import SweepConfig
 from wildlam.training import Run
 from wildlam.training.run import read_json, write_atomically
@@ -46,26 +47,14 @@ ABOUT = (
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Mean, lowest and highest over the seeds."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-
-@dataclass(frozen=True)
 class Setting:
-    """A limit at one strength (a bound has none), with the spread of each figure over its finished seeds."""
+    """A limit at one strength (a bound has none): mean, lowest and highest of each figure over its finished seeds."""
 
     bottleneck: str
     key: str
     strength: float | None
     seeds: int
-    figures: Mapping[str, Spread]
+    figures: Mapping[str, Estimate]
 
     @property
     def name(self) -> str:
@@ -100,9 +89,6 @@ def rows(sweep: SweepConfig) -> list[dict[str, Any]]:
     return found
 
 
-BOUNDS = ("Deterministic", "Unconstrained")
-
-
 def settings(found: Sequence[Row]) -> list[Setting]:
     """The rows by setting, in order of first appearance; those without a finished run are left out."""
     groups: dict[tuple, list[Row]] = {}
@@ -115,7 +101,7 @@ def settings(found: Sequence[Row]) -> list[Setting]:
         for name in dict.fromkeys(name for row in members for name in row):
             values = [value for row in members if (value := _known(row, name)) is not None]
             if values and name not in ("strength", "seed"):
-                figures[name] = Spread(sum(values) / len(values), min(values), max(values))
+                figures[name] = Estimate(sum(values) / len(values), min(values), max(values))
         result.append(Setting(bottleneck, key, strength, len(members), figures))
     return result
 
