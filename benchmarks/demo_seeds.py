@@ -17,6 +17,24 @@ from common import machine, results, spread
 
 METHODS = ("idm", "permuted", "zero", "deterministic", "copy")
 AIMS = {"idm / copy": 0.75, "idm / permuted": 0.80}
+TESTS: dict[str, Callable[[dict], float]] = {
+    "two-second rollout, idm / copy": lambda e: _mean(e, "rollout.errors.idm") / _mean(e, "rollout.errors.copy"),
+    "error at a scene cut / without": lambda e: _mean(e, "leakage.ratio"),
+    "the same of copying the last state": lambda e: _mean(e, "leakage.copy_ratio"),
+    "after a cycle / own actions": lambda e: _mean(e, "cycle.ratio"),
+    "another clip's actions / own": lambda e: _mean(e, "cycle.other_ratio"),
+    "R² of a linear probe on z, forward": lambda e: _mean(e, "probes.linear z.forward"),
+    "R² of a linear probe on z, left": lambda e: _mean(e, "probes.linear z.left"),
+    "R² of a linear probe on z, turn": lambda e: _mean(e, "probes.linear z.turn"),
+    "locality: share of the moved place (0.5: none)": lambda e: _mean(e, "locality.share.transferred"),
+    "locality: displacement over the true one": lambda e: _mean(e, "locality.carried"),
+}
+
+
+def _mean(evaluations: dict, name: str) -> float:
+    for part in name.split("."):
+        evaluations = evaluations[part]
+    return evaluations["mean"]
 
 
 def main() -> None:
@@ -61,6 +79,11 @@ def main() -> None:
             worst = max(ratios[name](errors) for errors in rows[source])
             verdict = "reached" if worst <= aim else "missed"
             lines.append(f"- {name} on {source}, aim at most {aim}: {verdict} (worst seed {worst:.3f}).")
+    found = [demo["evaluations"] for demo in demos]
+    lines += ["", "Are they actions? Mean over seeds (smallest to largest) of what `wildlam eval` finds:", ""]
+    lines += ["| test | measured |", "| --- | --- |"]
+    for name, figure in TESTS.items():
+        lines.append(f"| {name} | {spread([figure(e) for e in found])} |")
     lines.append("")
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "demo.md").write_text("\n".join(lines))

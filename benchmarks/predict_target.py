@@ -45,9 +45,10 @@ def main() -> None:
         cells = [spread([e["idm"] for e in errors]), spread([e["permuted"] for e in errors])]
         lines.append(f"| {target} | {' | '.join(cells)} | {spread([e['idm'] / e['copy'] for e in errors])} |")
     lines += ["", "`change` adds the output to the last state; an untrained model is then an exact copy.", ""]
+    record = {"machine": machine(), "seeds": SEEDS, **{t: [run["all"] for run in runs] for t, runs in found.items()}}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "predict.md").write_text("\n".join(lines))
-    (args.out / "predict.json").write_text(json.dumps({"machine": machine(), "seeds": SEEDS, **found}, indent=1))
+    (args.out / "predict.json").write_text(json.dumps(record, indent=1))
     print("\n".join(lines))
 
 

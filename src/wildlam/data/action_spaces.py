@@ -1,0 +1,95 @@
+"""Real actions, derived from recorded poses: what happened between two moments, in documented units.
+
+Both definitions are exact inverses: integrated from the first pose, the actions give the recorded poses again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ActionSpace:
+    """A kind of pose and the action between two of them.
+
+    Attributes:
+        name: for people.
+        pose_names: names of a pose's components.
+        action_names: names of an action's components, units included.
+        position: how many of the first components of an action are a displacement.
+    """
+
+    name: str
+    pose_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    position: int
+
+    def between(self, poses: np.ndarray) -> np.ndarray:
+        """Actions ``float64 [T - 1, A]`` between the poses ``[T, P]``."""
+        raise NotImplementedError
+
+    def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """Poses ``[T, P]`` that the actions ``[T - 1, A]`` lead through from the pose ``start`` on."""
+        raise NotImplementedError
+
+
+class Planar(ActionSpace):
+    """A camera that drives on the ground (RECON, Doom): pose (x, y, heading), heading in degrees counter-clockwise.
+
+    Action: displacement along and across the heading before it, and the turn, in (-180, 180] degrees.
+    """
+
+    def between(self, poses: np.ndarray) -> np.ndarray:
+        """See ``ActionSpace``."""
+        heading = np.radians(poses[:-1, 2])
+        dx, dy = np.diff(poses[:, 0]), np.diff(poses[:, 1])
+        forward = np.cos(heading) * dx + np.sin(heading) * dy
+        left = np.cos(heading) * dy - np.sin(heading) * dx
+        return np.column_stack([forward, left, 180 - (180 - np.diff(poses[:, 2])) % 360])
+
+    def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """See ``ActionSpace``; headings go on beyond 360 degrees."""
+        headings = start[2] + np.concatenate([[0.0], np.cumsum(actions[:, 2])])
+        angle = np.radians(headings[:-1])
+        dx = np.cos(angle) * actions[:, 0] - np.sin(angle) * actions[:, 1]
+        dy = np.sin(angle) * actions[:, 0] + np.cos(angle) * actions[:, 1]
+        x, y = (s + np.concatenate([[0.0], np.cumsum(d)]) for s, d in ((start[0], dx), (start[1], dy)))
+        return np.column_stack([x, y, headings])
+
+
+class Arm(ActionSpace):
+    """A robot's end effector (DROID): pose (x, y, z in metres, xyz-Euler angles in radians, gripper).
+
+    Action: displacement, xyz-Euler angles of ``R_{t+1} R_t^T``, and change of the gripper.
+    """
+
+    def between(self, poses: np.ndarray) -> np.ndarray:
+        """See ``ActionSpace``."""
+        from scipy.spatial.transform import Rotation
+
+        rotation = Rotation.from_euler("xyz", poses[:, 3:6])
+        turned = (rotation[1:] * rotation[:-1].inv()).as_euler("xyz")
+        return np.column_stack([np.diff(poses[:, :3], axis=0), turned, np.diff(poses[:, 6])])
+
+    def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """See ``ActionSpace``; angles are those of the same rotations, perhaps told otherwise."""
+        from scipy.spatial.transform import Rotation
+
+        rotations = [Rotation.from_euler("xyz", start[3:6])]
+        for turn in actions[:, 3:6]:
+            rotations.append(Rotation.from_euler("xyz", turn) * rotations[-1])
+        angles = np.stack([rotation.as_euler("xyz") for rotation in rotations])
+        moved = start[:3] + np.concatenate([np.zeros((1, 3)), np.cumsum(actions[:, :3], axis=0)])
+        gripper = start[6] + np.concatenate([[0.0], np.cumsum(actions[:, 6])])
+        return np.column_stack([moved, angles, gripper])
+
+
+PLANAR = Planar("planar", ("x", "y", "heading"), ("forward", "left", "turn"), position=2)
+ARM = Arm(
+    "arm",
+    ("x", "y", "z", "roll", "pitch", "yaw", "gripper"),
+    ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper"),
+    position=3,
+)
