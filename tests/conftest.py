@@ -93,7 +93,7 @@ def videos(make_video: MakeVideo, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_umap_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """UMAP compiles itself for half a minute in every process; one test has it, in this one."""
+    """UMAP compiles itself for half a minute in every process; the test that has it does without the compiler."""
     folder = tmp_path_factory.mktemp("without_umap")
     (folder / "umap.py").write_text("raise ImportError")
     with pytest.MonkeyPatch.context() as patch:

@@ -354,6 +354,96 @@ def sweep(argv: Arguments) -> None:
             raise WildlamError(f"{len(failed)} run(s) failed: {', '.join(failed)}; the same command tries them again")
 
 
+def collect(argv: Arguments) -> None:
+    """Film a world whose true actions are known: videos to learn from, and the poses beside them.
+
+    nav: walks through Doom levels, two of which are held out whole; turns of at most 10 degrees in a quarter second.
+    Finished films are kept, so that an interrupted call can be repeated. Training never reads the poses.
+
+    Example:
+      wildlam collect nav -o runs/nav/videos --episodes 400
+    """
+    from wildlam.worlds.doom import collect_nav
+
+    parser = _parser("collect")
+    parser.add_argument("world", choices=["nav"], help="the world")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the films")
+    parser.add_argument("--episodes", type=int, default=400, help="films in all")
+    parser.add_argument("--seconds", type=float, default=16.0, help="length of each")
+    parser.add_argument("--seed", type=int, default=0, help="of all films")
+    args = parser.parse_args(list(argv))
+    films = collect_nav(args.output, episodes=args.episodes, seconds=args.seconds, seed=args.seed)
+    print(f"{len(films)} films in {args.output}")
+    print(f"next       wildlam train --data.path {args.output}")
+
+
+def controller(argv: Arguments) -> None:
+    """Train a controller, which turns real actions into latent ones, on a few clips whose actions are known.
+
+    The latent action model stays as it is. Labelled videos have NAME.poses.csv beside them, as `wildlam demo` films.
+
+    Examples:
+      wildlam controller train runs/demo --data runs/demo/videos
+      wildlam controller train runs/demo --data runs/demo/videos --clips 32 --out runs/demo/controller_32
+    """
+    from wildlam.types import WildlamError
+
+    if argv and argv[0] == "train":
+        from wildlam.config import to_config
+        from wildlam.controlling import ControllingConfig, evaluate_controller, train_controller
+
+        parser = _parser("controller train")
+        parser.add_argument("run", type=Path, help="run folder, whose latent actions are to be driven")
+        parser.add_argument("--out", type=Path, help="folder for the controller; RUN/controller by default")
+        parser.add_class_arguments(ControllingConfig)
+        args = parser.parse_args(list(argv[1:]))
+        folder = train_controller(args.run, to_config(ControllingConfig, parser, args), args.out)
+        print(evaluate_controller(args.run, folder))
+        print(f"controller {folder}")
+        print(f"plan       wildlam plan {args.run} --data {args.data} --controller {folder}")
+    elif argv and argv[0] in ("-h", "--help"):
+        _parser("controller", usage="wildlam controller train RUN --data PATH [--help]").parse_args(["--help"])
+    else:
+        raise WildlamError("say `wildlam controller train RUN --data PATH`")
+
+
+def plan(argv: Arguments) -> None:
+    """Plan in held-out episodes towards a goal image, with a run's model and controller, and judge the plans.
+
+    droid: three free steps, found by the cross-entropy method; judged by the displacement. recon: a straight line of
+    eight steps, the best of 120; judged by its trajectory (ATE, RPE). Lengths are in the units of the data.
+
+    Examples:
+      wildlam plan runs/demo --data runs/demo/videos --protocol recon
+      wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
+    """
+    from wildlam.plan import EPISODES, plan, table
+
+    parser = _parser("plan")
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--data", type=Path, required=True, help="labelled videos; plans are made in held-out ones")
+    parser.add_argument("--protocol", choices=["droid", "recon"], default="recon", help="how plans are made and judged")
+    parser.add_argument("--controller", type=Path, help="its folder; RUN/controller by default")
+    parser.add_argument(
+        "--baselines", type=Path, nargs="+", default=[], help="world models trained on real actions, to compare with"
+    )
+    parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out clips to plan in")
+    parser.add_argument("--seed", type=int, default=0, help="of the candidates and of the choice of clips")
+    parser.add_argument("--out", type=Path, help="folder for what is found; RUN/plan-PROTOCOL by default")
+    args = parser.parse_args(list(argv))
+    folder = plan(
+        args.run,
+        args.protocol,
+        args.data,
+        controller=args.controller,
+        baselines=args.baselines,
+        episodes=args.episodes,
+        seed=args.seed,
+        out=args.out,
+    )
+    print(table(folder))
+
+
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "index": index,
     "encode": encode,
@@ -364,6 +454,9 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "report": report,
     "decoder": decoder,
     "transfer": transfer,
+    "collect": collect,
+    "controller": controller,
+    "plan": plan,
     "sweep": sweep,
     "demo": demo,
 }
@@ -438,5 +531,5 @@ def _usage() -> str:
         "usage: wildlam COMMAND [--help] ...",
         "",
     ]
-    lines += [f"  {name:8} {(function.__doc__ or '').splitlines()[0]}" for name, function in COMMANDS.items()]
+    lines += [f"  {name:10} {(function.__doc__ or '').splitlines()[0]}" for name, function in COMMANDS.items()]
     return "\n".join([*lines, "", "start with: wildlam demo"])

@@ -1,7 +1,11 @@
 """Sampling and shape of latent spaces with known answers."""
 
+import importlib.util
 import json
+import os
+import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -169,14 +173,40 @@ def test_every_bottleneck(bottleneck, tiny_models):
 
 
 def test_umap_where_it_is_installed(monkeypatch):
-    monkeypatch.delitem(sys.modules, "umap")  # which other tests do without
-    pytest.importorskip("umap")
+    """In a process of its own, without numba's compiler, which takes far longer than these few points."""
+    monkeypatch.delitem(sys.modules, "umap")
+    if importlib.util.find_spec("umap") is None:
+        pytest.skip("needs umap-learn")
+    script = """
+import torch
+from wildlam.evaluation.latent_space import _embed
+
+torch.manual_seed(0)
+two = torch.cat([torch.randn(15, 6) - 20, torch.randn(15, 6) + 20])
+flat, method = _embed(two, seed=0)
+assert method == "UMAP"
+assert flat.shape == (30, 2)
+assert torch.equal(flat, _embed(two, seed=0)[0])
+assert torch.cdist(flat[:15], flat[15:]).min() > torch.pdist(flat[:15]).median()  # two groups stay two
+"""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    environment.pop("PYTHONPATH", None)  # by which other tests do without
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+
+
+def test_umap_leaves_the_threads_as_they_were(monkeypatch):
+    """Numba, on which it runs, sets OpenMP's to all cores."""
     threads = torch.get_num_threads()
-    two = torch.cat([normal(0, 60, WIDTH) - 20, normal(1, 60, WIDTH) + 20])
-    flat, method = latent_spaces._embed(two, seed=0)
-    again, _ = latent_spaces._embed(two, seed=0)
-    assert method == "UMAP"
+
+    class Greedy:
+        def __init__(self, **options):
+            pass
+
+        def fit_transform(self, z):
+            torch.set_num_threads(threads + 1)
+            return z[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Greedy))
+    assert latent_spaces._embed(normal(0, 5, WIDTH), seed=0)[1] == "UMAP"
     assert torch.get_num_threads() == threads
-    assert flat.shape == (120, 2)
-    assert torch.equal(flat, again)
-    assert torch.cdist(flat[:60], flat[60:]).min() > torch.pdist(flat[:60]).median()  # two groups stay two

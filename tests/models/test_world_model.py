@@ -77,3 +77,21 @@ def test_named_sizes_have_the_parameters_of_their_vision_transformers(name, mill
         model = WorldModel(1024, (16, 16), 128, size)
     blocks = sum(p.numel() for n, p in model.named_parameters() if n.startswith("blocks") and "modulation" not in n)
     assert blocks / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+def test_a_controller_sees_the_state_that_each_action_is_taken_in(world_model, states):
+    """Predicted ones included, and the candidates' own."""
+    torch.manual_seed(3)
+    maps = torch.randn(2, 32) * 0.3, torch.randn(6, 32) * 0.1
+
+    def act(actions, in_states):
+        return actions @ maps[0] + in_states.mean(dim=1) @ maps[1]
+
+    actions = torch.randn(2, 3, 4, 2)
+    context, past = states[:, :2], torch.randn(2, 1, 32)
+    rolled = world_model.rollout(context, past, actions, act)
+    for s in range(3):
+        taken_in = torch.cat([context[:, -1:], rolled[:, s, :-1]], dim=1)
+        latent = torch.stack([act(actions[:, s, h], taken_in[:, h]) for h in range(4)], dim=1)
+        expected = world_model.rollout(context, past, latent[:, None])[:, 0]
+        torch.testing.assert_close(rolled[:, s], expected, atol=1e-4, rtol=0)

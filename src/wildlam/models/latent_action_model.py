@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wildlam.models.blocks import SIZES
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
 from wildlam.models.idm import InverseDynamicsModel
-from wildlam.models.world_model import WorldModel
+from wildlam.models.world_model import Act, WorldModel
 from wildlam.types import Loss
 
 SizeName = Literal["nano", "tiny", "small", "base", "L", "H", "g"]
@@ -96,11 +96,24 @@ class LatentActionModel(nn.Module):
         Returns:
             The predicted states, ``[B, H, N, D]`` or ``[B, S, H, N, D]``.
         """
+        return self._unroll(context, actions, None)
+
+    def drive(self, context: Tensor, actions: Tensor, act: Act) -> Tensor:
+        """Unroll actions of another kind, as ``rollout`` does latent ones.
+
+        Args:
+            context: ``C >= 1`` known states ``[B, C, N, D]``.
+            actions: ``[B, H, A]``, or candidates ``[B, S, H, A]``.
+            act: makes of them and of the states that they are taken in latent actions, such as a controller.
+        """
+        return self._unroll(context, actions, act)
+
+    def _unroll(self, context: Tensor, actions: Tensor, act: Act | None) -> Tensor:
         self._check(context)
         past = self.infer(context) if context.shape[1] > 1 else context.new_zeros(len(context), 0, self.bottleneck.dim)
         if actions.dim() == 3:
-            return self.world_model.rollout(context, past, actions.unsqueeze(1)).squeeze(1)
-        return self.world_model.rollout(context, past, actions)
+            return self.world_model.rollout(context, past, actions.unsqueeze(1), act).squeeze(1)
+        return self.world_model.rollout(context, past, actions, act)
 
     def _read(self, states: Tensor) -> Tensor:
         if self.idm is None:

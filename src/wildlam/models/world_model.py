@@ -6,6 +6,7 @@ actions too: strictly, ``p(s_{0:t}, z_{0:t})``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -16,6 +17,9 @@ from wildlam.models.attention import KeyValueCache, frame_causal_bias, rotary_an
 from wildlam.models.blocks import ConditionedBlock, Modulation, Size, modulate
 
 CONDITION_WIDTH = 256
+
+Act = Callable[[Tensor, Tensor], Tensor]
+"""From actions, and the states that they are taken in, to latent actions."""
 
 
 class WorldModel(nn.Module):
@@ -57,7 +61,7 @@ class WorldModel(nn.Module):
         """
         return self._step(states_BTND, actions_BTZ, first_frame=0, caches=None)
 
-    def rollout(self, context_BCND: Tensor, past_BCZ: Tensor, actions_BSHZ: Tensor) -> Tensor:
+    def rollout(self, context_BCND: Tensor, past_BCZ: Tensor, actions_BSHA: Tensor, act: Act | None = None) -> Tensor:
         """Unroll S candidate action sequences from one context, feeding predictions back.
 
         The keys and values of the context's first C - 1 states are computed once and shared by the candidates, who
@@ -65,14 +69,16 @@ class WorldModel(nn.Module):
 
         Args:
             context_BCND: C >= 1 known states, ``[B, C, N, D]``.
-            past_BCZ: the actions between them, ``[B, C - 1, Z]``.
-            actions_BSHZ: S candidates of H actions, ``[B, S, H, Z]``.
+            past_BCZ: the latent actions between them, ``[B, C - 1, Z]``.
+            actions_BSHA: S candidates of H actions, ``[B, S, H, A]``.
+            act: makes of actions ``[B S, A]`` and of the states ``[B S, N, D]`` that they are taken in the latent
+                actions ``[B S, Z]``, such as a controller; without one the actions are latent ones.
 
         Returns:
             The H predicted states of each candidate, ``[B, S, H, N, D]``.
         """
         batch, context = context_BCND.shape[:2]
-        candidates, horizon = actions_BSHZ.shape[1:3]
+        candidates, horizon = actions_BSHA.shape[1:3]
         if past_BCZ.shape[1] != context - 1:
             raise ValueError(f"{context} context states need {context - 1} past actions, got {past_BCZ.shape[1]}")
         caches = [KeyValueCache() for _ in self.blocks]
@@ -82,8 +88,9 @@ class WorldModel(nn.Module):
             cache.branch(capacity=horizon * context_BCND.shape[2])
         state = context_BCND[:, -1:].repeat_interleave(candidates, dim=0)
         predictions = []
-        for step, action in enumerate(actions_BSHZ.flatten(0, 1).split(1, dim=1)):
-            state = self._step(state, action, first_frame=context - 1 + step, caches=caches)
+        for step, action in enumerate(actions_BSHA.flatten(0, 1).unbind(dim=1)):
+            latent = action if act is None else act(action, state[:, 0])
+            state = self._step(state, latent[:, None], first_frame=context - 1 + step, caches=caches)
             predictions.append(state)
         return torch.cat(predictions, dim=1).unflatten(0, (batch, candidates))
 

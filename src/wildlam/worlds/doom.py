@@ -7,6 +7,7 @@ per second (4 tics each) the world therefore runs at 8/8.75 of its usual speed.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 import zlib
@@ -47,6 +48,8 @@ LEVELS = {
     "arena": Level("freedoom2.wad", "MAP01", "deathmatch.wad"),
     "garden": Level("freedoom2.wad", "MAP01", "health_gathering_supreme.wad"),
 }
+HELD_OUT_LEVELS = ("e3m1", "arena")
+"""Levels that the navigation world keeps for evaluation."""
 """The levels that ``collect_doom`` walks through, by name: bright, open and unlike each other."""
 
 
@@ -175,18 +178,17 @@ class DoomNav:
 class Walker:
     """Explores smoothly: stretches of half a second to three of walking, curving, turning, side-stepping or rest.
 
-    Within a stretch the action glides towards that stretch's target, with a little noise; at 8 frames per second a
-    turn is at most 6 degrees a frame. Against a wall (asked to move, hardly moving) it turns away on the spot.
+    Within a stretch the action glides towards that stretch's target, with a little noise.
+    Against a wall (asked to move, hardly moving) it turns away on the spot.
 
     Args:
         rng: the only source of randomness.
         tics: tics per frame, to tell how far an action should carry.
+        turn: the most that it turns in a frame, degrees, 5 at least.
     """
 
-    _TURN = 6.0
-
-    def __init__(self, rng: np.random.Generator, tics: int):
-        self.rng, self.tics = rng, tics
+    def __init__(self, rng: np.random.Generator, tics: int, turn: float = 6.0):
+        self.rng, self.tics, self.turn = rng, tics, turn
         self.action = np.zeros(3)
         self.target = np.zeros(3)
         self.frames_left = 0
@@ -203,13 +205,13 @@ class Walker:
         self.frames_stuck = self.frames_stuck + 1 if asked > 8 and moved < 0.25 * asked else 0
         if self.frames_stuck == 2:
             # The same side again and again, or a corner would hold the walker for ever.
-            self._aim((0, 0, self.side * self._TURN), frames=self.rng.integers(8, 24))
+            self._aim((0, 0, self.side * self.turn), frames=self.rng.integers(8, 24))
         elif self.frames_left == 0:
             self._next_stretch()
         self.frames_left -= 1
         noise = self.rng.normal(size=3) * (0.8, 0.4, 0.3) * np.any(self.target)
         self.action = 0.6 * self.action + 0.4 * self.target + noise
-        self.action[2] = np.clip(self.action[2], -self._TURN, self._TURN)
+        self.action[2] = np.clip(self.action[2], -self.turn, self.turn)
         return self.action
 
     def _next_stretch(self) -> None:
@@ -222,7 +224,7 @@ class Walker:
         elif kind == "curve":
             self._aim((ahead, 0, sign * rng.uniform(1, 5)), frames=rng.integers(6, 18))
         elif kind == "turn":
-            self._aim((0, 0, sign * rng.uniform(3, self._TURN)), frames=rng.integers(4, 16))
+            self._aim((0, 0, sign * rng.uniform(3, self.turn)), frames=rng.integers(4, 16))
         elif kind == "aside":
             self._aim((rng.uniform(0, 8), sign * rng.uniform(10, 18), 0), frames=rng.integers(4, 10))
         elif kind == "back":
@@ -235,8 +237,12 @@ class Walker:
         self.target, self.frames_left = np.array(target), int(frames)
 
 
-def walk(world: DoomNav, rng: np.random.Generator, frames: int) -> tuple[list[np.ndarray], np.ndarray]:
+def walk(
+    world: DoomNav, rng: np.random.Generator, frames: int, turn: float = 6.0
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Film ``frames`` frames of a walk through ``world``; the same ``rng`` state gives the same pixels.
+
+    ``turn`` is the most that it turns in a frame, degrees.
 
     Returns:
         The frames, and the true pose at each, ``float64 [frames, 3]``.
@@ -245,7 +251,7 @@ def walk(world: DoomNav, rng: np.random.Generator, frames: int) -> tuple[list[np
     """
     while True:
         world.reset(int(rng.integers(2**31)))
-        walker = Walker(rng, world.tics)
+        walker = Walker(rng, world.tics, turn)
         try:
             # Levels have one entrance: walk for up to 12 seconds first, so that films begin in many places.
             for _ in range(rng.integers(0, 12 * TICS_PER_SECOND // world.tics)):
@@ -268,12 +274,15 @@ def collect_doom(
     fps: float = 8.0,
     size: int = 128,
     seed: int = 0,
+    turn: float = 6.0,
+    held_out_levels: Sequence[str] = (),
     progress: bool = True,
 ) -> list[Path]:
     """Film ``episodes`` walks, shared out evenly over ``levels``; the true poses go to files of their own.
 
     Walk ``n`` of a level becomes ``out/train/<level>_<seed>_<n>.mp4``, or ``out/held_out/...`` if ``n % 8 == 1``: with
-    two or more walks a level is in both. Held-out walks are other walks through the *same* levels. The pixels of a
+    two or more walks a level is in both. Held-out walks are other walks through the *same* levels, unless levels are
+    held out whole. The pixels of a
     walk depend on level, seed, ``n``, ``seconds``, ``fps`` and ``size`` alone. Finished files are kept, so that an
     interrupted call can simply be repeated; files of another length, rate or size are filmed again. Training reads the
     pixels alone; the poses beside them (``data.poses``) tell evaluations what was really done.
@@ -286,6 +295,8 @@ def collect_doom(
         fps: frames per second of the films.
         size: side of the frames in pixels, even.
         seed: seed of all walks.
+        turn: the most that a walk turns in a frame, degrees.
+        held_out_levels: levels whose walks are all held out; of the others none is then.
         progress: show a progress bar with the time left.
 
     Returns:
@@ -308,12 +319,13 @@ def collect_doom(
                 for n in walks[level]:
                     if stop.is_set():
                         break
-                    split: Split = "held_out" if n % 8 == 1 else "train"
+                    held_out = level in held_out_levels if held_out_levels else n % 8 == 1
+                    split: Split = "held_out" if held_out else "train"
                     path = out / split / f"{level}_{seed}_{n:03d}.mp4"
                     if not _is_complete(path, frames, fps, size):
                         world = world or stack.enter_context(DoomNav(level, size, fps))
                         rng = np.random.default_rng([seed, zlib.crc32(level.encode()), n])
-                        images, poses = walk(world, rng, frames)
+                        images, poses = walk(world, rng, frames, turn)
                         write_poses(path, poses, fps)
                         write_mp4(path, images, fps)
                     paths.append(path)
@@ -330,6 +342,27 @@ def collect_doom(
                 stop.set()
                 raise
     return [path for job in jobs.values() for path in job.result()]
+
+
+def collect_nav(out: Path, *, episodes: int, seconds: float, seed: int = 0, progress: bool = True) -> list[Path]:
+    """Film the navigation world: walks that turn at most 10 degrees in a quarter second, ``HELD_OUT_LEVELS`` apart.
+
+    See ``collect_doom``.
+
+    Raises:
+        WildlamError: fewer than one walk, no time to film, or ViZDoom is not installed.
+    """
+    if episodes < 1 or not 0 < seconds < math.inf:
+        raise WildlamError(f"give at least one episode of some length, got {episodes} of {seconds:g} s")
+    return collect_doom(
+        out,
+        episodes=episodes,
+        seconds=seconds,
+        seed=seed,
+        turn=5.0,
+        held_out_levels=HELD_OUT_LEVELS,
+        progress=progress,
+    )
 
 
 def _is_complete(path: Path, frames: int, fps: float, size: int) -> bool:

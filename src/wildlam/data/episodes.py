@@ -1,0 +1,72 @@
+"""Episodes with known poses: what controllers learn from and plans are judged by. Every reader gives these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from wildlam.data.action_spaces import PLANAR, ActionSpace
+from wildlam.data.manifest import index
+from wildlam.data.poses import poses_path, read_poses
+from wildlam.data.video import decode_at
+from wildlam.types import Split, WildlamError
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recording whose pose at every frame is known.
+
+    Attributes:
+        name: unique among the episodes of a data set.
+        split: training or held out.
+        times: time of each frame in seconds, ``float64 [F]``.
+        poses: pose at each frame, ``float64 [F, P]``.
+        space: what a pose is, and what an action between two.
+        frames: gives some frames by number, ``uint8 [n, 3, S, S]``, for a side S in pixels.
+    """
+
+    name: str
+    split: Split
+    times: np.ndarray
+    poses: np.ndarray
+    space: ActionSpace
+    frames: Callable[[Sequence[int], int], Tensor]
+
+    @property
+    def rate(self) -> float:
+        """Frames per second."""
+        return float((len(self.times) - 1) / (self.times[-1] - self.times[0]))
+
+    def sampled(self, fps: float) -> tuple[np.ndarray, float]:
+        """Numbers of the frames at about ``fps`` by a whole stride, and the rate that this really is.
+
+        DROID's 15 Hz at "4 fps" are every fourth frame, 3.75 fps.
+        """
+        stride = max(1, round(self.rate / fps))
+        return np.arange(0, len(self.times), stride), self.rate / stride
+
+
+def read_episodes(path: Path, backend: str = "pyav") -> list[Episode]:
+    """Read a data set with poses: a folder of videos with ``NAME.poses.csv`` beside them.
+
+    Raises:
+        WildlamError: there are none, or one is malformed, naming the file.
+    """
+    manifest = index(path)
+    found = []
+    for name, split in zip(*(manifest.table[c].to_pylist() for c in ("path", "split")), strict=True):
+        video = manifest.file(name)
+        if poses_path(video).exists():
+            rows = read_poses(video)
+            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], PLANAR, _frames_of(video, rows[:, 0], backend)))
+    if not found:
+        raise WildlamError(f"{path}: no poses; beside each video there must be NAME.poses.csv, as `collect` writes it")
+    return found
+
+
+def _frames_of(video: Path, times: np.ndarray, backend: str) -> Callable[[Sequence[int], int], Tensor]:
+    return lambda chosen, size: decode_at(video, times[list(chosen)].tolist(), size, backend)  # type: ignore[arg-type]

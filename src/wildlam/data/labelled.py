@@ -1,0 +1,143 @@
+"""Clips of states with the real actions between them, cut side by side from episodes and encoded once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from wildlam.data.action_spaces import ActionSpace
+from wildlam.data.episodes import Episode
+from wildlam.types import Encoder, Split, WildlamError
+
+AT_ONCE = 16
+"""Clips encoded together."""
+
+
+@dataclass
+class LabelledClips:
+    """Clips whose real actions are known.
+
+    Attributes:
+        states: ``bfloat16 [C, T, N, D]``.
+        poses: at each state, ``float64 [C, T, P]``.
+        actions: between them, ``float32 [C, T - 1, A]``.
+        places: each clip's episode and the numbers of its frames there.
+        space: what poses and actions are.
+        fps: states per second, as they really are.
+    """
+
+    states: Tensor
+    poses: Tensor
+    actions: Tensor
+    places: list[tuple[Episode, np.ndarray]]
+    space: ActionSpace
+    fps: float
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def names(self) -> list[str]:
+        """Each clip's episode."""
+        return [episode.name for episode, _ in self.places]
+
+    def choose(self, clips: Sequence[int]) -> LabelledClips:
+        """Some of the clips, by number."""
+        index = list(clips)
+        places = [self.places[i] for i in index]
+        return LabelledClips(self.states[index], self.poses[index], self.actions[index], places, self.space, self.fps)
+
+    def few(self, count: int | None, seed: int) -> LabelledClips:
+        """``count`` clips drawn without replacement; a smaller draw of a seed is part of a larger. None for all."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self.choose(sorted(order[:count].tolist()))
+
+
+def labelled_clips(
+    episodes: Sequence[Episode],
+    encoder: Encoder,
+    split: Split,
+    *,
+    states: int,
+    fps: float,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> LabelledClips:
+    """Cut the episodes of a split into clips of ``states`` states, side by side, and encode them.
+
+    Each frame makes a state of its own: an encoder that makes one state of two frames is shown every frame twice, so
+    that one real action is one latent action.
+
+    Args:
+        episodes: of one action space.
+        encoder: of the states.
+        split: whose episodes to take.
+        states: states per clip, two at least.
+        fps: about how many a second; a whole stride of the recorded rate is taken.
+        cache: folder in which the states are kept, and found the next time.
+        progress: show a progress bar.
+
+    Raises:
+        WildlamError: no episode of the split is long enough, or the episodes differ in kind or rate.
+    """
+    places, rates = [], set()
+    for episode in episodes:
+        if episode.split == split:
+            frames, rate = episode.sampled(fps)
+            rates.add(round(rate, 2))
+            places += [(episode, frames[i : i + states]) for i in range(0, len(frames) - states + 1, states)]
+    if not places:
+        raise WildlamError(f"no {split} episode holds {states} states at {fps:g} a second; bring longer ones")
+    if len({episode.space for episode, _ in places}) > 1 or len(rates) > 1:
+        raise WildlamError(f"the episodes differ in kind of action or in rate ({sorted(rates)} Hz); give them apart")
+    kept = cache and cache / f"labelled-{_key(places, encoder)}.safetensors"
+    encoded = _read(kept, len(places)) if kept else None
+    if encoded is None:
+        encoded = _encode(places, encoder, progress)
+        if kept:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"states": encoded}, kept)
+    poses = [episode.poses[frames] for episode, frames in places]
+    space = places[0][0].space
+    actions = np.stack([space.between(of_clip) for of_clip in poses]).astype(np.float32)
+    return LabelledClips(
+        encoded, torch.from_numpy(np.stack(poses)), torch.from_numpy(actions), places, space, min(rates)
+    )
+
+
+def _encode(places: list[tuple[Episode, np.ndarray]], encoder: Encoder, progress: bool) -> Tensor:
+    spec, parts = encoder.spec, []
+    with tqdm(total=len(places), desc="encoding labelled clips", unit="clip", disable=not progress) as bar:
+        for first in range(0, len(places), AT_ONCE):
+            some = places[first : first + AT_ONCE]
+            video = torch.stack([episode.frames(frames.tolist(), spec.image_size) for episode, frames in some])
+            video = video.repeat_interleave(spec.frames_per_state, dim=1)
+            parts.append(encoder.encode(video).to("cpu", torch.bfloat16))
+            bar.update(len(some))
+    return torch.cat(parts)
+
+
+def _key(places: list[tuple[Episode, np.ndarray]], encoder: Encoder) -> str:
+    """Changes with the encoder, with which frames are taken and with what is known of them."""
+    digest = hashlib.sha256(encoder.spec.fingerprint.encode())
+    for episode, frames in places:
+        digest.update(episode.name.encode() + frames.astype(np.int64).tobytes() + episode.poses[frames].tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path, clips: int) -> Tensor | None:
+    try:
+        with safe_open(path, "pt") as file:
+            states = file.get_tensor("states")
+    except (OSError, SafetensorError):
+        return None  # not there, or cut short: made again
+    return states if len(states) == clips else None

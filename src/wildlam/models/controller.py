@@ -1,0 +1,121 @@
+"""Controller: from a real action, and the state that it is taken in, to a latent action (arXiv 2601.05230).
+
+Latent actions are seen from the camera: the same motion of an arm is another latent action from another viewpoint. So
+a controller needs the state; one of actions alone can but give an average, and learns hardly to move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wildlam.models.attention import rotary_angles
+from wildlam.models.blocks import Block, Mlp
+from wildlam.types import EncoderSpec, Loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllerConfig:
+    """What a controller sees, and its size.
+
+    Args:
+        past: what it sees of the last state: its tokens (the paper's), their mean (pooled), or none (actions alone).
+        blocks: self-attention blocks over those tokens (paper: 2).
+        width: width of its tokens (paper: the encoder's), a multiple of 4 heads of an even width.
+    """
+
+    past: Literal["tokens", "pooled", "none"] = "tokens"
+    blocks: int = 2
+    width: int = 128
+
+    def __post_init__(self) -> None:
+        if self.blocks < 0:
+            raise ValueError(f"controller.blocks must not be negative, got {self.blocks}")
+        if self.width < 8 or self.width % 8:
+            raise ValueError(f"controller.width must be a multiple of 8, got {self.width}")
+
+    def build(self, spec: EncoderSpec, action_width: int, latent_width: int) -> Controller:
+        """Make a controller, randomly initialised.
+
+        Args:
+            spec: of the encoder of the states.
+            action_width: width A of a real action.
+            latent_width: width Z of a latent one.
+        """
+        return Controller(self, spec, action_width, latent_width)
+
+
+class Controller(nn.Module):
+    """Real actions ``[B, A]`` and states ``[B, N, D]`` to latent actions ``[B, Z]``.
+
+    Real actions come in their own units; ``fit_scales`` sets what makes them, and the latent ones, of size 1.
+    """
+
+    action_mean: Tensor
+    action_std: Tensor
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    HEADS = 4
+
+    def __init__(self, config: ControllerConfig, spec: EncoderSpec, action_width: int, latent_width: int) -> None:
+        super().__init__()
+        width = config.width
+        self.config, self.grid = config, spec.grid
+        self.embed_action = nn.Sequential(
+            nn.Linear(action_width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+        )
+        if config.past != "none":
+            self.embed = nn.Linear(spec.width, width)
+        if config.past == "tokens":
+            self.blocks = nn.ModuleList(Block(width, self.HEADS) for _ in range(config.blocks))
+            self.norm = nn.LayerNorm(width)
+            # Rotary positions tell tokens apart from each other; this tells the query where in the picture each lies.
+            self.embed_place = nn.Parameter(torch.randn(spec.tokens, width) * 0.02)
+            self.cross = nn.MultiheadAttention(width, self.HEADS, batch_first=True)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = Mlp(width)
+        self.norm_head = nn.LayerNorm(width)
+        self.head = nn.Linear(width, latent_width)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        for name, size in (("action_mean", action_width), ("latent_mean", latent_width)):
+            self.register_buffer(name, torch.zeros(size))
+        self.register_buffer("action_std", torch.ones(action_width))
+        self.register_buffer("latent_std", torch.ones(()))
+
+    def fit_scales(self, actions: Tensor, latents: Tensor) -> None:
+        """Set the scales by training data ``[..., A]`` and ``[..., Z]``. Latent dimensions share one: those that a
+        bottleneck leaves empty must stay small."""
+        actions, latents = actions.flatten(0, -2), latents.flatten(0, -2)
+        self.action_mean.copy_(actions.mean(dim=0))
+        self.action_std.copy_(actions.std(dim=0).clamp(min=1e-6))
+        self.latent_mean.copy_(latents.mean(dim=0))
+        self.latent_std.copy_(latents.var(dim=0).mean().sqrt().clamp(min=1e-6))
+
+    def forward(self, actions: Tensor, states: Tensor, latents: Tensor) -> Loss:
+        """Mean squared error of the latent actions ``[B, Z]``, over their variance: 1 is what their mean reaches."""
+        error = ((self.act(actions, states) - latents) / self.latent_std).square().mean()
+        return Loss(error, lambda: {"z_error": error.detach()})
+
+    def act(self, actions: Tensor, states: Tensor) -> Tensor:
+        """The latent actions ``[B, Z]`` that the real actions ``[B, A]`` are in the states ``[B, N, D]``."""
+        query = self.embed_action((actions - self.action_mean) / self.action_std)
+        if self.config.past == "pooled":
+            query = query + self.embed(states.mean(dim=1))
+        elif self.config.past == "tokens":
+            query = query + self._look(query, states)
+        query = query + self.mlp(self.norm_mlp(query))
+        return self.latent_mean + self.latent_std * self.head(self.norm_head(query)).float()
+
+    def _look(self, query: Tensor, states: Tensor) -> Tensor:
+        x = self.embed(states) + self.embed_place
+        angles = rotary_angles(torch.zeros(1, device=x.device), self.grid, self.config.width // self.HEADS)
+        cos_sin = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
+        for block in self.blocks:
+            x = block(x, cos_sin)
+        x = self.norm(x)
+        return self.cross(query[:, None].to(x.dtype), x, x, need_weights=False)[0][:, 0]

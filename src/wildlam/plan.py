@@ -1,0 +1,233 @@
+"""Plan in held-out episodes by a protocol and judge the plans: the steps behind ``wildlam plan``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from wildlam.config import read_config
+from wildlam.controlling import load_controller, load_labelled_model
+from wildlam.data.action_spaces import PLANAR
+from wildlam.data.episodes import Episode, read_episodes
+from wildlam.data.labelled import LabelledClips, labelled_clips
+from wildlam.evaluation.estimates import PerClip
+from wildlam.loading import check_encoder, load_model
+from wildlam.planning import droid, recon
+from wildlam.planning.cem import cem
+from wildlam.planning.cost import Cost, GoalCost
+from wildlam.planning.dynamics import Controlled, Dynamics
+from wildlam.planning.solvers import Plan, Prior
+from wildlam.planning.trajectories import trajectory_errors
+from wildlam.training import Run
+from wildlam.training.distributed import default_device
+from wildlam.training.run import read_json, write_atomically
+from wildlam.types import Encoder, WildlamError
+
+ProtocolName = Literal["droid", "recon"]
+
+EPISODES = 64
+AT_ONCE = 8
+"""Episodes planned together."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How plans are made and judged.
+
+    Attributes:
+        name: droid or recon.
+        horizon: steps of a plan.
+        prior: that candidates are drawn from.
+        solve: from a cost, a number of episodes and a generator to their plans.
+    """
+
+    name: ProtocolName
+    horizon: int
+    prior: Prior
+    solve: Callable[[Cost, int, torch.Generator], Plan]
+
+
+def protocol(name: ProtocolName, episodes: Sequence[Episode], fps: float) -> Protocol:
+    """Set a protocol up by the poses of training episodes, the same for every model that it judges.
+
+    Raises:
+        WildlamError: the episodes are of another kind, or too short.
+    """
+    if name == "recon":
+        if episodes[0].space is not PLANAR:
+            raise WildlamError("the recon protocol plans on the ground; for an arm give --protocol droid")
+        totals = recon.prior_of_totals(episodes, fps)
+        return Protocol(
+            name,
+            recon.HORIZON,
+            totals,
+            lambda cost, batch, g: recon.plan_divided(cost, totals, batch=batch, generator=g),
+        )
+    prior = droid.prior_of_actions(episodes, fps)
+    settings = {"samples": droid.SAMPLES, "elites": droid.ELITES, "iterations": droid.ITERATIONS}
+    return Protocol(
+        name, droid.HORIZON, prior, lambda cost, batch, g: cem(cost, prior, batch=batch, generator=g, **settings)
+    )
+
+
+@dataclass
+class Planned:
+    """Plans of one model in held-out clips.
+
+    Attributes:
+        actions: ``[C, H, A]``.
+        per_clip: what each plan is judged by: ``displacement`` and, on the ground, ``ate`` and ``rpe``; its ``cost``
+            and, in the same model, the ``true cost`` of what was really done.
+    """
+
+    actions: Tensor
+    per_clip: PerClip
+
+    def summary(self) -> dict[str, Any]:
+        """Means with their intervals, over episodes."""
+        return {name: asdict(self.per_clip.estimate(name)) for name in self.per_clip.values}
+
+
+def plan_clips(
+    dynamics: Dynamics, clips: LabelledClips, how: Protocol, seed: int = 0, progress: bool = True
+) -> Planned:
+    """Plan from the first state of each clip towards its last.
+
+    Args:
+        dynamics: world model that takes real actions.
+        clips: of ``horizon + 1`` states.
+        how: the protocol.
+        seed: of the candidates; the same ones for every model.
+        progress: show a progress bar.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    actions, costs, true_costs = [], [], []
+    with tqdm(total=len(clips), desc=f"planning, {how.name}", unit="episode", disable=not progress) as bar:
+        for states, true in zip(clips.states.split(AT_ONCE), clips.actions.split(AT_ONCE), strict=True):
+            cost = GoalCost(dynamics, states[:, :1].float(), true[:, :0], states[:, -1].float())
+            found = how.solve(cost, len(states), generator)
+            actions.append(found.actions)
+            costs.append(found.cost)
+            true_costs.append(cost(true[:, None])[:, 0])
+            bar.update(len(states))
+    planned = torch.cat(actions)
+    costs_of_all = {"cost": torch.cat(costs), "true cost": torch.cat(true_costs)}
+    return Planned(planned, judged(planned, clips, costs_of_all))
+
+
+def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None = None) -> PerClip:
+    """What plans ``[C, H, A]`` are judged by, per clip."""
+    space = clips.space
+    values = {"displacement": droid.displacement_error(planned, clips.actions, space.position), **(more or {})}
+    if space is PLANAR:
+        errors = []
+        for actions, poses in zip(planned.double().numpy(), clips.poses.numpy(), strict=True):
+            errors.append(trajectory_errors(space.integrate(poses[0], actions), poses))
+        values |= {name: torch.tensor([e[name] for e in errors]) for name in errors[0]}
+    return PerClip(values, clips.names, [space.name] * len(clips))
+
+
+def no_move(clips: LabelledClips) -> PerClip:
+    """Stay where one is."""
+    return judged(torch.zeros_like(clips.actions), clips)
+
+
+def random_plans(clips: LabelledClips, how: Protocol, seed: int = 0) -> PerClip:
+    """One draw of the protocol's prior per clip."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(len(clips), *how.prior.mean.shape, generator=generator)
+    drawn = how.prior.mean + how.prior.std * noise
+    return judged(recon.divided(drawn)[:, 0] if how.name == "recon" else how.prior.clip(drawn), clips)
+
+
+def plan(
+    path: Path,
+    name: ProtocolName,
+    data: Path,
+    *,
+    controller: Path | None = None,
+    baselines: Sequence[Path] = (),
+    episodes: int = EPISODES,
+    seed: int = 0,
+    out: Path | None = None,
+) -> Path:
+    """Plan in held-out episodes with a run's model and its controller, and with what to compare it with.
+
+    Args:
+        path: the run folder.
+        name: the protocol.
+        data: labelled videos; plans are made in held-out ones.
+        controller: its folder; that of the run if not given.
+        baselines: folders of world models trained on real actions.
+        episodes: how many, spread over the clips by chance.
+        seed: of candidates and of the choice of episodes.
+        out: folder for what is found; ``path/plan-NAME`` if not given.
+
+    Returns:
+        That folder, with ``plans.json``.
+
+    Raises:
+        WildlamError: something is missing, or does not fit together.
+    """
+    opened = Run.open(path)
+    config = read_config(opened.path / "config.yaml")
+    encoder = config.encoder.build(default_device())
+    check_encoder(opened, encoder.spec)
+    model = load_model(opened, config, encoder.spec).to(encoder.device)
+    driver, space = load_controller(controller or opened.path, encoder, model)
+    found = read_episodes(data)
+    if found[0].space is not space:
+        raise WildlamError(f"{data} holds {found[0].space.name} actions, the controller's are {space.name}")
+    fps = config.data.fps
+    how = protocol(name, found, fps)
+    clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
+    dynamics: dict[str, Dynamics] = {"latent": Controlled(model, driver)}
+    for folder in baselines:
+        dynamics[folder.name] = load_labelled_model(folder, encoder)[0]
+    rows = {"no move": no_move(clips), "random": random_plans(clips, how, seed)}
+    plans = {}
+    for label, one in dynamics.items():
+        plans[label] = plan_clips(one, clips, how, seed)
+        rows[label] = plans[label].per_clip
+    summary = {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()}
+    folder = out or opened.path / f"plan-{name}"
+    record = {
+        "protocol": name,
+        "episodes": len(clips),
+        "seed": seed,
+        "units": space.action_names,
+        "summary": summary,
+        "plans": {label: one.actions.tolist() for label, one in plans.items()},
+        "true": clips.actions.tolist(),
+        "clips": [{"video": e.name, "frames": frames.tolist()} for e, frames in clips.places],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "plans.json", json.dumps(record))
+    return folder
+
+
+def table(folder: Path) -> str:
+    """The summary of ``plans.json`` as text."""
+    found = read_json(folder / "plans.json")
+    figures = [name for name in ("displacement", "ate", "rpe") if name in found["summary"]["no move"]]
+    lines = [
+        f"{found['protocol']} protocol, {found['episodes']} held-out episodes, seed {found['seed']} (lower is better):",
+        " " * 20 + "".join(f"{name:>28}" for name in figures),
+    ]
+    for label, row in found["summary"].items():
+        cells = [f"{row[n]['mean']:.2f} ({row[n]['low']:.2f} to {row[n]['high']:.2f})" for n in figures]
+        lines.append(f"{label[:19]:20}" + "".join(f"{cell:>28}" for cell in cells))
+    return "\n".join([*lines, "", f"plans      {folder / 'plans.json'}"])
+
+
+def held_out_clips(episodes: Sequence[Episode], encoder: Encoder, states: int, fps: float, data: Path) -> LabelledClips:
+    """Held-out clips of so many states, kept beside the data."""
+    cache = (data if data.is_dir() else data.parent) / ".wildlam"
+    return labelled_clips(episodes, encoder, "held_out", states=states, fps=fps, cache=cache)

@@ -1,0 +1,45 @@
+"""How far candidates end from a goal: the cost that planners minimise, ``[B, S, H, A] -> [B, S]``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wildlam.planning.dynamics import Dynamics
+
+Cost = Callable[[Tensor], Tensor]
+"""From candidates ``[B, S, H, A]`` to their costs ``[B, S]``."""
+
+STATES_AT_ONCE = 4096
+"""Predicted states held at once, of all episodes and candidates together."""
+
+
+@dataclass
+class GoalCost:
+    """Euclidean distance of the last predicted state from the goal's, ``‖s_g - ŝ_{t+H}‖₂`` (arXiv 2601.05230).
+
+    Attributes:
+        dynamics: unrolls the candidates; the keys and values of a context are shared among its own.
+        context: known states of each episode, ``[B, C, N, D]``.
+        past: the real actions between them, ``[B, C - 1, A]``.
+        goal: states to reach, ``[B, N, D]``.
+    """
+
+    dynamics: Dynamics
+    context: Tensor
+    past: Tensor
+    goal: Tensor
+
+    @torch.no_grad()
+    def __call__(self, candidates: Tensor) -> Tensor:
+        """Costs ``[B, S]`` of candidates ``[B, S, H, A]``, in chunks that fit in memory."""
+        size = max(1, STATES_AT_ONCE // (len(candidates) * candidates.shape[2]))
+        goal = self.goal[:, None].float()
+        costs = []
+        for chunk in candidates.split(size, dim=1):
+            last = self.dynamics.rollout(self.context, self.past, chunk)[:, :, -1].float()
+            costs.append((last - goal).flatten(2).norm(dim=-1))
+        return torch.cat(costs, dim=1)

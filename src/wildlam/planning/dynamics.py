@@ -1,0 +1,52 @@
+"""What a planner unrolls: a world model that takes real actions, in one way or another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from wildlam.models import LatentActionModel
+from wildlam.models.controller import Controller
+from wildlam.models.labelled_world_model import LabelledWorldModel
+
+
+class Dynamics(Protocol):
+    """Unrolls candidate actions from known states."""
+
+    def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
+        """Predict states ``[B, S, H, N, D]``.
+
+        Args:
+            context: known states ``[B, C, N, D]``.
+            past: the real actions between them, ``[B, C - 1, A]``.
+            actions: candidates ``[B, S, H, A]``.
+        """
+        ...
+
+
+@dataclass
+class Controlled:
+    """A latent action model that a controller drives: it learnt from video alone what real actions do."""
+
+    model: LatentActionModel
+    controller: Controller
+
+    def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
+        """See ``Dynamics``; between known states the latent actions are inferred, and ``past`` is not needed."""
+        return self.model.drive(context, actions, self.controller.act)
+
+
+@dataclass
+class Latent:
+    """A latent action model alone: candidates are latent actions."""
+
+    model: LatentActionModel
+
+    def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
+        """See ``Dynamics``."""
+        return self.model.rollout(context, actions)
+
+
+__all__ = ["Controlled", "Dynamics", "LabelledWorldModel", "Latent"]

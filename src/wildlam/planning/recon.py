@@ -1,0 +1,70 @@
+"""The RECON protocol (Navigation World Models; arXiv 2601.05230): one action to a goal image two seconds ahead.
+
+A candidate is one displacement and one turn, drawn once from a prior and divided into H equal steps. The mean of the
+best few is the plan, judged by how far its trajectory lies from the true one. (Navigation World Models lets the whole
+turn come with the last step. A body that turns by some degrees a step at most cannot, and no model has seen it.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wildlam.data.episodes import Episode
+from wildlam.planning.cost import Cost
+from wildlam.planning.solvers import Plan, Prior
+
+HORIZON = 8
+SAMPLES = 120
+BEST = 5
+
+
+def divided(totals_BSA: Tensor, horizon: int = HORIZON) -> Tensor:
+    """Actions ``[B, S, H, A]``, H equal parts of the totals ``[B, S, A]``."""
+    return totals_BSA[:, :, None].expand(-1, -1, horizon, -1) / horizon
+
+
+def prior_of_totals(episodes: Sequence[Episode], fps: float, horizon: int = HORIZON) -> Prior:
+    """What training episodes do in H steps: mean and deviation of their actions' sums, ``[1, A]``."""
+    totals = []
+    for episode in episodes:
+        if episode.split == "train":
+            actions = episode.space.between(episode.poses[episode.sampled(fps)[0]])
+            whole = len(actions) // horizon
+            totals.append(actions[: whole * horizon].reshape(whole, horizon, -1).sum(axis=1))
+    found = torch.from_numpy(np.concatenate(totals)).float()
+    return Prior(found.mean(dim=0)[None], found.std(dim=0)[None])
+
+
+@torch.no_grad()
+def plan_divided(
+    cost: Cost,
+    prior: Prior,
+    *,
+    batch: int,
+    samples: int = SAMPLES,
+    best: int = BEST,
+    horizon: int = HORIZON,
+    generator: torch.Generator | None = None,
+) -> Plan:
+    """Draw actions once, divide them, and keep the mean of the best.
+
+    Args:
+        cost: of candidates ``[B, S, H, A]``.
+        prior: of their sums, ``[1, A]``.
+        batch: episodes B.
+        samples: actions to draw.
+        best: how many of them the plan is the mean of.
+        horizon: steps H.
+        generator: of the draws, on the CPU.
+    """
+    noise = torch.randn(batch, samples, prior.mean.shape[-1], generator=generator).to(prior.mean)
+    totals = prior.mean + prior.std * noise
+    costs = cost(divided(totals, horizon))
+    chosen = costs.topk(best, dim=1, largest=False).indices
+    mean = totals.gather(1, chosen[:, :, None].expand(-1, -1, totals.shape[-1])).mean(dim=1, keepdim=True)
+    actions = divided(mean, horizon)
+    return Plan(actions[:, 0], cost(actions)[:, 0], costs.amin(dim=1)[None])

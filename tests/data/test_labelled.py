@@ -1,0 +1,108 @@
+"""Clips with real actions, cut from episodes and encoded once."""
+
+import numpy as np
+import pytest
+import torch
+
+from wildlam.data.action_spaces import PLANAR
+from wildlam.data.episodes import Episode, read_episodes
+from wildlam.data.labelled import labelled_clips
+from wildlam.data.poses import write_poses
+from wildlam.types import EncoderSpec, WildlamError
+
+
+class Mean:
+    """Each frame's mean colour, as a state of one token."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, frames_per_state=1):
+        self.spec = EncoderSpec("mean", frames_per_state, (1, 1), 3, 8, "frame", f"mean{frames_per_state}")
+        self.calls = 0
+
+    def encode(self, video):
+        self.calls += 1
+        frames = video.float().mean(dim=(3, 4))[:, :, None]
+        step = self.spec.frames_per_state
+        assert torch.equal(frames[:, ::step], frames[:, step - 1 :: step])  # every frame doubled
+        return frames[:, ::step]
+
+
+def episode(name, frames, split="train", rate=8.0):
+    """Frame k is of brightness k, and stands at x = k."""
+    poses = np.column_stack([np.arange(frames), np.zeros(frames), np.zeros(frames)]).astype(float)
+
+    def pictures(chosen, size):
+        return torch.tensor(chosen, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, size, size)
+
+    return Episode(name, split, np.arange(frames) / rate, poses, PLANAR, pictures)
+
+
+EPISODES = [episode("a", 17), episode("b", 9), episode("c", 3), episode("d", 20, "held_out")]
+
+
+@pytest.mark.parametrize("frames_per_state", [1, 2])
+def test_states_and_actions_belong_together(frames_per_state):
+    clips = labelled_clips(EPISODES, Mean(frames_per_state), "train", states=4, fps=4, progress=False)
+    assert clips.names == ["a", "a", "b"]
+    assert clips.fps == 4
+    np.testing.assert_array_equal(clips.states[:, :, 0, 0].float(), [[0, 2, 4, 6], [8, 10, 12, 14], [0, 2, 4, 6]])
+    np.testing.assert_array_equal(clips.poses[:, :, 0], clips.states[:, :, 0, 0].double())
+    np.testing.assert_array_equal(clips.actions[:, :, 0], np.full((3, 3), 2))
+
+
+def test_the_effective_rate_is_recorded():
+    frames, rate = episode("droid", 60, rate=15.0).sampled(4)
+    assert rate == pytest.approx(3.75)
+    assert frames.tolist()[:3] == [0, 4, 8]
+
+
+def test_states_are_kept(tmp_path):
+    encoder = Mean()
+    first = labelled_clips(EPISODES, encoder, "train", states=4, fps=4, cache=tmp_path, progress=False)
+    calls = encoder.calls
+    again = labelled_clips(EPISODES, encoder, "train", states=4, fps=4, cache=tmp_path, progress=False)
+    assert encoder.calls == calls
+    assert torch.equal(first.states, again.states)
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes()[:50])
+    cut = labelled_clips(EPISODES, encoder, "train", states=4, fps=4, cache=tmp_path, progress=False)
+    assert torch.equal(first.states, cut.states)
+    assert encoder.calls > calls
+    longer = labelled_clips(EPISODES, encoder, "train", states=5, fps=4, cache=tmp_path, progress=False)
+    assert longer.states.shape[1] == 5
+
+
+def test_a_smaller_draw_is_part_of_a_larger():
+    clips = labelled_clips(EPISODES, Mean(), "train", states=2, fps=4, progress=False)
+    draws = [{(e.name, f[0]) for e, f in clips.few(n, seed=3).places} for n in (2, 4)]
+    assert len(draws[0]) == 2
+    assert draws[0] < draws[1]
+    assert len(clips.few(None, seed=0)) == len(clips)
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(WildlamError, match="no held_out episode holds 40 states"):
+        labelled_clips(EPISODES, Mean(), "held_out", states=40, fps=4, progress=False)
+    with pytest.raises(WildlamError, match="differ in kind of action or in rate"):
+        labelled_clips([EPISODES[0], episode("e", 40, rate=15.0)], Mean(), "train", states=2, fps=4, progress=False)
+
+
+def test_videos_with_poses_are_episodes(make_video, read_number, tmp_path):
+    for i, name in enumerate(("train/one", "train/two words ü", "test/three")):
+        make_video(tmp_path / f"{name}.mp4", frames=20, fps=8)
+        if i != 1:
+            write_poses(tmp_path / f"{name}.mp4", np.arange(60.0).reshape(20, 3), fps=8)
+    found = {e.name: e for e in read_episodes(tmp_path)}
+    assert found.keys() == {"train/one.mp4", "test/three.mp4"}
+    one = found["train/one.mp4"]
+    assert (one.split, one.rate, one.space) == ("train", 8.0, PLANAR)
+    assert [read_number(frame) for frame in one.frames([3, 0, 19], 64)] == [3, 0, 19]
+    np.testing.assert_array_equal(one.poses[3], [9, 10, 11])
+
+
+def test_videos_without_poses_are_told(make_video, tmp_path):
+    for name in ("train/one", "test/two"):
+        make_video(tmp_path / f"{name}.mp4")
+    with pytest.raises(WildlamError, match="no poses"):
+        read_episodes(tmp_path)

@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from wildlam.models.controller import ControllerConfig
+from wildlam.types import EncoderSpec
+
+SPEC = EncoderSpec("made-up", 1, (2, 3), 16, 32, "frame", "0")
+ALL = [{"past": "tokens", "blocks": b} for b in (0, 1, 2)] + [{"past": "pooled"}, {"past": "none"}]
+
+
+def make(**options):
+    torch.manual_seed(0)
+    controller = ControllerConfig(width=32, **options).build(SPEC, action_width=3, latent_width=5)
+    torch.nn.init.normal_(controller.head.weight)
+    return controller
+
+
+@pytest.mark.parametrize("options", ALL)
+def test_shapes_and_a_row_of_its_own(options):
+    controller = make(**options).eval()
+    actions, states = torch.randn(4, 3), torch.randn(4, 6, 16)
+    z = controller.act(actions, states)
+    assert z.shape == (4, 5)
+    torch.testing.assert_close(controller.act(actions[1:2], states[1:2]), z[1:2])
+    assert not torch.allclose(controller.act(actions + 1, states), z)
+
+
+@pytest.mark.parametrize("options", ALL)
+def test_what_it_sees_of_the_past(options):
+    controller = make(**options).eval()
+    actions, states = torch.randn(2, 3), torch.randn(2, 6, 16)
+    seen = not torch.allclose(controller.act(actions, states + torch.randn(16)), controller.act(actions, states))
+    placed = not torch.allclose(controller.act(actions, states.flip(1)), controller.act(actions, states), atol=1e-5)
+    assert seen == (options["past"] != "none")
+    assert placed == (options["past"] == "tokens")
+
+
+def test_scales_are_those_of_the_data():
+    """Actions in metres or millimetres give the same controller; an untrained one gives the mean latent action."""
+    actions, z = torch.randn(50, 7, 3) * torch.tensor([1.0, 100.0, 0.01]) + 5, torch.randn(50, 7, 5) + 2
+    one, other = make(), make()
+    one.fit_scales(actions, z)
+    other.fit_scales(actions * 1000, z)
+    states = torch.randn(50, 6, 16)
+    torch.testing.assert_close(
+        one.act(actions[:, 0], states), other.act(actions[:, 0] * 1000, states), atol=1e-3, rtol=1e-3
+    )
+    torch.nn.init.zeros_(one.head.weight)
+    torch.testing.assert_close(one.act(actions[:, 0], states), z.mean(dim=(0, 1)).expand(50, 5))
+    loss = one(actions.flatten(0, 1), states.repeat_interleave(7, 0), z.flatten(0, 1))
+    torch.testing.assert_close(loss.total, torch.tensor(1.0), atol=0.01, rtol=0)  # what the mean reaches
+
+
+def test_it_learns_an_action_that_means_something_else_in_each_state():
+    torch.manual_seed(0)
+    errors = {}
+    states, actions = torch.randn(512, 6, 16), torch.randn(512, 3)
+    z = actions[:, :1] * states[:, 2, :1].sign() * torch.ones(5)  # which way depends on one token
+    for past in ("tokens", "none"):
+        controller = make(past=past, blocks=1)
+        controller.fit_scales(actions[:, None], z[:, None])
+        optimizer = torch.optim.AdamW(controller.parameters(), 3e-3)
+        for _ in range(150):
+            optimizer.zero_grad()
+            loss = controller(actions, states, z).total
+            loss.backward()
+            optimizer.step()
+        errors[past] = loss.item()
+    assert errors["tokens"] < 0.35
+    assert errors["none"] > 0.6

@@ -1,0 +1,145 @@
+"""Controllers and labelled world models from videos with poses: trained, resumed, loaded, refused; and plans."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from wildlam import cli
+from wildlam.config import read_as, read_config
+from wildlam.controlling import (
+    ControllingConfig,
+    LabelledModelConfig,
+    evaluate_controller,
+    load_controller,
+    load_labelled_model,
+    train_controller,
+    train_labelled_model,
+)
+from wildlam.data.action_spaces import PLANAR
+from wildlam.data.poses import write_poses
+from wildlam.encoders import Lite0
+from wildlam.loading import load_model
+from wildlam.models.controller import ControllerConfig
+from wildlam.plan import plan
+from wildlam.training import Run, TrainingConfig, checkpoints
+from wildlam.types import WildlamError
+
+from .test_decoding import make_run
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+TRAINING = TrainingConfig(steps=2, batch_size=4, log_every=1, save_every=1, eval_every=2)
+
+
+@pytest.fixture
+def labelled(make_video, tmp_path):
+    """Four walks of 24 steps at 4 frames/s, one held out."""
+    rng = np.random.default_rng(0)
+    for name in ("train/a", "train/b", "train/c", "test/d"):
+        video = tmp_path / "walks" / f"{name}.mp4"
+        make_video(video, frames=50, fps=8)
+        write_poses(video, rng.normal(size=(50, 3)).cumsum(axis=0), fps=8)
+    return tmp_path / "walks"
+
+
+@pytest.fixture
+def run(labelled, tmp_path):
+    return make_run(tmp_path / "run", labelled, Lite0(image_size=64, dtype="float32"))
+
+
+@pytest.fixture
+def config(labelled):
+    return ControllingConfig(data=labelled, clips=4, controller=ControllerConfig(width=16, blocks=1), training=TRAINING)
+
+
+def weights(folder):
+    return checkpoints.last(Run(folder).checkpoints).model_tensors()
+
+
+def loaded(run):
+    config = read_config(run / "config.yaml")
+    encoder = config.encoder.build("cpu")
+    return encoder, load_model(Run.open(run), config, encoder.spec)
+
+
+def test_a_controller_is_a_run_of_its_own(run, config):
+    before = weights(run)
+    folder = train_controller(run, config)
+    assert folder == run / "controller"
+    assert read_as(ControllingConfig, folder / "config.yaml") == config
+    assert [row["step"] for row in Run(folder).metrics()] == [1, 2]
+    assert all(torch.equal(weights(run)[name], weight) for name, weight in before.items())  # the model stays
+    controller, space = load_controller(run, *loaded(run))
+    assert space is PLANAR
+    assert controller.act(torch.zeros(2, 3), torch.zeros(2, 4, 112)).shape == (2, 4)
+    said = evaluate_controller(run, folder)
+    assert "controller's over inferred" in said
+    assert {"over_idm", "z", "movement"} <= json.loads((folder / "results.json").read_text()).keys()
+
+
+def test_an_interrupted_controller_becomes_the_same(run, config, tmp_path):
+    whole = train_controller(run, config, tmp_path / "whole")
+    train_controller(run, config, tmp_path / "cut")
+    for step in (tmp_path / "cut" / "checkpoints").glob("step_*2"):
+        for file in step.iterdir():
+            file.unlink()
+        step.rmdir()
+    again = train_controller(run, config, tmp_path / "cut")
+    for name, weight in weights(whole).items():
+        assert torch.equal(weights(again)[name], weight), name
+
+
+def test_another_configuration_is_refused(run, config):
+    train_controller(run, config)
+    with pytest.raises(WildlamError, match="controller of another configuration"):
+        train_controller(run, replace(config, seed=1))
+
+
+def test_more_clips_than_there_are_are_refused(run, config):
+    with pytest.raises(WildlamError, match="holds 9 training clips of 8 states, 10 are asked for"):
+        train_controller(run, replace(config, clips=10))
+    with pytest.raises(ValueError, match="clips must be at least 2"):
+        ControllingConfig(data=config.data, clips=1)
+
+
+def test_a_labelled_model_learns_from_the_same_clips(run, config, tmp_path):
+    encoder, _ = loaded(run)
+    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
+    folder = train_labelled_model(encoder, settings, 4.0, tmp_path / "labelled")
+    model, space = load_labelled_model(folder, encoder)
+    assert space is PLANAR
+    states = model.rollout(torch.zeros(2, 1, 4, 112), torch.zeros(2, 0, 3), torch.zeros(2, 5, 3, 3))
+    assert states.shape == (2, 5, 3, 4, 112)
+
+
+@pytest.mark.parametrize("protocol", ["droid", "recon"])
+def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
+    train_controller(run, config)
+    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
+    other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
+    folder = plan(run, protocol, config.data, baselines=[other], episodes=2)
+    found = json.loads((folder / "plans.json").read_text())
+    assert found["summary"].keys() == {"no move", "random", "latent", "labelled"}
+    assert {"displacement", "ate", "rpe"} <= found["summary"]["no move"].keys()
+    true = np.array(found["true"])
+    moved = np.abs(true[:, :, :2].sum(axis=1)).sum(axis=-1)
+    assert found["summary"]["no move"]["displacement"]["mean"] == pytest.approx(moved.mean(), rel=1e-4)
+    assert np.array(found["plans"]["latent"]).shape == true.shape
+    again = plan(run, protocol, config.data, episodes=2, out=tmp_path / "again")
+    assert json.loads((again / "plans.json").read_text())["plans"]["latent"] == found["plans"]["latent"]
+
+
+def test_the_commands(run, config, capsys):
+    few = ["--training.steps", "2", "--training.batch_size", "4", "--controller.width", "16"]
+    assert cli.main(["controller", "train", str(run), "--data", str(config.data), "--clips", "4", *few]) == 0
+    assert "plan       wildlam plan" in capsys.readouterr().out
+    assert cli.main(["plan", str(run), "--data", str(config.data), "--episodes", "2"]) == 0
+    assert "recon protocol, 2 held-out episodes" in capsys.readouterr().out
+    assert cli.main(["controller", "drive"]) == 2
+
+
+def test_a_run_without_a_controller_says_how_to_get_one(run, config):
+    with pytest.raises(WildlamError, match="wildlam controller train"):
+        plan(run, "recon", config.data)
