@@ -26,7 +26,8 @@ def test_strips_as_svg(strip):
 
 
 def test_every_picture_stands_in_its_row_and_column(strip):
-    images = [ax.images[0].get_array() for ax in draw_strips([strip]).get_axes()]
+    (axes,) = draw_strips([strip]).get_axes()
+    images = [image.get_array() for image in axes.images]
     expected = [np.moveaxis(frame, 0, -1) for frames in strip.rows.values() for frame in frames]
     assert len(images) == len(expected) == 6
     for image, frame in zip(images, expected, strict=True):

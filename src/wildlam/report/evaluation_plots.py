@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wildlam.evaluation.one_step import METHODS
-from wildlam.report.plots import COLOURS, INK, LINES, TIGHT, quiet, svg
+from wildlam.report.plots import COLOURS, LINES, Mosaic, quiet, svg
 
 
 @svg
@@ -64,26 +64,17 @@ def traversals(frame: np.ndarray, maps: np.ndarray, stops: Sequence[float]) -> F
         stops: the places along a direction, in its standard deviations.
     """
     directions, count = maps.shape[:2]
-    height, width = frame.shape[1:]
-    side = 1.25
-    fig = Figure(figsize=(side * count + 0.6, side * directions + 0.4), layout=TIGHT)
-    axes = fig.subplots(directions, count, squeeze=False)
+    wall = Mosaic(directions, count, 1.25, 1.25, left=0.3, top=0.25)
     top = float(np.percentile(maps, 99)) or 1.0
     picture = np.moveaxis(frame, 0, -1).mean(-1)
-    for d, row in enumerate(axes):
-        row[0].set_ylabel(f"direction {d + 1}", fontsize=8.5)
-        for ax, change, stop in zip(row, maps[d], stops, strict=True):
-            ax.imshow(picture, cmap="gray", vmin=0, vmax=255)
-            alpha = np.clip(change / top, 0.0, 0.9)
-            ax.imshow(
-                change, cmap="inferno", vmin=0, vmax=top, alpha=alpha, extent=(-0.5, width - 0.5, height - 0.5, -0.5)
-            )
+    for d in range(directions):
+        wall.label(d, f"direction {d + 1}")
+        for k, (change, stop) in enumerate(zip(maps[d], stops, strict=True)):
+            wall.show(d, k, picture, cmap="gray", vmin=0, vmax=255)
+            wall.show(d, k, change, cmap="inferno", vmin=0, vmax=top, alpha=np.clip(change / top, 0.0, 0.9))
             if d == 0:
-                ax.set_title(f"{stop:+g} sd", fontsize=8, color=INK)
-            ax.set_xticks([])
-            ax.set_yticks([])
-            ax.spines[:].set_visible(False)
-    return fig
+                wall.title(d, k, f"{stop:+g} sd")
+    return wall.figure
 
 
 @svg
@@ -95,23 +86,14 @@ def overlays(panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]], top: fl
             maps are compared by where they are bright.
         top: the value shown brightest in every map instead.
     """
-    side = 1.35
-    fig = Figure(figsize=(side * len(panels), side + 0.35), layout=TIGHT)
-    for ax, (title, (frame, change)) in zip(
-        fig.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    wall = Mosaic(1, len(panels), 1.35, 1.35, left=0.0, top=0.25)
+    for k, (title, (frame, change)) in enumerate(panels.items()):
         picture = np.moveaxis(frame, 0, -1)
-        height, width = picture.shape[:2]
         if change is None:
-            ax.imshow(picture)
+            wall.show(0, k, picture)
         else:
             bright = top or float(change.max()) or 1.0
-            ax.imshow(picture.mean(-1), cmap="gray", vmin=0, vmax=255)
-            alpha = np.clip(change / bright, 0.0, 0.9)
-            box = (-0.5, width - 0.5, height - 0.5, -0.5)
-            ax.imshow(change, cmap="inferno", vmin=0, vmax=bright, alpha=alpha, extent=box)
-        ax.set_title(title, fontsize=7.5, color=INK)
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.spines[:].set_visible(False)
-    return fig
+            wall.show(0, k, picture.mean(-1), cmap="gray", vmin=0, vmax=255)
+            wall.show(0, k, change, cmap="inferno", vmin=0, vmax=bright, alpha=np.clip(change / bright, 0.0, 0.9))
+        wall.title(0, k, title, fontsize=7.5)
+    return wall.figure

@@ -17,7 +17,6 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from wildlam.evaluation.one_step import METHODS
 from wildlam.report.judgement import known
@@ -40,11 +39,10 @@ STYLE: Any = {
     "svg.hashsalt": "wildlam",  # equal plots give equal bytes
     "font.family": "sans-serif",
     "font.size": 9,
+    "image.composite_image": False,  # each picture stays one, in its own resolution
     "text.parse_math": False,  # names of videos may have dollar signs
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
-
-TIGHT = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # for frames side by side
 
 Arguments = ParamSpec("Arguments")
 
@@ -60,6 +58,55 @@ def svg(draw: Callable[Arguments, Figure]) -> Callable[Arguments, bytes]:
         return buffer.getvalue().replace(INK, "currentColor").replace("<defs>", MEDIA + "<defs>", 1).encode()
 
     return render
+
+
+class Mosaic:
+    """Pictures in rows and columns, in one pair of axes: with one pair each, most of the time goes into empty axes.
+
+    Args:
+        rows: of pictures; parts of a row leave room for titles.
+        columns: of pictures.
+        width: of a picture, inches.
+        height: likewise.
+        left: room for the rows' labels, inches.
+        top: room for titles above the first row.
+        right: room on the right.
+    """
+
+    GAP = 0.02
+    """Between pictures, as a share of one."""
+
+    def __init__(
+        self, rows: float, columns: int, width: float, height: float, *, left: float, top: float, right: float = 0.0
+    ) -> None:
+        wide, high = left + columns * width + right, top + rows * height
+        self.figure = Figure(figsize=(wide, high))
+        self.axes = self.figure.add_axes((left / wide, 0, columns * width / wide, rows * height / high))
+        self.axes.set_axis_off()
+        self.extent = (0, columns, rows, 0)
+        self.right = (left + columns * width) / wide, right / wide
+
+    def show(self, row: float, column: int, picture: np.ndarray, **how: Any) -> None:
+        """Draw a picture, or a map stretched to a picture's size, as ``Axes.imshow`` does."""
+        gap = self.GAP
+        place = (column + gap, column + 1 - gap, row + 1 - gap, row + gap)
+        self.axes.imshow(picture, extent=place, aspect="auto", **how)
+        self.axes.axis(self.extent)
+
+    def label(self, row: float, text: str) -> None:
+        """Name a row, at its left."""
+        text = text.replace(" ", "\n", 1)
+        self.axes.text(-0.03, row + 0.5, text, rotation=90, ha="right", va="center", ma="center", fontsize=8.5)
+
+    def title(self, row: float, column: int, text: str, fontsize: float = 8, **how: Any) -> None:
+        """Write above a picture."""
+        self.axes.text(column + 0.5, row - 0.02, text, ha="center", va="bottom", fontsize=fontsize, **how)
+
+    def beside(self, width: float) -> Any:
+        """Axes for a scale at the right, ``width`` inches wide."""
+        start, room = self.right
+        inch = 1 / self.figure.get_figwidth()
+        return self.figure.add_axes((start + 0.05 * inch, 0.05, min(width * inch, room), 0.8))
 
 
 @dataclass
@@ -146,36 +193,27 @@ def error_strip(
         seconds: timestamps of the frames, shown above them.
     """
     count, _, height, width = frames.shape
-    rows = 1 + len(errors)
-    cell_w, cell_h = 1.15, 1.15 * height / width
-    fig = Figure(figsize=(cell_w * count + 0.9, cell_h * rows + 0.4), layout=TIGHT)
-    axes = fig.subplots(rows, count, squeeze=False)
+    wall = Mosaic(1 + len(errors), count, 1.15, 1.15 * height / width, left=0.5, top=0.25, right=0.75)
     pictures = np.moveaxis(frames, 1, -1)
     everything = np.concatenate([np.ravel(maps) for maps in errors.values()]) if errors else np.ones(1)
     # The 99th percentile, or one odd token would darken all the others.
     norm = Normalize(0, float(np.percentile(everything, 99)) or 1.0)
-    for ax, picture in zip(axes[0], pictures, strict=True):
-        ax.imshow(picture)
-    axes[0, 0].set_ylabel("true frame", fontsize=8.5)
-    for t, second in enumerate([] if seconds is None else seconds):
-        axes[0, t].set_title(f"{second:.2f} s", fontsize=8)
-    for row, (method, maps) in zip(axes[1:], errors.items(), strict=True):
-        row[0].set_ylabel(METHODS.get(method, method).replace(" ", "\n", 1), fontsize=8.5)
-        row[0].imshow(np.full((height, width, 4), 0.0))  # the first state is given, not predicted
-        for ax, picture, tokens in zip(row[1:], pictures[1:], maps, strict=True):
-            ax.imshow(picture.mean(-1), cmap="gray", vmin=0, vmax=255)
+    wall.label(0, "true frame")
+    for t, picture in enumerate(pictures):
+        wall.show(0, t, picture)
+        if seconds is not None:
+            wall.title(0, t, f"{seconds[t]:.2f} s")
+    for row, (method, maps) in enumerate(errors.items(), start=1):
+        wall.label(row, METHODS.get(method, method))
+        for t, (picture, tokens) in enumerate(zip(pictures[1:], maps, strict=True), start=1):
+            wall.show(row, t, picture.mean(-1), cmap="gray", vmin=0, vmax=255)
             # Where the error is low, the frame shows through.
-            alpha = np.clip(norm(tokens), 0.25, 0.9)
-            ax.imshow(tokens, cmap="inferno", norm=norm, alpha=alpha, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
-    for ax in axes.flat:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.spines[:].set_visible(False)
-    bar = fig.colorbar(ScalarMappable(norm, "inferno"), ax=axes[1:] if errors else axes, fraction=0.02, pad=0.01)
+            wall.show(row, t, tokens, cmap="inferno", norm=norm, alpha=np.clip(norm(tokens), 0.25, 0.9))
+    bar = wall.figure.colorbar(ScalarMappable(norm, "inferno"), cax=wall.beside(0.12))
     bar.set_label("L1 error per token", fontsize=8.5)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    return fig
+    return wall.figure
 
 
 @svg
@@ -190,28 +228,22 @@ def nearest_actions(queries: Sequence[Transition], neighbours: Sequence[Sequence
         neighbours: for each query, the nearest transitions by latent action, nearest first.
     """
     columns = 1 + max((len(of_query) for of_query in neighbours), default=0)
-    side = 1.25
-    fig = Figure(figsize=(side * columns + 0.5, max(1, len(queries)) * (3 * side + 0.6)), layout=TIGHT)
-    for block, query, of_query in zip(
-        fig.subfigures(max(1, len(queries)), 1, squeeze=False).flat, queries, neighbours, strict=False
-    ):
-        axes = block.subplots(3, columns, squeeze=False)
-        for column, transition in zip(axes.T, [query, *of_query], strict=False):
+    block = 3.5  # rows, and room for the titles
+    wall = Mosaic(block * max(1, len(queries)), columns, 1.25, 1.25, left=0.3, top=0.0)
+    for i, (query, of_query) in enumerate(zip(queries, neighbours, strict=True)):
+        first = block * i + 0.5
+        for column, transition in enumerate([query, *of_query]):
             before, after = (np.moveaxis(frame, 0, -1) for frame in (transition.before, transition.after))
+            wall.show(first, column, before)
+            wall.show(first + 1, column, after)
             change = after.mean(-1) - before.mean(-1)
-            column[0].imshow(before)
-            column[1].imshow(after)
-            column[2].imshow(change, cmap="RdBu_r", vmin=-96, vmax=96)
+            wall.show(first + 2, column, change, cmap="RdBu_r", vmin=-96, vmax=96)
             distance = "query" if transition.distance is None else f"{transition.distance:.2f} away"
-            column[0].set_title(f"{distance}\n{_shorten(transition.name)}", fontsize=7.5)
-        for ax, label in zip(axes[:, 0], ("before", "after", "change"), strict=True):
-            ax.set_ylabel(label, fontsize=8.5)
-        for ax in axes.flat:
-            ax.set_xticks([])
-            ax.set_yticks([])
-            ax.spines[:].set_visible(False)
-        axes[0, 0].title.set_fontweight("bold")
-    return fig
+            bold = "bold" if column == 0 else "normal"
+            wall.title(first, column, f"{distance}\n{_shorten(transition.name)}", fontsize=7.5, fontweight=bold)
+        for row, label in enumerate(("before", "after", "change")):
+            wall.label(first + row, label)
+    return wall.figure
 
 
 @svg

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from wildlam.report.plots import TIGHT, svg
+from wildlam.report.plots import Mosaic, svg
+
+ROOM = 0.5
+"""Above a strip, for its titles, in rows."""
 
 
 @dataclass
@@ -32,25 +35,19 @@ def draw_strips(strips: Sequence[Strip]) -> Figure:
     Args:
         strips: at least one.
     """
-    side = 0.95
     columns = max(len(strip.seconds) for strip in strips)
-    heights = [side * len(strip.rows) + 0.45 for strip in strips]
-    fig = Figure(figsize=(side * columns + 0.9, sum(heights)), layout=TIGHT)
-    blocks = fig.subfigures(len(strips), 1, squeeze=False, height_ratios=heights)
-    for block, strip in zip(blocks.flat, strips, strict=True):
-        axes = block.subplots(len(strip.rows), columns, squeeze=False)
-        for row, (label, frames) in zip(axes, strip.rows.items(), strict=True):
-            row[0].set_ylabel(label.replace(" ", "\n", 1), fontsize=8.5)
-            for ax, frame in zip(row, frames, strict=False):
-                ax.imshow(np.moveaxis(frame, 0, -1))
-        for ax, second in zip(axes[0], strip.seconds, strict=False):
-            ax.set_title(f"{second:.2f} s", fontsize=8)
-        block.suptitle(strip.name, fontsize=8.5, fontweight="bold")
-        for ax in axes.flat:
-            ax.set_xticks([])
-            ax.set_yticks([])
-            ax.spines[:].set_visible(False)
-    return fig
+    wall = Mosaic(sum(len(strip.rows) + ROOM for strip in strips), columns, 0.95, 0.95, left=0.5, top=0.0)
+    first = ROOM
+    for strip in strips:
+        wall.title(first - 0.17, (columns - 1) / 2, strip.name, fontsize=8.5, fontweight="bold")
+        for row, (label, frames) in enumerate(strip.rows.items()):
+            wall.label(first + row, label)
+            for column, frame in enumerate(frames):
+                wall.show(first + row, column, np.moveaxis(frame, 0, -1))
+        for column, second in enumerate(strip.seconds):
+            wall.title(first, column, f"{second:.2f} s")
+        first += len(strip.rows) + ROOM
+    return wall.figure
 
 
 picture_strips = svg(draw_strips)
