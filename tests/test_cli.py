@@ -56,7 +56,7 @@ def refused(call):
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained(make_video, tmp_path_factory):
     """A run, and the folder of its videos."""
     folder = tmp_path_factory.mktemp("trained")
@@ -287,6 +287,7 @@ def test_vjepa2_from_end_to_end(call, videos, tmp_path, mode, actions):
     assert (status, out.split()[0]) == (0, str(actions))  # of 16 frames: none is lost where clips meet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["true", "false"])
 def test_two_processes(store, videos, tmp_path):
     """``torchrun`` with the default ``--out``: one run and one report, whether states are stored or not."""

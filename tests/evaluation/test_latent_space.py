@@ -172,6 +172,7 @@ def test_every_bottleneck(bottleneck, tiny_models):
     json.dumps(result.summary(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_umap_where_it_is_installed(monkeypatch):
     """In a process of its own, without numba's compiler, which takes far longer than these few points."""
     monkeypatch.delitem(sys.modules, "umap")
@@ -182,12 +183,12 @@ import torch
 from wildlam.evaluation.latent_space import _embed
 
 torch.manual_seed(0)
-two = torch.cat([torch.randn(15, 6) - 20, torch.randn(15, 6) + 20])
+two = torch.cat([torch.randn(10, 6) - 20, torch.randn(10, 6) + 20])
 flat, method = _embed(two, seed=0)
 assert method == "UMAP"
-assert flat.shape == (30, 2)
+assert flat.shape == (20, 2)
 assert torch.equal(flat, _embed(two, seed=0)[0])
-assert torch.cdist(flat[:15], flat[15:]).min() > torch.pdist(flat[:15]).median()  # two groups stay two
+assert torch.cdist(flat[:10], flat[10:]).min() > torch.pdist(flat[:10]).median()  # two groups stay two
 """
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     environment.pop("PYTHONPATH", None)  # by which other tests do without

@@ -54,7 +54,7 @@ def test_scales_are_those_of_the_data():
 def test_it_learns_an_action_that_means_something_else_in_each_state():
     torch.manual_seed(0)
     errors = {}
-    states, actions = torch.randn(512, 6, 16), torch.randn(512, 3)
+    states, actions = torch.randn(256, 6, 16), torch.randn(256, 3)
     z = actions[:, :1] * states[:, 2, :1].sign() * torch.ones(5)  # which way depends on one token
     for past in ("tokens", "none"):
         controller = make(past=past, blocks=1)

@@ -18,6 +18,7 @@ def torchrun(count, script, *arguments):
     subprocess.run([*command, str(HERE / script), *map(str, arguments)], env=environment, check=True, timeout=110)
 
 
+@pytest.mark.slow
 def test_two_ranks_of_8_clips_give_the_gradients_of_one_of_16(tmp_path):
     """The sparse bottleneck's variance and covariance are those of the global batch."""
     torchrun(2, "ddp_gradients.py", tmp_path / "two.safetensors")
@@ -29,6 +30,7 @@ def test_two_ranks_of_8_clips_give_the_gradients_of_one_of_16(tmp_path):
     assert all(gradient.any() for name, gradient in one.items() if "bias" not in name)
 
 
+@pytest.mark.slow
 def test_the_loop_runs_under_torchrun_and_resumes(tmp_path):
     torchrun(2, "tiny_run.py", tmp_path, 6)
     torchrun(2, "tiny_run.py", tmp_path, 8, "--resume")

@@ -27,6 +27,7 @@ def start(*arguments):
     return subprocess.Popen([sys.executable, str(SCRIPT), *map(str, arguments)], env=environment)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_very_same_steps(tmp_path):
     """A real SIGKILL at step 7 or later; losses and weights equal those of a run left alone, bit by bit."""
     whole = start(tmp_path / "whole", 20, "--ema", 0.9)

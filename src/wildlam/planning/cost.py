@@ -40,6 +40,7 @@ class GoalCost:
         goal = self.goal[:, None].float()
         costs = []
         for chunk in candidates.split(size, dim=1):
-            last = self.dynamics.rollout(self.context, self.past, chunk)[:, :, -1].float()
-            costs.append((last - goal).flatten(2).norm(dim=-1))
+            with torch.autocast(candidates.device.type, torch.bfloat16):  # as in training
+                states = self.dynamics.rollout(self.context, self.past, chunk)
+            costs.append((states[:, :, -1].float() - goal).flatten(2).norm(dim=-1))
         return torch.cat(costs, dim=1)

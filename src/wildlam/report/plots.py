@@ -98,7 +98,7 @@ class Mosaic:
         text = text.replace(" ", "\n", 1)
         self.axes.text(-0.03, row + 0.5, text, rotation=90, ha="right", va="center", ma="center", fontsize=8.5)
 
-    def title(self, row: float, column: int, text: str, fontsize: float = 8, **how: Any) -> None:
+    def title(self, row: float, column: float, text: str, fontsize: float = 8, **how: Any) -> None:
         """Write above a picture."""
         self.axes.text(column + 0.5, row - 0.02, text, ha="center", va="bottom", fontsize=fontsize, **how)
 

@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from wildlam.models import ModelConfig
+from wildlam.models.controller import ControllerConfig
+from wildlam.planning import cost as costs
+from wildlam.planning.cost import GoalCost
+from wildlam.planning.dynamics import Controlled, Latent
+from wildlam.types import EncoderSpec
+
+SPEC = EncoderSpec("made-up", 1, (2, 2), 6, 32, "frame", "0")
+
+
+class Adder:
+    """Each action is added to every value of a state."""
+
+    def rollout(self, context, past, actions):
+        return context[:, None, -1:] + actions.cumsum(dim=2).sum(dim=-1)[..., None, None]
+
+
+def test_a_known_distance():
+    context, goal = torch.zeros(2, 1, 4, 6), torch.ones(2, 4, 6)
+    candidates = torch.tensor([[[[0.5], [0.5]], [[0.0], [0.0]], [[2.0], [0.0]]]]).expand(2, -1, -1, -1)
+    found = GoalCost(Adder(), context, torch.zeros(2, 0, 1), goal)(candidates)
+    torch.testing.assert_close(found, torch.tensor([[0.0, 24**0.5, 24**0.5]]).expand(2, -1))
+
+
+@pytest.fixture
+def models(tiny_models):
+    torch.manual_seed(0)
+    model = ModelConfig().build(6, (2, 2)).eval()
+    controller = ControllerConfig(width=16, blocks=1).build(SPEC, 3, model.bottleneck.dim).eval()
+    for parameter in [*model.parameters(), *controller.parameters()]:  # untrained ones ignore their actions
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model, controller
+
+
+def test_chunks_and_episodes_do_not_show(models, monkeypatch):
+    context, goal, candidates = torch.randn(3, 2, 4, 6), torch.randn(3, 4, 6), torch.randn(3, 7, 2, 3)
+    dynamics = Controlled(*models)
+    whole = GoalCost(dynamics, context, torch.randn(3, 1, 3), goal)(candidates)
+    assert whole.shape == (3, 7)
+    assert whole.std(dim=1).min() > 1e-3
+    monkeypatch.setattr(costs, "STATES_AT_ONCE", 12)
+    parts = GoalCost(dynamics, context, torch.randn(3, 1, 3), goal)(candidates)
+    torch.testing.assert_close(whole, parts, atol=0.02, rtol=0.01)
+    alone = GoalCost(dynamics, context[1:2], torch.randn(1, 1, 3), goal[1:2])(candidates[1:2])
+    torch.testing.assert_close(whole[1:2], alone, atol=0.02, rtol=0.01)
+
+
+def test_latent_actions_can_be_planned_in_themselves(models):
+    model, controller = models
+    context, goal, actions = torch.randn(2, 1, 4, 6), torch.randn(2, 4, 6), torch.randn(2, 5, 1, 3)
+    latent = controller.act(actions.flatten(0, 2), context[:, 0].repeat_interleave(5, 0)).view(2, 5, 1, -1)
+    by_controller = GoalCost(Controlled(model, controller), context, torch.zeros(2, 0, 3), goal)(actions)
+    by_latents = GoalCost(Latent(model), context, torch.zeros(2, 0, latent.shape[-1]), goal)(latent.detach())
+    torch.testing.assert_close(by_controller, by_latents, atol=0.02, rtol=0.01)
