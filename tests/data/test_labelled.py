@@ -101,6 +101,15 @@ def test_videos_with_poses_are_episodes(make_video, read_number, tmp_path):
     np.testing.assert_array_equal(one.poses[3], [9, 10, 11])
 
 
+@pytest.mark.parametrize("fps", [24, 30, 7])
+def test_every_frame_is_found_at_its_own_time(make_video, read_number, tmp_path, fps):
+    for name in ("train/one", "test/two"):
+        make_video(tmp_path / f"{name}.mp4", frames=40, fps=fps)
+        write_poses(tmp_path / f"{name}.mp4", np.zeros((40, 3)), fps=fps)
+    frames = read_episodes(tmp_path)[0].frames(range(40), 64)
+    assert [read_number(frame) for frame in frames] == list(range(40))
+
+
 def test_videos_without_poses_are_told(make_video, tmp_path):
     for name in ("train/one", "test/two"):
         make_video(tmp_path / f"{name}.mp4")

@@ -12,7 +12,7 @@ from torch import Tensor
 from wildlam.data.action_spaces import PLANAR, ActionSpace
 from wildlam.data.manifest import index
 from wildlam.data.poses import poses_path, read_poses
-from wildlam.data.video import decode_at
+from wildlam.data.video import Backend, decode_at
 from wildlam.types import Split, WildlamError
 
 
@@ -50,7 +50,7 @@ class Episode:
         return np.arange(0, len(self.times), stride), self.rate / stride
 
 
-def read_episodes(path: Path, backend: str = "pyav") -> list[Episode]:
+def read_episodes(path: Path, backend: Backend = "pyav") -> list[Episode]:
     """Read a data set with poses: a folder of videos with ``NAME.poses.csv`` beside them.
 
     Raises:
@@ -68,5 +68,7 @@ def read_episodes(path: Path, backend: str = "pyav") -> list[Episode]:
     return found
 
 
-def _frames_of(video: Path, times: np.ndarray, backend: str) -> Callable[[Sequence[int], int], Tensor]:
-    return lambda chosen, size: decode_at(video, times[list(chosen)].tolist(), size, backend)  # type: ignore[arg-type]
+def _frames_of(video: Path, times: np.ndarray, backend: Backend) -> Callable[[Sequence[int], int], Tensor]:
+    # Within each frame's time on display: poses and containers round timestamps, each in its own way.
+    within = times + 0.25 * np.median(np.diff(times))
+    return lambda chosen, size: decode_at(video, within[list(chosen)].tolist(), size, backend)
