@@ -13,8 +13,9 @@ from torch import Tensor
 
 from wildlam.config import dump_config, read_as, read_config
 from wildlam.data.action_spaces import ARM, PLANAR, ActionSpace
-from wildlam.data.episodes import Episode, read_episodes
+from wildlam.data.episodes import Episode
 from wildlam.data.labelled import LabelledClips, labelled_clips
+from wildlam.data.readers import read_episodes
 from wildlam.evaluation.controlled import controlled_rollout
 from wildlam.loading import check_encoder, load_model
 from wildlam.models import LatentActionModel, ModelConfig

@@ -15,8 +15,9 @@ from tqdm import tqdm
 from wildlam.config import read_config
 from wildlam.controlling import load_controller, load_labelled_model
 from wildlam.data.action_spaces import PLANAR
-from wildlam.data.episodes import Episode, read_episodes
+from wildlam.data.episodes import Episode
 from wildlam.data.labelled import LabelledClips, labelled_clips
+from wildlam.data.readers import read_episodes
 from wildlam.evaluation.estimates import PerClip
 from wildlam.loading import check_encoder, load_model
 from wildlam.planning import droid, recon

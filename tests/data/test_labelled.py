@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from wildlam.data.action_spaces import PLANAR
-from wildlam.data.episodes import Episode, read_episodes
+from wildlam.data.episodes import Episode
 from wildlam.data.labelled import labelled_clips
 from wildlam.data.poses import write_poses
+from wildlam.data.readers import read_episodes
 from wildlam.types import EncoderSpec, WildlamError
 
 

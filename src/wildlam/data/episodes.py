@@ -50,8 +50,8 @@ class Episode:
         return np.arange(0, len(self.times), stride), self.rate / stride
 
 
-def read_episodes(path: Path, backend: Backend = "pyav") -> list[Episode]:
-    """Read a data set with poses: a folder of videos with ``NAME.poses.csv`` beside them.
+def read_posed_videos(path: Path, backend: Backend = "pyav") -> list[Episode]:
+    """Read a folder of videos with ``NAME.poses.csv`` beside them.
 
     Raises:
         WildlamError: there are none, or one is malformed, naming the file.

@@ -185,7 +185,7 @@ def _pyav_samples(path: Path | str, times: Sequence[float], size: int) -> Iterat
             if image is None:
                 # One thread: with a worker process for each core, more threads only get in each other's way.
                 rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-                image = _square(torch.from_numpy(rgb), _quarter_turns(frame), size)
+                image = square(torch.from_numpy(rgb), _quarter_turns(frame), size)
             yield time, image
             time = next(pending, None)
         if time is None:
@@ -220,7 +220,7 @@ def _torchcodec_samples(path: Path | str, times: Sequence[float], size: int) -> 
             frames = decoder.get_frames_played_at(stamps)
             if (frames.pts_seconds > torch.tensor(stamps, dtype=torch.float64)).any():
                 raise VideoError(path, "torchcodec mixes up this file's frames: choose --data.backend=pyav")
-            yield from zip(piece, (_square(frame, 0, size) for frame in frames.data), strict=True)  # upright already
+            yield from zip(piece, (square(frame, 0, size) for frame in frames.data), strict=True)  # upright already
     except (RuntimeError, ValueError, IndexError) as error:
         reason = re.sub(r"^.*\.cpp:\d+, ", "", str(error).splitlines()[0])  # without the place in its source
         raise VideoError(path, f"torchcodec cannot decode it: {reason}") from error
@@ -326,7 +326,7 @@ def _seek(
     return None
 
 
-def _square(image_HWC: Tensor, quarter_turns: int, size: int) -> Tensor:
+def square(image_HWC: Tensor, quarter_turns: int, size: int) -> Tensor:
     """Turn a ``uint8 [H, W, 3]`` image anticlockwise, resize its short side, cut the centre: ``[3, size, size]``."""
     if quarter_turns:
         image_HWC = image_HWC.rot90(quarter_turns).contiguous()

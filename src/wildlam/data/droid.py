@@ -1,0 +1,97 @@
+"""DROID as released: ``LAB/success|failure/DATE/DATETIME/`` with ``trajectory.h5``, ``metadata_*.json`` and mp4 files.
+
+The state is ``observation/robot_state/cartesian_position`` ``(T, 6)`` (metres, xyz-Euler angles in radians) and
+``gripper_position`` ``(T,)`` at 15 Hz. Actions are derived from states, not from the recorded commands. A film may be a
+frame shorter than its trajectory: the shorter counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from wildlam.data.action_spaces import ARM
+from wildlam.data.episodes import Episode
+from wildlam.data.manifest import assign_splits
+from wildlam.data.video import decode_at, probe
+from wildlam.types import WildlamError
+
+RATE = 15.0
+"""Frames per second, whatever the film's header says."""
+HELD_OUT = 0.1
+STATE = "observation/robot_state"
+
+
+def is_droid(path: Path) -> bool:
+    """Whether a folder holds this layout."""
+    return any(path.rglob("trajectory.h5"))
+
+
+def read_droid(path: Path, camera: str = "ext1") -> list[Episode]:
+    """Read all episodes below a folder.
+
+    Args:
+        path: the folder.
+        camera: ``ext1``, ``ext2`` or ``wrist``: whose film to take.
+
+    Raises:
+        WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise WildlamError("DROID's trajectories need h5py: pip install 'wildlam[plan]'") from error
+    files = {str(file.parent.relative_to(path)): file for file in sorted(path.rglob("trajectory.h5"))}
+    splits = assign_splits(files, HELD_OUT, {})
+    found = []
+    for name, file in files.items():
+        try:
+            with h5py.File(file) as data:
+                for key in ("cartesian_position", "gripper_position"):
+                    if f"{STATE}/{key}" not in data:
+                        raise WildlamError(f"{file}: there is no {STATE}/{key}")
+                arm = np.asarray(data[f"{STATE}/cartesian_position"], dtype=np.float64)
+                gripper = np.asarray(data[f"{STATE}/gripper_position"], dtype=np.float64)
+        except OSError as error:
+            raise WildlamError(f"{file}: not a whole HDF5 file ({error})") from error
+        if arm.ndim != 2 or arm.shape[1] != 6 or gripper.shape not in ((len(arm),), (len(arm), 1)):
+            raise WildlamError(
+                f"{file}: cartesian_position {arm.shape} and gripper_position {gripper.shape} do not fit"
+            )
+        film = _film(file.parent, path, camera)
+        info = probe(film)
+        length = min(len(arm), info.frames)
+        poses = np.column_stack([arm, gripper.reshape(-1)])[:length]
+        if length < 2 or not np.isfinite(poses).all():
+            raise WildlamError(f"{file}: expected two or more frames with finite states, got {length}")
+        frames = _frames_of(film, info.duration / info.frames)
+        found.append(Episode(name, splits[name], np.arange(length) / RATE, poses, ARM, frames))
+    return found
+
+
+def _film(folder: Path, root: Path, camera: str) -> Path:
+    """The film that the metadata name, looked for below the episode's folder; paths that lead out of it are refused."""
+    metadata = sorted(folder.glob("metadata_*.json"))
+    if not metadata:
+        raise WildlamError(f"{folder}: there is no metadata_*.json")
+    try:
+        told = json.loads(metadata[0].read_text())[f"{camera}_mp4_path"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WildlamError(f"{metadata[0]}: there is no {camera}_mp4_path in it") from error
+    film = folder / "recordings" / "MP4" / Path(str(told)).name
+    if not film.is_file():
+        raise WildlamError(f"{film}: there is no such film, which {metadata[0].name} names")
+    return film
+
+
+def _frames_of(film: Path, gap: float) -> Callable[[Sequence[int], int], Tensor]:
+    """Frames by number, in a film whose header may tell another rate than that of the states."""
+
+    def frames(chosen: Sequence[int], size: int) -> Tensor:
+        return decode_at(film, [(i + 0.25) * gap for i in chosen], size)
+
+    return frames

@@ -1,0 +1,27 @@
+"""Labelled data sets, whatever their layout on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wildlam.data.droid import is_droid, read_droid
+from wildlam.data.episodes import Episode, read_posed_videos
+from wildlam.data.lerobot import is_lerobot, read_lerobot
+from wildlam.data.recon import is_recon, read_recon
+from wildlam.types import WildlamError
+
+
+def read_episodes(path: Path) -> list[Episode]:
+    """Read a labelled data set: LeRobot v2.1 or v3.0, DROID as released, RECON as released or as processed, or videos
+    with ``NAME.poses.csv`` beside them.
+
+    Raises:
+        WildlamError: there is none, or it is malformed, naming the file.
+    """
+    if not path.exists():
+        raise WildlamError(f"{path}: there is no such folder")
+    if is_lerobot(path):
+        return read_lerobot(path)
+    if is_droid(path):
+        return read_droid(path)
+    return read_recon(path) if is_recon(path) else read_posed_videos(path)

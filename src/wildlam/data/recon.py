@@ -1,0 +1,147 @@
+"""RECON, an off-road robot's camera with its poses: as released (HDF5) and as processed for GNM, NoMaD and NWM.
+
+Released: ``jackal_*.hdf5`` with ``images/rgb_left`` (JPEG bytes), ``jackal/position`` ``(T, 3)`` in metres and
+``jackal/yaw`` ``(T,)`` in radians, 4 a second. Processed: folders ``TRAJ/0.jpg, 1.jpg, ...`` with
+``TRAJ/traj_data.pkl``, a dictionary of ``position`` ``(T, 2)`` and ``yaw`` ``(T,)``.
+
+Poses here are (x, y, heading) with the heading in degrees, as everywhere; actions are in metres and degrees. (GNM and
+its kin divide displacements by 0.25 m, their spacing of way points; a controller's scales take that in.)
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from wildlam.data.action_spaces import PLANAR
+from wildlam.data.episodes import Episode
+from wildlam.data.manifest import assign_splits
+from wildlam.data.video import square
+from wildlam.types import WildlamError
+
+RATE = 4.0
+"""Frames per second."""
+HELD_OUT = 0.1
+
+
+def is_recon(path: Path) -> bool:
+    """Whether a folder holds either layout."""
+    return any(path.rglob("*.hdf5")) or any(path.rglob("traj_data.pkl"))
+
+
+def read_recon(path: Path) -> list[Episode]:
+    """Read all trajectories below a folder, of either layout, by name.
+
+    Raises:
+        WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
+    """
+    files = sorted([*path.rglob("*.hdf5"), *path.rglob("traj_data.pkl")])
+    names = {file: str((file if file.suffix == ".hdf5" else file.parent).relative_to(path)) for file in files}
+    splits = assign_splits(names.values(), HELD_OUT, {})
+    found = []
+    for file, name in names.items():
+        poses, count, frames = _hdf5(file) if file.suffix == ".hdf5" else _processed(file)
+        length = min(len(poses), count)  # the shorter counts
+        if length < 2 or not np.isfinite(poses[:length]).all():
+            raise WildlamError(f"{file}: expected two or more frames with finite poses, got {length}")
+        found.append(Episode(name, splits[name], np.arange(length) / RATE, poses[:length], PLANAR, frames))
+    return found
+
+
+Frames = Callable[[Sequence[int], int], Tensor]
+
+
+def _hdf5(file: Path) -> tuple[np.ndarray, int, Frames]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise WildlamError("RECON's HDF5 files need h5py: pip install 'wildlam[plan]'") from error
+    try:
+        with h5py.File(file) as data:
+            for key in ("images/rgb_left", "jackal/position", "jackal/yaw"):
+                if key not in data:
+                    raise WildlamError(f"{file}: there is no {key}")
+            position, yaw = np.asarray(data["jackal/position"]), np.asarray(data["jackal/yaw"])
+            count = len(data["images/rgb_left"])
+    except OSError as error:
+        raise WildlamError(f"{file}: not a whole HDF5 file ({error})") from error
+
+    def frames(chosen: Sequence[int], size: int) -> Tensor:
+        with h5py.File(file) as data:
+            images = data["images/rgb_left"]
+            return torch.stack([_decode(bytes(images[i]), f"{file}: image {i}", size) for i in chosen])
+
+    return _poses(position, yaw, file), count, frames
+
+
+def _processed(file: Path) -> tuple[np.ndarray, int, Frames]:
+    try:
+        with file.open("rb") as stream:
+            data = NumpyUnpickler(stream).load()
+    except WildlamError as error:
+        raise WildlamError(f"{file}: {error}") from error
+    except Exception as error:  # a damaged pickle raises almost anything
+        raise WildlamError(f"{file}: not a whole pickle ({error})") from error
+    if not isinstance(data, dict) or not {"position", "yaw"} <= data.keys():
+        raise WildlamError(f"{file}: expected a dictionary with position and yaw")
+    count = 0
+    while (file.parent / f"{count}.jpg").is_file():
+        count += 1
+
+    def frames(chosen: Sequence[int], size: int) -> Tensor:
+        images = [file.parent / f"{i}.jpg" for i in chosen]
+        return torch.stack([_decode(image.read_bytes(), str(image), size) for image in images])
+
+    return _poses(data["position"], data["yaw"], file), count, frames
+
+
+def _poses(position: Any, yaw: Any, file: Path) -> np.ndarray:
+    try:
+        position, yaw = np.asarray(position, dtype=np.float64), np.asarray(yaw, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise WildlamError(f"{file}: position and yaw must be numbers ({error})") from error
+    if position.ndim != 2 or position.shape[1] < 2 or yaw.shape not in ((len(position),), (len(position), 1)):
+        raise WildlamError(f"{file}: position {position.shape} and yaw {yaw.shape} must be (T, 2 or 3) and (T,)")
+    return np.column_stack([position[:, :2], np.degrees(np.unwrap(yaw.reshape(-1)))])
+
+
+def _decode(data: bytes, name: str, size: int) -> Tensor:
+    try:
+        image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise WildlamError(f"{name}: not a picture that can be decoded") from error
+    return square(torch.from_numpy(image.copy()), 0, size)
+
+
+class NumpyUnpickler(pickle.Unpickler):
+    """Admits plain values and numpy arrays; a pickle that names anything else is refused, as it could run code."""
+
+    ADMITTED = frozenset(
+        (module, name)
+        for core in ("numpy.core", "numpy._core")
+        for module, name in (
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            (f"{core}.multiarray", "_reconstruct"),
+            (f"{core}.multiarray", "scalar"),
+            (f"{core}.numeric", "_frombuffer"),
+        )
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a pickle may name.
+
+        Raises:
+            WildlamError: it names something else.
+        """
+        if (module, name) not in self.ADMITTED:
+            raise WildlamError(f"names {module}.{name}; only numpy arrays are read from pickles")
+        return super().find_class(module, name)
