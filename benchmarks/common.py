@@ -67,7 +67,8 @@ def results(command: list[str], out: Path) -> dict:
     if not (out / "results.json").exists():
         subprocess.run([*command, "--out", str(out)], check=True)
     found = json.loads((out / "results.json").read_text())
-    del found["videos"]  # a path of this machine
+    for path in ("videos", "data", "bounds"):  # of this machine
+        found.pop(path, None)
     return found
 
 

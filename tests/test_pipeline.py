@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from wildlam import evaluating, loading
+from wildlam import cli, evaluating, loading
 from wildlam.config import RunConfig, read_config
 from wildlam.data.clips import DataConfig
 from wildlam.data.poses import write_poses
@@ -164,6 +164,9 @@ def test_evaluation_on_other_videos_leaves_the_runs_results(config, make_video, 
     assert folder == run / "on-other"
     assert json.loads((folder / "results.json").read_text())["sources"].keys() == {"c"}
     assert (run / "results.json").read_bytes() == before
+    assert evaluate(run, tmp_path / "other") == folder
+    shutil.copytree(tmp_path / "other", tmp_path / "of_the_same_name" / "other")
+    assert evaluate(run, tmp_path / "of_the_same_name" / "other") != folder
 
 
 def test_true_actions_are_probed_where_videos_have_them(config, videos):
@@ -220,9 +223,13 @@ def test_other_runs_stand_beside_it_as_bounds(config, tmp_path):
     free = ModelConfig(bottleneck=Unconstrained(dim=4))
     other = train(replace(config, baseline=False, model=free, out=tmp_path / "free"))
     evaluate(run, bounds=[other])
+    assert json.loads((run / "results.json").read_text())["bounds"] == [str(other)]
     errors = json.loads((run / "results.json").read_text())["evaluations"]["rollout"]["errors"]
     alone = json.loads((other / "results.json").read_text())["evaluations"]["rollout"]["errors"]
     assert errors["unconstrained"] == pytest.approx(alone["idm"])
+    assert cli.main(["report", str(run)]) == 0
+    again = json.loads((run / "results.json").read_text())["evaluations"]["rollout"]["errors"]
+    assert again["unconstrained"] == errors["unconstrained"]  # not forgotten
 
 
 def test_a_cut_is_shown_to_an_encoder_that_looks_back(config, make_video, videos, tmp_path, monkeypatch):

@@ -299,12 +299,14 @@ def decoder(argv: Arguments) -> None:
 def report(argv: Arguments) -> None:
     """Write the report of runs and sweeps again: one self-contained page each, as report.html in its folder.
 
-    A run is evaluated for it, as by `wildlam eval`; of a sweep what is finished is gathered.
+    A run is evaluated for it, as by `wildlam eval` and beside the same bounds as then; of a sweep what is finished is
+    gathered.
 
     Example:
       wildlam report runs/demo runs/sweep
     """
     from wildlam.evaluating import evaluate
+    from wildlam.training.run import read_json
 
     parser = _parser("report")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs or sweeps")
@@ -316,7 +318,9 @@ def report(argv: Arguments) -> None:
             write_sweep_report(read_sweep(path))
             print(f"report     {path / 'report.html'}")
         else:
-            print(f"report     {evaluate(path) / 'report.html'}")
+            known = path / "results.json"
+            bounds = read_json(known).get("bounds", []) if known.is_file() else []
+            print(f"report     {evaluate(path, bounds=[Path(bound) for bound in bounds]) / 'report.html'}")
 
 
 def sweep(argv: Arguments) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -28,7 +29,7 @@ from wildlam.report.pictures import pictures_section
 from wildlam.report.run_report import write_run_report
 from wildlam.training import Run
 from wildlam.training.distributed import processes
-from wildlam.training.run import write_atomically
+from wildlam.training.run import read_json, write_atomically
 from wildlam.types import WildlamError
 
 log = logging.getLogger(__name__)
@@ -61,17 +62,28 @@ def evaluate(path: Path, data: Path | None = None, bounds: Sequence[Path] = ()) 
     config, folder = read_config(run.path / "config.yaml"), run.path
     if data is not None:
         config = replace(config, data=replace(config.data, path=data, cache=None))
-        folder = run.path / f"on-{data.resolve().stem}"
+        folder = _folder_for(run, data)
     with processes() as team:
         encoder = config.encoder.build(team.device)
         check_encoder(run, encoder.spec)
         clips = load_clips(config, encoder, team)
         folder.mkdir(exist_ok=True)
-        evaluate_run(run, folder, clips, started, bounds)
+        evaluate_run(run, folder, clips, started, bounds, data)
     return folder
 
 
-def evaluate_run(run: Run, folder: Path, clips: Clips, started: float, others: Sequence[Path] = ()) -> None:
+def _folder_for(run: Run, data: Path) -> Path:
+    """Where the results on other videos go: by the name of their folder, and by its path where that name is taken."""
+    folder = run.path / f"on-{data.resolve().stem}"
+    known = folder / "results.json"
+    if known.is_file() and read_json(known).get("data") != str(data.resolve()):
+        return run.path / f"{folder.name}-{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:6]}"
+    return folder
+
+
+def evaluate_run(
+    run: Run, folder: Path, clips: Clips, started: float, others: Sequence[Path] = (), data: Path | None = None
+) -> None:
     """Evaluate the best checkpoints, which are those that ``wildlam.load`` gives."""
     spec, device = clips.encoder.spec, clips.encoder.device
     config = read_config(run.path / "config.yaml")
@@ -110,7 +122,9 @@ def evaluate_run(run: Run, folder: Path, clips: Clips, started: float, others: S
         "seconds": round(time.monotonic() - started, 1),
         "seed": run.facts["seed"],
         "videos": str(clips.manifest.root),
+        "data": str((data or config.data.path).resolve()),
         "clips": len(held_out),
+        "bounds": [str(path) for path in others],
         **error_table(found.one_step),
         "evaluations": found.summary(),
     }
