@@ -121,6 +121,9 @@ def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
     other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
     folder = plan(run, protocol, config.data, baselines=[other], episodes=2)
     found = json.loads((folder / "plans.json").read_text())
+    page = (folder / "report.html").read_text()
+    assert page.count("<img") == 3
+    assert "median: test/d.mp4" in page
     assert found["summary"].keys() == {"no move", "random", "latent", "labelled"}
     assert {"displacement", "ate", "rpe"} <= found["summary"]["no move"].keys()
     true = np.array(found["true"])

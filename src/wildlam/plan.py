@@ -26,6 +26,7 @@ from wildlam.planning.cost import Cost, GoalCost
 from wildlam.planning.dynamics import Controlled, Dynamics
 from wildlam.planning.solvers import Plan, Prior
 from wildlam.planning.trajectories import trajectory_errors
+from wildlam.report.plan_report import write_plan_report
 from wildlam.training import Run
 from wildlam.training.distributed import default_device
 from wildlam.training.run import read_json, write_atomically
@@ -172,7 +173,7 @@ def plan(
         out: folder for what is found; ``path/plan-NAME`` if not given.
 
     Returns:
-        That folder, with ``plans.json``.
+        That folder, with ``plans.json`` and ``report.html``.
 
     Raises:
         WildlamError: something is missing, or does not fit together.
@@ -209,8 +210,21 @@ def plan(
         "true": clips.actions.tolist(),
         "clips": [{"video": e.name, "frames": frames.tolist()} for e, frames in clips.places],
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "plans.json", json.dumps(record))
+    facts = opened.facts
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "plans.json", json.dumps(record))
+        write_plan_report(
+            folder / "report.html",
+            f"Plans by the {name} protocol: {opened.path.name}",
+            clips,
+            rows,
+            {label: one.actions.numpy() for label, one in plans.items()},
+            "rpe" if name == "recon" else "displacement",
+            f"{facts['encoder']['name']} states, {len(clips)} held-out episodes of {data}, seed {seed}",
+        )
+    except OSError as error:
+        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
     return folder
 
 
@@ -225,7 +239,7 @@ def table(folder: Path) -> str:
     for label, row in found["summary"].items():
         cells = [f"{row[n]['mean']:.2f} ({row[n]['low']:.2f} to {row[n]['high']:.2f})" for n in figures]
         lines.append(f"{label[:19]:20}" + "".join(f"{cell:>28}" for cell in cells))
-    return "\n".join([*lines, "", f"plans      {folder / 'plans.json'}"])
+    return "\n".join([*lines, "", f"plans      {folder / 'plans.json'}", f"report     {folder / 'report.html'}"])
 
 
 def held_out_clips(episodes: Sequence[Episode], encoder: Encoder, states: int, fps: float, data: Path) -> LabelledClips:

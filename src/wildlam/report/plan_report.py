@@ -1,0 +1,95 @@
+"""The report of plans: the table, and the best, the median and the worst episode as pictures and trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from wildlam.data.action_spaces import PLANAR
+from wildlam.data.labelled import LabelledClips
+from wildlam.evaluation.estimates import PerClip
+from wildlam.report.evaluation_sections import cell
+from wildlam.report.html import Section, figure, paragraph, table, write_report
+from wildlam.report.plots import INK, LINES, quiet, svg
+
+PICTURE = 128
+
+
+def write_plan_report(
+    path: Path,
+    title: str,
+    clips: LabelledClips,
+    rows: Mapping[str, PerClip],
+    plans: Mapping[str, np.ndarray],
+    by: str,
+    subtitle: str,
+) -> None:
+    """Write the page.
+
+    Args:
+        path: the file.
+        title: its heading.
+        clips: that were planned in.
+        rows: figures by model.
+        plans: actions ``[C, H, A]`` by model; the first one's episodes are ranked.
+        by: the figure to rank by.
+        subtitle: what all of it was made with.
+    """
+    figures: list[str] = [name for name in ("displacement", "ate", "rpe") if name in next(iter(rows.values())).values]
+    cells = {label: {name: cell(row.estimate(name)) for name in figures} for label, row in rows.items()}
+    first = next(iter(plans))
+    order = rows[first].values[by].argsort().tolist()
+    shown = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    pictures = ""
+    for word, i in shown.items():
+        episode, numbers = clips.places[i]
+        caption = f"{word}: {episode.name}, {by} {float(rows[first].values[by][i]):.2f}"
+        frames = episode.frames(numbers.tolist(), PICTURE).numpy()
+        ways = {"true": clips.actions[i].numpy(), **{label: actions[i] for label, actions in plans.items()}}
+        pictures += figure(episode_figure(frames, ways, clips.poses[i].numpy(), clips), caption, caption, wide=True)
+    units = ", ".join(clips.space.action_names)
+    write_report(
+        path,
+        title,
+        Section("Plans", table(cells, caption="Lower is better. In brackets, 95 % bootstrap intervals over episodes.")),
+        Section(
+            "Best, median and worst",
+            paragraph(f"The frames of the episode, the last of which is the goal; and what was planned ({units}).")
+            + pictures,
+        ),
+        subtitle=subtitle,
+    )
+
+
+@svg
+def episode_figure(
+    frames: np.ndarray, ways: Mapping[str, np.ndarray], poses: np.ndarray, clips: LabelledClips
+) -> Figure:
+    """The frames ``uint8 [T, 3, S, S]`` of an episode, and the ways ``[H, A]`` of each plan from its first pose."""
+    fig = Figure(figsize=(9.0, 4.2))
+    pictures = fig.add_axes((0, 0.72, 1, 0.26))
+    pictures.imshow(np.concatenate(list(np.moveaxis(frames, 1, -1)), axis=1), aspect="equal")
+    pictures.set_axis_off()
+    ground = clips.space is PLANAR
+    ax = fig.add_axes((0.1, 0.12, 0.62, 0.56))
+    markers: list[Any] = []
+    for k, (label, actions) in enumerate(ways.items()):
+        way = clips.space.integrate(poses[0], actions.astype(np.float64)) - poses[0]
+        x, y = way[:, 0], way[:, 1]
+        if ground:  # seen from above, the first heading upwards
+            angle = np.radians(poses[0, 2])
+            forward = np.cos(angle) * way[:, 0] + np.sin(angle) * way[:, 1]
+            left = np.cos(angle) * way[:, 1] - np.sin(angle) * way[:, 0]
+            x, y = -left, forward
+        colour = INK if label == "true" else LINES[(k - 1) % len(LINES)]
+        markers += ax.plot(x, y, color=colour, marker="o", ms=3, lw=1.4, label=label)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_xlabel("to the right" if ground else clips.space.action_names[0])
+    ax.set_ylabel("ahead" if ground else clips.space.action_names[1])
+    quiet(ax, grid="both")
+    fig.legend(handles=markers, loc="center right", frameon=False, fontsize=8.5)
+    return fig
