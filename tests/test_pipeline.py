@@ -77,7 +77,8 @@ def test_a_run_leaves_what_it_promises(config):
     assert [row["step"] for row in Run(run).metrics()] == [1, 2, 3, 4]
     results = json.loads((run / "results.json").read_text())
     methods = {"idm", "permuted", "zero", "deterministic", "copy"}
-    assert results.keys() == {"seconds", "seed", "videos", "clips", "sources", "all", "evaluations"}
+    told = {"seconds", "seed", "videos", "data", "clips", "bounds", "sources", "all", "evaluations"}
+    assert results.keys() == told
     assert results["sources"].keys() == {"a", "b"}
     assert all(errors.keys() == methods for errors in (results["all"], *results["sources"].values()))
     assert results["clips"] == 2  # of 9 states, for rollouts of two seconds, in videos of 16
