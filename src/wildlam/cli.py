@@ -39,7 +39,8 @@ def main(argv: Arguments | None = None) -> int:
     from wildlam.types import WildlamError
 
     signal.signal(signal.SIGTERM, _interrupt)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("wildlam").setLevel(logging.INFO)  # others speak up when something is wrong
     try:
         command = COMMANDS.get(argv[0])
         if command is None:
