@@ -18,7 +18,8 @@ from pathlib import Path
 from common import machine, spread
 
 from wildlam.config import read_config
-from wildlam.controlling import ControllingConfig, LabelledModelConfig, train_controller, train_labelled_model
+from wildlam.controlling import ControllingConfig, train_controller
+from wildlam.labelling import LabelledModelConfig, train_labelled_model
 from wildlam.plan import EPISODES, plan
 from wildlam.training import TrainingConfig
 from wildlam.training.run import read_json

@@ -9,18 +9,11 @@ import torch
 
 from wildlam import cli
 from wildlam.config import read_as, read_config
-from wildlam.controlling import (
-    ControllingConfig,
-    LabelledModelConfig,
-    evaluate_controller,
-    load_controller,
-    load_labelled_model,
-    train_controller,
-    train_labelled_model,
-)
+from wildlam.controlling import ControllingConfig, controller_results, load_controller, train_controller
 from wildlam.data.action_spaces import PLANAR
 from wildlam.data.poses import write_poses
 from wildlam.encoders import Lite0
+from wildlam.labelling import LabelledModelConfig, load_labelled_model, train_labelled_model
 from wildlam.loading import load_model
 from wildlam.models.controller import ControllerConfig
 from wildlam.plan import plan
@@ -74,7 +67,7 @@ def test_a_controller_is_a_run_of_its_own(run, config):
     controller, space = load_controller(run, *loaded(run))
     assert space is PLANAR
     assert controller.act(torch.zeros(2, 3), torch.zeros(2, 4, 112)).shape == (2, 4)
-    said = evaluate_controller(run, folder)
+    said = controller_results(folder)
     assert "controller's over inferred" in said
     assert {"over_idm", "z", "movement"} <= json.loads((folder / "results.json").read_text()).keys()
 
@@ -102,6 +95,8 @@ def test_more_clips_than_there_are_are_refused(run, config):
         train_controller(run, replace(config, clips=10))
     with pytest.raises(ValueError, match="clips must be at least 2"):
         ControllingConfig(data=config.data, clips=1)
+    with pytest.raises(ValueError, match="clips must be at least 2"):
+        LabelledModelConfig(data=config.data, clips=1)
 
 
 def test_a_labelled_model_learns_from_the_same_clips(run, config, tmp_path):

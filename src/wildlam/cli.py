@@ -385,7 +385,8 @@ def collect(argv: Arguments) -> None:
 def controller(argv: Arguments) -> None:
     """Train a controller, which turns real actions into latent ones, on a few clips whose actions are known.
 
-    The latent action model stays as it is. Labelled videos have NAME.poses.csv beside them, as `wildlam demo` films.
+    The latent action model stays as it is. Labelled data: LeRobot, DROID or RECON as they lie on disk, or videos with
+    NAME.poses.csv beside them, as `wildlam demo` and `wildlam collect` film.
 
     Examples:
       wildlam controller train runs/demo --data runs/demo/videos
@@ -395,7 +396,7 @@ def controller(argv: Arguments) -> None:
 
     if argv and argv[0] == "train":
         from wildlam.config import to_config
-        from wildlam.controlling import ControllingConfig, evaluate_controller, train_controller
+        from wildlam.controlling import ControllingConfig, controller_results, train_controller
 
         parser = _parser("controller train")
         parser.add_argument("run", type=Path, help="run folder, whose latent actions are to be driven")
@@ -403,7 +404,7 @@ def controller(argv: Arguments) -> None:
         parser.add_class_arguments(ControllingConfig)
         args = parser.parse_args(list(argv[1:]))
         folder = train_controller(args.run, to_config(ControllingConfig, parser, args), args.out)
-        print(evaluate_controller(args.run, folder))
+        print(controller_results(folder))
         print(f"controller {folder}")
         print(f"plan       wildlam plan {args.run} --data {args.data} --controller {folder}")
     elif argv and argv[0] in ("-h", "--help"):
@@ -415,8 +416,8 @@ def controller(argv: Arguments) -> None:
 def plan(argv: Arguments) -> None:
     """Plan in held-out episodes towards a goal image, with a run's model and controller, and judge the plans.
 
-    droid: three free steps, found by the cross-entropy method; judged by the displacement. recon: a straight line of
-    eight steps, the best of 120; judged by its trajectory (ATE, RPE). Lengths are in the units of the data.
+    droid: three free steps, found by the cross-entropy method; judged by the displacement. recon: one action divided
+    into eight steps, the best of 120; judged by its trajectory (ATE, RPE). Lengths are in the units of the data.
 
     Examples:
       wildlam plan runs/demo --data runs/demo/videos --protocol recon

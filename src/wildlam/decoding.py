@@ -10,15 +10,16 @@ import torch
 import yaml
 from torch import Tensor
 
-from wildlam.config import dump_config, read_as, read_config
+from wildlam.beside import claimed, fit_beside, load_best
+from wildlam.config import read_as, read_config
 from wildlam.data.clips import ClipSource, DataConfig, decode_windows, eval_windows, prefetch
 from wildlam.data.manifest import Manifest
 from wildlam.evaluation.pixels import pixel_metrics
 from wildlam.loading import check_encoder, index_videos
 from wildlam.models.decoder import Decoder, DecoderConfig, shrink
 from wildlam.models.perceptual import PerceptualConfig
-from wildlam.training import Run, TrainingConfig, checkpoints, fit
-from wildlam.training.distributed import Processes, default_device
+from wildlam.training import Run, TrainingConfig
+from wildlam.training.distributed import default_device
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import EncoderSpec, VideoBatch, WildlamError
 
@@ -68,9 +69,7 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
     """
     opened, config = Run.open(path), config or DecodingConfig()
     of_run = read_config(opened.path / "config.yaml")
-    run = Run(opened.path / FOLDER)
-    if (run.path / "config.yaml").is_file() and read_as(DecodingConfig, run.path / "config.yaml") != config:
-        raise WildlamError(f"{run.path} holds a decoder of another configuration; give the same, or move it away")
+    run = claimed(opened.path / FOLDER, config, "decoder")
     encoder = of_run.encoder.build(default_device())
     check_encoder(opened, encoder.spec)
     perceptual = config.perceptual.build(encoder.device)
@@ -95,7 +94,6 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
         backend=data.backend,
         on_error=data.on_error,
     )
-    run.create(dump_config(config), config.seed, encoder.spec)
 
     def prepare(batch: VideoBatch) -> tuple[Tensor, Tensor]:
         return encoder.encode(batch.video), batch.video.to(encoder.device)
@@ -105,22 +103,17 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
         metrics = [pixel_metrics(current.decode(states), truth, perceptual) for states, truth in few]
         return {name: torch.cat([part[name] for part in metrics]).mean().item() for name in metrics[0]}
 
-    try:
-        fit(
-            model,
-            lambda start: prefetch(source, start, config.training.steps, data.workers),
-            prepare,
-            config.training,
-            run,
-            Processes(0, 1, encoder.device),
-            seed=config.seed,
-            evaluate=held_out,
-            score="l1",
-            resume=True,
-            title="decoder",
-        )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
+    fit_beside(
+        run,
+        config,
+        model,
+        encoder,
+        lambda start: prefetch(source, start, config.training.steps, data.workers),
+        prepare,
+        evaluate=held_out,
+        score="l1",
+        title="decoder",
+    )
     return run.path
 
 
@@ -142,16 +135,8 @@ def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | Non
         raise WildlamError(f"{run.path / 'config.yaml'} is damaged; restore it, or train the decoder again") from error
     if not is_decoder:
         raise WildlamError(f"{path} has no decoder; train one: wildlam decoder train {path}")
-    trained = run.encoder_spec
-    if trained.fingerprint != spec.fingerprint:
-        raise WildlamError(
-            f"{run.path} decodes states of {trained.name} {trained.fingerprint}, not those of {spec.name} "
-            f"{spec.fingerprint}; train another decoder"
-        )
-    model = read_as(DecodingConfig, run.path / "config.yaml").decoder.build(trained)
-    checkpoint = checkpoints.best(run.checkpoints)
-    checkpoints.load_weights(model, checkpoint.model_tensors(), checkpoint.path)
-    return model.to(device or default_device()).eval()
+    model = read_as(DecodingConfig, run.path / "config.yaml").decoder.build(spec)
+    return load_best(run, model, spec, torch.device(device or default_device()))
 
 
 def held_out_clips(

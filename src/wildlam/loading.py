@@ -152,7 +152,7 @@ def _with_poses(manifest: Manifest) -> set[str]:
 
 
 def load_model(run: Run, config: RunConfig, spec: EncoderSpec) -> LatentActionModel:
-    """Load the best checkpoint of a run, in evaluation mode.
+    """Load the best checkpoint of a run, in evaluation mode and not to be trained further.
 
     Raises:
         WildlamError: there is none, it does not fit the configuration, or it holds weights that are not finite.
@@ -166,7 +166,7 @@ def load_model(run: Run, config: RunConfig, spec: EncoderSpec) -> LatentActionMo
                 f"{checkpoint.path}: weight {name!r} is not finite; delete that checkpoint, then --resume"
             )
     checkpoints.load_weights(model, weights, checkpoint.path)
-    return model.eval()
+    return model.eval().requires_grad_(False)
 
 
 def check_encoder(run: Run, spec: EncoderSpec) -> None:
@@ -179,7 +179,7 @@ def check_encoder(run: Run, spec: EncoderSpec) -> None:
     if trained.fingerprint != spec.fingerprint:
         raise WildlamError(
             f"{run.path} was trained on states of {trained.name} {trained.fingerprint}, this encoder is {spec.name} "
-            f"{spec.fingerprint}; restore the weights and the encoder's part of config.yaml as they were then"
+            f"{spec.fingerprint}; train one on its states, or restore its weights and settings as they were then"
         )
 
 

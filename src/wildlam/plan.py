@@ -13,18 +13,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from wildlam.config import read_config
-from wildlam.controlling import load_controller, load_labelled_model
+from wildlam.controlling import load_controller
 from wildlam.data.action_spaces import PLANAR
 from wildlam.data.episodes import Episode
 from wildlam.data.labelled import LabelledClips, labelled_clips
-from wildlam.data.readers import read_episodes
+from wildlam.data.readers import cache_folder, read_episodes
 from wildlam.evaluation.estimates import PerClip
+from wildlam.labelling import load_labelled_model
 from wildlam.loading import check_encoder, load_model
 from wildlam.planning import droid, recon
 from wildlam.planning.cem import cem
 from wildlam.planning.cost import Cost, GoalCost
 from wildlam.planning.dynamics import Controlled, Dynamics
-from wildlam.planning.solvers import Plan, Prior
+from wildlam.planning.solvers import Plan, Prior, white_noise
 from wildlam.planning.trajectories import trajectory_errors
 from wildlam.report.plan_report import write_plan_report
 from wildlam.training import Run
@@ -56,8 +57,14 @@ class Protocol:
     solve: Callable[[Cost, int, torch.Generator], Plan]
 
 
-def protocol(name: ProtocolName, episodes: Sequence[Episode], fps: float) -> Protocol:
+def protocol(name: ProtocolName, episodes: Sequence[Episode], fps: float, device: torch.device) -> Protocol:
     """Set a protocol up by the poses of training episodes, the same for every model that it judges.
+
+    Args:
+        name: which.
+        episodes: of one kind; those for training decide the prior.
+        fps: steps per second.
+        device: that plans are made on.
 
     Raises:
         WildlamError: the episodes are of another kind, or too short.
@@ -65,14 +72,14 @@ def protocol(name: ProtocolName, episodes: Sequence[Episode], fps: float) -> Pro
     if name == "recon":
         if episodes[0].space is not PLANAR:
             raise WildlamError("the recon protocol plans on the ground; for an arm give --protocol droid")
-        totals = recon.prior_of_totals(episodes, fps)
+        totals = recon.prior_of_totals(episodes, fps).to(device)
         return Protocol(
             name,
             recon.HORIZON,
             totals,
             lambda cost, batch, g: recon.plan_divided(cost, totals, batch=batch, generator=g),
         )
-    prior = droid.prior_of_actions(episodes, fps)
+    prior = droid.prior_of_actions(episodes, fps).to(device)
     settings = {"samples": droid.SAMPLES, "elites": droid.ELITES, "iterations": droid.ITERATIONS}
     return Protocol(
         name, droid.HORIZON, prior, lambda cost, batch, g: cem(cost, prior, batch=batch, generator=g, **settings)
@@ -98,7 +105,7 @@ class Planned:
 
 
 def plan_clips(
-    dynamics: Dynamics, clips: LabelledClips, how: Protocol, seed: int = 0, progress: bool = True
+    dynamics: Dynamics, clips: LabelledClips, how: Protocol, seed: int = 0, bf16: bool = True, progress: bool = True
 ) -> Planned:
     """Plan from the first state of each clip towards its last.
 
@@ -107,20 +114,22 @@ def plan_clips(
         clips: of ``horizon + 1`` states.
         how: the protocol.
         seed: of the candidates; the same ones for every model.
+        bf16: see ``GoalCost``.
         progress: show a progress bar.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator, device = torch.Generator().manual_seed(seed), how.prior.mean.device
     actions, costs, true_costs = [], [], []
     with tqdm(total=len(clips), desc=f"planning, {how.name}", unit="episode", disable=not progress) as bar:
-        for states, true in zip(clips.states.split(AT_ONCE), clips.actions.split(AT_ONCE), strict=True):
-            cost = GoalCost(dynamics, states[:, :1].float(), true[:, :0], states[:, -1].float())
+        for of_clips, done in zip(clips.states.split(AT_ONCE), clips.actions.split(AT_ONCE), strict=True):
+            states, true = of_clips.to(device).float(), done.to(device)
+            cost = GoalCost(dynamics, states[:, :1], true[:, :0], states[:, -1], bf16)
             found = how.solve(cost, len(states), generator)
             actions.append(found.actions)
             costs.append(found.cost)
             true_costs.append(cost(true[:, None])[:, 0])
             bar.update(len(states))
-    planned = torch.cat(actions)
-    costs_of_all = {"cost": torch.cat(costs), "true cost": torch.cat(true_costs)}
+    planned = torch.cat(actions).cpu()
+    costs_of_all = {"cost": torch.cat(costs).cpu(), "true cost": torch.cat(true_costs).cpu()}
     return Planned(planned, judged(planned, clips, costs_of_all))
 
 
@@ -143,10 +152,9 @@ def no_move(clips: LabelledClips) -> PerClip:
 
 def random_plans(clips: LabelledClips, how: Protocol, seed: int = 0) -> PerClip:
     """One draw of the protocol's prior per clip."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(len(clips), *how.prior.mean.shape, generator=generator)
-    drawn = how.prior.mean + how.prior.std * noise
-    return judged(recon.divided(drawn)[:, 0] if how.name == "recon" else how.prior.clip(drawn), clips)
+    mean, std = how.prior.per_episode(len(clips))
+    drawn = how.prior.around(mean, std, white_noise(mean, 1, torch.Generator().manual_seed(seed)))[:, 0].cpu()
+    return judged(recon.divided(drawn)[:, 0] if how.name == "recon" else drawn, clips)
 
 
 def plan(
@@ -188,7 +196,7 @@ def plan(
     if found[0].space is not space:
         raise WildlamError(f"{data} holds {found[0].space.name} actions, the controller's are {space.name}")
     fps = config.data.fps
-    how = protocol(name, found, fps)
+    how = protocol(name, found, fps, encoder.device)
     clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
     dynamics: dict[str, Dynamics] = {"latent": Controlled(model, driver)}
     for folder in baselines:
@@ -196,7 +204,7 @@ def plan(
     rows = {"no move": no_move(clips), "random": random_plans(clips, how, seed)}
     plans = {}
     for label, one in dynamics.items():
-        plans[label] = plan_clips(one, clips, how, seed)
+        plans[label] = plan_clips(one, clips, how, seed, bf16=config.training.precision == "bf16")
         rows[label] = plans[label].per_clip
     summary = {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()}
     folder = out or opened.path / f"plan-{name}"
@@ -244,5 +252,4 @@ def table(folder: Path) -> str:
 
 def held_out_clips(episodes: Sequence[Episode], encoder: Encoder, states: int, fps: float, data: Path) -> LabelledClips:
     """Held-out clips of so many states, kept beside the data."""
-    cache = (data if data.is_dir() else data.parent) / ".wildlam"
-    return labelled_clips(episodes, encoder, "held_out", states=states, fps=fps, cache=cache)
+    return labelled_clips(episodes, encoder, "held_out", states=states, fps=fps, cache=cache_folder(data))

@@ -178,7 +178,7 @@ def test_what_is_malformed_is_named(tmp_path, make_video):
     with pytest.raises(WildlamError, match=r"info\.json: cannot be read as JSON"):
         read_episodes(tmp_path / "lerobot")
     (lerobot / "info.json").write_text('{"codebase_version": "v3.0"}')
-    with pytest.raises(WildlamError, match=r"info\.json: KeyError\('fps'\)"):
+    with pytest.raises(WildlamError, match=r"info\.json: KeyError\('features'\)"):
         read_episodes(tmp_path / "lerobot")
 
 

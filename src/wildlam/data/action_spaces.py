@@ -5,19 +5,20 @@ Both definitions are exact inverses: integrated from the first pose, the actions
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 
 
 @dataclass(frozen=True)
-class ActionSpace:
+class ActionSpace(ABC):
     """A kind of pose and the action between two of them.
 
     Attributes:
         name: for people.
         pose_names: names of a pose's components.
-        action_names: names of an action's components, units included.
+        action_names: names of an action's components.
         position: how many of the first components of an action are a displacement.
     """
 
@@ -26,13 +27,13 @@ class ActionSpace:
     action_names: tuple[str, ...]
     position: int
 
+    @abstractmethod
     def between(self, poses: np.ndarray) -> np.ndarray:
         """Actions ``float64 [T - 1, A]`` between the poses ``[T, P]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """Poses ``[T, P]`` that the actions ``[T - 1, A]`` lead through from the pose ``start`` on."""
-        raise NotImplementedError
 
 
 class Planar(ActionSpace):
@@ -93,3 +94,4 @@ ARM = Arm(
     ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper"),
     position=3,
 )
+SPACES = {space.name: space for space in (PLANAR, ARM)}

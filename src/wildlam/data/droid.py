@@ -8,21 +8,17 @@ frame shorter than its trajectory: the shorter counts.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from wildlam.data.action_spaces import ARM
-from wildlam.data.episodes import Episode
-from wildlam.data.manifest import assign_splits
-from wildlam.data.video import decode_at, probe
+from wildlam.data.episodes import Episode, frames_at, splits_of
+from wildlam.data.video import probe
 from wildlam.types import WildlamError
 
 RATE = 15.0
 """Frames per second, whatever the film's header says."""
-HELD_OUT = 0.1
 STATE = "observation/robot_state"
 
 
@@ -46,7 +42,7 @@ def read_droid(path: Path, camera: str = "ext1") -> list[Episode]:
     except ImportError as error:
         raise WildlamError("DROID's trajectories need h5py: pip install 'wildlam[plan]'") from error
     files = {str(file.parent.relative_to(path)): file for file in sorted(path.rglob("trajectory.h5"))}
-    splits = assign_splits(files, HELD_OUT, {})
+    splits = splits_of(files)
     found = []
     for name, file in files.items():
         try:
@@ -62,18 +58,19 @@ def read_droid(path: Path, camera: str = "ext1") -> list[Episode]:
             raise WildlamError(
                 f"{file}: cartesian_position {arm.shape} and gripper_position {gripper.shape} do not fit"
             )
-        film = _film(file.parent, path, camera)
+        film = _film(file.parent, camera)
         info = probe(film)
         length = min(len(arm), info.frames)
         poses = np.column_stack([arm, gripper.reshape(-1)])[:length]
         if length < 2 or not np.isfinite(poses).all():
             raise WildlamError(f"{file}: expected two or more frames with finite states, got {length}")
-        frames = _frames_of(film, info.duration / info.frames)
+        # The film's header may tell another rate than that of the states.
+        frames = frames_at(film, np.arange(info.frames) * info.duration / info.frames)
         found.append(Episode(name, splits[name], np.arange(length) / RATE, poses, ARM, frames))
     return found
 
 
-def _film(folder: Path, root: Path, camera: str) -> Path:
+def _film(folder: Path, camera: str) -> Path:
     """The film that the metadata name, looked for below the episode's folder; paths that lead out of it are refused."""
     metadata = sorted(folder.glob("metadata_*.json"))
     if not metadata:
@@ -86,12 +83,3 @@ def _film(folder: Path, root: Path, camera: str) -> Path:
     if not film.is_file():
         raise WildlamError(f"{film}: there is no such film, which {metadata[0].name} names")
     return film
-
-
-def _frames_of(film: Path, gap: float) -> Callable[[Sequence[int], int], Tensor]:
-    """Frames by number, in a film whose header may tell another rate than that of the states."""
-
-    def frames(chosen: Sequence[int], size: int) -> Tensor:
-        return decode_at(film, [(i + 0.25) * gap for i in chosen], size)
-
-    return frames

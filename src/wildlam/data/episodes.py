@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,16 @@ import numpy as np
 from torch import Tensor
 
 from wildlam.data.action_spaces import PLANAR, ActionSpace
-from wildlam.data.manifest import index
+from wildlam.data.manifest import assign_splits, index
 from wildlam.data.poses import poses_path, read_poses
 from wildlam.data.video import Backend, decode_at
 from wildlam.types import Split, WildlamError
+
+HELD_OUT = 0.1
+"""Share of the episodes held out of data sets that do not say which are."""
+
+Frames = Callable[[Sequence[int], int], Tensor]
+"""From numbers of frames and a side S in pixels to ``uint8 [n, 3, S, S]``."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Episode:
     times: np.ndarray
     poses: np.ndarray
     space: ActionSpace
-    frames: Callable[[Sequence[int], int], Tensor]
+    frames: Frames
 
     @property
     def rate(self) -> float:
@@ -62,13 +68,20 @@ def read_posed_videos(path: Path, backend: Backend = "pyav") -> list[Episode]:
         video = manifest.file(name)
         if poses_path(video).exists():
             rows = read_poses(video)
-            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], PLANAR, _frames_of(video, rows[:, 0], backend)))
+            frames = frames_at(video, rows[:, 0], backend)
+            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], PLANAR, frames))
     if not found:
         raise WildlamError(f"{path}: no poses; beside each video there must be NAME.poses.csv, as `collect` writes it")
     return found
 
 
-def _frames_of(video: Path, times: np.ndarray, backend: Backend) -> Callable[[Sequence[int], int], Tensor]:
+def frames_at(video: Path, times: np.ndarray, backend: Backend = "pyav") -> Frames:
+    """Frames of a film by number, shown from the moments ``times`` ``[F]`` on, in seconds."""
     # Within each frame's time on display: poses and containers round timestamps, each in its own way.
     within = times + 0.25 * np.median(np.diff(times))
     return lambda chosen, size: decode_at(video, within[list(chosen)].tolist(), size, backend)
+
+
+def splits_of(names: Iterable[str]) -> dict[str, Split]:
+    """Hold a tenth of a data set's episodes out, the same ones every time."""
+    return assign_splits(names, HELD_OUT, {})

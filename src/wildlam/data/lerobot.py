@@ -7,23 +7,19 @@ Read are ``observation.state.cartesian_position`` (6) and ``observation.state.gr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch import Tensor
 
 from wildlam.data.action_spaces import ARM
-from wildlam.data.episodes import Episode
-from wildlam.data.manifest import assign_splits
-from wildlam.data.video import decode_at
+from wildlam.data.episodes import Episode, frames_at, splits_of
 from wildlam.types import WildlamError
 
 ARM_POSE, GRIPPER = "observation.state.cartesian_position", "observation.state.gripper_position"
-HELD_OUT = 0.1
 
 
 def is_lerobot(path: Path) -> bool:
@@ -43,7 +39,7 @@ def read_lerobot(path: Path, camera: str | None = None) -> list[Episode]:
     """
     info = _json(path / "meta" / "info.json")
     try:
-        version, fps, features = info["codebase_version"], float(info["fps"]), info["features"]
+        version, features = info["codebase_version"], info["features"]
         cameras = sorted(key for key, feature in features.items() if feature["dtype"] == "video")
         templates = {key: info[key] for key in ("data_path", "video_path")}
     except (KeyError, TypeError, ValueError) as error:
@@ -53,22 +49,22 @@ def read_lerobot(path: Path, camera: str | None = None) -> list[Episode]:
     chosen = camera or next((key for key in cameras if "wrist" not in key), None)
     if chosen is None or chosen not in cameras:
         raise WildlamError(f"{path}: has no video {chosen}; there are {', '.join(cameras) or 'none'}")
-    read = {"v3.0": _v3, "v2.1": _v2}.get(version)
-    if read is None:
+    if version not in ("v2.1", "v3.0"):
         raise WildlamError(f"{path}: format {version!r}; v2.1 and v3.0 can be read")
-    parts = list(read(path, info, templates, chosen))
+    size = int(info.get("chunks_size", 1000))
+    parts = list(_v3(path, templates, chosen) if version == "v3.0" else _v2(path, size, templates, chosen))
     if not parts:
         raise WildlamError(f"{path}: holds no episode")
     names = [f"episode_{number:06d}" for number, *_ in parts]
-    splits = assign_splits(names, HELD_OUT, {})
+    splits = splits_of(names)
     found = []
     for name, (_, table, film, begins) in zip(names, parts, strict=True):
         poses, times = _poses(table, path, name)
-        found.append(Episode(name, splits[name], times, poses, ARM, _frames_of(film, times + begins, fps)))
+        found.append(Episode(name, splits[name], times, poses, ARM, frames_at(film, times + begins)))
     return found
 
 
-def _v3(path: Path, info: dict[str, Any], templates: dict[str, str], camera: str) -> Iterator[tuple]:
+def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
     """Number, table, film and where in it each episode begins."""
     tables: dict[Path, pa.Table] = {}
     for file in sorted((path / "meta" / "episodes").rglob("*.parquet")):
@@ -96,8 +92,8 @@ def _v3(path: Path, info: dict[str, Any], templates: dict[str, str], camera: str
             yield number, tables[data].filter(pa.compute.field("episode_index") == number), film, begins
 
 
-def _v2(path: Path, info: dict[str, Any], templates: dict[str, str], camera: str) -> Iterator[tuple]:
-    size, file = int(info.get("chunks_size", 1000)), path / "meta" / "episodes.jsonl"
+def _v2(path: Path, size: int, templates: dict[str, str], camera: str) -> Iterator[tuple]:
+    file = path / "meta" / "episodes.jsonl"
     try:
         numbers = sorted(json.loads(line)["episode_index"] for line in file.read_text().splitlines() if line.strip())
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -132,11 +128,6 @@ def _poses(table: pa.Table, path: Path, name: str) -> tuple[np.ndarray, np.ndarr
     if not np.isfinite(poses).all() or not (np.diff(times) > 0).all():
         raise WildlamError(f"{path}, {name}: its states must be finite, and its times rise")
     return poses, times
-
-
-def _frames_of(film: Path, times: np.ndarray, fps: float) -> Callable[[Sequence[int], int], Tensor]:
-    within = times + 0.25 / fps  # within each frame's time on display
-    return lambda chosen, size: decode_at(film, within[list(chosen)].tolist(), size)
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wildlam.data.action_spaces import PLANAR
 from wildlam.types import WildlamError
 
 HEADER = "time,x,y,heading"
-ACTIONS = ("forward", "left", "turn")
+ACTIONS = PLANAR.action_names
 """The dimensions of a planar action: lengths along and across the heading before it, and degrees counter-clockwise."""
 
 
@@ -65,12 +66,8 @@ def planar_actions(poses: np.ndarray, times: np.ndarray) -> np.ndarray:
     The displacement is told in the frame of the pose before it. Between two frames a pose moves at constant speed.
     """
     heading = np.unwrap(poses[:, 3], period=360)  # so that north-by-a-hair does not pass through south
-    x, y, angle = (np.interp(times, poses[:, 0], values) for values in (poses[:, 1], poses[:, 2], heading))
-    before = np.radians(angle[:-1])
-    dx, dy = np.diff(x), np.diff(y)
-    forward = np.cos(before) * dx + np.sin(before) * dy
-    left = np.cos(before) * dy - np.sin(before) * dx
-    return np.column_stack([forward, left, np.diff(angle)])
+    at_times = [np.interp(times, poses[:, 0], values) for values in (poses[:, 1], poses[:, 2], heading)]
+    return PLANAR.between(np.column_stack(at_times))
 
 
 def true_actions(clips: TimedClips, root: Path) -> tuple[Tensor, Tensor]:

@@ -25,3 +25,8 @@ def read_episodes(path: Path) -> list[Episode]:
     if is_droid(path):
         return read_droid(path)
     return read_recon(path) if is_recon(path) else read_posed_videos(path)
+
+
+def cache_folder(path: Path) -> Path:
+    """Where what is derived from a data set is kept: ``.wildlam`` in its folder."""
+    return (path if path.is_dir() else path.parent) / ".wildlam"

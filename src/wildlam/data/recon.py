@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,12 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from wildlam.data.action_spaces import PLANAR
-from wildlam.data.episodes import Episode
-from wildlam.data.manifest import assign_splits
+from wildlam.data.episodes import Episode, Frames, splits_of
 from wildlam.data.video import square
 from wildlam.types import WildlamError
 
 RATE = 4.0
 """Frames per second."""
-HELD_OUT = 0.1
 
 
 def is_recon(path: Path) -> bool:
@@ -45,7 +43,7 @@ def read_recon(path: Path) -> list[Episode]:
     """
     files = sorted([*path.rglob("*.hdf5"), *path.rglob("traj_data.pkl")])
     names = {file: str((file if file.suffix == ".hdf5" else file.parent).relative_to(path)) for file in files}
-    splits = assign_splits(names.values(), HELD_OUT, {})
+    splits = splits_of(names.values())
     found = []
     for file, name in names.items():
         poses, count, frames = _hdf5(file) if file.suffix == ".hdf5" else _processed(file)
@@ -54,9 +52,6 @@ def read_recon(path: Path) -> list[Episode]:
             raise WildlamError(f"{file}: expected two or more frames with finite poses, got {length}")
         found.append(Episode(name, splits[name], np.arange(length) / RATE, poses[:length], PLANAR, frames))
     return found
-
-
-Frames = Callable[[Sequence[int], int], Tensor]
 
 
 def _hdf5(file: Path) -> tuple[np.ndarray, int, Frames]:

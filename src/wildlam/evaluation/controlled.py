@@ -32,7 +32,8 @@ class ControlledRollout:
 
     def summary(self) -> dict[str, Any]:
         """Errors; ``over_idm``: the controller's over the inferred actions'; ``z``: error over that of the mean;
-        ``movement``: size of predicted changes over that of true ones, near 0 for a controller that does not move."""
+        ``movement``: size of predicted changes over that of true ones, near 0 for a controller that does not move;
+        ``movement_idm``: the same under inferred actions."""
         estimate = self.per_clip.estimate
         return {
             **{name: asdict(estimate(name)) for name in ("idm", "controller", "zero", "copy")},

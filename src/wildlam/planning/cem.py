@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from wildlam.planning.cost import Cost
-from wildlam.planning.solvers import Plan, Prior
+from wildlam.planning.solvers import Plan, Prior, lowest, white_noise
 
 
 @torch.no_grad()
@@ -35,16 +35,13 @@ def cem(
     Returns:
         The mean of the last elites, with its cost.
     """
-    mean, std = (p.expand(batch, *p.shape[-2:]) for p in (prior.mean, prior.std))
+    mean, std = prior.per_episode(batch)
     history = []
     for iteration in range(iterations):
-        noise = torch.randn(batch, samples, *mean.shape[1:], generator=generator).to(mean)
-        candidates = prior.clip(mean[:, None] + std[:, None] * noise)
+        candidates = prior.around(mean, std, white_noise(mean, samples, generator))
         if iteration:
             candidates[:, 0] = mean
-        costs = cost(candidates)
-        history.append(costs.amin(dim=1))
-        best = costs.topk(min(elites, samples), dim=1, largest=False).indices
-        kept = candidates.gather(1, best[:, :, None, None].expand(-1, -1, *mean.shape[1:]))
+        kept, costs = lowest(candidates, cost(candidates), elites)
+        history.append(costs[:, 0])
         mean, std = kept.mean(dim=1), kept.std(dim=1, correction=0)
     return Plan(mean, cost(mean[:, None])[:, 0], torch.stack(history))

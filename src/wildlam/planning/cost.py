@@ -26,12 +26,14 @@ class GoalCost:
         context: known states of each episode, ``[B, C, N, D]``.
         past: the real actions between them, ``[B, C - 1, A]``.
         goal: states to reach, ``[B, N, D]``.
+        bf16: make matrix products in bfloat16, as training does by default.
     """
 
     dynamics: Dynamics
     context: Tensor
     past: Tensor
     goal: Tensor
+    bf16: bool = True
 
     @torch.no_grad()
     def __call__(self, candidates: Tensor) -> Tensor:
@@ -40,7 +42,7 @@ class GoalCost:
         goal = self.goal[:, None].float()
         costs = []
         for chunk in candidates.split(size, dim=1):
-            with torch.autocast(candidates.device.type, torch.bfloat16):  # as in training
+            with torch.autocast(candidates.device.type, torch.bfloat16, enabled=self.bf16):
                 states = self.dynamics.rollout(self.context, self.past, chunk)
             costs.append((states[:, :, -1].float() - goal).flatten(2).norm(dim=-1))
         return torch.cat(costs, dim=1)

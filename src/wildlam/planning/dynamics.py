@@ -9,7 +9,6 @@ from torch import Tensor
 
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller
-from wildlam.models.labelled_world_model import LabelledWorldModel
 
 
 class Dynamics(Protocol):
@@ -47,6 +46,3 @@ class Latent:
     def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
         """See ``Dynamics``."""
         return self.model.rollout(context, actions)
-
-
-__all__ = ["Controlled", "Dynamics", "LabelledWorldModel", "Latent"]

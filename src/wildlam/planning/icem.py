@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wildlam.planning.cost import Cost
-from wildlam.planning.solvers import Plan, Prior
+from wildlam.planning.solvers import Plan, Prior, lowest
 
 
 @torch.no_grad()
@@ -42,24 +42,21 @@ def icem(
     Returns:
         The best candidate of all iterations, with its cost.
     """
-    mean, std = (p.expand(batch, *p.shape[-2:]).clone() for p in (prior.mean, prior.std))
+    mean, std = prior.per_episode(batch)
     carried: Tensor | None = None
     history = []
     best_actions, best_cost = mean, torch.full((batch,), torch.inf, device=mean.device)
     for iteration in range(iterations):
         count = max(2 * elites, round(samples / decay**iteration))
-        noise = coloured_noise((batch, count, *mean.shape[1:]), colour, generator).to(mean)
-        candidates = prior.clip(mean[:, None] + std[:, None] * noise)
+        candidates = prior.around(mean, std, coloured_noise((batch, count, *mean.shape[1:]), colour, generator))
         if carried is not None:
             candidates = torch.cat([candidates, carried], dim=1)
         if iteration + 1 == iterations:
             candidates[:, 0] = mean
-        costs = cost(candidates)
-        few = costs.topk(min(elites, costs.shape[1]), dim=1, largest=False)
-        chosen = candidates.gather(1, few.indices[:, :, None, None].expand(-1, -1, *mean.shape[1:]))
-        history.append(few.values[:, 0])
-        better = few.values[:, 0] < best_cost
-        best_cost = torch.where(better, few.values[:, 0], best_cost)
+        chosen, costs = lowest(candidates, cost(candidates), elites)
+        history.append(costs[:, 0])
+        better = costs[:, 0] < best_cost
+        best_cost = torch.where(better, costs[:, 0], best_cost)
         best_actions = torch.where(better[:, None, None], chosen[:, 0], best_actions)
         carried = chosen[:, : round(kept * elites)]
         mean = momentum * mean + (1 - momentum) * chosen.mean(dim=1)

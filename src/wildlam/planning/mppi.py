@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from wildlam.planning.cost import Cost
-from wildlam.planning.solvers import Plan, Prior
+from wildlam.planning.solvers import Plan, Prior, white_noise
 
 
 @torch.no_grad()
@@ -34,11 +34,10 @@ def mppi(
     Returns:
         The last mean, with its cost.
     """
-    mean, std = (p.expand(batch, *p.shape[-2:]) for p in (prior.mean, prior.std))
+    mean, std = prior.per_episode(batch)
     history = []
     for iteration in range(iterations):
-        noise = torch.randn(batch, samples, *mean.shape[1:], generator=generator).to(mean)
-        candidates = prior.clip(mean[:, None] + std[:, None] * noise)
+        candidates = prior.around(mean, std, white_noise(mean, samples, generator))
         if iteration:
             candidates[:, 0] = mean
         costs = cost(candidates)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wildlam.data.episodes import Episode
 from wildlam.planning.cost import Cost
-from wildlam.planning.solvers import Plan, Prior
+from wildlam.planning.solvers import Plan, Prior, lowest, white_noise
 
 HORIZON = 8
 SAMPLES = 120
@@ -61,10 +61,8 @@ def plan_divided(
         horizon: steps H.
         generator: of the draws, on the CPU.
     """
-    noise = torch.randn(batch, samples, prior.mean.shape[-1], generator=generator).to(prior.mean)
-    totals = prior.mean + prior.std * noise
-    costs = cost(divided(totals, horizon))
-    chosen = costs.topk(best, dim=1, largest=False).indices
-    mean = totals.gather(1, chosen[:, :, None].expand(-1, -1, totals.shape[-1])).mean(dim=1, keepdim=True)
-    actions = divided(mean, horizon)
-    return Plan(actions[:, 0], cost(actions)[:, 0], costs.amin(dim=1)[None])
+    mean, std = prior.per_episode(batch)
+    candidates = divided(prior.around(mean, std, white_noise(mean, samples, generator))[:, :, 0], horizon)
+    kept, costs = lowest(candidates, cost(candidates), best)
+    actions = kept.mean(dim=1)
+    return Plan(actions, cost(actions[:, None])[:, 0], costs[:, :1].T)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -27,6 +28,20 @@ class Prior:
         """Actions within the bounds."""
         return actions if self.low is None and self.high is None else actions.clamp(self.low, self.high)
 
+    def to(self, device: torch.device) -> Prior:
+        """The same on a device."""
+        moved = {name: t.to(device) for name, t in vars(self).items() if t is not None}
+        return replace(self, **moved)
+
+    def per_episode(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, ``[B, H, A]`` each."""
+        mean, std = (p.expand(batch, *p.shape[-2:]) for p in (self.mean, self.std))
+        return mean, std
+
+    def around(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+        """Candidates ``[B, S, H, A]`` within the bounds: ``[B, H, A]`` each and noise ``[B, S, H, A]`` of size 1."""
+        return self.clip(mean[:, None] + std[:, None] * noise.to(mean))
+
 
 @dataclass
 class Plan:
@@ -41,3 +56,15 @@ class Plan:
     actions: Tensor
     cost: Tensor
     history: Tensor
+
+
+def white_noise(mean: Tensor, samples: int, generator: torch.Generator | None) -> Tensor:
+    """Noise ``[B, S, H, A]`` for a mean ``[B, H, A]``, drawn on the CPU: the same on every device."""
+    return torch.randn(len(mean), samples, *mean.shape[1:], generator=generator)
+
+
+def lowest(candidates: Tensor, costs: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` cheapest of candidates ``[B, S, H, A]``, and their costs ``[B, count]``, the cheapest first."""
+    few = costs.topk(min(count, costs.shape[1]), dim=1, largest=False)
+    chosen = candidates.gather(1, few.indices[:, :, None, None].expand(-1, -1, *candidates.shape[2:]))
+    return chosen, few.values

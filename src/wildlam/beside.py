@@ -1,0 +1,92 @@
+"""Models trained beside a run on its encoder's states (decoders, controllers, ...): each in a run folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from wildlam.config import dump_config, read_as
+from wildlam.loading import check_encoder
+from wildlam.training import Run, TrainingConfig, checkpoints, fit
+from wildlam.training.distributed import Processes
+from wildlam.types import Encoder, EncoderSpec, WildlamError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class PartConfig(Protocol):
+    """What the configurations of such models have in common."""
+
+    @property
+    def training(self) -> TrainingConfig:
+        """Steps, batch, precision, optimiser."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of initialisation and order of the data."""
+        ...
+
+
+def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
+    """The run folder of a model of this configuration, new or begun.
+
+    Raises:
+        WildlamError: it holds a model of another configuration.
+    """
+    run, file = Run(folder), folder / "config.yaml"
+    if file.is_file() and read_as(type(config), file) != config:
+        raise WildlamError(f"{folder} holds a {kind} of another configuration; give the same, or move it away")
+    return run
+
+
+def fit_beside(
+    run: Run,
+    config: PartConfig,
+    model: nn.Module,
+    encoder: Encoder,
+    batches: Callable[[int], Iterable[Any]],
+    prepare: Callable[[Any], tuple[Tensor, ...]],
+    *,
+    evaluate: Callable[[nn.Module], dict[str, float]],
+    score: str,
+    title: str,
+) -> None:
+    """Train a model in a claimed folder, from its last checkpoint on if there is one; see ``training.fit``."""
+    run.create(dump_config(config), config.seed, encoder.spec)  # type: ignore[arg-type]
+    processes = Processes(0, 1, encoder.device)
+    try:
+        fit(
+            model,
+            batches,
+            prepare,
+            config.training,
+            run,
+            processes,
+            seed=config.seed,
+            evaluate=evaluate,
+            score=score,
+            resume=True,
+            title=title,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
+
+
+def load_best(run: Run, model: Model, spec: EncoderSpec, device: torch.device) -> Model:
+    """Put the weights of a folder's best checkpoint into ``model``, ready for use.
+
+    Raises:
+        WildlamError: there is no checkpoint, it does not fit, or it was trained on states of another encoder.
+    """
+    check_encoder(run, spec)
+    checkpoint = checkpoints.best(run.checkpoints)
+    checkpoints.load_weights(model, checkpoint.model_tensors(), checkpoint.path)
+    return model.to(device).eval().requires_grad_(False)

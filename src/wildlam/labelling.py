@@ -1,0 +1,173 @@
+"""Clips with real actions, and a world model trained on them alone: the baseline that plans are compared with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wildlam.beside import claimed, fit_beside, load_best
+from wildlam.config import read_as
+from wildlam.data.action_spaces import SPACES, ActionSpace
+from wildlam.data.labelled import LabelledClips, labelled_clips
+from wildlam.data.readers import cache_folder, read_episodes
+from wildlam.models import ModelConfig
+from wildlam.models.labelled_world_model import LabelledWorldModel
+from wildlam.training import Run, TrainingConfig
+from wildlam.training.run import read_json, write_atomically
+from wildlam.types import Encoder, Split, StateBatch, WildlamError
+
+STATES = 8
+"""States of a labelled clip (paper: 8 frames)."""
+
+HELD_OUT_CLIPS = 256
+AT_ONCE = 32
+"""Clips judged together."""
+
+
+@dataclass
+class ActionBatch(StateBatch):
+    """A batch with what was done: ``actions`` ``[B, ..., A]`` and inferred ``latents`` ``[B, ..., Z]``."""
+
+    actions: Tensor = field(default_factory=lambda: torch.empty(0))
+    latents: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+@dataclass
+class Labelled:
+    """The labelled clips of both splits, for one encoder."""
+
+    train: LabelledClips
+    held_out: LabelledClips
+
+
+def load_labelled(path: Path, encoder: Encoder, fps: float, clips: int | None, seed: int) -> Labelled:
+    """Read and encode labelled clips of a folder: ``clips`` of them to learn from, held-out ones to judge by.
+
+    Raises:
+        WildlamError: there are not as many, or something is wrong with the data.
+    """
+    episodes = read_episodes(path)
+
+    def of(split: Split) -> LabelledClips:
+        return labelled_clips(episodes, encoder, split, states=STATES, fps=fps, cache=cache_folder(path))
+
+    train = of("train")
+    if clips is not None and clips > len(train):
+        raise WildlamError(f"{path} holds {len(train)} training clips of {STATES} states, {clips} are asked for")
+    return Labelled(train.few(clips, seed), of("held_out").few(HELD_OUT_CLIPS, seed=0))
+
+
+def check_clips(clips: int | None) -> None:
+    """Refuse too few clips to tell their spread: ValueError."""
+    if clips is not None and clips < 2:
+        raise ValueError(f"clips must be at least 2, got {clips}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledModelConfig:
+    """Everything that decides a world model trained on real actions alone, the baseline of planning.
+
+    Args:
+        data: labelled videos.
+        clips: labelled clips of 8 states to learn from; all if not given.
+        model: size and output of the world model; its bottleneck is not used.
+        training: steps, clips per step, precision, optimiser.
+        seed: of the choice of clips, of initialisation and of the order of the data.
+    """
+
+    data: Path
+    clips: int | None = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_clips(self.clips)
+
+
+def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: float, out: Path) -> Path:
+    """Train a world model on real actions alone; one that was interrupted goes on where it stopped.
+
+    Args:
+        encoder: of the states.
+        config: its configuration.
+        fps: states per second.
+        out: folder for it, a run folder of its own.
+
+    Returns:
+        That folder.
+
+    Raises:
+        WildlamError: it holds a model of another configuration, or something is wrong with data or disk.
+    """
+    run = claimed(out, config, "model")
+    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed)
+    torch.manual_seed(config.seed)
+    space = labelled.train.space
+    model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))
+    model.fit_scales(labelled.train.actions)
+
+    def prepare(batch: ActionBatch) -> tuple[Tensor, ...]:
+        return batch.states.to(encoder.device).float(), batch.actions.to(encoder.device)
+
+    def evaluate(current: torch.nn.Module) -> dict[str, float]:
+        errors = []
+        for part in torch.arange(len(labelled.held_out)).split(AT_ONCE):
+            clips = labelled.held_out.choose(part.tolist())
+            loss = current(clips.states.to(encoder.device).float(), clips.actions.to(encoder.device))
+            errors.append(float(loss.total) * len(part))
+        return {"l1": sum(errors) / len(labelled.held_out)}
+
+    fit_beside(
+        run,
+        config,
+        model,
+        encoder,
+        lambda start: _whole_clips(labelled.train, config.training, config.seed, start),
+        prepare,
+        evaluate=evaluate,
+        score="l1",
+        title="labelled model",
+    )
+    write_space(run, space)
+    return run.path
+
+
+def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldModel, ActionSpace]:
+    """Load the best checkpoint of a world model of real actions, and what they are.
+
+    Raises:
+        WildlamError: there is none, or it was trained on another encoder's states.
+    """
+    run = Run.open(path)
+    space = read_space(run, f"{path} is no world model of real actions")
+    config = read_as(LabelledModelConfig, run.path / "config.yaml")
+    model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))
+    return load_best(run, model, encoder.spec, encoder.device), space
+
+
+def write_space(run: Run, space: ActionSpace) -> None:
+    """Say beside the weights of a trained model what its actions are."""
+    write_atomically(run.path / "actions.json", json.dumps({"space": space.name, "actions": space.action_names}))
+
+
+def read_space(run: Run, otherwise: str) -> ActionSpace:
+    """What ``write_space`` wrote; a WildlamError that says ``otherwise`` if nothing was."""
+    file = run.path / "actions.json"
+    if not file.is_file():
+        raise WildlamError(otherwise)
+    return SPACES[read_json(file)["space"]]
+
+
+def _whole_clips(clips: LabelledClips, config: TrainingConfig, seed: int, start: int) -> Iterator[ActionBatch]:
+    """Clips, drawn with replacement; a step's depend on the seed and on it alone."""
+    for step in range(start, config.steps):
+        i = np.random.default_rng([seed, step]).integers(0, len(clips), config.batch_size)
+        names = [clips.names[k] for k in i]
+        yield ActionBatch(clips.states[i], names, names, [0.0] * len(i), actions=clips.actions[i])
