@@ -16,7 +16,8 @@ import torch
 from common import machine
 
 import wildlam
-from wildlam.data.poses import ACTIONS, true_actions
+from wildlam.data.action_spaces import PLANAR
+from wildlam.data.poses import true_actions
 from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.controls import Blind, Cheating, Shuffled
 from wildlam.evaluation.cycle import cycle
@@ -67,7 +68,7 @@ def main() -> None:
             row["permuted / own"] = unrolled.per_clip.estimate("permuted", over="idm")
             row["scene cut"] = cuts.estimate("cut", over="plain")
             row["cycle"] = cycle(model, clips, unrolled).per_clip.estimate("cycled", over="original")
-            probed = probes(labelled, of_train, clips.where(known), actions[known], list(ACTIONS))
+            probed = probes(labelled, of_train, clips.where(known), actions[known], list(PLANAR.action_names))
             row["probe"] = probed.r_squared("linear z")["mean"]
         print(name, {key: str(value) for key, value in found[name].items()}, flush=True)
     heads = list(found["trained"])

@@ -363,23 +363,43 @@ def collect(argv: Arguments) -> None:
     """Film a world whose true actions are known: videos to learn from, and the poses beside them.
 
     nav: walks through Doom levels, two of which are held out whole; turns of at most 10 degrees in a quarter second.
-    Finished films are kept, so that an interrupted call can be repeated. Training never reads the poses.
+    arm: a Fetch arm (MuJoCo) that moves over a table, pushes and grips; on Debian: apt-get install libegl1 libgl1
+    libgles2. A share of the films has a ball that drifts about and light that changes, which no action causes.
 
-    Example:
+    Formats: video (H.264 at 8 frames a second, NAME.poses.csv beside each); lerobot (LeRobotDataset v3.0 at 8); recon
+    (nav: HDF5 as RECON is released, 4 a second); droid (arm: as DROID is released, 15 a second). All can be given to
+    `wildlam controller train` and `wildlam plan`. Finished films are kept, so that an interrupted call can be repeated.
+
+    Examples:
       wildlam collect nav -o runs/nav/videos --episodes 400
+      wildlam collect arm -o runs/arm/droid --episodes 50 --format droid
     """
-    from wildlam.worlds.doom import collect_nav
+    from wildlam.worlds.collecting import FORMATS, collect
+    from wildlam.worlds.filming import SHARE
 
     parser = _parser("collect")
-    parser.add_argument("world", choices=["nav"], help="the world")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the films")
+    parser.add_argument("world", choices=["nav", "arm"], help="the world")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is filmed")
     parser.add_argument("--episodes", type=int, default=400, help="films in all")
     parser.add_argument("--seconds", type=float, default=16.0, help="length of each")
+    parser.add_argument("--format", choices=list(FORMATS), default="video", help="how it is written")
+    parser.add_argument("--distractors", type=float, default=SHARE, help="share of the films with a ball and lights")
     parser.add_argument("--seed", type=int, default=0, help="of all films")
     args = parser.parse_args(list(argv))
-    films = collect_nav(args.output, episodes=args.episodes, seconds=args.seconds, seed=args.seed)
-    print(f"{len(films)} films in {args.output}")
-    print(f"next       wildlam train --data.path {args.output}")
+    films = collect(
+        args.world,
+        args.output,
+        args.format,
+        episodes=args.episodes,
+        seconds=args.seconds,
+        distractors=args.distractors,
+        seed=args.seed,
+    )
+    print(f"{films} films in {args.output}")
+    if args.format == "video":
+        print(f"next       wildlam train --data.path {args.output}")
+    else:
+        print(f"next       wildlam controller train RUN --data {args.output}")
 
 
 def controller(argv: Arguments) -> None:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from wildlam.config import read_config
+from wildlam.data.action_spaces import SPACES
 from wildlam.data.clips import DataConfig
-from wildlam.data.poses import ACTIONS, true_actions
+from wildlam.data.poses import true_actions
 from wildlam.data.video import decode_at
 from wildlam.decoding import FOLDER as DECODER
 from wildlam.decoding import load_decoder
@@ -107,7 +108,7 @@ def evaluate_run(
         labelled = _labelled(model, held_out, clips)
     except WildlamError as error:  # no reason to lose everything else
         log.warning("the true actions are left out: %s", error)
-        labelled = None
+        labelled = []
     found = evaluate_all(
         model,
         clips.encoder,
@@ -172,13 +173,15 @@ def _backgrounds(held_out: InferredClips, clips: Clips) -> Tensor:
     )
 
 
-def _labelled(model: LatentActionModel, held_out: InferredClips, clips: Clips) -> Labelled | None:
-    """Clips with true actions, where a source has them in both splits."""
-    batches = clips.labelled()
-    actions, known = true_actions(held_out, clips.manifest.root)
-    if not batches or not known.any():
-        return None
-    train = infer_clips(model, batches)
-    return Labelled(
-        train, true_actions(train, clips.manifest.root)[0], held_out.where(known), actions[known], list(ACTIONS)
-    )
+def _labelled(model: LatentActionModel, held_out: InferredClips, clips: Clips) -> list[Labelled]:
+    """Clips with true actions, where a source has them in both splits, for each kind of action."""
+    batches, root = clips.labelled(), clips.manifest.root
+    if not batches:
+        return []
+    train, found = infer_clips(model, batches), []
+    for space in SPACES.values():
+        actions, known = true_actions(held_out, root, space)
+        of_train = true_actions(train, root, space)
+        if known.any() and of_train[1].any():
+            found.append(Labelled(train, of_train[0], held_out.where(known), actions[known], list(space.action_names)))
+    return found

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from wildlam.data.poses import planar_actions, poses_path, read_poses, true_actions, write_poses
+from wildlam.data.action_spaces import ARM, PLANAR
+from wildlam.data.poses import actions_at, poses_path, read_poses, true_actions, write_poses
 from wildlam.types import StateBatch, WildlamError
 
 
@@ -12,7 +13,8 @@ def test_poses_survive_the_disk_and_stand_beside_the_video(tmp_path):
     poses = np.array([[0, 0, 90], [1, 2, 95], [3, 3, 100]], float)
     write_poses(tmp_path / "a walk.mp4", poses, fps=8)
     assert poses_path(Path("a walk.mp4")) == Path("a walk.poses.csv")
-    found = read_poses(tmp_path / "a walk.mp4")
+    space, found = read_poses(tmp_path / "a walk.mp4")
+    assert space is PLANAR
     assert np.allclose(found[:, 0], [0, 0.125, 0.25])
     assert np.allclose(found[:, 1:], poses)
 
@@ -20,7 +22,7 @@ def test_poses_survive_the_disk_and_stand_beside_the_video(tmp_path):
 def test_actions_are_told_in_the_frame_of_the_pose_before():
     # Facing north: a step north is forward, a step west is left, whatever the axes say.
     poses = np.array([[0, 0, 0, 90], [1, 0, 5, 90], [2, -3, 5, 90], [3, -3, 5, 100]], float)
-    actions = planar_actions(poses, np.arange(4.0))
+    actions = actions_at(PLANAR, poses, np.arange(4.0))
     assert np.allclose(actions, [[5, 0, 0], [0, 3, 0], [0, 0, 10]])
 
 
@@ -28,7 +30,7 @@ def test_actions_integrate_back_to_the_poses():
     rng = np.random.default_rng(0)
     poses = np.column_stack([np.arange(20.0), rng.normal(size=(20, 2)).cumsum(0), rng.normal(size=20).cumsum() * 30])
     x, y, heading = poses[0, 1:]
-    for forward, left, turn in planar_actions(poses, poses[:, 0]):
+    for forward, left, turn in actions_at(PLANAR, poses, poses[:, 0]):
         angle = np.radians(heading)
         x += forward * np.cos(angle) - left * np.sin(angle)
         y += forward * np.sin(angle) + left * np.cos(angle)
@@ -38,7 +40,7 @@ def test_actions_integrate_back_to_the_poses():
 
 def test_a_turn_through_north_is_small_and_moments_between_frames_are_interpolated():
     poses = np.array([[0, 0, 0, 359], [1, 0, 0, 1]], float)
-    assert np.allclose(planar_actions(poses, np.array([0, 0.5, 1.0]))[:, 2], [1, 1])
+    assert np.allclose(actions_at(PLANAR, poses, np.array([0, 0.5, 1.0]))[:, 2], [1, 1])
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,20 @@ def test_malformed_poses_are_named(tmp_path, text):
     (tmp_path / "a.poses.csv").write_text(text)
     with pytest.raises(WildlamError, match=r"a\.poses\.csv"):
         read_poses(tmp_path / "a.mp4")
+
+
+def test_poses_of_an_arm_are_told_from_those_of_a_camera(tmp_path):
+    poses = np.random.default_rng(0).normal(size=(5, 7)) * 0.1
+    write_poses(tmp_path / "arm.mp4", poses, fps=8, space=ARM)
+    write_poses(tmp_path / "walk.mp4", np.zeros((5, 3)), fps=8)
+    space, rows = read_poses(tmp_path / "arm.mp4")
+    assert space is ARM
+    assert np.allclose(rows[:, 1:], poses, atol=1e-6)
+    assert np.allclose(actions_at(ARM, rows, rows[:, 0]), ARM.between(poses), atol=1e-5)
+    clips = clips_of(["arm.mp4", "walk.mp4"], [[0, 0.25], [0, 0.25]])
+    assert true_actions(clips, tmp_path, ARM)[1].tolist() == [True, False]
+    assert true_actions(clips, tmp_path, ARM)[0].shape == (2, 1, 7)
+    assert true_actions(clips, tmp_path)[1].tolist() == [False, True]
 
 
 def test_missing_poses_are_named(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from wildlam.evaluation.clips import InferredClips, infer_clips
 from wildlam.evaluation.controls import Blind
 from wildlam.evaluation.estimates import PerClip
-from wildlam.evaluation.probes import Probes, probes
+from wildlam.evaluation.probes import Probes, probes, summary_of_all
 from wildlam.types import WildlamError
 
 from .conftest import make_batches
@@ -146,3 +146,15 @@ def test_a_blind_model_is_caught(model):
         truth[type(spoilt)] = found.r_squared("linear z")["mean"]
     assert truth[type(model)].low > 0.95
     assert truth[Blind].high < 0.1
+
+
+def test_kinds_of_action_are_told_together_without_a_mean_over_both():
+    errors = {"linear z: turn": torch.tensor([1.0, 4.0])}
+    actions = torch.tensor([[[0.0], [2.0]], [[4.0], [6.0]]])
+    turn = Probes(PerClip(errors, ["v", "w"], ["x", "x"]), actions, ["turn"])
+    grip = Probes(PerClip({"linear z: grip": errors["linear z: turn"]}, ["v", "w"], ["x", "x"]), actions, ["grip"])
+    assert summary_of_all([]) is None
+    assert summary_of_all([turn]) == turn.summary()
+    joined = summary_of_all([turn, grip])
+    assert joined["linear z"].keys() == {"turn", "grip"}
+    assert joined["linear z"]["grip"]["mean"] == pytest.approx(0.5)

@@ -96,7 +96,7 @@ def test_the_page(manifest, held_out, tmp_path):
         pixels=None,
         after_cut=None,
         backgrounds=torch.zeros(0, 3, 64, 64, dtype=torch.uint8),
-        labelled=None,
+        labelled=[],
         progress=False,
     )
     summary = {"clips": 7, **error_table(found.one_step), "evaluations": found.summary()}

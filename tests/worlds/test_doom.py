@@ -62,7 +62,7 @@ def test_resumes_over_missing_cut_off_and_unfit_files(walks, tmp_path):
 
 
 def test_true_poses_stand_beside_each_film(walks, tmp_path):
-    poses = read_poses(walks[0])
+    _, poses = read_poses(walks[0])
     assert np.allclose(poses[:, 0], np.arange(12) / 8, atol=1e-6)
     assert not np.allclose(poses[0, 1:], poses[-1, 1:])
     for path in collect_doom(tmp_path, **TINY):

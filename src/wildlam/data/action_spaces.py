@@ -20,12 +20,16 @@ class ActionSpace(ABC):
         pose_names: names of a pose's components.
         action_names: names of an action's components.
         position: how many of the first components of an action are a displacement.
+        angles: which components of a pose are angles.
+        full_turn: a turn in their unit.
     """
 
     name: str
     pose_names: tuple[str, ...]
     action_names: tuple[str, ...]
     position: int
+    angles: tuple[str, ...]
+    full_turn: float
 
     @abstractmethod
     def between(self, poses: np.ndarray) -> np.ndarray:
@@ -87,11 +91,13 @@ class Arm(ActionSpace):
         return np.column_stack([moved, angles, gripper])
 
 
-PLANAR = Planar("planar", ("x", "y", "heading"), ("forward", "left", "turn"), position=2)
+PLANAR = Planar("planar", ("x", "y", "heading"), ("forward", "left", "turn"), 2, ("heading",), 360.0)
 ARM = Arm(
     "arm",
     ("x", "y", "z", "roll", "pitch", "yaw", "gripper"),
     ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "dgripper"),
-    position=3,
+    3,
+    ("roll", "pitch", "yaw"),
+    2 * np.pi,
 )
 SPACES = {space.name: space for space in (PLANAR, ARM)}

@@ -8,12 +8,15 @@ frame shorter than its trajectory: the shorter counts.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wildlam.data.action_spaces import ARM
 from wildlam.data.episodes import Episode, frames_at, splits_of
+from wildlam.data.mp4 import write_mp4
 from wildlam.data.video import probe
 from wildlam.types import WildlamError
 
@@ -37,10 +40,7 @@ def read_droid(path: Path, camera: str = "ext1") -> list[Episode]:
     Raises:
         WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise WildlamError("DROID's trajectories need h5py: pip install 'wildlam[plan]'") from error
+    h5py = _h5py()
     files = {str(file.parent.relative_to(path)): file for file in sorted(path.rglob("trajectory.h5"))}
     splits = splits_of(files)
     found = []
@@ -68,6 +68,41 @@ def read_droid(path: Path, camera: str = "ext1") -> list[Episode]:
         frames = frames_at(film, np.arange(info.frames) * info.duration / info.frames)
         found.append(Episode(name, splits[name], np.arange(length) / RATE, poses, ARM, frames))
     return found
+
+
+def write_droid(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:
+    """Write episodes of an arm as DROID is released, ``LAB/success/SPLIT/NAME/``, 15 frames a second.
+
+    Args:
+        path: the folder.
+        episodes: what to write, of 15 frames a second.
+        size: side of the square pictures.
+
+    Raises:
+        WildlamError: they are of another kind or rate, or h5py is not installed.
+    """
+    h5py = _h5py()
+    for episode in episodes:
+        if episode.space is not ARM or abs(episode.rate - RATE) > 0.01:
+            raise WildlamError(f"DROID holds {RATE:g} poses of an arm a second; {episode.name} does not")
+        name = episode.name.rsplit(".", 1)[0].replace("/", "_")
+        folder = path / "WILDLAM" / "success" / episode.split / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with h5py.File(folder / "trajectory.h5", "w") as data:
+            data[f"{STATE}/cartesian_position"] = episode.poses[:, :6]
+            data[f"{STATE}/gripper_position"] = episode.poses[:, 6]
+        film = Path("recordings") / "MP4" / "0.mp4"
+        (folder / f"metadata_{name}.json").write_text(json.dumps({"ext1_mp4_path": str(film)}))
+        frames = episode.frames(range(len(episode.times)), size)
+        write_mp4(folder / film, (frame.permute(1, 2, 0).numpy() for frame in frames), RATE)
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise WildlamError("DROID's trajectories need h5py: pip install 'wildlam[plan]'") from error
+    return h5py
 
 
 def _film(folder: Path, camera: str) -> Path:

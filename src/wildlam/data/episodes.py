@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from wildlam.data.action_spaces import PLANAR, ActionSpace
+from wildlam.data.action_spaces import ActionSpace
 from wildlam.data.manifest import assign_splits, index
 from wildlam.data.poses import poses_path, read_poses
 from wildlam.data.video import Backend, decode_at
@@ -67,9 +67,9 @@ def read_posed_videos(path: Path, backend: Backend = "pyav") -> list[Episode]:
     for name, split in zip(*(manifest.table[c].to_pylist() for c in ("path", "split")), strict=True):
         video = manifest.file(name)
         if poses_path(video).exists():
-            rows = read_poses(video)
+            space, rows = read_poses(video)
             frames = frames_at(video, rows[:, 0], backend)
-            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], PLANAR, frames))
+            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames))
     if not found:
         raise WildlamError(f"{path}: no poses; beside each video there must be NAME.poses.csv, as `collect` writes it")
     return found

@@ -1,13 +1,14 @@
-"""LeRobotDataset v2.1 and v3.0 of arms whose end effector's pose is recorded, such as the port of DROID.
+"""LeRobotDataset v2.1 and v3.0 with recorded poses: of an arm's end effector, such as DROID's port, or on the ground.
 
-Read are ``observation.state.cartesian_position`` (6) and ``observation.state.gripper_position``; the data sets' own
-``action`` (joint values, in DROID's port) is not. v3.0 keeps many episodes in a file, v2.1 one.
+Read are ``observation.state.cartesian_position`` (6) and ``observation.state.gripper_position`` or, if its names are x,
+y and heading (degrees), ``observation.state``; the data sets' own ``action`` (joint values, in DROID's port) is not.
+v3.0 keeps many episodes in a file, v2.1 one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wildlam.data.action_spaces import ARM
+from wildlam.data.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.data.episodes import Episode, frames_at, splits_of
-from wildlam.types import WildlamError
+from wildlam.data.manifest import SPLIT_FOLDERS
+from wildlam.data.mp4 import write_mp4
+from wildlam.types import Split, WildlamError
 
 ARM_POSE, GRIPPER = "observation.state.cartesian_position", "observation.state.gripper_position"
+STATE = "observation.state"
+CAMERA = "observation.images.main"
 
 
 def is_lerobot(path: Path) -> bool:
@@ -44,8 +49,12 @@ def read_lerobot(path: Path, camera: str | None = None) -> list[Episode]:
         templates = {key: info[key] for key in ("data_path", "video_path")}
     except (KeyError, TypeError, ValueError) as error:
         raise WildlamError(f"{path / 'meta' / 'info.json'}: {error!r} is missing or of another kind") from error
-    if missing := {ARM_POSE, GRIPPER} - features.keys():
-        raise WildlamError(f"{path}: records no {sorted(missing)[0]}; only arms whose pose is recorded can be read")
+    space: ActionSpace = ARM
+    columns: tuple[str, ...] = (ARM_POSE, GRIPPER)
+    if list(features.get(STATE, {}).get("names") or ()) == list(PLANAR.pose_names):
+        space, columns = PLANAR, (STATE,)
+    if missing := set(columns) - features.keys():
+        raise WildlamError(f"{path}: records no {sorted(missing)[0]}; only recorded poses can be read")
     chosen = camera or next((key for key in cameras if "wrist" not in key), None)
     if chosen is None or chosen not in cameras:
         raise WildlamError(f"{path}: has no video {chosen}; there are {', '.join(cameras) or 'none'}")
@@ -56,11 +65,11 @@ def read_lerobot(path: Path, camera: str | None = None) -> list[Episode]:
     if not parts:
         raise WildlamError(f"{path}: holds no episode")
     names = [f"episode_{number:06d}" for number, *_ in parts]
-    splits = splits_of(names)
+    splits = splits_of(names) | _told_splits(info, names)
     found = []
     for name, (_, table, film, begins) in zip(names, parts, strict=True):
-        poses, times = _poses(table, path, name)
-        found.append(Episode(name, splits[name], times, poses, ARM, frames_at(film, times + begins)))
+        poses, times = _poses(table, columns, len(space.pose_names), f"{path}, {name}")
+        found.append(Episode(name, splits[name], times, poses, space, frames_at(film, times + begins)))
     return found
 
 
@@ -115,19 +124,135 @@ def _inside(root: Path, template: str, **where: Any) -> Path:
     return file
 
 
-def _poses(table: pa.Table, path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _told_splits(info: dict[str, Any], names: list[str]) -> dict[str, Split]:
+    """What ``splits`` says, if it tells a test or validation part (``{"train": "0:90", "test": "90:100"}``)."""
+    told: dict[str, Split] = {}
+    for part, places in (info.get("splits") or {}).items():
+        if SPLIT_FOLDERS.get(part) == "held_out":
+            first, last = (int(place) for place in str(places).split(":"))
+            told |= dict.fromkeys(names[first:last], "held_out")
+    return {name: told.get(name, "train") for name in names} if told else {}
+
+
+def _poses(table: pa.Table, columns: Sequence[str], width: int, where: str) -> tuple[np.ndarray, np.ndarray]:
     try:
-        arm = np.stack(table[ARM_POSE].to_pylist()).astype(np.float64)
-        gripper = np.asarray(table[GRIPPER].to_pylist(), dtype=np.float64).reshape(len(arm), -1)
         times = np.asarray(table["timestamp"].to_pylist(), dtype=np.float64)
+        parts = [np.asarray(table[c].to_pylist(), dtype=np.float64).reshape(len(times), -1) for c in columns]
     except (KeyError, ValueError, TypeError) as error:
-        raise WildlamError(f"{path}, {name}: its states cannot be read ({error})") from error
-    if arm.shape != (len(times), 6) or gripper.shape[1] != 1 or len(times) < 2:
-        raise WildlamError(f"{path}, {name}: states of shape {arm.shape} and {gripper.shape} for {len(times)} times")
-    poses = np.column_stack([arm, gripper])
+        raise WildlamError(f"{where}: its states cannot be read ({error})") from error
+    poses = np.column_stack(parts)
+    if poses.shape[1] != width or len(times) < 2:
+        raise WildlamError(f"{where}: {len(times)} states of {poses.shape[1]} numbers; expected two or more of {width}")
     if not np.isfinite(poses).all() or not (np.diff(times) > 0).all():
-        raise WildlamError(f"{path}, {name}: its states must be finite, and its times rise")
+        raise WildlamError(f"{where}: its states must be finite, and its times rise")
     return poses, times
+
+
+def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:
+    """Write episodes as a LeRobotDataset v3.0, those for training first: one table and one film.
+
+    Args:
+        path: the folder.
+        episodes: what to write, of one kind and rate.
+        size: side of the square pictures.
+
+    Raises:
+        WildlamError: they differ in kind or rate.
+    """
+    episodes = sorted(episodes, key=lambda episode: episode.split == "held_out")
+    space, fps = episodes[0].space, round(episodes[0].rate, 6)
+    if any(episode.space is not space or abs(episode.rate - fps) > 0.01 for episode in episodes):
+        raise WildlamError("the episodes differ in kind of action or in rate; write them apart")
+    columns = {STATE: space.pose_names} if space is PLANAR else {ARM_POSE: ARM.pose_names[:6], GRIPPER: ("gripper",)}
+    lengths = [len(episode.times) for episode in episodes]
+    ends = np.cumsum(lengths)
+    ordered = [(i, episode, int(end) - length) for i, (episode, end, length) in
+               enumerate(zip(episodes, ends, lengths, strict=True))]  # fmt: skip
+    tables, stated = [], []
+    for i, episode, begins in ordered:
+        # The last frame's action leads nowhere.
+        actions = np.concatenate([space.between(episode.poses), np.zeros((1, len(space.action_names)))])
+        cut = np.cumsum([len(names) for names in columns.values()])[:-1]
+        states = {c: part.astype(np.float32) for c, part in zip(columns, np.split(episode.poses, cut, 1), strict=True)}
+        number = np.arange(lengths[i])
+        tables.append(
+            pa.table(
+                {c: list(part if part.shape[1] > 1 else part[:, 0]) for c, part in states.items()}
+                | {
+                    "action": list(actions.astype(np.float32)),
+                    "timestamp": (number / fps).astype(np.float32),
+                    "frame_index": number,
+                    "episode_index": np.full(len(number), i),
+                    "index": begins + number,
+                    "task_index": np.zeros(len(number), np.int64),
+                }
+            )
+        )
+        stated.append(
+            {
+                "episode_index": i,
+                "tasks": ["explore"],
+                "length": lengths[i],
+                "dataset_from_index": begins,
+                "dataset_to_index": begins + lengths[i],
+                "data/chunk_index": 0,
+                "data/file_index": 0,
+                f"videos/{CAMERA}/chunk_index": 0,
+                f"videos/{CAMERA}/file_index": 0,
+                f"videos/{CAMERA}/from_timestamp": begins / fps,
+                f"videos/{CAMERA}/to_timestamp": (begins + lengths[i]) / fps,
+            }
+        )
+    place = "chunk-{chunk_index:03d}/file-{file_index:03d}"
+    first = place.format(chunk_index=0, file_index=0)
+    whole, training = pa.concat_tables(tables), sum(episode.split == "train" for episode in episodes)
+    numbers = {"timestamp": "float32"} | dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
+    info = {
+        "codebase_version": "v3.0",
+        "robot_type": "camera" if space is PLANAR else "fetch",
+        "fps": fps,
+        "total_episodes": len(episodes),
+        "total_frames": int(ends[-1]),
+        "total_tasks": 1,
+        "chunks_size": 1000,
+        "data_path": f"data/{place}.parquet",
+        "video_path": f"videos/{{video_key}}/{place}.mp4",
+        "splits": {"train": f"0:{training}", "test": f"{training}:{len(episodes)}"},
+        "features": {c: {"dtype": "float32", "shape": [len(names)], "names": names} for c, names in columns.items()}
+        | {"action": {"dtype": "float32", "shape": [len(space.action_names)], "names": space.action_names}}
+        | {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in numbers.items()}
+        | {CAMERA: {"dtype": "video", "shape": [size, size, 3], "names": ["height", "width", "channels"]}},
+    }
+    for file, table in (
+        (f"data/{first}", whole),
+        (f"meta/episodes/{first}", pa.Table.from_pylist(stated)),
+        ("meta/tasks", pa.table({"task_index": [0], "task": ["explore"]})),
+    ):
+        target = path / f"{file}.parquet"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, target)
+    pictures = (
+        frame.permute(1, 2, 0).numpy()
+        for _, episode, _ in ordered
+        for frame in episode.frames(range(len(episode.times)), size)
+    )
+    write_mp4(path / "videos" / CAMERA / f"{first}.mp4", pictures, fps)
+    (path / "meta" / "stats.json").write_text(json.dumps(_statistics(whole, [*columns, "action"])))
+    (path / "meta" / "info.json").write_text(json.dumps(info, indent=2))  # last: a folder without it is not read
+
+
+def _statistics(table: pa.Table, columns: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    found = {}
+    for name in columns:
+        values = np.stack([np.atleast_1d(row) for row in table[name].to_pylist()])
+        found[name] = {
+            "min": values.min(axis=0).tolist(),
+            "max": values.max(axis=0).tolist(),
+            "mean": values.mean(axis=0).tolist(),
+            "std": values.std(axis=0).tolist(),
+            "count": [len(values)],
+        }
+    return found
 
 
 def _json(file: Path) -> dict[str, Any]:

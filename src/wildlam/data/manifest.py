@@ -31,10 +31,11 @@ log = logging.getLogger(__name__)
 OnError = Literal["raise", "skip"]
 EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "ogv", "flv", "wmv")
 
-_SPLIT_FOLDERS: dict[str, Split] = {
+SPLIT_FOLDERS: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "test", "held_out", "held-out", "heldout"), "held_out"),
 }
+"""What the name of a folder, or of a part of a data set, says about the split."""
 _LISTED = re.compile(rf"(.+\.(?:{'|'.join(EXTENSIONS)}))(?:[\s,;]+\S*)?", re.IGNORECASE)
 _VERSION = 1  # of the Parquet file's layout
 _SAVE_EVERY = 5000  # videos, so that an interrupted indexing of a large folder goes on where it stopped
@@ -401,11 +402,11 @@ def _folders(path: str) -> tuple[str, ...]:
 
 
 def _source(path: str) -> str:
-    return next((folder for folder in _folders(path) if folder.lower() not in _SPLIT_FOLDERS), ".")
+    return next((folder for folder in _folders(path) if folder.lower() not in SPLIT_FOLDERS), ".")
 
 
 def _named_split(path: str) -> Split | None:
-    return next((_SPLIT_FOLDERS[name] for name in map(str.lower, _folders(path)) if name in _SPLIT_FOLDERS), None)
+    return next((SPLIT_FOLDERS[name] for name in map(str.lower, _folders(path)) if name in SPLIT_FOLDERS), None)
 
 
 def _drawn_split(path: str, held_out: float) -> Split:

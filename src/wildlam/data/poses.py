@@ -1,7 +1,8 @@
-"""True poses of a camera on the ground, beside some videos: never read in training, only to ask what z knows of them.
+"""True poses beside some videos: never read in training, only to ask what z knows of them and to act.
 
-The poses of ``walk.mp4`` lie in ``walk.poses.csv``: a line ``time,x,y,heading``, then one per frame; seconds, any unit
-of length, and degrees counter-clockwise from the x axis.
+The poses of ``walk.mp4`` lie in ``walk.poses.csv``: a line that names the columns, then one per frame. Of a camera on
+the ground they are ``time,x,y,heading`` (seconds, any unit of length, degrees counter-clockwise from the x axis), of an
+arm ``time,x,y,z,roll,pitch,yaw,gripper`` (metres, radians, opening of 0 to 1).
 """
 
 from __future__ import annotations
@@ -13,12 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wildlam.data.action_spaces import PLANAR
+from wildlam.data.action_spaces import PLANAR, SPACES, ActionSpace
 from wildlam.types import WildlamError
-
-HEADER = "time,x,y,heading"
-ACTIONS = PLANAR.action_names
-"""The dimensions of a planar action: lengths along and across the heading before it, and degrees counter-clockwise."""
 
 
 class TimedClips(Protocol):
@@ -33,16 +30,16 @@ def poses_path(video: Path) -> Path:
     return video.with_suffix(".poses.csv")
 
 
-def write_poses(video: Path, poses: np.ndarray, fps: float) -> None:
-    """Write ``[frames, 3]`` poses (x, y, heading), of frames at ``k / fps`` seconds, beside their video."""
+def write_poses(video: Path, poses: np.ndarray, fps: float, space: ActionSpace = PLANAR) -> None:
+    """Write poses ``[frames, P]``, of frames at ``k / fps`` seconds, beside their video."""
     times = np.arange(len(poses)) / fps
     path = poses_path(video)
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savetxt(path, np.column_stack([times, poses]), "%.6f", delimiter=",", header=HEADER, comments="")
+    np.savetxt(path, np.column_stack([times, poses]), "%.6f", delimiter=",", header=_header(space), comments="")
 
 
-def read_poses(video: Path) -> np.ndarray:
-    """Poses of a video, ``float64 [frames, 4]``: time, x, y, heading.
+def read_poses(video: Path) -> tuple[ActionSpace, np.ndarray]:
+    """Poses of a video: what they are, and ``float64 [frames, 1 + P]``, the time before them.
 
     Raises:
         WildlamError: they are missing or malformed, naming the file.
@@ -53,42 +50,55 @@ def read_poses(video: Path) -> np.ndarray:
         rows = np.array([line.split(",") for line in lines], dtype=np.float64)
     except (OSError, ValueError) as error:
         raise WildlamError(f"cannot read the poses {path}: {error}") from error
-    if head != HEADER or len(rows) < 2 or rows.shape[1] != 4 or not np.isfinite(rows).all():
-        raise WildlamError(f"{path}: expected the line {HEADER!r} and then two or more rows of four finite numbers")
+    spaces = {_header(space): space for space in SPACES.values()}
+    if head not in spaces:
+        raise WildlamError(f"{path}: expected the line {' or '.join(map(repr, spaces))}, got {head[:80]!r}")
+    columns = head.count(",") + 1
+    if len(rows) < 2 or rows.shape[1:] != (columns,) or not np.isfinite(rows).all():
+        raise WildlamError(f"{path}: expected two or more rows of {columns} finite numbers below {head!r}")
     if not (np.diff(rows[:, 0]) > 0).all():
         raise WildlamError(f"{path}: its times must rise from row to row")
-    return rows
+    return spaces[head], rows
 
 
-def planar_actions(poses: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """True actions between the moments ``times`` ``[T]``, ``float64 [T - 1, 3]`` in the order of ``ACTIONS``.
+def _header(space: ActionSpace) -> str:
+    return ",".join(["time", *space.pose_names])
 
-    The displacement is told in the frame of the pose before it. Between two frames a pose moves at constant speed.
+
+def actions_at(space: ActionSpace, poses: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """True actions ``float64 [T - 1, A]`` between the moments ``times`` ``[T]``, of rows as ``read_poses`` gives them.
+
+    Between two rows a pose moves at constant speed.
     """
-    heading = np.unwrap(poses[:, 3], period=360)  # so that north-by-a-hair does not pass through south
-    at_times = [np.interp(times, poses[:, 0], values) for values in (poses[:, 1], poses[:, 2], heading)]
-    return PLANAR.between(np.column_stack(at_times))
+    turning = [column in space.angles for column in space.pose_names]
+    columns = [
+        np.unwrap(values, period=space.full_turn) if turns else values  # or a half turn would pass through zero
+        for turns, values in zip(turning, poses[:, 1:].T, strict=True)
+    ]
+    return space.between(np.column_stack([np.interp(times, poses[:, 0], values) for values in columns]))
 
 
-def true_actions(clips: TimedClips, root: Path) -> tuple[Tensor, Tensor]:
-    """True planar actions between the states of clips, where poses lie beside their videos.
+def true_actions(clips: TimedClips, root: Path, space: ActionSpace = PLANAR) -> tuple[Tensor, Tensor]:
+    """True actions between the states of clips, where poses of a kind lie beside their videos.
 
     Where a state is made of several frames, the moments are those of its first ones.
 
     Args:
         clips: clips of states.
         root: the folder that their names are relative to.
+        space: the kind of action.
 
     Returns:
-        Actions ``float32 [clips, T - 1, 3]`` in the order of ``ACTIONS``, NaN in clips without poses; and which clips
-        have them, ``bool [clips]``.
+        Actions ``float32 [clips, T - 1, A]``, NaN in clips without such poses; and which clips have them,
+        ``bool [clips]``.
 
     Raises:
         WildlamError: poses are malformed, or end before their video's clip does.
     """
     times = clips.times.double().numpy()
-    actions = np.full((len(times), times.shape[1] - 1, len(ACTIONS)), np.nan, dtype=np.float32)
-    poses = {name: read_poses(root / name) for name in set(clips.names) if poses_path(root / name).exists()}
+    actions = np.full((len(times), times.shape[1] - 1, len(space.action_names)), np.nan, dtype=np.float32)
+    found = {name: read_poses(root / name) for name in set(clips.names) if poses_path(root / name).exists()}
+    poses = {name: rows for name, (kind, rows) in found.items() if kind is space}
     for i, name in enumerate(clips.names):
         if name in poses:
             moments = poses[name][:, 0]
@@ -98,5 +108,5 @@ def true_actions(clips: TimedClips, root: Path) -> tuple[Tensor, Tensor]:
                     f"{poses_path(root / name)}: ends at {moments[-1]:.2f} s, a clip of its video at "
                     f"{times[i, -1]:.2f} s; write the poses of every frame, or delete the file"
                 )
-            actions[i] = planar_actions(poses[name], times[i])
+            actions[i] = actions_at(space, poses[name], times[i])
     return torch.from_numpy(actions), torch.tensor([name in poses for name in clips.names], dtype=torch.bool)

@@ -54,11 +54,50 @@ def read_recon(path: Path) -> list[Episode]:
     return found
 
 
-def _hdf5(file: Path) -> tuple[np.ndarray, int, Frames]:
+def write_recon(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:
+    """Write episodes on the ground as RECON is released, ``SPLIT/jackal_NAME.hdf5``, 4 frames a second.
+
+    Args:
+        path: the folder.
+        episodes: what to write, of 4 frames a second.
+        size: side of the square pictures.
+
+    Raises:
+        WildlamError: they are of another kind or rate, or h5py is not installed.
+    """
+    h5py = _h5py()
+    for episode in episodes:
+        if episode.space is not PLANAR or abs(episode.rate - RATE) > 0.01:
+            raise WildlamError(f"RECON holds {RATE:g} poses a second on the ground; {episode.name} does not")
+        name = episode.name.rsplit(".", 1)[0].replace("/", "_")
+        file = path / episode.split / f"jackal_{name}.hdf5"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        poses, frames = episode.poses, range(len(episode.times))
+        jpegs = [_jpeg(frame) for frame in episode.frames(frames, size)]
+        with h5py.File(file, "w") as data:
+            images = data.create_dataset("images/rgb_left", len(jpegs), h5py.vlen_dtype(np.uint8))
+            for i, jpeg in enumerate(jpegs):
+                images[i] = np.frombuffer(jpeg, np.uint8)
+            data["jackal/position"] = np.column_stack([poses[:, :2], np.zeros(len(poses))])
+            data["jackal/yaw"] = np.radians(poses[:, 2])
+
+
+def _h5py() -> Any:
     try:
         import h5py
     except ImportError as error:
         raise WildlamError("RECON's HDF5 files need h5py: pip install 'wildlam[plan]'") from error
+    return h5py
+
+
+def _jpeg(frame_CHW: Tensor) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(frame_CHW.permute(1, 2, 0).numpy()).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+def _hdf5(file: Path) -> tuple[np.ndarray, int, Frames]:
+    h5py = _h5py()
     try:
         with h5py.File(file) as data:
             for key in ("images/rgb_left", "jackal/position", "jackal/yaw"):

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +71,18 @@ class Probes:
         """``{PROBE: {ACTION or "mean": {"mean", "low", "high"}}}`` of R²."""
         probes = dict.fromkeys(key.split(": ")[0] for key in self.squared_errors.values)
         return {probe: {name: asdict(e) for name, e in self.r_squared(probe).items()} for probe in probes}
+
+
+def summary_of_all(found: Sequence[Probes]) -> dict[str, Any] | None:
+    """The summaries of the probes of several kinds of action as one; with a mean, if there is but one kind."""
+    joined: dict[str, Any] = {}
+    for one in found:
+        for probe, of_action in one.summary().items():
+            joined.setdefault(probe, {}).update(of_action)
+    if len(found) > 1:
+        for of_action in joined.values():
+            del of_action["mean"]
+    return joined or None
 
 
 def probes(

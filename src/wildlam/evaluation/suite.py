@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from wildlam.evaluation.leakage import Leakage, leakage
 from wildlam.evaluation.locality import Locality, locality
 from wildlam.evaluation.one_step import one_step
 from wildlam.evaluation.pixel_rollout import PixelRollout, pixel_rollout
-from wildlam.evaluation.probes import Probes, probes
+from wildlam.evaluation.probes import Probes, probes, summary_of_all
 from wildlam.evaluation.rollout import Rollout, rollout
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
@@ -57,14 +57,15 @@ class Evaluations:
     leakage: Leakage | None
     cycle: Cycle | None
     locality: Locality | None
-    probes: Probes | None
+    probes: list[Probes]
     latent_space: LatentSpace
 
     def summary(self) -> dict[str, Any]:
         """Figures with their intervals, for ``results.json``."""
         parts: dict[str, Summarised | None] = {name: getattr(self, name) for name in SUMMARISED}
         errors = {method: asdict(self.one_step.estimate(method)) for method in self.one_step.values}
-        return {"one_step": errors} | {name: part.summary() if part else None for name, part in parts.items()}
+        told = {name: part.summary() if part else None for name, part in parts.items()}
+        return {"one_step": errors, **told, "probes": summary_of_all(self.probes)}
 
     def per_clip(self) -> dict[str, Any]:
         """Values of every clip, for ``evaluations.json``."""
@@ -76,14 +77,14 @@ class Evaluations:
             "leakage": self.leakage and self.leakage.per_clip,
             "cycle": self.cycle and self.cycle.per_clip,
             "locality": self.locality and self.locality.scenes,
-            "probes": self.probes and self.probes.squared_errors,
+            **{"probes" if i == 0 else f"probes_{i}": found.squared_errors for i, found in enumerate(self.probes)},
             "traversals": space.traversal,
             "sampling": space.sampling and space.sampling.told_apart,
         }
         return {name: part.to_json() for name, part in parts.items() if part is not None}
 
 
-SUMMARISED = ("rollout", "pixel_rollout", "leakage", "cycle", "locality", "probes", "latent_space")
+SUMMARISED = ("rollout", "pixel_rollout", "leakage", "cycle", "locality", "latent_space")
 
 
 def evaluate_all(
@@ -95,7 +96,7 @@ def evaluate_all(
     pixels: tuple[Decoder, Callable[[int], Tensor]] | None,
     after_cut: Callable[[list[int]], Tensor] | None,
     backgrounds: Tensor,
-    labelled: Labelled | None,
+    labelled: Sequence[Labelled],
     progress: bool = True,
 ) -> Evaluations:
     """Run every evaluation that the data allows.
@@ -108,7 +109,7 @@ def evaluate_all(
         pixels: a decoder, and what gives the frames of a clip (see ``pixel_rollout``), if there is one.
         after_cut: see ``leakage``.
         backgrounds: frames ``uint8 [n, 3, S, S]`` for the scenes of ``locality``.
-        labelled: clips with true actions, if there are any.
+        labelled: clips with true actions, for each kind of action that there is.
         progress: show a progress bar.
     """
     pairs = len(clips) > 1
@@ -120,7 +121,7 @@ def evaluate_all(
         "leakage": lambda: leakage(model, clips, after_cut) if pairs else None,
         "cycle": lambda: cycle(model, clips, found["rollout"]) if pairs else None,
         "locality": lambda: locality(model, encoder, backgrounds) if min(encoder.spec.grid) > 1 else None,
-        "probes": lambda: _probes(labelled) if labelled else None,
+        "probes": lambda: [found for clips in labelled if (found := _probes(clips))],
         "latent_space": lambda: latent_space(model, clips),
     }
     with tqdm(steps.items(), desc="evaluating", unit="test", disable=not progress) as bar:

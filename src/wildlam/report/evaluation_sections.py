@@ -13,6 +13,7 @@ from wildlam.evaluation.estimates import Estimate
 from wildlam.evaluation.latent_space import STEPS, LatentSpace
 from wildlam.evaluation.locality import KINDS, Locality
 from wildlam.evaluation.one_step import METHODS
+from wildlam.evaluation.probes import summary_of_all
 from wildlam.evaluation.suite import Evaluations
 from wildlam.report.evaluation_plots import embedding, horizon_curves, overlays, traversals
 from wildlam.report.html import Section, figure, paragraph, table
@@ -49,7 +50,8 @@ def evaluation_sections(found: Evaluations, manifest: Manifest, grid: tuple[int,
     if found.leakage and found.cycle:
         yield Section("Does z hold the next state, or an action?", _leakage_and_cycle(found))
     if found.probes:
-        rows = {name: {a: cell(e) for a, e in of_probe.items()} for name, of_probe in found.probes.summary().items()}
+        of_all = summary_of_all(found.probes) or {}
+        rows = {name: {a: cell(e) for a, e in of_probe.items()} for name, of_probe in of_all.items()}
         yield Section(
             "Does z tell the true actions?",
             paragraph(

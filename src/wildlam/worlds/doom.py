@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import math
 import tempfile
-import threading
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from tqdm import tqdm
 
-from wildlam.data.mp4 import write_mp4
-from wildlam.data.poses import poses_path, write_poses
-from wildlam.types import Split, WildlamError
+from wildlam.data.action_spaces import PLANAR
+from wildlam.types import WildlamError
+from wildlam.worlds.filming import SHARE, Format, Take, distracted, film_all
 
 TICS_PER_SECOND = 35
-WORKERS = 2
+SPEED = 3.0
+"""Doom's unit of speed: kept up, a speed ``v`` moves ``v / SPEED`` map units a tic."""
 
 
 class Level(NamedTuple):
@@ -48,9 +44,10 @@ LEVELS = {
     "arena": Level("freedoom2.wad", "MAP01", "deathmatch.wad"),
     "garden": Level("freedoom2.wad", "MAP01", "health_gathering_supreme.wad"),
 }
+"""The levels that ``collect_doom`` walks through, by name: bright, open and unlike each other."""
+
 HELD_OUT_LEVELS = ("e3m1", "arena")
 """Levels that the navigation world keeps for evaluation."""
-"""The levels that ``collect_doom`` walks through, by name: bright, open and unlike each other."""
 
 
 def _vizdoom() -> Any:
@@ -69,7 +66,7 @@ class DoomNav:
     """One level to walk through: no monsters, no weapon, no damage, no HUD, and a head that does not bob.
 
     An action is ``(forward, right, turn)``: the first two are Doom's speeds (25 walks, 50 runs; kept up, a speed ``v``
-    moves ``v / 3`` map units a tic, reached with some inertia), ``turn`` is in degrees per frame, clockwise.
+    moves ``v / SPEED`` map units a tic, reached with some inertia), ``turn`` is in degrees per frame, clockwise.
 
     Args:
         level: a key of ``LEVELS``.
@@ -200,7 +197,7 @@ class Walker:
         """The action for the next frame ``[forward, right, turn]``, given the pose now."""
         moved = np.inf if self.last_position is None else np.hypot(*(pose[:2] - self.last_position))
         self.last_position = pose[:2]
-        asked = np.hypot(*self.action[:2]) / 3 * self.tics
+        asked = np.hypot(*self.action[:2]) / SPEED * self.tics
         # Two frames, as inertia makes the first step from rest short; sliding along a wall is no reason to turn.
         self.frames_stuck = self.frames_stuck + 1 if asked > 8 and moved < 0.25 * asked else 0
         if self.frames_stuck == 2:
@@ -276,6 +273,7 @@ def collect_doom(
     seed: int = 0,
     turn: float = 6.0,
     held_out_levels: Sequence[str] = (),
+    distractors: float = 0.0,
     progress: bool = True,
 ) -> list[Path]:
     """Film ``episodes`` walks, shared out evenly over ``levels``; the true poses go to files of their own.
@@ -297,6 +295,7 @@ def collect_doom(
         seed: seed of all walks.
         turn: the most that a walk turns in a frame, degrees.
         held_out_levels: levels whose walks are all held out; of the others none is then.
+        distractors: share of the walks with a drifting ball and changing light (``filming.distracted``).
         progress: show a progress bar with the time left.
 
     Returns:
@@ -307,44 +306,37 @@ def collect_doom(
     """
     _vizdoom()  # a missing simulator is worth one clear message before anything starts
     out, frames = Path(out), round(seconds * fps)
-    walks = {level: range((episodes - i + len(levels) - 1) // len(levels)) for i, level in enumerate(levels)}
-    stop = threading.Event()
+    takes: dict[str, list[Take]] = {}
+    for i, level in enumerate(levels):
+        for n in range((episodes - i + len(levels) - 1) // len(levels)):
+            held_out = level in held_out_levels if held_out_levels else n % 8 == 1
+            path = out / ("held_out" if held_out else "train") / f"{level}_{seed}_{n:03d}.mp4"
+            takes.setdefault(level, []).append(Take(path, (seed, zlib.crc32(level.encode()), n)))
 
-    with tqdm(total=episodes, desc="doom walks", unit="walk", disable=not progress) as bar:
+    def film(world: DoomNav, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
+        images, poses = walk(world, rng, frames, turn)
+        return distracted(images, rng) if rng.random() < distractors else images, poses
 
-        def film(level: str) -> list[Path]:
-            paths = []
-            with ExitStack() as stack:
-                world = None
-                for n in walks[level]:
-                    if stop.is_set():
-                        break
-                    held_out = level in held_out_levels if held_out_levels else n % 8 == 1
-                    split: Split = "held_out" if held_out else "train"
-                    path = out / split / f"{level}_{seed}_{n:03d}.mp4"
-                    if not _is_complete(path, frames, fps, size):
-                        world = world or stack.enter_context(DoomNav(level, size, fps))
-                        rng = np.random.default_rng([seed, zlib.crc32(level.encode()), n])
-                        images, poses = walk(world, rng, frames, turn)
-                        write_poses(path, poses, fps)
-                        write_mp4(path, images, fps)
-                    paths.append(path)
-                    bar.update()
-            return paths
-
-        # Each level's engine is a process of its own and waiting for it frees Python, so that threads are enough.
-        with ThreadPoolExecutor(WORKERS) as pool:
-            jobs = {level: pool.submit(film, level) for level in levels}
-            try:
-                for job in as_completed(jobs.values()):
-                    job.result()
-            except BaseException:
-                stop.set()
-                raise
-    return [path for job in jobs.values() for path in job.result()]
+    return film_all(
+        takes,
+        lambda level: DoomNav(level, size, fps),
+        film,
+        Format(frames, fps, size, PLANAR),
+        title="doom walks",
+        progress=progress,
+    )
 
 
-def collect_nav(out: Path, *, episodes: int, seconds: float, seed: int = 0, progress: bool = True) -> list[Path]:
+def collect_nav(
+    out: Path,
+    *,
+    episodes: int,
+    seconds: float,
+    fps: float = 8.0,
+    seed: int = 0,
+    distractors: float = SHARE,
+    progress: bool = True,
+) -> list[Path]:
     """Film the navigation world: walks that turn at most 10 degrees in a quarter second, ``HELD_OUT_LEVELS`` apart.
 
     See ``collect_doom``.
@@ -358,20 +350,10 @@ def collect_nav(out: Path, *, episodes: int, seconds: float, seed: int = 0, prog
         out,
         episodes=episodes,
         seconds=seconds,
+        fps=fps,
         seed=seed,
-        turn=5.0,
+        turn=40 / fps,
         held_out_levels=HELD_OUT_LEVELS,
+        distractors=distractors,
         progress=progress,
     )
-
-
-def _is_complete(path: Path, frames: int, fps: float, size: int) -> bool:
-    if not path.exists() or not poses_path(path).exists():
-        return False
-    try:
-        with av.open(str(path)) as file:
-            video = file.streams.video[0]
-            rate = Fraction(fps).limit_denominator(1001)
-            return (video.frames, video.average_rate, video.width, video.height) == (frames, rate, size, size)
-    except av.FFmpegError:
-        return False  # not a film that can be opened: to be filmed again

@@ -1,0 +1,76 @@
+"""Film a world and write what was filmed in a format: the step behind ``wildlam collect``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wildlam.data.droid import write_droid
+from wildlam.data.episodes import Episode, read_posed_videos
+from wildlam.data.lerobot import write_lerobot
+from wildlam.data.recon import write_recon
+from wildlam.types import WildlamError
+
+
+@dataclass(frozen=True)
+class Written:
+    """A format that films are written in.
+
+    Attributes:
+        worlds: those that it is for.
+        fps: rate of the films.
+        write: writes episodes to a folder; None for the films as they are.
+    """
+
+    worlds: tuple[str, ...]
+    fps: float
+    write: Callable[[Path, Sequence[Episode]], None] | None = None
+
+
+FORMATS = {
+    "video": Written(("nav", "arm"), 8.0),
+    "lerobot": Written(("nav", "arm"), 8.0, write_lerobot),
+    "recon": Written(("nav",), 4.0, write_recon),
+    "droid": Written(("arm",), 15.0, write_droid),
+}
+
+
+def collect(
+    world: str, out: Path, form: str = "video", *, episodes: int, seconds: float, distractors: float, seed: int
+) -> int:
+    """Film a world; called again, it goes on where it stopped.
+
+    Args:
+        world: nav or arm.
+        out: folder for what is written.
+        form: a key of ``FORMATS``.
+        episodes: films in all.
+        seconds: length of each.
+        distractors: share of the films with what no action causes.
+        seed: of all films.
+
+    Returns:
+        How many films there are.
+
+    Raises:
+        WildlamError: the format is not for this world, the folder holds something else, or a simulator is missing.
+    """
+    how = FORMATS[form]
+    if world not in how.worlds:
+        raise WildlamError(f"--format {form} is for {' and '.join(how.worlds)}, not for {world}")
+    if not 0 <= distractors <= 1:
+        raise WildlamError(f"--distractors is a share, 0 to 1, got {distractors:g}")
+    films = out if how.write is None else out / ".films"
+    if how.write is not None and out.exists() and set(out.iterdir()) - {films}:
+        raise WildlamError(f"{out} is not empty; give another --output, or move what is in it away")
+    if world == "nav":
+        from wildlam.worlds.doom import collect_nav as film
+    else:
+        from wildlam.worlds.arm import collect_arm as film
+    paths = film(films, episodes=episodes, seconds=seconds, fps=how.fps, distractors=distractors, seed=seed)
+    if how.write is not None:
+        how.write(out, read_posed_videos(films))
+        shutil.rmtree(films)
+    return len(paths)

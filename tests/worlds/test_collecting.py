@@ -1,0 +1,72 @@
+"""Films in every format: written by `collect`, read as labelled data, with the splits and poses that they had."""
+
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from wildlam import cli
+from wildlam.data.action_spaces import ARM, PLANAR
+from wildlam.data.readers import read_episodes
+from wildlam.types import WildlamError
+from wildlam.worlds.collecting import FORMATS, collect
+from wildlam.worlds.doom import collect_doom
+from wildlam.worlds.filming import distracted
+
+FEW = {"episodes": 2, "seconds": 2, "distractors": 0.0, "seed": 0}
+KINDS = [("nav", form) for form in ("lerobot", "recon")] + [("arm", form) for form in ("lerobot", "droid")]
+
+
+@pytest.mark.parametrize(("world", "form"), KINDS)
+def test_what_is_written_is_read_again(tmp_path, world, form, monkeypatch):
+    if not find_spec({"nav": "vizdoom", "arm": "mujoco"}[world]):
+        pytest.skip("needs the simulator")
+    monkeypatch.setattr("wildlam.worlds.doom.collect_doom", partial(collect_doom, levels=("maze", "arena")))
+    kept = []
+    plain = FORMATS[form]
+
+    def keep(path, episodes):
+        kept.extend((e.split, e.poses, e.frames([0, 5], 128)) for e in episodes)
+        plain.write(path, episodes)
+
+    monkeypatch.setitem(FORMATS, form, type(plain)(plain.worlds, plain.fps, keep))
+    assert collect(world, tmp_path / "out", form, **FEW) == 2
+    found = read_episodes(tmp_path / "out")
+    assert not (tmp_path / "out" / ".films").exists()
+    assert sorted(e.split for e in found) == ["held_out", "train"]
+    for split, poses, frames in kept:
+        (episode,) = (e for e in found if e.split == split)
+        assert episode.space is (PLANAR if world == "nav" else ARM)
+        assert episode.rate == pytest.approx(plain.fps, rel=1e-3)
+        assert np.allclose(episode.space.between(episode.poses), episode.space.between(poses), atol=1e-3)
+        # Compressed twice, but the same pictures.
+        assert (episode.frames([0, 5], 128).float() - frames.float()).abs().mean() < 6
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(WildlamError, match="--format droid is for arm, not for nav"):
+        collect("nav", tmp_path / "a", "droid", **FEW)
+    with pytest.raises(WildlamError, match="--distractors is a share"):
+        collect("nav", tmp_path / "a", **{**FEW, "distractors": 2.0})
+    (tmp_path / "file").touch()
+    with pytest.raises(WildlamError, match="is not empty"):
+        collect("nav", tmp_path, "recon", **FEW)
+
+
+def test_the_command_says_what_is_next(tmp_path, capsys):
+    if not find_spec("mujoco"):
+        pytest.skip("needs MuJoCo")
+    assert cli.main(["collect", "arm", "-o", str(tmp_path), "--episodes", "1", "--seconds", "0.5"]) == 0
+    assert "1 films" in capsys.readouterr().out
+
+
+def test_distractions_move_and_change_the_light():
+    film = [np.full((32, 32, 3), 120, np.uint8)] * 20
+    painted = np.stack(distracted(film, np.random.default_rng(0)))
+    assert painted.shape == (20, 32, 32, 3)
+    corner = painted[:, 0, 0, 0].astype(int)
+    assert corner.max() - corner.min() > 10  # the light
+    balls = np.abs(painted.astype(int) - np.median(painted, axis=(1, 2), keepdims=True)).sum(-1) > 30
+    assert balls.any(axis=(1, 2)).mean() > 0.8
+    assert not np.array_equal(balls[0], balls[10])
