@@ -470,6 +470,41 @@ def plan(argv: Arguments) -> None:
     print(table(folder))
 
 
+def play(argv: Arguments) -> None:
+    """Let a run's model and controller act in a simulator towards goal images: model-predictive control.
+
+    Each step plans anew (cross-entropy method, three steps ahead) from what is seen. Success is to end near the goal.
+    nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot.
+
+    Examples:
+      wildlam play runs/worlds --world arm --controller runs/worlds/controller_arm
+      wildlam play runs/nav/run --world nav --episodes 10
+    """
+    from wildlam.play import EPISODES, TASKS, play, table
+
+    parser = _parser("play")
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--world", choices=list(TASKS), required=True, help="the simulator")
+    parser.add_argument("--controller", type=Path, help="its folder; RUN/controller by default")
+    parser.add_argument(
+        "--baselines", type=Path, nargs="+", default=[], help="world models trained on real actions, to compare with"
+    )
+    parser.add_argument("--episodes", type=int, default=EPISODES, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="of starts, goals and candidates")
+    parser.add_argument("--out", type=Path, help="folder for what is found; RUN/play-WORLD by default")
+    args = parser.parse_args(list(argv))
+    folder = play(
+        args.run,
+        args.world,
+        controller=args.controller,
+        baselines=args.baselines,
+        episodes=args.episodes,
+        seed=args.seed,
+        out=args.out,
+    )
+    print(table(folder))
+
+
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "index": index,
     "encode": encode,
@@ -483,6 +518,7 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "collect": collect,
     "controller": controller,
     "plan": plan,
+    "play": play,
     "sweep": sweep,
     "demo": demo,
 }

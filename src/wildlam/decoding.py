@@ -81,7 +81,11 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
     data = of_run.data
     manifest = index_videos(data)
     few = [
-        (encoder.encode(batch.video), shrink(batch.video.to(encoder.device), config.decoder.image_size))
+        (
+            encoder.encode(batch.video),
+            shrink(batch.video.to(encoder.device), config.decoder.image_size),
+            batch.sources[0],
+        )
         for batch in held_out_clips(manifest, data, encoder.spec.image_size)
     ]
     source = ClipSource(
@@ -100,8 +104,14 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
 
     def held_out(current: torch.nn.Module) -> dict[str, float]:
         assert isinstance(current, Decoder)
-        metrics = [pixel_metrics(current.decode(states), truth, perceptual) for states, truth in few]
-        return {name: torch.cat([part[name] for part in metrics]).mean().item() for name in metrics[0]}
+        metrics = [pixel_metrics(current.decode(states), truth, perceptual) for states, truth, _ in few]
+        sources = [source for _, _, source in few]
+        found = {name: torch.cat([part[name] for part in metrics]) for name in metrics[0]}
+        means = {name: values.mean().item() for name, values in found.items()}
+        for source in sorted(set(sources)):
+            own = torch.tensor([s == source for s in sources])
+            means |= {f"{source}/{name}": values[own].mean().item() for name, values in found.items()}
+        return means
 
     fit_beside(
         run,

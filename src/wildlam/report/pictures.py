@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import torch
@@ -13,7 +12,7 @@ from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.rollout import horizon_of
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder, to_uint8
-from wildlam.report.decoded import EXPLAINED, painted
+from wildlam.report.decoded import EXPLAINED, painted, telling_clips
 from wildlam.report.html import Section, figure, paragraph, video
 from wildlam.report.strips import Strip, picture_strips
 
@@ -38,7 +37,7 @@ def pictures_section(
     known = (clips.states.shape[1] - horizon) * decoder.spec.frames_per_state
     device = next(model.parameters()).device
     strips, rollouts, transfers = "", "", ""
-    for i in first_clips(clips, SHOWN_PER_SOURCE):
+    for i in telling_clips(clips.states, clips.names, clips.sources, SHOWN_PER_SOURCE):
         j = partners[i]
         states, other = clips.states[i : i + 1].to(device).float(), clips.states[j : j + 1].to(device).float()
         z = clips.z[i : i + 1].to(device)
@@ -62,17 +61,6 @@ def pictures_section(
         paragraph("The latent actions inferred in the first film, unrolled from the first states of the second.")
         + transfers,
     )
-
-
-def first_clips(clips: InferredClips, per_source: int) -> list[int]:
-    """The first clip of each of the first videos of every source."""
-    shown: Counter[str] = Counter()
-    chosen = []
-    for i, (name, source) in enumerate(zip(clips.names, clips.sources, strict=True)):
-        if shown[source] < per_source and name not in shown:
-            shown.update((source, name))
-            chosen.append(i)
-    return chosen
 
 
 def _known(frames: int) -> str:

@@ -16,10 +16,10 @@ from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.one_step import error_maps
 from wildlam.evaluation.suite import Evaluations
 from wildlam.models import LatentActionModel
+from wildlam.report.decoded import telling_clips
 from wildlam.report.evaluation_sections import evaluation_sections
 from wildlam.report.html import Section, error_table, figure, paragraph, verdict_box, write_report
 from wildlam.report.judgement import verdict
-from wildlam.report.pictures import first_clips
 from wildlam.report.plots import (
     Transition,
     error_bars,
@@ -151,7 +151,7 @@ def _unlike(z: Tensor, away: Tensor, count: int) -> list[int]:
 def _strips(model: LatentActionModel, manifest: Manifest, clips: InferredClips, grid: tuple[int, int]) -> Iterator[str]:
     """A strip for each of the first clips of every source."""
     device = next(model.parameters()).device
-    for i in first_clips(clips, STRIPS_PER_SOURCE):
+    for i in telling_clips(clips.states, clips.names, clips.sources, STRIPS_PER_SOURCE):
         times = clips.times[i].tolist()
         frames = decode_at(manifest.file(clips.names[i]), times, PICTURE).numpy()
         maps = error_maps(model, clips.states[i : i + 1].to(device))

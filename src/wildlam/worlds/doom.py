@@ -247,12 +247,8 @@ def walk(
     A walk that finds the level's exit is dropped and another begun, so that no film has a cut.
     """
     while True:
-        world.reset(int(rng.integers(2**31)))
-        walker = Walker(rng, world.tics, turn)
+        walker = begin_walk(world, rng, turn)
         try:
-            # Levels have one entrance: walk for up to 12 seconds first, so that films begin in many places.
-            for _ in range(rng.integers(0, 12 * TICS_PER_SECOND // world.tics)):
-                world.skip(walker.act(world.pose))
             film, poses = [world.frame], [world.pose]
             for _ in range(frames - 1):
                 film.append(world.step(walker.act(poses[-1])))
@@ -260,6 +256,19 @@ def walk(
             return film, np.stack(poses)
         except LevelLeft:
             continue
+
+
+def begin_walk(world: DoomNav, rng: np.random.Generator, turn: float = 6.0) -> Walker:
+    """Start the level anew and walk for up to 12 seconds, as levels have one entrance; return who walks."""
+    while True:
+        world.reset(int(rng.integers(2**31)))
+        walker = Walker(rng, world.tics, turn)
+        try:
+            for _ in range(rng.integers(0, 12 * TICS_PER_SECOND // world.tics)):
+                world.skip(walker.act(world.pose))
+        except LevelLeft:
+            continue
+        return walker
 
 
 def collect_doom(

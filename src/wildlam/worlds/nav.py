@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from wildlam.data.action_spaces import PLANAR
-from wildlam.worlds.doom import SPEED, DoomNav, LevelLeft
+from wildlam.worlds.doom import SPEED, DoomNav, LevelLeft, begin_walk
 
 MOST = np.array([60.0, 40.0, 10.0])
 """The most that an action walks forward, to the left (map units) and turns (degrees)."""
@@ -40,10 +40,10 @@ class DoomWalk(gymnasium.Env[np.ndarray, np.ndarray]):
         self.action_space = gymnasium.spaces.Box(-MOST, MOST, dtype=np.float64)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start the level anew; see ``gymnasium.Env``."""
+        """Start somewhere in the level, after a walk of up to twelve seconds; see ``gymnasium.Env``."""
         super().reset(seed=seed)
-        frame = self._world.reset(int(self.np_random.integers(2**31)))
-        return frame, {"pose": self.pose}
+        begin_walk(self._world, self.np_random)
+        return self._world.frame, {"pose": self.pose}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Walk for one step; there is no reward. It ends where the level's exit is. See ``gymnasium.Env``."""

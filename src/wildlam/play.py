@@ -1,0 +1,242 @@
+"""Closed loop in a simulator, towards goal images: the steps behind ``wildlam play``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from wildlam.config import read_config
+from wildlam.controlling import load_controller
+from wildlam.data.action_spaces import ARM, PLANAR, ActionSpace
+from wildlam.data.films import mp4_bytes
+from wildlam.evaluation.estimates import PerClip
+from wildlam.labelling import load_labelled_model
+from wildlam.loading import check_encoder, load_model
+from wildlam.planning.closed_loop import Policy, Replanner, Trace, World, follow
+from wildlam.planning.dynamics import Controlled, Dynamics
+from wildlam.planning.solvers import Prior
+from wildlam.report.play_report import SHOWN, grid, write_play_report
+from wildlam.training import Run
+from wildlam.training.distributed import default_device
+from wildlam.training.run import read_json, write_atomically
+from wildlam.types import Encoder, WildlamError
+
+WorldName = Literal["nav", "arm"]
+
+EPISODES = 50
+AT_ONCE = 10
+"""Episodes played together."""
+AWAY = 6
+"""Steps from a start to its goal."""
+STEPS = 12
+"""Steps to reach it."""
+HORIZON = 3
+TRIES = 100
+
+
+@dataclass(frozen=True)
+class Task:
+    """What it takes to succeed in a world.
+
+    Attributes:
+        space: what its actions are.
+        unit: of lengths.
+        near: a final distance of at most this is a success.
+        far: goals lie at least this far from the start.
+        open: opens the world number ``i``, at a number of steps a second.
+    """
+
+    space: ActionSpace
+    unit: str
+    near: float
+    far: float
+    open: Callable[[int, float], Any]
+
+
+def _nav(i: int, fps: float) -> Any:
+    from wildlam.worlds.doom import HELD_OUT_LEVELS
+    from wildlam.worlds.nav import DoomWalk
+
+    return DoomWalk(HELD_OUT_LEVELS[i % len(HELD_OUT_LEVELS)], fps=fps)
+
+
+def _arm(_: int, fps: float) -> Any:
+    from wildlam.worlds.arm import FetchArm
+
+    return FetchArm(fps=fps)
+
+
+TASKS = {
+    "nav": Task(PLANAR, "map units", 40.0, 80.0, _nav),  # a person is 32 wide
+    "arm": Task(ARM, "m", 0.05, 0.1, _arm),
+}
+
+
+def play(
+    path: Path,
+    name: WorldName,
+    *,
+    controller: Path | None = None,
+    baselines: Sequence[Path] = (),
+    episodes: int = EPISODES,
+    seed: int = 0,
+    out: Path | None = None,
+) -> Path:
+    """Let a run's model act in a simulator towards goal images, and whatever it is to be compared with.
+
+    A goal is what is seen after one action, drawn from those that the controller learnt from, was done ``AWAY`` times.
+    Then the episode begins anew, and the model has ``STEPS`` steps.
+
+    Args:
+        path: the run folder.
+        name: the world: nav (levels held out whole) or arm.
+        controller: its folder; that of the run if not given.
+        baselines: folders of world models trained on real actions.
+        episodes: how many.
+        seed: of starts, goals and candidates.
+        out: folder for what is found; ``path/play-NAME`` if not given.
+
+    Returns:
+        That folder, with ``play.json`` and ``report.html``.
+
+    Raises:
+        WildlamError: something is missing, or does not fit together.
+    """
+    if episodes < 1:
+        raise WildlamError(f"--episodes must be at least 1, got {episodes}")
+    opened = Run.open(path)
+    config = read_config(opened.path / "config.yaml")
+    encoder = config.encoder.build(default_device())
+    check_encoder(opened, encoder.spec)
+    model = load_model(opened, config, encoder.spec).to(encoder.device)
+    driver, space = load_controller(controller or opened.path, encoder, model)
+    task = TASKS[name]
+    if space is not task.space:
+        raise WildlamError(
+            f"the controller's actions are {space.name}, {name} takes {task.space.name}; give --controller"
+        )
+    mean, std = driver.action_mean.expand(HORIZON, -1), driver.action_std.expand(HORIZON, -1)
+    prior = Prior(mean, std, driver.action_mean - 3 * driver.action_std, driver.action_mean + 3 * driver.action_std)
+    dynamics: dict[str, Dynamics] = {"latent": Controlled(model, driver)}
+    for folder in baselines:
+        dynamics[folder.name] = load_labelled_model(folder, encoder)[0]
+    bf16 = config.training.precision == "bf16"
+
+    traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
+    with ExitStack() as stack, tqdm(total=episodes * (2 + len(dynamics)), desc="playing", unit="episode") as bar:
+        worlds = [stack.enter_context(task.open(i, config.data.fps)) for i in range(min(AT_ONCE, episodes))]
+        for first in range(0, episodes, AT_ONCE):
+            some = worlds[: episodes - first]
+            starts, goals = _goals(some, task, prior, seed + first)
+            traces["goal"] += goals
+            images = np.stack([goal.frames[-1] for goal in goals])
+            wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
+            policies: dict[str, Policy] = {"random": _random(prior, seed + first)}
+            for label, one in dynamics.items():
+                policies[label] = Replanner(
+                    one,
+                    lambda video: encode_frames(encoder, video),
+                    wanted.float(),
+                    prior,
+                    seed=seed + first,
+                    bf16=bf16,
+                )
+            for label, policy in policies.items():
+                traces[label] += follow(some, starts, policy, STEPS)
+                bar.update(len(some))
+            traces["no move"] += [
+                Trace(g.frames[:1].repeat(STEPS + 1, 0), g.poses[:1].repeat(STEPS + 1, 0), g.actions[:0]) for g in goals
+            ]
+            bar.update(len(some))
+    targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
+    rows = {label: judged(of, targets, task) for label, of in traces.items() if label != "goal"}
+    record = {
+        "world": name,
+        "episodes": episodes,
+        "seed": seed,
+        "steps": STEPS,
+        "unit": task.unit,
+        "near": task.near,
+        "summary": {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()},
+        "final poses": {label: [trace.poses[-1].tolist() for trace in of] for label, of in traces.items()},
+    }
+    folder = out or opened.path / f"play-{name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "play.json", json.dumps(record))
+        shown = {label: grid(traces["goal"][:SHOWN], traces[label][:SHOWN]) for label in dynamics}
+        films = {label: mp4_bytes(frames, config.data.fps) for label, frames in shown.items()}
+        write_play_report(
+            folder / "report.html",
+            f"Closed loop in {name}: {opened.path.name}",
+            rows,
+            films,
+            f"Success: within {task.near:g} {task.unit} of the goal after {STEPS} steps. Goals lie {AWAY} steps away.",
+            f"{opened.facts['encoder']['name']} states, {episodes} episodes, seed {seed}",
+        )
+    except OSError as error:
+        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
+    return folder
+
+
+def judged(traces: Sequence[Trace], targets: np.ndarray, task: Task) -> PerClip:
+    """``success`` and ``final distance`` of each episode, and the ``start distance``; targets are poses ``[E, P]``."""
+    ways = np.stack([trace.poses for trace in traces])
+    away = np.linalg.norm((ways - targets[:, None])[..., : task.space.position], axis=-1)
+    values = {"success": away[:, -1] <= task.near, "final distance": away[:, -1], "start distance": away[:, 0]}
+    names = [f"episode {i}" for i in range(len(traces))]
+    return PerClip({k: torch.from_numpy(v).float() for k, v in values.items()}, names, [task.space.name] * len(names))
+
+
+def encode_frames(encoder: Encoder, video: Tensor) -> Tensor:
+    """States of single frames ``uint8 [B, T, 3, S, S]``, shown twice to an encoder that makes one state of two."""
+    return encoder.encode(video.repeat_interleave(encoder.spec.frames_per_state, dim=1))
+
+
+def table(folder: Path) -> str:
+    """The summary of ``play.json`` as text."""
+    found = read_json(folder / "play.json")
+    lines = [
+        f"{found['world']}: {found['episodes']} episodes of {found['steps']} steps towards a goal image, "
+        f"seed {found['seed']}; success is to end within {found['near']:g} {found['unit']}:",
+        " " * 20 + f"{'success':>28}{'final distance':>28}",
+    ]
+    for label, row in found["summary"].items():
+        figures = [row[name] for name in ("success", "final distance")]
+        cells = [f"{e['mean']:.3g} ({e['low']:.3g} to {e['high']:.3g})" for e in figures]
+        lines.append(f"{label[:19]:20}" + "".join(f"{cell:>28}" for cell in cells))
+    return "\n".join([*lines, "", f"episodes   {folder / 'play.json'}", f"report     {folder / 'report.html'}"])
+
+
+def _random(prior: Prior, seed: int) -> Policy:
+    rng = np.random.default_rng(seed)
+    mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
+    return lambda frames, _: mean + std * rng.normal(size=(len(frames[0]), len(mean)))
+
+
+def _goals(worlds: Sequence[World], task: Task, prior: Prior, seed: int) -> tuple[list[int], list[Trace]]:
+    """Starts, and what leads from each to a goal far enough away: one action, drawn and done again and again."""
+    rng = np.random.default_rng([seed, 1])
+    mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
+    starts, goals = [], []
+    for world in worlds:
+        for _ in range(TRIES):
+            start, action = int(rng.integers(2**31)), mean + std * rng.normal(size=len(mean))
+            (trace,) = follow([world], [start], lambda frames, _, a=action: a[None], AWAY)  # type: ignore[misc]
+            moved = (trace.poses[-1] - trace.poses[0])[: task.space.position]
+            if np.linalg.norm(moved) >= task.far:
+                break
+        else:
+            raise WildlamError(f"no goal {task.far:g} {task.unit} away was found in {TRIES} tries")
+        starts.append(start)
+        goals.append(trace)
+    return starts, goals
