@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from wildlam.decoding import train_decoder
 from wildlam.encoders import VJEPA2, Lite0
-from wildlam.report.decoded import decoded_strips, write_decoded
+from wildlam.report.decoded import decoded_strips, telling_clips, write_decoded
 from wildlam.types import WildlamError
 
 from ..encoders.test_vjepa2 import save_tiny
@@ -56,3 +57,16 @@ def test_another_runs_decoder_does_as_well(run, videos, tmp_path):
     twin = make_run(tmp_path / "twin", videos, Lite0(image_size=64, dtype="float32"))
     one, other = decoded_strips(run, clips=1), decoded_strips(twin, clips=1, decoder=run)
     np.testing.assert_array_equal(one[0].rows["true state"], other[0].rows["true state"])
+
+
+def test_clips_in_which_something_moves_are_shown_one_of_each_video():
+    still, busy = torch.full((4, 3, 32, 32), 90, dtype=torch.uint8), torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    busy[::2, :, ::2, ::2] = 255  # a texture that flickers by as much everywhere
+    busy[1::2, :, 1::2, 1::2] = 255
+    moving = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    for t in range(4):
+        moving[t, :, :, 8 * t : 8 * t + 8] = 200
+    films = [still, moving, moving, busy, moving // 2]
+    names, sources = ["a", "b", "b", "c", "d"], ["x"] * 5
+    assert telling_clips(films.__getitem__, names, sources, 2) == [1, 4]
+    assert telling_clips(films.__getitem__, names, ["x", "x", "y", "y", "y"], 1) == [1, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,36 +40,37 @@ def decoded_strips(path: Path, clips: int = CLIPS, decoder: Path | None = None) 
     painter = load_decoder(decoder or path, spec, trained.encoder.device)
     strips = []
     batches = list(held_out_clips(index_videos(data), data, spec.image_size, FROM * clips))
-    all_states = [trained.encoder.encode(batch.video) for batch in batches]
     names, sources = ([getattr(batch, of)[0] for batch in batches] for of in ("names", "sources"))
-    for i in telling_clips(torch.cat(all_states), names, sources, -(-clips // len(set(sources)))):
-        batch, states = batches[i], all_states[i]
+    for i in telling_clips(lambda i: batches[i].video[0], names, sources, -(-clips // len(set(sources)))):
+        batch = batches[i]
+        states = trained.encoder.encode(batch.video)
         seconds = [batch.starts[0] + k / data.fps for k in range(data.frames)]
         rows = painted(model, painter, states, model.infer(states), batch.video, known=1)
         strips.append(Strip(batch.names[0], {row: pictures.numpy() for row, pictures in rows.items()}, seconds))
     return strips[:clips]
 
 
-def telling_clips(states: Tensor, names: list[str], sources: list[str], per_source: int) -> list[int]:
-    """Clips to look at: those of each source that move more than most, of one video each while there are others.
+def telling_clips(frames: Callable[[int], Tensor], names: list[str], sources: list[str], per_source: int) -> list[int]:
+    """Clips to look at: those of each source in which most is seen to move, of one video each while there are others.
 
-    Of a source's clips, three in four change less than the first that is chosen: in a wall seen from close by, nobody
-    sees what moved, and the fastest clips are jumps.
+    Of each source a few are looked at, spread over its clips. In a wall seen from close by nobody could tell what
+    moved.
 
     Args:
-        states: ``[clips, T, N, D]``.
+        frames: gives those of a clip by its index, ``uint8 [F, 3, S, S]``.
         names: each clip's video.
         sources: each clip's source.
         per_source: how many of each.
     """
-    movement = states.float().diff(dim=1).abs().mean(dim=(1, 2, 3))
     chosen = []
     for source in dict.fromkeys(sources):
         own = [i for i, s in enumerate(sources) if s == source]
-        middle = movement[own].quantile(0.75)
-        near = sorted(own, key=lambda i, middle=middle: float((movement[i] - middle).abs()))  # type: ignore[misc]
-        first_of_video = list({names[i]: i for i in reversed(near)}.values())[::-1]
-        chosen += sorted([*first_of_video, *(i for i in near if i not in first_of_video)][:per_source])
+        few = own[:: max(len(own) // (FROM * per_source), 1)]
+        # What is left of the movement in a picture of 8 x 8: textures average out, things and walls do not.
+        movement = {i: float(shrink(frames(i)[None], 8).diff(dim=1).abs().mean()) for i in few}
+        most = sorted(few, key=movement.__getitem__, reverse=True)
+        first_of_video = list({names[i]: i for i in reversed(most)}.values())[::-1]
+        chosen += sorted([*first_of_video, *(i for i in most if i not in first_of_video)][:per_source])
     return chosen
 
 

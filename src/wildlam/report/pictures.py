@@ -37,7 +37,7 @@ def pictures_section(
     known = (clips.states.shape[1] - horizon) * decoder.spec.frames_per_state
     device = next(model.parameters()).device
     strips, rollouts, transfers = "", "", ""
-    for i in telling_clips(clips.states, clips.names, clips.sources, SHOWN_PER_SOURCE):
+    for i in telling_clips(frames, clips.names, clips.sources, SHOWN_PER_SOURCE):
         j = partners[i]
         states, other = clips.states[i : i + 1].to(device).float(), clips.states[j : j + 1].to(device).float()
         z = clips.z[i : i + 1].to(device)

@@ -149,11 +149,14 @@ def _unlike(z: Tensor, away: Tensor, count: int) -> list[int]:
 
 
 def _strips(model: LatentActionModel, manifest: Manifest, clips: InferredClips, grid: tuple[int, int]) -> Iterator[str]:
-    """A strip for each of the first clips of every source."""
+    """A strip for each of some clips of every source in which something moves."""
     device = next(model.parameters()).device
-    for i in telling_clips(clips.states, clips.names, clips.sources, STRIPS_PER_SOURCE):
-        times = clips.times[i].tolist()
-        frames = decode_at(manifest.file(clips.names[i]), times, PICTURE).numpy()
+
+    def shown(i: int) -> Tensor:
+        return decode_at(manifest.file(clips.names[i]), clips.times[i].tolist(), PICTURE)
+
+    for i in telling_clips(shown, clips.names, clips.sources, STRIPS_PER_SOURCE):
+        times, frames = clips.times[i].tolist(), shown(i).numpy()
         maps = error_maps(model, clips.states[i : i + 1].to(device))
         errors = {method: error[0].unflatten(-1, grid).cpu().numpy() for method, error in maps.items()}
         text = f"{clips.names[i]}, {times[0]:.2f} s to {times[-1]:.2f} s"
