@@ -1,115 +1,198 @@
 """Latent actions with few labels against a world model of real actions with as many: docs/results/planning.md.
 
-    python benchmarks/planning.py --run runs/nav/run --data runs/nav/videos [--clips 16 32 ...] [--seeds 0 1 2]
-        [--steps 1000] [--protocols recon droid] [--out docs/results]
+    python benchmarks/planning.py --run runs/worlds/run --videos runs/worlds/videos [--worlds arm nav]
+        [--clips 32 0 ...] [--seeds 0 1 2] [--out docs/results]
 
-For every number of labelled clips and seed it trains a controller of the run and, on the same clips, a world model of
-real actions (the part that V-JEPA 2-AC plays), of the run's size and for ``--steps`` steps each, and plans with both in
-the same held-out episodes. What is trained is kept beside the run and not trained again; plans are kept, too.
+The run was trained without labels on a mix that holds both worlds (``wildlam collect nav|arm``). For every world,
+number of labelled clips and seed a controller of the run and, on the same clips, a world model of real actions (the
+part that V-JEPA 2-AC plays), of the run's size, are trained for as many steps, and both plan in the same held-out
+episodes: the arm by the DROID protocol with fewer candidates (``--samples``, ``--iterations``), the walks by the RECON
+protocol. What is trained or planned is kept beside the run and not done again; the documents are written anew after
+every part.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from common import machine, spread
+from matplotlib.figure import Figure
 
 from wildlam.config import read_config
 from wildlam.controlling import ControllingConfig, train_controller
 from wildlam.labelling import LabelledModelConfig, train_labelled_model
 from wildlam.plan import EPISODES, plan
+from wildlam.report.plots import LINES, quiet, svg
 from wildlam.training import TrainingConfig
 from wildlam.training.run import read_json
 
-FIGURES = {"recon": ("rpe", "ate"), "droid": ("displacement",)}
+WORLDS = {"arm": ("droid", "displacement"), "nav": ("recon", "rpe")}
+"""Protocol, and the figure that it is judged by."""
+ALL = 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("runs/nav/run"), help="a trained run")
-    parser.add_argument("--data", type=Path, default=Path("runs/nav/videos"), help="labelled videos")
-    parser.add_argument(
-        "--clips", type=int, nargs="+", default=[16, 32, 64, 128, 512, 0], help="labelled clips; 0: all"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of clips, controllers and plans")
-    parser.add_argument("--steps", type=int, default=1000, help="training steps of controllers and of labelled models")
-    parser.add_argument("--protocols", nargs="+", choices=list(FIGURES), default=["recon"], help="how plans are judged")
-    parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out episodes")
-    parser.add_argument(
-        "--out", type=Path, default=Path("docs/results"), help="folder for planning.json and planning.md"
-    )
-    args = parser.parse_args()
-
+    args = parsed()
     config = read_config(args.run / "config.yaml")
     encoder = config.encoder.build()
-    rows = []
-    for count in args.clips:
-        for seed in args.seeds:
-            name = f"{count or 'all'}_{seed}"
-            driver, labelled = args.run / "study" / f"controller_{name}", args.run / "study" / f"labelled_{name}"
-            few = {"data": args.data, "clips": count or None, "seed": seed}
-            of_controller = ControllingConfig(**few)
-            training = replace(of_controller.training, steps=args.steps, save_every=args.steps, eval_every=args.steps)
-            train_controller(args.run, replace(of_controller, training=training), driver)
-            # As often as the controller is judged: with few clips the best step comes early.
-            often = max(args.steps // 10, 1)
-            whole = TrainingConfig(steps=args.steps, save_every=often, eval_every=often)
-            train_labelled_model(
-                encoder, LabelledModelConfig(**few, model=config.model, training=whole), config.data.fps, labelled
-            )
-            for protocol in args.protocols:
-                folder = args.run / "study" / f"plans_{protocol}_{name}"
-                if not (folder / "plans.json").is_file():
-                    plan(
-                        args.run,
-                        protocol,
-                        args.data,
-                        controller=driver,
-                        baselines=[labelled],
-                        episodes=args.episodes,
-                        seed=seed,
-                        out=folder,
-                    )
-                found = read_json(folder / "plans.json")["summary"]
-                for label, figures in found.items():
-                    who = "labelled" if label == labelled.name else label
-                    rows += [
-                        {"world": args.data.parent.name, "protocol": protocol, "model": who, "clips": count or "all",
-                         "seed": seed, "figure": figure, "value": figures[figure]["mean"]}
-                        for figure in FIGURES[protocol]
-                    ]  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "planning.json").write_text(
-        json.dumps({"machine": machine(), "steps": args.steps, "rows": rows}, indent=1)
+    rows: list[dict] = []
+    for seed in args.seeds:
+        for count in args.clips:
+            for world in args.worlds:
+                rows += study(args, config, encoder, world, count, seed)
+                write(rows, args)
+    print((args.out / "planning.md").read_text())
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path("runs/worlds/run"), help="a trained run")
+    parser.add_argument("--videos", type=Path, default=Path("runs/worlds/videos"), help="folder of the worlds' videos")
+    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
+    parser.add_argument(
+        "--clips",
+        type=int,
+        nargs="+",
+        default=[32, ALL, 128, 16, 512, 64],
+        help="labelled clips, in this order; 0: all",
     )
-    text = table(rows, args)
-    (args.out / "planning.md").write_text(text)
-    print(text)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of clips, training and plans")
+    parser.add_argument("--steps", type=int, help="training steps; 200 (up to 64 clips), 600 or 1200 (all) by default")
+    parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out episodes")
+    parser.add_argument("--samples", type=int, default=64, help="candidates of an iteration, arm")
+    parser.add_argument("--iterations", type=int, default=6, help="of the cross-entropy method, arm")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for planning.json, .md and .svg")
+    return parser.parse_args()
 
 
-def table(rows: list[dict], args: argparse.Namespace) -> str:
+def study(args: argparse.Namespace, config, encoder, world: str, count: int, seed: int) -> list[dict]:
+    """Train and plan for one world, number of clips and seed; rows of what was found."""
+    protocol, figure = WORLDS[world]
+    steps = args.steps or (1200 if count == ALL else 600 if count > 64 else 200)
+    name, data = f"{world}_{count or 'all'}_{seed}", args.videos / world
+    folder = args.run.parent / "study"
+    driver, labelled, plans = (folder / f"{kind}_{name}" for kind in ("controller", "labelled", "plans"))
+    if not (plans / "plans.json").is_file():
+        few = {"data": data, "clips": count or None, "seed": seed}
+        of_controller = ControllingConfig(**few)
+        # Both are judged as often: with few clips the best step comes early.
+        often = max(steps // 10, 1)
+        training = replace(of_controller.training, steps=steps, save_every=often, eval_every=often)
+        train_controller(args.run, replace(of_controller, training=training), driver)
+        whole = TrainingConfig(steps=steps, save_every=often, eval_every=often)
+        train_labelled_model(
+            encoder, LabelledModelConfig(**few, model=config.model, training=whole), config.data.fps, labelled
+        )
+        plan(
+            args.run,
+            protocol,
+            data,
+            controller=driver,
+            baselines=[labelled],
+            episodes=args.episodes,
+            samples=args.samples if protocol == "droid" else None,
+            iterations=args.iterations,
+            seed=seed,
+            out=plans,
+        )
+    summary = read_json(plans / "plans.json")["summary"]
+    found = {"labelled" if label == labelled.name else label: of[figure]["mean"] for label, of in summary.items()}
+    common = {"world": world, "protocol": protocol, "clips": count or "all", "seed": seed}
+    rows = [{**common, "model": model, "figure": figure, "value": value} for model, value in found.items()]
+    errors = read_json(driver / "results.json")
+    told = {"rollout error over inferred": "over_idm", "z error": "z", "size of change": "movement"}
+    return rows + [
+        {**common, "model": "latent", "figure": words, "value": errors[key]["mean"]} for words, key in told.items()
+    ]
+
+
+def write(rows: list[dict], args: argparse.Namespace) -> None:
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "planning.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    (args.out / "planning.md").write_text(text(rows, args))
+    (args.out / "planning.svg").write_bytes(curves(rows))
+
+
+def values(rows: list[dict], **wanted: object) -> list[float]:
+    return [row["value"] for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def counts_of(rows: list[dict], world: str) -> list:
+    found = {row["clips"] for row in rows if row["world"] == world}
+    return sorted(found, key=lambda count: (count == "all", count))
+
+
+def text(rows: list[dict], args: argparse.Namespace) -> str:
     """The rows as Markdown: mean over seeds (smallest to largest)."""
+    seeds = len({row["seed"] for row in rows})
     lines = [
         "# Planning with few labels",
         "",
-        f"Made by `python benchmarks/planning.py --run {args.run} --data {args.data} --steps {args.steps}` on",
-        f"{machine()}. {args.episodes} held-out episodes, mean over {len(args.seeds)} seed(s) (smallest to largest);",
-        "lower is better.",
+        f"Made by `python benchmarks/planning.py --run {args.run} --videos {args.videos}` on {machine()}:",
+        f"{args.episodes} held-out episodes; mean over {seeds} seed(s) (smallest to largest); lower is better.",
+        "*latent*: the run, which never saw an action, driven by a controller; *labelled*: a world model of real",
+        "actions alone, trained on the same clips for as many steps, its best checkpoint by held-out error.",
+        "",
+        "![Error of plans over that of staying, by labelled clips](planning.svg)",
     ]
-    for protocol in args.protocols:
-        for figure in FIGURES[protocol]:
-            chosen = [row for row in rows if (row["protocol"], row["figure"]) == (protocol, figure)]
-            models = list(dict.fromkeys(row["model"] for row in chosen))
-            lines += ["", f"{protocol}, {figure}:", "", f"| labelled clips | {' | '.join(models)} |"]
-            lines.append("| --- |" + " --- |" * len(models))
-            for clips in dict.fromkeys(row["clips"] for row in chosen):
-                of_clips = [row for row in chosen if row["clips"] == clips]
-                cells = [spread([row["value"] for row in of_clips if row["model"] == model]) for model in models]
-                lines.append(f"| {clips} | {' | '.join(cells)} |")
+    for world, (protocol, figure) in WORLDS.items():
+        counts = counts_of(rows, world)
+        if not counts:
+            continue
+        models = list(dict.fromkeys(row["model"] for row in rows if row["world"] == world and row["figure"] == figure))
+        lines += ["", f"## {world}: {protocol} protocol, {figure}", ""]
+        lines.append(f"| labelled clips | {' | '.join(models)} | latent / labelled | latent / no move |")
+        lines.append("| --- |" + " --- |" * (len(models) + 2))
+        for count in counts:
+            of = {m: values(rows, world=world, clips=count, model=m, figure=figure) for m in models}
+            mean = {m: statistics.mean(v) for m, v in of.items()}
+            ratios = f"{mean['latent'] / mean['labelled']:.2f} | {mean['latent'] / mean['no move']:.2f}"
+            lines.append(f"| {count} | {' | '.join(spread(of[m]) for m in models)} | {ratios} |")
+        lines += [
+            "",
+            "The controllers (1: as good as inferred; as bad as their mean; as large as the truth):",
+            "",
+        ]
+        told = ["rollout error over inferred", "z error", "size of change"]
+        lines += [f"| labelled clips | {' | '.join(told)} |", "| --- | --- | --- | --- |"]
+        for count in counts:
+            cells = [spread(values(rows, world=world, clips=count, model="latent", figure=name)) for name in told]
+            lines.append(f"| {count} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+@svg
+def curves(rows: list[dict]) -> Figure:
+    """Error over that of staying, by labelled clips: mean over seeds, and their range."""
+    fig = Figure(figsize=(9.0, 3.6), layout="constrained")
+    worlds = [world for world in WORLDS if counts_of(rows, world)]
+    for ax, world in zip(fig.subplots(1, len(worlds), squeeze=False)[0], worlds, strict=True):
+        counts, figure = counts_of(rows, world), WORLDS[world][1]
+        for colour, model in zip(LINES, ("latent", "labelled"), strict=False):
+            shares = []
+            for count in counts:
+                wanted = {"world": world, "clips": count, "figure": figure}
+                still = torch.tensor(values(rows, model="no move", **wanted))
+                shares.append(torch.tensor(values(rows, model=model, **wanted)) / still)
+            means = [float(share.mean()) for share in shares]
+            ends = [
+                [m - float(s.min()) for m, s in zip(means, shares, strict=True)],
+                [float(s.max()) - m for m, s in zip(means, shares, strict=True)],
+            ]
+            ax.errorbar(range(len(counts)), means, ends, color=colour, marker="o", ms=4, capsize=2.5, label=model)
+        ax.axhline(1, color="0.5", lw=1, ls=":")
+        ax.set_xticks(range(len(counts)), [str(count) for count in counts])
+        ax.set_xlabel("labelled clips")
+        ax.set_ylabel(f"{figure} over that of no move")
+        ax.set_title(world)
+        quiet(ax, grid="y")
+        ax.legend(frameon=False)
+    return fig
 
 
 if __name__ == "__main__":

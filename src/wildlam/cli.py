@@ -444,6 +444,7 @@ def plan(argv: Arguments) -> None:
       wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
     """
     from wildlam.plan import EPISODES, plan, table
+    from wildlam.planning.droid import ITERATIONS
 
     parser = _parser("plan")
     parser.add_argument("run", type=Path, help="run folder")
@@ -454,6 +455,8 @@ def plan(argv: Arguments) -> None:
         "--baselines", type=Path, nargs="+", default=[], help="world models trained on real actions, to compare with"
     )
     parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out clips to plan in")
+    parser.add_argument("--samples", type=int, help="candidates of an iteration; by default 300 (droid), 120 (recon)")
+    parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of the cross-entropy method (droid)")
     parser.add_argument("--seed", type=int, default=0, help="of the candidates and of the choice of clips")
     parser.add_argument("--out", type=Path, help="folder for what is found; RUN/plan-PROTOCOL by default")
     args = parser.parse_args(list(argv))
@@ -464,6 +467,8 @@ def plan(argv: Arguments) -> None:
         controller=args.controller,
         baselines=args.baselines,
         episodes=args.episodes,
+        samples=args.samples,
+        iterations=args.iterations,
         seed=args.seed,
         out=args.out,
     )

@@ -57,7 +57,14 @@ class Protocol:
     solve: Callable[[Cost, int, torch.Generator], Plan]
 
 
-def protocol(name: ProtocolName, episodes: Sequence[Episode], fps: float, device: torch.device) -> Protocol:
+def protocol(
+    name: ProtocolName,
+    episodes: Sequence[Episode],
+    fps: float,
+    device: torch.device,
+    samples: int | None = None,
+    iterations: int = droid.ITERATIONS,
+) -> Protocol:
     """Set a protocol up by the poses of training episodes, the same for every model that it judges.
 
     Args:
@@ -65,6 +72,8 @@ def protocol(name: ProtocolName, episodes: Sequence[Episode], fps: float, device
         episodes: of one kind; those for training decide the prior.
         fps: steps per second.
         device: that plans are made on.
+        samples: candidates of an iteration; the protocol's (300 and 120) if not given.
+        iterations: of the cross-entropy method, where the protocol has it.
 
     Raises:
         WildlamError: the episodes are of another kind, or too short.
@@ -77,10 +86,12 @@ def protocol(name: ProtocolName, episodes: Sequence[Episode], fps: float, device
             name,
             recon.HORIZON,
             totals,
-            lambda cost, batch, g: recon.plan_divided(cost, totals, batch=batch, generator=g),
+            lambda cost, batch, g: recon.plan_divided(
+                cost, totals, batch=batch, samples=samples or recon.SAMPLES, generator=g
+            ),
         )
     prior = droid.prior_of_actions(episodes, fps).to(device)
-    settings = {"samples": droid.SAMPLES, "elites": droid.ELITES, "iterations": droid.ITERATIONS}
+    settings = {"samples": samples or droid.SAMPLES, "elites": droid.ELITES, "iterations": iterations}
     return Protocol(
         name, droid.HORIZON, prior, lambda cost, batch, g: cem(cost, prior, batch=batch, generator=g, **settings)
     )
@@ -165,6 +176,8 @@ def plan(
     controller: Path | None = None,
     baselines: Sequence[Path] = (),
     episodes: int = EPISODES,
+    samples: int | None = None,
+    iterations: int = droid.ITERATIONS,
     seed: int = 0,
     out: Path | None = None,
 ) -> Path:
@@ -177,6 +190,8 @@ def plan(
         controller: its folder; that of the run if not given.
         baselines: folders of world models trained on real actions.
         episodes: how many, spread over the clips by chance.
+        samples: see ``protocol``.
+        iterations: likewise.
         seed: of candidates and of the choice of episodes.
         out: folder for what is found; ``path/plan-NAME`` if not given.
 
@@ -196,7 +211,10 @@ def plan(
     if found[0].space is not space:
         raise WildlamError(f"{data} holds {found[0].space.name} actions, the controller's are {space.name}")
     fps = config.data.fps
-    how = protocol(name, found, fps, encoder.device)
+    for word, value in (("--episodes", episodes), ("--samples", samples or 1), ("--iterations", iterations)):
+        if value < 1:
+            raise WildlamError(f"{word} must be at least 1, got {value}")
+    how = protocol(name, found, fps, encoder.device, samples, iterations)
     clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
     dynamics: dict[str, Dynamics] = {"latent": Controlled(model, driver)}
     for folder in baselines:
@@ -212,6 +230,8 @@ def plan(
         "protocol": name,
         "episodes": len(clips),
         "seed": seed,
+        "samples": samples,
+        "iterations": iterations,
         "units": space.action_names,
         "summary": summary,
         "plans": {label: one.actions.tolist() for label, one in plans.items()},
