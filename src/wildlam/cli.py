@@ -205,20 +205,35 @@ def show(argv: Arguments) -> None:
 def demo(argv: Arguments) -> None:
     """Collect a small unlabelled mix of videos, learn its latent actions and report: the whole job, without a GPU.
 
-    An interrupted demo goes on where it stopped when called again.
+    An interrupted demo goes on where it stopped when called again. With --pretrained nothing is trained: wildlam-tiny,
+    which comes with the package, is evaluated and plans in films of both worlds (an arm, and walks) made for it.
 
-    Example:
+    Examples:
       wildlam demo
+      wildlam demo --pretrained
     """
-    from wildlam.demo import EPISODES, OUT, STEPS, demo
+    from wildlam.demo import EPISODES, OUT, PRETRAINED_EPISODES, PRETRAINED_OUT, STEPS, demo, demo_pretrained
+    from wildlam.plan import table
 
     parser = _parser("demo")
-    parser.add_argument("--out", type=Path, default=OUT, help="run folder")
-    parser.add_argument("--episodes", type=int, default=EPISODES, help="walks through Doom levels to film, 16 s each")
+    parser.add_argument("--pretrained", action="store_true", help="use the model that comes with the package")
+    parser.add_argument("--out", type=Path, help=f"run folder; {OUT}, or {PRETRAINED_OUT}, by default")
+    parser.add_argument(
+        "--episodes", type=int, help=f"walks to film; {EPISODES}, or {PRETRAINED_EPISODES} of each world, by default"
+    )
     parser.add_argument("--steps", type=int, default=STEPS, help="training steps")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the walks and of the training")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the films and of the training")
     args = parser.parse_args(list(argv))
-    _finished(demo(args.out, episodes=args.episodes, steps=args.steps, seed=args.seed))
+    if args.pretrained:
+        out = args.out or PRETRAINED_OUT
+        episodes = PRETRAINED_EPISODES if args.episodes is None else args.episodes
+        plans = demo_pretrained(out, episodes=episodes, seed=args.seed)
+        _finished(out)
+        print("\n".join(["", *(table(folder) for folder in plans)]))
+        print(f"Next, closed loop:  wildlam play {out} --world arm --controller {out / 'controller_arm'}")
+        return
+    episodes = EPISODES if args.episodes is None else args.episodes
+    _finished(demo(args.out or OUT, episodes=episodes, steps=args.steps, seed=args.seed))
     print("Next, on your own videos:  wildlam train --data.path DIR_OF_VIDEOS")
 
 

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from wildlam.config import RunConfig
 from wildlam.data.clips import DataConfig
+from wildlam.evaluating import evaluate
 from wildlam.pipeline import check_out, train
+from wildlam.plan import ProtocolName, plan
+from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
 from wildlam.types import WildlamError
-from wildlam.worlds.doom import collect_doom
+from wildlam.worlds.arm import collect_arm
+from wildlam.worlds.doom import LEVELS, collect_doom, collect_nav
 from wildlam.worlds.filmed import collect_filmed
 
 OUT = Path("runs/demo")
@@ -17,6 +21,13 @@ EPISODES = 240
 SECONDS = 16.0
 """Length of each walk through a Doom level."""
 STEPS = 360
+
+PRETRAINED_OUT = Path("runs/tiny")
+PRETRAINED_EPISODES = 24
+PRETRAINED_SEED = 1000
+"""Added to the seed of the films: no seed of training comes near."""
+PLANNED = 16
+"""Held-out episodes that are planned in."""
 
 
 def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
@@ -47,6 +58,43 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
     collect_filmed(videos / "filmed")
     collect_doom(videos / "doom", episodes=episodes, seconds=SECONDS, seed=seed)
     return train(config, resume=True)
+
+
+def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
+    """What the model that comes with the package can do, without training: films both worlds, evaluates and plans.
+
+    Args:
+        out: folder of the run; the videos go to ``out/videos``.
+        episodes: films of each world; their levels and seeds are not those that it was trained on.
+        seed: of the films, plans and episodes.
+
+    Returns:
+        The folders of what was planned: by the RECON protocol in ``nav``, by DROID's in ``arm``.
+
+    Raises:
+        WildlamError: fewer films than levels, or a simulator is missing.
+    """
+    if episodes < len(LEVELS):
+        raise WildlamError(f"--episodes must be at least {len(LEVELS)}, one walk in each level, got {episodes}")
+    videos = out / "videos"
+    collect_nav(videos / "nav", episodes=episodes, seconds=SECONDS, seed=PRETRAINED_SEED + seed)
+    collect_arm(videos / "arm", episodes=episodes, seconds=SECONDS / 2, seed=PRETRAINED_SEED + seed)
+    run = unpack(out, videos)
+    evaluate(run)
+    protocols: tuple[tuple[ProtocolName, str], ...] = (("recon", "nav"), ("droid", "arm"))
+    return [
+        plan(
+            run,
+            name,
+            videos / world,
+            controller=run / f"controller_{world}",
+            episodes=PLANNED,
+            samples=64 if name == "droid" else None,
+            iterations=6,
+            seed=seed,
+        )
+        for name, world in protocols
+    ]
 
 
 def demo_config(videos: Path = OUT / "videos", out: Path = OUT, steps: int = STEPS, seed: int = 0) -> RunConfig:

@@ -1,0 +1,55 @@
+"""Make the model that comes with the package of a run and its controllers: the last step of ``train.sh``.
+
+    python examples/tiny/pack.py runs/worlds/run --controllers runs/worlds/run/controller_nav ...
+
+Weights are kept in bfloat16, in which training makes its matrix products; optimisers are left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from wildlam.pretrained import TINY
+from wildlam.training import checkpoints
+
+KEPT = ("config.yaml", "run.json", "actions.json", "results.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--controllers", type=Path, nargs="+", default=[])
+    args = parser.parse_args()
+    for old in TINY.iterdir() if TINY.is_dir() else ():
+        if old.is_dir():
+            shutil.rmtree(old)
+    pack(args.run, TINY)
+    for folder in args.controllers:
+        pack(folder, TINY / folder.name)
+    size = sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file())
+    print(f"{TINY}: {size / 1e6:.1f} MB")
+
+
+def pack(folder: Path, to: Path) -> None:
+    """Copy what describes a run, without paths of this machine, and the weights of its best checkpoint."""
+    to.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        if (folder / name).is_file():
+            text = (folder / name).read_text().replace(f"{Path.cwd()}/", "")
+            (to / name).write_text(text)
+    best = checkpoints.best(folder / "checkpoints")
+    target = to / "checkpoints" / best.path.name
+    target.mkdir(parents=True, exist_ok=True)
+    half = {k: v.bfloat16() if v.dtype == torch.float32 else v for k, v in best.model_tensors().items()}
+    save_file({k: v.contiguous() for k, v in half.items()}, target / "model.safetensors")
+    (target / "meta.json").write_text(json.dumps({"step": best.step, "score": best.score}))
+
+
+if __name__ == "__main__":
+    main()

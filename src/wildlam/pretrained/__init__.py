@@ -1,0 +1,38 @@
+"""``wildlam-tiny``: a small model of both worlds that comes with the package, and what drives it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from wildlam.config import dump_config, read_config
+from wildlam.training.run import write_atomically
+from wildlam.types import WildlamError
+
+TINY = Path(__file__).parent / "tiny"
+"""A run folder with a controller for each world; its card is ``README.md``."""
+
+
+def unpack(out: Path, videos: Path) -> Path:
+    """Copy the model to a run folder of its own, whose videos are those in ``videos``.
+
+    Called again, it leaves what is there.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        WildlamError: this installation has no model, or the folder cannot be written.
+    """
+    if not (TINY / "config.yaml").is_file():
+        raise WildlamError(f"{TINY} holds no model; install wildlam again, or train one: wildlam demo")
+    if not (out / "config.yaml").is_file():
+        config = read_config(TINY / "config.yaml")
+        config = replace(config, out=out, data=replace(config.data, path=videos.absolute()))
+        try:
+            shutil.copytree(TINY, out, dirs_exist_ok=True)
+            write_atomically(out / "config.yaml", dump_config(config))
+        except OSError as error:
+            raise WildlamError(f"cannot write {out}: {error.strerror}; choose another --out") from error
+    return out
