@@ -459,7 +459,6 @@ def plan(argv: Arguments) -> None:
       wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
     """
     from wildlam.plan import EPISODES, plan, table
-    from wildlam.planning.droid import ITERATIONS
 
     parser = _parser("plan")
     parser.add_argument("run", type=Path, help="run folder")
@@ -471,7 +470,12 @@ def plan(argv: Arguments) -> None:
     )
     parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out clips to plan in")
     parser.add_argument("--samples", type=int, help="candidates of an iteration; by default 300 (droid), 120 (recon)")
-    parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of the cross-entropy method (droid)")
+    parser.add_argument("--iterations", type=int, help="how often they are drawn; by default 15 (droid), 1 (recon)")
+    parser.add_argument(
+        "--simulator",
+        action="store_true",
+        help="plan with the simulator that filmed them, too: the upper bound",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the candidates and of the choice of clips")
     parser.add_argument("--out", type=Path, help="folder for what is found; RUN/plan-PROTOCOL by default")
     args = parser.parse_args(list(argv))
@@ -484,6 +488,7 @@ def plan(argv: Arguments) -> None:
         episodes=args.episodes,
         samples=args.samples,
         iterations=args.iterations,
+        simulator=args.simulator,
         seed=args.seed,
         out=args.out,
     )

@@ -63,7 +63,7 @@ def protocol(
     fps: float,
     device: torch.device,
     samples: int | None = None,
-    iterations: int = droid.ITERATIONS,
+    iterations: int | None = None,
 ) -> Protocol:
     """Set a protocol up by the poses of training episodes, the same for every model that it judges.
 
@@ -73,7 +73,7 @@ def protocol(
         fps: steps per second.
         device: that plans are made on.
         samples: candidates of an iteration; the protocol's (300 and 120) if not given.
-        iterations: of the cross-entropy method, where the protocol has it.
+        iterations: how often candidates are drawn; the protocol's (15 and 1) if not given.
 
     Raises:
         WildlamError: the episodes are of another kind, or too short.
@@ -87,11 +87,20 @@ def protocol(
             recon.HORIZON,
             totals,
             lambda cost, batch, g: recon.plan_divided(
-                cost, totals, batch=batch, samples=samples or recon.SAMPLES, generator=g
+                cost,
+                totals,
+                batch=batch,
+                samples=samples or recon.SAMPLES,
+                iterations=iterations or recon.ITERATIONS,
+                generator=g,
             ),
         )
     prior = droid.prior_of_actions(episodes, fps).to(device)
-    settings = {"samples": samples or droid.SAMPLES, "elites": droid.ELITES, "iterations": iterations}
+    settings = {
+        "samples": samples or droid.SAMPLES,
+        "elites": droid.ELITES,
+        "iterations": iterations or droid.ITERATIONS,
+    }
     return Protocol(
         name, droid.HORIZON, prior, lambda cost, batch, g: cem(cost, prior, batch=batch, generator=g, **settings)
     )
@@ -144,6 +153,44 @@ def plan_clips(
     return Planned(planned, judged(planned, clips, costs_of_all))
 
 
+def plan_simulated(
+    clips: LabelledClips, how: Protocol, encoder: Encoder, seed: int = 0, progress: bool = True
+) -> Planned:
+    """Plan with the simulator that the clips were filmed in, in place of a world model: the upper bound.
+
+    Args:
+        clips: of ``horizon + 1`` states, from films of ``wildlam collect``.
+        how: the protocol.
+        encoder: of the states that are compared.
+        seed: of the candidates.
+        progress: show a progress bar.
+
+    Raises:
+        WildlamError: the clips are no such films, or the simulator is missing.
+    """
+    from wildlam.worlds.simulated import simulated_costs
+
+    generator, found = torch.Generator().manual_seed(seed), []
+    true_costs = []
+    repeat = encoder.spec.frames_per_state
+
+    def encode(pictures: Tensor) -> Tensor:
+        return encoder.encode(pictures[:, None].repeat_interleave(repeat, dim=1))[:, 0].cpu()
+
+    with (
+        simulated_costs(clips, encode) as costs,
+        tqdm(total=len(clips), desc=f"planning, {how.name}, simulator", unit="episode", disable=not progress) as bar,
+    ):
+        for i in range(len(clips)):
+            cost = costs(i)
+            found.append(how.solve(cost, 1, generator))
+            true_costs.append(cost(clips.actions[i : i + 1, None])[:, 0])
+            bar.update()
+    planned = torch.cat([one.actions for one in found]).cpu()
+    told = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
+    return Planned(planned, judged(planned, clips, told))
+
+
 def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None = None) -> PerClip:
     """What plans ``[C, H, A]`` are judged by, per clip."""
     space = clips.space
@@ -177,7 +224,8 @@ def plan(
     baselines: Sequence[Path] = (),
     episodes: int = EPISODES,
     samples: int | None = None,
-    iterations: int = droid.ITERATIONS,
+    iterations: int | None = None,
+    simulator: bool = False,
     seed: int = 0,
     out: Path | None = None,
 ) -> Path:
@@ -192,6 +240,7 @@ def plan(
         episodes: how many, spread over the clips by chance.
         samples: see ``protocol``.
         iterations: likewise.
+        simulator: plan with the simulator that filmed the episodes, too: the upper bound.
         seed: of candidates and of the choice of episodes.
         out: folder for what is found; ``path/plan-NAME`` if not given.
 
@@ -211,7 +260,7 @@ def plan(
     if found[0].space is not space:
         raise WildlamError(f"{data} holds {found[0].space.name} actions, the controller's are {space.name}")
     fps = config.data.fps
-    for word, value in (("--episodes", episodes), ("--samples", samples or 1), ("--iterations", iterations)):
+    for word, value in (("--episodes", episodes), ("--samples", samples or 1), ("--iterations", iterations or 1)):
         if value < 1:
             raise WildlamError(f"{word} must be at least 1, got {value}")
     how = protocol(name, found, fps, encoder.device, samples, iterations)
@@ -224,6 +273,9 @@ def plan(
     for label, one in dynamics.items():
         plans[label] = plan_clips(one, clips, how, seed, bf16=config.training.precision == "bf16")
         rows[label] = plans[label].per_clip
+    if simulator:
+        plans["simulator"] = plan_simulated(clips, how, encoder, seed)
+        rows["simulator"] = plans["simulator"].per_clip
     summary = {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()}
     folder = out or opened.path / f"plan-{name}"
     record = {

@@ -37,3 +37,18 @@ def test_trajectory_errors_have_known_answers():
     turned = np.column_stack([np.zeros(5), np.arange(5.0), np.full(5, 90.0)])
     # The same steps, each seen from its own pose.
     assert trajectory_errors(turned, true) == pytest.approx({"ate": (2 * 30 / 5) ** 0.5, "rpe": 0}, abs=1e-6)
+
+
+def test_drawn_again_about_the_best_the_plan_comes_nearer():
+    goal = torch.tensor([3.0, -1.0, 20.0])
+    prior = Prior(torch.zeros(1, 3), torch.tensor([[5.0, 5.0, 40.0]]))
+
+    def cost(candidates):
+        return (candidates.sum(dim=2) - goal).norm(dim=-1)
+
+    once, often = (
+        plan_divided(cost, prior, batch=4, iterations=n, generator=torch.Generator().manual_seed(0)) for n in (1, 5)
+    )
+    assert often.history.shape == (5, 4)
+    assert (often.cost < 0.5 * once.cost).all()
+    assert torch.allclose(often.actions, often.actions[:, :1].expand_as(often.actions))

@@ -20,6 +20,7 @@ from wildlam.planning.solvers import Plan, Prior, lowest, white_noise
 HORIZON = 8
 SAMPLES = 120
 BEST = 5
+ITERATIONS = 1
 
 
 def divided(totals_BSA: Tensor, horizon: int = HORIZON) -> Tensor:
@@ -47,10 +48,11 @@ def plan_divided(
     batch: int,
     samples: int = SAMPLES,
     best: int = BEST,
+    iterations: int = ITERATIONS,
     horizon: int = HORIZON,
     generator: torch.Generator | None = None,
 ) -> Plan:
-    """Draw actions once, divide them, and keep the mean of the best.
+    """Draw actions, divide them, and keep the mean of the best.
 
     Args:
         cost: of candidates ``[B, S, H, A]``.
@@ -58,11 +60,16 @@ def plan_divided(
         batch: episodes B.
         samples: actions to draw.
         best: how many of them the plan is the mean of.
+        iterations: how often to draw, after the first time from where the best were (the protocol draws once).
         horizon: steps H.
         generator: of the draws, on the CPU.
     """
     mean, std = prior.per_episode(batch)
-    candidates = divided(prior.around(mean, std, white_noise(mean, samples, generator))[:, :, 0], horizon)
-    kept, costs = lowest(candidates, cost(candidates), best)
-    actions = kept.mean(dim=1)
-    return Plan(actions, cost(actions[:, None])[:, 0], costs[:, :1].T)
+    history = []
+    for _ in range(iterations):
+        totals = prior.around(mean, std, white_noise(mean, samples, generator))
+        kept, costs = lowest(totals, cost(divided(totals[:, :, 0], horizon)), best)
+        mean, std = kept.mean(dim=1), kept.std(dim=1)
+        history.append(costs[:, 0])
+    actions = divided(mean, horizon)
+    return Plan(actions[:, 0], cost(actions)[:, 0], torch.stack(history))

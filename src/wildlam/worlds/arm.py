@@ -77,7 +77,7 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def __init__(self, size: int = 128, fps: float = 8.0) -> None:
         self._mj = mujoco = _mujoco()
-        self.size = size
+        self.size, self.fps = size, fps
         self._model = _scene(mujoco)
         self._data = mujoco.MjData(self._model)
         self._substeps = max(1, round(1 / (fps * _TIMESTEP)))
@@ -112,6 +112,11 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Move for one step; there is no reward and no end. See ``gymnasium.Env``."""
+        self.move(action)
+        return self.frame, 0.0, False, False, {"pose": self.pose}
+
+    def move(self, action: np.ndarray) -> None:
+        """Do what ``step`` does without looking."""
         action, pose = np.clip(action, -STEP, STEP), self.pose
         turn = Rotation.from_euler("xyz", action[3:6]) * Rotation.from_euler("xyz", pose[3:6])
         tilt = np.clip(turn.as_euler("xyz"), -TILT, TILT)
@@ -122,7 +127,18 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
         )
         self._mj.mj_step(self._model, self._data, self._substeps)
         self._mj.mj_forward(self._model, self._data)
-        return self.frame, 0.0, False, False, {"pose": self.pose}
+
+    def snapshot(self) -> np.ndarray:
+        """All of the simulation's state, for ``restore``."""
+        kind = self._mj.mjtState.mjSTATE_INTEGRATION
+        state = np.empty(self._mj.mj_stateSize(self._model, kind))
+        self._mj.mj_getState(self._model, self._data, state, kind)
+        return state
+
+    def restore(self, state: np.ndarray) -> None:
+        """Go back to a ``snapshot``."""
+        self._mj.mj_setState(self._model, self._data, state, self._mj.mjtState.mjSTATE_INTEGRATION)
+        self._mj.mj_forward(self._model, self._data)
 
     @property
     def pose(self) -> np.ndarray:

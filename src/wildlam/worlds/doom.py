@@ -160,6 +160,18 @@ class DoomNav:
         """True pose ``float64 [3]``: x and y in map units, heading in degrees, counter-clockwise from the x axis."""
         return np.array([self._game.get_game_variable(variable) for variable in self._pose])
 
+    def seen_from(self, pose: np.ndarray) -> np.ndarray:
+        """Put the camera to a pose (of whole map units), at rest, and return what is seen from there."""
+        x, y, heading = pose
+        self._game.send_game_command(f"warp {x} {y}")
+        self._game.set_action([0.0, 0.0, 0.0])
+        self._game.advance_action(1)
+        self._game.set_action([0.0, 0.0, (self.pose[2] - heading + 180) % 360 - 180])
+        self._game.advance_action(1)
+        self._game.set_action([0.0, 0.0, 0.0])
+        self._game.advance_action(1)
+        return self.frame
+
     def close(self) -> None:
         """End the engine's process and remove its settings."""
         self._game.close()

@@ -1,0 +1,43 @@
+"""The model that comes with the package: whole, small enough, unpacked once."""
+
+import pytest
+
+import wildlam
+from wildlam import pretrained
+from wildlam.config import read_config
+from wildlam.controlling import load_controller
+from wildlam.encoders import Lite0
+from wildlam.pretrained import TINY, unpack
+from wildlam.types import WildlamError
+
+from .test_decoding import make_run
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_it_is_unpacked_as_a_run_on_other_videos_and_left_as_it_is_the_next_time(videos, tmp_path, monkeypatch):
+    packed = make_run(tmp_path / "packed", videos, Lite0(image_size=64, dtype="float32"))
+    monkeypatch.setattr(pretrained, "TINY", packed)
+    out = unpack(tmp_path / "out", tmp_path / "elsewhere")
+    config = read_config(out / "config.yaml")
+    assert config.data.path == tmp_path / "elsewhere"
+    assert wildlam.load(out).infer(next(videos.rglob("*.mp4"))).z.shape[1] == 4
+    (out / "config.yaml").write_text((out / "config.yaml").read_text().replace("elsewhere", "moved"))
+    unpack(tmp_path / "out", tmp_path / "elsewhere")
+    assert read_config(out / "config.yaml").data.path == tmp_path / "moved"
+
+
+def test_an_installation_without_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "TINY", tmp_path / "nothing")
+    with pytest.raises(WildlamError, match="holds no model"):
+        unpack(tmp_path / "out", tmp_path)
+
+
+def test_the_shipped_model_is_whole_and_small(tmp_path):
+    assert sum(file.stat().st_size for file in TINY.rglob("*")) < 20e6
+    card = (TINY / "README.md").read_text()
+    assert "train.sh" in card
+    trained = wildlam.load(unpack(tmp_path / "tiny", tmp_path / "videos"))
+    for world, width in (("nav", 3), ("arm", 7)):
+        controller, space = load_controller(TINY / f"controller_{world}", trained.encoder, trained.model)
+        assert len(space.action_names) == width
+        assert all(weight.isfinite().all() for weight in controller.state_dict().values())
