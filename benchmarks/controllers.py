@@ -1,0 +1,105 @@
+"""What is the smallest controller that still plans? docs/results/controllers.md
+
+    python benchmarks/controllers.py --run runs/worlds/run --videos runs/worlds/videos [--worlds arm nav] [--seeds 0]
+
+Controllers of one run on all labelled clips: with two, one and no self-attention blocks, with the mean of the past
+state in place of its tokens, and without any past. Each is judged by its rollouts, by the size of the change that it
+makes (near 0: it does not move), and by plans. What is trained is kept beside the run and not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from common import machine, spread
+
+from wildlam.controlling import ControllingConfig, train_controller
+from wildlam.models.controller import ControllerConfig
+from wildlam.plan import plan
+from wildlam.training.run import read_json
+
+WORLDS = {"arm": ("droid", "displacement", 64, 6), "nav": ("recon", "rpe", None, None)}
+VARIANTS = {
+    "tokens, 2 blocks (the paper's)": ControllerConfig(),
+    "tokens, 1 block": ControllerConfig(blocks=1),
+    "tokens, no self-attention": ControllerConfig(blocks=0),
+    "mean of the tokens": ControllerConfig(past="pooled"),
+    "no past": ControllerConfig(past="none"),
+}
+FIGURES = {"over_idm": "rollout error over inferred", "z": "z error", "movement": "size of change"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path("runs/worlds/run"), help="a trained run")
+    parser.add_argument("--videos", type=Path, default=Path("runs/worlds/videos"), help="folder of the worlds' videos")
+    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--steps", type=int, default=600, help="training steps of each")
+    parser.add_argument("--episodes", type=int, default=32, help="held-out episodes to plan in")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for controllers.json and .md")
+    args = parser.parse_args()
+    rows = []
+    for world in args.worlds:
+        for number, (name, controller) in enumerate(VARIANTS.items()):
+            for seed in args.seeds:
+                rows += judged(args, world, f"{world}_{number}_{seed}", name, controller, seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "controllers.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    (args.out / "controllers.md").write_text(text(rows, args))
+    print(text(rows, args))
+
+
+def judged(
+    args: argparse.Namespace, world: str, key: str, name: str, controller: ControllerConfig, seed: int
+) -> list[dict]:
+    """Train one and plan with it."""
+    protocol, figure, samples, iterations = WORLDS[world]
+    folder = args.run.parent / "controllers" / key
+    config = ControllingConfig(data=args.videos / world, controller=controller, seed=seed)
+    train_controller(args.run, replace(config, training=replace(config.training, steps=args.steps)), folder)
+    plans = folder / "plans"
+    if not (plans / "plans.json").is_file():
+        plan(
+            args.run,
+            protocol,
+            args.videos / world,
+            controller=folder,
+            episodes=args.episodes,
+            samples=samples,
+            iterations=iterations,
+            seed=seed,
+            out=plans,
+        )
+    errors, summary = read_json(folder / "results.json"), read_json(plans / "plans.json")["summary"]
+    found = {words: errors[key]["mean"] for key, words in FIGURES.items()}
+    found[f"{figure} over no move"] = summary["latent"][figure]["mean"] / summary["no move"][figure]["mean"]
+    return [{"world": world, "controller": name, "seed": seed, "figure": f, "value": v} for f, v in found.items()]
+
+
+def text(rows: list[dict], args: argparse.Namespace) -> str:
+    lines = [
+        "# The smallest controller that still plans",
+        "",
+        f"Made by `python benchmarks/controllers.py --run {args.run} --videos {args.videos}` on {machine()}:",
+        f"all labelled clips, {args.steps} steps, {args.episodes} held-out episodes, mean over {len(args.seeds)} seed(s)",
+        "(smallest to largest). Rollout error: over that under inferred actions. z error: over that of their mean. Size of",
+        "change: of the predicted over the true one, near 0 for a controller that does not move. Lower is better but for",
+        "the last of these.",
+    ]
+    for world in dict.fromkeys(row["world"] for row in rows):
+        of_world = [row for row in rows if row["world"] == world]
+        figures = list(dict.fromkeys(row["figure"] for row in of_world))
+        lines += ["", f"## {world}", "", f"| controller | {' | '.join(figures)} |", "| --- |" + " --- |" * len(figures)]
+        for name in dict.fromkeys(row["controller"] for row in of_world):
+            own = [row for row in of_world if row["controller"] == name]
+            cells = [spread([row["value"] for row in own if row["figure"] == figure]) for figure in figures]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()
