@@ -85,10 +85,10 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "# The smallest controller that still plans",
         "",
         f"Made by `python benchmarks/controllers.py --run {args.run} --videos {args.videos}` on {machine()}:",
-        f"all labelled clips, {args.steps} steps, {args.episodes} held-out episodes, mean over {len(args.seeds)} seed(s)",
-        "(smallest to largest). Rollout error: over that under inferred actions. z error: over that of their mean. Size of",
-        "change: of the predicted over the true one, near 0 for a controller that does not move. Lower is better but for",
-        "the last of these.",
+        f"all labelled clips, {args.steps} steps, {args.episodes} held-out episodes; mean over {len(args.seeds)}",
+        "seed(s) (smallest to largest). Rollout error: over that under inferred actions. z error: over that of their",
+        "mean. Size of change: of the predicted over the true one, near 0 for a controller that does not move. Lower",
+        "is better but for the last of these.",
     ]
     for world in dict.fromkeys(row["world"] for row in rows):
         of_world = [row for row in rows if row["world"] == world]
