@@ -1,3 +1,5 @@
+import os
+import signal
 from pathlib import Path
 
 import av
@@ -7,7 +9,7 @@ import pytest
 from wildlam.data.mp4 import write_mp4
 from wildlam.data.poses import poses_path, read_poses
 from wildlam.types import WildlamError
-from wildlam.worlds import LEVELS, DoomNav, collect_doom
+from wildlam.worlds import LEVELS, DoomNav, collect_doom, doom
 from wildlam.worlds.doom import LevelLeft, Walker, walk
 
 pytest.importorskip("vizdoom")
@@ -159,3 +161,22 @@ def test_every_level_gets_its_share(tmp_path):
     small = {"seconds": 0.25, "size": 32, "progress": False}
     paths = collect_doom(tmp_path, levels=list(LEVELS)[:3], episodes=5, **small)
     assert [path.name.split("_")[0] for path in paths] == ["map04", "map04", "map09", "map09", "map15"]
+
+
+def test_an_engine_that_stands_still_is_ended_and_another_one_films(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(doom, "PATIENCE", 1.0)
+    stopped = []
+    start = DoomNav.reset
+
+    def reset(self, seed):
+        if not stopped:  # as it happens by itself once in some hundred starts
+            stopped.extend(self._engine._pids)
+            os.kill(stopped[0], signal.SIGSTOP)
+        return start(self, seed)
+
+    monkeypatch.setattr(DoomNav, "reset", reset)
+    (film, _) = collect_doom(tmp_path / "stopped", **TINY)
+    assert "started again" in caplog.text
+    assert not Path(f"/proc/{stopped[0]}").exists() or "Z" in Path(f"/proc/{stopped[0]}/stat").read_text().split()[2]
+    (again, _) = collect_doom(tmp_path / "whole", **TINY)
+    assert film.read_bytes() == again.read_bytes()

@@ -8,9 +8,14 @@ per second (4 tics each) the world therefore runs at 8/8.75 of its usual speed.
 from __future__ import annotations
 
 import math
+import os
+import signal
 import tempfile
+import threading
+import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +24,7 @@ import numpy as np
 
 from wildlam.data.action_spaces import PLANAR
 from wildlam.types import WildlamError
-from wildlam.worlds.filming import SHARE, Format, Take, distracted, film_all
+from wildlam.worlds.filming import SHARE, Format, Take, WorldLost, distracted, film_all
 
 TICS_PER_SECOND = 35
 SPEED = 3.0
@@ -60,6 +65,49 @@ def _vizdoom() -> Any:
 
 class LevelLeft(Exception):
     """The last action led out of the level, through its exit; ``reset`` starts anew."""
+
+
+_STARTING = threading.Lock()
+PATIENCE = 20.0
+"""Seconds that the engine may take over a call. Once in some hundred starts it waits for ever."""
+
+
+def _engines() -> set[int]:
+    """The engines that this process started, where the system tells (Linux)."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, name, _, parent = stat.read_text().split()[:4]
+        except (OSError, ValueError):  # gone meanwhile, or a name with a space
+            continue
+        if "vizdoom" in name and int(parent) == os.getpid():
+            found.add(int(pid))
+    return found
+
+
+class _Watched:
+    """Ends an engine that does not come back from a call (``with watched: ...``) in ``PATIENCE`` seconds."""
+
+    def __init__(self, pids: set[int]) -> None:
+        self._pids, self._since, self._closed = pids, math.inf, threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._since = math.inf
+
+    def _watch(self) -> None:
+        while not self._closed.wait(PATIENCE / 4):
+            if time.monotonic() - self._since > PATIENCE:
+                for pid in self._pids:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._closed.set()
 
 
 class DoomNav:
@@ -116,15 +164,18 @@ class DoomNav:
         settings = Path(self._folder.name) / "doom.ini"
         settings.write_text("".join(f"[{name}.AutoExec]\n" for name in ("Doom", "Heretic", "Hexen", "Strife", "Chex")))
         game.set_doom_config_path(str(settings))
-        game.init()
+        with _STARTING:  # or it could not be told whose engine is whose
+            before = _engines()
+            game.init()
+            self._engine = _Watched(_engines() - before)
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the level anew, everything random in it given by ``seed``, and return the first ``frame``."""
         self._game.set_seed(seed)
-        self._game.new_episode()
+        self._wait(self._game.new_episode)
         self._game.send_game_command("god")
         self._game.set_action([0.0, 0.0, 0.0])  # or the action before the reset would go on
-        self._game.advance_action(TICS_PER_SECOND // 2)  # the engine ignores the first quarter second of input
+        self._advance(TICS_PER_SECOND // 2)  # the engine ignores the first quarter second of input
         return self.frame
 
     def step(self, action: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -140,7 +191,7 @@ class DoomNav:
         """Act for one frame without looking. Raises as ``step`` does."""
         forward, right, turn = action
         self._game.set_action([forward, right, turn / self.tics])
-        self._game.advance_action(self.tics)
+        self._advance(self.tics)
         if self._game.is_episode_finished():
             raise LevelLeft(self.level)
 
@@ -165,15 +216,27 @@ class DoomNav:
         x, y, heading = pose
         self._game.send_game_command(f"warp {x} {y}")
         self._game.set_action([0.0, 0.0, 0.0])
-        self._game.advance_action(1)
+        self._advance(1)
         self._game.set_action([0.0, 0.0, (self.pose[2] - heading + 180) % 360 - 180])
-        self._game.advance_action(1)
+        self._advance(1)
         self._game.set_action([0.0, 0.0, 0.0])
-        self._game.advance_action(1)
+        self._advance(1)
         return self.frame
+
+    def _advance(self, tics: int) -> None:
+        self._wait(self._game.advance_action, tics)
+
+    def _wait(self, call: Callable[..., None], *arguments: int) -> None:
+        engine = _vizdoom()
+        try:
+            with self._engine:
+                call(*arguments)
+        except (engine.ViZDoomErrorException, engine.ViZDoomUnexpectedExitException) as error:
+            raise WorldLost(f"{self.level}: the engine ended, or stood still and was ended") from error
 
     def close(self) -> None:
         """End the engine's process and remove its settings."""
+        self._engine.close()
         self._game.close()
         self._folder.cleanup()
 

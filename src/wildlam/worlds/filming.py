@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,9 +19,18 @@ from tqdm import tqdm
 from wildlam.data.action_spaces import ActionSpace
 from wildlam.data.mp4 import write_mp4
 from wildlam.data.poses import poses_path, write_poses
+from wildlam.types import WildlamError
 
 World = TypeVar("World")
 WORKERS = 2
+ATTEMPTS = 3
+"""Worlds opened, one after another, where they are lost, before giving up."""
+
+log = logging.getLogger(__name__)
+
+
+class WorldLost(WildlamError):
+    """A simulator ended by itself; another one is as good."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +82,23 @@ def film_all(
     with tqdm(total=sum(map(len, takes.values())), desc=title, unit="film", disable=not progress) as bar:
 
         def make(stage: str) -> None:
-            with ExitStack() as stack:
-                opened: World | None = None
-                for take in takes[stage]:
-                    if stop.is_set():
-                        break
-                    if not _is_complete(take.path, form):
-                        opened = opened if opened is not None else stack.enter_context(world(stage))
-                        frames, poses = film(opened, np.random.default_rng(list(take.seed)))
-                        write_poses(take.path, poses, form.fps, form.space)
-                        write_mp4(take.path, frames, form.fps)
-                    bar.update()
+            wanted = [take for take in takes[stage] if not _is_complete(take.path, form)]
+            bar.update(len(takes[stage]) - len(wanted))
+            for attempt in range(ATTEMPTS):
+                try:
+                    with ExitStack() as stack:
+                        opened = stack.enter_context(world(stage)) if wanted else None
+                        while opened is not None and wanted and not stop.is_set():
+                            frames, poses = film(opened, np.random.default_rng(list(wanted[0].seed)))
+                            write_poses(wanted[0].path, poses, form.fps, form.space)
+                            write_mp4(wanted[0].path, frames, form.fps)
+                            bar.update()
+                            del wanted[0]
+                    return
+                except WorldLost as error:
+                    if attempt + 1 == ATTEMPTS:
+                        raise
+                    log.warning("%s; started again", error)
 
         # Simulators work outside Python, in processes of their own or in C, so that threads are enough.
         with ThreadPoolExecutor(WORKERS) as pool:
