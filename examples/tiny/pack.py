@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from wildlam.pretrained import TINY
 from wildlam.training import checkpoints
 
-KEPT = ("config.yaml", "run.json", "actions.json", "results.json")
+KEPT = ("config.yaml", "run.json", "actions.json", "results.json", "metrics.jsonl")
 
 
 def main() -> None:
