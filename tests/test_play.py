@@ -39,7 +39,7 @@ def run(tmp_path, make_video):
         make_video(walks / f"{name}.mp4", frames=50, fps=8)
         steps = np.abs(rng.normal(size=(50, 3))) * (20, 1, 0.1)
         write_poses(walks / f"{name}.mp4", steps.cumsum(axis=0), fps=8)
-    path = make_run(tmp_path / "run", walks, Lite0(image_size=128, pool=4, dtype="float32"))
+    path = make_run(tmp_path / "run", walks, Lite0(image_size=64, pool=2, dtype="float32"))
     training = TrainingConfig(steps=2, batch_size=4, save_every=2, eval_every=2)
     train_controller(
         path, ControllingConfig(data=walks, controller=ControllerConfig(width=16, blocks=1), training=training)

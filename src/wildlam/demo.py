@@ -88,7 +88,7 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
             name,
             videos / world,
             controller=run / f"controller_{world}",
-            episodes=PLANNED,
+            episodes=min(PLANNED, episodes),
             samples=64 if name == "droid" else None,
             iterations=6,
             seed=seed,

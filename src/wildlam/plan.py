@@ -178,7 +178,7 @@ def plan_simulated(
         return encoder.encode(pictures[:, None].repeat_interleave(repeat, dim=1))[:, 0].cpu()
 
     with (
-        simulated_costs(clips, encode) as costs,
+        simulated_costs(clips, encode, encoder.spec.image_size) as costs,
         tqdm(total=len(clips), desc=f"planning, {how.name}, simulator", unit="episode", disable=not progress) as bar,
     ):
         for i in range(len(clips)):

@@ -52,27 +52,27 @@ class Task:
         unit: of lengths.
         near: a final distance of at most this is a success.
         far: goals lie at least this far from the start.
-        open: opens the world number ``i``, at a number of steps a second.
+        open: opens the world number ``i``, at a number of steps a second, with pictures of a side in pixels.
     """
 
     space: ActionSpace
     unit: str
     near: float
     far: float
-    open: Callable[[int, float], Any]
+    open: Callable[[int, float, int], Any]
 
 
-def _nav(i: int, fps: float) -> Any:
+def _nav(i: int, fps: float, size: int) -> Any:
     from wildlam.worlds.doom import HELD_OUT_LEVELS
     from wildlam.worlds.nav import DoomWalk
 
-    return DoomWalk(HELD_OUT_LEVELS[i % len(HELD_OUT_LEVELS)], fps=fps)
+    return DoomWalk(HELD_OUT_LEVELS[i % len(HELD_OUT_LEVELS)], size, fps)
 
 
-def _arm(_: int, fps: float) -> Any:
+def _arm(_: int, fps: float, size: int) -> Any:
     from wildlam.worlds.arm import FetchArm
 
-    return FetchArm(fps=fps)
+    return FetchArm(size, fps)
 
 
 TASKS = {
@@ -133,7 +133,8 @@ def play(
 
     traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
     with ExitStack() as stack, tqdm(total=episodes * (2 + len(dynamics)), desc="playing", unit="episode") as bar:
-        worlds = [stack.enter_context(task.open(i, config.data.fps)) for i in range(min(AT_ONCE, episodes))]
+        opened_worlds = (task.open(i, config.data.fps, encoder.spec.image_size) for i in range(min(AT_ONCE, episodes)))
+        worlds = [stack.enter_context(world) for world in opened_worlds]
         for first in range(0, episodes, AT_ONCE):
             some = worlds[: episodes - first]
             starts, goals = _goals(some, task, prior, seed + first)

@@ -30,7 +30,7 @@ def test_the_arm_goes_where_the_film_went(tmp_path):
     collect_arm(tmp_path, seconds=4, **FEW)
     clips, encode = clips_of(tmp_path, 4)
     moving = clips.actions[:, :, :3].abs().sum(dim=(1, 2)).argmax()
-    with simulated_costs(clips, encode) as costs:
+    with simulated_costs(clips, encode, 128) as costs:
         cost = costs(int(moving))  # which comes to the film's pose, or says that it does not
         true = clips.actions[moving]
         found = cost(torch.stack([true, torch.zeros_like(true), -true])[None])[0]
@@ -43,7 +43,7 @@ def test_a_walk_goes_where_the_film_went(tmp_path):
     collect_doom(tmp_path, levels=["garden"], seconds=8, **FEW)
     clips, encode = clips_of(tmp_path, 4)
     moving = clips.actions.abs().sum(dim=(1, 2)).argmax()
-    with simulated_costs(clips, encode) as costs:
+    with simulated_costs(clips, encode, 128) as costs:
         true = clips.actions[moving]
         found = costs(int(moving))(torch.stack([true, torch.zeros_like(true), -true])[None])[0]
     assert found[0] < 0.3 * found[1:].min()
@@ -54,5 +54,8 @@ def test_films_of_elsewhere_are_refused(tmp_path, make_video):
         make_video(tmp_path / f"{name}.mp4", frames=50, fps=8)
         write_poses(tmp_path / f"{name}.mp4", np.arange(150.0).reshape(50, 3), fps=8)
     clips, encode = clips_of(tmp_path, 4)
-    with simulated_costs(clips, encode) as costs, pytest.raises(WildlamError, match="no film of `wildlam collect`"):
+    with (
+        simulated_costs(clips, encode, 128) as costs,
+        pytest.raises(WildlamError, match="no film of `wildlam collect`"),
+    ):
         costs(0)

@@ -46,19 +46,24 @@ class SimulatedCost:
 
 
 @contextmanager
-def simulated_costs(clips: LabelledClips, encode: Encode) -> Iterator[Callable[[int], SimulatedCost]]:
+def simulated_costs(clips: LabelledClips, encode: Encode, size: int) -> Iterator[Callable[[int], SimulatedCost]]:
     """The worlds that films of ``wildlam collect`` were made in: gives the cost of plans in each clip, by its index.
+
+    Args:
+        clips: from such films.
+        encode: of the states that are compared.
+        size: side of its pictures.
 
     Raises:
         WildlamError: the clips are no such films, or a simulator is missing.
     """
     costs = {PLANAR.name: _walks, ARM.name: _arms}[clips.space.name]
-    with costs(clips, encode) as cost:
+    with costs(clips, encode, size) as cost:
         yield cost
 
 
 @contextmanager
-def _walks(clips: LabelledClips, encode: Encode) -> Iterator[Callable[[int], SimulatedCost]]:
+def _walks(clips: LabelledClips, encode: Encode, size: int) -> Iterator[Callable[[int], SimulatedCost]]:
     """A plan leads where its displacements lead; the camera is put there."""
     worlds: dict[str, DoomNav] = {}
 
@@ -66,7 +71,7 @@ def _walks(clips: LabelledClips, encode: Encode) -> Iterator[Callable[[int], Sim
         level, *_ = _film(clips, i)
         world = worlds.get(level)
         if world is None:
-            world = worlds[level] = DoomNav(level)
+            world = worlds[level] = DoomNav(level, size)
             world.reset(0)
         poses = clips.poses[i].numpy()
         return SimulatedCost(
@@ -81,11 +86,11 @@ def _walks(clips: LabelledClips, encode: Encode) -> Iterator[Callable[[int], Sim
 
 
 @contextmanager
-def _arms(clips: LabelledClips, encode: Encode) -> Iterator[Callable[[int], SimulatedCost]]:
+def _arms(clips: LabelledClips, encode: Encode, size: int) -> Iterator[Callable[[int], SimulatedCost]]:
     """The film is acted again by its seed up to the moment that a plan begins; from there each candidate is done."""
     numbers = clips.places[0][1]
     stride = int(numbers[1] - numbers[0])
-    with FetchArm(fps=clips.fps * stride) as world:
+    with FetchArm(size, clips.fps * stride) as world:
 
         def cost(i: int) -> SimulatedCost:
             _, seed, number = _film(clips, i)
