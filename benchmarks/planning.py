@@ -7,9 +7,9 @@ The run was trained without labels on a mix that holds both worlds (``wildlam co
 number of labelled clips and seed a controller of the run and, on the same clips, a world model of real actions (the
 part that V-JEPA 2-AC plays), of the run's size, are trained for as many steps, and both plan in the same held-out
 episodes: the arm by the DROID protocol with fewer candidates (``--samples``), the walks by the RECON protocol, with
-candidates drawn once, as it asks, and several times. With all labels and the first seed the simulator itself plans,
-too: the upper bound. What is trained or planned is kept beside the run and not done again; the documents are written
-anew after every part.
+candidates drawn once, as it asks, and several times. With ``--simulator``, all labels and the first seed, the simulator
+itself plans, too: the upper bound. What is trained or planned is kept beside the run and not done again; the documents
+are written anew after every part.
 """
 
 from __future__ import annotations
@@ -24,30 +24,42 @@ import torch
 from common import machine, spread
 from matplotlib.figure import Figure
 
-from wildlam.config import read_config
+from wildlam.config import RunConfig, read_config
 from wildlam.controlling import ControllingConfig, train_controller
 from wildlam.labelling import LabelledModelConfig, train_labelled_model
 from wildlam.plan import EPISODES, plan
 from wildlam.report.plots import LINES, quiet, svg
 from wildlam.training import TrainingConfig
 from wildlam.training.run import read_json
+from wildlam.types import Encoder
 
 WORLDS = {"arm": ("droid", "displacement", (6,)), "nav": ("recon", "rpe", (1, 4))}
 """Protocol, the figure that it is judged by, and how often candidates are drawn (RECON's protocol: once)."""
 ALL = 0
+COUNTS = [32, ALL, 128, 16, 512, 64]
+"""Labelled clips, the most telling first."""
 
 
 def main() -> None:
     args = parsed()
     config = read_config(args.run / "config.yaml")
     encoder = config.encoder.build()
-    rows: list[dict] = []
     for seed in args.seeds:
         for count in args.clips:
             for world in args.worlds:
-                rows += study(args, config, encoder, world, count, seed)
-                write(rows, args)
+                study(args, config, encoder, world, count, seed)
+                write(gathered(args), args)
     print((args.out / "planning.md").read_text())
+
+
+def gathered(args: argparse.Namespace) -> list[dict]:
+    """The rows of all parts that are finished, those of earlier calls included."""
+    rows = []
+    for seed in sorted({0, 1, 2, *args.seeds}):
+        for count in dict.fromkeys([*COUNTS, *args.clips]):
+            for world in WORLDS:
+                rows += rows_of(args, world, count, seed)
+    return rows
 
 
 def parsed() -> argparse.Namespace:
@@ -59,25 +71,26 @@ def parsed() -> argparse.Namespace:
         "--clips",
         type=int,
         nargs="+",
-        default=[32, ALL, 128, 16, 512, 64],
+        default=COUNTS,
         help="labelled clips, in this order; 0: all",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of clips, training and plans")
     parser.add_argument("--steps", type=int, help="training steps; 200 (up to 64 clips), 600 or 1200 (all) by default")
     parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out episodes")
     parser.add_argument("--samples", type=int, default=64, help="candidates of an iteration, arm")
+    parser.add_argument(
+        "--simulator", action="store_true", help="the upper bound, too; a quarter of an hour for the arm"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for planning.json, .md and .svg")
     return parser.parse_args()
 
 
-def study(args: argparse.Namespace, config, encoder, world: str, count: int, seed: int) -> list[dict]:
-    """Train and plan for one world, number of clips and seed; rows of what was found."""
-    protocol, figure, iterations = WORLDS[world]
+def study(args: argparse.Namespace, config: RunConfig, encoder: Encoder, world: str, count: int, seed: int) -> None:
+    """Train and plan for one world, number of clips and seed."""
+    protocol, _, iterations = WORLDS[world]
     steps = args.steps or (1200 if count == ALL else 600 if count > 64 else 200)
-    name, data = f"{world}_{count or 'all'}_{seed}", args.videos / world
-    folder = args.run.parent / "study"
-    driver, labelled = (folder / f"{kind}_{name}" for kind in ("controller", "labelled"))
-    few = {"data": data, "clips": count or None, "seed": seed}
+    driver, labelled, plans = folders(args, world, count, seed)
+    few = {"data": args.videos / world, "clips": count or None, "seed": seed}
     of_controller = ControllingConfig(**few)
     # Both are judged as often: with few clips the best step comes early.
     often = max(steps // 10, 1)
@@ -87,30 +100,44 @@ def study(args: argparse.Namespace, config, encoder, world: str, count: int, see
     train_labelled_model(
         encoder, LabelledModelConfig(**few, model=config.model, training=whole), config.data.fps, labelled
     )
-    common = {"world": world, "protocol": protocol, "clips": count or "all", "seed": seed}
-    errors = read_json(driver / "results.json")
-    told = {"rollout error over inferred": "over_idm", "z error": "z", "size of change": "movement"}
-    rows = [{**common, "model": "latent", "figure": words, "value": errors[key]["mean"]} for words, key in told.items()]
-    for often in iterations:
-        plans = folder / f"plans_{often}_{name}"
-        if not (plans / "plans.json").is_file():
+    for often, folder in zip(iterations, plans, strict=True):
+        if not (folder / "plans.json").is_file():
             plan(
                 args.run,
                 protocol,
-                data,
+                args.videos / world,
                 controller=driver,
                 baselines=[labelled],
                 episodes=args.episodes,
                 samples=args.samples if protocol == "droid" else None,
                 iterations=often,
-                simulator=count == ALL and seed == args.seeds[0],
+                simulator=args.simulator and count == ALL and seed == args.seeds[0],
                 seed=seed,
-                out=plans,
+                out=folder,
             )
-        for label, of in read_json(plans / "plans.json")["summary"].items():
+
+
+def folders(args: argparse.Namespace, world: str, count: int, seed: int) -> tuple[Path, Path, list[Path]]:
+    """Those of a controller, of a labelled model and of their plans."""
+    folder, name = args.run.parent / "study", f"{world}_{count or 'all'}_{seed}"
+    plans = [folder / f"plans_{often}_{name}" for often in WORLDS[world][2]]
+    return folder / f"controller_{name}", folder / f"labelled_{name}", plans
+
+
+def rows_of(args: argparse.Namespace, world: str, count: int, seed: int) -> list[dict]:
+    """What was found for one world, number of clips and seed; nothing if it is not finished."""
+    protocol, figure, iterations = WORLDS[world]
+    driver, labelled, plans = folders(args, world, count, seed)
+    if not all((folder / "plans.json").is_file() for folder in plans):
+        return []
+    common = {"world": world, "protocol": protocol, "clips": count or "all", "seed": seed}
+    errors = read_json(driver / "results.json")
+    told = {"rollout error over inferred": "over_idm", "z error": "z", "size of change": "movement"}
+    rows = [{**common, "model": "latent", "figure": words, "value": errors[key]["mean"]} for words, key in told.items()]
+    for often, folder in zip(iterations, plans, strict=True):
+        for label, of in read_json(folder / "plans.json")["summary"].items():
             model = "labelled" if label == labelled.name else label
-            value = of[figure]["mean"]
-            rows.append({**common, "model": model, "figure": drawn(figure, often), "value": value})
+            rows.append({**common, "model": model, "figure": drawn(figure, often), "value": of[figure]["mean"]})
     return rows
 
 
