@@ -210,7 +210,7 @@ def curves(rows: list[dict]) -> Figure:
     fig = Figure(figsize=(9.0, 3.6), layout="constrained")
     worlds = [world for world in WORLDS if counts_of(rows, world)]
     for ax, world in zip(fig.subplots(1, len(worlds), squeeze=False)[0], worlds, strict=True):
-        counts, figure = counts_of(rows, world), drawn(WORLDS[world][1], WORLDS[world][2][-1])
+        counts, figure = counts_of(rows, world), drawn(WORLDS[world][1], WORLDS[world][2][0])
         for colour, model in zip(LINES, ("latent", "labelled"), strict=False):
             shares = []
             for count in counts:
@@ -226,8 +226,8 @@ def curves(rows: list[dict]) -> Figure:
         ax.axhline(1, color="0.5", lw=1, ls=":")
         ax.set_xticks(range(len(counts)), [str(count) for count in counts])
         ax.set_xlabel("labelled clips")
-        ax.set_ylabel(f"{figure} over that of no move")
-        ax.set_title(world)
+        ax.set_ylabel("error over that of no move")
+        ax.set_title(f"{world}: {WORLDS[world][1]}")
         quiet(ax, grid="y")
         ax.legend(frameon=False)
     return fig
