@@ -24,17 +24,14 @@ import torch
 from common import finish, row
 from torch import Tensor
 
-from wildlam.config import read_config
-from wildlam.controlling import load_controller
+from wildlam.controlling import load_driven
 from wildlam.data.readers import read_episodes
-from wildlam.loading import load_model
 from wildlam.plan import held_out_clips
 from wildlam.planning.cem import cem
 from wildlam.planning.cost import GoalCost
 from wildlam.planning.droid import ELITES, HORIZON
 from wildlam.planning.dynamics import Controlled
 from wildlam.planning.solvers import Prior
-from wildlam.training import Run
 
 ASIDE = Path("build/aside")
 CLIPS, SAMPLES, ITERATIONS, SEEDS = 8, 128, 8, 3
@@ -71,13 +68,11 @@ def main() -> None:
     parser.add_argument("--controller", type=Path, help="its folder; RUN/controller by default")
     args = parser.parse_args()
     solver = their_solver()
-    config = read_config(args.run / "config.yaml")
-    encoder = config.encoder.build("cpu")
-    model = load_model(Run.open(args.run), config, encoder.spec)
-    controller, _ = load_controller(args.controller or args.run, encoder, model)
-    clips = held_out_clips(read_episodes(args.data), encoder, HORIZON + 1, config.data.fps, args.data).few(CLIPS, 0)
-    states, std = clips.states.float(), controller.action_std
-    cost = GoalCost(Controlled(model, controller), states[:, :1], clips.actions[:, :0], states[:, -1])
+    driven = load_driven(args.run, args.controller)
+    fps = driven.config.data.fps
+    clips = held_out_clips(read_episodes(args.data), driven.encoder, HORIZON + 1, fps, args.data).few(CLIPS, 0)
+    states, std = clips.states.float(), driven.controller.action_std
+    cost = GoalCost(Controlled(driven.model, driven.controller), states[:, :1], clips.actions[:, :0], states[:, -1])
     width = len(std)
     prior = Prior(torch.zeros(HORIZON, width), std.expand(HORIZON, -1))
     ours, theirs = [], []

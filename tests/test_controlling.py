@@ -138,6 +138,12 @@ def test_the_commands(run, config, capsys):
     assert cli.main(["controller", "drive"]) == 2
 
 
+def test_numbers_below_one_are_refused(run, config):
+    for word in ("episodes", "samples", "iterations"):
+        with pytest.raises(WildlamError, match=f"--{word} must be at least 1, got 0"):
+            plan(run, "recon", config.data, **{word: 0})
+
+
 def test_a_run_without_a_controller_says_how_to_get_one(run, config):
     with pytest.raises(WildlamError, match="wildlam controller train"):
         plan(run, "recon", config.data)

@@ -9,6 +9,19 @@ from wildlam.data.manifest import index
 from wildlam.training import Run
 
 
+def test_the_model_that_comes_along_plans_by_the_protocols(tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(demo, "collect_nav", lambda *_, **__: None)
+    monkeypatch.setattr("wildlam.worlds.arm.collect_arm", lambda *_, **__: None)
+    monkeypatch.setattr(demo, "evaluate", lambda run: None)
+    monkeypatch.setattr(demo, "plan", lambda run, name, data, **how: asked.update({name: (data.name, how)}))
+    demo.demo_pretrained(tmp_path / "tiny", episodes=8, seed=0)
+    assert asked["recon"][0] == "nav"
+    assert asked["recon"][1]["iterations"] is None  # RECON's draws once
+    assert asked["droid"][0] == "arm"
+    assert asked["droid"][1]["controller"] == tmp_path / "tiny" / "controller_arm"
+
+
 @pytest.mark.usefixtures("tiny_models")
 def test_the_demo_and_the_demo_again(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluating, "write_run_report", lambda *arguments: None)

@@ -464,10 +464,7 @@ def plan(argv: Arguments) -> None:
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--data", type=Path, required=True, help="labelled videos; plans are made in held-out ones")
     parser.add_argument("--protocol", choices=["droid", "recon"], default="recon", help="how plans are made and judged")
-    parser.add_argument("--controller", type=Path, help="its folder; RUN/controller by default")
-    parser.add_argument(
-        "--baselines", type=Path, nargs="+", default=[], help="world models trained on real actions, to compare with"
-    )
+    _add_controller(parser)
     parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out clips to plan in")
     parser.add_argument("--samples", type=int, help="candidates of an iteration; by default 300 (droid), 120 (recon)")
     parser.add_argument("--iterations", type=int, help="how often they are drawn; by default 15 (droid), 1 (recon)")
@@ -510,10 +507,7 @@ def play(argv: Arguments) -> None:
     parser = _parser("play")
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--world", choices=list(TASKS), required=True, help="the simulator")
-    parser.add_argument("--controller", type=Path, help="its folder; RUN/controller by default")
-    parser.add_argument(
-        "--baselines", type=Path, nargs="+", default=[], help="world models trained on real actions, to compare with"
-    )
+    _add_controller(parser)
     parser.add_argument("--episodes", type=int, default=EPISODES, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of starts, goals and candidates")
     parser.add_argument("--out", type=Path, help="folder for what is found; RUN/play-WORLD by default")
@@ -609,6 +603,13 @@ def _parser(name: str, **kwargs: Any) -> Parser:
     from wildlam.config import Parser
 
     return Parser(**_about(name), **kwargs)
+
+
+def _add_controller(parser: Parser) -> None:
+    parser.add_argument("--controller", type=Path, help="its folder; RUN/controller by default")
+    parser.add_argument(
+        "--baselines", type=Path, nargs="+", default=[], help="world models trained on real actions, to compare with"
+    )
 
 
 def _usage() -> str:

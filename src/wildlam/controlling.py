@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wildlam.beside import claimed, fit_beside, load_best
-from wildlam.config import read_as, read_config
+from wildlam.config import RunConfig, read_as, read_config
 from wildlam.data.action_spaces import ActionSpace
 from wildlam.data.labelled import LabelledClips
 from wildlam.evaluation.controlled import controlled_rollout
@@ -77,12 +77,8 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     Raises:
         WildlamError: it holds a controller of another configuration, or something is wrong with data or disk.
     """
-    opened = Run.open(path)
-    run = claimed(out or opened.path / FOLDER, config, "controller")
-    of_run = read_config(opened.path / "config.yaml")
-    encoder = of_run.encoder.build(default_device())
-    check_encoder(opened, encoder.spec)
-    model = load_model(opened, of_run, encoder.spec).to(encoder.device)
+    run = claimed(out or path / FOLDER, config, "controller")
+    _, of_run, encoder, model = _open(path)
     labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed)
     z, held_out_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.held_out))
     torch.manual_seed(config.seed)
@@ -133,6 +129,55 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
     config = read_as(ControllingConfig, run.path / "config.yaml")
     controller = config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim)
     return load_best(run, controller, encoder.spec, encoder.device), space
+
+
+@dataclass
+class Driven:
+    """A run whose model a controller drives.
+
+    Attributes:
+        run: its folder.
+        config: its configuration.
+        encoder: of its states.
+        model: the latent action model.
+        controller: from real actions to its latent ones.
+        space: what real actions are.
+    """
+
+    run: Run
+    config: RunConfig
+    encoder: Encoder
+    model: LatentActionModel
+    controller: Controller
+    space: ActionSpace
+
+    @property
+    def bf16(self) -> bool:
+        """Whether its matrix products were made in bfloat16."""
+        return self.config.training.precision == "bf16"
+
+
+def load_driven(path: Path, controller: Path | None = None) -> Driven:
+    """Load a run's model and a controller of it.
+
+    Args:
+        path: the run folder.
+        controller: its folder; that of the run if not given.
+
+    Raises:
+        WildlamError: there is none, or they do not fit together.
+    """
+    opened, config, encoder, model = _open(path)
+    driver, space = load_controller(controller or opened.path, encoder, model)
+    return Driven(opened, config, encoder, model, driver, space)
+
+
+def _open(path: Path) -> tuple[Run, RunConfig, Encoder, LatentActionModel]:
+    run = Run.open(path)
+    config = read_config(run.path / "config.yaml")
+    encoder = config.encoder.build(default_device())
+    check_encoder(run, encoder.spec)
+    return run, config, encoder, load_model(run, config, encoder.spec).to(encoder.device)
 
 
 def controller_results(folder: Path) -> str:

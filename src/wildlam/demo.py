@@ -12,7 +12,6 @@ from wildlam.plan import ProtocolName, plan
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
 from wildlam.types import WildlamError
-from wildlam.worlds.arm import collect_arm
 from wildlam.worlds.doom import LEVELS, collect_doom, collect_nav
 from wildlam.worlds.filmed import collect_filmed
 
@@ -74,6 +73,8 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
     Raises:
         WildlamError: fewer films than levels, or a simulator is missing.
     """
+    from wildlam.worlds.arm import collect_arm  # `demo` itself does without MuJoCo
+
     if episodes < len(LEVELS):
         raise WildlamError(f"--episodes must be at least {len(LEVELS)}, one walk in each level, got {episodes}")
     videos = out / "videos"
@@ -89,8 +90,8 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
             videos / world,
             controller=run / f"controller_{world}",
             episodes=min(PLANNED, episodes),
-            samples=64 if name == "droid" else None,
-            iterations=6,
+            samples=64 if name == "droid" else None,  # fewer than the protocol's: a second each
+            iterations=6 if name == "droid" else None,
             seed=seed,
         )
         for name, world in protocols

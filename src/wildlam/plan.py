@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from wildlam.config import read_config
-from wildlam.controlling import load_controller
+from wildlam.controlling import Driven, load_driven
 from wildlam.data.action_spaces import PLANAR
 from wildlam.data.episodes import Episode
-from wildlam.data.labelled import LabelledClips, labelled_clips
+from wildlam.data.labelled import LabelledClips, encode_frames, labelled_clips
 from wildlam.data.readers import cache_folder, read_episodes
 from wildlam.evaluation.estimates import PerClip
 from wildlam.labelling import load_labelled_model
-from wildlam.loading import check_encoder, load_model
 from wildlam.planning import droid, recon
 from wildlam.planning.cem import cem
 from wildlam.planning.cost import Cost, GoalCost
@@ -28,8 +26,6 @@ from wildlam.planning.dynamics import Controlled, Dynamics
 from wildlam.planning.solvers import Plan, Prior, white_noise
 from wildlam.planning.trajectories import trajectory_errors
 from wildlam.report.plan_report import write_plan_report
-from wildlam.training import Run
-from wildlam.training.distributed import default_device
 from wildlam.training.run import read_json, write_atomically
 from wildlam.types import Encoder, WildlamError
 
@@ -172,10 +168,9 @@ def plan_simulated(
 
     generator, found = torch.Generator().manual_seed(seed), []
     true_costs = []
-    repeat = encoder.spec.frames_per_state
 
     def encode(pictures: Tensor) -> Tensor:
-        return encoder.encode(pictures[:, None].repeat_interleave(repeat, dim=1))[:, 0].cpu()
+        return encode_frames(encoder, pictures[:, None])[:, 0].cpu()
 
     with (
         simulated_costs(clips, encode, encoder.spec.image_size) as costs,
@@ -250,28 +245,20 @@ def plan(
     Raises:
         WildlamError: something is missing, or does not fit together.
     """
-    opened = Run.open(path)
-    config = read_config(opened.path / "config.yaml")
-    encoder = config.encoder.build(default_device())
-    check_encoder(opened, encoder.spec)
-    model = load_model(opened, config, encoder.spec).to(encoder.device)
-    driver, space = load_controller(controller or opened.path, encoder, model)
+    for word, value in (("--episodes", episodes), ("--samples", samples), ("--iterations", iterations)):
+        if value is not None and value < 1:
+            raise WildlamError(f"{word} must be at least 1, got {value}")
+    driven = load_driven(path, controller)
+    opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
     found = read_episodes(data)
     if found[0].space is not space:
         raise WildlamError(f"{data} holds {found[0].space.name} actions, the controller's are {space.name}")
-    fps = config.data.fps
-    for word, value in (("--episodes", episodes), ("--samples", samples or 1), ("--iterations", iterations or 1)):
-        if value < 1:
-            raise WildlamError(f"{word} must be at least 1, got {value}")
     how = protocol(name, found, fps, encoder.device, samples, iterations)
     clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
-    dynamics: dict[str, Dynamics] = {"latent": Controlled(model, driver)}
-    for folder in baselines:
-        dynamics[folder.name] = load_labelled_model(folder, encoder)[0]
     rows = {"no move": no_move(clips), "random": random_plans(clips, how, seed)}
     plans = {}
-    for label, one in dynamics.items():
-        plans[label] = plan_clips(one, clips, how, seed, bf16=config.training.precision == "bf16")
+    for label, one in dynamics_of(driven, baselines).items():
+        plans[label] = plan_clips(one, clips, how, seed, driven.bf16)
         rows[label] = plans[label].per_clip
     if simulator:
         plans["simulator"] = plan_simulated(clips, how, encoder, seed)
@@ -320,6 +307,14 @@ def table(folder: Path) -> str:
         cells = [f"{row[n]['mean']:.2f} ({row[n]['low']:.2f} to {row[n]['high']:.2f})" for n in figures]
         lines.append(f"{label[:19]:20}" + "".join(f"{cell:>28}" for cell in cells))
     return "\n".join([*lines, "", f"plans      {folder / 'plans.json'}", f"report     {folder / 'report.html'}"])
+
+
+def dynamics_of(driven: Driven, baselines: Sequence[Path]) -> dict[str, Dynamics]:
+    """What plans: ``latent``, and world models of real actions by the names of their folders."""
+    dynamics: dict[str, Dynamics] = {"latent": Controlled(driven.model, driven.controller)}
+    for folder in baselines:
+        dynamics[folder.name] = load_labelled_model(folder, driven.encoder)[0]
+    return dynamics
 
 
 def held_out_clips(episodes: Sequence[Episode], encoder: Encoder, states: int, fps: float, data: Path) -> LabelledClips:

@@ -11,24 +11,19 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from wildlam.config import read_config
-from wildlam.controlling import load_controller
+from wildlam.controlling import load_driven
 from wildlam.data.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.data.films import mp4_bytes
+from wildlam.data.labelled import encode_frames
 from wildlam.evaluation.estimates import PerClip
-from wildlam.labelling import load_labelled_model
-from wildlam.loading import check_encoder, load_model
+from wildlam.plan import dynamics_of
 from wildlam.planning.closed_loop import Policy, Replanner, Trace, World, follow
-from wildlam.planning.dynamics import Controlled, Dynamics
 from wildlam.planning.solvers import Prior
 from wildlam.report.play_report import SHOWN, grid, write_play_report
-from wildlam.training import Run
-from wildlam.training.distributed import default_device
 from wildlam.training.run import read_json, write_atomically
-from wildlam.types import Encoder, WildlamError
+from wildlam.types import WildlamError
 
 WorldName = Literal["nav", "arm"]
 
@@ -113,23 +108,15 @@ def play(
     """
     if episodes < 1:
         raise WildlamError(f"--episodes must be at least 1, got {episodes}")
-    opened = Run.open(path)
-    config = read_config(opened.path / "config.yaml")
-    encoder = config.encoder.build(default_device())
-    check_encoder(opened, encoder.spec)
-    model = load_model(opened, config, encoder.spec).to(encoder.device)
-    driver, space = load_controller(controller or opened.path, encoder, model)
-    task = TASKS[name]
+    driven, task = load_driven(path, controller), TASKS[name]
+    opened, config, encoder, driver, space = driven.run, driven.config, driven.encoder, driven.controller, driven.space
     if space is not task.space:
         raise WildlamError(
             f"the controller's actions are {space.name}, {name} takes {task.space.name}; give --controller"
         )
     mean, std = driver.action_mean.expand(HORIZON, -1), driver.action_std.expand(HORIZON, -1)
     prior = Prior(mean, std, driver.action_mean - 3 * driver.action_std, driver.action_mean + 3 * driver.action_std)
-    dynamics: dict[str, Dynamics] = {"latent": Controlled(model, driver)}
-    for folder in baselines:
-        dynamics[folder.name] = load_labelled_model(folder, encoder)[0]
-    bf16 = config.training.precision == "bf16"
+    dynamics = dynamics_of(driven, baselines)
 
     traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
     with ExitStack() as stack, tqdm(total=episodes * (2 + len(dynamics)), desc="playing", unit="episode") as bar:
@@ -149,7 +136,7 @@ def play(
                     wanted.float(),
                     prior,
                     seed=seed + first,
-                    bf16=bf16,
+                    bf16=driven.bf16,
                 )
             for label, policy in policies.items():
                 traces[label] += follow(some, starts, policy, STEPS)
@@ -196,11 +183,6 @@ def judged(traces: Sequence[Trace], targets: np.ndarray, task: Task) -> PerClip:
     values = {"success": away[:, -1] <= task.near, "final distance": away[:, -1], "start distance": away[:, 0]}
     names = [f"episode {i}" for i in range(len(traces))]
     return PerClip({k: torch.from_numpy(v).float() for k, v in values.items()}, names, [task.space.name] * len(names))
-
-
-def encode_frames(encoder: Encoder, video: Tensor) -> Tensor:
-    """States of single frames ``uint8 [B, T, 3, S, S]``, shown twice to an encoder that makes one state of two."""
-    return encoder.encode(video.repeat_interleave(encoder.spec.frames_per_state, dim=1))
 
 
 def table(folder: Path) -> str:

@@ -70,3 +70,6 @@ def test_clips_in_which_something_moves_are_shown_one_of_each_video():
     names, sources = ["a", "b", "b", "c", "d"], ["x"] * 5
     assert telling_clips(films.__getitem__, names, sources, 2) == [1, 4]
     assert telling_clips(films.__getitem__, names, ["x", "x", "y", "y", "y"], 1) == [1, 2]
+    # A video whose other clips are still does not fall behind for that.
+    films = [moving, still, moving // 2, moving // 4]
+    assert telling_clips(films.__getitem__, ["a", "a", "b", "c"], ["x"] * 4, 1) == [0]

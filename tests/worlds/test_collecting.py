@@ -54,6 +54,22 @@ def test_what_does_not_fit_is_refused(tmp_path):
         collect("nav", tmp_path, "recon", **FEW)
 
 
+@pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
+def test_a_call_that_was_interrupted_while_writing_can_be_repeated(tmp_path, monkeypatch):
+    plain = FORMATS["droid"]
+
+    def interrupted(path, episodes):
+        plain.write(path, episodes[:1])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(FORMATS, "droid", type(plain)(plain.worlds, plain.fps, interrupted))
+        with pytest.raises(KeyboardInterrupt):
+            collect("arm", tmp_path / "out", "droid", **FEW)
+    assert collect("arm", tmp_path / "out", "droid", **FEW) == 2
+    assert len(read_episodes(tmp_path / "out")) == 2
+
+
 def test_the_command_says_what_is_next(tmp_path, capsys):
     if not find_spec("mujoco"):
         pytest.skip("needs MuJoCo")

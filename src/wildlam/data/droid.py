@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from wildlam.data.action_spaces import ARM
 from wildlam.data.episodes import Episode, frames_at, splits_of
+from wildlam.data.hdf5 import h5py
 from wildlam.data.mp4 import write_mp4
 from wildlam.data.video import probe
 from wildlam.types import WildlamError
@@ -40,13 +40,12 @@ def read_droid(path: Path, camera: str = "ext1") -> list[Episode]:
     Raises:
         WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
     """
-    h5py = _h5py()
     files = {str(file.parent.relative_to(path)): file for file in sorted(path.rglob("trajectory.h5"))}
     splits = splits_of(files)
     found = []
     for name, file in files.items():
         try:
-            with h5py.File(file) as data:
+            with h5py().File(file) as data:
                 for key in ("cartesian_position", "gripper_position"):
                     if f"{STATE}/{key}" not in data:
                         raise WildlamError(f"{file}: there is no {STATE}/{key}")
@@ -81,28 +80,19 @@ def write_droid(path: Path, episodes: Sequence[Episode], size: int = 128) -> Non
     Raises:
         WildlamError: they are of another kind or rate, or h5py is not installed.
     """
-    h5py = _h5py()
     for episode in episodes:
         if episode.space is not ARM or abs(episode.rate - RATE) > 0.01:
             raise WildlamError(f"DROID holds {RATE:g} poses of an arm a second; {episode.name} does not")
-        name = episode.name.rsplit(".", 1)[0].replace("/", "_")
+        name = episode.file_name
         folder = path / "WILDLAM" / "success" / episode.split / name
         folder.mkdir(parents=True, exist_ok=True)
-        with h5py.File(folder / "trajectory.h5", "w") as data:
+        with h5py().File(folder / "trajectory.h5", "w") as data:
             data[f"{STATE}/cartesian_position"] = episode.poses[:, :6]
             data[f"{STATE}/gripper_position"] = episode.poses[:, 6]
         film = Path("recordings") / "MP4" / "0.mp4"
         (folder / f"metadata_{name}.json").write_text(json.dumps({"ext1_mp4_path": str(film)}))
         frames = episode.frames(range(len(episode.times)), size)
         write_mp4(folder / film, (frame.permute(1, 2, 0).numpy() for frame in frames), RATE)
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise WildlamError("DROID's trajectories need h5py: pip install 'wildlam[plan]'") from error
-    return h5py
 
 
 def _film(folder: Path, camera: str) -> Path:

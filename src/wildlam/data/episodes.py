@@ -43,6 +43,11 @@ class Episode:
     frames: Frames
 
     @property
+    def file_name(self) -> str:
+        """Its name as that of a file, without suffix."""
+        return self.name.rsplit(".", 1)[0].replace("/", "_")
+
+    @property
     def rate(self) -> float:
         """Frames per second."""
         return float((len(self.times) - 1) / (self.times[-1] - self.times[0]))

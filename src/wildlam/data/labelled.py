@@ -114,14 +114,18 @@ def labelled_clips(
     )
 
 
+def encode_frames(encoder: Encoder, video: Tensor) -> Tensor:
+    """A state of each frame of ``uint8 [B, T, 3, S, S]``, ``[B, T, N, D]``: see ``labelled_clips``."""
+    return encoder.encode(video.repeat_interleave(encoder.spec.frames_per_state, dim=1))
+
+
 def _encode(places: list[tuple[Episode, np.ndarray]], encoder: Encoder, progress: bool) -> Tensor:
     spec, parts = encoder.spec, []
     with tqdm(total=len(places), desc="encoding labelled clips", unit="clip", disable=not progress) as bar:
         for first in range(0, len(places), AT_ONCE):
             some = places[first : first + AT_ONCE]
             video = torch.stack([episode.frames(frames.tolist(), spec.image_size) for episode, frames in some])
-            video = video.repeat_interleave(spec.frames_per_state, dim=1)
-            parts.append(encoder.encode(video).to("cpu", torch.bfloat16))
+            parts.append(encode_frames(encoder, video).to("cpu", torch.bfloat16))
             bar.update(len(some))
     return torch.cat(parts)
 

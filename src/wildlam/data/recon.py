@@ -23,6 +23,7 @@ from torch import Tensor
 
 from wildlam.data.action_spaces import PLANAR
 from wildlam.data.episodes import Episode, Frames, splits_of
+from wildlam.data.hdf5 import h5py
 from wildlam.data.video import square
 from wildlam.types import WildlamError
 
@@ -65,29 +66,20 @@ def write_recon(path: Path, episodes: Sequence[Episode], size: int = 128) -> Non
     Raises:
         WildlamError: they are of another kind or rate, or h5py is not installed.
     """
-    h5py = _h5py()
     for episode in episodes:
         if episode.space is not PLANAR or abs(episode.rate - RATE) > 0.01:
             raise WildlamError(f"RECON holds {RATE:g} poses a second on the ground; {episode.name} does not")
-        name = episode.name.rsplit(".", 1)[0].replace("/", "_")
+        name = episode.file_name
         file = path / episode.split / f"jackal_{name}.hdf5"
         file.parent.mkdir(parents=True, exist_ok=True)
         poses, frames = episode.poses, range(len(episode.times))
         jpegs = [_jpeg(frame) for frame in episode.frames(frames, size)]
-        with h5py.File(file, "w") as data:
-            images = data.create_dataset("images/rgb_left", len(jpegs), h5py.vlen_dtype(np.uint8))
+        with h5py().File(file, "w") as data:
+            images = data.create_dataset("images/rgb_left", len(jpegs), h5py().vlen_dtype(np.uint8))
             for i, jpeg in enumerate(jpegs):
                 images[i] = np.frombuffer(jpeg, np.uint8)
             data["jackal/position"] = np.column_stack([poses[:, :2], np.zeros(len(poses))])
             data["jackal/yaw"] = np.radians(poses[:, 2])
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise WildlamError("RECON's HDF5 files need h5py: pip install 'wildlam[plan]'") from error
-    return h5py
 
 
 def _jpeg(frame_CHW: Tensor) -> bytes:
@@ -97,9 +89,8 @@ def _jpeg(frame_CHW: Tensor) -> bytes:
 
 
 def _hdf5(file: Path) -> tuple[np.ndarray, int, Frames]:
-    h5py = _h5py()
     try:
-        with h5py.File(file) as data:
+        with h5py().File(file) as data:
             for key in ("images/rgb_left", "jackal/position", "jackal/yaw"):
                 if key not in data:
                     raise WildlamError(f"{file}: there is no {key}")
@@ -109,7 +100,7 @@ def _hdf5(file: Path) -> tuple[np.ndarray, int, Frames]:
         raise WildlamError(f"{file}: not a whole HDF5 file ({error})") from error
 
     def frames(chosen: Sequence[int], size: int) -> Tensor:
-        with h5py.File(file) as data:
+        with h5py().File(file) as data:
             images = data["images/rgb_left"]
             return torch.stack([_decode(bytes(images[i]), f"{file}: image {i}", size) for i in chosen])
 

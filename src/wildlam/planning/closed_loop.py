@@ -18,6 +18,11 @@ from wildlam.planning.solvers import Prior
 MEMORY = 4
 """Frames that a plan knows, at most."""
 
+SAMPLES = 128
+ELITES = 12
+ITERATIONS = 4
+"""Of the cross-entropy method: fewer than the DROID protocol's, as every step begins about the last plan."""
+
 
 class World(Protocol):
     """A simulator behind gymnasium's API whose pictures are its observations."""
@@ -28,11 +33,6 @@ class World(Protocol):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Act; the second boolean or the first says that it has ended."""
-        ...
-
-    @property
-    def pose(self) -> np.ndarray:
-        """Where it is."""
         ...
 
 
@@ -85,7 +85,6 @@ class Replanner:
         encode: from video ``uint8 [B, T, 3, S, S]`` to states ``[B, T, N, D]``, one for each frame.
         goals: states to reach, ``[B, N, D]``.
         prior: of the first plan, ``[H, A]``; its deviation, halved, is that of the later ones.
-        samples, elites, iterations: see ``cem``.
         seed: of the candidates.
         bf16: see ``GoalCost``.
     """
@@ -94,9 +93,6 @@ class Replanner:
     encode: Callable[[Tensor], Tensor]
     goals: Tensor
     prior: Prior
-    samples: int = 128
-    elites: int = 12
-    iterations: int = 4
     seed: int = 0
     bf16: bool = True
 
@@ -120,9 +116,9 @@ class Replanner:
             cost,
             about,
             batch=len(states),
-            samples=self.samples,
-            elites=self.elites,
-            iterations=self.iterations,
+            samples=SAMPLES,
+            elites=ELITES,
+            iterations=ITERATIONS,
             generator=self._generator,
         ).actions
         return self._plan[:, 0].double().cpu().numpy()

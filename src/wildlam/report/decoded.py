@@ -69,7 +69,10 @@ def telling_clips(frames: Callable[[int], Tensor], names: list[str], sources: li
         # What is left of the movement in a picture of 8 x 8: textures average out, things and walls do not.
         movement = {i: float(shrink(frames(i)[None], 8).diff(dim=1).abs().mean()) for i in few}
         most = sorted(few, key=movement.__getitem__, reverse=True)
-        first_of_video = list({names[i]: i for i in reversed(most)}.values())[::-1]
+        of_video: dict[str, int] = {}
+        for i in most:
+            of_video.setdefault(names[i], i)
+        first_of_video = list(of_video.values())
         chosen += sorted([*first_of_video, *(i for i in most if i not in first_of_video)][:per_source])
     return chosen
 

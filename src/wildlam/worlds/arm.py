@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import av
-import gymnasium
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from wildlam.data.action_spaces import ARM
 from wildlam.types import WildlamError
 from wildlam.worlds.filming import SHARE, WORKERS, Format, Take, distracted, film_all
+
+try:
+    import gymnasium
+except ImportError as error:
+    raise WildlamError("the arm needs gymnasium: pip install 'wildlam[worlds]'") from error
 
 ROOM = np.array([[1.10, 0.52, 0.44], [1.48, 0.98, 0.66]])
 """Corners of the box that the hand stays in, over the table."""
@@ -44,14 +48,12 @@ def _mujoco() -> Any:
     os.environ.setdefault("MUJOCO_GL", "egl")  # without a display
     try:
         import mujoco
-
-        renderer = mujoco.Renderer
-    except (ImportError, AttributeError, OSError) as error:
+    except (ImportError, AttributeError, OSError) as error:  # or what its OpenGL library raises
         raise WildlamError(
             f"the arm cannot be simulated ({error}); pip install 'wildlam[worlds]' and, on Debian, "
             "apt-get install libegl1 libgl1 libgles2"
         ) from error
-    if renderer is None or not mujoco.__version__.startswith("3.3."):
+    if not mujoco.__version__.startswith("3.3."):
         raise WildlamError(f"the arm needs mujoco 3.3, this is {mujoco.__version__}: pip install 'mujoco==3.3.0'")
     return mujoco
 

@@ -63,7 +63,8 @@ def collect(
     if not 0 <= distractors <= 1:
         raise WildlamError(f"--distractors is a share, 0 to 1, got {distractors:g}")
     films = out if how.write is None else out / ".films"
-    if how.write is not None and out.exists() and set(out.iterdir()) - {films}:
+    # Films lie there until all is written: a call that was interrupted, whose files are written over.
+    if how.write is not None and not films.exists() and out.exists() and any(out.iterdir()):
         raise WildlamError(f"{out} is not empty; give another --output, or move what is in it away")
     if world == "nav":
         from wildlam.worlds.doom import collect_nav as film

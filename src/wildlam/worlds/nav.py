@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from wildlam.data.action_spaces import PLANAR
+from wildlam.types import WildlamError
 from wildlam.worlds.doom import SPEED, DoomNav, LevelLeft, begin_walk
+
+try:
+    import gymnasium
+except ImportError as error:
+    raise WildlamError("the walks need gymnasium: pip install 'wildlam[worlds]'") from error
 
 MOST = np.array([60.0, 40.0, 10.0])
 """The most that an action walks forward, to the left (map units) and turns (degrees)."""
