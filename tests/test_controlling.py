@@ -11,12 +11,16 @@ from wildlam import cli
 from wildlam.config import read_as, read_config
 from wildlam.controlling import ControllingConfig, controller_results, load_controller, train_controller
 from wildlam.data.action_spaces import PLANAR
+from wildlam.data.episodes import Episode
+from wildlam.data.labelled import LabelledClips
 from wildlam.data.poses import write_poses
 from wildlam.encoders import Lite0
 from wildlam.labelling import LabelledModelConfig, load_labelled_model, train_labelled_model
 from wildlam.loading import load_model
 from wildlam.models.controller import ControllerConfig
-from wildlam.plan import plan
+from wildlam.plan import Protocol, known_goal, no_move, plan
+from wildlam.planning.recon import plan_divided
+from wildlam.planning.solvers import Prior
 from wildlam.training import Run, TrainingConfig, checkpoints
 from wildlam.types import WildlamError
 
@@ -119,7 +123,9 @@ def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
     page = (folder / "report.html").read_text()
     assert page.count("<img") == 3
     assert "median: test/d.mp4" in page
-    assert found["summary"].keys() == {"no move", "random", "latent", "labelled"}
+    assert found["summary"].keys() == {"no move", "random", "latent", "labelled"} | (
+        {"known goal"} if protocol == "recon" else set()
+    )
     assert {"displacement", "ate", "rpe"} <= found["summary"]["no move"].keys()
     true = np.array(found["true"])
     moved = np.abs(true[:, :, :2].sum(axis=1)).sum(axis=-1)
@@ -136,6 +142,23 @@ def test_the_commands(run, config, capsys):
     assert cli.main(["plan", str(run), "--data", str(config.data), "--episodes", "2"]) == 0
     assert "recon protocol, 2 held-out episodes" in capsys.readouterr().out
     assert cli.main(["controller", "drive"]) == 2
+
+
+def test_who_knows_where_the_goal_is_follows_a_curve_but_not_a_zigzag():
+    curve = np.tile([3.0, 0.0, 5.0], (8, 1))
+    zigzag = np.column_stack([curve[:, :2], [40.0, -40.0] * 4])
+    actions = np.stack([curve, zigzag])
+    poses = np.stack([PLANAR.integrate(np.zeros(3), one) for one in actions])
+    episode = Episode("walk", "held_out", np.arange(9) / 4, poses[0], PLANAR, lambda indices, size: None)
+    places = [(episode, np.arange(9))] * 2
+    clips = LabelledClips(
+        torch.zeros(2, 9, 1, 1), torch.tensor(poses), torch.tensor(actions).float(), places, PLANAR, 4.0
+    )
+    prior = Prior(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([[10.0, 5.0, 40.0]]))
+    how = Protocol("recon", 8, prior, lambda cost, batch, g: plan_divided(cost, prior, batch=batch, generator=g))
+    known, staying = known_goal(clips, how).values["rpe"], no_move(clips).values["rpe"]
+    assert known[0] < 0.25 * staying[0]
+    assert 0.25 * staying[1] < known[1]
 
 
 def test_numbers_below_one_are_refused(run, config):

@@ -12,7 +12,7 @@ from wildlam.plan import ProtocolName, plan
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
 from wildlam.types import WildlamError
-from wildlam.worlds.doom import LEVELS, collect_doom, collect_nav
+from wildlam.worlds.doom import DEMO_LEVELS, collect_doom, collect_nav
 from wildlam.worlds.filmed import collect_filmed
 
 OUT = Path("runs/demo")
@@ -75,8 +75,8 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
     """
     from wildlam.worlds.arm import collect_arm  # `demo` itself does without MuJoCo
 
-    if episodes < len(LEVELS):
-        raise WildlamError(f"--episodes must be at least {len(LEVELS)}, one walk in each level, got {episodes}")
+    if episodes < len(DEMO_LEVELS):
+        raise WildlamError(f"--episodes must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}")
     videos = out / "videos"
     collect_nav(videos / "nav", episodes=episodes, seconds=SECONDS, seed=PRETRAINED_SEED + seed)
     collect_arm(videos / "arm", episodes=episodes, seconds=SECONDS / 2, seed=PRETRAINED_SEED + seed)

@@ -73,7 +73,7 @@ def test_true_poses_stand_beside_each_film(walks, tmp_path):
 
 
 def test_an_interrupted_call_leaves_no_film(tmp_path, monkeypatch):
-    def dies(self, pose):
+    def dies(self, pose, clear):
         raise RuntimeError("killed")
 
     monkeypatch.setattr(Walker, "act", dies)
@@ -94,7 +94,7 @@ def test_a_killed_writer_leaves_no_film(tmp_path):
 
 def test_a_walk_through_the_exit_is_begun_anew():
     class Leaky:
-        tics, pose, resets = 4, np.zeros(3), 0
+        tics, pose, resets, clear = 4, np.zeros(3), 0, None
         frame = np.zeros((8, 8, 3), np.uint8)
 
         def reset(self, seed):
@@ -180,3 +180,45 @@ def test_an_engine_that_stands_still_is_ended_and_another_one_films(tmp_path, mo
     assert not Path(f"/proc/{stopped[0]}").exists() or "Z" in Path(f"/proc/{stopped[0]}/stat").read_text().split()[2]
     (again, _) = collect_doom(tmp_path / "whole", **TINY)
     assert film.read_bytes() == again.read_bytes()
+
+
+def test_who_sees_turns_away_from_walls():
+    def moved_of_asked(sees):
+        rng, moved, asked = np.random.default_rng(0), 0.0, 0.0
+        with DoomNav("map09", size=32, sees=sees) as world:
+            for _ in range(4):
+                walker = doom.begin_walk(world, rng, turn=5.0)
+                for _ in range(60):
+                    before = world.pose
+                    action = walker.act(before, world.clear)
+                    world.skip(action)
+                    moved += np.hypot(*(world.pose - before)[:2])
+                    asked += np.hypot(*action[:2]) / doom.SPEED * world.tics
+        return moved / asked
+
+    assert moved_of_asked(sees=True) > 0.75
+    assert moved_of_asked(sees=False) < 0.6
+
+
+def test_what_is_clear_shrinks_as_one_walks_towards_a_wall():
+    with DoomNav("map01", size=32, sees=True) as world:
+        world.reset(3)
+        ahead, x = [], []
+        for _ in range(32):
+            world.skip((20.0, 0.0, 0.0))
+            ahead.append(world.clear[1])
+            x.append(world.pose[0])
+    gone, nearer = x[-1] - x[-6], ahead[-6] - ahead[-1]
+    assert gone > 100
+    assert nearer == pytest.approx(gone, rel=0.15)  # the units agree
+
+
+def test_a_teleporter_ends_a_walk(monkeypatch):
+    with DoomNav("garden", size=32) as world:
+        world.reset(0)
+        where = world.pose
+        monkeypatch.setattr(doom, "JUMP", 0.5)  # as if a step were one
+        world.step((0.0, 0.0, 5.0))
+        with pytest.raises(doom.LevelLeft):
+            world.step((25.0, 0.0, 0.0))
+        assert np.hypot(*(world.pose - where)[:2]) > 2

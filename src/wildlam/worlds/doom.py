@@ -27,6 +27,10 @@ from wildlam.types import WildlamError
 from wildlam.worlds.filming import SHARE, Format, Take, WorldLost, distracted, film_all
 
 TICS_PER_SECOND = 35
+DEPTH = 7.2
+"""Map units of one step of the engine's depth picture."""
+JUMP = 32.0
+"""Map units a tic that no one runs: a teleporter."""
 SPEED = 3.0
 """Doom's unit of speed: kept up, a speed ``v`` moves ``v / SPEED`` map units a tic."""
 
@@ -39,7 +43,7 @@ class Level(NamedTuple):
     scenario: str | None = None
 
 
-LEVELS = {
+DEMO_LEVELS = {
     "map04": Level("freedoom2.wad", "MAP04"),
     "map09": Level("freedoom2.wad", "MAP09"),
     "map15": Level("freedoom2.wad", "MAP15"),
@@ -51,7 +55,14 @@ LEVELS = {
 }
 """The levels that ``collect_doom`` walks through, by name: bright, open and unlike each other."""
 
-HELD_OUT_LEVELS = ("e3m1", "arena")
+LEVELS = (
+    DEMO_LEVELS
+    | {f"map{n:02d}": Level("freedoom2.wad", f"MAP{n:02d}") for n in range(1, 33)}
+    | {f"e{e}m{m}": Level("freedoom1.wad", f"E{e}M{m}") for e in range(1, 5) for m in range(1, 10)}
+)
+"""All levels: those of the demo, then the rest of both Freedoom games."""
+
+HELD_OUT_LEVELS = ("e3m1", "arena", "map07", "map12", "map20", "map29", "e1m5", "e2m4", "e4m2")
 """Levels that the navigation world keeps for evaluation."""
 
 
@@ -64,7 +75,7 @@ def _vizdoom() -> Any:
 
 
 class LevelLeft(Exception):
-    """The last action led out of the level, through its exit; ``reset`` starts anew."""
+    """The last action led out of the level, through its exit, or through a teleporter; ``reset`` starts anew."""
 
 
 _STARTING = threading.Lock()
@@ -120,6 +131,7 @@ class DoomNav:
         level: a key of ``LEVELS``.
         size: side in pixels of the square frames, even and at most 600.
         fps: frames per second, rounded so that a frame is a whole number of tics (at least one).
+        sees: make ``clear`` known, too.
 
     Raises:
         WildlamError: unknown level, impossible size, or ViZDoom is not installed.
@@ -128,14 +140,14 @@ class DoomNav:
     # What ViZDoom can render at 4:3. The lowest that is at least as high as the frame is cut square and scaled down.
     _SCREENS = ((160, 120), (256, 192), (320, 240), (400, 300), (512, 384), (640, 480), (800, 600))
 
-    def __init__(self, level: str, size: int = 128, fps: float = 8.0):
+    def __init__(self, level: str, size: int = 128, fps: float = 8.0, sees: bool = False):
         vzd = _vizdoom()
         if level not in LEVELS:
             raise WildlamError(f"Unknown level {level!r}; choose from {', '.join(LEVELS)}")
         screen = next(((w, h) for w, h in self._SCREENS if h >= size), None)
         if screen is None or size < 2 or size % 2:
             raise WildlamError(f"Frame size {size} is not an even number from 2 to 600")
-        self.level, self.size = level, size
+        self.level, self.size, self.sees = level, size, sees
         self.tics = max(1, round(TICS_PER_SECOND / fps))
 
         self._game = game = vzd.DoomGame()
@@ -147,6 +159,7 @@ class DoomNav:
         game.set_doom_map(where.map)
         game.set_screen_resolution(getattr(vzd.ScreenResolution, "RES_{}X{}".format(*screen)))
         game.set_screen_format(vzd.ScreenFormat.RGB24)
+        game.set_depth_buffer_enabled(sees)
         for thing in ("hud", "crosshair", "weapon", "decals", "particles", "messages", "screen_flashes", "corpses"):
             getattr(game, f"set_render_{thing}")(False)
         button, variable = vzd.Button, vzd.GameVariable
@@ -182,7 +195,7 @@ class DoomNav:
         """Act for one frame and return what is seen then, ``uint8 [size, size, 3]`` RGB.
 
         Raises:
-            LevelLeft: the action led through the level's exit.
+            LevelLeft: the action led through the level's exit, or a teleporter.
         """
         self.skip(action)
         return self.frame
@@ -190,9 +203,10 @@ class DoomNav:
     def skip(self, action: Sequence[float] | np.ndarray) -> None:
         """Act for one frame without looking. Raises as ``step`` does."""
         forward, right, turn = action
+        before = self.pose
         self._game.set_action([forward, right, turn / self.tics])
         self._advance(self.tics)
-        if self._game.is_episode_finished():
+        if self._game.is_episode_finished() or np.hypot(*(self.pose - before)[:2]) > JUMP * self.tics:
             raise LevelLeft(self.level)
 
     @property
@@ -210,6 +224,21 @@ class DoomNav:
     def pose(self) -> np.ndarray:
         """True pose ``float64 [3]``: x and y in map units, heading in degrees, counter-clockwise from the x axis."""
         return np.array([self._game.get_game_variable(variable) for variable in self._pose])
+
+    @property
+    def clear(self) -> np.ndarray | None:
+        """How far the way is clear on the left, ahead and on the right, in map units, ``[3]``; None if not ``sees``.
+
+        Ahead counts what is nearest, at the sides the mean, in a band at the height of the eyes.
+        """
+        if not self.sees:
+            return None
+        depth = self._game.get_state().depth_buffer
+        height, width = depth.shape
+        band = depth[int(0.46 * height) : int(0.56 * height)].min(axis=0) * DEPTH
+        third = width // 3
+        middle = band[width // 2 - width // 12 : width // 2 + width // 12]  # as wide as a person, two steps ahead
+        return np.array([band[:third].mean(), middle.min(), band[-third:].mean()])
 
     def seen_from(self, pose: np.ndarray) -> np.ndarray:
         """Put the camera to a pose (of whole map units), at rest, and return what is seen from there."""
@@ -247,11 +276,16 @@ class DoomNav:
         self.close()
 
 
+NEAR = 120.0
+"""A wall ahead, nearer than this (map units), is turned away from."""
+
+
 class Walker:
     """Explores smoothly: stretches of half a second to three of walking, curving, turning, side-stepping or rest.
 
-    Within a stretch the action glides towards that stretch's target, with a little noise.
-    Against a wall (asked to move, hardly moving) it turns away on the spot.
+    Within a stretch the action glides towards that stretch's target, with a little noise. One who sees turns towards
+    the side that is clear before a wall comes near. Against a wall (asked to move, hardly moving) it turns away on the
+    spot.
 
     Args:
         rng: the only source of randomness.
@@ -265,11 +299,12 @@ class Walker:
         self.target = np.zeros(3)
         self.frames_left = 0
         self.frames_stuck = 0
+        self.avoiding = False
         self.side = rng.choice([-1.0, 1.0])
         self.last_position: np.ndarray | None = None
 
-    def act(self, pose: np.ndarray) -> np.ndarray:
-        """The action for the next frame ``[forward, right, turn]``, given the pose now."""
+    def act(self, pose: np.ndarray, clear: np.ndarray | None = None) -> np.ndarray:
+        """The action for the next frame ``[forward, right, turn]``, given the pose now and ``DoomNav.clear``."""
         moved = np.inf if self.last_position is None else np.hypot(*(pose[:2] - self.last_position))
         self.last_position = pose[:2]
         asked = np.hypot(*self.action[:2]) / SPEED * self.tics
@@ -278,6 +313,12 @@ class Walker:
         if self.frames_stuck == 2:
             # The same side again and again, or a corner would hold the walker for ever.
             self._aim((0, 0, self.side * self.turn), frames=self.rng.integers(8, 24))
+        elif clear is not None and clear[1] < NEAR and self.target[0] > 0:
+            self.side = 1.0 if clear[2] > clear[0] else -1.0
+            self._aim((0, 0, self.side * self.turn), frames=360 // self.turn)  # all round at most
+            self.avoiding = True
+        elif self.avoiding and clear is not None and clear[1] > 1.3 * NEAR:
+            self._aim((self.rng.uniform(12, 24), 0, 0), frames=self.rng.integers(8, 24))
         elif self.frames_left == 0:
             self._next_stretch()
         self.frames_left -= 1
@@ -305,8 +346,8 @@ class Walker:
             self._aim((0, 0, 0), frames=rng.integers(6, 16))
         self.side = sign
 
-    def _aim(self, target: tuple[float, float, float], frames: int | np.signedinteger) -> None:
-        self.target, self.frames_left = np.array(target), int(frames)
+    def _aim(self, target: tuple[float, float, float], frames: float | np.signedinteger) -> None:
+        self.target, self.frames_left, self.avoiding = np.array(target), int(frames), False
 
 
 def walk(
@@ -319,14 +360,14 @@ def walk(
     Returns:
         The frames, and the true pose at each, ``float64 [frames, 3]``.
 
-    A walk that finds the level's exit is dropped and another begun, so that no film has a cut.
+    A walk that finds the level's exit or a teleporter is dropped and another begun, so that no film has a cut.
     """
     while True:
         walker = begin_walk(world, rng, turn)
         try:
             film, poses = [world.frame], [world.pose]
             for _ in range(frames - 1):
-                film.append(world.step(walker.act(poses[-1])))
+                film.append(world.step(walker.act(poses[-1], world.clear)))
                 poses.append(world.pose)
             return film, np.stack(poses)
         except LevelLeft:
@@ -340,7 +381,7 @@ def begin_walk(world: DoomNav, rng: np.random.Generator, turn: float = 6.0) -> W
         walker = Walker(rng, world.tics, turn)
         try:
             for _ in range(rng.integers(0, 12 * TICS_PER_SECOND // world.tics)):
-                world.skip(walker.act(world.pose))
+                world.skip(walker.act(world.pose, world.clear))
         except LevelLeft:
             continue
         return walker
@@ -349,13 +390,14 @@ def begin_walk(world: DoomNav, rng: np.random.Generator, turn: float = 6.0) -> W
 def collect_doom(
     out: Path,
     *,
-    levels: Sequence[str] = tuple(LEVELS),
+    levels: Sequence[str] = tuple(DEMO_LEVELS),
     episodes: int,
     seconds: float,
     fps: float = 8.0,
     size: int = 128,
     seed: int = 0,
     turn: float = 6.0,
+    sees: bool = False,
     held_out_levels: Sequence[str] = (),
     distractors: float = 0.0,
     progress: bool = True,
@@ -378,6 +420,7 @@ def collect_doom(
         size: side of the frames in pixels, even.
         seed: seed of all walks.
         turn: the most that a walk turns in a frame, degrees.
+        sees: turn away before a wall comes near; walks that do not see push against walls half of the time.
         held_out_levels: levels whose walks are all held out; of the others none is then.
         distractors: share of the walks with a drifting ball and changing light (``filming.distracted``).
         progress: show a progress bar with the time left.
@@ -403,7 +446,7 @@ def collect_doom(
 
     return film_all(
         takes,
-        lambda level: DoomNav(level, size, fps),
+        lambda level: DoomNav(level, size, fps, sees),
         film,
         Format(frames, fps, size, PLANAR),
         title="doom walks",
@@ -421,7 +464,9 @@ def collect_nav(
     distractors: float = SHARE,
     progress: bool = True,
 ) -> list[Path]:
-    """Film the navigation world: walks that turn at most 10 degrees in a quarter second, ``HELD_OUT_LEVELS`` apart.
+    """Film the navigation world: walks that turn at most 10 degrees in a quarter second, through all ``LEVELS``.
+
+    The ``HELD_OUT_LEVELS`` are held out whole. Levels take turns, the demo's first: eight episodes are of those.
 
     See ``collect_doom``.
 
@@ -432,11 +477,13 @@ def collect_nav(
         raise WildlamError(f"give at least one episode of some length, got {episodes} of {seconds:g} s")
     return collect_doom(
         out,
+        levels=tuple(LEVELS),
         episodes=episodes,
         seconds=seconds,
         fps=fps,
         seed=seed,
         turn=40 / fps,
+        sees=True,
         held_out_levels=HELD_OUT_LEVELS,
         distractors=distractors,
         progress=progress,
