@@ -8,8 +8,9 @@ number of labelled clips and seed a controller of the run and, on the same clips
 part that V-JEPA 2-AC plays), of the run's size, are trained for as many steps, and both plan in the same held-out
 episodes: the arm by the DROID protocol with fewer candidates (``--samples``), the walks by the RECON protocol, with
 candidates drawn once, as it asks, and several times. With ``--simulator``, all labels and the first seed, the simulator
-itself plans, too: the upper bound. What is trained or planned is kept beside the run and not done again; the documents
-are written anew after every part.
+itself plans, too: the upper bound. With ``--play``, the run driven by a controller of a tenth of the labels, or less,
+and the world model of all real actions act in the simulator. What is trained or planned is kept beside the run and not
+done again; the documents are written anew after every part.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from wildlam.config import RunConfig, read_config
 from wildlam.controlling import ControllingConfig, train_controller
 from wildlam.labelling import LabelledModelConfig, train_labelled_model
 from wildlam.plan import EPISODES, plan
+from wildlam.play import play
 from wildlam.report.plots import LINES, quiet, svg
 from wildlam.training import TrainingConfig
 from wildlam.training.run import read_json
@@ -35,9 +37,12 @@ from wildlam.types import Encoder
 
 WORLDS = {"arm": ("droid", "displacement", (6,)), "nav": ("recon", "rpe", (1, 4))}
 """Protocol, the figure that it is judged by, and how often candidates are drawn (RECON's protocol: once)."""
+PLAY = "closed loop"
 ALL = 0
 COUNTS = [32, ALL, 128, 16, 512, 64]
 """Labelled clips, the most telling first."""
+TENTH = 128
+"""Labelled clips of who plays against all labels: at most a tenth of those of either world."""
 
 
 def main() -> None:
@@ -49,6 +54,12 @@ def main() -> None:
             for world in args.worlds:
                 study(args, config, encoder, world, count, seed)
                 write(gathered(args), args)
+    for world in args.worlds if args.play else []:
+        driver, _, _ = folders(args, world, TENTH, args.seeds[0])
+        _, labelled, _ = folders(args, world, ALL, args.seeds[0])
+        if not (played(args, world) / "play.json").is_file():
+            play(args.run, world, controller=driver, baselines=[labelled], seed=args.seeds[0], out=played(args, world))
+        write(gathered(args), args)
     print((args.out / "planning.md").read_text())
 
 
@@ -59,7 +70,7 @@ def gathered(args: argparse.Namespace) -> list[dict]:
         for count in dict.fromkeys([*COUNTS, *args.clips]):
             for world in WORLDS:
                 rows += rows_of(args, world, count, seed)
-    return rows
+    return rows + [row for world in WORLDS for row in rows_of_play(args, world)]
 
 
 def parsed() -> argparse.Namespace:
@@ -75,11 +86,14 @@ def parsed() -> argparse.Namespace:
         help="labelled clips, in this order; 0: all",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of clips, training and plans")
-    parser.add_argument("--steps", type=int, help="training steps; 200 (up to 64 clips), 600 or 1200 (all) by default")
+    parser.add_argument("--steps", type=int, help="training steps; 200 (up to 64 clips), 400 or 1200 (all) by default")
     parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out episodes")
     parser.add_argument("--samples", type=int, default=64, help="candidates of an iteration, arm")
     parser.add_argument(
         "--simulator", action="store_true", help="the upper bound, too; a quarter of an hour for the arm"
+    )
+    parser.add_argument(
+        "--play", action="store_true", help="the closed loop, too; needs the parts of 128 and all clips"
     )
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for planning.json, .md and .svg")
     return parser.parse_args()
@@ -88,7 +102,7 @@ def parsed() -> argparse.Namespace:
 def study(args: argparse.Namespace, config: RunConfig, encoder: Encoder, world: str, count: int, seed: int) -> None:
     """Train and plan for one world, number of clips and seed."""
     protocol, _, iterations = WORLDS[world]
-    steps = args.steps or (1200 if count == ALL else 600 if count > 64 else 200)
+    steps = args.steps or (1200 if count == ALL else 400 if count > 64 else 200)
     driver, labelled, plans = folders(args, world, count, seed)
     few = {"data": args.videos / world, "clips": count or None, "seed": seed}
     of_controller = ControllingConfig(**few)
@@ -141,6 +155,25 @@ def rows_of(args: argparse.Namespace, world: str, count: int, seed: int) -> list
     return rows
 
 
+def played(args: argparse.Namespace, world: str) -> Path:
+    """The folder of the closed loop."""
+    return args.run.parent / "study" / f"play_{world}"
+
+
+def rows_of_play(args: argparse.Namespace, world: str) -> list[dict]:
+    """What came of acting in a world; nothing if that was not done."""
+    if not (played(args, world) / "play.json").is_file():
+        return []
+    found = read_json(played(args, world) / "play.json")
+    known = {"latent": ("latent", TENTH), "no move": ("no move", 0), "random": ("random", 0)}
+    rows = []
+    for label, of in found["summary"].items():
+        model, clips = known.get(label, ("labelled", "all"))
+        common = {"world": world, "protocol": PLAY, "clips": clips, "seed": found["seed"], "model": model}
+        rows += [{**common, "figure": figure, "value": of[figure]["mean"]} for figure in ("success", "final distance")]
+    return rows
+
+
 def drawn(figure: str, iterations: int) -> str:
     return f"{figure}, candidates drawn {'once' if iterations == 1 else f'{iterations} times'}"
 
@@ -157,7 +190,7 @@ def values(rows: list[dict], **wanted: object) -> list[float]:
 
 
 def counts_of(rows: list[dict], world: str) -> list:
-    found = {row["clips"] for row in rows if row["world"] == world}
+    found = {row["clips"] for row in rows if row["world"] == world and row["protocol"] != PLAY}
     return sorted(found, key=lambda count: (count == "all", count))
 
 
@@ -201,6 +234,14 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         for count in counts:
             cells = [spread(values(rows, world=world, clips=count, model="latent", figure=name)) for name in told]
             lines.append(f"| {count} | {' | '.join(cells)} |")
+    if closed := [row for row in rows if row["protocol"] == PLAY]:
+        lines += ["", "## Closed loop", ""]
+        lines += ["50 episodes, planning anew at every step towards a goal image (`wildlam play`).", ""]
+        lines += ["| world | model | labelled clips | success | final distance |", "| --- | --- | --- | --- | --- |"]
+        for world, model in dict.fromkeys((row["world"], row["model"]) for row in closed):
+            own = [row for row in closed if (row["world"], row["model"]) == (world, model)]
+            cells = [f"{values(own, figure=figure)[0]:.3f}" for figure in ("success", "final distance")]
+            lines.append(f"| {world} | {model} | {own[0]['clips'] or 'none'} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 

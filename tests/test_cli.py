@@ -144,7 +144,7 @@ def test_index_with_bad_files(call, refused, videos, make_video):
 
 def test_one_video_is_not_enough(refused, make_video, tmp_path):
     make_video(tmp_path / "one" / "a.mp4", frames=96)
-    assert "training needs a second video to hold out" in refused("train", "--data.path", "one", *TINY)
+    assert "a second video is needed, as one is held out" in refused("train", "--data.path", "one", *TINY)
 
 
 def test_a_cache_that_cannot_be_written(call, refused, videos, tmp_path):

@@ -1,6 +1,7 @@
 """Controllers and labelled world models from videos with poses: trained, resumed, loaded, refused; and plans."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_an_interrupted_controller_becomes_the_same(run, config, tmp_path):
 
 def test_another_configuration_is_refused(run, config):
     train_controller(run, config)
-    with pytest.raises(WildlamError, match="controller of another configuration"):
+    with pytest.raises(WildlamError, match="holds a controller with seed 0, not 1"):
         train_controller(run, replace(config, seed=1))
 
 
@@ -159,6 +160,36 @@ def test_who_knows_where_the_goal_is_follows_a_curve_but_not_a_zigzag():
     known, staying = known_goal(clips, how).values["rpe"], no_move(clips).values["rpe"]
     assert known[0] < 0.25 * staying[0]
     assert 0.25 * staying[1] < known[1]
+
+
+def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config, labelled, tmp_path):
+    folder = train_controller(run, config)
+    results = (folder / "results.json").read_text()
+    other = make_run(tmp_path / "other", labelled, Lite0(image_size=64, dtype="float32"))
+    with pytest.raises(WildlamError, match="controller of another run"):
+        plan(other, "recon", config.data, controller=folder, episodes=2)
+    with pytest.raises(WildlamError, match=r"controller of another run.*give another --out"):
+        train_controller(other, config, folder)
+    assert (folder / "results.json").read_text() == results
+    with pytest.raises(WildlamError, match="has no controller; train one"):
+        plan(run, "recon", config.data, controller=tmp_path / "nowhere", episodes=2)
+
+
+def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(run, config):
+    train_controller(run, config)
+    other = replace(config, clips=3)
+    with pytest.raises(WildlamError, match="holds a controller with clips 4, not 3"):
+        train_controller(run, other)
+    for checkpoint in (run / "controller" / "checkpoints").iterdir():
+        shutil.rmtree(checkpoint)
+    train_controller(run, other)
+
+
+def test_plans_that_could_not_be_written_are_not_made(run, config, tmp_path):
+    train_controller(run, config)
+    (tmp_path / "file").touch()
+    with pytest.raises(WildlamError, match=r"cannot write to .*file: .*; give another --out"):
+        plan(run, "recon", config.data, out=tmp_path / "file")
 
 
 def test_numbers_below_one_are_refused(run, config):

@@ -168,6 +168,13 @@ def test_a_sweep_of_another_configuration_is_refused(sweep):
         train_one(replace(sweep, limits={"Noisy": {"beta": [0.1]}}), 0)
 
 
+def test_a_sweep_does_not_go_into_a_run(sweep):
+    sweep.out.mkdir()
+    (sweep.out / "config.yaml").write_text("seed: 0")
+    with pytest.raises(WildlamError, match="holds a run; give another --out"):
+        claim(sweep)
+
+
 def test_what_is_written_down_is_the_sweep(sweep):
     claim(sweep)
     assert read_sweep(sweep.out) == sweep

@@ -11,6 +11,7 @@ from wildlam.encoders import Lite0
 from wildlam.models.decoder import DecoderConfig
 from wildlam.trained import load
 from wildlam.training import TrainingConfig
+from wildlam.transfer import check_output
 from wildlam.types import WildlamError
 
 from .test_decoding import make_run
@@ -70,6 +71,15 @@ def test_what_cannot_be_is_refused(run, make_video, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WildlamError, match="choose another --output"):
         model.transfer(video, video).save(tmp_path / "file" / "film.mp4")
+
+
+def test_other_videos_are_not_replaced(tmp_path):
+    film = tmp_path / "film.mp4"
+    film.touch()
+    with pytest.raises(WildlamError, match=r"film.mp4 is not a film of `wildlam transfer`"):
+        check_output(film, tmp_path / "a.mp4", tmp_path / "b.mp4")
+    (tmp_path / "film.mp4.json").touch()
+    check_output(film, tmp_path / "a.mp4", tmp_path / "b.mp4")
 
 
 def test_without_a_decoder_the_remedy_is_named(videos, make_video, tmp_path):

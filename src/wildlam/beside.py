@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wildlam.config import dump_config, read_as
+from wildlam.config import differences, dump_config, read_as
 from wildlam.loading import check_encoder
 from wildlam.training import Run, TrainingConfig, checkpoints, fit
 from wildlam.training.distributed import Processes
@@ -36,14 +36,21 @@ class PartConfig(Protocol):
 
 
 def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
-    """The run folder of a model of this configuration, new or begun.
+    """The run folder of a model of this configuration, new or begun; one that has learnt nothing yet is begun anew.
 
     Raises:
         WildlamError: it holds a model of another configuration.
     """
     run, file = Run(folder), folder / "config.yaml"
     if file.is_file() and read_as(type(config), file) != config:
-        raise WildlamError(f"{folder} holds a {kind} of another configuration; give the same, or move it away")
+        if checkpoints.last(run.checkpoints) is not None:
+            key, known, given = next(differences(file.read_text(), dump_config(config)))
+            raise WildlamError(
+                f"{folder} holds a {kind} with {key} {known}, not {given}; give the same, or another --out where there "
+                "is one, or move it away"
+            )
+        for name in ("config.yaml", "run.json"):
+            (folder / name).unlink(missing_ok=True)
     return run
 
 
@@ -77,7 +84,9 @@ def fit_beside(
             title=title,
         )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
+        saved = checkpoints.last(run.checkpoints)
+        since = f"goes on from step {saved.step}" if saved else "begins anew: nothing was saved yet"
+        raise KeyboardInterrupt(f"the same command {since}") from None
 
 
 def load_best(run: Run, model: Model, spec: EncoderSpec, device: torch.device) -> Model:

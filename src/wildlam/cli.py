@@ -9,6 +9,7 @@ import difflib
 import inspect
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -120,6 +121,7 @@ def train(argv: Arguments) -> None:
       wildlam train --data.path ~/videos --model.bottleneck Sparse --model.bottleneck.l1 0.1 --training.steps 3000
       wildlam train --config configs/laptop.yaml --data.path ~/videos --seed 1
       wildlam train --resume runs/videos-20260101-120000
+      wildlam train --config configs/paper_vitl.yaml --estimate --gpus 64
       torchrun --nproc-per-node 2 --no-python wildlam train --data.path ~/videos
     """
     from wildlam.config import RunConfig, dump_config, read_config, run_parser, to_config
@@ -127,8 +129,11 @@ def train(argv: Arguments) -> None:
     from wildlam.training import Run
     from wildlam.training.run import write_atomically
 
-    parser = run_parser(**_about("train"), usage=_RUN_USAGE.format("train") + "\n       wildlam train --resume RUN")
-    if any(argument.split("=")[0] == "--resume" for argument in argv):
+    usage = _RUN_USAGE.format("train") + "\n       wildlam train --resume RUN\n       wildlam train --estimate ..."
+    parser = run_parser(**_about("train"), usage=usage)
+    if "--estimate" in argv:
+        _estimate(argv)
+    elif any(argument.split("=")[0] == "--resume" for argument in argv):
         parser = _parser("train --resume")
         parser.add_argument("--resume", type=Path, help="run folder to go on with; it knows its own configuration")
         parser.add_argument("--data.path", type=Path, help="where its videos are now, if they have moved")
@@ -141,6 +146,34 @@ def train(argv: Arguments) -> None:
         _finished(train(config, resume=True))
     else:
         _finished(train(to_config(RunConfig, parser, parser.parse_args(list(argv)))))
+
+
+def _estimate(argv: Arguments) -> None:
+    """Tell what a run would cost, without training: parameters, operations, memory, reading and time.
+
+    Takes the keys of `wildlam train` (the videos are not looked at), too.
+
+    Examples:
+      wildlam train --estimate --training.steps 3000
+      wildlam train --config configs/paper_vitl.yaml --estimate --gpus 8 --gpu A100 --training.accumulate 16
+    """
+    from wildlam.config import RunConfig, run_parser, to_config
+    from wildlam.estimate import GPUS, UTILISATION, estimate, text
+    from wildlam.types import WildlamError
+
+    description = inspect.cleandoc(_estimate.__doc__ or "")
+    parser = run_parser(description=description, prog="wildlam train --estimate")
+    parser.add_argument("--estimate", action="store_true", help="do not train")
+    parser.add_argument("--gpus", type=int, default=1, help="how many")
+    parser.add_argument("--gpu", choices=list(GPUS), default="H100", help="their kind")
+    parser.add_argument(
+        "--utilisation", type=float, default=UTILISATION, help="share of the stated FLOP/s that they reach, 0 to 1"
+    )
+    parser.set_defaults({"data.path": Path("videos")})
+    args = parser.parse_args(list(argv))
+    if args.gpus < 1 or not 0 < args.utilisation <= 1:
+        raise WildlamError(f"--gpus must be at least 1 and --utilisation a share, got {args.gpus}, {args.utilisation}")
+    print(text(estimate(to_config(RunConfig, parser, args), args.gpus), args.gpu, args.gpus, args.utilisation))
 
 
 def evaluate(argv: Arguments) -> None:
@@ -230,7 +263,7 @@ def demo(argv: Arguments) -> None:
         plans = demo_pretrained(out, episodes=episodes, seed=args.seed)
         _finished(out)
         print("\n".join(["", *(table(folder) for folder in plans)]))
-        print(f"Next, closed loop:  wildlam play {out} --world arm --controller {out / 'controller_arm'}")
+        print(f"Next, closed loop:  {_command('play', out, '--world', 'arm', '--controller', out / 'controller_arm')}")
         return
     episodes = EPISODES if args.episodes is None else args.episodes
     _finished(demo(args.out or OUT, episodes=episodes, steps=args.steps, seed=args.seed))
@@ -291,11 +324,12 @@ def decoder(argv: Arguments) -> None:
         from wildlam.decoding import DecodingConfig, train_decoder
 
         parser = _parser("decoder train")
+        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
         parser.add_argument("run", type=Path, help="run folder, whose encoder and videos are used")
         parser.add_class_arguments(DecodingConfig)
         args = parser.parse_args(list(argv[1:]))
         print(f"decoder    {train_decoder(args.run, to_config(DecodingConfig, parser, args))}")
-        print(f"look       wildlam decoder show {args.run}")
+        print(f"look       {_command('decoder', 'show', args.run)}")
     elif argv and argv[0] == "show":
         from wildlam.report.decoded import CLIPS, write_decoded
 
@@ -412,9 +446,9 @@ def collect(argv: Arguments) -> None:
     )
     print(f"{films} films in {args.output}")
     if args.format == "video":
-        print(f"next       wildlam train --data.path {args.output}")
+        print(f"next       {_command('train', '--data.path', args.output)}")
     else:
-        print(f"next       wildlam controller train RUN --data {args.output}")
+        print(f"next       {_command('controller', 'train', 'RUN', '--data', args.output)}")
 
 
 def controller(argv: Arguments) -> None:
@@ -434,6 +468,7 @@ def controller(argv: Arguments) -> None:
         from wildlam.controlling import ControllingConfig, controller_results, train_controller
 
         parser = _parser("controller train")
+        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
         parser.add_argument("run", type=Path, help="run folder, whose latent actions are to be driven")
         parser.add_argument("--out", type=Path, help="folder for the controller; RUN/controller by default")
         parser.add_class_arguments(ControllingConfig)
@@ -441,7 +476,7 @@ def controller(argv: Arguments) -> None:
         folder = train_controller(args.run, to_config(ControllingConfig, parser, args), args.out)
         print(controller_results(folder))
         print(f"controller {folder}")
-        print(f"plan       wildlam plan {args.run} --data {args.data} --controller {folder}")
+        print(f"plan       {_command('plan', args.run, '--data', args.data, '--controller', folder)}")
     elif argv and argv[0] in ("-h", "--help"):
         _parser("controller", usage="wildlam controller train RUN --data PATH [--help]").parse_args(["--help"])
     else:
@@ -574,7 +609,7 @@ def results(folder: Path) -> list[str]:
 
     found = read_json(folder / "results.json")
     present = [method for method in METHODS if method in found["all"]]
-    rows = {**found["sources"], "all": found["all"]}
+    rows = {**(found["sources"] if len(found["sources"]) > 1 else {}), "all": found["all"]}
     return [
         f"Held-out one-step L1 error (lower is better), {found['clips']} clips:",
         " " * 20 + "".join(f"{method:>15}" for method in present),
@@ -610,6 +645,11 @@ def _add_controller(parser: Parser) -> None:
     parser.add_argument(
         "--baselines", type=Path, nargs="+", default=[], help="world models trained on real actions, to compare with"
     )
+
+
+def _command(*words: object) -> str:
+    """A command of ours that can be pasted into a shell."""
+    return shlex.join(["wildlam", *map(str, words)])
 
 
 def _usage() -> str:

@@ -124,6 +124,9 @@ def complaint(message: str, keys: set[str]) -> str:
     if match := re.match(r"unknown key (\S+)\.(\w+) of (\w+)", line):
         classes = {cls.__name__: cls for cls in CHOSEN_BY_NAME[match[1]].__subclasses__()}
         return f"{line}; choose {_by_likeness(match[2], dataclasses.fields(classes[match[3]]))}"
+    if match := re.match(r"the following arguments are required: (.*)", line):
+        words = [f"--{word}" if word in keys else word.upper() for word in match[1].split(", ")]
+        return f"{' and '.join(words)} must be given"
     match = re.match(r"(?:unknown key|unrecognized arguments:) -*([\w.]+)", line)
     near = (_ending_in(match[1], keys) or _near(match[1], keys)) if match else []
     return f"{line}; did you mean {' or '.join(near)}?" if near else line
@@ -228,6 +231,22 @@ def read_as(cls: type[Config], path: Path) -> Config:
 def dump_config(config: DataclassInstance) -> str:
     """The configuration as YAML that ``read_as`` and ``--config`` take."""
     return yaml.safe_dump(_plain(config), sort_keys=False)
+
+
+def differences(known: str, given: str) -> Iterator[tuple[str, Any, Any]]:
+    """Where two configurations in YAML differ: dotted key, the one's value, the other's."""
+    one, other = (dict(_leaves(yaml.safe_load(text))) for text in (known, given))
+    for key in one | other:
+        if one.get(key) != other.get(key):
+            yield key, one.get(key), other.get(key)
+
+
+def _leaves(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(tree, dict):
+        yield key, tree
+        return
+    for name, value in tree.items():
+        yield from _leaves(value, f"{key}.{name}" if key else name)
 
 
 def _plain(value: Any) -> Any:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from wildlam.beside import claimed, fit_beside, load_best
-from wildlam.config import RunConfig, read_as, read_config
+from wildlam.config import RunConfig, dump_config, read_as, read_config
 from wildlam.data.action_spaces import ActionSpace
 from wildlam.data.labelled import LabelledClips
+from wildlam.encoders.base import fingerprint
 from wildlam.evaluation.controlled import controlled_rollout
 from wildlam.evaluation.estimates import Estimate
 from wildlam.labelling import STATES, ActionBatch, check_clips, load_labelled, read_space, write_space
@@ -25,7 +26,7 @@ from wildlam.training import Run, TrainingConfig
 from wildlam.training.distributed import default_device
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.training.run import read_json, write_atomically
-from wildlam.types import Encoder
+from wildlam.types import Encoder, WildlamError
 
 FOLDER = "controller"
 """Name of the controller's folder in a run's."""
@@ -75,10 +76,11 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
         The controller's folder: a run folder of its own, with ``results.json``.
 
     Raises:
-        WildlamError: it holds a controller of another configuration, or something is wrong with data or disk.
+        WildlamError: it holds a controller of another configuration or run, or something is wrong with data or disk.
     """
-    run = claimed(out or path / FOLDER, config, "controller")
     _, of_run, encoder, model = _open(path)
+    run = claimed(out or path / FOLDER, config, "controller")
+    _check_driven(run, model, "give another --out")
     labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed)
     z, held_out_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.held_out))
     torch.manual_seed(config.seed)
@@ -95,6 +97,8 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
         loss = current(labelled.held_out.actions.flatten(0, 1).to(encoder.device), states, held_out_z.flatten(0, 1))
         return {"z_error": float(loss.total)}
 
+    run.create(dump_config(config), config.seed, encoder.spec)
+    write_space(run, space, print_of(model))
     fit_beside(
         run,
         config,
@@ -106,7 +110,6 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
         score="z_error",
         title="controller",
     )
-    write_space(run, space)
     best = load_best(run, controller, encoder.spec, encoder.device)
     found = controlled_rollout(model, best, labelled.held_out)
     write_atomically(run.path / RESULTS, json.dumps({"clips": len(labelled.held_out), **found.summary()}, indent=2))
@@ -122,13 +125,30 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
         model: of that run.
 
     Raises:
-        WildlamError: there is none, or it does not fit.
+        WildlamError: there is none, or it was trained for another model.
     """
-    run = Run.open(path / FOLDER if (path / FOLDER).is_dir() else path)
-    space = read_space(run, f"{path} has no controller; train one: wildlam controller train {path} --data PATH")
+    run = Run(path / FOLDER if (path / FOLDER).is_dir() else path)
+    space = read_space(
+        run, f"{path} has no controller; train one with `wildlam controller train`, or give --controller"
+    )
+    _check_driven(run, model, "give one of this run, or train one with `wildlam controller train`")
     config = read_as(ControllingConfig, run.path / "config.yaml")
     controller = config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim)
     return load_best(run, controller, encoder.spec, encoder.device), space
+
+
+def print_of(model: LatentActionModel) -> str:
+    """Hash of a model's weights, the same for weights that were rounded to bfloat16."""
+    return fingerprint("latent actions", {}, sorted((k, v.bfloat16()) for k, v in model.state_dict().items()))
+
+
+def _check_driven(run: Run, model: LatentActionModel, remedy: str) -> None:
+    """Refuse a controller of a model with other weights: its latent actions would mean other things."""
+    file = run.path / "actions.json"
+    if file.is_file() and read_json(file).get("drives") != print_of(model):
+        raise WildlamError(
+            f"{run.path} holds a controller of another run, or of this one before more training; {remedy}"
+        )
 
 
 @dataclass

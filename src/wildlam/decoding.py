@@ -138,13 +138,16 @@ def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | Non
     Raises:
         WildlamError: there is none, or it was trained on another encoder's states.
     """
-    run = Run.open(path / FOLDER if (path / FOLDER).is_dir() else path)
+    run = Run(path / FOLDER if (path / FOLDER).is_dir() else path)
+    none = f"{path} has no decoder; train one with `wildlam decoder train`, or give --decoder a run that has one"
+    if not (run.path / "config.yaml").is_file():
+        raise WildlamError(none)
     try:
         is_decoder = "decoder" in yaml.safe_load((run.path / "config.yaml").read_text())
     except (yaml.YAMLError, TypeError) as error:
         raise WildlamError(f"{run.path / 'config.yaml'} is damaged; restore it, or train the decoder again") from error
     if not is_decoder:
-        raise WildlamError(f"{path} has no decoder; train one: wildlam decoder train {path}")
+        raise WildlamError(none)
     model = read_as(DecodingConfig, run.path / "config.yaml").decoder.build(spec)
     return load_best(run, model, spec, torch.device(device or default_device()))
 

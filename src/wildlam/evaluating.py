@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 import torch
 from torch import Tensor
@@ -137,7 +138,7 @@ def evaluate_run(
     except OSError as error:
         raise WildlamError(
             f"cannot write the results to {folder}: {error.strerror}; make room there or make it writable, then: "
-            f"wildlam eval {run.path}"
+            f"wildlam eval {quote(str(run.path))}"
         ) from error
 
 

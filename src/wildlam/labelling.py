@@ -152,9 +152,10 @@ def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldMode
     return load_best(run, model, encoder.spec, encoder.device), space
 
 
-def write_space(run: Run, space: ActionSpace) -> None:
-    """Say beside the weights of a trained model what its actions are."""
-    write_atomically(run.path / "actions.json", json.dumps({"space": space.name, "actions": space.action_names}))
+def write_space(run: Run, space: ActionSpace, drives: str | None = None) -> None:
+    """Say beside the weights of a trained model what its actions are and, of a controller, which model it drives."""
+    told = {"space": space.name, "actions": space.action_names} | ({"drives": drives} if drives else {})
+    write_atomically(run.path / "actions.json", json.dumps(told))
 
 
 def read_space(run: Run, otherwise: str) -> ActionSpace:

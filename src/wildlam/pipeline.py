@@ -6,6 +6,7 @@ import datetime
 import time
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -17,7 +18,8 @@ from wildlam.loading import Clips, load_clips
 from wildlam.models import LatentActionModel
 from wildlam.models.bottlenecks import Deterministic
 from wildlam.training import Run, fit
-from wildlam.training.distributed import Processes, default_device, processes
+from wildlam.training.distributed import Processes, default_device, processes, restarted
+from wildlam.training.run import made
 from wildlam.types import EncoderSpec, WildlamError
 
 EVAL_BATCHES_WHILE_TRAINING = 6
@@ -28,7 +30,7 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
 
     Args:
         config: the run's configuration.
-        resume: go on where the run in ``config.out`` stopped.
+        resume: go on where the run in ``config.out`` stopped; so do processes that ``torchrun`` starts again.
 
     Returns:
         The run folder.
@@ -37,6 +39,7 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         WildlamError: whatever is wrong with the data, the configuration or the disk.
     """
     started = time.monotonic()
+    resume = resume or restarted()
     with processes() as team:
         config = _resolved(config, team)
         assert config.out is not None
@@ -55,7 +58,7 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
                 evaluate_run(run, run.path, clips, started)
             team.barrier()
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"go on with: wildlam train --resume {run.path}") from None
+            raise KeyboardInterrupt(f"go on with: wildlam train --resume {quote(str(run.path))}") from None
     return run.path
 
 
@@ -71,10 +74,11 @@ def check_out(config: RunConfig, resume: bool) -> None:
     if out.resolve() == config.data.path.resolve():
         raise WildlamError(f"--out {out} is the folder of the videos; give another one")
     if not (out / "config.yaml").exists():
+        made(out)
         return
     if not resume:
         raise WildlamError(
-            f"{out} holds a run already; give another --out, or go on with it: wildlam train --resume {out}"
+            f"{out} holds a run already; give another --out, or go on with it: wildlam train --resume {quote(str(out))}"
         )
     if replace(read_config(out / "config.yaml"), out=out) != _portable(config, default_device()):
         raise WildlamError(f"{out} holds a run of another configuration; give another --out")

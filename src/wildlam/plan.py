@@ -27,7 +27,7 @@ from wildlam.planning.dynamics import Controlled, Dynamics
 from wildlam.planning.solvers import Plan, Prior, white_noise
 from wildlam.planning.trajectories import trajectory_errors
 from wildlam.report.plan_report import write_plan_report
-from wildlam.training.run import read_json, write_atomically
+from wildlam.training.run import made, read_json, write_atomically
 from wildlam.types import Encoder, WildlamError
 
 ProtocolName = Literal["droid", "recon"]
@@ -272,8 +272,12 @@ def plan(
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
     found = read_episodes(data)
     if found[0].space is not space:
-        raise WildlamError(f"{data} holds {found[0].space.name} actions, the controller's are {space.name}")
+        raise WildlamError(
+            f"{data} holds {found[0].space.name} actions, the controller's are {space.name}; give other --data or "
+            "another --controller"
+        )
     how = protocol(name, found, fps, encoder.device, samples, iterations)
+    folder = made(out or opened.path / f"plan-{name}")
     clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
     rows = {"no move": no_move(clips), "random": random_plans(clips, how, seed)}
     if name == "recon":
@@ -286,7 +290,6 @@ def plan(
         plans["simulator"] = plan_simulated(clips, how, encoder, seed)
         rows["simulator"] = plans["simulator"].per_clip
     summary = {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()}
-    folder = out or opened.path / f"plan-{name}"
     record = {
         "protocol": name,
         "episodes": len(clips),
@@ -301,7 +304,6 @@ def plan(
     }
     facts = opened.facts
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "plans.json", json.dumps(record))
         write_plan_report(
             folder / "report.html",

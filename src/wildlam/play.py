@@ -21,8 +21,9 @@ from wildlam.evaluation.estimates import PerClip
 from wildlam.plan import dynamics_of
 from wildlam.planning.closed_loop import Policy, Replanner, Trace, World, follow
 from wildlam.planning.solvers import Prior
+from wildlam.report.plan_report import compared
 from wildlam.report.play_report import SHOWN, grid, write_play_report
-from wildlam.training.run import read_json, write_atomically
+from wildlam.training.run import made, read_json, write_atomically
 from wildlam.types import WildlamError
 
 WorldName = Literal["nav", "arm"]
@@ -114,6 +115,7 @@ def play(
         raise WildlamError(
             f"the controller's actions are {space.name}, {name} takes {task.space.name}; give --controller"
         )
+    folder = made(out or opened.path / f"play-{name}")
     mean, std = driver.action_mean.expand(HORIZON, -1), driver.action_std.expand(HORIZON, -1)
     prior = Prior(mean, std, driver.action_mean - 3 * driver.action_std, driver.action_mean + 3 * driver.action_std)
     dynamics = dynamics_of(driven, baselines)
@@ -157,9 +159,7 @@ def play(
         "summary": {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()},
         "final poses": {label: [trace.poses[-1].tolist() for trace in of] for label, of in traces.items()},
     }
-    folder = out or opened.path / f"play-{name}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "play.json", json.dumps(record))
         shown = {label: grid(traces["goal"][:SHOWN], traces[label][:SHOWN]) for label in dynamics}
         films = {label: mp4_bytes(frames, config.data.fps) for label, frames in shown.items()}
@@ -168,7 +168,8 @@ def play(
             f"Closed loop in {name}: {opened.path.name}",
             rows,
             films,
-            f"Success: within {task.near:g} {task.unit} of the goal after {STEPS} steps. Goals lie {AWAY} steps away.",
+            f"Success: within {task.near:g} {task.unit} of the goal after {STEPS} steps. Goals lie {AWAY} steps away. "
+            + compared(rows, dynamics, "final distance"),
             f"{opened.facts['encoder']['name']} states, {episodes} episodes, seed {seed}",
         )
     except OSError as error:

@@ -21,7 +21,7 @@ from typing import Any
 import jsonargparse
 import yaml
 
-from wildlam.config import Parser, RunConfig, dump_config, run_parser, to_config
+from wildlam.config import Parser, RunConfig, differences, dump_config, run_parser, to_config
 from wildlam.loading import load_clips
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Unconstrained
 from wildlam.pipeline import train
@@ -197,27 +197,28 @@ def claim(sweep: SweepConfig) -> None:
     """Write ``sweep.yaml`` into the sweep's folder, or check that the one there says the same.
 
     Raises:
-        WildlamError: the folder holds another sweep, or cannot be written.
+        WildlamError: the folder holds a run or another sweep, or cannot be written.
     """
     varied = {"limits": dict(sweep.limits), "bounds": sweep.bounds, "seeds": list(sweep.seeds)}
     text = dump_config(sweep.run) + yaml.safe_dump(varied, sort_keys=False)
     path = sweep.out / "sweep.yaml"
+    if (sweep.out / "config.yaml").exists():
+        raise WildlamError(f"{sweep.out} holds a run; give another --out")
     try:
         if not path.exists():
             sweep.out.mkdir(parents=True, exist_ok=True)
             made_by = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
             write_atomically(path, f"{MADE_BY}{made_by}\n{text}")
             return
-        known, given = (dict(_leaves(yaml.safe_load(t))) for t in (path.read_text(), text))
+        known = path.read_text()
+        other = next((d for d in differences(known, text) if d[0] != "out"), None)
     except yaml.YAMLError as error:
         raise WildlamError(f"{path} is damaged; restore it, or give another --out") from error
     except OSError as error:
         raise WildlamError(f"cannot write {path}: {error.strerror}; choose another --out") from error
-    for key in known | given:
-        if key != "out" and known.get(key) != given.get(key):
-            raise WildlamError(
-                f"{sweep.out} holds a sweep with {key} {known.get(key)}, not {given.get(key)}; give another --out"
-            )
+    if other:
+        key, had, given = other
+        raise WildlamError(f"{sweep.out} holds a sweep with {key} {had}, not {given}; give another --out")
 
 
 def read_sweep(folder: Path) -> SweepConfig:
@@ -350,12 +351,3 @@ def _alone(path: Path) -> Iterator[None]:
             log.info("waiting for another process at %s", path.parent)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _leaves(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a configuration."""
-    if not isinstance(tree, dict):
-        yield key, tree
-        return
-    for name, value in tree.items():
-        yield from _leaves(value, f"{key}.{name}" if key else name)

@@ -71,7 +71,7 @@ class Transfer:
         check_output(path, *self.videos)
         try:
             write_mp4(path, side_by_side(self.films), self.fps)
-            write_atomically(path.with_name(f"{path.name}.json"), json.dumps(asdict(self.errors), indent=2))
+            write_atomically(_figures_path(path), json.dumps(asdict(self.errors), indent=2))
         except OSError as error:
             raise WildlamError(f"cannot write {path}: {error.strerror}; choose another --output") from error
         return path
@@ -137,7 +137,7 @@ def transfer(
 
 
 def check_output(path: Path, source: Path, target: Path) -> None:
-    """Refuse a film that is no .mp4, or that would replace one of the videos it is made of.
+    """Refuse a film that is no .mp4, or that would replace another video.
 
     Raises:
         WildlamError: naming it.
@@ -146,6 +146,12 @@ def check_output(path: Path, source: Path, target: Path) -> None:
         raise WildlamError(f"{path}: the film is written as H.264; give a name that ends in .mp4")
     if path.resolve() in (source.resolve(), target.resolve()):
         raise WildlamError(f"{path} is one of the videos; give another --output")
+    if path.exists() and not _figures_path(path).exists():
+        raise WildlamError(f"{path} is not a film of `wildlam transfer`; give another --output, or move it away")
+
+
+def _figures_path(film: Path) -> Path:
+    return film.with_name(f"{film.name}.json")
 
 
 def _clip(video: Path, frames: int, data: DataConfig, encoder: Encoder) -> Tensor:

@@ -114,6 +114,19 @@ def test_rank_correlation(x, y, expected):
     assert rank_correlation(x, [1] * len(x)) != rank_correlation(x, [1] * len(x))  # nan: nothing to rank
 
 
+def test_one_seed_is_not_read_as_more(sweep):
+    one = [row for row in rows(sweep) if row["seed"] == 0]
+    said = " ".join(findings(settings(one)))
+    assert "one seed is too few to say which are under it" in said
+    assert table_rows(settings(one))["Deterministic"]["one-step error"] == "0.800"
+
+
+def test_equal_cycle_ratios_are_not_said_to_grow(sweep):
+    found = [row | {"cycle.ratio": 1.0 + 1e-4 * i} for i, row in enumerate(rows(sweep))]
+    (said,) = (sentence for sentence in findings(settings(found)) if "cycle" in sentence)
+    assert said == "The cycle ratio is about the same in all 4 settings, 1.00 to 1.00."
+
+
 def test_what_is_missing_is_a_dash(sweep):
     for run in sweep.grid():
         if run.strength == 0.1:

@@ -1,6 +1,5 @@
 """Films in every format: written by `collect`, read as labelled data, with the splits and poses that they had."""
 
-from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,8 +9,8 @@ from wildlam import cli
 from wildlam.data.action_spaces import ARM, PLANAR
 from wildlam.data.readers import read_episodes
 from wildlam.types import WildlamError
+from wildlam.worlds import doom
 from wildlam.worlds.collecting import FORMATS, collect
-from wildlam.worlds.doom import collect_doom
 from wildlam.worlds.filming import distracted
 
 FEW = {"episodes": 2, "seconds": 2, "distractors": 0.0, "seed": 0}
@@ -22,7 +21,7 @@ KINDS = [("nav", form) for form in ("lerobot", "recon")] + [("arm", form) for fo
 def test_what_is_written_is_read_again(tmp_path, world, form, monkeypatch):
     if not find_spec({"nav": "vizdoom", "arm": "mujoco"}[world]):
         pytest.skip("needs the simulator")
-    monkeypatch.setattr("wildlam.worlds.doom.collect_doom", partial(collect_doom, levels=("maze", "arena")))
+    monkeypatch.setattr(doom, "LEVELS", {name: doom.LEVELS[name] for name in ("maze", "arena")})
     kept = []
     plain = FORMATS[form]
 
@@ -52,6 +51,25 @@ def test_what_does_not_fit_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(WildlamError, match="is not empty"):
         collect("nav", tmp_path, "recon", **FEW)
+    with pytest.raises(WildlamError, match="--seconds must be at least 2"):
+        collect("nav", tmp_path / "a", **{**FEW, "seconds": 1.0})
+    with pytest.raises(WildlamError, match=r"cannot write to .*: .*; give another --output"):
+        collect("nav", tmp_path / "file" / "below", **FEW)
+
+
+@pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
+def test_films_of_one_kind_lie_in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(doom, "LEVELS", {name: doom.LEVELS[name] for name in ("maze", "arena")})
+    out = tmp_path / "films"
+    assert collect("nav", out, **FEW) == 2
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
+    with pytest.raises(WildlamError, match="holds films with world nav, not arm"):
+        collect("arm", out, **FEW)
+    with pytest.raises(WildlamError, match="holds films with seconds 2, not 3"):
+        collect("nav", out, **{**FEW, "seconds": 3})
+    assert collect("nav", out, **{**FEW, "episodes": 3}) == 3
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
+    assert before.items() <= after.items()  # nothing was filmed again
 
 
 @pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
@@ -73,7 +91,7 @@ def test_a_call_that_was_interrupted_while_writing_can_be_repeated(tmp_path, mon
 def test_the_command_says_what_is_next(tmp_path, capsys):
     if not find_spec("mujoco"):
         pytest.skip("needs MuJoCo")
-    assert cli.main(["collect", "arm", "-o", str(tmp_path), "--episodes", "1", "--seconds", "0.5"]) == 0
+    assert cli.main(["collect", "arm", "-o", str(tmp_path), "--episodes", "1", "--seconds", "2"]) == 0
     assert "1 films" in capsys.readouterr().out
 
 

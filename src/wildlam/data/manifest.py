@@ -306,8 +306,8 @@ def assign_splits(paths: Iterable[str], held_out: float, kept: dict[str, Split])
     paths = list(paths)
     if len(paths) < 2:
         raise WildlamError(
-            f"{paths[0] if paths else 'no video'}: training needs a second video to hold out; add one, or cut this one "
-            "in two, e.g. ffmpeg -i in.mp4 -t 60 -c copy a.mp4 and ffmpeg -ss 60 -i in.mp4 -c copy b.mp4"
+            f"{paths[0] if paths else 'no video'}: a second video is needed, as one is held out; add one, or cut this "
+            "one in two, e.g. ffmpeg -i in.mp4 -t 60 -c copy a.mp4 and ffmpeg -ss 60 -i in.mp4 -c copy b.mp4"
         )
     splits = {path: kept.get(path) or _drawn_split(path, held_out) for path in paths}
     # Videos that a folder's name has put where they are move last.
@@ -371,12 +371,12 @@ def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skippe
         return
     named = "; ".join(str(failure) for failure in failures[:5]) + ("; ..." if len(failures) > 5 else "")
     if on_error == "raise":
-        if len(failures) == 1:
+        if len(failures) == 1 and files > 1:
             remedy = "mend or remove it, or leave it out with --data.on_error=skip"
             raise VideoError(failures[0].path, f"{failures[0].reason}; {remedy}")
         raise WildlamError(
-            f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them, or leave them out with "
-            "--data.on_error=skip"
+            f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them"
+            + (", or leave them out with --data.on_error=skip" if len(failures) <= max_skipped * files else "")
         )
     if len(failures) > max_skipped * files:
         raise WildlamError(

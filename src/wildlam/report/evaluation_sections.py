@@ -71,7 +71,8 @@ def cell(estimate: Estimate | Mapping[str, float] | None, decimals: int = 2) -> 
     if estimate is None:
         return None
     values = estimate if isinstance(estimate, Mapping) else vars(estimate)
-    mean, low, high = (f"{values[key]:.{decimals}f}" for key in ("mean", "low", "high"))
+    # Adding 0 makes of -0 a 0.
+    mean, low, high = (f"{round(values[key], decimals) + 0.0:.{decimals}f}" for key in ("mean", "low", "high"))
     return f"{mean} ({low} to {high})"
 
 

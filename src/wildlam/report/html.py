@@ -48,7 +48,7 @@ table { border-collapse: collapse; margin: 1.5rem 0; font: .9375rem/1.4 system-u
 caption { text-align: left; margin-bottom: .5rem; }
 th, td { padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); text-align: right; }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
-th:first-child { text-align: left; min-width: 6rem; overflow-wrap: anywhere; }
+th:first-child { text-align: left; min-width: 7rem; overflow-wrap: break-word; }
 tbody th { font-weight: 400; color: var(--ink); }
 td.best { font-weight: 700; color: var(--good); }
 footer { margin-top: 4rem; padding-bottom: 3rem; }
@@ -158,7 +158,8 @@ def table(
 
 def error_table(errors: Mapping[str, Any]) -> str:
     """The error table ``{"sources": {name: errors}, "all": errors}`` with the lowest error of each row emphasised."""
-    rows = {**errors.get("sources", {}), "all": errors.get("all", {})}
+    sources = errors.get("sources", {})
+    rows = {**(sources if len(sources) > 1 else {}), "all": errors.get("all", {})}
     return table(rows, caption="Held-out one-step L1 error (lower is better).", best="min", columns=METHODS)
 
 

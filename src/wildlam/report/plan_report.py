@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,48 @@ from wildlam.report.html import Section, figure, paragraph, table, write_report
 from wildlam.report.plots import INK, LINES, quiet, svg
 
 PICTURE = 128
+
+MODELS = {
+    "no move": "stays where it is",
+    "random": "does what is drawn from the actions in training episodes",
+    "known goal": "knows the goal's pose: what is left is due to few candidates and to one curve for all steps",
+    "latent": "this run's latent actions, driven by a controller of real ones",
+    "simulator": "the simulator that filmed the episodes, with the same cost: the most that a world model can reach",
+}
+FIGURES = {
+    "displacement": "L1 distance of the planned from the true displacement, in the unit of the poses",
+    "ate": "absolute trajectory error: root mean square distance of the planned from the true positions",
+    "rpe": "relative pose error: the same of each step's displacement",
+    "success": "share of the episodes that end near the goal",
+    "final distance": "from the goal's position at the end",
+    "start distance": "from the goal's position at the beginning",
+}
+FEW = 16
+"""Episodes below which intervals say little."""
+
+
+def explained(cells: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the rows and columns of a table of plans are, as paragraphs of HTML."""
+    told = {label: MODELS.get(label, "a world model of real actions, given as --baselines") for label in cells}
+    columns = [f"{name}: {FIGURES[name]}" for name in next(iter(cells.values())) if name in FIGURES]
+    rows = [f"{label}: {words}" for label, words in told.items()]
+    return paragraph("; ".join(rows) + ".") + paragraph("; ".join(columns) + ".")
+
+
+def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str) -> str:
+    """Each model's figure beside that of staying, in words."""
+    still, sentences = rows["no move"].estimate(by), []
+    for label in plans:
+        own = rows[label].estimate(by)
+        apart = own.high < still.low or own.low > still.high
+        sure = "" if apart else ", which may be chance: their intervals meet"
+        sentences.append(
+            f"{label}: {by} {own.mean:.3g}, {own.mean / max(still.mean, 1e-12):.2f} of that of staying{sure}."
+        )
+    episodes = len(rows["no move"].names)
+    if episodes < FEW:
+        sentences.append(f"Only {episodes} episode(s): too few to tell models apart.")
+    return " ".join(sentences)
 
 
 def write_plan_report(
@@ -55,7 +97,12 @@ def write_plan_report(
     write_report(
         path,
         title,
-        Section("Plans", table(cells, caption="Lower is better. In brackets, 95 % bootstrap intervals over episodes.")),
+        Section(
+            "Plans",
+            paragraph(compared(rows, plans, by))
+            + table(cells, caption="Lower is better. In brackets, 95 % bootstrap intervals over episodes.")
+            + explained(cells),
+        ),
         Section(
             "Best, median and worst",
             paragraph(f"The frames of the episode, the last of which is the goal; and what was planned ({units}).")

@@ -11,6 +11,7 @@ from wildlam.evaluation.estimates import PerClip
 from wildlam.planning.closed_loop import Trace
 from wildlam.report.evaluation_sections import cell
 from wildlam.report.html import Section, paragraph, table, video, write_report
+from wildlam.report.plan_report import explained
 
 SHOWN = 12
 """Episodes in a film."""
@@ -25,8 +26,9 @@ def grid(goals: Sequence[Trace], traces: Sequence[Trace]) -> list[np.ndarray]:
         pairs = [
             np.concatenate([one.frames[t], goal.frames[-1]], axis=1) for goal, one in zip(goals, traces, strict=True)
         ]
-        pairs += [blank] * (-len(pairs) % IN_A_ROW)
-        rows = [np.concatenate(pairs[i : i + IN_A_ROW], axis=1) for i in range(0, len(pairs), IN_A_ROW)]
+        in_a_row = min(IN_A_ROW, len(pairs))
+        pairs += [blank] * (-len(pairs) % in_a_row)
+        rows = [np.concatenate(pairs[i : i + in_a_row], axis=1) for i in range(0, len(pairs), in_a_row)]
         film.append(np.concatenate(rows, axis=0))
     return film
 
@@ -41,20 +43,23 @@ def write_play_report(
         title: its heading.
         rows: figures by model.
         films: of each model that plans.
-        words: what counts as success.
+        words: what counts as success, and what was found.
         subtitle: what all of it was made with.
     """
     cells = {label: {name: cell(row.estimate(name)) for name in row.values} for label, row in rows.items()}
-    pictures = "".join(
-        video(
-            film, f"Film of {label}: left what is seen, right the goal", f"{label}: left what is seen, right the goal"
-        )
-        for label, film in films.items()
-    )
+    pictures = ""
+    for label, film in films.items():
+        shown = rows[label].values["success"][:SHOWN].bool().tolist()
+        ends = ", ".join("reached" if success else "missed" for success in shown)
+        about = f"{label}: of each episode left what is seen, right the goal; row by row: {ends}"
+        pictures += video(film, about, about)
     write_report(
         path,
         title,
-        Section("Episodes", paragraph(words) + table(cells, caption="In brackets, 95 % bootstrap intervals.")),
+        Section(
+            "Episodes",
+            paragraph(words) + table(cells, caption="In brackets, 95 % bootstrap intervals.") + explained(cells),
+        ),
         Section("Films", pictures),
         subtitle=subtitle,
     )

@@ -158,7 +158,8 @@ def error_bars(table: Mapping[str, Any]) -> Figure:
     Args:
         table: the error table, ``{"sources": {name: errors}, "all": errors}``.
     """
-    groups = dict(table.get("sources", {}))
+    sources = table.get("sources", {})
+    groups = dict(sources) if len(sources) > 1 else {}
     if len(groups) != 1:
         groups["all"] = table.get("all", {})
     methods = [m for m in METHODS if any(known(errors, m) is not None for errors in groups.values())]

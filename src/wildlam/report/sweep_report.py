@@ -37,6 +37,9 @@ FIGURES = {
 LEAK_FREE = 2.0
 """Ratio of the error at a scene cut to that without one which the paper's models reach."""
 
+SAME = 0.01
+"""Ratios that differ by less are about the same."""
+
 ABOUT = (
     "Every figure is the mean over the seeds with, in brackets, the lowest and the highest of them. The one-step error "
     "is the L1 error of held-out states with inferred actions; less error is more capacity. The share of the gap is "
@@ -60,6 +63,12 @@ class Setting:
     def name(self) -> str:
         """For people."""
         return f"{self.bottleneck} {self.key}={self.strength:g}" if self.strength is not None else self.bottleneck
+
+    def told(self, name: str) -> str:
+        """A figure as text, with its range if there are several seeds; an em dash if it was not measured."""
+        if name not in self.figures:
+            return "—"
+        return str(self.figures[name]) if self.seeds > 1 else f"{self.figures[name].mean:.3f}"
 
     def mean(self, name: str) -> float | None:
         """Mean of a figure, if it was measured."""
@@ -169,8 +178,7 @@ def write_sweep_report(sweep: SweepConfig) -> list[str]:
 def table_rows(found: Sequence[Setting]) -> dict[str, dict[str, str]]:
     """The table: setting to column to text; what is missing is an em dash."""
     return {
-        setting.name: {"seeds": str(setting.seeds)}
-        | {head: str(setting.figures.get(name, "—")) for name, head in FIGURES.items()}
+        setting.name: {"seeds": str(setting.seeds)} | {head: setting.told(name) for name, head in FIGURES.items()}
         for setting in found
     }
 
@@ -205,10 +213,12 @@ def _leak(found: Sequence[Setting]) -> Iterator[str]:
         f"At a scene cut the error is {min(ratios):.2f}x to {max(ratios):.2f}x that without one; "
         f"{reached} of {len(ratios)} settings reach the {LEAK_FREE:g}x of the paper's models."
     )
-    for bare in (s.figures[name] for s in found if name in s.figures and s.bottleneck == "Deterministic"):
-        under = [s.name for s in acting if s.figures[name].high < bare.low]
+    for bare in (s for s in found if name in s.figures and s.bottleneck == "Deterministic"):
+        under = [s.name for s in acting if s.figures[name].high < bare.figures[name].low]
         told = f"under it, so their actions tell of the next scene: {', '.join(under)}" if under else "none is under it"
-        yield f"Without latent actions, which cannot leak, it is {bare.mean:.2f}x; {told}."
+        if min(s.seeds for s in [bare, *acting]) < 2:
+            told = "one seed is too few to say which are under it"
+        yield f"Without latent actions, which cannot leak, it is {bare.mean(name):.2f}x; {told}."
 
 
 def _cycle(found: Sequence[Setting]) -> Iterator[str]:
@@ -219,12 +229,15 @@ def _cycle(found: Sequence[Setting]) -> Iterator[str]:
         and (ratio := s.mean("cycle.ratio")) is not None
         and (error := s.mean("one_step.idm")) is not None
     ]
+    low, high = (end((ratio for _, ratio in pairs), default=0.0) for end in (min, max))
     correlation = rank_correlation(*zip(*pairs, strict=True)) if len(pairs) > 2 else math.nan
-    if math.isfinite(correlation):
+    if len(pairs) > 2 and high - low < SAME:
+        yield f"The cycle ratio is about the same in all {len(pairs)} settings, {low:.2f} to {high:.2f}."
+    elif math.isfinite(correlation):
         grows = "grows" if correlation > 0.5 else "falls" if correlation < -0.5 else "neither grows nor falls clearly"
         yield (
             f"The cycle ratio {grows} with capacity: rank correlation {correlation:.2f} over {len(pairs)} settings, "
-            f"ratios {min(r for _, r in pairs):.2f} to {max(r for _, r in pairs):.2f}."
+            f"ratios {low:.2f} to {high:.2f}."
         )
 
 

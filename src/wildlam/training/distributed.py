@@ -65,6 +65,11 @@ def processes() -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
+def restarted() -> bool:
+    """Whether ``torchrun --max-restarts`` started this process again, after one of them failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
 def is_main_process() -> bool:
     """Whether this process is the first of those that ``torchrun`` started, or the only one."""
     return os.environ.get("RANK", "0") == "0"

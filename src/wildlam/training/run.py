@@ -8,6 +8,7 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -129,6 +130,21 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def made(folder: Path) -> Path:
+    """Make a folder before the work whose results go there, and return it.
+
+    Raises:
+        WildlamError: it cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
+    return folder
 
 
 def write_atomically(path: Path, text: str) -> None:

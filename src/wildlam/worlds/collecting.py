@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wildlam.data.droid import write_droid
 from wildlam.data.episodes import Episode, read_posed_videos
 from wildlam.data.lerobot import write_lerobot
 from wildlam.data.recon import write_recon
+from wildlam.training.run import read_json, write_atomically
 from wildlam.types import WildlamError
+
+SHORTEST = 2.0
+"""Seconds of the shortest film: those of a clip of eight states, four a second."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +68,36 @@ def collect(
         raise WildlamError(f"--format {form} is for {' and '.join(how.worlds)}, not for {world}")
     if not 0 <= distractors <= 1:
         raise WildlamError(f"--distractors is a share, 0 to 1, got {distractors:g}")
+    # Films lie in a folder of their own until all is written: after an interruption, other files are written over.
     films = out if how.write is None else out / ".films"
-    # Films lie there until all is written: a call that was interrupted, whose files are written over.
-    if how.write is not None and not films.exists() and out.exists() and any(out.iterdir()):
-        raise WildlamError(f"{out} is not empty; give another --output, or move what is in it away")
-    if world == "nav":
-        from wildlam.worlds.doom import collect_nav as film
-    else:
-        from wildlam.worlds.arm import collect_arm as film
-    paths = film(films, episodes=episodes, seconds=seconds, fps=how.fps, distractors=distractors, seed=seed)
-    if how.write is not None:
-        how.write(out, read_posed_videos(films))
-        shutil.rmtree(films)
+    if seconds < SHORTEST:
+        raise WildlamError(f"--seconds must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
+    made = {"world": world, "seconds": seconds, "fps": how.fps, "distractors": distractors}
+    try:
+        _claim(out, films, made)
+        if world == "nav":
+            from wildlam.worlds.doom import collect_nav as film
+        else:
+            from wildlam.worlds.arm import collect_arm as film
+        paths = film(films, episodes=episodes, seconds=seconds, fps=how.fps, distractors=distractors, seed=seed)
+        if how.write is not None:
+            how.write(out, read_posed_videos(films))
+            shutil.rmtree(films)
+    except OSError as error:
+        raise WildlamError(f"cannot write to {out}: {error.strerror}; give another --output") from error
     return len(paths)
+
+
+def _claim(out: Path, films: Path, made: dict[str, Any]) -> None:
+    """Refuse a folder that holds anything but films made so, and remember how they are made."""
+    record = films / ".films.json"
+    if record.is_file():
+        known = read_json(record)
+        for key, value in made.items():
+            if known.get(key) != value:
+                raise WildlamError(f"{out} holds films with {key} {known.get(key)}, not {value}; give another --output")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise WildlamError(f"{out} is not empty; give another --output, or move what is in it away")
+    films.mkdir(parents=True, exist_ok=True)
+    write_atomically(record, json.dumps(made))
