@@ -44,7 +44,7 @@ EXPECTED = {
     "sparse": (112, (4, 4), Sparse, 8),
     "discrete": (112, (4, 4), Discrete, 8),
     "gpu_dinov2": (768, (16, 16), Noisy, 8),
-    "vjepa2": (1024, (16, 16), Noisy, 16),
+    "paper_vitl": (1024, (16, 16), Noisy, 16),
 }
 
 
@@ -75,8 +75,8 @@ def test_recipes_of_a_limit_override_the_laptop_recipe():
         assert (both.data, both.encoder, both.training) == (plain.data, plain.encoder, plain.training)
 
 
-def test_vjepa2_has_the_papers_numbers():
-    config = parse("--config", str(FOLDER / "vjepa2.yaml"))
+def test_paper_vitl_has_the_papers_numbers():
+    config = parse("--config", str(FOLDER / "paper_vitl.yaml"))
     assert (config.training.batch_size, config.training.steps) == (1024, 30_000)
     assert (config.model.size, config.model.bottleneck.dim, config.data.fps) == ("L", 128, 4.0)
     assert not config.baseline

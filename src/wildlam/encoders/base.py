@@ -37,6 +37,14 @@ class EncoderConfig:
         """
         raise TypeError("choose an encoder: Lite0, VJEPA2 or HFImage")
 
+    def hollow(self) -> Encoder:
+        """The encoder on the CPU with weights of no meaning, whose fingerprint is empty: to count what it costs.
+
+        Raises:
+            WildlamError: its size cannot be had.
+        """
+        raise TypeError("choose an encoder: Lite0, VJEPA2 or HFImage")
+
     def resolve(self, device: torch.device | str | None, dtype: torch.dtype | None) -> tuple[torch.device, torch.dtype]:
         """The device and dtype that ``build`` uses for the arguments it was given."""
         if device is None:

