@@ -87,6 +87,11 @@ def test_sharing_among_processes_leaves_the_operations_and_spares_memory():
     assert four.flops == one.flops
     assert four.memory["act"] < 0.5 * one.memory["act"]
     assert four.memory["param"] == one.memory["param"]
+    assert four.memory["grad"] >= one.memory["param"]  # DDP's buckets
+    parts = estimate(config(shard=4), processes=4)
+    assert parts.memory["param"] == one.memory["param"] // 4
+    assert parts.memory["total"] < four.memory["total"]
+    assert parts.memory["total"] == sum(size for kind, size in parts.memory.items() if kind != "total")
     h100 = GPUS["H100"]
     assert one.step_seconds(h100, 1, 0.5) == pytest.approx(2 * one.step_seconds(h100, 1, 1.0))
     assert four.step_seconds(h100, 4, 0.5) < one.step_seconds(h100, 1, 0.5)

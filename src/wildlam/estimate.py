@@ -59,7 +59,7 @@ class Estimate:
         steps: of the run.
         part: clips that a process takes at once: its share of a step over ``training.accumulate``.
         flops: of a step for all clips, by part, forward and backward; the encoder's is 0 if states are stored.
-        optimizer_flops: of a step's update, which every process makes by itself.
+        optimizer_flops: of a step's update, in each process.
         memory: bytes that a process holds at the peak, by use.
         read: bytes that a step reads, over all processes.
         stored: whether states are read, or videos.
@@ -85,7 +85,7 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
 
     Args:
         config: of the run; its videos are not looked at.
-        processes: among which each step's clips are shared, parameters replicated in each.
+        processes: among which each step's clips are shared, and by ``training.shard`` the parameters.
         accelerated: count memory for attention as accelerators compute it, in one kernel; else as the CPU does.
 
     Raises:
@@ -98,6 +98,8 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
             f"training.batch_size={training.batch_size} cannot be shared by {processes} processes in "
             f"{training.accumulate} parts each (training.accumulate); give a multiple of {parts}"
         )
+    if processes % training.shard:
+        raise WildlamError(f"training.shard={training.shard} does not divide {processes} processes")
     part = training.batch_size // parts
     encoder = config.encoder.hollow()
     spec = encoder.spec
@@ -140,9 +142,22 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
     if not data.store:
         memory["encoder"] = sum(p.numel() * p.element_size() for p in network.parameters())
         memory["total"] += memory["encoder"]
+    held = sum(p.numel() * p.element_size() for p in model.parameters())
+    if training.shard > 1:
+        blocks = [block for blocks in model.modules() if isinstance(blocks, torch.nn.ModuleList) for block in blocks]
+        sizes = [sum(p.numel() * p.element_size() for p in block.parameters()) for block in blocks]
+        # Two blocks at once, one in use and the next on its way, and what is in no block.
+        memory["gathered"] = 2 * max(sizes) + held - sum(sizes)
+        for kind in ("param", "grad", "opt"):
+            memory["total"] -= memory[kind] - memory[kind] // training.shard
+            memory[kind] //= training.shard
+        memory["total"] += memory["gathered"]
+    elif processes > 1:
+        memory["grad"] += held  # DDP's buckets, which are there before the gradients
+        memory["total"] += held
     if training.ema:
-        memory["average"] = sum(p.numel() * p.element_size() for p in model.parameters())
-        memory["total"] += memory["average"]
+        memory["average"] = held
+        memory["total"] += held
     shape = states.shape[1:]
     return Estimate(
         parameters={
@@ -159,7 +174,7 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
             "inverse dynamics model": inverse * parts,
             "world model": (counter.get_total_flops() - optimizer_flops - inverse) * parts,
         },
-        optimizer_flops=optimizer_flops,
+        optimizer_flops=optimizer_flops // (training.shard if training.shard > 1 else processes),
         memory=memory,
         read=training.batch_size
         * (shape.numel() * STATE_BYTES if data.store else (data.frames - 1) / data.fps * VIDEO_BYTES),
@@ -180,7 +195,7 @@ def text(found: Estimate, kind: str, count: int, utilisation: float) -> str:
     lines.append(f"  {'all':24}{total / 1e12:12,.3f} TFLOP")
     if found.stored:
         lines.append("  The encoder is not counted: states are encoded once, before, and read from the store.")
-    lines += ["", f"Memory of each GPU at the peak, {found.part} clips at once, parameters in each"]
+    lines += ["", f"Memory of each GPU at the peak, {found.part} clips at once"]
     lines += [f"  {MEMORY[name]:24}{size / 2**30:12,.2f} GiB" for name, size in found.memory.items() if name in MEMORY]
     fits = "fits" if found.memory["total"] < 0.9 * gpu.memory else "does not fit: raise training.accumulate"
     lines.append(f"  {kind} has {gpu.memory / 2**30:.0f} GiB: {fits}")
@@ -196,6 +211,7 @@ MEMORY = {
     "param": "parameters",
     "grad": "gradients",
     "opt": "optimiser",
+    "gathered": "gathered of others",
     "act": "activations",
     "encoder": "encoder (frozen)",
     "temp": "temporary",

@@ -8,7 +8,7 @@ import torch
 
 from wildlam.models import ModelConfig, blocks
 from wildlam.models.blocks import Size
-from wildlam.models.bottlenecks import Noisy
+from wildlam.models.bottlenecks import Noisy, Unconstrained
 from wildlam.training import Run, TrainingConfig, fit
 from wildlam.training.distributed import processes
 from wildlam.types import StateBatch
@@ -70,8 +70,19 @@ if __name__ == "__main__":
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--ema", type=float, default=0.0)
+    parser.add_argument("--shard", type=int, default=1)
+    parser.add_argument("--exact", action="store_true", help="in float32 and without noise")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    exact = {"bottleneck": Unconstrained(dim=4), "precision": "fp32"} if arguments.exact else {}
     tiny_fit(
-        arguments.out, arguments.steps, resume=arguments.resume, pause=arguments.pause, ema=arguments.ema, keep=100
+        arguments.out,
+        arguments.steps,
+        resume=arguments.resume,
+        pause=arguments.pause,
+        ema=arguments.ema,
+        shard=arguments.shard,
+        keep=100,
+        evaluate=lambda model: {"error": float(sum(p.sum() for p in model.parameters()))},
+        **exact,
     )

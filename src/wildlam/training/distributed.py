@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Processes:
         if self.world_size > 1:
             dist.broadcast(shared, src=0)
         return int(shared)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a value over all processes, in every process."""
+        if self.world_size > 1:
+            dist.all_reduce(value)
+        return value / self.world_size
 
     def barrier(self) -> None:
         """Wait for all processes."""

@@ -6,7 +6,7 @@ run that is killed and resumed takes the very steps it would have taken.
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -22,6 +21,7 @@ from tqdm import tqdm
 from wildlam.training import checkpoints
 from wildlam.training.distributed import Processes
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
+from wildlam.training.parallel import share, unsynchronised, whole
 from wildlam.training.run import Run, to_plain
 from wildlam.types import StateBatch, VideoBatch, WildlamError
 
@@ -34,6 +34,8 @@ class TrainingConfig:
         steps: optimiser steps.
         batch_size: clips per step, over all processes (paper: 1024).
         accumulate: parts into which each process's share of a step is cut, to save memory.
+        shard: processes that hold one copy of the model between them (FSDP2): 1 keeps a whole copy in each (DDP), their
+            number is all in parts, one between is copies in parts (HSDP).
         precision: bf16 runs matrix products in bfloat16 (autocast), fp32 none.
         ema: decay of a moving average of the weights, saved and evaluated in their place; 0 for none.
         log_every: steps between lines of metrics.jsonl.
@@ -46,6 +48,7 @@ class TrainingConfig:
     steps: int = 1000
     batch_size: int = 32
     accumulate: int = 1
+    shard: int = 1
     precision: Literal["bf16", "fp32"] = "bf16"
     ema: float = 0.0
     log_every: int = 10
@@ -55,11 +58,13 @@ class TrainingConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "log_every", "eval_every", "save_every", "keep"):
+        for name in ("steps", "batch_size", "accumulate", "shard", "log_every", "eval_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"training.ema must lie in [0, 1), got {self.ema}")
+        if self.ema and self.shard > 1:
+            raise ValueError("training.ema averages whole models; give training.shard=1, or ema=0")
 
 
 def fit(
@@ -99,14 +104,17 @@ def fit(
     """
     device = processes.device
     model = model.to(device)
-    optimizer = MuonAdamW(model, config.optimizer)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
-    start = 0
-    if resume and (checkpoint := checkpoints.last(run.checkpoints)):
-        start = checkpoint.step
-        _restore(checkpoint, model, optimizer, average)
+    checkpoint = checkpoints.last(run.checkpoints) if resume else None
+    start = checkpoint.step if checkpoint else 0
+    state = _restore(checkpoint, model, average) if checkpoint else {}
     evaluated: nn.Module = average.module if average is not None else model
-    parallel: nn.Module = DistributedDataParallel(model) if processes.world_size > 1 else model
+    sharded = config.shard > 1
+    if sharded:
+        evaluated = copy.deepcopy(model)  # whole, and brought up to date when it is needed
+    parallel = share(model, processes, config.shard, config.precision == "bf16")
+    optimizer = MuonAdamW(model, config.optimizer)
+    optimizer.load_state_tensors(state)
     writer = None
     if processes.is_main:
         run.forget_metrics_after(start)
@@ -122,8 +130,7 @@ def fit(
             total = torch.zeros((), device=device)
             values: dict[str, float | list[float]] = {}
             for i, part in enumerate(parts):
-                sync = i + 1 == len(parts) or not isinstance(parallel, DistributedDataParallel)
-                with contextlib.nullcontext() if sync else parallel.no_sync():  # type: ignore[operator]
+                with unsynchronised(parallel, last=i + 1 == len(parts)):
                     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                         loss = parallel(*part)
                     (loss.total / len(parts)).backward()
@@ -131,6 +138,8 @@ def fit(
             if is_logged and processes.is_main:
                 values = to_plain(loss.statistics())
             del loss
+            if is_logged:
+                total = processes.mean(total)
             norm = gradient_norm(model.parameters(), config.optimizer.clip)
             if not math.isfinite(float(total)) or not math.isfinite(float(norm)):
                 raise WildlamError(_not_finite(step, float(total), float(norm), batch))
@@ -142,7 +151,11 @@ def fit(
 
             done = step + 1
             is_last = done == config.steps
-            if processes.is_main and evaluate is not None and (done % config.eval_every == 0 or is_last):
+            evaluates = evaluate is not None and (done % config.eval_every == 0 or is_last)
+            saves = done % config.save_every == 0 or is_last
+            if sharded and (evaluates or saves):
+                evaluated.load_state_dict(whole(model.state_dict()))
+            if processes.is_main and evaluate is not None and evaluates:
                 evaluated.eval()
                 with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                     held_out = evaluate(evaluated)
@@ -157,8 +170,9 @@ def fit(
                 bar.set_postfix(
                     {k: f"{values[k]:.3f}" for k in ("loss", f"held_out/{score}") if k in values}, refresh=False
                 )
-            if processes.is_main and (done % config.save_every == 0 or is_last):
-                state = optimizer.state_tensors()
+            if saves and (sharded or processes.is_main):
+                state = whole(optimizer.state_tensors())
+            if saves and processes.is_main:
                 if average is not None:
                     state |= {f"raw.{k}": v for k, v in model.state_dict().items()}
                     state["averaged"] = average.n_averaged
@@ -173,13 +187,14 @@ def fit(
 
 
 def _parts(tensors: tuple[Tensor, ...], count: int) -> Iterator[tuple[Tensor, ...]]:
-    """Cut a batch into ``count`` equal parts along its first axis."""
+    """Cut a batch into ``count`` equal parts along its first axis: every ``count``-th clip, so that the parts of all
+    processes together are those of one with all clips."""
     clips = len(tensors[0])
     if clips % count:
         raise WildlamError(
             f"training.accumulate={count} does not divide the {clips} clips of a process's share of a batch"
         )
-    yield from zip(*(t.split(clips // count) for t in tensors), strict=True)
+    yield from (tuple(t[i::count] for t in tensors) for i in range(count))
 
 
 def _noise_seed(seed: int, step: int, rank: int) -> int:
@@ -187,16 +202,15 @@ def _noise_seed(seed: int, step: int, rank: int) -> int:
     return (seed * 1_000_003 + step) * 4_093 + rank
 
 
-def _restore(
-    checkpoint: checkpoints.Checkpoint, model: nn.Module, optimizer: MuonAdamW, average: AveragedModel | None
-) -> None:
+def _restore(checkpoint: checkpoints.Checkpoint, model: nn.Module, average: AveragedModel | None) -> dict[str, Tensor]:
+    """Put a checkpoint's weights into the model, and its average; return the optimisers' state."""
     weights, state = checkpoint.model_tensors(), checkpoint.state_tensors()
     if average is not None:
         checkpoints.load_weights(average.module, weights, checkpoint.path)
         average.n_averaged.copy_(state.pop("averaged"))
         weights = {k.removeprefix("raw."): v for k, v in state.items() if k.startswith("raw.")}
     checkpoints.load_weights(model, weights, checkpoint.path)
-    optimizer.load_state_tensors({k: v for k, v in state.items() if not k.startswith("raw.")})
+    return {k: v for k, v in state.items() if not k.startswith("raw.")}
 
 
 def _not_finite(step: int, loss: float, norm: float, batch: VideoBatch | StateBatch) -> str:

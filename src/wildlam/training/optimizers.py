@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from wildlam.training.parallel import in_parts
 
 NOT_HIDDEN = ("embed", "head")
 """Modules whose matrices AdamW trains: the first and last layers."""
@@ -99,13 +104,14 @@ class MuonAdamW:
             name, state = key.rsplit(":", 1)
             parameter = by_name[name]
             # AdamW keeps its step count on the CPU for all devices unless fused, where it lies with the parameter.
-            owner[parameter].state[parameter][state] = value.to(parameter.device)
+            owner[parameter].state[parameter][state] = in_parts(value.to(parameter.device), parameter)
 
 
 class Muon(torch.optim.Muon):
     """PyTorch's Muon, with the matrices of one shape orthogonalised together: the same steps, larger products.
 
-    Small matrices one by one leave cores idle, and a small model's orthogonalisation is much of its training step.
+    Small matrices one by one leave cores idle, and a small model's orthogonalisation is much of its training step. With
+    several processes each orthogonalises its share of the matrices, and gives the others what they need of them.
     """
 
     @torch.no_grad()
@@ -121,12 +127,58 @@ class Muon(torch.optim.Muon):
                 for p, gradient in pairs:
                     if "momentum_buffer" not in self.state[p]:
                         self.state[p]["momentum_buffer"] = torch.zeros_like(p)
-                    momentum = self.state[p]["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
-                    updates.append(gradient.lerp(momentum, group["momentum"]).bfloat16())  # Nesterov's
-                directions = orthogonalise(torch.stack(updates), group["ns_coefficients"], group["ns_steps"])
-                for (p, _), direction in zip(pairs, directions, strict=True):
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(direction, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+                    momentum, own = _own(self.state[p]["momentum_buffer"]), _own(gradient)
+                    momentum.lerp_(own, 1 - group["momentum"])
+                    updates.append(own.lerp(momentum, group["momentum"]).bfloat16())  # Nesterov's
+                solve = partial(orthogonalise, coefficients=group["ns_coefficients"], steps=group["ns_steps"])
+                for (p, _), direction in zip(pairs, directions(pairs[0][0], updates, solve), strict=True):
+                    _own(p).mul_(1 - group["lr"] * group["weight_decay"])
+                    _own(p).add_(direction, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor, or the whole one; changes in place are changes of it."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def directions(like: Tensor, updates: list[Tensor], solve: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """Orthogonalise matrices of one shape, each in one process alone.
+
+    Args:
+        like: one of their parameters: whole in all processes, or in parts of rows (``Shard(0)``).
+        updates: each matrix, or this process's rows of it.
+        solve: orthogonalises ``[n, rows, columns]``.
+
+    Returns:
+        As ``updates``, orthogonalised.
+    """
+    if not dist.is_initialized():
+        return list(solve(torch.stack(updates)))
+    count = len(updates)
+    if not isinstance(like, DTensor):
+        world, rank = dist.get_world_size(), dist.get_rank()
+        each = -(-count // world)
+        own = torch.stack(updates)[rank * each : (rank + 1) * each]
+        solved = own.new_zeros(each, *like.shape)
+        if len(own):
+            solved[: len(own)] = solve(own)
+        gathered = solved.new_empty(world * each, *like.shape)
+        dist.all_gather_into_tensor(gathered, solved)
+        return list(gathered[:count])
+    # Rows of all matrices go to those who solve them, and back. Parts are of equal height but for the last ones.
+    group = like.device_mesh.get_group("shard")
+    world, (rows, columns) = dist.get_world_size(group), like.shape
+    each, height, held = -(-count // world), -(-rows // world), len(updates[0])
+    sent = updates[0].new_zeros(world * each, height, columns)
+    sent[:count, :held] = torch.stack(updates)
+    received = torch.empty_like(sent)
+    dist.all_to_all_single(received, sent, group=group)
+    matrices = received.view(world, each, height, columns).transpose(0, 1).reshape(each, world * height, columns)
+    matrices[:, :rows] = solve(matrices[:, :rows])
+    back = matrices.view(each, world, height, columns).transpose(0, 1).contiguous().view_as(sent)
+    returned = torch.empty_like(sent)  # not into what was received, of which `back` may be a view
+    dist.all_to_all_single(returned, back, group=group)
+    return list(returned[:count, :held])
 
 
 def orthogonalise(matrices: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
@@ -160,4 +212,5 @@ def warmup_cosine(step: int, steps: int, warmup: float) -> float:
 
 def gradient_norm(parameters: Iterable[nn.Parameter], clip: float) -> Tensor:
     """Clip the gradients to the norm ``clip`` in place; return their norm before that, a scalar."""
-    return torch.nn.utils.clip_grad_norm_(parameters, clip)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm

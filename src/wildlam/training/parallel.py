@@ -1,0 +1,82 @@
+"""A model shared among processes: whole on each (DDP), in parts (FSDP2), or both (HSDP), applied from outside.
+
+Nothing in a model knows of it: blocks are found in its ``nn.ModuleList``s. Weights and optimiser state come together
+whole in checkpoints, so that a run goes on with another number of processes, or other parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from wildlam.training.distributed import Processes
+from wildlam.types import WildlamError
+
+
+def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.Module:
+    """Share a model among all processes.
+
+    Args:
+        model: the same in all of them, on their devices.
+        processes: this one's place among all.
+        shard: how many processes hold one copy of the model between them; 1 for a whole copy in each.
+        bf16: gather parameters in bfloat16 (sums of gradients stay in float32).
+
+    Returns:
+        What to call in its place.
+
+    Raises:
+        WildlamError: the processes cannot be grouped so.
+    """
+    world = processes.world_size
+    if shard > 1 and world % shard:
+        raise WildlamError(f"training.shard={shard} does not divide {world} process(es); give a divisor, or 1")
+    if world == 1:
+        return model
+    if shard == 1:
+        return DistributedDataParallel(model, gradient_as_bucket_view=True)
+    copies = world // shard
+    device = processes.device.type
+    mesh = (
+        init_device_mesh(device, (world,), mesh_dim_names=("shard",))
+        if copies == 1
+        else init_device_mesh(device, (copies, shard), mesh_dim_names=("copy", "shard"))
+    )
+    precision = MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32 if bf16 else None
+    )
+    for blocks in [module for module in model.modules() if isinstance(module, nn.ModuleList)]:
+        for block in blocks:
+            fully_shard(block, mesh=mesh, mp_policy=precision)
+    # What is left is small, and used from the first to the last operation. Its inputs are states, in float32.
+    fully_shard(model, mesh=mesh, mp_policy=MixedPrecisionPolicy(cast_forward_inputs=False))
+    return model
+
+
+def unsynchronised(parallel: nn.Module, last: bool) -> AbstractContextManager[None]:
+    """While gradients accumulate: sum them over processes only with the ``last`` part of a step."""
+    if isinstance(parallel, FSDPModule):
+        parallel.set_requires_gradient_sync(last)
+    elif isinstance(parallel, DistributedDataParallel) and not last:
+        return parallel.no_sync()
+    return contextlib.nullcontext()
+
+
+def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, those in parts put together: to be called in all processes, as each gives its parts."""
+    return {name: t.full_tensor() if isinstance(t, DTensor) else t for name, t in tensors.items()}
+
+
+def in_parts(tensor: Tensor, like: Tensor) -> Tensor:
+    """This process's part of a whole tensor, if ``like`` of the same shape is in parts; else the tensor."""
+    if isinstance(like, DTensor) and tensor.shape == like.shape:
+        return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+    return tensor

@@ -1,0 +1,72 @@
+"""Five training steps by however many processes ``torchrun`` started: ``shared_steps.py OUT --shard N``.
+
+For each bottleneck, with and without accumulation, the loss of each step, the gradients of the first and the parameters
+after the last are written.
+"""
+
+import argparse
+
+import torch
+from safetensors.torch import save_file
+
+from wildlam.models import ModelConfig, blocks, bottlenecks
+from wildlam.models.blocks import Size
+from wildlam.training.distributed import processes
+from wildlam.training.loop import _parts
+from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
+from wildlam.training.parallel import share, unsynchronised, whole
+
+BATCH = 8
+
+
+def steps(team, shard, accumulate, bottleneck):
+    """What is to be equal, by name."""
+    torch.manual_seed(0)
+    model = ModelConfig(bottleneck=getattr(bottlenecks, bottleneck)(dim=4)).build(6, (2, 2))
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    if bottleneck == "Discrete":
+        model.bottleneck.ready.fill_(1.0)  # codes are drawn from the first process's share otherwise
+    parallel = share(model, team, shard, bf16=False)
+    optimizer = MuonAdamW(model, OptimizerConfig())
+    found, size = {}, BATCH // team.world_size
+    for step in range(5):
+        optimizer.set_progress(step, 5)
+        states = torch.randn(BATCH, 4, 4, 6, generator=torch.Generator().manual_seed(step)).cumsum(dim=1)
+        parts = list(_parts((states[team.rank * size : (team.rank + 1) * size],), accumulate))
+        total = torch.zeros(())
+        for i, part in enumerate(parts):
+            with unsynchronised(parallel, i + 1 == len(parts)):
+                loss = parallel(*part).total / len(parts)
+                loss.backward()
+            total += loss.detach()
+        found[f"loss.{step}"] = team.mean(total)
+        if step == 0:
+            gradients = whole({name: p.grad for name, p in model.named_parameters()})
+            found |= {f"gradient.{name}": gradient.clone() for name, gradient in gradients.items()}
+        gradient_norm(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return found | {f"parameter.{name}": tensor for name, tensor in whole(model.state_dict()).items()}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out")
+    parser.add_argument("--shard", type=int, default=1)
+    args = parser.parse_args()
+    # Odd numbers of matrices of a shape, and one alone, so that shares come out uneven.
+    blocks.SIZES["tiny"] = Size(width=24, depth=3, heads=1)
+    torch.set_num_threads(1)
+    torch.randn_like = torch.zeros_like  # noise belongs to a process; without it all must agree
+    torch.Tensor.bfloat16 = torch.Tensor.float  # Muon's rounding would make of the last bit of a sum another step
+    with processes() as team:
+        found = {
+            f"{bottleneck}.{accumulate}.{name}": tensor
+            for bottleneck in ("Unconstrained", "Noisy", "Sparse", "Discrete", "Deterministic")
+            for accumulate in (1, 2)
+            for name, tensor in steps(team, args.shard, accumulate, bottleneck).items()
+        }
+        if team.is_main:
+            save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, args.out)
