@@ -66,6 +66,12 @@ def test_operations_are_near_six_for_each_parameter_and_token():
     assert sum(found.flops.values()) > 3 * model * tokens
 
 
+def test_recomputing_spares_memory_for_more_operations():
+    plain, again = estimate(config()), estimate(config(recompute=True))
+    assert again.memory["act"] < 0.7 * plain.memory["act"]
+    assert 1.1 < sum(again.flops.values()) / sum(plain.flops.values()) < 1.4
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_memory_is_that_of_a_real_step(precision):
     of = config(precision=precision, accumulate=2)

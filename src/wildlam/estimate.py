@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from wildlam.config import RunConfig
 from wildlam.models import attention
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
+from wildlam.training.parallel import blocks_of, recompute
 from wildlam.types import WildlamError
 
 
@@ -114,6 +115,8 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
             encoder_flops = counter.get_total_flops()
         model = config.model.build(spec.width, spec.grid)
         model.bottleneck.eval()  # a codebook follows the data, and there are none
+        if training.recompute:
+            recompute(model)
         optimizer = MuonAdamW(model, training.optimizer)
         for p in model.parameters():
             p.grad = torch.zeros_like(p)
@@ -144,8 +147,7 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
         memory["total"] += memory["encoder"]
     held = sum(p.numel() * p.element_size() for p in model.parameters())
     if training.shard > 1:
-        blocks = [block for blocks in model.modules() if isinstance(blocks, torch.nn.ModuleList) for block in blocks]
-        sizes = [sum(p.numel() * p.element_size() for p in block.parameters()) for block in blocks]
+        sizes = [sum(p.numel() * p.element_size() for p in block.parameters()) for block in blocks_of(model)]
         # Two blocks at once, one in use and the next on its way, and what is in no block.
         memory["gathered"] = 2 * max(sizes) + held - sum(sizes)
         for kind in ("param", "grad", "opt"):

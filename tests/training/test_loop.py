@@ -78,6 +78,12 @@ def test_accumulation_gives_the_same_steps(tmp_path):
         assert parts[step] == pytest.approx(whole[step], rel=5e-2)
 
 
+def test_recomputing_gives_the_same_steps(tmp_path):
+    plain, again = tiny_fit(tmp_path / "plain", 6), tiny_fit(tmp_path / "again", 6, recompute=True)
+    for (name, one), other in zip(plain.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
 def test_accumulation_that_does_not_divide_the_batch_is_refused(tmp_path):
     with pytest.raises(WildlamError, match="accumulate=3 does not divide the 8 clips"):
         tiny_fit(tmp_path, 2, accumulate=3)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from wildlam.training import checkpoints
 from wildlam.training.distributed import Processes
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
-from wildlam.training.parallel import share, unsynchronised, whole
+from wildlam.training.parallel import recompute, share, unsynchronised, whole
 from wildlam.training.run import Run, to_plain
 from wildlam.types import StateBatch, VideoBatch, WildlamError
 
@@ -36,6 +36,8 @@ class TrainingConfig:
         accumulate: parts into which each process's share of a step is cut, to save memory.
         shard: processes that hold one copy of the model between them (FSDP2): 1 keeps a whole copy in each (DDP), their
             number is all in parts, one between is copies in parts (HSDP).
+        recompute: keep of each block only what goes into it, and run it again in the backward pass: far less memory for
+            a third more operations (activation checkpointing).
         precision: bf16 runs matrix products in bfloat16 (autocast), fp32 none.
         ema: decay of a moving average of the weights, saved and evaluated in their place; 0 for none.
         log_every: steps between lines of metrics.jsonl.
@@ -49,6 +51,7 @@ class TrainingConfig:
     batch_size: int = 32
     accumulate: int = 1
     shard: int = 1
+    recompute: bool = False
     precision: Literal["bf16", "fp32"] = "bf16"
     ema: float = 0.0
     log_every: int = 10
@@ -112,6 +115,8 @@ def fit(
     sharded = config.shard > 1
     if sharded:
         evaluated = copy.deepcopy(model)  # whole, and brought up to date when it is needed
+    if config.recompute:
+        recompute(model)
     parallel = share(model, processes, config.shard, config.precision == "bf16")
     optimizer = MuonAdamW(model, config.optimizer)
     optimizer.load_state_tensors(state)

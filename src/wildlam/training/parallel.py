@@ -1,14 +1,15 @@
-"""A model shared among processes: whole on each (DDP), in parts (FSDP2), or both (HSDP), applied from outside.
+"""A model shared among processes: whole on each (DDP), in parts (FSDP2), or both (HSDP); and with less memory.
 
-Nothing in a model knows of it: blocks are found in its ``nn.ModuleList``s. Weights and optimiser state come together
+All of it is applied from outside; nothing in a model knows of it. Weights and optimiser state come together
 whole in checkpoints, so that a run goes on with another number of processes, or other parts.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from wildlam.training.distributed import Processes
 from wildlam.types import WildlamError
@@ -53,12 +55,29 @@ def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.
     precision = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32 if bf16 else None
     )
-    for blocks in [module for module in model.modules() if isinstance(module, nn.ModuleList)]:
-        for block in blocks:
-            fully_shard(block, mesh=mesh, mp_policy=precision)
+    for block in blocks_of(model):
+        fully_shard(block, mesh=mesh, mp_policy=precision)
     # What is left is small, and used from the first to the last operation. Its inputs are states, in float32.
     fully_shard(model, mesh=mesh, mp_policy=MixedPrecisionPolicy(cast_forward_inputs=False))
     return model
+
+
+def recompute(model: nn.Module) -> None:
+    """Keep of each block only what goes into it, and run it again in the backward pass (activation checkpointing)."""
+    for block in blocks_of(model):
+        forward = block.forward
+
+        def again(*inputs: Any, forward: Callable[..., Any] = forward, **named: Any) -> Any:
+            if not torch.is_grad_enabled():
+                return forward(*inputs, **named)
+            return checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=False, **named)
+
+        block.forward = again
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """The transformer blocks of a model: what lies in its ``nn.ModuleList``s."""
+    return [block for blocks in model.modules() if isinstance(blocks, nn.ModuleList) for block in blocks]
 
 
 def unsynchronised(parallel: nn.Module, last: bool) -> AbstractContextManager[None]:
