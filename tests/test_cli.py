@@ -312,6 +312,15 @@ def test_a_configuration_cut_short_is_not_taken_for_another(trained, refused, tm
     assert "config.yaml: not the whole configuration" in refused("show", "run")
 
 
+def test_a_configuration_from_before_a_key_was_there_has_its_default(trained, call, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text((trained[0] / "run.json").read_text())
+    whole = (trained[0] / "config.yaml").read_text()
+    assert "  recompute: false\n" in whole
+    (tmp_path / "run" / "config.yaml").write_text(whole.replace("  recompute: false\n", ""))
+    assert call("show", "run")[0] == 0
+
+
 def test_a_run_does_not_go_among_the_videos(videos, refused):
     complaint = refused("train", "--data.path", videos, "--out", videos, *TINY)
     assert complaint == f"--out {videos} is the folder of the videos; give another one"

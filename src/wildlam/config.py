@@ -222,8 +222,11 @@ def read_as(cls: type[Config], path: Path) -> Config:
         config = to_config(cls, parser, parser.parse_path(path))
     except WildlamError as error:
         raise WildlamError(f"{path}: {error}; restore the file") from error
-    # A file cut short is valid YAML too, of a run with other settings.
-    if yaml.safe_load(path.read_text()) != _plain(config):
+    # A file cut short is valid YAML too, of a run with other settings; but its last key, or newline, is missing. Keys
+    # between may be missing: the file may be older than they are.
+    text, plain = path.read_text(), _plain(config)
+    known, tree = dict(_leaves(plain)), yaml.safe_load(text)
+    if not text.endswith("\n") or list(plain)[-1] not in tree or any(known[k] != v for k, v in _leaves(tree)):
         raise WildlamError(f"{path}: not the whole configuration, as training wrote it; restore the file")
     return config
 
