@@ -12,6 +12,7 @@
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@120
 set -euo pipefail
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 # restarts must not find the addresses of processes that are gone
 config=$1 videos=$2 run=$3
 
 # Two minutes before the end: back into the queue. What was trained since the last checkpoint is trained again.

@@ -4,6 +4,7 @@
 # They must see VIDEOS and RUN under the same paths, and port 29500 of the first must be open to the second. Started
 # again after a stop it goes on from the last checkpoint.
 set -euo pipefail
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 # restarts must not find the addresses of processes that are gone
 first=$1 config=$2 videos=$3 run=$4
 if [[ -f $run/config.yaml ]]; then
   what=(--resume "$run")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -65,11 +66,28 @@ def processes() -> Iterator[Processes]:
         return
     # The others wait while the main process indexes and encodes, which may take hours; a process that dies is noticed
     # by torchrun, not by this timeout.
-    dist.init_process_group(backend="nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
+    timeout = timedelta(days=7)
+    dist.init_process_group(backend="nccl" if device.type == "cuda" else "gloo", timeout=timeout, **_meeting(timeout))
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
     finally:
         dist.destroy_process_group()
+
+
+def _meeting(timeout: timedelta) -> dict[str, Any]:
+    """Where processes that ``torchrun`` started again find each other, should the default be the wrong place.
+
+    ``torchrun`` keeps one store over restarts, in which the addresses of processes that are gone still lie. On one
+    machine all know the number of the restart and set those apart by it; on several, give every ``torchrun``
+    ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1``, and each restart has a store of its own.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return {}
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    server = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(*server, world, is_master=False, timeout=timeout)
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    return {"store": dist.PrefixStore(f"attempt {attempt}", store), "rank": rank, "world_size": world}
 
 
 def restarted() -> bool:
