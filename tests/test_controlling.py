@@ -175,6 +175,30 @@ def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config
         plan(run, "recon", config.data, controller=tmp_path / "nowhere", episodes=2)
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "The controller drives the model"),
+        ({"z": 1.1}, "no better than the mean latent action"),
+        ({"controller": 0.6}, "no better than copying"),
+        ({"movement": 0.1}, "hardly moves"),
+    ],
+)
+def test_a_controller_is_judged_in_words(tmp_path, changed, said):
+    plain = {
+        "idm": 0.2,
+        "controller": 0.3,
+        "copy": 0.5,
+        "over_idm": 1.5,
+        "z": 0.7,
+        "movement": 0.5,
+        "movement_idm": 0.6,
+    }
+    figures = {name: {"mean": mean, "low": mean, "high": mean} for name, mean in (plain | changed).items()}
+    (tmp_path / "results.json").write_text(json.dumps({"clips": 4, **figures}))
+    assert said in controller_results(tmp_path).splitlines()[-1]
+
+
 def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(run, config):
     train_controller(run, config)
     other = replace(config, clips=3)

@@ -33,6 +33,9 @@ FOLDER = "controller"
 
 RESULTS = "results.json"
 
+STILL = 0.2
+"""Size of change, over the true one, below which a controller hardly moves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ControllingConfig:
@@ -216,8 +219,21 @@ def controller_results(folder: Path) -> str:
             f"controller's over inferred         {told('over_idm')}",
             f"z error over that of the mean      {told('z')}",
             f"size of change over the true one   {told('movement')} (inferred: {told('movement_idm')})",
+            "",
+            _judged(told("z"), told("controller"), told("copy"), told("movement")),
         ]
     )
+
+
+def _judged(z: Estimate, error: Estimate, copy: Estimate, movement: Estimate) -> str:
+    """The results of a controller in words."""
+    if z.mean >= 1:
+        return "The controller is no better than the mean latent action: give more labelled clips."
+    if error.mean >= copy.mean:
+        return "Rollouts are no better than copying the first state: give more labelled clips."
+    if movement.mean < STILL:
+        return "The controller hardly moves: does it see the state (--controller.past tokens)?"
+    return "The controller drives the model: what it does stands in wildlam plan."
 
 
 @torch.no_grad()

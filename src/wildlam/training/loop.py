@@ -32,7 +32,7 @@ class TrainingConfig:
 
     Args:
         steps: optimiser steps.
-        batch_size: clips per step, over all processes (paper: 1024).
+        batch_size: clips per step, over all processes (paper: 1024 for latent actions).
         accumulate: parts into which each process's share of a step is cut, to save memory.
         shard: processes that hold one copy of the model between them (FSDP2): 1 keeps a whole copy in each (DDP), their
             number is all in parts, one between is copies in parts (HSDP).

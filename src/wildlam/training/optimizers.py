@@ -24,7 +24,7 @@ class OptimizerConfig:
 
     Args:
         muon_lr: learning rate of the hidden matrices (Muon; 0.02 x sqrt(max(1, rows / columns))).
-        adamw_lr: learning rate of all other parameters (AdamW; paper: 6.25e-4).
+        adamw_lr: learning rate of all other parameters (AdamW; paper: 6.25e-4 for latent actions).
         weight_decay: decoupled weight decay, of matrices only.
         warmup: share of the steps over which the learning rates rise linearly; a cosine takes them to zero after.
         clip: largest norm of the gradient.
