@@ -6,11 +6,11 @@
 The run was trained without labels on a mix that holds both worlds (``wildlam collect nav|arm``). For every world,
 number of labelled clips and seed a controller of the run and, on the same clips, a world model of real actions (the
 part that V-JEPA 2-AC plays), of the run's size, are trained for as many steps, and both plan in the same held-out
-episodes: the arm by the DROID protocol with fewer candidates (``--samples``), the walks by the RECON protocol, with
-candidates drawn once, as it asks, and several times. With ``--simulator``, all labels and the first seed, the simulator
-itself plans, too: the upper bound. With ``--play``, the run driven by a controller of a tenth of the labels, or less,
-and the world model of all real actions act in the simulator. What is trained or planned is kept beside the run and not
-done again; the documents are written anew after every part.
+episodes: the arm by the DROID protocol with fewer candidates (``--samples``), the walks by the RECON protocol. With
+``--simulator``, all labels and the first seed, the simulator itself plans, too: the upper bound. With ``--play``, the
+run driven by a controller of a tenth of the labels, or less, and the world model of all real actions act in the
+simulator. What is trained or planned is kept beside the run and not done again; the documents are written anew after
+every part.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from wildlam.training import TrainingConfig
 from wildlam.training.run import read_json
 from wildlam.types import Encoder
 
-WORLDS = {"arm": ("droid", "displacement", (6,)), "nav": ("recon", "rpe", (1, 4))}
+WORLDS = {"arm": ("droid", "displacement", (6,)), "nav": ("recon", "rpe", (1,))}
 """Protocol, the figure that it is judged by, and how often candidates are drawn (RECON's protocol: once)."""
 PLAY = "closed loop"
 ALL = 0

@@ -124,7 +124,7 @@ def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
     page = (folder / "report.html").read_text()
     assert page.count("<img") == 3
     assert "median: test/d.mp4" in page
-    assert found["summary"].keys() == {"no move", "random", "latent", "labelled"} | (
+    assert found["summary"].keys() == {"no move", "mean", "random", "latent", "labelled"} | (
         {"known goal"} if protocol == "recon" else set()
     )
     assert {"displacement", "ate", "rpe"} <= found["summary"]["no move"].keys()

@@ -204,6 +204,12 @@ def no_move(clips: LabelledClips) -> PerClip:
     return judged(torch.zeros_like(clips.actions), clips)
 
 
+def mean_plan(clips: LabelledClips, how: Protocol) -> PerClip:
+    """Do what training episodes do on average, whatever the goal."""
+    mean = how.prior.mean.cpu().expand(len(clips), -1, -1)
+    return judged(recon.divided(mean)[:, 0] if how.name == "recon" else mean, clips)
+
+
 def random_plans(clips: LabelledClips, how: Protocol, seed: int = 0) -> PerClip:
     """One draw of the protocol's prior per clip."""
     mean, std = how.prior.per_episode(len(clips))
@@ -279,7 +285,7 @@ def plan(
     how = protocol(name, found, fps, encoder.device, samples, iterations)
     folder = made(out or opened.path / f"plan-{name}")
     clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
-    rows = {"no move": no_move(clips), "random": random_plans(clips, how, seed)}
+    rows = {"no move": no_move(clips), "mean": mean_plan(clips, how), "random": random_plans(clips, how, seed)}
     if name == "recon":
         rows["known goal"] = known_goal(clips, how, seed)
     plans = {}

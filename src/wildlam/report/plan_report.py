@@ -20,6 +20,7 @@ PICTURE = 128
 
 MODELS = {
     "no move": "stays where it is",
+    "mean": "does what training episodes do on average, whatever the goal",
     "random": "does what is drawn from the actions in training episodes",
     "known goal": "knows the goal's pose: what is left is due to few candidates and to one curve for all steps",
     "latent": "this run's latent actions, driven by a controller of real ones",
