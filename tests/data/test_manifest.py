@@ -196,8 +196,10 @@ def test_bad_files_raise_with_name_and_reason(folder):
     with pytest.raises(VideoError, match=r"empty\.mp4: .*0 bytes"):
         quiet_index(root)
     (root / "text.mp4").write_text("no video at all " * 20)
-    with pytest.raises(WildlamError, match=r"2 of 5 videos .*empty\.mp4.*text\.mp4.*--data\.on_error=skip"):
-        quiet_index(root)
+    with pytest.raises(WildlamError, match=r"2 of 5 videos .*empty\.mp4.*text\.mp4.*Mend or remove them$"):
+        quiet_index(root)  # more than may be skipped: the option would not help
+    with pytest.raises(WildlamError, match=r"2 of 5 videos .*--data\.on_error=skip$"):
+        quiet_index(root, max_skipped=0.5)
 
 
 def test_skipping_is_counted_reported_and_capped(folder, caplog, probed):
