@@ -372,5 +372,5 @@ def test_vjepa2(config, mode, tmp_path):
 
 def test_a_run_folder_that_cannot_be_written(config, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WildlamError, match="another --out$"):
+    with pytest.raises(WildlamError, match=r"another --out$"):
         train(replace(config, out=tmp_path / "file" / "run"))

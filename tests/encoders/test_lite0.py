@@ -70,6 +70,14 @@ def test_states_are_the_standardised_pooled_map(encoder, real_frames):
     torch.testing.assert_close(encoder.encode(real_frames[None, :2])[0], tokens, rtol=1e-3, atol=1e-3)
 
 
+def test_folded_tokens_hold_the_cells_of_the_finer_map(real_frames):
+    fine = Lite0(pool=1, dtype="float32").build("cpu").encode(real_frames[None, :2])
+    folded = Lite0(pool=1, fold=2, dtype="float32").build("cpu")
+    assert (folded.spec.grid, folded.spec.width) == ((4, 4), 448)
+    tokens = folded.encode(real_frames[None, :2]).view(1, 2, 4, 4, 112, 2, 2)
+    torch.testing.assert_close(tokens.permute(0, 1, 2, 5, 3, 6, 4).reshape(1, 2, 64, 112), fine)
+
+
 @pytest.mark.parametrize("pool", [1, 2, 4, 8])
 def test_states_of_real_frames_have_mean_0_and_deviation_1(real_frames, pool):
     states = Lite0(pool=pool, dtype="float32").build("cpu").encode(real_frames[None])
@@ -119,13 +127,16 @@ def test_fingerprint_tells_settings_apart(encoder):
         Lite0(pool=4, dtype="float32").build("cpu").spec.fingerprint,
         Lite0(image_size=64, dtype="float32").build("cpu").spec.fingerprint,
         Lite0(dtype="bfloat16").build("cpu").spec.fingerprint,
+        Lite0(fold=2, dtype="float32").build("cpu").spec.fingerprint,
     }
-    assert len(prints) == 4
+    assert len(prints) == 5
     again = Lite0().build("cpu", torch.float32)
     assert again.spec.fingerprint == encoder.spec.fingerprint
 
 
-@pytest.mark.parametrize(("image_size", "pool"), [(100, 2), (128, 3), (48, 2), (0, 1)])
-def test_impossible_settings_are_refused(image_size, pool):
+@pytest.mark.parametrize(
+    ("image_size", "pool", "fold"), [(100, 2, 1), (128, 3, 1), (48, 2, 1), (0, 1, 1), (128, 1, 0), (128, 2, 3)]
+)
+def test_impossible_settings_are_refused(image_size, pool, fold):
     with pytest.raises(ValueError, match="Lite0"):
-        Lite0(image_size=image_size, pool=pool)
+        Lite0(image_size=image_size, pool=pool, fold=fold)

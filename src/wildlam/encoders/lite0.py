@@ -48,20 +48,26 @@ class Lite0(EncoderConfig):
     """EfficientNet-Lite0, frame by frame: the small default, which works offline and on a laptop.
 
     Args:
-        image_size: Side of the square frames in pixels, a multiple of ``16 * pool``.
-        pool: Side of the cells of the 8 x 8 map (at 128 pixels) that are averaged into one token: 1, 2, 4 or 8.
+        image_size: Side of the square frames in pixels, a multiple of ``16 * pool * fold``.
+        pool: Side of the squares of the 8 x 8 map (at 128 pixels) that are averaged into one cell: 1, 2, 4 or 8.
+        fold: Side of the squares of cells that are laid side by side in the channels of one token. Unlike `pool` it
+            loses nothing: tokens get fewer and as much wider.
     """
 
     image_size: int = 128
     pool: int = 2
+    fold: int = 1
 
     def __post_init__(self) -> None:
         if self.pool not in _SPREAD:
             raise ValueError(f"Lite0: pool is {self.pool}; choose one of {', '.join(map(str, _SPREAD))}")
-        if self.image_size < 1 or self.image_size % (_STRIDE * self.pool):
+        if self.fold < 1:
+            raise ValueError(f"Lite0: fold is {self.fold}; it must be at least 1")
+        token = _STRIDE * self.pool * self.fold
+        if self.image_size < 1 or self.image_size % token:
             raise ValueError(
-                f"Lite0: image_size is {self.image_size}; with pool {self.pool} choose a multiple of "
-                f"{_STRIDE * self.pool}"
+                f"Lite0: image_size is {self.image_size}; with pool {self.pool} and fold {self.fold} choose a "
+                f"multiple of {token}"
             )
 
     def build(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Lite0Encoder:
@@ -74,25 +80,29 @@ class Lite0(EncoderConfig):
 
 
 class Lite0Encoder:
-    """Frozen EfficientNet-Lite0 (`Encoder`): one state a frame, ``N = (image_size / 16 / pool)²``, ``D = 112``."""
+    """Frozen EfficientNet-Lite0 (`Encoder`): a state a frame, of ``(image_size / 16 / pool / fold)²`` tokens of width
+    ``112 fold²``.
+    """
 
     def __init__(self, config: Lite0, device: torch.device, dtype: torch.dtype):
         weights = load_weights()
         self.net = build_net(weights).to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.eval().requires_grad_(False)
         mean, std = stage_statistics(weights)
-        self.mean = mean.to(device)
-        self.scale = (1 / (std * _SPREAD[config.pool])).to(device)
-        self.device, self.dtype, self.pool = device, dtype, config.pool
+        self.mean = mean[:, None, None].to(device)
+        self.scale = (1 / (std * _SPREAD[config.pool]))[:, None, None].to(device)
+        self.device, self.dtype, self.pool, self.fold = device, dtype, config.pool, config.fold
         # On a CPU the activations of 16 frames still fit the cache; an accelerator wants many frames at once.
         self.chunk = 16 if device.type == "cpu" else 256
-        side = config.image_size // _STRIDE // config.pool
+        side = config.image_size // _STRIDE // config.pool // config.fold
         settings = {"image_size": config.image_size, "pool": config.pool, "dtype": str(dtype)}
+        if config.fold > 1:  # stores made before there was this setting stay valid
+            settings["fold"] = config.fold
         self.spec = EncoderSpec(
             name="lite0",
             frames_per_state=1,
             grid=(side, side),
-            width=mean.numel(),
+            width=mean.numel() * config.fold**2,
             image_size=config.image_size,
             context="frame",
             fingerprint=fingerprint("lite0", settings, sorted(weights.items())),
@@ -100,18 +110,18 @@ class Lite0Encoder:
 
     @torch.no_grad()
     def encode(self, video_BTCHW: Tensor) -> Tensor:
-        """Encode ``uint8 [B, F, 3, H, W]`` to float32 ``[B, F, N, 112]``; ValueError if the video does not fit."""
+        """Encode ``uint8 [B, F, 3, H, W]`` to float32 ``[B, F, N, D]``; ValueError if the video does not fit."""
         check_video(video_BTCHW, self.spec)
         frames = video_BTCHW.flatten(0, 1)
         states = torch.cat([self._encode_frames(chunk) for chunk in frames.split(self.chunk)])
         return states.unflatten(0, video_BTCHW.shape[:2])
 
     def _encode_frames(self, frames_MCHW: Tensor) -> Tensor:
-        """Encode ``uint8 [M, 3, H, W]`` to float32 ``[M, N, 112]``."""
+        """Encode ``uint8 [M, 3, H, W]`` to float32 ``[M, N, D]``."""
         pixels = frames_MCHW.to(self.device).to(self.dtype, memory_format=torch.channels_last)
         maps = self.net((pixels - 127) / 128).float()  # exact in bfloat16 too
-        tokens = F.avg_pool2d(maps, self.pool).flatten(2).transpose(1, 2)
-        return (tokens - self.mean) * self.scale
+        cells = (F.avg_pool2d(maps, self.pool) - self.mean) * self.scale
+        return F.pixel_unshuffle(cells, self.fold).flatten(2).transpose(1, 2)
 
 
 def load_weights() -> dict[str, Tensor]:
