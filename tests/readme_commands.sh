@@ -25,6 +25,7 @@ videos=runs/demo/videos
 tiny=(--data.path "$videos" --training.steps 2 --training.batch_size 4 --encoder.image_size 64)
 run index "$videos"
 run encode "${tiny[@]}"
+run store verify "$videos"
 run train "${tiny[@]}" --out runs/first
 run train "${tiny[@]}" --out runs/sparse --model.bottleneck Sparse --model.bottleneck.l1 0.1 --baseline false
 run train --resume runs/first

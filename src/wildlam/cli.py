@@ -113,6 +113,42 @@ def encode(argv: Arguments) -> None:
     print(f"{len(store)} states of {store.state_bytes} bytes in {store.path}")
 
 
+def store(argv: Arguments) -> None:
+    """Look after the encoded states of videos: info tells what there is, verify reads all of it, repair mends it.
+
+    PATH is a store, or a folder of videos that has been encoded. Every state has a checksum, which training compares as
+    well. repair removes each video of which a state is damaged, to be encoded again by the next run, joins small files
+    and frees what nothing uses any more; nothing else may be writing to the store meanwhile.
+
+    Examples:
+      wildlam store info ~/videos
+      wildlam store verify ~/videos/.wildlam/states-lite0-1234567890abcdef-4fps.lance
+      wildlam store repair ~/videos
+    """
+    from wildlam.data import store_care
+    from wildlam.data.store import FeatureStore
+    from wildlam.types import WildlamError
+
+    parser = _parser("store")
+    parser.add_argument("action", choices=["info", "verify", "repair"], help="what to do")
+    parser.add_argument("path", metavar="PATH", type=Path, help="a store, or a folder of videos")
+    args = parser.parse_args(list(argv))
+    damaged = []
+    for path in store_care.find_stores(args.path):
+        opened = FeatureStore.open(path)
+        if args.action == "info":
+            print("\n".join(store_care.describe(opened)))
+            continue
+        damage = (store_care.verify if args.action == "verify" else store_care.repair)(opened)
+        print("\n".join([f"store      {path}", *store_care.tell(damage)]))
+        if damage and args.action == "verify":
+            damaged.append(str(path))
+        elif args.action == "repair":
+            print("\n".join(store_care.describe(FeatureStore.open(path))[3:]))
+    if damaged:
+        raise WildlamError(f"damaged: {', '.join(damaged)}; mend it by `{_command('store', 'repair', args.path)}`")
+
+
 def train(argv: Arguments) -> None:
     """Train latent actions on a folder of videos, evaluate them on held-out videos and write a report.
 
@@ -562,6 +598,7 @@ def play(argv: Arguments) -> None:
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "index": index,
     "encode": encode,
+    "store": store,
     "train": train,
     "eval": evaluate,
     "infer": infer,

@@ -11,7 +11,9 @@ clips per second): states of 4 x 4 x 112 as binary rows 23,900, as lists of int1
 for, and Lance finds single rows quickly. Lance's file version 2.1 was faster than 2.0 for binary rows.
 
 **Safety.** States become visible by Lance's atomic commits, several videos at a time. A process killed at any moment
-leaves the last commit readable and loses at most the videos after it; so does a full disk.
+leaves the last commit readable and loses at most the videos after it; so does a full disk. Several processes may
+append at once. Each row has a CRC-32 (zlib: 3 GB/s) of its time and state, which is compared whenever it is read: Lance
+has none, and a disk's flipped bit would be but a strange state. `store_care` finds and removes what is damaged.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from __future__ import annotations
 import json
 import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import lance
 import numpy as np
@@ -34,10 +37,11 @@ from torch import Tensor
 
 from wildlam.types import EncoderSpec, Split, WildlamError
 
-VERSION = 1
+VERSION = 2
 """Version of the layout on disk; a store of another version is refused."""
 _LANCE_FORMAT: Literal["2.1"] = "2.1"
 _KEY = b"wildlam.store"
+_CHECKED = ["time", "states", "crc"]
 _READ_BYTES = 8 << 20  # read at a time: halves the time of large clips against one read of a whole batch of them
 _GROUP_BYTES = 64 << 20  # a commit holds about this much, so that fragments are few and memory stays bounded
 _GROUP_SECONDS = 60.0  # but a slow encoder commits at least this often
@@ -84,7 +88,7 @@ class FeatureStore:
 
     def __init__(self, path: Path, dataset: lance.LanceDataset, spec: EncoderSpec, fps: float, frames: int):
         self.path, self.spec, self.fps, self.frames = path, spec, fps, frames
-        self._dataset = dataset
+        self.dataset = dataset
         self._pending = _Pending()
         self._sequences: Sequences | None = None
         self._next_sequence = 0
@@ -121,8 +125,8 @@ class FeatureStore:
             raise WildlamError(
                 f"{path}: holds windows of {store.frames} frames, not {frames}: choose another folder or window"
             )
-        with store._reading():
-            ids = store._dataset.to_table(columns=["sequence"])["sequence"].to_numpy()
+        with store.reading():
+            ids = store.dataset.to_table(columns=["sequence"])["sequence"].to_numpy()
         store._next_sequence = int(ids.max(initial=-1)) + 1
         return store
 
@@ -139,15 +143,17 @@ class FeatureStore:
             raise WildlamError(f"{path}: {what}; check the path, or encode videos into a new folder first")
         try:
             dataset = lance.dataset(str(path))
-        except (ValueError, OSError) as error:
+        except BaseException as error:
+            if not is_lances(error):
+                raise
             raise WildlamError(
                 f"{path}: the feature store is damaged ({_reason(error)}); delete the folder and encode again"
             ) from error
         header = json.loads((dataset.schema.metadata or {}).get(_KEY, b"{}"))
         if header.get("version") != VERSION:
             raise WildlamError(
-                f"{path}: not a feature store of version {VERSION} (found: {header.get('version')}): encode again into "
-                "another folder"
+                f"{path}: not a feature store of version {VERSION} (found: {header.get('version')}): delete the folder "
+                "and encode again"
             )
         stored = EncoderSpec(**header["spec"] | {"grid": tuple(header["spec"]["grid"])})
         if spec is not None and (stored.fingerprint, stored.grid) != (spec.fingerprint, spec.grid):
@@ -159,7 +165,7 @@ class FeatureStore:
 
     def __len__(self) -> int:
         """Number of committed states."""
-        return self._dataset.count_rows()
+        return self.dataset.count_rows()
 
     @property
     def state_bytes(self) -> int:
@@ -190,19 +196,28 @@ class FeatureStore:
         out = np.empty((rows.size, self.state_bytes // 2), dtype=np.int16)
         step = max(1, _READ_BYTES // self.state_bytes)
         for first in range(0, len(unique), step):
-            with self._reading():
-                taken = self._dataset.take(unique[first : first + step].tolist(), columns=["states"])
+            with self.reading():
+                taken = self.dataset.take(unique[first : first + step].tolist(), columns=_CHECKED).combine_chunks()
+                batch = taken.to_batches()[0]
+            if (wrong := self.damaged(batch)).any():
+                self._refuse(unique[first : first + step][wrong])
             wanted = np.flatnonzero((inverse >= first) & (inverse < first + step))
-            out[wanted] = self._bits(taken["states"].combine_chunks())[inverse[wanted] - first]
+            out[wanted] = self.bits(batch["states"])[inverse[wanted] - first]
         return torch.from_numpy(out).view(torch.bfloat16).view(*rows.shape, self.spec.tokens, self.spec.width)
 
     def read_all(self) -> Tensor:
-        """Read every state: bfloat16 ``[rows, N, D]``."""
+        """Read every state: bfloat16 ``[rows, N, D]``.
+
+        Raises:
+            WildlamError: the store is damaged.
+        """
         out = torch.empty(len(self), self.spec.tokens, self.spec.width, dtype=torch.bfloat16)
         row = 0
-        with self._reading():
-            for batch in self._dataset.scanner(columns=["states"], scan_in_order=True).to_batches():
-                _bits_of(out[row : row + len(batch)])[:] = self._bits(batch["states"])
+        with self.reading():
+            for batch in self.dataset.scanner(columns=_CHECKED, scan_in_order=True).to_batches():
+                if (wrong := self.damaged(batch)).any():
+                    self._refuse(row + np.flatnonzero(wrong))
+                _bits_of(out[row : row + len(batch)])[:] = self.bits(batch["states"])
                 row += len(batch)
         return out
 
@@ -248,8 +263,8 @@ class FeatureStore:
         self._flush(self._pending)
         if self._pending.fragments:
             operation = lance.LanceOperation.Append(self._pending.fragments)
-            with self._writing():
-                self._dataset = lance.LanceDataset.commit(str(self.path), operation, read_version=self._dataset.version)
+            with self.writing():
+                self.dataset = lance.LanceDataset.commit(str(self.path), operation, read_version=self.dataset.version)
         self._pending = _Pending()
         self._sequences = None
 
@@ -257,40 +272,50 @@ class FeatureStore:
         """Remove the states of the videos with these paths."""
         names = ", ".join(_quoted(path) for path in paths)
         if names:
-            with self._writing():
-                self._dataset.delete(f"video IN ({names})")
+            with self.writing():
+                self.dataset.delete(f"video IN ({names})")
             self._sequences = None
 
     def relabel(self, video: StoredVideo) -> None:
         """Give the stored states of ``video.path`` the source and split of ``video``."""
         values = {"source": _quoted(video.source), "split": _quoted(video.split)}
-        with self._writing():
-            self._dataset.update(values, where=f"video = {_quoted(video.path)}")
+        with self.writing():
+            self.dataset.update(values, where=f"video = {_quoted(video.path)}")
         self._sequences = None
 
     def _flush(self, pending: _Pending) -> None:
         """Move rows from memory to fragments on disk, which no reader sees before the commit."""
         if not pending.rows:
             return
-        reader = pa.RecordBatchReader.from_batches(self._dataset.schema, pending.rows)
-        with self._writing():
+        reader = pa.RecordBatchReader.from_batches(self.dataset.schema, pending.rows)
+        with self.writing():
             pending.fragments += write_fragments(reader, str(self.path), data_storage_version=_LANCE_FORMAT)
         pending.rows = []
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def reading(self) -> Iterator[None]:
+        """Turn what Lance raises on damaged files into a WildlamError."""
         try:
             yield
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # ArrowInvalid, which Lance's own errors become in scans, is a ValueError
-            raise WildlamError(
-                f"{self.path}: damaged, cannot be read ({_reason(error)}); delete the folder and encode again"
-            ) from error
+        except BaseException as error:
+            if not is_lances(error):
+                raise
+            raise WildlamError(f"{self.path}: damaged, cannot be read ({_reason(error)}); {self._remedy}") from error
+
+    @property
+    def _remedy(self) -> str:
+        return f"remove what is damaged by `wildlam store repair {self.path}`, and it will be encoded again"
+
+    def _refuse(self, rows: np.ndarray) -> NoReturn:
+        """Tell whose states, in these rows, are not what was written."""
+        sequences = self.sequences()
+        videos = sorted({sequences.videos[i].path for i in np.searchsorted(sequences.first, rows, "right") - 1})
+        named = ", ".join(videos[:3]) + (", ..." if len(videos) > 3 else "")
+        raise WildlamError(f"{self.path}: damaged, {len(rows)} states of {named}; {self._remedy}")
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """Turn what Lance raises when it cannot write into a WildlamError."""
         try:
             yield
         except OSError as error:
@@ -320,26 +345,31 @@ class FeatureStore:
             pa.array(np.full(n, video.size), pa.int64()),
             pa.array(np.full(n, video.mtime_ns), pa.int64()),
             binary,
+            pa.array(_checksums(bits, times.numpy()), pa.uint32()),
         ]
-        return pa.record_batch(columns, schema=self._dataset.schema)
+        return pa.record_batch(columns, schema=self.dataset.schema)
 
-    def _bits(self, column: pa.FixedSizeBinaryArray) -> np.ndarray:
+    def damaged(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Which rows of a batch with columns time, states and crc are not what was written: ``bool [rows]``."""
+        return _checksums(self.bits(batch["states"]), batch["time"].to_numpy()) != batch["crc"].to_numpy()
+
+    def bits(self, column: pa.FixedSizeBinaryArray) -> np.ndarray:
         """The bits of stored states as ``int16 [rows, N·D]``, in Arrow's memory."""
         bits = np.frombuffer(column.buffers()[1], dtype=np.int16)
         return bits.reshape(-1, self.state_bytes // 2)[column.offset : column.offset + len(column)]
 
     def _scan(self) -> Sequences:
         names = ["video", "source", "split", "size", "mtime_ns"]
-        with self._reading():
-            rows = self._dataset.scanner(columns=["index", "sequence", "time"], scan_in_order=True).to_table()
-            heads = self._dataset.scanner(columns=names, filter="index = 0", scan_in_order=True).to_table()
+        with self.reading():
+            rows = self.dataset.scanner(columns=["index", "sequence", "time"], scan_in_order=True).to_table()
+            heads = self.dataset.scanner(columns=names, filter="index = 0", scan_in_order=True).to_table()
         index, sequence = rows["index"].to_numpy(), rows["sequence"].to_numpy()
         first = np.flatnonzero(index == 0)
         length = np.diff(first, append=len(index))
         # Each sequence must lie in one piece and count up from 0.
         counted = np.arange(len(index)) - np.repeat(first, length) if len(first) else np.empty(0)
         if not (np.array_equal(index, counted) and np.array_equal(sequence, np.repeat(sequence[first], length))):
-            raise WildlamError(f"{self.path}: damaged, states are missing; delete the folder and encode again")
+            raise WildlamError(f"{self.path}: damaged, states are missing; {self._remedy}")
         videos = [StoredVideo(*values) for values in zip(*(heads[name].to_pylist() for name in names), strict=True)]
         return Sequences(first, length, videos, rows["time"].to_numpy())
 
@@ -375,6 +405,7 @@ def _schema(spec: EncoderSpec, fps: float, frames: int) -> pa.Schema:
         "size": pa.int64(),
         "mtime_ns": pa.int64(),
         "states": pa.binary(spec.tokens * spec.width * 2),
+        "crc": pa.uint32(),
     }
     return pa.schema(list(columns.items()), metadata={_KEY: json.dumps(header).encode()})
 
@@ -384,11 +415,25 @@ def _bits_of(states: Tensor) -> np.ndarray:
     return states.view(torch.int16).flatten(1).numpy()
 
 
+def _checksums(bits: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """CRC-32 of the time ``float64 [rows]`` and state ``int16 [rows, N·D]`` of each row: ``uint32 [rows]``."""
+    pairs = zip(times, np.ascontiguousarray(bits), strict=True)
+    return np.fromiter((zlib.crc32(row, zlib.crc32(time)) for time, row in pairs), np.uint32, len(bits))
+
+
+def is_lances(error: BaseException) -> bool:
+    """Whether an error is one of those that Lance raises when files are not what it wrote.
+
+    ArrowInvalid, which its own become in scans, is a ValueError. Its panics are BaseExceptions of no importable name.
+    """
+    return isinstance(error, OSError | ValueError) or type(error).__name__ == "PanicException"
+
+
 def _quoted(text: str) -> str:
     """A string literal of Lance's SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """First line of an error's message, without the places in its own source that Lance appends."""
     return re.split(r", /(?:home|rustc)/", str(error).splitlines()[0])[0]

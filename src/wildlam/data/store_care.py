@@ -1,0 +1,156 @@
+"""Look after a feature store: say what it holds, find what is damaged, remove that, and give back what nothing uses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import get_args
+
+import lance
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from wildlam.data.store import FeatureStore, is_lances
+from wildlam.types import Split, WildlamError
+
+ROWS_PER_FILE = 1 << 20
+"""States that compaction puts into one file, at most."""
+
+
+@dataclass
+class Damage:
+    """What is wrong with a store.
+
+    Attributes:
+        states: damaged or missing states of each video.
+        files: Lance's files that cannot be read, by fragment.
+    """
+
+    states: Counter[str] = field(default_factory=Counter)
+    files: dict[int, list[str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.states or self.files)
+
+
+def find_stores(path: Path) -> list[Path]:
+    """The store at ``path``, or those in the cache of the folder of videos that ``path`` is.
+
+    Raises:
+        WildlamError: there is none.
+    """
+    if (path / "_versions").is_dir():
+        return [path]
+    if found := sorted({*path.glob("*.lance"), *path.glob(".wildlam/*.lance")}):
+        return found
+    raise WildlamError(f"{path}: no feature store here; give one, or a folder of videos that has been encoded")
+
+
+def describe(store: FeatureStore) -> list[str]:
+    """What a store holds and takes, as lines of text."""
+    sequences, spec = store.sequences(), store.spec
+    states: Counter[tuple[str, str]] = Counter()
+    videos: dict[tuple[str, str], set[str]] = {}
+    for video, length in zip(sequences.videos, sequences.length.tolist(), strict=True):
+        states[video.source, video.split] += length
+        videos.setdefault((video.source, video.split), set()).add(video.path)
+    window = f", windows of {store.frames} frames" if spec.context == "clip" else ""
+    tokens = f"{spec.grid[0]} x {spec.grid[1]} tokens of width {spec.width}"
+    held = f"{len(store)} states in {len(sequences.length)} sequences of {sum(map(len, videos.values()))} videos"
+    on_disk = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
+    needed = len(store) * store.state_bytes
+    return [
+        f"store      {store.path}",
+        f"encoder    {spec.name} {spec.fingerprint}, {tokens}, frames of {spec.image_size} pixels",
+        f"sampled    {store.fps:g} frames/s, {spec.frames_per_state} to a state{window}",
+        f"holds      {held}",
+        *(f"           {source}, {split}: {len(videos[source, split])} videos, {count} states"
+          for (source, split), count in sorted(states.items())),
+        f"on disk    {on_disk / 1e6:.1f} MB in {len(store.dataset.get_fragments())} parts, {needed / 1e6:.1f} MB of it "
+        "states in use",
+    ]  # fmt: skip
+
+
+def tell(damage: Damage) -> list[str]:
+    """What is damaged, as lines of text."""
+    if not damage:
+        return ["sound      every state is what was written"]
+    files = [name for names in damage.files.values() for name in names]
+    return [
+        *(f"damaged    {name} cannot be read, and all the videos in it" for name in files),
+        *(f"damaged    {count} states of {video}" for video, count in sorted(damage.states.items())),
+    ]
+
+
+def verify(store: FeatureStore, progress: bool = True) -> Damage:
+    """Read all of a store and compare it with its checksums.
+
+    Args:
+        store: which may be damaged in any way that lets it open.
+        progress: show a bar with the time left.
+    """
+    damage = Damage()
+    columns = ["sequence", "index", "video", "split", "time", "states", "crc"]
+    last: tuple[int, int, str] | None = None  # sequence, index and video of the row before
+    with tqdm(total=len(store), unit="state", desc="verifying", disable=not progress) as bar:
+        for fragment in store.dataset.get_fragments():
+            try:
+                for batch in fragment.to_batches(columns=columns):
+                    last = _verify(store, batch, last, damage)
+                    bar.update(len(batch))
+            except BaseException as error:
+                if not is_lances(error):
+                    raise
+                damage.files[fragment.fragment_id] = [file.path for file in fragment.data_files()]
+                # Whose rows it held is not known; the video before it may have gone on in it.
+                if last is not None:
+                    damage.states[last[2]] += 1
+                last = None
+    return damage
+
+
+def repair(store: FeatureStore, progress: bool = True) -> Damage:
+    """Remove every video of which something is damaged, join small files, and free what no version in use needs.
+
+    Nothing else may be writing to the store. The next run encodes the videos removed again.
+
+    Returns:
+        What had been damaged.
+
+    Raises:
+        WildlamError: the disk is full, or the store is damaged in another way.
+    """
+    damage = verify(store, progress)
+    path = str(store.path)
+    if damage.files:
+        whole = [part.metadata for part in store.dataset.get_fragments() if part.fragment_id not in damage.files]
+        operation = lance.LanceOperation.Overwrite(store.dataset.schema, whole)
+        with store.writing():
+            lance.LanceDataset.commit(path, operation, read_version=store.dataset.version)
+        store = FeatureStore.open(path)
+    store.delete(damage.states)
+    with store.writing():
+        dataset = store.dataset
+        dataset.optimize.compact_files(target_rows_per_fragment=ROWS_PER_FILE, materialize_deletions_threshold=0.0)
+        lance.dataset(path).cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+    FeatureStore.open(path).sequences()  # raises if it still is not whole
+    return damage
+
+
+def _verify(
+    store: FeatureStore, batch: pa.RecordBatch, last: tuple[int, int, str] | None, damage: Damage
+) -> tuple[int, int, str] | None:
+    """Note what is wrong in these rows, which follow the row ``last``; return their own last row."""
+    if not len(batch):
+        return last
+    sequence, index = batch["sequence"].to_numpy(), batch["index"].to_numpy()
+    videos = batch["video"].to_pylist()
+    before = last or (-1, -1, "")
+    continued = (sequence == np.append(before[0], sequence[:-1])) & (index == np.append(before[1], index[:-1]) + 1)
+    known = np.isin(batch["split"].to_pylist(), get_args(Split))
+    for row in np.flatnonzero(store.damaged(batch) | ~known | ~(continued | (index == 0))):
+        damage.states[videos[row]] += 1
+    return int(sequence[-1]), int(index[-1]), videos[-1]
