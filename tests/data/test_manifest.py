@@ -232,6 +232,23 @@ def test_roots_that_hold_no_videos(tmp_path, one_video, kind):
     assert str(root) in str(caught.value)
 
 
+def test_no_flipped_bit_becomes_another_manifest(folder):
+    root = folder("a.mp4", "b.mp4")
+    manifest = quiet_index(root)
+    path = root / ".wildlam" / "manifest.parquet"
+    whole = path.read_bytes()
+    for bit in range(0, 8 * len(whole), 101):
+        spoilt = bytearray(whole)
+        spoilt[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(spoilt)
+        try:
+            read = Manifest.read(path)
+        except WildlamError:
+            continue
+        assert read.table.equals(manifest.table)
+        assert read.held_out == manifest.held_out
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage" * 100, "another table"])
 def test_a_damaged_manifest_is_named_with_the_remedy(folder, content):
     root = folder("a.mp4", "b.mp4")

@@ -35,6 +35,19 @@ def test_damage_is_named(tmp_path):
         checkpoints.last(tmp_path).model_tensors()
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "meta.json"])
+def test_no_flipped_bit_becomes_another_weight_or_step(tmp_path, name):
+    save(tmp_path, 1, score=0.5)
+    file = tmp_path / "step_00000001" / name
+    whole = file.read_bytes()
+    for bit in range(0, 8 * len(whole), 7):
+        spoilt = bytearray(whole)
+        spoilt[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(spoilt)
+        with pytest.raises(WildlamError, match=name):
+            checkpoints.last(tmp_path).model_tensors()
+
+
 def test_none_yet(tmp_path):
     assert checkpoints.last(tmp_path) is None
     with pytest.raises(WildlamError, match="no checkpoint in"):

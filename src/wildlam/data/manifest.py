@@ -11,12 +11,13 @@ import logging
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,7 +38,7 @@ SPLIT_FOLDERS: dict[str, Split] = {
 }
 """What the name of a folder, or of a part of a data set, says about the split."""
 _LISTED = re.compile(rf"(.+\.(?:{'|'.join(EXTENSIONS)}))(?:[\s,;]+\S*)?", re.IGNORECASE)
-_VERSION = 1  # of the Parquet file's layout
+_VERSION = 2  # of the Parquet file's layout
 _SAVE_EVERY = 5000  # videos, so that an interrupted indexing of a large folder goes on where it stopped
 
 
@@ -120,6 +121,7 @@ class Manifest:
             OSError: the file cannot be written.
         """
         about = {"version": _VERSION, "root": str(self.root.resolve()), "held_out": self.held_out}
+        about["crc"] = self._checksum(about)
         table = self.table.replace_schema_metadata({"wildlam": json.dumps(about)})
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
@@ -127,6 +129,13 @@ class Manifest:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _checksum(self, about: dict[str, Any]) -> int:
+        """CRC-32 of what a file says of the manifest, and of the columns: Parquet has none by itself."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, SCHEMA) as writer:
+            writer.write_table(self.table.combine_chunks().cast(SCHEMA))
+        return zlib.crc32(sink.getvalue(), zlib.crc32(json.dumps(about, sort_keys=True).encode()))
 
     @classmethod
     def read(cls, path: Path | str) -> Manifest:
@@ -143,8 +152,11 @@ class Manifest:
             about = json.loads(table.schema.metadata[b"wildlam"])
             if about["version"] != _VERSION:
                 raise ValueError(f"version {about['version']}, not {_VERSION}")
+            crc = about.pop("crc")
             root = path.absolute().parent.parent if path.parent.name == ".wildlam" else Path(about["root"])
             manifest = cls(root, table.select(SCHEMA.names).cast(SCHEMA), float(about["held_out"]))
+            if manifest._checksum(about) != crc:
+                raise ValueError("it is not what was written")
         except FileNotFoundError as error:
             raise WildlamError(f"{path}: no such manifest; give the folder of videos to make one") from error
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:

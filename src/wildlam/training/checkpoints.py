@@ -1,7 +1,8 @@
 """Checkpoints: atomic folders of safetensors, the last few and the best kept.
 
 ``checkpoints/step_00000500/`` holds ``model.safetensors`` (the weights to use), ``state.safetensors`` (what
-training needs besides) and ``meta.json``. No random state is kept: the loop derives it from seed and step.
+training needs besides) and ``meta.json``, with the CRC-32 of all three: safetensors has none, and a flipped bit would
+be but another weight. No random state is kept: the loop derives it from seed and step.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import json
 import math
 import os
 import shutil
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -23,19 +26,39 @@ from wildlam.types import WildlamError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder with the state of a run after ``step`` steps; ``score`` is its held-out error (lower is better)."""
+    """A folder with the state of a run after ``step`` steps.
+
+    Attributes:
+        path: the folder.
+        step: steps done.
+        score: held-out error; lower is better.
+        crc: checksum of each file.
+    """
 
     path: Path
     step: int
     score: float
+    crc: dict[str, int]
 
     def model_tensors(self) -> dict[str, Tensor]:
         """The weights."""
-        return _load(self.path / "model.safetensors")
+        return self._load("model.safetensors")
 
     def state_tensors(self) -> dict[str, Tensor]:
         """The optimisers' state; with a moving average, also the weights it averages, under ``raw.``."""
-        return _load(self.path / "state.safetensors")
+        return self._load("state.safetensors")
+
+    def _load(self, name: str) -> dict[str, Tensor]:
+        path = self.path / name
+        try:
+            if _crc(path) != self.crc[name]:
+                raise ValueError("it is not what was written")
+            return load_file(path)
+        except (OSError, SafetensorError, ValueError) as error:
+            raise WildlamError(
+                f"cannot read {path}: {error}; delete that checkpoint: the one before is used then, or training starts "
+                "anew"
+            ) from error
 
 
 def save(
@@ -50,9 +73,12 @@ def save(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_file({k: v.detach().cpu().contiguous() for k, v in model.items()}, temporary / "model.safetensors")
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, temporary / "state.safetensors")
-        (temporary / "meta.json").write_text(json.dumps({"step": step, "score": score}))
+        crc = {}
+        for name, tensors in (("model.safetensors", model), ("state.safetensors", state)):
+            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary / name)
+            crc[name] = _crc(temporary / name)
+        meta = _sealed({"step": step, "score": score, "crc": crc})
+        (temporary / "meta.json").write_text(json.dumps(meta))
         for file in temporary.iterdir():
             with open(file, "rb") as handle:
                 os.fsync(handle.fileno())
@@ -68,12 +94,18 @@ def save(
 
 
 def listing(folder: Path) -> list[Checkpoint]:
-    """All checkpoints of a folder, oldest first."""
+    """All checkpoints of a folder, oldest first.
+
+    Raises:
+        WildlamError: what one says of itself is missing or damaged.
+    """
     found = []
     for path in sorted(folder.glob("step_*")):
         meta = read_json(path / "meta.json")
+        if not isinstance(meta, dict) or meta != _sealed({k: v for k, v in meta.items() if k != "seal"}):
+            raise WildlamError(f"{path / 'meta.json'} is damaged; delete that checkpoint: the one before is used then")
         score = math.inf if meta["score"] is None else meta["score"]
-        found.append(Checkpoint(path, meta["step"], score))
+        found.append(Checkpoint(path, meta["step"], score, meta["crc"]))
     return found
 
 
@@ -114,10 +146,16 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], origin: Path) -> 
     model.load_state_dict(tensors)
 
 
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WildlamError(
-            f"cannot read {path}: {error}; delete that checkpoint: the one before is used then, or training starts anew"
-        ) from error
+
+def _crc(path: Path) -> int:
+    """CRC-32 of a file."""
+    value = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 24):
+            value = zlib.crc32(chunk, value)
+    return value
+
+
+def _sealed(meta: dict[str, Any]) -> dict[str, Any]:
+    """``meta`` with a checksum of its own."""
+    return meta | {"seal": zlib.crc32(json.dumps(meta, sort_keys=True).encode())}
