@@ -26,7 +26,7 @@ def states(config: RunConfig) -> tuple[int, tuple[int, int]]:
     """Width and grid of the states, which the encoder itself would tell if its weights were at hand."""
     encoder = config.encoder
     if isinstance(encoder, Lite0):
-        side, width = encoder.image_size // 16 // encoder.pool, 112
+        side, width = encoder.image_size // 16 // encoder.pool // encoder.fold, 112 * encoder.fold**2
     elif isinstance(encoder, HFImage):
         assert encoder.model == "facebook/dinov2-base"
         patch, width = DINOV2_BASE
@@ -40,9 +40,9 @@ def states(config: RunConfig) -> tuple[int, tuple[int, int]]:
 
 
 EXPECTED = {
-    "laptop": (112, (4, 4), Noisy, 8),
-    "sparse": (112, (4, 4), Sparse, 8),
-    "discrete": (112, (4, 4), Discrete, 8),
+    "laptop": (448, (4, 4), Noisy, 8),
+    "sparse": (448, (4, 4), Sparse, 8),
+    "discrete": (448, (4, 4), Discrete, 8),
     "gpu_dinov2": (768, (16, 16), Noisy, 8),
     "paper_vitl": (1024, (16, 16), Noisy, 16),
 }

@@ -146,7 +146,6 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], origin: Path) -> 
     model.load_state_dict(tensors)
 
 
-
 def _crc(path: Path) -> int:
     """CRC-32 of a file."""
     value = 0

@@ -1,0 +1,169 @@
+"""The commands that are broken off, what they leave, and how to start and kill them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wildlam.data.manifest import Manifest
+from wildlam.data.store import FeatureStore
+from wildlam.data.store_care import find_stores
+from wildlam.training import Run, checkpoints
+
+WILDLAM = str(Path(sys.executable).parent / "wildlam")
+TINY = [
+    *("--encoder.image_size", "64", "--model.size", "nano", "--training.batch_size", "4", "--baseline", "false"),
+    *("--training.save_every", "2", "--training.eval_every", "2", "--data.fps", "8", "--data.frames", "4"),
+]
+SWEEP = """\
+limits:
+  Noisy:
+    beta: [1.0e-4]
+seeds: [0]
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command on the videos in ``FOLDER/videos``, and how to see what it left.
+
+    Attributes:
+        name: of the command.
+        start: its arguments, given the folder; called again after a kill.
+        outcome: everything that a broken-off and resumed command must leave just as an unbroken one.
+    """
+
+    name: str
+    start: Callable[[Path], list[str]]
+    outcome: Callable[[Path], Any]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    """Start ``wildlam`` in a process group of its own, its messages going to a pipe."""
+    return subprocess.Popen(
+        [WILDLAM, *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], kill_after: float | None = None, limit: float = 300.0) -> tuple[int, str]:
+    """Wait for a process, or kill it and all that it started after so many seconds.
+
+    Returns:
+        Its exit code (-9: killed) and its messages.
+
+    Raises:
+        TimeoutError: it takes longer than ``limit`` seconds.
+    """
+    try:
+        _, messages = process.communicate(timeout=limit if kill_after is None else kill_after)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        _, messages = process.communicate()
+        if kill_after is None:
+            raise TimeoutError(f"{process.args} has not ended in {limit:g} s: {messages[-500:]}") from None
+    return process.returncode, messages
+
+
+def timed(arguments: list[str]) -> float:
+    """Seconds that a command takes which is left alone; AssertionError if it fails."""
+    began = time.monotonic()
+    code, messages = finish(start(arguments))
+    assert code == 0, messages
+    return time.monotonic() - began
+
+
+def make_folder(folder: Path, clips: list[Path], copies: int) -> Path:
+    """A folder with ``videos/``: so many copies of each clip, the last of them held out."""
+    for number in range(copies):
+        for clip in clips:
+            split = "held_out" if number == copies - 1 else "train"
+            target = folder / "videos" / split / f"{clip.stem}_{number}{clip.suffix}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(clip, target)
+    return folder
+
+
+def fresh(pattern: Path, folder: Path) -> Path:
+    """A copy of a folder that has its videos only."""
+    return shutil.copytree(pattern, folder, ignore=shutil.ignore_patterns(".wildlam", "run"))
+
+
+def _train(folder: Path) -> list[str]:
+    run = folder / "run"
+    if (run / "run.json").is_file():
+        return ["train", "--resume", str(run)]
+    return ["train", "--data.path", str(folder / "videos"), "--out", str(run), "--training.steps", "8", *TINY]
+
+
+def _sweep(folder: Path) -> list[str]:
+    config = folder / "sweep.yaml"
+    config.write_text(SWEEP)
+    where = ["--data.path", str(folder / "videos"), "--out", str(folder / "sweep")]
+    return ["sweep", "--config", str(config), *where, "--training.steps", "2", *TINY]
+
+
+def digest(tensor: Tensor) -> str:
+    """What tells one tensor from another, bit by bit."""
+    return hashlib.blake2b(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+def states_of(folder: Path) -> dict[str, str]:
+    """Digests of the states of every encoded video in ``FOLDER/videos``."""
+    (path,) = find_stores(folder / "videos")
+    store = FeatureStore.open(path)
+    sequences, states = store.sequences(), store.read_all()
+    found: dict[str, str] = {}
+    for first, length, video in zip(sequences.first, sequences.length, sequences.videos, strict=True):
+        assert video.path not in found, f"{video.path} was encoded twice"
+        found[video.path] = digest(states[first : first + length])
+    return found
+
+
+def _trained(run: Path) -> Any:
+    last = checkpoints.last(Run(run).checkpoints)
+    assert last is not None
+    tensors = {"model": last.model_tensors(), "state": last.state_tensors()}
+    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {
+        "step": last.step,
+        "tensors": {part: {k: digest(v) for k, v in named.items()} for part, named in tensors.items()},
+        "losses": [(line["step"], line.get("loss"), line.get("held_out/idm")) for line in steps],
+        "results": {k: v for k, v in json.loads((run / "results.json").read_text()).items() if k != "seconds"},
+        "evaluations": json.loads((run / "evaluations.json").read_text()),
+    }
+
+
+def _swept(folder: Path) -> Any:
+    runs = sorted((folder / "sweep").glob("*/seed*"))
+    rows = json.loads((folder / "sweep" / "sweep.json").read_text())["runs"]
+    return {
+        "rows": [{k: v for k, v in row.items() if k != "seconds"} for row in rows],
+        "runs": [_trained(run) for run in runs],
+    }
+
+
+COMMANDS = [
+    Command("index", lambda f: ["index", str(f / "videos")],
+            lambda f: Manifest.read(f / "videos" / ".wildlam" / "manifest.parquet").table.drop("mtime_ns").to_pylist()),
+    Command("encode", lambda f: ["encode", "--data.path", str(f / "videos"), *TINY], states_of),
+    Command("train", _train, lambda f: _trained(f / "run")),
+    Command("sweep", _sweep, _swept),
+]  # fmt: skip
