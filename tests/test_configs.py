@@ -11,6 +11,7 @@ import yaml
 from wildlam.config import RunConfig, run_parser, to_config
 from wildlam.encoders import HFImage, Lite0
 from wildlam.models.bottlenecks import Discrete, Noisy, Sparse
+from wildlam.training.optimizers import MuonAdamW
 
 FOLDER = Path(__file__).parent.parent / "configs"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
@@ -80,6 +81,50 @@ def test_paper_vitl_has_the_papers_numbers():
     assert (config.training.batch_size, config.training.steps) == (1024, 30_000)
     assert (config.model.size, config.model.bottleneck.dim, config.data.fps) == ("L", 128, 4.0)
     assert not config.baseline
+
+
+@pytest.mark.parametrize(
+    ("overrides", "width", "depth"),
+    [
+        ([], 1024, 24),
+        (["--model.size", "H"], 1280, 32),
+        (["--model.size", "g"], 1408, 40),
+        (["--model.bottleneck", "Sparse", "--model.bottleneck.dim", "128"], 1024, 24),
+        (["--model.bottleneck", "Discrete", "--model.bottleneck.dim", "128"], 1024, 24),
+    ],
+)
+def test_paper_vitl_and_its_variants_have_the_parameters_of_their_sizes(overrides, width, depth):
+    config = parse("--config", str(FOLDER / "paper_vitl.yaml"), *overrides)
+    with torch.device("meta"):
+        model = config.model.build(1024, (16, 16))
+        z = model.infer(torch.zeros(2, 8, 256, 1024))
+    assert z.shape == (2, 7, 128)
+    block = 12 * width**2 + 6 * width * (256 + 1)  # queries to values, output, MLP; AdaLN of a latent action of 256
+    ends = 2 * width * 1024 + width + 1024 + 256 * (128 + 1) + 2 * width * (256 + 1)
+    assert sum(p.numel() for p in model.world_model.parameters()) == depth * block + ends
+    assert len(model.idm.blocks) == depth // 2
+    assert all(tuple(b.attention.qkv.weight.shape) == (3 * width, width) for b in model.world_model.blocks)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_real_step_of_vit_l():
+    """At batch 1, with fewer frames: 2 states of 256 tokens."""
+    config = parse("--config", str(FOLDER / "paper_vitl.yaml"))
+    torch.manual_seed(0)
+    model = config.model.build(1024, (16, 16))
+    optimizer = MuonAdamW(model, config.training.optimizer)
+    states = torch.randn(1, 2, 256, 1024)
+    before = {name: p[:1].clone() for name, p in model.named_parameters()}
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(states).total
+    loss.backward()
+    optimizer.set_progress(5000, config.training.steps)
+    optimizer.step()
+    assert loss.isfinite()
+    moved = [name for name, p in model.named_parameters() if not torch.equal(p[:1], before[name])]
+    assert "world_model.head.weight" in moved
+    assert all(p.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
