@@ -97,6 +97,7 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
         seed=config.seed,
         backend=data.backend,
         on_error=data.on_error,
+        mixture=data.mixture,
     )
 
     def prepare(batch: VideoBatch) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wildlam.config import RunConfig
-from wildlam.data.clips import ClipSource, DataConfig, decode_windows, eval_windows, long_enough, prefetch
+from wildlam.data.clips import ClipSource, DataConfig, Draws, decode_windows, eval_windows, long_enough, prefetch
 from wildlam.data.encode import encode_videos
 from wildlam.data.manifest import Manifest, index, manifest_path
 from wildlam.data.poses import poses_path
@@ -90,6 +90,9 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
     stored = False
     if team.is_main:
         manifest = index_videos(data)
+        Draws(
+            manifest.split("train"), data.frames, data.fps, data.mixture
+        )  # or the mixture would be refused hours later
         stored = data.store and _fits(manifest, data, spec)
         if stored:
             encode(data, encoder, manifest)
@@ -104,7 +107,12 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
         store = FeatureStore.open(store_path(data, spec), spec)
         videos = set(manifest.table["path"].to_pylist())  # the store may hold videos that have been removed since
         source: BatchSource = StoreSource(
-            store, states=states, batch_size=config.training.batch_size, videos=videos, **share
+            store,
+            states=states,
+            batch_size=config.training.batch_size,
+            videos=videos,
+            mixture=data.mixture,
+            **share,
         )
         length = min(_states_to_evaluate(states, data, spec), longest_sequence(store, "held_out", videos))
         held_out = list(eval_batches(store, "held_out", max(states, length), per_source, EVAL_BATCH, videos))
@@ -122,6 +130,7 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
         batch=config.training.batch_size,
         backend=data.backend,
         on_error=data.on_error,
+        mixture=data.mixture,
         **share,
     )
     rows = manifest.split("held_out")

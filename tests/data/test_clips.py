@@ -15,12 +15,12 @@ import torch
 from wildlam.data.clips import (
     ClipSource,
     DataConfig,
+    Draws,
     Window,
     decode_windows,
     eval_windows,
     long_enough,
     prefetch,
-    train_windows,
 )
 from wildlam.data.manifest import SCHEMA, Manifest, Video, index
 from wildlam.data.video import VideoError
@@ -60,17 +60,16 @@ def same(a: VideoBatch, b: VideoBatch) -> bool:
     return torch.equal(a.video, b.video) and (a.names, a.sources, a.starts) == (b.names, b.sources, b.starts)
 
 
-def test_train_windows_are_a_function_of_seed_and_step():
-    videos = table(3, 9, 5)
-    first = train_windows(videos, 8, 4.0, seed=0, step=7, batch=16)
-    assert first == train_windows(videos, 8, 4.0, seed=0, step=7, batch=16)
-    assert first != train_windows(videos, 8, 4.0, seed=0, step=8, batch=16)
-    assert first != train_windows(videos, 8, 4.0, seed=1, step=7, batch=16)
+def test_draws_are_a_function_of_their_generator():
+    draws = Draws(table(3, 9, 5), 8, 4.0)
+    first = draws.windows(np.random.default_rng((0, 7)), 16)
+    assert first == draws.windows(np.random.default_rng((0, 7)), 16)
+    assert first != draws.windows(np.random.default_rng((0, 8)), 16)
 
 
-def test_train_windows_cover_all_footage_evenly():
+def test_draws_cover_all_footage_evenly():
     videos = table(2.0, 4.0, 12.0, 1.9)  # 1, 9, 41 and no start positions for 2 s clips
-    drawn = train_windows(videos, 8, 4.0, seed=0, step=0, batch=20_000)
+    drawn = Draws(videos, 8, 4.0).windows(np.random.default_rng(0), 20_000)
     counts = Counter(window.video for window in drawn)
     assert counts["3.mp4"] == 0
     for name, positions in {"0.mp4": 1, "1.mp4": 9, "2.mp4": 41}.items():
@@ -100,6 +99,20 @@ def test_eval_windows_are_capped_evenly_for_each_source():
     assert eval_windows(table(20), 8, 4.0, per_source=10) == eval_windows(table(20), 8, 4.0)
 
 
+def test_a_mixture_gives_each_source_its_share(manifest):
+    sources = sorted({video.source for video in manifest})
+    assert len(sources) > 1
+    drawn = Draws(manifest, 4, 10.0, {sources[0]: 0.25}).windows(np.random.default_rng(0), 20_000)
+    assert sum(window.source == sources[0] for window in drawn) / 20_000 == pytest.approx(0.25, abs=0.01)
+    within = Counter(window.video for window in drawn if window.source == sources[1])
+    plain = Draws(manifest.where(pa.array([v.source == sources[1] for v in manifest])), 4, 10.0)
+    expected = Counter(window.video for window in plain.windows(np.random.default_rng(0), 20_000))
+    for video, count in expected.items():
+        assert within[video] / within.total() == pytest.approx(count / 20_000, abs=0.02)
+    batch = clip_source(manifest, mixture={sources[0]: 0.999}, batch=16).batch(0)
+    assert batch.sources.count(sources[0]) == 16
+
+
 def test_short_videos_follow_the_policy(caplog):
     videos = table(5.0, 1.0, 0.5)
     with pytest.raises(WildlamError, match=r"2 of 3 videos are too short .*2\.00 s .*1\.mp4: 1\.00 s.*on_error=skip"):
@@ -109,7 +122,7 @@ def test_short_videos_follow_the_policy(caplog):
     assert "2 of 3 videos are too short" in caplog.text
     for function in (
         lambda: long_enough(table(1.0), 8, 4.0, "skip"),
-        lambda: train_windows(table(1.0), 8, 4.0, 0, 0, 1),
+        lambda: Draws(table(1.0), 8, 4.0),
         lambda: eval_windows(table(1.0), 8, 4.0),
         lambda: clip_source(table(0.1), on_error="skip"),
     ):

@@ -346,6 +346,18 @@ def test_windows_lie_inside_a_training_sequence_and_are_equally_likely(
     assert all(abs(count - expected) < 5 * expected**0.5 for count in seen.values())
 
 
+def test_a_mixture_gives_each_source_its_share_and_every_window_of_it(tmp_path, videos):
+    made, _, _ = fill(tmp_path / "store", videos)
+    source = StoreSource(made, states=4, batch_size=4000, mixture={"a": 0.7})
+    batch = source.batch(0)
+    assert batch.sources.count("a") / 4000 == pytest.approx(0.7, abs=0.03)
+    drawn = {(name, start) for name, start in zip(batch.names, batch.starts, strict=True)}
+    plain = StoreSource(made, states=4, batch_size=4000).batch(0)
+    assert drawn == {(name, start) for name, start in zip(plain.names, plain.starts, strict=True)}
+    with pytest.raises(WildlamError, match="no training clip of z"):
+        StoreSource(made, states=4, batch_size=4, mixture={"z": 0.7})
+
+
 def test_batches_depend_on_seed_and_step_alone_and_are_shared_out(tmp_path, videos):
     made, _, _ = fill(tmp_path / "store", videos)
     options = {"states": 4, "batch_size": 12}

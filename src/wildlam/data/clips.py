@@ -6,9 +6,9 @@ import logging
 import multiprocessing
 import multiprocessing.context
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from wildlam.data.manifest import Manifest, OnError, cache_folder
+from wildlam.data.mixture import EVENLY, weighted
 from wildlam.data.video import SLACK, Backend, VideoError, decode_at
 from wildlam.types import BatchSource, StateBatch, VideoBatch, WildlamError
 
@@ -39,6 +40,8 @@ class DataConfig:
         workers: processes that prepare batches ahead of training; 0 for one thread of the training process.
         cache: folder for what is derived from the videos (manifest, features); <path>/.wildlam if not given.
         store: encode all videos once into a feature store; false to decode and encode clips at every step.
+        mixture: share of the training clips that comes from each source, such as {droid: 0.2}; sources not named divide
+            the rest as their footage does. By default all footage is seen equally often.
     """
 
     path: Path
@@ -50,6 +53,7 @@ class DataConfig:
     workers: int = 2
     cache: Path | None = None
     store: bool = True
+    mixture: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.frames < 2:
@@ -64,6 +68,9 @@ class DataConfig:
             raise ValueError(f"data.backend is {self.backend!r}: choose pyav or torchcodec")
         if self.workers < 0:
             raise ValueError(f"data.workers is {self.workers}: give 0 or a number of processes")
+        shares = self.mixture.values()
+        if not all(0 < share <= 1 for share in shares) or sum(shares) > 1 + 1e-6:
+            raise ValueError(f"data.mixture is {self.mixture}: give shares above 0 that add up to at most 1")
 
     @property
     def cache_folder(self) -> Path:
@@ -112,17 +119,39 @@ def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError =
     return manifest.where(pa.array(fits))
 
 
-def train_windows(manifest: Manifest, frames: int, fps: float, seed: int, step: int, batch: int) -> list[Window]:
-    """Draw ``batch`` random clips, as a pure function of ``seed`` and ``step``.
+class Draws:
+    """Random clips.
 
     A video is chosen with probability proportional to its number of start positions on a grid of ``1 / fps``, so that
-    all footage is seen equally often; the start is uniform over the times at which the clip fits. Videos too short
-    for a clip have none.
+    all footage (of a source, where there is a mixture) is seen equally often; the start is uniform over the times at
+    which the clip fits. Videos too short for a clip have none.
+
+    Args:
+        manifest: the videos.
+        frames: video frames in a clip.
+        fps: frames per second at which clips are sampled.
+        mixture: shares of the sources; see `weighted`.
 
     Raises:
-        WildlamError: no video is long enough.
+        WildlamError: no video is long enough, or the mixture does not fit the sources.
     """
-    return _draw(manifest, frames, fps, np.random.default_rng((seed, step)), batch)
+
+    def __init__(self, manifest: Manifest, frames: int, fps: float, mixture: Mapping[str, float] = EVENLY) -> None:
+        durations = manifest.table["duration"].to_numpy()
+        self.spans = np.maximum(durations - frames / fps, 0.0)  # over which a clip may start
+        positions = np.where(durations + SLACK >= frames / fps, self.spans * fps + 1, 0.0)
+        if not positions.any():
+            long_enough(manifest, frames, fps)
+        sources = manifest.table["source"].to_pylist() if mixture else []
+        self.edges = np.cumsum(weighted(positions, sources, mixture))
+        self.names = manifest.table.select(["path", "source"])
+
+    def windows(self, rng: np.random.Generator, count: int) -> list[Window]:
+        """Draw so many clips."""
+        rows = np.searchsorted(self.edges, rng.random(count) * self.edges[-1], side="right")
+        starts = rng.random(count) * self.spans[rows]
+        chosen = self.names.take(pa.array(rows)).to_pylist()
+        return [Window(row["path"], row["source"], float(s)) for row, s in zip(chosen, starts, strict=True)]
 
 
 def eval_windows(manifest: Manifest, frames: int, fps: float, per_source: int | None = None) -> list[Window]:
@@ -178,11 +207,12 @@ class ClipSource:
         backend: library that decodes.
         on_error: ``"raise"`` on a clip that cannot be decoded, or ``"skip"`` it: warn, and draw another in its place,
             as a function of seed and step too.
+        mixture: shares of the sources; see `weighted`.
         rank: number of this process.
         world_size: number of processes; each returns its own contiguous share of the global batch.
 
     Raises:
-        WildlamError: a video is too short for a clip (with ``"skip"``: all are).
+        WildlamError: a video is too short for a clip (with ``"skip"``: all are), or the mixture does not fit.
     """
 
     attempts = 5
@@ -199,12 +229,14 @@ class ClipSource:
         seed: int = 0,
         backend: Backend = "pyav",
         on_error: OnError = "raise",
+        mixture: Mapping[str, float] = EVENLY,
         rank: int = 0,
         world_size: int = 1,
     ):
         if batch % world_size:
             raise ValueError(f"batch is {batch}, which {world_size} processes cannot share evenly: give a multiple")
         self.manifest = long_enough(manifest, frames, fps, on_error)
+        self.draws = Draws(self.manifest, frames, fps, mixture)
         self.frames, self.fps, self.size, self.seed = frames, fps, size, seed
         self.global_batch, self.backend, self.on_error = batch, backend, on_error
         share = batch // world_size
@@ -216,7 +248,7 @@ class ClipSource:
         Raises:
             VideoError: a clip cannot be decoded.
         """
-        windows = train_windows(self.manifest, self.frames, self.fps, self.seed, step, self.global_batch)
+        windows = self.draws.windows(np.random.default_rng((self.seed, step)), self.global_batch)
         chosen, clips = zip(*(self._clip(windows[place], step, place) for place in self.places), strict=True)
         return _batch(list(chosen), list(clips))
 
@@ -230,7 +262,7 @@ class ClipSource:
                 if self.on_error == "raise" or attempt == self.attempts:
                     raise
                 log.warning("step %d: another clip in place of %s", step, error)
-                window = _draw(self.manifest, self.frames, self.fps, rng, 1)[0]
+                window = self.draws.windows(rng, 1)[0]
         raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -313,19 +345,6 @@ class _Steps(Dataset):
             return self.source.batch(self.start + index)
         except WildlamError as error:
             return error  # raised again by the consumer; raised here, a DataLoader would wrap it in a traceback
-
-
-def _draw(manifest: Manifest, frames: int, fps: float, rng: np.random.Generator, count: int) -> list[Window]:
-    durations = manifest.table["duration"].to_numpy()
-    spans = np.maximum(durations - frames / fps, 0.0)  # over which a clip may start
-    positions = np.where(durations + SLACK >= frames / fps, spans * fps + 1, 0.0)
-    if not positions.any():
-        long_enough(manifest, frames, fps)
-    edges = np.cumsum(positions)
-    rows = np.searchsorted(edges, rng.random(count) * edges[-1], side="right")
-    starts = rng.random(count) * spans[rows]
-    chosen = manifest.table.select(["path", "source"]).take(pa.array(rows)).to_pylist()
-    return [Window(row["path"], row["source"], float(s)) for row, s in zip(chosen, starts, strict=True)]
 
 
 def _times(window: Window, frames: int, fps: float) -> list[float]:

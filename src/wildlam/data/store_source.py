@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from wildlam.data.mixture import EVENLY, weighted
 from wildlam.data.store import FeatureStore, Sequences
 from wildlam.types import Split, StateBatch, WildlamError
 
@@ -16,8 +17,9 @@ from wildlam.types import Split, StateBatch, WildlamError
 class StoreSource:
     """Random clips of states (`BatchSource`): ``batch(step)`` depends on the seed and the step alone.
 
-    Every window of ``states`` consecutive states inside one sequence of the split is equally likely. If the whole store
-    takes less than a quarter of the free memory (shared among the processes), it is read into memory once.
+    Every window of ``states`` consecutive states inside one sequence of the split (of a source, where there is a
+    mixture) is equally likely. If the whole store takes less than a quarter of the free memory (shared among the
+    processes), it is read into memory once.
 
     Args:
         store: where the states lie.
@@ -26,11 +28,13 @@ class StoreSource:
         seed: seed of the choice of clips.
         split: which videos to draw from.
         videos: paths of the videos to draw from, where not all of the store's are wanted.
+        mixture: shares of the sources; see `weighted`.
         rank: number of this process.
         world_size: number of processes; each gets a contiguous share of the same global batch.
 
     Raises:
-        WildlamError: no sequence of the split is long enough, or the batch cannot be shared equally.
+        WildlamError: no sequence of the split is long enough, the mixture does not fit the sources, or the batch cannot
+            be shared equally.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class StoreSource:
         seed: int = 0,
         split: Split = "train",
         videos: Container[str] | None = None,
+        mixture: Mapping[str, float] = EVENLY,
         rank: int = 0,
         world_size: int = 1,
     ):
@@ -53,13 +58,25 @@ class StoreSource:
         self.sequences = store.sequences()
         self.chosen = _long_enough(store, self.sequences, split, states, videos)
         # Windows of the chosen sequences are numbered in a row; ``ends[i]`` is one past the last window of the i-th.
-        self.ends = np.cumsum(self.sequences.length[self.chosen] - states + 1)
+        windows = self.sequences.length[self.chosen] - states + 1
+        self.ends = np.cumsum(windows)
+        self.edges = None
+        if mixture:
+            sources = [self.sequences.videos[sequence].source for sequence in self.chosen]
+            self.edges = np.cumsum(weighted(windows, sources, mixture))
         fits = len(store) * store.state_bytes * world_size < free_memory() / 4
         self.memory = store.read_all() if fits else None
 
     def batch(self, step: int) -> StateBatch:
         """This process's clips of training step ``step``: states ``bfloat16 [B, T, N, D]``."""
-        windows = np.random.default_rng([self.seed, step]).integers(0, self.ends[-1], self.batch_size)[self.share]
+        rng = np.random.default_rng([self.seed, step])
+        if self.edges is None:
+            windows = rng.integers(0, self.ends[-1], self.batch_size)
+        else:
+            drawn = np.searchsorted(self.edges, rng.random(self.batch_size) * self.edges[-1], side="right")
+            first = np.append(0, self.ends)[drawn]
+            windows = rng.integers(first, self.ends[drawn])
+        windows = windows[self.share]
         place = np.searchsorted(self.ends, windows, side="right")
         sequence = self.chosen[place]
         last = self.sequences.length[sequence] - self.states  # of the sequence's windows
