@@ -14,6 +14,7 @@ import pytest
 
 import wildlam
 from wildlam import cli, evaluating, loading
+from wildlam.data.store import FeatureStore
 from wildlam.models.blocks import SIZES, Size
 
 from .encoders.test_vjepa2 import save_tiny
@@ -301,6 +302,10 @@ def test_two_processes(store, videos, tmp_path):
     assert json.loads((run / "results.json").read_text())["clips"] == 2
     assert done.stdout.count("Held-out one-step L1 error") == 1
     assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [4]
+    for path in (videos / ".wildlam").glob("*.lance"):
+        stored = [video.path for video in FeatureStore.open(path).sequences().videos]
+        assert sorted(stored) == sorted(p.relative_to(videos).as_posix() for p in videos.rglob("*.mp4"))
+    assert bool(list((videos / ".wildlam").glob("*.lance"))) == (store == "true")
 
 
 def test_a_configuration_cut_short_is_not_taken_for_another(trained, refused, tmp_path):

@@ -99,18 +99,19 @@ def index(argv: Arguments) -> None:
 def encode(argv: Arguments) -> None:
     """Encode the videos of a folder into a feature store; training reads it instead of the videos.
 
-    Takes the same keys as `wildlam train`, which does this by itself.
+    Takes the same keys as `wildlam train`, which does this by itself. Under torchrun each process encodes its share.
 
-    Example:
+    Examples:
       wildlam encode --data.path ~/videos --encoder VJEPA2 --encoder.model ~/models/vjepa2-vitl --data.frames 16
+      torchrun --nproc-per-node 8 --no-python wildlam encode --data.path ~/videos --encoder VJEPA2
     """
     from wildlam.config import RunConfig, run_parser, to_config
-    from wildlam.loading import encode, index_videos
+    from wildlam.loading import encode_all
 
     parser = run_parser(**_about("encode"), usage=_RUN_USAGE.format("encode"))
     config = to_config(RunConfig, parser, parser.parse_args(list(argv)))
-    store = encode(config.data, config.encoder.build(), index_videos(config.data))
-    print(f"{len(store)} states of {store.state_bytes} bytes in {store.path}")
+    if store := encode_all(config):
+        print(f"{len(store)} states of {store.state_bytes} bytes in {store.path}")
 
 
 def store(argv: Arguments) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wildlam.config import RunConfig
 from wildlam.data.clips import ClipSource, DataConfig, Draws, decode_windows, eval_windows, long_enough, prefetch
-from wildlam.data.encode import encode_videos
+from wildlam.data.encode import encode_videos, refresh
 from wildlam.data.manifest import Manifest, index, manifest_path
 from wildlam.data.poses import poses_path
 from wildlam.data.store import FeatureStore
@@ -23,7 +23,7 @@ from wildlam.data.store_source import StoreSource, eval_batches, longest_sequenc
 from wildlam.evaluation.rollout import SECONDS
 from wildlam.models import LatentActionModel
 from wildlam.training import Run, checkpoints
-from wildlam.training.distributed import Processes
+from wildlam.training.distributed import Processes, processes
 from wildlam.types import BatchSource, Encoder, EncoderSpec, StateBatch, VideoBatch, WildlamError
 
 log = logging.getLogger(__name__)
@@ -75,36 +75,46 @@ def store_path(data: DataConfig, spec: EncoderSpec) -> Path:
     return data.cache_folder / f"states-{spec.name}-{spec.fingerprint}-{data.fps:g}fps{window}.lance"
 
 
-def encode(data: DataConfig, encoder: Encoder, manifest: Manifest) -> FeatureStore:
-    """Encode all videos of a manifest that the store does not hold yet."""
-    store = FeatureStore.create_or_resume(store_path(data, encoder.spec), encoder.spec, data.fps, data.frames)
-    report = encode_videos(manifest, manifest.root, encoder, store, backend=data.backend, on_error=data.on_error)
-    log.info("%d videos encoded, %d kept, %d states in %s", report.encoded, report.kept, len(store), store.path)
+def encode(data: DataConfig, encoder: Encoder, manifest: Manifest, team: Processes) -> FeatureStore:
+    """Encode all videos of a manifest that the store does not hold yet, each process its share of them."""
+
+    def opened() -> FeatureStore:
+        return FeatureStore.create_or_resume(store_path(data, encoder.spec), encoder.spec, data.fps, data.frames)
+
+    if team.is_main:
+        refresh(manifest, opened())
+    team.barrier()
+    store = opened()
+    options: dict[str, Any] = {"backend": data.backend, "on_error": data.on_error, "progress": team.is_main}
+    report = encode_videos(manifest.share(team.rank, team.world_size), manifest.root, encoder, store, **options)
+    team.barrier()
+    store = FeatureStore.open(store.path, encoder.spec)
+    done = (report.encoded, report.kept, len(store), store.path)
+    log.info("%d videos encoded, %d kept, %d states in %s", *done)
     return store
+
+
+def encode_all(config: RunConfig) -> FeatureStore | None:
+    """Index and encode the videos of a run; None in all processes but the main one."""
+    with processes() as team:
+        encoder = config.encoder.build(team.device)
+        store = encode(config.data, encoder, _indexed(config.data, team), team)
+        return store if team.is_main else None
 
 
 def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
     """Index the videos and make their clips ready, encoding them first unless ``data.store`` is off or space short."""
     data, spec = config.data, encoder.spec
     states = data.frames // spec.frames_per_state
-    stored = False
-    if team.is_main:
-        manifest = index_videos(data)
-        Draws(
-            manifest.split("train"), data.frames, data.fps, data.mixture
-        )  # or the mixture would be refused hours later
-        stored = data.store and _fits(manifest, data, spec)
-        if stored:
-            encode(data, encoder, manifest)
-    stored = bool(team.from_main(stored))
-    if not team.is_main:  # read what the main process wrote
-        known = data.path if data.path.suffix == ".parquet" else manifest_path(data.path, data.cache)
-        manifest = index_videos(replace(data, path=known))
+    manifest = _indexed(data, team)
+    # A mixture that does not fit is refused now, not after hours of encoding.
+    Draws(manifest.split("train"), data.frames, data.fps, data.mixture)
+    stored = bool(team.from_main(team.is_main and data.store and _fits(manifest, data, spec)))
     sources = len(set(manifest.split("held_out").table["source"].to_pylist()))
     per_source = min(CLIPS_PER_SOURCE, max(HELD_OUT_CLIPS // max(sources, 1), 1))
     share: dict[str, Any] = {"seed": config.seed, "rank": team.rank, "world_size": team.world_size}
     if stored:
-        store = FeatureStore.open(store_path(data, spec), spec)
+        store = encode(data, encoder, manifest, team)
         videos = set(manifest.table["path"].to_pylist())  # the store may hold videos that have been removed since
         source: BatchSource = StoreSource(
             store,
@@ -145,6 +155,17 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
         return list(_encoded(manifest.where(mask), data, encoder, LABELLED_CLIPS)) if known else []
 
     return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
+
+
+def _indexed(data: DataConfig, team: Processes) -> Manifest:
+    """The manifest of a run's videos, which the main process writes and the others read."""
+    if team.is_main:
+        manifest = index_videos(data)
+    team.barrier()
+    if not team.is_main:
+        known = data.path if data.path.suffix == ".parquet" else manifest_path(data.path, data.cache)
+        manifest = index_videos(replace(data, path=known))
+    return manifest
 
 
 def _states_to_evaluate(states: int, data: DataConfig, spec: EncoderSpec) -> int:

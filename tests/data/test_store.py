@@ -346,6 +346,19 @@ def test_windows_lie_inside_a_training_sequence_and_are_equally_likely(
     assert all(abs(count - expected) < 5 * expected**0.5 for count in seen.values())
 
 
+def test_two_writers_at_once(tmp_path, videos):
+    first = FeatureStore.create_or_resume(tmp_path / "store", FRAME, fps=4.0, frames=4)
+    second = FeatureStore.create_or_resume(tmp_path / "store", FRAME, fps=4.0, frames=4)
+    root, rows = videos
+    for made, part in ((second, rows[1::2]), (first, rows[::2])):  # in another order than that of their names
+        encode_videos(part, root, ToyEncoder(FRAME), made, progress=False)
+    both = FeatureStore.open(tmp_path / "store")
+    assert sorted(both.videos()) == sorted(row.path for row in rows)
+    alone, _, _ = fill(tmp_path / "alone", videos)
+    batches = [StoreSource(made, states=4, batch_size=12).batch(3) for made in (both, alone)]
+    assert torch.equal(batches[0].states, batches[1].states)
+
+
 def test_a_mixture_gives_each_source_its_share_and_every_window_of_it(tmp_path, videos):
     made, _, _ = fill(tmp_path / "store", videos)
     source = StoreSource(made, states=4, batch_size=4000, mixture={"a": 0.7})

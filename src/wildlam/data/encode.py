@@ -85,17 +85,9 @@ def encode_videos(
             f"{store.path}: made by encoder {store.spec.fingerprint}, not by {encoder.spec.fingerprint}: use another "
             "folder"
         )
-    report, stored = EncodeReport(), store.videos()
-    todo: list[tuple[StoredVideo, float]] = []
-    for row in rows:
-        video, old = StoredVideo(row.path, row.source, row.split, row.size, row.mtime_ns), stored.get(row.path)
-        if old is None or (old.size, old.mtime_ns) != (video.size, video.mtime_ns):
-            todo.append((video, row.duration))
-        else:
-            report.kept += 1
-            if old != video:
-                store.relabel(video)
-    store.delete(video.path for video, _ in todo if video.path in stored)
+    rows = list(rows)
+    todo = refresh(rows, store)
+    report = EncodeReport(kept=len(rows) - len(todo))
 
     rate = store.fps / store.spec.frames_per_state
     total = round(sum(duration for _, duration in todo) * rate)
@@ -128,6 +120,23 @@ def encode_videos(
         log.warning("skipped %d videos: %s%s", len(report.skipped), named, "; ..." if len(report.skipped) > 5 else "")
     report.seconds = time.monotonic() - began
     return report
+
+
+def refresh(rows: Iterable[Video], store: FeatureStore) -> list[tuple[StoredVideo, float]]:
+    """Remove the states of videos that have changed since, and relabel those that moved to another split or source.
+
+    Returns:
+        The videos that the store does not hold (any more), with their durations in seconds.
+    """
+    stored, todo = store.videos(), []
+    for row in rows:
+        video, old = StoredVideo(row.path, row.source, row.split, row.size, row.mtime_ns), stored.get(row.path)
+        if old is None or (old.size, old.mtime_ns) != (video.size, video.mtime_ns):
+            todo.append((video, row.duration))
+        elif old != video:
+            store.relabel(video)
+    store.delete(video.path for video, _ in todo if video.path in stored)
+    return todo
 
 
 def _encode(

@@ -19,6 +19,7 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -109,6 +110,10 @@ class Manifest:
     def where(self, mask: pa.ChunkedArray | pa.Array) -> Manifest:
         """The rows where the boolean array ``mask`` holds, in the same order."""
         return replace(self, table=self.table.filter(mask))
+
+    def share(self, rank: int, of: int) -> Manifest:
+        """Every ``of``-th row, from row ``rank`` on."""
+        return replace(self, table=self.table.take(pa.array(np.arange(rank, len(self), of))))
 
     def file(self, path: str) -> Path:
         """The video file of a row's ``path``."""

@@ -157,7 +157,10 @@ def free_memory() -> int:
 def _long_enough(
     store: FeatureStore, sequences: Sequences, split: Split, states: int, videos: Container[str] | None
 ) -> np.ndarray:
-    """Numbers of the sequences of the split (and of ``videos``) that hold at least ``states`` states."""
+    """Numbers of the sequences of the split (and of ``videos``) that hold at least ``states`` states.
+
+    By path, whatever the order they were written in: several processes write, and broken-off ones go on.
+    """
     in_split = _in_split(sequences, split, videos)
     chosen = np.flatnonzero(in_split & (sequences.length >= states)) if len(in_split) else np.empty(0, dtype=int)
     if len(chosen) == 0:
@@ -165,7 +168,7 @@ def _long_enough(
             f"{store.path}: no clip of {states} states in split {split}, whose longest sequence has "
             f"{longest_sequence(store, split, videos)}; encode more or longer videos, or ask for shorter clips"
         )
-    return chosen
+    return np.array(sorted(chosen.tolist(), key=lambda sequence: sequences.videos[sequence].path))
 
 
 def longest_sequence(store: FeatureStore, split: Split, videos: Container[str] | None = None) -> int:
