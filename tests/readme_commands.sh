@@ -23,7 +23,7 @@ test -s runs/demo/report.html
 
 videos=runs/demo/videos
 tiny=(--data.path "$videos" --training.steps 2 --training.batch_size 4 --encoder.image_size 64)
-run index "$videos"
+run index "$videos" --cuts
 run encode "${tiny[@]}"
 run store verify "$videos"
 run train "${tiny[@]}" --out runs/first

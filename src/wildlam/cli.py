@@ -82,11 +82,13 @@ def index(argv: Arguments) -> None:
     )
     parser.add_argument("--held_out", type=float, default=0.1, help="share of the videos kept for evaluation")
     parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do with a bad file")
+    parser.add_argument("--cuts", action="store_true", help="look for cuts, for --data.cuts (wildlam[cuts]; slower)")
     parser.add_argument("--cache", type=Path, help="folder for the manifest; PATH/.wildlam if not given")
     args = parser.parse_args(list(argv))
     try:
         data = DataConfig(path=args.path, held_out=args.held_out, on_error=args.on_error, cache=args.cache)
-        manifest = index(data.path, held_out=data.held_out, on_error=data.on_error, cache=data.cache)
+        options = {"held_out": data.held_out, "on_error": data.on_error, "cuts": args.cuts, "cache": data.cache}
+        manifest = index(data.path, **options)
     except ValueError as error:
         raise WildlamError(str(error).removeprefix("data.")) from error
     except WildlamError as error:  # its remedies name the keys of `train`
@@ -94,6 +96,9 @@ def index(argv: Arguments) -> None:
     hours = sum(manifest.table["duration"].to_pylist()) / 3600
     held_out = len(manifest.split("held_out"))
     print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")
+    if args.cuts:
+        cuts = manifest.cuts()
+        print(f"{sum(map(len, cuts.values()))} cuts in {len(cuts)} of them; --data.cuts true takes no clip across one")
 
 
 def encode(argv: Arguments) -> None:

@@ -65,7 +65,8 @@ class Clips:
 
 def index_videos(data: DataConfig) -> Manifest:
     """Write or refresh the manifest of a run's videos; those too short for a clip raise or are left out."""
-    manifest = index(data.path, held_out=data.held_out, on_error=data.on_error, cache=data.cache)
+    options: dict[str, Any] = {"held_out": data.held_out, "on_error": data.on_error, "cuts": data.cuts}
+    manifest = index(data.path, **options, cache=data.cache)
     return long_enough(manifest, data.frames, data.fps, data.on_error)
 
 
@@ -115,6 +116,7 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
     share: dict[str, Any] = {"seed": config.seed, "rank": team.rank, "world_size": team.world_size}
     if stored:
         store = encode(data, encoder, manifest, team)
+        store.cut_at(manifest.cuts())
         videos = set(manifest.table["path"].to_pylist())  # the store may hold videos that have been removed since
         source: BatchSource = StoreSource(
             store,

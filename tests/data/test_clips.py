@@ -45,6 +45,7 @@ def table(*durations: float, sources: str = "") -> Manifest:
             "source": sources[i] if sources else ".",
             "duration": float(duration),
             "fps": 20.0,
+            "cuts": None,
             "split": "train",
         }
         for i, duration in enumerate(durations)

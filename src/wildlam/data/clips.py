@@ -10,10 +10,11 @@ from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -40,6 +41,7 @@ class DataConfig:
         workers: processes that prepare batches ahead of training; 0 for one thread of the training process.
         cache: folder for what is derived from the videos (manifest, features); <path>/.wildlam if not given.
         store: encode all videos once into a feature store; false to decode and encode clips at every step.
+        cuts: look for cuts (pip install 'wildlam[cuts]'; all frames are decoded once), and take no clip across one.
         mixture: share of the training clips that comes from each source, such as {droid: 0.2}; sources not named divide
             the rest as their footage does. By default all footage is seen equally often.
     """
@@ -53,6 +55,7 @@ class DataConfig:
     workers: int = 2
     cache: Path | None = None
     store: bool = True
+    cuts: bool = False
     mixture: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -119,12 +122,36 @@ def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError =
     return manifest.where(pa.array(fits))
 
 
+def shots(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The shots of all videos: the row of each one's video, its begin and its duration in seconds.
+
+    A video whose cuts are not known is one shot.
+    """
+    durations, cuts = manifest.table["duration"].to_numpy(), manifest.table["cuts"].combine_chunks()
+    counts = pc.fill_null(pc.list_value_length(cuts), 0).to_numpy()
+    videos = np.repeat(np.arange(len(durations)), counts + 1)
+    first = np.append(True, videos[1:] != videos[:-1])[: len(videos)]
+    begins = np.zeros(len(videos))
+    begins[~first] = pc.list_flatten(cuts).to_numpy()
+    last = np.append(videos[1:] != videos[:-1], True)[: len(videos)]
+    ends = np.where(last, durations[videos], np.append(begins[1:], 0.0)[: len(videos)])
+    return videos, begins, ends - begins
+
+
+def _none_long_enough(manifest: Manifest, frames: int, fps: float) -> NoReturn:
+    long_enough(manifest, frames, fps)
+    raise WildlamError(
+        f"no shot between two cuts is long enough for a clip of {frames} frames at {fps:g} frames/s; lower "
+        "--data.frames, raise --data.fps, or go without --data.cuts"
+    )
+
+
 class Draws:
     """Random clips.
 
-    A video is chosen with probability proportional to its number of start positions on a grid of ``1 / fps``, so that
-    all footage (of a source, where there is a mixture) is seen equally often; the start is uniform over the times at
-    which the clip fits. Videos too short for a clip have none.
+    A shot (a whole video, where no cuts are known) is chosen with probability proportional to its number of start
+    positions on a grid of ``1 / fps``, so that all footage (of a source, where there is a mixture) is seen equally
+    often; the start is uniform over the times at which the clip fits. Shots too short for a clip have none.
 
     Args:
         manifest: the videos.
@@ -137,20 +164,20 @@ class Draws:
     """
 
     def __init__(self, manifest: Manifest, frames: int, fps: float, mixture: Mapping[str, float] = EVENLY) -> None:
-        durations = manifest.table["duration"].to_numpy()
+        self.videos, self.begins, durations = shots(manifest)
         self.spans = np.maximum(durations - frames / fps, 0.0)  # over which a clip may start
         positions = np.where(durations + SLACK >= frames / fps, self.spans * fps + 1, 0.0)
         if not positions.any():
-            long_enough(manifest, frames, fps)
-        sources = manifest.table["source"].to_pylist() if mixture else []
+            _none_long_enough(manifest, frames, fps)
+        sources = manifest.table["source"].take(pa.array(self.videos)).to_pylist() if mixture else []
         self.edges = np.cumsum(weighted(positions, sources, mixture))
         self.names = manifest.table.select(["path", "source"])
 
     def windows(self, rng: np.random.Generator, count: int) -> list[Window]:
         """Draw so many clips."""
         rows = np.searchsorted(self.edges, rng.random(count) * self.edges[-1], side="right")
-        starts = rng.random(count) * self.spans[rows]
-        chosen = self.names.take(pa.array(rows)).to_pylist()
+        starts = self.begins[rows] + rng.random(count) * self.spans[rows]
+        chosen = self.names.take(pa.array(self.videos[rows])).to_pylist()
         return [Window(row["path"], row["source"], float(s)) for row, s in zip(chosen, starts, strict=True)]
 
 
@@ -167,13 +194,14 @@ def eval_windows(manifest: Manifest, frames: int, fps: float, per_source: int | 
         WildlamError: no video is long enough.
     """
     by_source: dict[str, list[Window]] = {}
-    for video in manifest:
-        count = int((video.duration + SLACK) * fps / frames)
-        by_source.setdefault(video.source, []).extend(
-            Window(video.path, video.source, k * frames / fps) for k in range(count)
+    names = manifest.table.select(["path", "source"]).to_pylist()
+    for row, begin, duration in zip(*shots(manifest), strict=True):
+        count = int((duration + SLACK) * fps / frames)
+        by_source.setdefault(names[row]["source"], []).extend(
+            Window(names[row]["path"], names[row]["source"], float(begin) + k * frames / fps) for k in range(count)
         )
     if not any(by_source.values()):
-        long_enough(manifest, frames, fps)
+        _none_long_enough(manifest, frames, fps)
     windows = []
     for clips in by_source.values():
         kept = len(clips) if per_source is None else min(per_source, len(clips))

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from wildlam.data.cuts import find_cuts
 from wildlam.data.video import VideoError, probe
 from wildlam.types import Split, WildlamError
 
@@ -59,6 +60,7 @@ class Video:
         size: bytes of the file.
         mtime_ns: the file's modification time; with ``size`` it tells whether the file has changed.
         split: ``"train"`` or ``"held_out"``.
+        cuts: times of the first frames of its shots but the first, in seconds; None if no one has looked.
     """
 
     path: str
@@ -72,9 +74,16 @@ class Video:
     size: int
     mtime_ns: int
     split: Split
+    cuts: list[float] | None = None
 
 
-_ARROW = {"str": pa.string(), "Split": pa.string(), "float": pa.float64(), "int": pa.int64()}
+_ARROW = {
+    "str": pa.string(),
+    "Split": pa.string(),
+    "float": pa.float64(),
+    "int": pa.int64(),
+    "list[float] | None": pa.list_(pa.float64()),
+}
 SCHEMA = pa.schema([(field.name, _ARROW[cast(str, field.type)]) for field in fields(Video)])
 
 
@@ -110,6 +119,16 @@ class Manifest:
     def where(self, mask: pa.ChunkedArray | pa.Array) -> Manifest:
         """The rows where the boolean array ``mask`` holds, in the same order."""
         return replace(self, table=self.table.filter(mask))
+
+    def cuts(self) -> dict[str, list[float]]:
+        """The cuts of the videos that are known to have some, in seconds, by path."""
+        rows = self.table.filter(pc.greater(pc.fill_null(pc.list_value_length(self.table["cuts"]), 0), 0))
+        return dict(zip(rows["path"].to_pylist(), rows["cuts"].to_pylist(), strict=True))
+
+    def uncut(self) -> Manifest:
+        """The same videos, whose cuts no one has looked for."""
+        nothing = pa.nulls(len(self), SCHEMA.field("cuts").type)
+        return replace(self, table=self.table.set_column(SCHEMA.get_field_index("cuts"), SCHEMA.field("cuts"), nothing))
 
     def share(self, rank: int, of: int) -> Manifest:
         """Every ``of``-th row, from row ``rank`` on."""
@@ -177,6 +196,7 @@ def index(
     held_out: float = 0.1,
     on_error: OnError = "raise",
     max_skipped: float = 0.1,
+    cuts: bool = False,
     cache: Path | str | None = None,
     workers: int = 2,
     progress: bool = True,
@@ -191,6 +211,7 @@ def index(
             A folder named train, val, test or the like decides for the videos in it.
         on_error: ``"raise"`` or ``"skip"`` files that cannot be used; skipped ones are counted and named in a warning.
         max_skipped: largest share of the files that may be skipped.
+        cuts: look for cuts where no one has yet; without it, none are told, though they stay in the file.
         cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
         workers: threads that open files.
         progress: show a bar with the time left.
@@ -202,7 +223,10 @@ def index(
     """
     root = Path(root)
     if root.suffix.lower() == ".parquet" and root.is_file():
-        return Manifest.read(root)
+        given = Manifest.read(root)
+        if cuts and given.table["cuts"].null_count:
+            raise WildlamError(f"{root}: no one has looked for cuts in its videos; `wildlam index FOLDER --cuts` does")
+        return given if cuts else given.uncut()
     base, paths = _videos_at(root)
     target = manifest_path(root, cache)
     unfinished = target.with_name(f"unfinished-{target.name}")  # what an interrupted indexing got done
@@ -222,7 +246,8 @@ def index(
         except VideoError as error:
             failures.append(error)
             continue
-        if path in known and (known[path].size, known[path].mtime_ns) == (size, mtime_ns):
+        same = path in known and (known[path].size, known[path].mtime_ns) == (size, mtime_ns)
+        if same and (known[path].cuts is not None or not cuts):
             videos[path] = known[path]
         else:
             changed.append((path, size, mtime_ns))
@@ -233,7 +258,7 @@ def index(
 
     if changed:
         _check_writable(target)  # now, and not after an hour of opening files
-    for count, result in enumerate(_examined(base, changed, workers, progress), 1):
+    for count, result in enumerate(_examined(base, changed, cuts, workers, progress), 1):
         if isinstance(result, VideoError):
             failures.append(result)
         else:
@@ -249,7 +274,7 @@ def index(
         new.write(target)
     if unfinished.exists():  # asked first, as even a vain unlink fails on a read-only file system
         unfinished.unlink()
-    return new
+    return new if cuts else new.uncut()
 
 
 def manifest_path(root: Path | str, cache: Path | str | None = None) -> Path:
@@ -367,15 +392,17 @@ def _stamp(base: Path, path: str) -> tuple[int, int]:
 
 
 def _examined(
-    base: Path, changed: list[tuple[str, int, int]], workers: int, progress: bool
+    base: Path, changed: list[tuple[str, int, int]], cuts: bool, workers: int, progress: bool
 ) -> Iterator[Video | VideoError]:
     def examine(item: tuple[str, int, int]) -> Video | VideoError:
         path, size, mtime_ns = item
         try:
             info = probe(base / path)
+            found = find_cuts(base / path) if cuts else None
         except VideoError as error:
             return error
-        return Video(path, _source(path), **asdict(info), size=size, mtime_ns=mtime_ns, split="train")
+        stamp: dict[str, Any] = {"size": size, "mtime_ns": mtime_ns, "split": "train"}
+        return Video(path, _source(path), **asdict(info), **stamp, cuts=found)
 
     # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
     with ThreadPoolExecutor(max(workers, 1)) as pool:

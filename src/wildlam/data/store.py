@@ -22,7 +22,7 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ VERSION = 2
 _LANCE_FORMAT: Literal["2.1"] = "2.1"
 _KEY = b"wildlam.store"
 _CHECKED = ["time", "states", "crc"]
+_SAME_TIME = 1e-3  # seconds by which the times of one frame may differ
 _READ_BYTES = 8 << 20  # read at a time: halves the time of large clips against one read of a whole batch of them
 _GROUP_BYTES = 64 << 20  # a commit holds about this much, so that fragments are few and memory stays bounded
 _GROUP_SECONDS = 60.0  # but a slow encoder commits at least this often
@@ -82,6 +83,33 @@ class Sequences:
     videos: list[StoredVideo]
     times: np.ndarray
 
+    def cut(self, cuts: Mapping[str, list[float]], spec: EncoderSpec, fps: float) -> Sequences:
+        """Sequences that end where a shot does.
+
+        A state that knows frames of two shots is in none. Where states know all frames before them in their sequence
+        (context ``"clip"``), a sequence with a cut in it is left out.
+
+        Args:
+            cuts: times of the first frames of shots, in seconds, ascending, by video.
+            spec: of the encoder.
+            fps: frames per second at which videos were sampled.
+        """
+        first, length, videos = [], [], []
+        for begin, count, video in zip(self.first, self.length, self.videos, strict=True):
+            times = self.times[begin : begin + count]
+            edges = np.array(cuts.get(video.path, [])) - _SAME_TIME
+            shot = np.searchsorted(edges, times, side="right")
+            whole = shot == np.searchsorted(edges, times + (spec.frames_per_state - 1) / fps, side="right")
+            if spec.context == "clip":
+                pieces = [(0, count)] if whole.all() and (shot == shot[0]).all() else []
+            else:
+                ends = [*np.flatnonzero(np.diff(np.where(whole, shot, -1))) + 1, count]
+                pieces = [(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True) if whole[a]]
+            first += [begin + a for a, _ in pieces]
+            length += [b - a for a, b in pieces]
+            videos += [video] * len(pieces)
+        return Sequences(np.array(first, dtype=np.int64), np.array(length, dtype=np.int64), videos, self.times)
+
 
 class FeatureStore:
     """States of many videos on disk; see the module's docstring. Open with ``create_or_resume`` or ``open``."""
@@ -92,6 +120,7 @@ class FeatureStore:
         self._pending = _Pending()
         self._sequences: Sequences | None = None
         self._next_sequence = 0
+        self._cuts: Mapping[str, list[float]] = {}
 
     @classmethod
     def create_or_resume(cls, path: Path | str, spec: EncoderSpec, fps: float, frames: int) -> FeatureStore:
@@ -179,8 +208,13 @@ class FeatureStore:
             WildlamError: rows are missing.
         """
         if self._sequences is None:
-            self._sequences = self._scan()
+            found = self._scan()
+            self._sequences = found.cut(self._cuts, self.spec, self.fps) if self._cuts else found
         return self._sequences
+
+    def cut_at(self, cuts: Mapping[str, list[float]]) -> None:
+        """End sequences at these cuts, in seconds, by video; see `Sequences.cut`. Nothing changes on disk."""
+        self._cuts, self._sequences = cuts, None
 
     def videos(self) -> dict[str, StoredVideo]:
         """The committed videos by path. A video too short for a single state leaves no row and is not among them."""
