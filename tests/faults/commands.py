@@ -55,7 +55,7 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
     """Start ``wildlam`` in a process group of its own, its messages going to a pipe."""
     return subprocess.Popen(
         [WILDLAM, *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
