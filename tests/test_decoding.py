@@ -1,5 +1,6 @@
 """A decoder from a run's videos: trained, interrupted, used by other runs of its encoder and by no others."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from wildlam.models.bottlenecks import Noisy
 from wildlam.models.decoder import DecoderConfig
 from wildlam.models.perceptual import PerceptualConfig
 from wildlam.training import Run, TrainingConfig, checkpoints
+from wildlam.training.distributed import Processes
 from wildlam.types import WildlamError
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -31,7 +33,9 @@ def make_run(path, videos, encoder):
     spec, run = encoder.build("cpu").spec, Run(path)
     run.create(dump_config(config), 0, spec)
     model = config.model.build(spec.width, spec.grid)
-    checkpoints.save(run.checkpoints, 1, None, model.state_dict(), {}, keep=1)
+    writer = checkpoints.Writer(run.checkpoints, 1, Processes(0, 1, torch.device("cpu")))
+    writer.save(1, None, model.state_dict(), {})
+    writer.wait()
     return path
 
 
@@ -64,9 +68,7 @@ def test_an_interrupted_decoder_becomes_the_same(run, tmp_path, videos):
     twin = make_run(tmp_path / "twin", videos, Lite0(image_size=64, dtype="float32"))
     train_decoder(run, CONFIG)
     checkpoint = train_decoder(twin, CONFIG) / "checkpoints/step_00000002"
-    for file in checkpoint.iterdir():
-        file.unlink()
-    checkpoint.rmdir()  # as if killed before it was written
+    shutil.rmtree(checkpoint)  # as if killed before it was written
     train_decoder(twin, CONFIG)
     one, other = weights(run / "decoder"), weights(twin / "decoder")
     assert all(torch.equal(one[name], other[name]) for name in one.keys() | other.keys())

@@ -343,7 +343,9 @@ def test_weights_that_are_not_finite_are_refused(config):
     for checkpoint in checkpoints.listing(run.checkpoints):
         tensors = checkpoint.model_tensors()
         tensors[min(tensors)][:] = float("nan")
-        checkpoints.save(run.checkpoints, checkpoint.step, checkpoint.score, tensors, {}, keep=100)
+        writer = checkpoints.Writer(run.checkpoints, 100, ALONE)
+        writer.save(checkpoint.step, checkpoint.score, tensors, {})
+        writer.wait()
     with pytest.raises(WildlamError, match=r"step_0000000\d: weight .* is not finite"):
         evaluate(run.path)
 

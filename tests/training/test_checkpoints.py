@@ -3,11 +3,16 @@ import torch
 from torch import nn
 
 from wildlam.training import checkpoints
+from wildlam.training.distributed import Processes
 from wildlam.types import WildlamError
+
+ALONE = Processes(0, 1, torch.device("cpu"))
 
 
 def save(folder, step, score=None, keep=2):
-    checkpoints.save(folder, step, score, {"weight": torch.full((2, 3), float(step))}, {"m": torch.zeros(1)}, keep)
+    writer = checkpoints.Writer(folder, keep, ALONE)
+    writer.save(step, score, {"weight": torch.full((2, 3), float(step))}, {"m": torch.arange(3.0) * step})
+    writer.wait()
 
 
 def test_round_trip_and_keep_last(tmp_path):
@@ -15,6 +20,7 @@ def test_round_trip_and_keep_last(tmp_path):
         save(tmp_path, step)
     assert [c.step for c in checkpoints.listing(tmp_path)] == [3, 4]
     assert torch.equal(checkpoints.best(tmp_path).model_tensors()["weight"], torch.full((2, 3), 4.0))
+    assert torch.equal(checkpoints.best(tmp_path).state_tensors()["m"], torch.arange(3.0) * 4)
     assert not list(tmp_path.glob(".*"))
 
 
@@ -35,7 +41,10 @@ def test_damage_is_named(tmp_path):
         checkpoints.last(tmp_path).model_tensors()
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "meta.json"])
+PART = "shard-00001-model-00001-of-00001.safetensors"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "meta.json", f"state/{PART}"])
 def test_no_flipped_bit_becomes_another_weight_or_step(tmp_path, name):
     save(tmp_path, 1, score=0.5)
     file = tmp_path / "step_00000001" / name
@@ -44,8 +53,9 @@ def test_no_flipped_bit_becomes_another_weight_or_step(tmp_path, name):
         spoilt = bytearray(whole)
         spoilt[bit // 8] ^= 1 << bit % 8
         file.write_bytes(spoilt)
-        with pytest.raises(WildlamError, match=name):
+        with pytest.raises(WildlamError, match=name):  # noqa: PT012
             checkpoints.last(tmp_path).model_tensors()
+            checkpoints.last(tmp_path).state_tensors()
 
 
 def test_none_yet(tmp_path):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from tests.training.tiny_run import tiny_fit
 from wildlam.models.bottlenecks import Sparse, Unconstrained
@@ -44,11 +43,11 @@ def test_a_killed_run_resumes_to_the_very_same_steps(tmp_path):
     assert start(tmp_path / "killed", 20, "--ema", 0.9, "--resume").wait() == 0
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert sorted(losses(tmp_path / "whole")) == list(range(1, 21))
-    for name in ("model", "state"):
-        files = [
-            tmp_path / run / "checkpoints" / "step_00000020" / f"{name}.safetensors" for run in ("whole", "killed")
-        ]
-        expected, found = (load_file(file) for file in files)
+    last = [checkpoints.last(Run(tmp_path / run).checkpoints) for run in ("whole", "killed")]
+    for expected, found in (
+        [checkpoint.model_tensors() for checkpoint in last],
+        [checkpoint.state_tensors() for checkpoint in last],
+    ):
         assert expected.keys() == found.keys()
         assert all(torch.equal(expected[key], found[key]) for key in expected)
 

@@ -1,8 +1,9 @@
-"""Checkpoints: atomic folders of safetensors, the last few and the best kept.
+"""Checkpoints: atomic folders of safetensors, written while training goes on; the last few and the best are kept.
 
-``checkpoints/step_00000500/`` holds ``model.safetensors`` (the weights to use), ``state.safetensors`` (what
-training needs besides) and ``meta.json``, with the CRC-32 of all three: safetensors has none, and a flipped bit would
-be but another weight. No random state is kept: the loop derives it from seed and step.
+``checkpoints/step_00000500/`` holds ``model.safetensors`` (the whole weights to use), ``state/`` (what training needs
+besides, in parts as the processes hold it, by ``torch.distributed.checkpoint``) and ``meta.json``, with the CRC-32 of
+every file: safetensors has none, and a flipped bit would be but another weight. Parts are read by any number of
+processes. No random state is kept: the loop derives it from seed and step.
 """
 
 from __future__ import annotations
@@ -11,17 +12,33 @@ import json
 import math
 import os
 import shutil
+import warnings
 import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
+from wildlam.training.distributed import Processes
 from wildlam.training.run import read_json
 from wildlam.types import WildlamError
+
+# PyTorch's advice on what it takes for granted where there is but one process.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
+
+MODEL, STATE = "model.safetensors", "state"
+_REMEDY = "delete that checkpoint: the one before is used then, or training starts anew"
 
 
 @dataclass(frozen=True)
@@ -42,55 +59,143 @@ class Checkpoint:
 
     def model_tensors(self) -> dict[str, Tensor]:
         """The weights."""
-        return self._load("model.safetensors")
+        self._check(MODEL)
+        path = self.path / MODEL
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise WildlamError(f"cannot read {path}: {error}; {_REMEDY}") from error
 
-    def state_tensors(self) -> dict[str, Tensor]:
-        """The optimisers' state; with a moving average, also the weights it averages, under ``raw.``."""
-        return self._load("state.safetensors")
+    def state_tensors(self, placed: Callable[[str, Tensor], Tensor] | None = None) -> dict[str, Tensor]:
+        """What training needs besides the weights.
 
-    def _load(self, name: str) -> dict[str, Tensor]:
+        Args:
+            placed: gives for a name, and an empty whole tensor of its shape, the tensor to read into, which may lie
+                elsewhere or be in parts.
+        """
+        folder = self.path / STATE
+        for name in self.crc:
+            if name.startswith(f"{STATE}/"):
+                self._check(name)
+        try:
+            reader = HuggingFaceStorageReader(str(folder))
+            found = reader.read_metadata().state_dict_metadata
+            tensors = {
+                name: torch.empty(about.size, dtype=about.properties.dtype)
+                for name, about in found.items()
+                if isinstance(about, TensorStorageMetadata)
+            }
+            if placed is not None:
+                tensors = {name: placed(name, tensor) for name, tensor in tensors.items()}
+            if tensors:
+                dcp.load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
+        except (OSError, SafetensorError, ValueError, KeyError, dcp.CheckpointException) as error:
+            raise WildlamError(f"cannot read {folder}: {error}; {_REMEDY}") from error
+        return tensors
+
+    def _check(self, name: str) -> None:
         path = self.path / name
         try:
-            if _crc(path) != self.crc[name]:
-                raise ValueError("it is not what was written")
-            return load_file(path)
-        except (OSError, SafetensorError, ValueError) as error:
-            raise WildlamError(
-                f"cannot read {path}: {error}; delete that checkpoint: the one before is used then, or training starts "
-                "anew"
-            ) from error
+            same = _crc(path) == self.crc[name]
+        except OSError as error:
+            raise WildlamError(f"cannot read {path}: {error}; {_REMEDY}") from error
+        if not same:
+            raise WildlamError(f"cannot read {path}: it is not what was written; {_REMEDY}")
 
 
-def save(
-    folder: Path, step: int, score: float | None, model: dict[str, Tensor], state: dict[str, Tensor], keep: int
-) -> None:
-    """Write the checkpoint of ``step``, then delete all but the last ``keep`` and the best.
+class Writer:
+    """Writes a run's checkpoints in the background, one at a time: tensors are copied at once, and written later.
 
-    Raises:
-        WildlamError: if the disk is full or not writable; earlier checkpoints stay as they are.
+    All processes make one, save and wait together. A checkpoint is there once it is whole; what a killed process leaves
+    half written is not seen.
+
+    Args:
+        folder: of the checkpoints.
+        keep: how many, besides the best.
+        processes: this process's place among all.
     """
-    final, temporary = folder / f"step_{step:08d}", folder / f".step_{step:08d}.tmp"
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        crc = {}
-        for name, tensors in (("model.safetensors", model), ("state.safetensors", state)):
-            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary / name)
-            crc[name] = _crc(temporary / name)
-        meta = _sealed({"step": step, "score": score, "crc": crc})
-        (temporary / "meta.json").write_text(json.dumps(meta))
-        for file in temporary.iterdir():
-            with open(file, "rb") as handle:
-                os.fsync(handle.fileno())
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise WildlamError(f"cannot write the checkpoint {final}: {error}; free some space and --resume") from error
-    kept, chosen = listing(folder), best(folder)
-    for checkpoint in kept[:-keep]:
-        if checkpoint != chosen:
-            shutil.rmtree(checkpoint.path)
+
+    def __init__(self, folder: Path, keep: int, processes: Processes) -> None:
+        self.folder, self.keep, self.processes = folder, keep, processes
+        # Writers agree on who writes what while training goes on: in a group of their own, not to mix up messages.
+        self.group = dist.new_group(backend="gloo") if processes.world_size > 1 else None
+        self.pool = ThreadPoolExecutor(1, "checkpoint")
+        self.pending: Future[None] | None = None
+        self.final = folder
+
+    def save(self, step: int, score: float | None, model: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+        """Begin to write the checkpoint of ``step``, after the one before; then all but the last few and the best go.
+
+        Args:
+            step: steps done.
+            score: held-out error.
+            model: the whole weights, of which the main process's are written.
+            state: what training needs besides; may be in parts.
+
+        Raises:
+            WildlamError: the checkpoint before could not be written.
+        """
+        self.wait()
+        self.final, temporary = self.folder / f"step_{step:08d}", self.folder / f".step_{step:08d}.tmp"
+        if self.processes.is_main:
+            with self._writing():
+                shutil.rmtree(temporary, ignore_errors=True)
+                (temporary / STATE).mkdir(parents=True)
+        self.processes.barrier()
+        weights = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.items()}
+        parts = None
+        if state:
+            writer = HuggingFaceStorageWriter(str(temporary / STATE), save_distributed=True)
+            parts = dcp.async_save(state, storage_writer=writer, process_group=self.group, no_dist=self.group is None)
+        self.pending = self.pool.submit(self._finish, parts, temporary, step, score, weights)
+
+    def wait(self) -> None:
+        """Wait until what was begun is there.
+
+        Raises:
+            WildlamError: the disk is full or not writable; earlier checkpoints stay as they are.
+        """
+        if self.pending is not None:
+            pending, self.pending = self.pending, None
+            with self._writing():
+                pending.result()
+            self.processes.barrier()
+
+    def _finish(self, parts: Any, temporary: Path, step: int, score: float | None, weights: dict[str, Tensor]) -> None:
+        try:
+            if parts is not None:
+                parts.result()  # in the main process: all have written theirs
+            if not self.processes.is_main:
+                return
+            save_file(weights, temporary / MODEL)
+            files = [file for file in temporary.rglob("*") if file.is_file()]
+            crc = {file.relative_to(temporary).as_posix(): _crc(file) for file in files}
+            meta = temporary / "meta.json"
+            meta.write_text(json.dumps(_sealed({"step": step, "score": score, "crc": crc})))
+            for file in (*files, meta):
+                with open(file, "rb") as handle:
+                    os.fsync(handle.fileno())
+            shutil.rmtree(self.final, ignore_errors=True)
+            os.replace(temporary, self.final)
+        except BaseException:
+            if self.processes.is_main:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        kept, chosen = listing(self.folder), best(self.folder)
+        for checkpoint in kept[: -self.keep]:
+            if checkpoint != chosen:
+                shutil.rmtree(checkpoint.path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, SafetensorError, RuntimeError, dcp.CheckpointException) as error:
+            lines = [line for line in str(error).splitlines() if "os error" in line or "Errno" in line]
+            reason = lines[-1] if lines else error  # a process's trace tells more than we want
+            raise WildlamError(
+                f"cannot write the checkpoint {self.final}: {reason}; free some space and --resume"
+            ) from error
 
 
 def listing(folder: Path) -> list[Checkpoint]:

@@ -67,7 +67,9 @@ def processes() -> Iterator[Processes]:
     # The others wait while the main process indexes and encodes, which may take hours; a process that dies is noticed
     # by torchrun, not by this timeout.
     timeout = timedelta(days=7)
-    dist.init_process_group(backend="nccl" if device.type == "cuda" else "gloo", timeout=timeout, **_meeting(timeout))
+    dist.init_process_group(
+        backend="cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=timeout, **_meeting(timeout)
+    )
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
     finally:

@@ -110,7 +110,8 @@ def fit(
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
     checkpoint = checkpoints.last(run.checkpoints) if resume else None
     start = checkpoint.step if checkpoint else 0
-    state = _restore(checkpoint, model, average) if checkpoint else {}
+    if checkpoint:
+        checkpoints.load_weights(model, checkpoint.model_tensors(), checkpoint.path)
     evaluated: nn.Module = average.module if average is not None else model
     sharded = config.shard > 1
     if sharded:
@@ -119,7 +120,9 @@ def fit(
         recompute(model)
     parallel = share(model, processes, config.shard, config.precision == "bf16")
     optimizer = MuonAdamW(model, config.optimizer)
-    optimizer.load_state_tensors(state)
+    if checkpoint:
+        _restore(checkpoint, model, optimizer, average)
+    saver = checkpoints.Writer(run.checkpoints, config.keep, processes)
     writer = None
     if processes.is_main:
         run.forget_metrics_after(start)
@@ -175,15 +178,15 @@ def fit(
                 bar.set_postfix(
                     {k: f"{values[k]:.3f}" for k in ("loss", f"held_out/{score}") if k in values}, refresh=False
                 )
-            if saves and (sharded or processes.is_main):
-                state = whole(optimizer.state_tensors())
-            if saves and processes.is_main:
+            if saves:
+                state = optimizer.state_tensors()
                 if average is not None:
                     state |= {f"raw.{k}": v for k, v in model.state_dict().items()}
                     state["averaged"] = average.n_averaged
                 measured = values.get(f"held_out/{score}")
                 best_by = measured if isinstance(measured, float) else None
-                checkpoints.save(run.checkpoints, done, best_by, evaluated.state_dict(), state, config.keep)
+                saver.save(done, best_by, evaluated.state_dict(), state)
+        saver.wait()
     finally:
         bar.close()
         if writer is not None:
@@ -207,15 +210,21 @@ def _noise_seed(seed: int, step: int, rank: int) -> int:
     return (seed * 1_000_003 + step) * 4_093 + rank
 
 
-def _restore(checkpoint: checkpoints.Checkpoint, model: nn.Module, average: AveragedModel | None) -> dict[str, Tensor]:
-    """Put a checkpoint's weights into the model, and its average; return the optimisers' state."""
-    weights, state = checkpoint.model_tensors(), checkpoint.state_tensors()
+def _restore(
+    checkpoint: checkpoints.Checkpoint, model: nn.Module, optimizer: MuonAdamW, average: AveragedModel | None
+) -> None:
+    """Put the optimisers' state back; and with an average, the weights that it averages, which the model has so far."""
+
+    def placed(name: str, empty: Tensor) -> Tensor:
+        return optimizer.place(name, empty) if ":" in name else empty
+
+    state = checkpoint.state_tensors(placed)
     if average is not None:
-        checkpoints.load_weights(average.module, weights, checkpoint.path)
+        checkpoints.load_weights(average.module, checkpoint.model_tensors(), checkpoint.path)
         average.n_averaged.copy_(state.pop("averaged"))
-        weights = {k.removeprefix("raw."): v for k, v in state.items() if k.startswith("raw.")}
-    checkpoints.load_weights(model, weights, checkpoint.path)
-    return {k: v for k, v in state.items() if not k.startswith("raw.")}
+        raw = {k.removeprefix("raw."): state.pop(k) for k in list(state) if k.startswith("raw.")}
+        checkpoints.load_weights(model, raw, checkpoint.path)
+    optimizer.load_state_tensors(state)
 
 
 def _not_finite(step: int, loss: float, norm: float, batch: VideoBatch | StateBatch) -> str:

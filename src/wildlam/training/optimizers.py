@@ -12,8 +12,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from wildlam.training.parallel import in_parts
-
 NOT_HIDDEN = ("embed", "head")
 """Modules whose matrices AdamW trains: the first and last layers."""
 
@@ -88,7 +86,7 @@ class MuonAdamW:
             optimizer.zero_grad(set_to_none=True)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The optimisers' state by ``parameter name : state name``, ready for safetensors."""
+        """The optimisers' state by ``parameter name : state name``; in parts, where the parameters are."""
         return {
             f"{self.names[p]}:{key}": value
             for optimizer in self.optimizers
@@ -96,15 +94,24 @@ class MuonAdamW:
             for key, value in state.items()
         }
 
+    def place(self, key: str, empty: Tensor) -> Tensor:
+        """The empty tensor in whose place ``state_tensors``' entry ``key`` is: in parts, if its parameter is."""
+        parameter = self._parameter(key)
+        if parameter.shape == empty.shape:
+            return torch.empty_like(parameter, requires_grad=False)
+        # AdamW keeps its step count on the CPU for all devices unless fused, where it lies with the parameter.
+        return empty.to(parameter.device)
+
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Restore what ``state_tensors`` gave."""
-        by_name = {name: p for p, name in self.names.items()}
         owner = {p: o for o in self.optimizers for group in o.param_groups for p in group["params"]}
         for key, value in tensors.items():
-            name, state = key.rsplit(":", 1)
-            parameter = by_name[name]
-            # AdamW keeps its step count on the CPU for all devices unless fused, where it lies with the parameter.
-            owner[parameter].state[parameter][state] = in_parts(value.to(parameter.device), parameter)
+            parameter = self._parameter(key)
+            owner[parameter].state[parameter][key.rsplit(":", 1)[1]] = value
+
+    def _parameter(self, key: str) -> Tensor:
+        name = key.rsplit(":", 1)[0]
+        return next(p for p, known in self.names.items() if known == name)
 
 
 class Muon(torch.optim.Muon):

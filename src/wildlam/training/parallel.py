@@ -1,7 +1,7 @@
 """A model shared among processes: whole on each (DDP), in parts (FSDP2), or both (HSDP); and with less memory.
 
-All of it is applied from outside; nothing in a model knows of it. Weights and optimiser state come together
-whole in checkpoints, so that a run goes on with another number of processes, or other parts.
+All of it is applied from outside; nothing in a model knows of it. Weights come together whole in checkpoints, and
+optimiser state is written in parts that any number of processes can read, so that a run goes on with another number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
@@ -92,10 +92,3 @@ def unsynchronised(parallel: nn.Module, last: bool) -> AbstractContextManager[No
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, those in parts put together: to be called in all processes, as each gives its parts."""
     return {name: t.full_tensor() if isinstance(t, DTensor) else t for name, t in tensors.items()}
-
-
-def in_parts(tensor: Tensor, like: Tensor) -> Tensor:
-    """This process's part of a whole tensor, if ``like`` of the same shape is in parts; else the tensor."""
-    if isinstance(like, DTensor) and tensor.shape == like.shape:
-        return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
-    return tensor
