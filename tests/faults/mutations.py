@@ -180,7 +180,7 @@ TARGETS = [
     ),
     Target(
         "checkpoint",
-        lambda f: list((f / "run" / "checkpoints" / "step_00000002").iterdir()),
+        lambda f: [p for p in (f / "run" / "checkpoints" / "step_00000002").rglob("*") if p.is_file()],
         lambda f, _: ["train", "--resume", str(f / "run"), "--data.path", str(f / "videos")],
         _losses,
         lambda _, file: [file.name],

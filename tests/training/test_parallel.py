@@ -40,7 +40,7 @@ def test_the_steps_are_those_of_one_process(alone, processes, shard, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_in_parts_goes_on_whole_and_the_other_way_round(tmp_path):
-    """Parts that some processes wrote are read by others: 10 steps in parts, or 5 in parts and 5 whole, or the other way round."""
+    """Others read what some wrote: 10 steps in parts, or 5 in parts and 5 whole, or the other way round."""
     parts, whole = ("--exact", "--shard", 2), ("--exact",)
     one = [sys.executable, str(HERE / "tiny_run.py")]
     torchrun(2, "tiny_run.py", tmp_path / "parts", 10, *parts)
