@@ -20,9 +20,6 @@ from wildlam.models.blocks import SIZES, Block
 from wildlam.models.perceptual import PerceptualMetric
 from wildlam.types import EncoderSpec, Loss
 
-MAP = 8
-"""Least side of the map of tokens that paint."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
@@ -31,22 +28,21 @@ class DecoderConfig:
     Args:
         size: size of the transformer: tiny, small, base, L (the paper's), H or g.
         image_size: side of the pictures in pixels, a multiple of twice the (widened) token map's.
-        upsample: tokens, along each side, that each token is widened into; more paint finer, and take longer. By
-            default as many as make a map of 8 x 8.
+        upsample: tokens, along each side, that each token is widened into; more paint finer, and take longer.
         perceptual_weight: factor of the perceptual distance in the loss.
         perceptual_frames: random frames of each step whose perceptual distance is taken.
     """
 
     size: Literal["tiny", "small", "base", "L", "H", "g"] = "tiny"
     image_size: int = 64
-    upsample: int | None = None
+    upsample: int = 1
     perceptual_weight: float = 0.3
     perceptual_frames: int = 8
 
     def __post_init__(self) -> None:
         for name in ("image_size", "upsample", "perceptual_frames"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"decoder.{name} must be at least 1, got {value}")
+            if getattr(self, name) < 1:
+                raise ValueError(f"decoder.{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.perceptual_weight < math.inf:
             raise ValueError(f"decoder.perceptual_weight must not be negative, got {self.perceptual_weight}")
 
@@ -75,7 +71,7 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig, spec: EncoderSpec, perceptual: PerceptualMetric | None = None) -> None:
         super().__init__()
         size = SIZES[config.size]
-        upsample = config.upsample or max(1, MAP // min(spec.grid))
+        upsample = config.upsample
         self.config, self.spec, self.perceptual = config, spec, perceptual
         self.head_dim, self.upsample = size.width // size.heads, upsample
         self.grid = (spec.grid[0] * upsample, spec.grid[1] * upsample)
