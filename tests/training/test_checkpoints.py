@@ -58,6 +58,13 @@ def test_no_flipped_bit_becomes_another_weight_or_step(tmp_path, name):
             checkpoints.last(tmp_path).state_tensors()
 
 
+def test_closing_waits_for_what_was_begun(tmp_path):
+    writer = checkpoints.Writer(tmp_path, 2, ALONE)
+    writer.save(7, None, {"weight": torch.zeros(1_000_000)}, {"m": torch.zeros(1_000_000)})
+    writer.close()  # as where training is interrupted
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000007"]
+
+
 def test_none_yet(tmp_path):
     assert checkpoints.last(tmp_path) is None
     with pytest.raises(WildlamError, match="no checkpoint in"):

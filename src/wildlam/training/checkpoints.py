@@ -142,7 +142,9 @@ class Writer:
                 shutil.rmtree(temporary, ignore_errors=True)
                 (temporary / STATE).mkdir(parents=True)
         self.processes.barrier()
-        weights = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.items()}
+        weights = {}
+        if self.processes.is_main:
+            weights = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.items()}
         parts = None
         if state:
             writer = HuggingFaceStorageWriter(str(temporary / STATE), save_distributed=True)
@@ -160,6 +162,10 @@ class Writer:
             with self._writing():
                 pending.result()
             self.processes.barrier()
+
+    def close(self) -> None:
+        """Wait for what was begun, whatever comes of it: after this, nothing is written."""
+        self.pool.shutdown()
 
     def _finish(self, parts: Any, temporary: Path, step: int, score: float | None, weights: dict[str, Tensor]) -> None:
         try:

@@ -188,6 +188,7 @@ def fit(
                 saver.save(done, best_by, evaluated.state_dict(), state)
         saver.wait()
     finally:
+        saver.close()
         bar.close()
         if writer is not None:
             writer.close()
