@@ -255,6 +255,8 @@ def bad_file(kind: str, folder: Path, make_video) -> Path:
         start = data.index(b"mdat") + 4
         data[start : start + 4000] = np.random.default_rng(0).bytes(4000)
         path.write_bytes(data)
+    elif kind == "unknown codec":
+        path.write_bytes(make_video(folder / "whole.mp4").read_bytes().replace(b"avc1", b"zzz9"))
     elif kind == "sound":
         with av.open(str(path), "w") as container:
             stream = container.add_stream("aac", rate=16000)
@@ -286,6 +288,7 @@ def move_index_to_front(source: Path, target: Path) -> None:
         ("truncated", "damaged"),
         ("tail lost", "cut short"),
         ("noise inside", "damaged"),
+        ("unknown codec", "no decoder for its video stream"),
         ("sound", "no video stream"),
     ],
 )

@@ -352,6 +352,8 @@ def _opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
         if stream is None or "ATTACHED_PIC" in str(stream.disposition):  # the cover of a piece of music is no video
             raise VideoError(path, "the file holds no video stream")
         assert isinstance(stream, VideoStream)
+        if stream.codec_context is None:  # whatever PyAV's types say
+            raise VideoError(path, "no decoder for its video stream: an unknown codec, or the file is damaged")
         stream.codec_context.thread_count = 1  # as with the scaler: processes keep the cores busy
         try:
             yield container, stream
