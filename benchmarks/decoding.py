@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from common import arguments, finish, row
 
 from wildlam.data.clips import ClipSource, prefetch
-from wildlam.data.manifest import index
+from wildlam.data.indexing import index
 from wildlam.data.video import decode_grid
 
 FRAMES, FPS, SIZE, BATCH = 8, 4.0, 128, 8

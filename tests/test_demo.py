@@ -5,7 +5,7 @@ import json
 import pytest
 
 from wildlam import demo, evaluating
-from wildlam.data.manifest import index
+from wildlam.data.indexing import index
 from wildlam.training import Run
 
 

@@ -73,7 +73,7 @@ def index(argv: Arguments) -> None:
       wildlam index ~/videos --on_error skip
     """
     from wildlam.data.clips import DataConfig
-    from wildlam.data.manifest import index
+    from wildlam.data.indexing import index
     from wildlam.types import WildlamError
 
     parser = _parser("index")
@@ -93,7 +93,7 @@ def index(argv: Arguments) -> None:
         raise WildlamError(str(error).removeprefix("data.")) from error
     except WildlamError as error:  # its remedies name the keys of `train`
         raise WildlamError(str(error).replace("--data.path", "PATH").replace("--data.", "--")) from error
-    hours = sum(manifest.table["duration"].to_pylist()) / 3600
+    hours = manifest.column("duration").to_numpy().sum() / 3600
     held_out = len(manifest.split("held_out"))
     print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")
     if args.cuts:

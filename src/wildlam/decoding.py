@@ -158,7 +158,7 @@ def held_out_clips(
 ) -> Iterator[VideoBatch]:
     """About ``clips`` held-out clips, the same ones every time, one at least of each source, video by video."""
     rows = manifest.split("held_out")
-    sources = set(rows.table["source"].to_pylist())
+    sources = rows.sources()[0]
     windows = eval_windows(rows, data.frames, data.fps, max(clips // len(sources), 1))
     for window in windows:
         yield decode_windows(rows, [window], data.frames, data.fps, size, data.backend)

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 import torch
 from torch import Tensor
 
 from wildlam.config import RunConfig
 from wildlam.data.clips import ClipSource, DataConfig, Draws, decode_windows, eval_windows, long_enough, prefetch
 from wildlam.data.encode import encode_videos, refresh
-from wildlam.data.manifest import Manifest, index, manifest_path
+from wildlam.data.indexing import index
+from wildlam.data.manifest import Manifest, manifest_path
 from wildlam.data.poses import poses_path
 from wildlam.data.store import FeatureStore
 from wildlam.data.store_source import StoreSource, eval_batches, longest_sequence
@@ -111,13 +112,13 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
     # A mixture that does not fit is refused now, not after hours of encoding.
     Draws(manifest.split("train"), data.frames, data.fps, data.mixture)
     stored = bool(team.from_main(team.is_main and data.store and _fits(manifest, data, spec)))
-    sources = len(set(manifest.split("held_out").table["source"].to_pylist()))
+    sources = len(manifest.split("held_out").sources()[0])
     per_source = min(CLIPS_PER_SOURCE, max(HELD_OUT_CLIPS // max(sources, 1), 1))
     share: dict[str, Any] = {"seed": config.seed, "rank": team.rank, "world_size": team.world_size}
     if stored:
         store = encode(data, encoder, manifest, team)
         store.cut_at(manifest.cuts())
-        videos = set(manifest.table["path"].to_pylist())  # the store may hold videos that have been removed since
+        videos = set(manifest.column("path").to_pylist())  # the store may hold videos that have been removed since
         source: BatchSource = StoreSource(
             store,
             states=states,
@@ -146,14 +147,14 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
         **share,
     )
     rows = manifest.split("held_out")
-    longest = int(max(rows.table["duration"].to_pylist()) * data.fps) // spec.frames_per_state
+    longest = int(rows.column("duration").to_numpy().max() * data.fps) // spec.frames_per_state
     length = min(_states_to_evaluate(states, data, spec), longest)
     longer = replace(data, frames=max(states, length) * spec.frames_per_state)
     held_out = list(_encoded(rows, longer, encoder, per_source)) if team.is_main else []
 
     def encoded_labelled() -> list[StateBatch]:
         known = _with_poses(manifest)
-        mask = pa.array([path in known for path in manifest.table["path"].to_pylist()])
+        mask = np.array([path in known for path in manifest.column("path").to_pylist()])
         return list(_encoded(manifest.where(mask), data, encoder, LABELLED_CLIPS)) if known else []
 
     return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
@@ -179,7 +180,7 @@ def _states_to_evaluate(states: int, data: DataConfig, spec: EncoderSpec) -> int
 
 def _with_poses(manifest: Manifest) -> set[str]:
     """Training videos whose true poses are known."""
-    paths = manifest.split("train").table["path"].to_pylist()
+    paths = manifest.split("train").column("path").to_pylist()
     return {path for path in paths if poses_path(manifest.file(path)).exists()}
 
 
@@ -230,7 +231,7 @@ def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int
 def _fits(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> bool:
     """Whether the states of all videos fit on the disk of the cache folder, with a tenth of it to spare."""
     path = store_path(data, spec)
-    states = sum(manifest.table["duration"].to_pylist()) * data.fps / spec.frames_per_state
+    states = manifest.column("duration").to_numpy().sum() * data.fps / spec.frames_per_state
     stored = len(FeatureStore.open(path, spec)) if path.exists() else 0
     needed = (states - stored) * spec.tokens * spec.width * 2
     free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free

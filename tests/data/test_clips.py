@@ -22,7 +22,8 @@ from wildlam.data.clips import (
     long_enough,
     prefetch,
 )
-from wildlam.data.manifest import SCHEMA, Manifest, Video, index
+from wildlam.data.indexing import index
+from wildlam.data.manifest import SCHEMA, Manifest, Video
 from wildlam.data.video import VideoError
 from wildlam.types import VideoBatch, WildlamError
 
@@ -106,7 +107,7 @@ def test_a_mixture_gives_each_source_its_share(manifest):
     drawn = Draws(manifest, 4, 10.0, {sources[0]: 0.25}).windows(np.random.default_rng(0), 20_000)
     assert sum(window.source == sources[0] for window in drawn) / 20_000 == pytest.approx(0.25, abs=0.01)
     within = Counter(window.video for window in drawn if window.source == sources[1])
-    plain = Draws(manifest.where(pa.array([v.source == sources[1] for v in manifest])), 4, 10.0)
+    plain = Draws(manifest.where(np.array([v.source == sources[1] for v in manifest])), 4, 10.0)
     expected = Counter(window.video for window in plain.windows(np.random.default_rng(0), 20_000))
     for video, count in expected.items():
         assert within[video] / within.total() == pytest.approx(count / 20_000, abs=0.02)

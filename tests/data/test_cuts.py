@@ -7,7 +7,7 @@ import pytest
 from wildlam.data.clips import Draws, eval_windows
 from wildlam.data.cuts import find_cuts
 from wildlam.data.encode import encode_videos
-from wildlam.data.manifest import index
+from wildlam.data.indexing import index
 from wildlam.data.store import FeatureStore, Sequences, StoredVideo
 from wildlam.data.store_source import StoreSource
 from wildlam.data.video import VideoError
@@ -62,7 +62,7 @@ def test_they_are_looked_for_once_and_told_when_asked(folder, tmp_path, monkeypa
     assert index(folder, cache=cache, progress=False).cuts() == {}
     found = index(folder, cuts=True, cache=cache, progress=False).cuts()
     assert found == {name: pytest.approx(CUTS, abs=1e-3) for name in ("a.mp4", "b.mp4")}
-    monkeypatch.setattr("wildlam.data.manifest.find_cuts", None)
+    monkeypatch.setattr("wildlam.data.indexing.find_cuts", None)
     assert index(folder, cuts=True, cache=cache, progress=False).cuts() == found
     assert index(folder, cache=cache, progress=False).cuts() == {}
     given = cache / "manifest.parquet"

@@ -2,14 +2,21 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from wildlam.data import indexing
 from wildlam.data import manifest as manifest_module
-from wildlam.data.manifest import Manifest, assign_splits, find_videos, index, manifest_path, read_list
+from wildlam.data.indexing import assign_splits, find_videos, index, read_list
+from wildlam.data.manifest import Manifest, manifest_path
 from wildlam.data.video import VideoError
 from wildlam.types import WildlamError
 
@@ -37,13 +44,13 @@ def folder(tmp_path, one_video):
 def probed(monkeypatch) -> list[str]:
     """Names of the files that get opened."""
     names: list[str] = []
-    real = manifest_module.probe
+    real = indexing.probe
 
     def counting(path):
         names.append(Path(path).name)
         return real(path)
 
-    monkeypatch.setattr(manifest_module, "probe", counting)
+    monkeypatch.setattr(indexing, "probe", counting)
     return names
 
 
@@ -268,11 +275,10 @@ def test_an_interrupted_write_leaves_the_old_manifest(folder, monkeypatch):
     root = folder("a.mp4", "b.mp4")
     before = list(quiet_index(root))
 
-    def broken(table, path):
-        Path(path).write_bytes(b"half")
+    def broken(self, batch):
         raise OSError("disk full")
 
-    monkeypatch.setattr(manifest_module.pq, "write_table", broken)
+    monkeypatch.setattr(manifest_module.pq.ParquetWriter, "write_batch", broken)
     folder("c.mp4")
     with pytest.raises(OSError, match="disk full"):
         quiet_index(root)
@@ -299,8 +305,8 @@ def test_a_failed_indexing_keeps_what_it_has(folder, probed):
 def test_a_killed_indexing_keeps_what_it_has(folder, monkeypatch, probed):
     root = folder(*(f"{i}.mp4" for i in range(6)))
     with monkeypatch.context() as patched:
-        patched.setattr(manifest_module, "_SAVE_EVERY", 2)
-        patched.setattr(manifest_module, "assign_splits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(indexing, "_SAVE_EVERY", 2)
+        patched.setattr(indexing, "assign_splits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             quiet_index(root)
     assert len(probed) == 6
@@ -326,3 +332,116 @@ def test_lists_of_videos(folder, tmp_path):
     path.write_text("a.mp4\nnot a video\n")
     with pytest.raises(WildlamError, match=r"list\.csv, line 2: no video"):
         read_list(path)
+
+
+@pytest.fixture
+def mapped(folder, monkeypatch) -> Manifest:
+    """A manifest that is mapped into memory."""
+    monkeypatch.setattr(manifest_module, "MAPPED_FROM", 1)
+    path = manifest_path(folder(*(f"{source}/{i}.mp4" for source in "ab" for i in range(4))))
+    monkeypatch.setattr(indexing, "find_cuts", lambda path: [0.25] if path.name == "1.mp4" else [])
+    quiet_index(path.parent.parent, cuts=True)
+    return Manifest.read(path)
+
+
+def in_memory(manifest: Manifest) -> Manifest:
+    return Manifest(manifest.root, manifest.table.take(list(range(len(manifest)))), manifest.held_out)
+
+
+def test_a_mapped_manifest_is_as_one_in_memory(mapped):
+    plain = in_memory(mapped)
+    assert mapped.mapped.name == ".manifest.arrow"
+    for one, other in (
+        (mapped, plain),
+        (mapped.split("train"), plain.split("train")),
+        (mapped.split("held_out"), plain.split("held_out")),
+        (mapped.share(1, 3), plain.share(1, 3)),
+        (mapped.share(1, 3).split("train"), plain.share(1, 3).split("train")),
+        (mapped.uncut(), plain.uncut()),
+    ):
+        assert list(one) == list(other)
+        assert [one[i] for i in range(len(one))] == list(other)
+        assert one.cuts() == other.cuts()
+        assert one.sources()[1].tolist() == other.sources()[1].tolist()
+    assert mapped.cuts() == {"a/1.mp4": [0.25], "b/1.mp4": [0.25]}
+
+
+@pytest.mark.parametrize("part", ["all", "train", "uncut"])
+def test_a_mapped_manifest_goes_to_other_processes_by_name(mapped, part):
+    manifest = {"all": mapped, "train": mapped.split("train"), "uncut": mapped.uncut()}[part]
+    data = pickle.dumps(manifest)
+    assert b"1.mp4" not in data
+    assert list(pickle.loads(data)) == list(manifest)
+
+
+def test_the_working_copy_of_a_mapped_manifest(mapped, folder, monkeypatch, caplog):
+    path, copy = manifest_path(mapped.root), mapped.mapped
+    made = copy.stat().st_mtime_ns
+    Manifest.read(path)
+    assert copy.stat().st_mtime_ns == made  # as it is sound
+    rows, spoilt = list(mapped), bytearray(copy.read_bytes())
+    spoilt[spoilt.index(b"1.mp4")] ^= 1
+    copy.unlink()  # it is mapped
+    copy.write_bytes(spoilt)
+    assert list(Manifest.read(path)) == rows
+    assert copy.read_bytes() != spoilt
+    root = folder("c/new.mp4")
+    quiet_index(root)
+    assert "c/new.mp4" in splits(Manifest.read(path))
+    copy.unlink()
+    copy.mkdir()  # in the way
+    with caplog.at_level(logging.WARNING):
+        held = Manifest.read(path)
+    assert held.mapped is None
+    assert len(held) == 9
+    assert "held in memory" in caplog.text
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WildlamError, match=r"manifest\.parquet: unreadable.*delete it"):
+        Manifest.read(path)
+
+
+MANY = 200_000
+READ = """
+import sys, numpy as np, pyarrow as pa
+from pathlib import Path
+from wildlam.data.clips import ClipSource, eval_windows, long_enough
+from wildlam.data.manifest import Manifest
+
+def anonymous():
+    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("RssAnon"))
+
+manifest = Manifest.read(Path(sys.argv[1]))  # the working copy is made
+del manifest
+pa.default_memory_pool().release_unused()
+before = anonymous()
+manifest = long_enough(Manifest.read(Path(sys.argv[1])), 16, 4.0, "skip")
+source = ClipSource(manifest.split("train"), frames=16, fps=4.0, size=32, batch=64, mixture={"droid": 0.2})
+windows = [source.draws.windows(np.random.default_rng(step), 64) for step in range(20)]
+windows += eval_windows(manifest.split("held_out"), 16, 4.0, per_source=128)
+print(len(windows), (anonymous() - before) / len(manifest))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_millions_of_rows_are_not_held_in_memory(tmp_path):
+    folder = "of a depth that footage on a cluster has/" * 6
+    rows = np.arange(MANY)
+    columns = {
+        "path": pa.array([f"{folder}{row:09}.mp4" for row in rows]),
+        "source": pa.array(np.where(rows % 3 == 0, "droid", "wild")),
+        "duration": pa.array(3.0 + rows % 100),
+        "fps": pa.array(np.full(MANY, 24.0)),
+        **{
+            name: pa.array(np.ones(MANY, int)) for name in ("frames", "width", "height", "rotation", "size", "mtime_ns")
+        },
+        "split": pa.array(np.where(rows % 10 == 0, "held_out", "train")),
+        "cuts": pa.nulls(MANY, manifest_module.SCHEMA.field("cuts").type),
+    }
+    path = tmp_path / "many.parquet"
+    Manifest(tmp_path, pa.table(columns, manifest_module.SCHEMA), 0.1).write(path)
+    done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True)
+    count, bytes_per_row = map(float, done.stdout.split())
+    assert count == 20 + 2 * 128
+    assert bytes_per_row < 130  # numbers of rows and times of clips; the path alone is longer

@@ -8,20 +8,20 @@ from wildlam.data.mixture import weighted
 from wildlam.types import WildlamError
 
 FOOTAGE = np.array([1.0, 3.0, 6.0, 2.0, 8.0, 0.0])
-SOURCES = ["a", "a", "b", "c", "c", "d"]
+SOURCES = (["a", "b", "c", "d"], np.array([0, 0, 1, 2, 2, 3]))
 
 
 def test_without_a_mixture_footage_counts():
-    assert weighted(FOOTAGE, SOURCES, {}) is FOOTAGE
+    assert weighted(FOOTAGE, *SOURCES, {}) is FOOTAGE
 
 
 def test_named_sources_get_their_share_and_the_others_divide_the_rest():
-    weights = weighted(FOOTAGE, SOURCES, {"b": 0.4})
+    weights = weighted(FOOTAGE, *SOURCES, {"b": 0.4})
     assert weights == pytest.approx([0.6 * 1 / 14, 0.6 * 3 / 14, 0.4, 0.6 * 2 / 14, 0.6 * 8 / 14, 0])
 
 
 def test_all_sources_named():
-    weights = weighted(FOOTAGE, SOURCES, {"a": 0.2, "b": 0.3, "c": 0.5})
+    weights = weighted(FOOTAGE, *SOURCES, {"a": 0.2, "b": 0.3, "c": 0.5})
     assert weights == pytest.approx([0.05, 0.15, 0.3, 0.1, 0.4, 0])
 
 
@@ -36,7 +36,7 @@ def test_all_sources_named():
 )
 def test_what_cannot_be_is_named(mixture, said):
     with pytest.raises(WildlamError, match=said):
-        weighted(FOOTAGE, SOURCES, mixture)
+        weighted(FOOTAGE, *SOURCES, mixture)
 
 
 @pytest.mark.parametrize("mixture", [{"a": 0.0}, {"a": -0.1}, {"a": 1.1}, {"a": 0.6, "b": 0.6}, {"a": float("nan")}])

@@ -71,17 +71,21 @@ def test_states_are_the_standardised_pooled_map(real_frames):
     torch.testing.assert_close(pooled[0], tokens, rtol=1e-3, atol=1e-3)
 
 
-def test_folded_tokens_hold_the_cells_of_the_finer_map(real_frames):
+@pytest.mark.parametrize("detail", [1.0, 0.5])
+def test_folded_tokens_hold_the_cells_of_the_finer_map(real_frames, detail):
     fine = Lite0(pool=1, dtype="float32").build("cpu").encode(real_frames[None, :2])
-    folded = Lite0(pool=1, fold=2, dtype="float32").build("cpu")
+    folded = Lite0(pool=1, fold=2, detail=detail, dtype="float32").build("cpu")
     assert (folded.spec.grid, folded.spec.width) == ((4, 4), 448)
-    tokens = folded.encode(real_frames[None, :2]).view(1, 2, 4, 4, 112, 2, 2)
-    torch.testing.assert_close(tokens.permute(0, 1, 2, 5, 3, 6, 4).reshape(1, 2, 64, 112), fine)
+    tokens = folded.encode(real_frames[None, :2]).view(1, 2, 4, 4, 112, 4)
+    means = tokens.mean(-1, keepdim=True)
+    cells = (means + (tokens - means) / detail).unflatten(-1, (2, 2))
+    cells = cells.permute(0, 1, 2, 5, 3, 6, 4).reshape(1, 2, 64, 112)
+    torch.testing.assert_close(cells * (fine.std() / cells.std()), fine, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("pool", [1, 2, 4, 8])
-def test_states_of_real_frames_have_mean_0_and_deviation_1(real_frames, pool):
-    states = Lite0(pool=pool, dtype="float32").build("cpu").encode(real_frames[None])
+@pytest.mark.parametrize(("pool", "fold"), [(1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (2, 2), (1, 4)])
+def test_states_of_real_frames_have_mean_0_and_deviation_1(real_frames, pool, fold):
+    states = Lite0(pool=pool, fold=fold, dtype="float32").build("cpu").encode(real_frames[None])
     assert abs(states.mean().item()) < 0.1
     assert 0.8 < states.std().item() < 1.2
 
@@ -129,15 +133,28 @@ def test_fingerprint_tells_settings_apart(encoder):
         Lite0(image_size=64, dtype="float32").build("cpu").spec.fingerprint,
         Lite0(dtype="bfloat16").build("cpu").spec.fingerprint,
         Lite0(fold=2, dtype="float32").build("cpu").spec.fingerprint,
+        Lite0(fold=2, detail=1.0, dtype="float32").build("cpu").spec.fingerprint,
     }
-    assert len(prints) == 5
+    assert len(prints) == 6
     again = Lite0().build("cpu", torch.float32)
     assert again.spec.fingerprint == encoder.spec.fingerprint
 
 
 @pytest.mark.parametrize(
-    ("image_size", "pool", "fold"), [(100, 2, 1), (128, 3, 1), (48, 2, 1), (0, 1, 1), (128, 1, 0), (128, 2, 3)]
+    ("image_size", "pool", "fold", "detail"),
+    [
+        (100, 2, 1, 1.0),
+        (128, 3, 1, 1.0),
+        (48, 2, 1, 1.0),
+        (0, 1, 1, 1.0),
+        (128, 1, 0, 1.0),
+        (192, 2, 3, 1.0),
+        (128, 8, 2, 1.0),
+        (128, 1, 2, 0.0),
+        (128, 1, 2, 1.5),
+        (128, 1, 2, float("nan")),
+    ],
 )
-def test_impossible_settings_are_refused(image_size, pool, fold):
+def test_impossible_settings_are_refused(image_size, pool, fold, detail):
     with pytest.raises(ValueError, match="Lite0"):
-        Lite0(image_size=image_size, pool=pool, fold=fold)
+        Lite0(image_size=image_size, pool=pool, fold=fold, detail=detail)

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from wildlam.data.manifest import index
+from wildlam.data.indexing import index
 from wildlam.data.video import decode_at
 from wildlam.encoders import Lite0
 from wildlam.evaluation.clips import InferredClips, infer_clips

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from wildlam.data.manifest import Manifest, OnError, cache_folder
+from wildlam.data.manifest import Manifest, cache_folder
 from wildlam.data.mixture import EVENLY, weighted
-from wildlam.data.video import SLACK, Backend, VideoError, decode_at
+from wildlam.data.video import SLACK, Backend, OnError, VideoError, decode_at
 from wildlam.types import BatchSource, StateBatch, VideoBatch, WildlamError
 
 log = logging.getLogger(__name__)
@@ -103,11 +102,11 @@ def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError =
         WildlamError: none is long enough; or one is not, and ``on_error`` is ``"raise"`` (with ``"skip"``, a warning
             names them).
     """
-    durations = manifest.table["duration"].to_numpy()
+    durations = manifest.column("duration").to_numpy()
     fits = durations + SLACK >= frames / fps
     if fits.all() and len(fits):
         return manifest
-    short = manifest.where(pa.array(~fits))
+    short = manifest.where(~fits)
     named = "; ".join(f"{short.file(short[i].path)}: {short[i].duration:.2f} s" for i in range(min(len(short), 5)))
     reason = (
         f"{len(short)} of {len(manifest)} videos are too short for a clip of {frames} frames at {fps:g} frames/s, "
@@ -119,7 +118,7 @@ def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError =
     if on_error == "raise":
         raise WildlamError(f"{reason}: {remedy} or leave them out with --data.on_error=skip")
     log.warning("skipped: %s", reason)
-    return manifest.where(pa.array(fits))
+    return manifest.where(fits)
 
 
 def shots(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -127,7 +126,7 @@ def shots(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     A video whose cuts are not known is one shot.
     """
-    durations, cuts = manifest.table["duration"].to_numpy(), manifest.table["cuts"].combine_chunks()
+    durations, cuts = manifest.column("duration").to_numpy(), manifest.column("cuts").combine_chunks()
     counts = pc.fill_null(pc.list_value_length(cuts), 0).to_numpy()
     videos = np.repeat(np.arange(len(durations)), counts + 1)
     first = np.append(True, videos[1:] != videos[:-1])[: len(videos)]
@@ -169,15 +168,15 @@ class Draws:
         positions = np.where(durations + SLACK >= frames / fps, self.spans * fps + 1, 0.0)
         if not positions.any():
             _none_long_enough(manifest, frames, fps)
-        sources = manifest.table["source"].take(pa.array(self.videos)).to_pylist() if mixture else []
-        self.edges = np.cumsum(weighted(positions, sources, mixture))
-        self.names = manifest.table.select(["path", "source"])
+        names, of = manifest.sources() if mixture else ([], np.empty(0))
+        self.edges = np.cumsum(weighted(positions, names, of[self.videos] if mixture else of, mixture))
+        self.manifest = manifest
 
     def windows(self, rng: np.random.Generator, count: int) -> list[Window]:
         """Draw so many clips."""
         rows = np.searchsorted(self.edges, rng.random(count) * self.edges[-1], side="right")
         starts = self.begins[rows] + rng.random(count) * self.spans[rows]
-        chosen = self.names.take(pa.array(self.videos[rows])).to_pylist()
+        chosen = self.manifest.take(self.videos[rows], ["path", "source"]).to_pylist()
         return [Window(row["path"], row["source"], float(s)) for row, s in zip(chosen, starts, strict=True)]
 
 
@@ -193,20 +192,25 @@ def eval_windows(manifest: Manifest, frames: int, fps: float, per_source: int | 
     Raises:
         WildlamError: no video is long enough.
     """
-    by_source: dict[str, list[Window]] = {}
-    names = manifest.table.select(["path", "source"]).to_pylist()
-    for row, begin, duration in zip(*shots(manifest), strict=True):
-        count = int((duration + SLACK) * fps / frames)
-        by_source.setdefault(names[row]["source"], []).extend(
-            Window(names[row]["path"], names[row]["source"], float(begin) + k * frames / fps) for k in range(count)
-        )
-    if not any(by_source.values()):
+    videos, begins, durations = shots(manifest)
+    counts = ((durations + SLACK) * fps / frames).astype(int)
+    if not counts.any():
         _none_long_enough(manifest, frames, fps)
+    names, of = manifest.sources()
+    order = np.argsort(np.array([np.argmax(of == number) for number in range(len(names))]))  # as in the manifest
     windows = []
-    for clips in by_source.values():
-        kept = len(clips) if per_source is None else min(per_source, len(clips))
+    for source in order:
+        mine = np.flatnonzero(of[videos] == source)  # shots
+        ends = np.cumsum(counts[mine])
+        total = int(ends[-1])
+        kept = total if per_source is None else min(per_source, total)
         # The middles of equal shares of the source's clips.
-        windows += [clips[(2 * k + 1) * len(clips) // (2 * kept)] for k in range(kept)]
+        chosen = (2 * np.arange(kept) + 1) * total // max(2 * kept, 1)
+        place = np.searchsorted(ends, chosen, side="right")
+        nth = chosen - (ends - counts[mine])[place]
+        starts = begins[mine][place] + nth * frames / fps
+        rows = manifest.take(videos[mine][place], ["path"]).to_pylist()
+        windows += [Window(row["path"], names[source], float(s)) for row, s in zip(rows, starts, strict=True)]
     return windows
 
 

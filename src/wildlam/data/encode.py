@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
+from array import array
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ from pathlib import Path
 from queue import Full, Queue
 from threading import Event
 
+import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from wildlam.data.manifest import OnError, Video
+from wildlam.data.manifest import Manifest, Video
 from wildlam.data.store import FeatureStore, StoredVideo
-from wildlam.data.video import Backend, VideoError, decode_grid
+from wildlam.data.video import Backend, OnError, VideoError, decode_grid
 from wildlam.types import Encoder, WildlamError
 
 log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ class EncodeReport:
 
 
 def encode_videos(
-    rows: Iterable[Video],
+    rows: Manifest | Sequence[Video],
     root: Path | str,
     encoder: Encoder,
     store: FeatureStore,
@@ -85,18 +87,16 @@ def encode_videos(
             f"{store.path}: made by encoder {store.spec.fingerprint}, not by {encoder.spec.fingerprint}: use another "
             "folder"
         )
-    rows = list(rows)
-    todo = refresh(rows, store)
+    todo, seconds = refresh(rows, store)
     report = EncodeReport(kept=len(rows) - len(todo))
 
     rate = store.fps / store.spec.frames_per_state
-    total = round(sum(duration for _, duration in todo) * rate)
-    paths = [Path(root) / video.path for video, _ in todo]
+    videos = (StoredVideo.of(rows[row]) for row in todo)
     with (
-        closing(_decode_ahead(paths, store, backend, workers or os.cpu_count() or 1)) as decoded,
-        tqdm(total=total, unit="state", desc="encoding", disable=not (progress and todo)) as bar,
+        closing(_decode_ahead(videos, Path(root), store, backend, workers or os.cpu_count() or 1)) as decoded,
+        tqdm(total=round(seconds * rate), unit="state", desc="encoding", disable=not (progress and len(todo))) as bar,
     ):
-        for (video, _), chunks in zip(todo, decoded, strict=True):
+        for video, chunks in decoded:
             try:
                 report.states += store.append(video, _encode(chunks, encoder, store, bar))
                 report.encoded += 1
@@ -122,21 +122,24 @@ def encode_videos(
     return report
 
 
-def refresh(rows: Iterable[Video], store: FeatureStore) -> list[tuple[StoredVideo, float]]:
+def refresh(rows: Iterable[Video], store: FeatureStore) -> tuple[np.ndarray, float]:
     """Remove the states of videos that have changed since, and relabel those that moved to another split or source.
 
     Returns:
-        The videos that the store does not hold (any more), with their durations in seconds.
+        Numbers of the rows whose video the store does not hold (any more), and how many seconds they last in all.
     """
-    stored, todo = store.videos(), []
-    for row in rows:
-        video, old = StoredVideo(row.path, row.source, row.split, row.size, row.mtime_ns), stored.get(row.path)
+    stored, todo, changed, seconds = store.videos(), array("q"), [], 0.0
+    for number, row in enumerate(rows):
+        video, old = StoredVideo.of(row), stored.get(row.path)
         if old is None or (old.size, old.mtime_ns) != (video.size, video.mtime_ns):
-            todo.append((video, row.duration))
+            todo.append(number)
+            seconds += row.duration
+            if old is not None:
+                changed.append(row.path)
         elif old != video:
             store.relabel(video)
-    store.delete(video.path for video, _ in todo if video.path in stored)
-    return todo
+    store.delete(changed)
+    return np.array(todo, dtype=np.int64), seconds
 
 
 def _encode(
@@ -163,9 +166,9 @@ def _encode(
 
 
 def _decode_ahead(
-    paths: list[Path], store: FeatureStore, backend: Backend, workers: int
-) -> Generator[Iterator[tuple[Tensor, Tensor]], None, None]:
-    """Yield for each video, in order, the iterator of its decoded chunks; the videos after it decode meanwhile.
+    videos: Iterator[StoredVideo], root: Path, store: FeatureStore, backend: Backend, workers: int
+) -> Generator[tuple[StoredVideo, Iterator[tuple[Tensor, Tensor]]], None, None]:
+    """Yield each video, in order, and the iterator of its decoded chunks; the videos after it decode meanwhile.
 
     Threads do, as decoding and resizing leave Python's lock, and frames need not be copied between processes. Each
     video may run ahead by a few chunks only, so memory stays bounded however long the videos are.
@@ -190,15 +193,17 @@ def _decode_ahead(
         except Exception as error:  # goes to the thread that encodes, which raises it
             put(queue, error)
 
-    waiting: deque[Queue] = deque()
-    ahead = iter(paths)
+    waiting: deque[tuple[StoredVideo, Queue]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:
-            for _ in paths:
-                while len(waiting) < workers and (path := next(ahead, None)) is not None:
-                    waiting.append(Queue(_QUEUE))
-                    pool.submit(decode, path, waiting[-1])
-                yield _drain(waiting.popleft())
+            while True:
+                while len(waiting) < workers and (video := next(videos, None)) is not None:
+                    waiting.append((video, Queue(_QUEUE)))
+                    pool.submit(decode, root / video.path, waiting[-1][1])
+                if not waiting:
+                    return
+                video, queue = waiting.popleft()
+                yield video, _drain(queue)
         finally:
             stop.set()
 

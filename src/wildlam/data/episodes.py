@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from wildlam.data.action_spaces import ActionSpace
-from wildlam.data.manifest import assign_splits, index
+from wildlam.data.indexing import assign_splits, index
 from wildlam.data.poses import poses_path, read_poses
 from wildlam.data.video import Backend, decode_at
 from wildlam.types import Split, WildlamError
@@ -69,7 +69,7 @@ def read_posed_videos(path: Path, backend: Backend = "pyav") -> list[Episode]:
     """
     manifest = index(path)
     found = []
-    for name, split in zip(*(manifest.table[c].to_pylist() for c in ("path", "split")), strict=True):
+    for name, split in zip(*(manifest.column(c).to_pylist() for c in ("path", "split")), strict=True):
         video = manifest.file(name)
         if poses_path(video).exists():
             space, rows = read_poses(video)

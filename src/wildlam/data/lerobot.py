@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from wildlam.data.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.data.episodes import Episode, frames_at, splits_of
-from wildlam.data.manifest import SPLIT_FOLDERS
+from wildlam.data.indexing import SPLIT_FOLDERS
 from wildlam.data.mp4 import write_mp4
 from wildlam.types import Split, WildlamError
 

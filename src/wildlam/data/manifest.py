@@ -1,7 +1,8 @@
-"""Index a folder of videos: one row for each, with its properties and its split, kept in a Parquet file.
+"""A table of videos: one row for each, with its properties and its split, kept in a Parquet file.
 
-Videos, not clips, are split into training and held-out ones, by a hash of their relative paths: adding files moves none
-of those already there.
+**Millions of rows.** From `MAPPED_FROM` rows on the table is not read into memory: a working copy in Arrow's own
+layout, made beside the Parquet file when it is first read, is mapped into memory, of which the system keeps what is in
+use, once for all processes of a machine. A split is a list of row numbers (8 bytes a row).
 """
 
 from __future__ import annotations
@@ -9,39 +10,26 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
-from hashlib import blake2b
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal, cast
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
-from wildlam.data.cuts import find_cuts
-from wildlam.data.video import VideoError, probe
 from wildlam.types import Split, WildlamError
 
 log = logging.getLogger(__name__)
 
-OnError = Literal["raise", "skip"]
-EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "ogv", "flv", "wmv")
-
-SPLIT_FOLDERS: dict[str, Split] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "test", "held_out", "held-out", "heldout"), "held_out"),
-}
-"""What the name of a folder, or of a part of a data set, says about the split."""
-_LISTED = re.compile(rf"(.+\.(?:{'|'.join(EXTENSIONS)}))(?:[\s,;]+\S*)?", re.IGNORECASE)
-_VERSION = 2  # of the Parquet file's layout
-_SAVE_EVERY = 5000  # videos, so that an interrupted indexing of a large folder goes on where it stopped
+MAPPED_FROM = 100_000
+"""Rows from which on a manifest is mapped into memory and not read into it."""
+_VERSION = 3  # of the Parquet file's layout
+_SLICE = 1 << 13  # rows that are handled at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,50 +77,85 @@ SCHEMA = pa.schema([(field.name, _ARROW[cast(str, field.type)]) for field in fie
 
 @dataclass(frozen=True)
 class Manifest:
-    """The videos below ``root``: a table with a column for each attribute of ``Video``; iterating gives ``Video`` rows.
+    """Videos below ``root``: a column for each attribute of ``Video``; iterating gives ``Video`` rows.
 
     Attributes:
         root: the folder that the paths are relative to.
-        table: the columns.
+        table: all rows of the file.
         held_out: the share of videos to hold out that the splits were drawn with.
+        rows: numbers of the rows that this manifest consists of; None for all.
+        mapped: the file that is mapped into memory, where the table is not in it.
+        no_cuts: whether the table tells no cuts, though the file may.
     """
 
     root: Path
     table: pa.Table
     held_out: float
+    rows: np.ndarray | None = None
+    mapped: Path | None = None
+    no_cuts: bool = False
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        return self.table.num_rows if self.rows is None else len(self.rows)
 
     def __getitem__(self, row: int) -> Video:
-        return Video(**{name: self.table[name][row].as_py() for name in SCHEMA.names})
+        return Video(**self.take(np.array([row]), SCHEMA.names).to_pylist()[0])
 
     def __iter__(self) -> Iterator[Video]:
-        for batch in self.table.to_batches():
-            for row in batch.to_pylist():
+        for first in range(0, len(self), _SLICE):
+            for row in self.take(np.arange(first, min(first + _SLICE, len(self))), SCHEMA.names).to_pylist():
                 yield Video(**row)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # To another process goes the mapped file's name and not what is in it.
+        return self.__dict__ if self.mapped is None else self.__dict__ | {"table": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.mapped is not None:
+            table = _map(self.mapped)
+            self.__dict__["table"] = _without_cuts(table) if self.no_cuts else table
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column of all rows: a copy in memory, unless the rows are all of the table's."""
+        column = self.table[name]
+        return column if self.rows is None else _take(column, self.rows)
+
+    def take(self, rows: np.ndarray, columns: list[str]) -> pa.Table:
+        """Some rows, by their numbers in this manifest."""
+        of_table = rows if self.rows is None else self.rows[rows]
+        return pa.table({name: _take(self.table[name], of_table) for name in columns})
 
     def split(self, name: Split) -> Manifest:
         """The rows of one split, in the same order."""
-        return self.where(pc.equal(self.table["split"], name))
+        return self.where(pc.equal(self.column("split"), name).to_numpy())
 
-    def where(self, mask: pa.ChunkedArray | pa.Array) -> Manifest:
-        """The rows where the boolean array ``mask`` holds, in the same order."""
-        return replace(self, table=self.table.filter(mask))
+    def where(self, mask: np.ndarray) -> Manifest:
+        """The rows where ``mask``, ``bool [V]``, holds, in the same order."""
+        return self._of(np.flatnonzero(mask))
+
+    def share(self, rank: int, of: int) -> Manifest:
+        """Every ``of``-th row, from row ``rank`` on."""
+        return self._of(np.arange(rank, len(self), of))
+
+    def _of(self, rows: np.ndarray) -> Manifest:
+        return replace(self, rows=rows if self.rows is None else self.rows[rows])
+
+    def sources(self) -> tuple[list[str], np.ndarray]:
+        """Names of the sources, in order, and the number of each video's in that list, ``int32 [V]``."""
+        column = self.column("source")
+        names = sorted(pc.unique(column).to_pylist())
+        return names, pc.index_in(column, pa.array(names, pa.string())).to_numpy()
 
     def cuts(self) -> dict[str, list[float]]:
         """The cuts of the videos that are known to have some, in seconds, by path."""
-        rows = self.table.filter(pc.greater(pc.fill_null(pc.list_value_length(self.table["cuts"]), 0), 0))
+        some = pc.greater(pc.fill_null(pc.list_value_length(self.column("cuts")), 0), 0).to_numpy()
+        rows = self.take(np.flatnonzero(some), ["path", "cuts"])
         return dict(zip(rows["path"].to_pylist(), rows["cuts"].to_pylist(), strict=True))
 
     def uncut(self) -> Manifest:
         """The same videos, whose cuts no one has looked for."""
-        nothing = pa.nulls(len(self), SCHEMA.field("cuts").type)
-        return replace(self, table=self.table.set_column(SCHEMA.get_field_index("cuts"), SCHEMA.field("cuts"), nothing))
-
-    def share(self, rank: int, of: int) -> Manifest:
-        """Every ``of``-th row, from row ``rank`` on."""
-        return replace(self, table=self.table.take(pa.array(np.arange(rank, len(self), of))))
+        return replace(self, table=_without_cuts(self.table), no_cuts=True)
 
     def file(self, path: str) -> Path:
         """The video file of a row's ``path``."""
@@ -145,21 +168,11 @@ class Manifest:
             OSError: the file cannot be written.
         """
         about = {"version": _VERSION, "root": str(self.root.resolve()), "held_out": self.held_out}
-        about["crc"] = self._checksum(about)
-        table = self.table.replace_schema_metadata({"wildlam": json.dumps(about)})
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            pq.write_table(table, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def _checksum(self, about: dict[str, Any]) -> int:
-        """CRC-32 of what a file says of the manifest, and of the columns: Parquet has none by itself."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, SCHEMA) as writer:
-            writer.write_table(self.table.combine_chunks().cast(SCHEMA))
-        return zlib.crc32(sink.getvalue(), zlib.crc32(json.dumps(about, sort_keys=True).encode()))
+        slices = list(_slices(self.take(np.arange(len(self)), SCHEMA.names)))
+        about["crc"] = _checksum(about, slices)
+        with _replacing(path) as temporary, pq.ParquetWriter(temporary, _described(about)) as writer:
+            for batch in slices:
+                writer.write_batch(batch)
 
     @classmethod
     def read(cls, path: Path | str) -> Manifest:
@@ -172,109 +185,103 @@ class Manifest:
         """
         path = Path(path)
         try:
-            table = pq.read_table(path)
-            about = json.loads(table.schema.metadata[b"wildlam"])
-            if about["version"] != _VERSION:
-                raise ValueError(f"version {about['version']}, not {_VERSION}")
-            crc = about.pop("crc")
-            root = path.absolute().parent.parent if path.parent.name == ".wildlam" else Path(about["root"])
-            manifest = cls(root, table.select(SCHEMA.names).cast(SCHEMA), float(about["held_out"]))
-            if manifest._checksum(about) != crc:
+            with pq.ParquetFile(path) as file:
+                about = json.loads(file.schema_arrow.metadata[b"wildlam"])
+                if about["version"] != _VERSION:
+                    raise ValueError(f"version {about['version']}, not {_VERSION}")
+                root = path.absolute().parent.parent if path.parent.name == ".wildlam" else Path(about["root"])
+                if file.metadata.num_rows >= MAPPED_FROM and (mapped := _mapped(path, file, about)):
+                    return cls(root, _map(mapped), float(about["held_out"]), mapped=mapped)
+                table = file.read().select(SCHEMA.names).cast(SCHEMA)
+            if _checksum(about, _slices(table)) != about["crc"]:
                 raise ValueError("it is not what was written")
+            return cls(root, table, float(about["held_out"]))
         except FileNotFoundError as error:
             raise WildlamError(f"{path}: no such manifest; give the folder of videos to make one") from error
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise WildlamError(
                 f"{path}: unreadable as a manifest ({error}); delete it, and indexing the folder makes a new one"
             ) from error
-        return manifest
 
 
-def index(
-    root: Path | str,
-    *,
-    held_out: float = 0.1,
-    on_error: OnError = "raise",
-    max_skipped: float = 0.1,
-    cuts: bool = False,
-    cache: Path | str | None = None,
-    workers: int = 2,
-    progress: bool = True,
-) -> Manifest:
-    """Make or refresh the manifest of a folder of videos; only new and changed files are opened.
-
-    Args:
-        root: a folder, searched at any depth (hidden files and folders and linked folders are left out); or a text or
-            CSV file without header that lists a video per line, optionally followed by a label; or a manifest, which is
-            then used as it is.
-        held_out: share of the videos to hold out, in (0, 1). Another share than last time draws the splits anew.
-            A folder named train, val, test or the like decides for the videos in it.
-        on_error: ``"raise"`` or ``"skip"`` files that cannot be used; skipped ones are counted and named in a warning.
-        max_skipped: largest share of the files that may be skipped.
-        cuts: look for cuts where no one has yet; without it, none are told, though they stay in the file.
-        cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
-        workers: threads that open files.
-        progress: show a bar with the time left.
+def _mapped(path: Path, file: pq.ParquetFile, about: dict[str, Any]) -> Path | None:
+    """The working copy of a manifest, made now unless it is there and sound; None where it cannot be written.
 
     Raises:
-        VideoError: a file cannot be used (with ``on_error="raise"``).
-        WildlamError: there is nothing at ``root``, no video or only one, too many were skipped, or the manifest cannot
-            be read or written.
+        ValueError: the Parquet file is damaged.
     """
-    root = Path(root)
-    if root.suffix.lower() == ".parquet" and root.is_file():
-        given = Manifest.read(root)
-        if cuts and given.table["cuts"].null_count:
-            raise WildlamError(f"{root}: no one has looked for cuts in its videos; `wildlam index FOLDER --cuts` does")
-        return given if cuts else given.uncut()
-    base, paths = _videos_at(root)
-    target = manifest_path(root, cache)
-    unfinished = target.with_name(f"unfinished-{target.name}")  # what an interrupted indexing got done
-    last = unfinished if unfinished.exists() else target
-    old = Manifest.read(last) if last.exists() else Manifest(base, SCHEMA.empty_table(), held_out)
-    if old.root.resolve() != base.resolve():
-        raise WildlamError(f"{last}: the manifest of another folder, {old.root}; give {base} another --data.cache")
-    known = {video.path: video for video in old}
-    kept = {video.path: video.split for video in known.values()} if old.held_out == held_out else {}
+    copy = path.with_name(f".{path.stem}.arrow")
+    try:
+        if copy.exists() and _checksum(about, _slices(_map(copy))) == about["crc"]:
+            return copy
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        pass  # of another manifest, or damaged: made anew
+    try:
+        with _replacing(copy) as temporary:
+            with pa.ipc.new_file(str(temporary), SCHEMA) as writer:
+                for batch in file.iter_batches(_SLICE):
+                    writer.write_batch(batch.select(SCHEMA.names).cast(SCHEMA))
+            if _checksum(about, _slices(_map(temporary))) != about["crc"]:
+                raise ValueError("it is not what was written")
+    except OSError as error:
+        log.warning("%s: the manifest is held in memory, as %s cannot be written (%s)", path, copy, error.strerror)
+        return None
+    return copy
 
-    videos: dict[str, Video] = {}
-    changed: list[tuple[str, int, int]] = []
-    failures: list[VideoError] = []
-    for path in paths:
-        try:
-            size, mtime_ns = _stamp(base, path)
-        except VideoError as error:
-            failures.append(error)
-            continue
-        same = path in known and (known[path].size, known[path].mtime_ns) == (size, mtime_ns)
-        if same and (known[path].cuts is not None or not cuts):
-            videos[path] = known[path]
-        else:
-            changed.append((path, size, mtime_ns))
 
-    def manifest(splits: dict[str, Split]) -> Manifest:
-        rows = [asdict(replace(videos[path], split=splits[path])) for path in sorted(videos)]
-        return Manifest(base, pa.Table.from_pylist(rows, SCHEMA), held_out)
+def _map(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
-    if changed:
-        _check_writable(target)  # now, and not after an hour of opening files
-    for count, result in enumerate(_examined(base, changed, cuts, workers, progress), 1):
-        if isinstance(result, VideoError):
-            failures.append(result)
-        else:
-            videos[result.path] = result
-        if count % _SAVE_EVERY == 0 or (failures and count == len(changed)):
-            drawn = {path: kept.get(path) or _drawn_split(path, held_out) for path in videos}
-            manifest(drawn).write(unfinished)
-    _judge(failures, len(paths), on_error, max_skipped)
 
-    new = manifest(assign_splits(videos, held_out, kept))
-    if not target.exists() or last is unfinished or old.held_out != held_out or not new.table.equals(old.table):
-        _check_writable(target)
-        new.write(target)
-    if unfinished.exists():  # asked first, as even a vain unlink fails on a read-only file system
-        unfinished.unlink()
-    return new if cuts else new.uncut()
+def _without_cuts(table: pa.Table) -> pa.Table:
+    cuts = SCHEMA.field("cuts")
+    return table.set_column(SCHEMA.get_field_index("cuts"), cuts, pa.nulls(table.num_rows, cuts.type))
+
+
+def _slices(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of one size, each laid out anew: equal tables give equal bytes."""
+    for first in range(0, table.num_rows, _SLICE):
+        part = table.slice(first, _SLICE)
+        yield part.take(pa.array(np.arange(len(part)))).combine_chunks().to_batches()[0]
+
+
+def _take(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
+    """Some rows of a column, chunk by chunk: Arrow itself copies all text into one chunk first."""
+    if column.num_chunks <= 1:
+        return column.take(pa.array(rows))
+    ends = np.cumsum([len(chunk) for chunk in column.chunks])
+    of = np.searchsorted(ends, rows, side="right")
+    order = np.argsort(of, kind="stable")
+    parts = []
+    for mine in np.split(order, np.flatnonzero(np.diff(of[order])) + 1) if len(rows) else []:
+        chunk = column.chunk(int(of[mine[0]]))
+        parts.append(chunk.take(pa.array(rows[mine] - (ends[of[mine[0]]] - len(chunk)))))
+    taken = pa.chunked_array(parts, column.type)
+    return taken if (np.diff(order) > 0).all() else taken.take(pa.array(np.argsort(order)))
+
+
+def _checksum(about: dict[str, Any], slices: Iterable[pa.RecordBatch]) -> int:
+    """CRC-32 of what a file says of the manifest, and of the columns: Parquet has none by itself."""
+    said = {name: value for name, value in about.items() if name != "crc"}
+    crc = zlib.crc32(json.dumps(said, sort_keys=True).encode())
+    for batch in slices:
+        crc = zlib.crc32(batch.serialize(), crc)
+    return crc
+
+
+def _described(about: dict[str, Any]) -> pa.Schema:
+    return SCHEMA.with_metadata({"wildlam": json.dumps(about)})
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` that takes its place when all has gone well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def manifest_path(root: Path | str, cache: Path | str | None = None) -> Path:
@@ -291,172 +298,3 @@ def cache_folder(root: Path | str, cache: Path | str | None = None) -> Path:
         return Path(cache)
     base = root.parent if root.is_file() else root
     return base if base.name == ".wildlam" else base / ".wildlam"  # a manifest lies in it already
-
-
-def find_videos(root: Path | str) -> list[str]:
-    """Sorted relative paths of the video files below ``root``, by extension.
-
-    Hidden files and folders are left out, and linked folders, which might lead out of the tree or round in it.
-    """
-    found = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(folder).relative_to(root)
-        found += [
-            (inside / name).as_posix()
-            for name in files
-            if not name.startswith(".") and name.lower().endswith(tuple(f".{ext}" for ext in EXTENSIONS))
-        ]
-    return sorted(found)
-
-
-def read_list(path: Path | str) -> list[str]:
-    """Paths in a list of videos without header: one a line, with or without a label after it; labels are dropped.
-
-    Paths may hold spaces, which is why the extension and not the first space ends them.
-
-    Raises:
-        WildlamError: the file is no text, or a line names no video.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise WildlamError(f"{path}: not a text file in UTF-8; a list of videos has one path a line") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        match = _LISTED.fullmatch(line.strip().replace('"', ""))
-        if match is None:
-            raise WildlamError(
-                f"{path}, line {number}: no video in {line.strip()[:100]!r}; a line is a path, and a label if you like "
-                f"(extensions: {', '.join(EXTENSIONS)})"
-            )
-        found.append(PurePosixPath(match[1]).as_posix())
-    return sorted(set(found))
-
-
-def assign_splits(paths: Iterable[str], held_out: float, kept: dict[str, Split]) -> dict[str, Split]:
-    """Split videos by their relative paths; ``kept`` holds splits assigned earlier, which stay.
-
-    A folder named train, val, test or the like decides for its videos; for others the hash of the path does. Should
-    one split come out empty, the video nearest to the border moves over to it.
-
-    Raises:
-        WildlamError: there are fewer than two videos.
-    """
-    paths = list(paths)
-    if len(paths) < 2:
-        raise WildlamError(
-            f"{paths[0] if paths else 'no video'}: a second video is needed, as one is held out; add one, or cut this "
-            "one in two, e.g. ffmpeg -i in.mp4 -t 60 -c copy a.mp4 and ffmpeg -ss 60 -i in.mp4 -c copy b.mp4"
-        )
-    splits = {path: kept.get(path) or _drawn_split(path, held_out) for path in paths}
-    # Videos that a folder's name has put where they are move last.
-    if "held_out" not in splits.values():
-        splits[min(paths, key=lambda path: (_named_split(path) is not None, _hash(path)))] = "held_out"
-    if "train" not in splits.values():
-        splits[min(paths, key=lambda path: (_named_split(path) is not None, -_hash(path)))] = "train"
-    return splits
-
-
-def _videos_at(root: Path) -> tuple[Path, list[str]]:
-    """The folder that paths are relative to, and the videos' paths."""
-    if root.is_dir():
-        base, paths = root, find_videos(root)
-    elif not root.exists():
-        raise WildlamError(f"{root}: no such folder, manifest or list of videos; check --data.path")
-    elif root.suffix.lower() in (".csv", ".txt"):
-        base, paths = root.parent, read_list(root)
-    else:
-        raise WildlamError(
-            f"{root}: a single file; --data.path takes a folder of videos, a manifest (.parquet) or a list (.csv, .txt)"
-        )
-    if not paths:
-        raise WildlamError(
-            f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files and linked folders are left "
-            "out); check --data.path"
-        )
-    return base, paths
-
-
-def _stamp(base: Path, path: str) -> tuple[int, int]:
-    try:
-        path.encode()
-        stat = (base / path).stat()
-    except UnicodeEncodeError as error:
-        raise VideoError(path.encode(errors="replace").decode(), "its name is not UTF-8: rename it") from error
-    except OSError as error:
-        raise VideoError(base / path, error.strerror or "unreadable") from error
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _examined(
-    base: Path, changed: list[tuple[str, int, int]], cuts: bool, workers: int, progress: bool
-) -> Iterator[Video | VideoError]:
-    def examine(item: tuple[str, int, int]) -> Video | VideoError:
-        path, size, mtime_ns = item
-        try:
-            info = probe(base / path)
-            found = find_cuts(base / path) if cuts else None
-        except VideoError as error:
-            return error
-        stamp: dict[str, Any] = {"size": size, "mtime_ns": mtime_ns, "split": "train"}
-        return Video(path, _source(path), **asdict(info), **stamp, cuts=found)
-
-    # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        results = pool.map(examine, changed)
-        yield from tqdm(results, "indexing", len(changed), unit="video", disable=not (progress and changed))
-
-
-def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skipped: float) -> None:
-    if not failures:
-        return
-    named = "; ".join(str(failure) for failure in failures[:5]) + ("; ..." if len(failures) > 5 else "")
-    if on_error == "raise":
-        if len(failures) == 1 and files > 1:
-            remedy = "mend or remove it, or leave it out with --data.on_error=skip"
-            raise VideoError(failures[0].path, f"{failures[0].reason}; {remedy}")
-        raise WildlamError(
-            f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them"
-            + (", or leave them out with --data.on_error=skip" if len(failures) <= max_skipped * files else "")
-        )
-    if len(failures) > max_skipped * files:
-        raise WildlamError(
-            f"{len(failures)} of {files} videos cannot be used, more than the {max_skipped:.0%} that may be skipped: "
-            f"{named}. Mend or remove them"
-        )
-    log.warning("skipped %d of %d videos: %s", len(failures), files, named)
-
-
-def _check_writable(target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        raise WildlamError(
-            f"{target.parent}: cannot be written ({error.strerror}); name another folder with --data.cache"
-        ) from error
-
-
-def _folders(path: str) -> tuple[str, ...]:
-    return PurePosixPath(path).parts[:-1]
-
-
-def _source(path: str) -> str:
-    return next((folder for folder in _folders(path) if folder.lower() not in SPLIT_FOLDERS), ".")
-
-
-def _named_split(path: str) -> Split | None:
-    return next((SPLIT_FOLDERS[name] for name in map(str.lower, _folders(path)) if name in SPLIT_FOLDERS), None)
-
-
-def _drawn_split(path: str, held_out: float) -> Split:
-    return _named_split(path) or ("held_out" if _hash(path) < held_out else "train")
-
-
-def _hash(path: str) -> float:
-    """A number in [0, 1) that depends on the path alone."""
-    return int.from_bytes(blake2b(path.encode(), digest_size=8).digest()) / 2**64

@@ -13,12 +13,13 @@ EVENLY: Mapping[str, float] = MappingProxyType({})
 """No source has a share of its own: all footage is drawn equally often."""
 
 
-def weighted(footage: np.ndarray, sources: Sequence[str], mixture: Mapping[str, float]) -> np.ndarray:
+def weighted(footage: np.ndarray, names: Sequence[str], of: np.ndarray, mixture: Mapping[str, float]) -> np.ndarray:
     """Weights of videos under which each source is drawn with its share, and footage within a source evenly.
 
     Args:
         footage: clips that each video could give, ``[V]``, in any unit.
-        sources: the source of each video.
+        names: of the sources.
+        of: number of each video's source in ``names``, ``[V]``.
         mixture: shares of the sources; those not named divide the rest as their footage does. None named: all do.
 
     Returns:
@@ -29,9 +30,8 @@ def weighted(footage: np.ndarray, sources: Sequence[str], mixture: Mapping[str, 
     """
     if not mixture:
         return footage
-    names, of = np.unique(np.asarray(sources), return_inverse=True)
     totals = np.bincount(of, footage, len(names))
-    there = {str(name) for name, total in zip(names, totals, strict=True) if total > 0}
+    there = {name for name, total in zip(names, totals, strict=True) if total > 0}
     if missing := sorted(mixture.keys() - there):
         raise WildlamError(
             f"data.mixture: no training clip of {', '.join(missing)}; the sources are {', '.join(sorted(there))}"

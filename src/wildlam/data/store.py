@@ -35,6 +35,7 @@ import torch
 from lance.fragment import FragmentMetadata, write_fragments
 from torch import Tensor
 
+from wildlam.data.manifest import Video
 from wildlam.types import EncoderSpec, Split, WildlamError
 
 VERSION = 2
@@ -48,7 +49,7 @@ _GROUP_BYTES = 64 << 20  # a commit holds about this much, so that fragments are
 _GROUP_SECONDS = 60.0  # but a slow encoder commits at least this often
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredVideo:
     """A video as the store knows it.
 
@@ -65,6 +66,11 @@ class StoredVideo:
     split: Split
     size: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, video: Video) -> StoredVideo:
+        """What the store knows of a row of a manifest."""
+        return cls(video.path, video.source, video.split, video.size, video.mtime_ns)
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,9 @@ class StoreSource:
         self.ends = np.cumsum(windows)
         self.edges = None
         if mixture:
-            sources = [self.sequences.videos[sequence].source for sequence in self.chosen]
-            self.edges = np.cumsum(weighted(windows, sources, mixture))
+            sources = np.array([self.sequences.videos[sequence].source for sequence in self.chosen])
+            names, of = np.unique(sources, return_inverse=True)
+            self.edges = np.cumsum(weighted(windows, names.tolist(), of, mixture))
         fits = len(store) * store.state_bytes * world_size < free_memory() / 4
         self.memory = store.read_all() if fits else None
 

@@ -31,6 +31,7 @@ from torch import Tensor
 from wildlam.types import WildlamError
 
 Backend = Literal["pyav", "torchcodec"]
+OnError = Literal["raise", "skip"]
 
 # Timestamps are rational and requested times are floats: without slack, rounding in ``k / fps`` would pick the frame
 # before the one meant. It is far below the shortest frame interval (1 ms in Matroska).

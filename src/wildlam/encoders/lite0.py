@@ -56,17 +56,24 @@ class Lite0(EncoderConfig):
         pool: Side of the squares of the 8 x 8 map (at 128 pixels) that are averaged into one cell: 1, 2, 4 or 8.
         fold: Side of the squares of cells that are laid side by side in the channels of one token. Unlike `pool` it
             loses nothing: tokens get fewer and as much wider.
+        detail: With `fold`, what the cells of a token differ from their mean is multiplied by this. Below 1 a model's
+            error weighs what a whole place shows more than how it is spread there.
     """
 
     image_size: int = 128
     pool: int = 2
     fold: int = 1
+    detail: float = 0.5
 
     def __post_init__(self) -> None:
         if self.pool not in _SPREAD:
             raise ValueError(f"Lite0: pool is {self.pool}; choose one of {', '.join(map(str, _SPREAD))}")
-        if self.fold < 1:
-            raise ValueError(f"Lite0: fold is {self.fold}; it must be at least 1")
+        if self.pool * self.fold not in _SPREAD:
+            raise ValueError(
+                f"Lite0: fold is {self.fold}; with pool {self.pool} choose a power of 2 up to {8 // self.pool}"
+            )
+        if not 0 < self.detail <= 1:
+            raise ValueError(f"Lite0: detail is {self.detail}; it must be above 0 and at most 1")
         token = _STRIDE * self.pool * self.fold
         if self.image_size < 1 or self.image_size % token:
             raise ValueError(
@@ -94,14 +101,17 @@ class Lite0Encoder:
         self.net.eval().requires_grad_(False)
         mean, std = stage_statistics(weights)
         self.mean = mean[:, None, None].to(device)
-        self.scale = (1 / (std * _SPREAD[config.pool]))[:, None, None].to(device)
-        self.device, self.dtype, self.pool, self.fold = device, dtype, config.pool, config.fold
+        # Of the means of a token's cells and of what is left of their differences.
+        fine, coarse = _SPREAD[config.pool] ** 2, _SPREAD[config.pool * config.fold] ** 2
+        spread = (coarse + config.detail**2 * (fine - coarse)) ** 0.5
+        self.scale = (1 / (std * spread))[:, None, None].to(device)
+        self.device, self.dtype, self.config = device, dtype, config
         # On a CPU the activations of 16 frames still fit the cache; an accelerator wants many frames at once.
         self.chunk = 16 if device.type == "cpu" else 256
         side = config.image_size // _STRIDE // config.pool // config.fold
         settings = {"image_size": config.image_size, "pool": config.pool, "dtype": str(dtype)}
         if config.fold > 1:  # stores made before there was this setting stay valid
-            settings["fold"] = config.fold
+            settings |= {"fold": config.fold, "detail": config.detail}
         self.spec = EncoderSpec(
             name="lite0",
             frames_per_state=1,
@@ -124,8 +134,12 @@ class Lite0Encoder:
         """Encode ``uint8 [M, 3, H, W]`` to float32 ``[M, N, D]``."""
         pixels = frames_MCHW.to(self.device).to(self.dtype, memory_format=torch.channels_last)
         maps = self.net((pixels - 127) / 128).float()  # exact in bfloat16 too
-        cells = (F.avg_pool2d(maps, self.pool) - self.mean) * self.scale
-        return F.pixel_unshuffle(cells, self.fold).flatten(2).transpose(1, 2)
+        cells = (F.avg_pool2d(maps, self.config.pool) - self.mean) * self.scale
+        if self.config.fold == 1:
+            return cells.flatten(2).transpose(1, 2)
+        folded = F.pixel_unshuffle(cells, self.config.fold).unflatten(1, (-1, self.config.fold**2))
+        means = folded.mean(2, keepdim=True)
+        return torch.lerp(means, folded, self.config.detail).flatten(1, 2).flatten(2).transpose(1, 2)
 
 
 def load_weights() -> dict[str, Tensor]:

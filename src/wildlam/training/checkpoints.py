@@ -12,7 +12,6 @@ import json
 import math
 import os
 import shutil
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,21 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from wildlam.training.distributed import Processes
 from wildlam.training.run import read_json
 from wildlam.types import WildlamError
-
-# PyTorch's advice on what it takes for granted where there is but one process.
-warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
 
 MODEL, STATE = "model.safetensors", "state"
 _REMEDY = "delete that checkpoint: the one before is used then, or training starts anew"
@@ -77,21 +69,12 @@ class Checkpoint:
         for name in self.crc:
             if name.startswith(f"{STATE}/"):
                 self._check(name)
+        from wildlam.training import parts
+
         try:
-            reader = HuggingFaceStorageReader(str(folder))
-            found = reader.read_metadata().state_dict_metadata
-            tensors = {
-                name: torch.empty(about.size, dtype=about.properties.dtype)
-                for name, about in found.items()
-                if isinstance(about, TensorStorageMetadata)
-            }
-            if placed is not None:
-                tensors = {name: placed(name, tensor) for name, tensor in tensors.items()}
-            if tensors:
-                dcp.load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
-        except (OSError, SafetensorError, ValueError, KeyError, dcp.CheckpointException) as error:
+            return parts.read(folder, placed)
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise WildlamError(f"cannot read {folder}: {error}; {_REMEDY}") from error
-        return tensors
 
     def _check(self, name: str) -> None:
         path = self.path / name
@@ -145,11 +128,12 @@ class Writer:
         weights = {}
         if self.processes.is_main:
             weights = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.items()}
-        parts = None
+        written = None
         if state:
-            writer = HuggingFaceStorageWriter(str(temporary / STATE), save_distributed=True)
-            parts = dcp.async_save(state, storage_writer=writer, process_group=self.group, no_dist=self.group is None)
-        self.pending = self.pool.submit(self._finish, parts, temporary, step, score, weights)
+            from wildlam.training import parts
+
+            written = parts.write(state, temporary / STATE, self.group)
+        self.pending = self.pool.submit(self._finish, written, temporary, step, score, weights)
 
     def wait(self) -> None:
         """Wait until what was begun is there.
@@ -167,10 +151,17 @@ class Writer:
         """Wait for what was begun, whatever comes of it: after this, nothing is written."""
         self.pool.shutdown()
 
-    def _finish(self, parts: Any, temporary: Path, step: int, score: float | None, weights: dict[str, Tensor]) -> None:
+    def _finish(
+        self,
+        written: Callable[[], None] | None,
+        temporary: Path,
+        step: int,
+        score: float | None,
+        weights: dict[str, Tensor],
+    ) -> None:
         try:
-            if parts is not None:
-                parts.result()  # in the main process: all have written theirs
+            if written is not None:
+                written()
             if not self.processes.is_main:
                 return
             save_file(weights, temporary / MODEL)
@@ -196,7 +187,7 @@ class Writer:
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, SafetensorError, RuntimeError, dcp.CheckpointException) as error:
+        except (OSError, SafetensorError, RuntimeError) as error:
             lines = [line for line in str(error).splitlines() if "os error" in line or "Errno" in line]
             reason = lines[-1] if lines else error  # a process's trace tells more than we want
             raise WildlamError(

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 
 @dataclass(frozen=True)
@@ -100,3 +103,8 @@ def restarted() -> bool:
 def is_main_process() -> bool:
     """Whether this process is the first of those that ``torchrun`` started, or the only one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def in_parts(tensor: Tensor) -> TypeGuard[DTensor]:
+    """Whether this is one process's part of a tensor; asked without the second that importing DTensor takes."""
+    return hasattr(tensor, "placements")

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from wildlam.training import checkpoints
@@ -125,6 +124,8 @@ def fit(
     saver = checkpoints.Writer(run.checkpoints, config.keep, processes)
     writer = None
     if processes.is_main:
+        from torch.utils.tensorboard import SummaryWriter
+
         run.forget_metrics_after(start)
         writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=start)
     bar = tqdm(total=config.steps, initial=start, desc=title, unit="step", disable=not processes.is_main)

@@ -10,7 +10,8 @@ from functools import partial
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+
+from wildlam.training.distributed import in_parts
 
 NOT_HIDDEN = ("embed", "head")
 """Modules whose matrices AdamW trains: the first and last layers."""
@@ -145,7 +146,7 @@ class Muon(torch.optim.Muon):
 
 def _own(tensor: Tensor) -> Tensor:
     """This process's part of a tensor, or the whole one; changes in place are changes of it."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if in_parts(tensor) else tensor
 
 
 def directions(like: Tensor, updates: list[Tensor], solve: Callable[[Tensor], Tensor]) -> list[Tensor]:
@@ -162,7 +163,7 @@ def directions(like: Tensor, updates: list[Tensor], solve: Callable[[Tensor], Te
     if not dist.is_initialized():
         return list(solve(torch.stack(updates)))
     count = len(updates)
-    if not isinstance(like, DTensor):
+    if not in_parts(like):
         world, rank = dist.get_world_size(), dist.get_rank()
         each = -(-count // world)
         own = torch.stack(updates)[rank * each : (rank + 1) * each]
@@ -220,4 +221,4 @@ def warmup_cosine(step: int, steps: int, warmup: float) -> float:
 def gradient_norm(parameters: Iterable[nn.Parameter], clip: float) -> Tensor:
     """Clip the gradients to the norm ``clip`` in place; return their norm before that, a scalar."""
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+    return norm.full_tensor() if in_parts(norm) else norm

@@ -13,13 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from wildlam.training.distributed import Processes
+from wildlam.training.distributed import Processes, in_parts
 from wildlam.types import WildlamError
 
 
@@ -45,6 +42,10 @@ def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.
         return model
     if shard == 1:
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
+    # Only now, as it takes a second to import.
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
     copies = world // shard
     device = processes.device.type
     mesh = (
@@ -82,13 +83,14 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
 
 def unsynchronised(parallel: nn.Module, last: bool) -> AbstractContextManager[None]:
     """While gradients accumulate: sum them over processes only with the ``last`` part of a step."""
-    if isinstance(parallel, FSDPModule):
-        parallel.set_requires_gradient_sync(last)
-    elif isinstance(parallel, DistributedDataParallel) and not last:
-        return parallel.no_sync()
+    if isinstance(parallel, DistributedDataParallel):
+        return contextlib.nullcontext() if last else parallel.no_sync()
+    synchronise = getattr(parallel, "set_requires_gradient_sync", None)  # of what FSDP shares
+    if synchronise is not None:
+        synchronise(last)
     return contextlib.nullcontext()
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, those in parts put together: to be called in all processes, as each gives its parts."""
-    return {name: t.full_tensor() if isinstance(t, DTensor) else t for name, t in tensors.items()}
+    return {name: t.full_tensor() if in_parts(t) else t for name, t in tensors.items()}

@@ -1,0 +1,293 @@
+"""Index a folder of videos: find them, open each once, and split them into training and held-out ones.
+
+Videos, not clips, are split, by a hash of their relative paths: adding files moves none of those already there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from wildlam.data.cuts import find_cuts
+from wildlam.data.manifest import SCHEMA, Manifest, Video, manifest_path
+from wildlam.data.video import OnError, VideoError, probe
+from wildlam.types import Split, WildlamError
+
+log = logging.getLogger(__name__)
+
+EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "ogv", "flv", "wmv")
+
+SPLIT_FOLDERS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "test", "held_out", "held-out", "heldout"), "held_out"),
+}
+"""What the name of a folder, or of a part of a data set, says about the split."""
+_LISTED = re.compile(rf"(.+\.(?:{'|'.join(EXTENSIONS)}))(?:[\s,;]+\S*)?", re.IGNORECASE)
+_SAVE_EVERY = 5000  # videos, so that an interrupted indexing of a large folder goes on where it stopped
+
+
+def index(
+    root: Path | str,
+    *,
+    held_out: float = 0.1,
+    on_error: OnError = "raise",
+    max_skipped: float = 0.1,
+    cuts: bool = False,
+    cache: Path | str | None = None,
+    workers: int = 2,
+    progress: bool = True,
+) -> Manifest:
+    """Make or refresh the manifest of a folder of videos; only new and changed files are opened.
+
+    Args:
+        root: a folder, searched at any depth (hidden files and folders and linked folders are left out); or a text or
+            CSV file without header that lists a video per line, optionally followed by a label; or a manifest, which is
+            then used as it is.
+        held_out: share of the videos to hold out, in (0, 1). Another share than last time draws the splits anew.
+            A folder named train, val, test or the like decides for the videos in it.
+        on_error: ``"raise"`` or ``"skip"`` files that cannot be used; skipped ones are counted and named in a warning.
+        max_skipped: largest share of the files that may be skipped.
+        cuts: look for cuts where no one has yet; without it, none are told, though they stay in the file.
+        cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
+        workers: threads that open files.
+        progress: show a bar with the time left.
+
+    Raises:
+        VideoError: a file cannot be used (with ``on_error="raise"``).
+        WildlamError: there is nothing at ``root``, no video or only one, too many were skipped, or the manifest cannot
+            be read or written.
+    """
+    root = Path(root)
+    if root.suffix.lower() == ".parquet" and root.is_file():
+        given = Manifest.read(root)
+        if cuts and given.column("cuts").null_count:
+            raise WildlamError(f"{root}: no one has looked for cuts in its videos; `wildlam index FOLDER --cuts` does")
+        return given if cuts else given.uncut()
+    base, paths = _videos_at(root)
+    target = manifest_path(root, cache)
+    unfinished = target.with_name(f"unfinished-{target.name}")  # what an interrupted indexing got done
+    last = unfinished if unfinished.exists() else target
+    old = Manifest.read(last) if last.exists() else Manifest(base, SCHEMA.empty_table(), held_out)
+    if old.root.resolve() != base.resolve():
+        raise WildlamError(f"{last}: the manifest of another folder, {old.root}; give {base} another --data.cache")
+    known = {video.path: video for video in old}
+    kept = {video.path: video.split for video in known.values()} if old.held_out == held_out else {}
+
+    videos: dict[str, Video] = {}
+    changed: list[tuple[str, int, int]] = []
+    failures: list[VideoError] = []
+    for path in paths:
+        try:
+            size, mtime_ns = _stamp(base, path)
+        except VideoError as error:
+            failures.append(error)
+            continue
+        same = path in known and (known[path].size, known[path].mtime_ns) == (size, mtime_ns)
+        if same and (known[path].cuts is not None or not cuts):
+            videos[path] = known[path]
+        else:
+            changed.append((path, size, mtime_ns))
+
+    def manifest(splits: dict[str, Split]) -> Manifest:
+        rows = [asdict(replace(videos[path], split=splits[path])) for path in sorted(videos)]
+        return Manifest(base, pa.Table.from_pylist(rows, SCHEMA), held_out)
+
+    if changed:
+        _check_writable(target)  # now, and not after an hour of opening files
+    for count, result in enumerate(_examined(base, changed, cuts, workers, progress), 1):
+        if isinstance(result, VideoError):
+            failures.append(result)
+        else:
+            videos[result.path] = result
+        if count % _SAVE_EVERY == 0 or (failures and count == len(changed)):
+            drawn = {path: kept.get(path) or _drawn_split(path, held_out) for path in videos}
+            manifest(drawn).write(unfinished)
+    _judge(failures, len(paths), on_error, max_skipped)
+
+    new = manifest(assign_splits(videos, held_out, kept))
+    if not target.exists() or last is unfinished or old.held_out != held_out or not new.table.equals(old.table):
+        _check_writable(target)
+        new.write(target)
+    if unfinished.exists():  # asked first, as even a vain unlink fails on a read-only file system
+        unfinished.unlink()
+    return new if cuts else new.uncut()
+
+
+def find_videos(root: Path | str) -> list[str]:
+    """Sorted relative paths of the video files below ``root``, by extension.
+
+    Hidden files and folders are left out, and linked folders, which might lead out of the tree or round in it.
+    """
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(folder).relative_to(root)
+        found += [
+            (inside / name).as_posix()
+            for name in files
+            if not name.startswith(".") and name.lower().endswith(tuple(f".{ext}" for ext in EXTENSIONS))
+        ]
+    return sorted(found)
+
+
+def read_list(path: Path | str) -> list[str]:
+    """Paths in a list of videos without header: one a line, with or without a label after it; labels are dropped.
+
+    Paths may hold spaces, which is why the extension and not the first space ends them.
+
+    Raises:
+        WildlamError: the file is no text, or a line names no video.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise WildlamError(f"{path}: not a text file in UTF-8; a list of videos has one path a line") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        match = _LISTED.fullmatch(line.strip().replace('"', ""))
+        if match is None:
+            raise WildlamError(
+                f"{path}, line {number}: no video in {line.strip()[:100]!r}; a line is a path, and a label if you like "
+                f"(extensions: {', '.join(EXTENSIONS)})"
+            )
+        found.append(PurePosixPath(match[1]).as_posix())
+    return sorted(set(found))
+
+
+def assign_splits(paths: Iterable[str], held_out: float, kept: dict[str, Split]) -> dict[str, Split]:
+    """Split videos by their relative paths; ``kept`` holds splits assigned earlier, which stay.
+
+    A folder named train, val, test or the like decides for its videos; for others the hash of the path does. Should
+    one split come out empty, the video nearest to the border moves over to it.
+
+    Raises:
+        WildlamError: there are fewer than two videos.
+    """
+    paths = list(paths)
+    if len(paths) < 2:
+        raise WildlamError(
+            f"{paths[0] if paths else 'no video'}: a second video is needed, as one is held out; add one, or cut this "
+            "one in two, e.g. ffmpeg -i in.mp4 -t 60 -c copy a.mp4 and ffmpeg -ss 60 -i in.mp4 -c copy b.mp4"
+        )
+    splits = {path: kept.get(path) or _drawn_split(path, held_out) for path in paths}
+    # Videos that a folder's name has put where they are move last.
+    if "held_out" not in splits.values():
+        splits[min(paths, key=lambda path: (_named_split(path) is not None, _hash(path)))] = "held_out"
+    if "train" not in splits.values():
+        splits[min(paths, key=lambda path: (_named_split(path) is not None, -_hash(path)))] = "train"
+    return splits
+
+
+def _videos_at(root: Path) -> tuple[Path, list[str]]:
+    """The folder that paths are relative to, and the videos' paths."""
+    if root.is_dir():
+        base, paths = root, find_videos(root)
+    elif not root.exists():
+        raise WildlamError(f"{root}: no such folder, manifest or list of videos; check --data.path")
+    elif root.suffix.lower() in (".csv", ".txt"):
+        base, paths = root.parent, read_list(root)
+    else:
+        raise WildlamError(
+            f"{root}: a single file; --data.path takes a folder of videos, a manifest (.parquet) or a list (.csv, .txt)"
+        )
+    if not paths:
+        raise WildlamError(
+            f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files and linked folders are left "
+            "out); check --data.path"
+        )
+    return base, paths
+
+
+def _stamp(base: Path, path: str) -> tuple[int, int]:
+    try:
+        path.encode()
+        stat = (base / path).stat()
+    except UnicodeEncodeError as error:
+        raise VideoError(path.encode(errors="replace").decode(), "its name is not UTF-8: rename it") from error
+    except OSError as error:
+        raise VideoError(base / path, error.strerror or "unreadable") from error
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _examined(
+    base: Path, changed: list[tuple[str, int, int]], cuts: bool, workers: int, progress: bool
+) -> Iterator[Video | VideoError]:
+    def examine(item: tuple[str, int, int]) -> Video | VideoError:
+        path, size, mtime_ns = item
+        try:
+            info = probe(base / path)
+            found = find_cuts(base / path) if cuts else None
+        except VideoError as error:
+            return error
+        stamp: dict[str, Any] = {"size": size, "mtime_ns": mtime_ns, "split": "train"}
+        return Video(path, _source(path), **asdict(info), **stamp, cuts=found)
+
+    # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        results = pool.map(examine, changed)
+        yield from tqdm(results, "indexing", len(changed), unit="video", disable=not (progress and changed))
+
+
+def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skipped: float) -> None:
+    if not failures:
+        return
+    named = "; ".join(str(failure) for failure in failures[:5]) + ("; ..." if len(failures) > 5 else "")
+    if on_error == "raise":
+        if len(failures) == 1 and files > 1:
+            remedy = "mend or remove it, or leave it out with --data.on_error=skip"
+            raise VideoError(failures[0].path, f"{failures[0].reason}; {remedy}")
+        raise WildlamError(
+            f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them"
+            + (", or leave them out with --data.on_error=skip" if len(failures) <= max_skipped * files else "")
+        )
+    if len(failures) > max_skipped * files:
+        raise WildlamError(
+            f"{len(failures)} of {files} videos cannot be used, more than the {max_skipped:.0%} that may be skipped: "
+            f"{named}. Mend or remove them"
+        )
+    log.warning("skipped %d of %d videos: %s", len(failures), files, named)
+
+
+def _check_writable(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise WildlamError(
+            f"{target.parent}: cannot be written ({error.strerror}); name another folder with --data.cache"
+        ) from error
+
+
+def _folders(path: str) -> tuple[str, ...]:
+    return PurePosixPath(path).parts[:-1]
+
+
+def _source(path: str) -> str:
+    return next((folder for folder in _folders(path) if folder.lower() not in SPLIT_FOLDERS), ".")
+
+
+def _named_split(path: str) -> Split | None:
+    return next((SPLIT_FOLDERS[name] for name in map(str.lower, _folders(path)) if name in SPLIT_FOLDERS), None)
+
+
+def _drawn_split(path: str, held_out: float) -> Split:
+    return _named_split(path) or ("held_out" if _hash(path) < held_out else "train")
+
+
+def _hash(path: str) -> float:
+    """A number in [0, 1) that depends on the path alone."""
+    return int.from_bytes(blake2b(path.encode(), digest_size=8).digest()) / 2**64
