@@ -158,7 +158,7 @@ def test_a_cache_that_cannot_be_written(call, refused, videos, tmp_path):
 def test_encode_twice(call, videos):
     status, out, err = call("encode", "--data.path", videos, *TINY)
     assert status == 0
-    assert out.startswith("96 states of 896 bytes in ")
+    assert out.startswith("96 states of 3584 bytes in ")
     status, out, err = call("encode", "--data.path", videos, *TINY)
     assert out.startswith("96 states")
     assert "encoding" not in err  # no bar where there is nothing to do

@@ -41,9 +41,9 @@ def states(config: RunConfig) -> tuple[int, tuple[int, int]]:
 
 
 EXPECTED = {
-    "laptop": (112, (4, 4), Noisy, 8),
-    "sparse": (112, (4, 4), Sparse, 8),
-    "discrete": (112, (4, 4), Discrete, 8),
+    "laptop": (448, (4, 4), Noisy, 8),
+    "sparse": (448, (4, 4), Sparse, 8),
+    "discrete": (448, (4, 4), Discrete, 8),
     "gpu_dinov2": (768, (16, 16), Noisy, 8),
     "paper_vitl": (1024, (16, 16), Noisy, 16),
 }

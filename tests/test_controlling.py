@@ -71,7 +71,7 @@ def test_a_controller_is_a_run_of_its_own(run, config):
     assert all(torch.equal(weights(run)[name], weight) for name, weight in before.items())  # the model stays
     controller, space = load_controller(run, *loaded(run))
     assert space is PLANAR
-    assert controller.act(torch.zeros(2, 3), torch.zeros(2, 4, 112)).shape == (2, 4)
+    assert controller.act(torch.zeros(2, 3), torch.zeros(2, 4, 448)).shape == (2, 4)
     said = controller_results(folder)
     assert "controller's over inferred" in said
     assert {"over_idm", "z", "movement"} <= json.loads((folder / "results.json").read_text()).keys()
@@ -108,8 +108,8 @@ def test_a_labelled_model_learns_from_the_same_clips(run, config, tmp_path):
     folder = train_labelled_model(encoder, settings, 4.0, tmp_path / "labelled")
     model, space = load_labelled_model(folder, encoder)
     assert space is PLANAR
-    states = model.rollout(torch.zeros(2, 1, 4, 112), torch.zeros(2, 0, 3), torch.zeros(2, 5, 3, 3))
-    assert states.shape == (2, 5, 3, 4, 112)
+    states = model.rollout(torch.zeros(2, 1, 4, 448), torch.zeros(2, 0, 3), torch.zeros(2, 5, 3, 3))
+    assert states.shape == (2, 5, 3, 4, 448)
 
 
 @pytest.mark.parametrize("protocol", ["droid", "recon"])

@@ -83,7 +83,7 @@ def test_a_folder_with_another_decoder_is_refused(run):
 
 def test_states_of_another_encoder_are_refused(run):
     folder = train_decoder(run, CONFIG)
-    other = Lite0(image_size=64, pool=4, dtype="float32").build("cpu").spec
+    other = Lite0(image_size=64, pool=2, dtype="float32").build("cpu").spec
     with pytest.raises(WildlamError, match=f"on states of lite0 .*, this encoder is lite0 {other.fingerprint}"):
         load_decoder(folder, other)
 

@@ -30,9 +30,9 @@ def config(**training) -> RunConfig:
 
 def real_step(of: RunConfig, clips: int):
     """A model of the configuration, its optimiser with all of its state, and one real step."""
-    model = of.model.build(112, (2, 2))
+    model = of.model.build(448, (2, 2))
     optimizer = MuonAdamW(model, of.training.optimizer)
-    states = torch.randn(clips, 8, 4, 112)
+    states = torch.randn(clips, 8, 4, 448)
 
     def step():
         with torch.autocast("cpu", torch.bfloat16, enabled=of.training.precision == "bf16"):

@@ -333,7 +333,7 @@ def test_a_list_and_a_manifest_serve_as_data(config, videos, tmp_path):
 def test_another_encoder_is_refused(config):
     run = train(replace(config, baseline=False))
     text = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(text.replace("pool: 2", "pool: 4"))
+    (run / "config.yaml").write_text(text.replace("pool: 1", "pool: 2"))
     with pytest.raises(WildlamError, match=r"was trained on states of lite0 .*weights and settings"):
         evaluate(run)
 

@@ -73,12 +73,15 @@ def index(argv: Arguments) -> None:
       wildlam index ~/videos --on_error skip
     """
     from wildlam.data.clips import DataConfig
+    from wildlam.data.files import location
     from wildlam.data.indexing import index
     from wildlam.types import WildlamError
 
     parser = _parser("index")
     parser.add_argument(
-        "path", type=Path, help="folder of videos (searched at any depth), or a list of them (.csv, .txt)"
+        "path",
+        type=location,
+        help="folder of videos and tar shards (searched at any depth), or a list of them (.csv, .txt); also a URL",
     )
     parser.add_argument("--held_out", type=float, default=0.1, help="share of the videos kept for evaluation")
     parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do with a bad file")
@@ -167,6 +170,7 @@ def train(argv: Arguments) -> None:
       torchrun --nproc-per-node 2 --no-python wildlam train --data.path ~/videos
     """
     from wildlam.config import RunConfig, dump_config, read_config, run_parser, to_config
+    from wildlam.data.files import location
     from wildlam.pipeline import train
     from wildlam.training import Run
     from wildlam.training.run import write_atomically
@@ -178,7 +182,7 @@ def train(argv: Arguments) -> None:
     elif any(argument.split("=")[0] == "--resume" for argument in argv):
         parser = _parser("train --resume")
         parser.add_argument("--resume", type=Path, help="run folder to go on with; it knows its own configuration")
-        parser.add_argument("--data.path", type=Path, help="where its videos are now, if they have moved")
+        parser.add_argument("--data.path", type=location, help="where its videos are now, if they have moved")
         args = parser.parse_args(list(argv))
         run = Run.open(args.resume)
         config = replace(read_config(run.path / "config.yaml"), out=run.path)  # which may have moved
@@ -228,11 +232,14 @@ def evaluate(argv: Arguments) -> None:
       wildlam eval runs/demo --data.path ~/other/videos
       wildlam eval runs/demo --bounds runs/unconstrained
     """
+    from wildlam.data.files import location
     from wildlam.evaluating import evaluate
 
     parser = _parser("eval")
     parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("--data.path", type=Path, help="another folder of videos, of which the held-out ones are used")
+    parser.add_argument(
+        "--data.path", type=location, help="another folder of videos, of which the held-out ones are used"
+    )
     parser.add_argument(
         "--bounds",
         type=Path,

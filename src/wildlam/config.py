@@ -16,6 +16,7 @@ import jsonargparse
 import yaml
 
 from wildlam.data.clips import DataConfig
+from wildlam.data.files import Location, location
 from wildlam.encoders import EncoderConfig, Lite0
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import BottleneckConfig
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="DataclassInstance")
 
 jsonargparse.set_parsing_settings(subclasses_enabled=[EncoderConfig, BottleneckConfig])
+jsonargparse.typing.register_type(
+    Location,
+    serializer=str,
+    deserializer=location,
+    deserializer_exceptions=ValueError,
+    type_check=lambda value, _: hasattr(value, "joinpath"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +261,7 @@ def _leaves(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
+    if hasattr(value, "joinpath"):  # a path, or a URL that behaves like one
         return str(value)
     if not dataclasses.is_dataclass(value):
         return value

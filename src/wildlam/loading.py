@@ -18,7 +18,7 @@ from wildlam.data.clips import ClipSource, DataConfig, Draws, decode_windows, ev
 from wildlam.data.encode import encode_videos, refresh
 from wildlam.data.indexing import index
 from wildlam.data.manifest import Manifest, manifest_path
-from wildlam.data.poses import poses_path
+from wildlam.data.poses import has_poses
 from wildlam.data.store import FeatureStore
 from wildlam.data.store_source import StoreSource, eval_batches, longest_sequence
 from wildlam.evaluation.rollout import SECONDS
@@ -180,8 +180,8 @@ def _states_to_evaluate(states: int, data: DataConfig, spec: EncoderSpec) -> int
 
 def _with_poses(manifest: Manifest) -> set[str]:
     """Training videos whose true poses are known."""
-    paths = manifest.split("train").column("path").to_pylist()
-    return {path for path in paths if poses_path(manifest.file(path)).exists()}
+    train = manifest.split("train") if isinstance(manifest.root, Path) else ()
+    return {video.path for video in train if has_poses(manifest.file(video.path, video.offset, video.size))}
 
 
 def load_model(run: Run, config: RunConfig, spec: EncoderSpec) -> LatentActionModel:

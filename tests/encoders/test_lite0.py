@@ -67,14 +67,14 @@ def test_states_are_the_standardised_pooled_map(real_frames):
         maps = reference((real_frames[:2].float() - 127) / 128)
     mean, std = stage_statistics(load_weights())
     tokens = F.avg_pool2d((maps - mean[:, None, None]) / std[:, None, None] / 0.8, 2).flatten(2).transpose(1, 2)
-    pooled = Lite0(dtype="float32").build("cpu").encode(real_frames[None, :2])
+    pooled = Lite0(pool=2, fold=1, dtype="float32").build("cpu").encode(real_frames[None, :2])
     torch.testing.assert_close(pooled[0], tokens, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("detail", [1.0, 0.5])
 def test_folded_tokens_hold_the_cells_of_the_finer_map(real_frames, detail):
-    fine = Lite0(pool=1, dtype="float32").build("cpu").encode(real_frames[None, :2])
-    folded = Lite0(pool=1, fold=2, detail=detail, dtype="float32").build("cpu")
+    fine = Lite0(fold=1, dtype="float32").build("cpu").encode(real_frames[None, :2])
+    folded = Lite0(detail=detail, dtype="float32").build("cpu")
     assert (folded.spec.grid, folded.spec.width) == ((4, 4), 448)
     tokens = folded.encode(real_frames[None, :2]).view(1, 2, 4, 4, 112, 4)
     means = tokens.mean(-1, keepdim=True)
@@ -100,16 +100,16 @@ def test_bfloat16_is_close_to_float32(encoder, real_frames):
 def test_spec_and_protocol(encoder):
     spec = encoder.spec
     assert isinstance(encoder, Encoder)
-    assert (spec.frames_per_state, spec.grid, spec.tokens, spec.width) == (1, (4, 4), 16, 112)
+    assert (spec.frames_per_state, spec.grid, spec.tokens, spec.width) == (1, (4, 4), 16, 448)
     assert (spec.image_size, spec.context) == (128, "frame")
-    assert Lite0(pool=1).build("cpu").spec.grid == (8, 8)
+    assert Lite0(fold=1).build("cpu").spec.grid == (8, 8)
     assert not any(p.requires_grad for p in encoder.net.parameters())
 
 
 def test_shape_and_causality(encoder):
     video = torch.randint(0, 256, (2, 5, 3, 128, 128), dtype=torch.uint8)
     states = encoder.encode(video)
-    assert states.shape == (2, 5, 16, 112)
+    assert states.shape == (2, 5, 16, 448)
     assert not states.requires_grad
     changed = video.clone()
     changed[:, 3] = 255 - changed[:, 3]
@@ -121,7 +121,7 @@ def test_shape_and_causality(encoder):
 
 def test_states_can_enter_a_graph(encoder):
     states = encoder.encode(torch.zeros(1, 1, 3, 128, 128, dtype=torch.uint8))
-    gain = torch.ones(112, requires_grad=True)
+    gain = torch.ones(448, requires_grad=True)
     (states * gain).sum().backward()
     assert gain.grad is not None
 
@@ -129,11 +129,11 @@ def test_states_can_enter_a_graph(encoder):
 def test_fingerprint_tells_settings_apart(encoder):
     prints = {
         encoder.spec.fingerprint,
-        Lite0(pool=4, dtype="float32").build("cpu").spec.fingerprint,
+        Lite0(pool=2, dtype="float32").build("cpu").spec.fingerprint,
         Lite0(image_size=64, dtype="float32").build("cpu").spec.fingerprint,
         Lite0(dtype="bfloat16").build("cpu").spec.fingerprint,
-        Lite0(fold=2, dtype="float32").build("cpu").spec.fingerprint,
-        Lite0(fold=2, detail=1.0, dtype="float32").build("cpu").spec.fingerprint,
+        Lite0(fold=1, dtype="float32").build("cpu").spec.fingerprint,
+        Lite0(detail=1.0, dtype="float32").build("cpu").spec.fingerprint,
     }
     assert len(prints) == 6
     again = Lite0().build("cpu", torch.float32)

@@ -132,7 +132,7 @@ def test_shrinking_averages_areas():
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"image_size": 18}, "decoder.image_size=18: .* 2 x 2 patches"),
+        ({"image_size": 18}, "decoder.image_size=18: .* 4 x 4 patches"),
         ({"image_size": 0}, "decoder.image_size must be at least 1"),
         ({"upsample": 0}, "decoder.upsample must be at least 1"),
         ({"perceptual_frames": 0}, "decoder.perceptual_frames must be at least 1"),

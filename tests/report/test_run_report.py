@@ -38,7 +38,7 @@ def held_out(manifest):
     """A clip of 4 states from each video; of the first video two."""
     generator = torch.Generator().manual_seed(0)
     rows = [manifest[0], *manifest]
-    states = torch.randn(len(rows), 4, 4, 112, generator=generator)
+    states = torch.randn(len(rows), 4, 4, 448, generator=generator)
     names, sources = [row.path for row in rows], [row.source for row in rows]
     return [StateBatch(states, names, sources, [0.0] * len(rows), TIMES.expand(len(rows), -1))]
 
@@ -86,7 +86,7 @@ def test_the_page(manifest, held_out, tmp_path):
     run.create("", 7, dataclasses.replace(spec, name="some-encoder"))
     for step in (1, 2):
         run.log(step, {"loss": 1.0 / step, "prediction": 1.0, "held_out/idm": 0.5, "kl_per_dimension": [0.1, 0.2]})
-    model = ModelConfig().build(112, (2, 2)).eval()
+    model = ModelConfig().build(448, (2, 2)).eval()
     encoder = Lite0(image_size=64, dtype="float32").build("cpu")
     found = evaluate_all(
         model,
@@ -116,7 +116,7 @@ def test_the_page(manifest, held_out, tmp_path):
 @pytest.mark.usefixtures("tiny_models")
 def test_films_where_there_is_a_decoder(manifest, held_out):
     encoder = Lite0(image_size=64, dtype="float32").build("cpu")
-    model = ModelConfig().build(112, (2, 2)).eval()
+    model = ModelConfig().build(448, (2, 2)).eval()
     decoder = DecoderConfig(image_size=16, upsample=1).build(encoder.spec).eval()
     clips = infer_clips(model, held_out)
 

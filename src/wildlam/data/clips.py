@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from wildlam.data.files import Location
 from wildlam.data.manifest import Manifest, cache_folder
 from wildlam.data.mixture import EVENLY, weighted
 from wildlam.data.video import SLACK, Backend, OnError, VideoError, decode_at
@@ -31,7 +32,8 @@ class DataConfig:
     """Which videos to learn from, and how to cut clips from them.
 
     Args:
-        path: folder of videos (searched at any depth), a manifest (.parquet) or a list of videos (.csv, .txt).
+        path: folder of videos and tar shards of videos (searched at any depth), a manifest (.parquet) or a list of
+            videos (.csv, .txt); also a URL such as s3://bucket/videos.
         frames: video frames in a clip.
         fps: frames per second at which clips are sampled.
         held_out: share of the videos, in (0, 1), that is kept from training for evaluation.
@@ -45,7 +47,7 @@ class DataConfig:
             the rest as their footage does. By default all footage is seen equally often.
     """
 
-    path: Path
+    path: Location
     frames: int = 8
     fps: float = 4.0
     held_out: float = 0.1
@@ -88,11 +90,15 @@ class Window:
         video: the video's path, relative to the manifest's root.
         source: the video's source.
         start: timestamp of the clip's first frame, in seconds.
+        offset: byte at which the video begins, if it is inside a tar shard.
+        size: bytes of the video.
     """
 
     video: str
     source: str
     start: float
+    offset: int | None
+    size: int
 
 
 def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError = "raise") -> Manifest:
@@ -176,8 +182,7 @@ class Draws:
         """Draw so many clips."""
         rows = np.searchsorted(self.edges, rng.random(count) * self.edges[-1], side="right")
         starts = self.begins[rows] + rng.random(count) * self.spans[rows]
-        chosen = self.manifest.take(self.videos[rows], ["path", "source"]).to_pylist()
-        return [Window(row["path"], row["source"], float(s)) for row, s in zip(chosen, starts, strict=True)]
+        return _windows(self.manifest, self.videos[rows], starts)
 
 
 def eval_windows(manifest: Manifest, frames: int, fps: float, per_source: int | None = None) -> list[Window]:
@@ -209,9 +214,16 @@ def eval_windows(manifest: Manifest, frames: int, fps: float, per_source: int | 
         place = np.searchsorted(ends, chosen, side="right")
         nth = chosen - (ends - counts[mine])[place]
         starts = begins[mine][place] + nth * frames / fps
-        rows = manifest.take(videos[mine][place], ["path"]).to_pylist()
-        windows += [Window(row["path"], names[source], float(s)) for row, s in zip(rows, starts, strict=True)]
+        windows += _windows(manifest, videos[mine][place], starts)
     return windows
+
+
+def _windows(manifest: Manifest, rows: np.ndarray, starts: np.ndarray) -> list[Window]:
+    columns = manifest.take(rows, ["path", "source", "offset", "size"]).to_pydict()
+    return [
+        Window(path, source, start, offset, size)
+        for path, source, offset, size, start in zip(*columns.values(), starts.tolist(), strict=True)
+    ]
 
 
 def decode_windows(
@@ -222,7 +234,9 @@ def decode_windows(
     Raises:
         VideoError: a clip cannot be decoded.
     """
-    clips = [decode_at(manifest.file(w.video), _times(w, frames, fps), size, backend) for w in windows]
+    clips = [
+        decode_at(manifest.file(w.video, w.offset, w.size), _times(w, frames, fps), size, backend) for w in windows
+    ]
     return _batch(windows, clips)
 
 
@@ -288,7 +302,7 @@ class ClipSource:
         rng = np.random.default_rng((self.seed, step, place + 1))  # (seed, step, 0) would be (seed, step) to numpy
         for attempt in range(1, self.attempts + 1):
             try:
-                path = self.manifest.file(window.video)
+                path = self.manifest.file(window.video, window.offset, window.size)
                 return window, decode_at(path, _times(window, self.frames, self.fps), self.size, self.backend)
             except VideoError as error:
                 if self.on_error == "raise" or attempt == self.attempts:

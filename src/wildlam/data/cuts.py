@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from wildlam.data.files import AnyFile, opened
 from wildlam.data.video import VideoError
 from wildlam.types import WildlamError
 
 
-def find_cuts(path: Path) -> list[float]:
+def find_cuts(path: AnyFile) -> list[float]:
     """Times, in seconds, of the first frames of all shots of a video but the first.
 
     A cut is where hue, saturation and brightness change by more than PySceneDetect's default threshold from one frame
@@ -19,7 +18,8 @@ def find_cuts(path: Path) -> list[float]:
         WildlamError: PySceneDetect is not installed.
     """
     try:
-        from scenedetect import ContentDetector, SceneManager, open_video
+        from scenedetect import ContentDetector, SceneManager
+        from scenedetect.backends.pyav import VideoStreamAv
     except ImportError as error:
         raise WildlamError(
             f"looking for cuts needs PySceneDetect ({error}): pip install 'wildlam[cuts]', on Debian also apt-get "
@@ -28,7 +28,8 @@ def find_cuts(path: Path) -> list[float]:
     try:
         manager = SceneManager()
         manager.add_detector(ContentDetector())
-        manager.detect_scenes(open_video(str(path), backend="pyav"))
+        with opened(path) as source:
+            manager.detect_scenes(VideoStreamAv(source))
         return [begin.seconds for begin, _ in manager.get_scene_list()[1:]]
     except Exception as error:  # whatever OpenCV, PyAV or PySceneDetect make of a damaged file
         raise VideoError(path, f"no cuts can be looked for: {error}") from error

@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from queue import Full, Queue
 from threading import Event
 
@@ -19,6 +18,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from wildlam.data.files import AnyFile, Location, inside, location
 from wildlam.data.manifest import Manifest, Video
 from wildlam.data.store import FeatureStore, StoredVideo
 from wildlam.data.video import Backend, OnError, VideoError, decode_grid
@@ -51,7 +51,7 @@ class EncodeReport:
 
 def encode_videos(
     rows: Manifest | Sequence[Video],
-    root: Path | str,
+    root: Location | str,
     encoder: Encoder,
     store: FeatureStore,
     *,
@@ -91,14 +91,14 @@ def encode_videos(
     report = EncodeReport(kept=len(rows) - len(todo))
 
     rate = store.fps / store.spec.frames_per_state
-    videos = (StoredVideo.of(rows[row]) for row in todo)
+    videos = (rows[row] for row in todo)
     with (
-        closing(_decode_ahead(videos, Path(root), store, backend, workers or os.cpu_count() or 1)) as decoded,
+        closing(_decode_ahead(videos, location(root), store, backend, workers or os.cpu_count() or 1)) as decoded,
         tqdm(total=round(seconds * rate), unit="state", desc="encoding", disable=not (progress and len(todo))) as bar,
     ):
         for video, chunks in decoded:
             try:
-                report.states += store.append(video, _encode(chunks, encoder, store, bar))
+                report.states += store.append(StoredVideo.of(video), _encode(chunks, encoder, store, bar))
                 report.encoded += 1
             except KeyboardInterrupt:
                 store.commit()  # what is done need not be done again
@@ -166,8 +166,8 @@ def _encode(
 
 
 def _decode_ahead(
-    videos: Iterator[StoredVideo], root: Path, store: FeatureStore, backend: Backend, workers: int
-) -> Generator[tuple[StoredVideo, Iterator[tuple[Tensor, Tensor]]], None, None]:
+    videos: Iterator[Video], root: Location, store: FeatureStore, backend: Backend, workers: int
+) -> Generator[tuple[Video, Iterator[tuple[Tensor, Tensor]]], None, None]:
     """Yield each video, in order, and the iterator of its decoded chunks; the videos after it decode meanwhile.
 
     Threads do, as decoding and resizing leave Python's lock, and frames need not be copied between processes. Each
@@ -183,7 +183,7 @@ def _decode_ahead(
             except Full:
                 continue
 
-    def decode(path: Path, queue: Queue) -> None:
+    def decode(path: AnyFile, queue: Queue) -> None:
         try:
             for piece in decode_grid(path, store.fps, spec.image_size, backend, chunk):
                 put(queue, piece)
@@ -193,13 +193,13 @@ def _decode_ahead(
         except Exception as error:  # goes to the thread that encodes, which raises it
             put(queue, error)
 
-    waiting: deque[tuple[StoredVideo, Queue]] = deque()
+    waiting: deque[tuple[Video, Queue]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:
             while True:
                 while len(waiting) < workers and (video := next(videos, None)) is not None:
                     waiting.append((video, Queue(_QUEUE)))
-                    pool.submit(decode, root / video.path, waiting[-1][1])
+                    pool.submit(decode, inside(root, video.path, video.offset, video.size), waiting[-1][1])
                 if not waiting:
                     return
                 video, queue = waiting.popleft()

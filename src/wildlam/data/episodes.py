@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wildlam.data.action_spaces import ActionSpace
 from wildlam.data.indexing import assign_splits, index
-from wildlam.data.poses import poses_path, read_poses
+from wildlam.data.poses import has_poses, read_poses
 from wildlam.data.video import Backend, decode_at
 from wildlam.types import Split, WildlamError
 
@@ -71,7 +71,7 @@ def read_posed_videos(path: Path, backend: Backend = "pyav") -> list[Episode]:
     found = []
     for name, split in zip(*(manifest.column(c).to_pylist() for c in ("path", "split")), strict=True):
         video = manifest.file(name)
-        if poses_path(video).exists():
+        if isinstance(video, Path) and has_poses(video):
             space, rows = read_poses(video)
             frames = frames_at(video, rows[:, 0], backend)
             found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames))

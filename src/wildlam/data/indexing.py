@@ -11,7 +11,8 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +21,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from wildlam.data.cuts import find_cuts
+from wildlam.data.files import TAR, Location, inside, is_remote, location, tar_members
 from wildlam.data.manifest import SCHEMA, Manifest, Video, manifest_path
 from wildlam.data.video import OnError, VideoError, probe
 from wildlam.types import Split, WildlamError
@@ -33,12 +35,23 @@ SPLIT_FOLDERS: dict[str, Split] = {
     **dict.fromkeys(("val", "valid", "validation", "test", "held_out", "held-out", "heldout"), "held_out"),
 }
 """What the name of a folder, or of a part of a data set, says about the split."""
-_LISTED = re.compile(rf"(.+\.(?:{'|'.join(EXTENSIONS)}))(?:[\s,;]+\S*)?", re.IGNORECASE)
+_ENDINGS = tuple(f".{extension}" for extension in (*EXTENSIONS, "tar"))
+_LISTED = re.compile(rf"(.+\.(?:{'|'.join((*EXTENSIONS, 'tar'))}))(?:[\s,;]+\S*)?", re.IGNORECASE)
 _SAVE_EVERY = 5000  # videos, so that an interrupted indexing of a large folder goes on where it stopped
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A video's file, not yet opened; see `Video` for what the attributes mean."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    offset: int | None = None
+
+
 def index(
-    root: Path | str,
+    root: Location | str,
     *,
     held_out: float = 0.1,
     on_error: OnError = "raise",
@@ -51,9 +64,9 @@ def index(
     """Make or refresh the manifest of a folder of videos; only new and changed files are opened.
 
     Args:
-        root: a folder, searched at any depth (hidden files and folders and linked folders are left out); or a text or
-            CSV file without header that lists a video per line, optionally followed by a label; or a manifest, which is
-            then used as it is.
+        root: a folder, searched at any depth for videos and tar shards of videos (hidden files and folders and linked
+            folders are left out); or a text or CSV file without header that lists a video or shard per line, optionally
+            followed by a label; all of these may be URLs; or a manifest on a disk, which is then used as it is.
         held_out: share of the videos to hold out, in (0, 1). Another share than last time draws the splits anew.
             A folder named train, val, test or the like decides for the videos in it.
         on_error: ``"raise"`` or ``"skip"`` files that cannot be used; skipped ones are counted and named in a warning.
@@ -68,36 +81,41 @@ def index(
         WildlamError: there is nothing at ``root``, no video or only one, too many were skipped, or the manifest cannot
             be read or written.
     """
-    root = Path(root)
+    root = location(root)
     if root.suffix.lower() == ".parquet" and root.is_file():
+        if is_remote(root):
+            raise WildlamError(f"{root}: a manifest must lie on a disk; copy it there")
         given = Manifest.read(root)
         if cuts and given.column("cuts").null_count:
             raise WildlamError(f"{root}: no one has looked for cuts in its videos; `wildlam index FOLDER --cuts` does")
         return given if cuts else given.uncut()
-    base, paths = _videos_at(root)
     target = manifest_path(root, cache)
+    base, listed = _videos_at(root)
     unfinished = target.with_name(f"unfinished-{target.name}")  # what an interrupted indexing got done
     last = unfinished if unfinished.exists() else target
     old = Manifest.read(last) if last.exists() else Manifest(base, SCHEMA.empty_table(), held_out)
-    if old.root.resolve() != base.resolve():
+    if _absolute(old.root) != _absolute(base):
         raise WildlamError(f"{last}: the manifest of another folder, {old.root}; give {base} another --data.cache")
     known = {video.path: video for video in old}
     kept = {video.path: video.split for video in known.values()} if old.held_out == held_out else {}
 
     videos: dict[str, Video] = {}
-    changed: list[tuple[str, int, int]] = []
+    changed: list[Found] = []
     failures: list[VideoError] = []
-    for path in paths:
+    for path, stamp in listed.items():
         try:
-            size, mtime_ns = _stamp(base, path)
+            files = _files(base, path, stamp)
         except VideoError as error:
             failures.append(error)
             continue
-        same = path in known and (known[path].size, known[path].mtime_ns) == (size, mtime_ns)
-        if same and (known[path].cuts is not None or not cuts):
-            videos[path] = known[path]
-        else:
-            changed.append((path, size, mtime_ns))
+        for file in files:
+            row = known.get(file.path)
+            same = row is not None and Found(row.path, row.size, row.mtime_ns, row.offset) == file
+            if row is not None and same and (row.cuts is not None or not cuts):
+                videos[file.path] = row
+            else:
+                changed.append(file)
+    count_of_files = len(videos) + len(changed) + len(failures)
 
     def manifest(splits: dict[str, Split]) -> Manifest:
         rows = [asdict(replace(videos[path], split=splits[path])) for path in sorted(videos)]
@@ -105,15 +123,17 @@ def index(
 
     if changed:
         _check_writable(target)  # now, and not after an hour of opening files
+    due = _SAVE_EVERY
     for count, result in enumerate(_examined(base, changed, cuts, workers, progress), 1):
         if isinstance(result, VideoError):
             failures.append(result)
         else:
             videos[result.path] = result
-        if count % _SAVE_EVERY == 0 or (failures and count == len(changed)):
+        if count == due or (failures and count == len(changed)):
+            due += max(_SAVE_EVERY, count // 4)  # each time, all is written anew
             drawn = {path: kept.get(path) or _drawn_split(path, held_out) for path in videos}
             manifest(drawn).write(unfinished)
-    _judge(failures, len(paths), on_error, max_skipped)
+    _judge(failures, count_of_files, on_error, max_skipped)
 
     new = manifest(assign_splits(videos, held_out, kept))
     if not target.exists() or last is unfinished or old.held_out != held_out or not new.table.equals(old.table):
@@ -125,7 +145,7 @@ def index(
 
 
 def find_videos(root: Path | str) -> list[str]:
-    """Sorted relative paths of the video files below ``root``, by extension.
+    """Sorted relative paths of the video files and tar shards below ``root``, by extension.
 
     Hidden files and folders are left out, and linked folders, which might lead out of the tree or round in it.
     """
@@ -134,14 +154,34 @@ def find_videos(root: Path | str) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(folder).relative_to(root)
         found += [
-            (inside / name).as_posix()
-            for name in files
-            if not name.startswith(".") and name.lower().endswith(tuple(f".{ext}" for ext in EXTENSIONS))
+            (inside / name).as_posix() for name in files if not name.startswith(".") and name.lower().endswith(_ENDINGS)
         ]
     return sorted(found)
 
 
-def read_list(path: Path | str) -> list[str]:
+def _found_remotely(root: Location) -> dict[str, tuple[int, int]]:
+    """As `find_videos`, in an object store, with each file's size and time of change: one listing tells all."""
+    folder: Any = root
+    top = folder.path.rstrip("/") + "/"
+    found = {}
+    for name, about in folder.fs.find(folder.path, detail=True).items():
+        inside = name.removeprefix(top)
+        if inside.lower().endswith(_ENDINGS) and not any(part.startswith(".") for part in inside.split("/")):
+            found[inside] = _stamp(about)
+    return dict(sorted(found.items()))
+
+
+def _stamp(about: dict[str, Any]) -> tuple[int, int]:
+    """A remote file's size, and when it changed last in nanoseconds, by what its file system calls that."""
+    names = ("LastModified", "last_modified", "mtime", "updated", "created")
+    when = next((about[name] for name in names if about.get(name)), 0)
+    if isinstance(when, str):
+        when = datetime.fromisoformat(when)
+    seconds = when.timestamp() if isinstance(when, datetime) else float(when)
+    return int(about["size"] or 0), round(seconds * 1e9)
+
+
+def read_list(path: Location | str) -> list[str]:
     """Paths in a list of videos without header: one a line, with or without a label after it; labels are dropped.
 
     Paths may hold spaces, which is why the extension and not the first space ends them.
@@ -150,7 +190,7 @@ def read_list(path: Path | str) -> list[str]:
         WildlamError: the file is no text, or a line names no video.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = location(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise WildlamError(f"{path}: not a text file in UTF-8; a list of videos has one path a line") from error
     found = []
@@ -163,7 +203,7 @@ def read_list(path: Path | str) -> list[str]:
                 f"{path}, line {number}: no video in {line.strip()[:100]!r}; a line is a path, and a label if you like "
                 f"(extensions: {', '.join(EXTENSIONS)})"
             )
-        found.append(PurePosixPath(match[1]).as_posix())
+        found.append(match[1] if "://" in match[1] else PurePosixPath(match[1]).as_posix())
     return sorted(set(found))
 
 
@@ -191,49 +231,65 @@ def assign_splits(paths: Iterable[str], held_out: float, kept: dict[str, Split])
     return splits
 
 
-def _videos_at(root: Path) -> tuple[Path, list[str]]:
-    """The folder that paths are relative to, and the videos' paths."""
+def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | None]]:
+    """The folder that paths are relative to, and the videos' paths, with sizes and times of change where known."""
+    listed: dict[str, tuple[int, int] | None]
     if root.is_dir():
-        base, paths = root, find_videos(root)
+        base, listed = root, {**_found_remotely(root)} if is_remote(root) else dict.fromkeys(find_videos(root))
     elif not root.exists():
         raise WildlamError(f"{root}: no such folder, manifest or list of videos; check --data.path")
     elif root.suffix.lower() in (".csv", ".txt"):
-        base, paths = root.parent, read_list(root)
+        base, listed = root.parent, dict.fromkeys(read_list(root))
     else:
         raise WildlamError(
             f"{root}: a single file; --data.path takes a folder of videos, a manifest (.parquet) or a list (.csv, .txt)"
         )
-    if not paths:
+    if not listed:
         raise WildlamError(
             f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files and linked folders are left "
             "out); check --data.path"
         )
-    return base, paths
+    return base, listed
 
 
-def _stamp(base: Path, path: str) -> tuple[int, int]:
+def _absolute(base: Location) -> str:
+    return str(base if is_remote(base) else base.resolve())
+
+
+def _files(base: Location, path: str, stamp: tuple[int, int] | None) -> list[Found]:
+    """A video's file, or the videos in a tar shard."""
+    file = inside(base, path, None, 0)
     try:
         path.encode()
-        stat = (base / path).stat()
+        if stamp is None and isinstance(file, Path):
+            stat = file.stat()
+            stamp = stat.st_size, stat.st_mtime_ns
+        elif stamp is None:
+            stamp = _stamp(file.fs.info(file.path))  # type: ignore[union-attr]
+        if not path.endswith(TAR):
+            return [Found(path, *stamp)]
+        members = tar_members(file)  # type: ignore[arg-type]
     except UnicodeEncodeError as error:
         raise VideoError(path.encode(errors="replace").decode(), "its name is not UTF-8: rename it") from error
     except OSError as error:
-        raise VideoError(base / path, error.strerror or "unreadable") from error
-    return stat.st_size, stat.st_mtime_ns
+        raise VideoError(file, error.strerror or str(error) or "unreadable") from error
+    videos = [member for member in members if member.name.lower().endswith(_ENDINGS) and not member.name.endswith(TAR)]
+    if not videos:
+        raise VideoError(file, "holds no video")
+    return [Found(f"{path}/{video.name}", video.size, stamp[1], video.offset) for video in videos]
 
 
 def _examined(
-    base: Path, changed: list[tuple[str, int, int]], cuts: bool, workers: int, progress: bool
+    base: Location, changed: list[Found], cuts: bool, workers: int, progress: bool
 ) -> Iterator[Video | VideoError]:
-    def examine(item: tuple[str, int, int]) -> Video | VideoError:
-        path, size, mtime_ns = item
+    def examine(found: Found) -> Video | VideoError:
+        file = inside(base, found.path, found.offset, found.size)
         try:
-            info = probe(base / path)
-            found = find_cuts(base / path) if cuts else None
+            info = probe(file)
+            shots = find_cuts(file) if cuts else None
         except VideoError as error:
             return error
-        stamp: dict[str, Any] = {"size": size, "mtime_ns": mtime_ns, "split": "train"}
-        return Video(path, _source(path), **asdict(info), **stamp, cuts=found)
+        return Video(source=_source(found.path), split="train", cuts=shots, **asdict(info), **asdict(found))
 
     # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
     with ThreadPoolExecutor(max(workers, 1)) as pool:
@@ -273,7 +329,7 @@ def _check_writable(target: Path) -> None:
 
 
 def _folders(path: str) -> tuple[str, ...]:
-    return PurePosixPath(path).parts[:-1]
+    return tuple(part for part in PurePosixPath(path).parts[:-1] if not part.endswith(TAR))
 
 
 def _source(path: str) -> str:

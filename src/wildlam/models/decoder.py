@@ -28,21 +28,22 @@ class DecoderConfig:
     Args:
         size: size of the transformer: tiny, small, base, L (the paper's), H or g.
         image_size: side of the pictures in pixels, a multiple of twice the (widened) token map's.
-        upsample: tokens, along each side, that each token is widened into; more paint finer, and take longer.
+        upsample: tokens, along each side, that each token is widened into; more paint finer, and take longer. By
+            default 2 for maps of fewer than 8 tokens a side, or else 1.
         perceptual_weight: factor of the perceptual distance in the loss.
         perceptual_frames: random frames of each step whose perceptual distance is taken.
     """
 
     size: Literal["tiny", "small", "base", "L", "H", "g"] = "tiny"
     image_size: int = 64
-    upsample: int = 1
+    upsample: int | None = None
     perceptual_weight: float = 0.3
     perceptual_frames: int = 8
 
     def __post_init__(self) -> None:
         for name in ("image_size", "upsample", "perceptual_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"decoder.{name} must be at least 1, got {getattr(self, name)}")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"decoder.{name} must be at least 1, got {value}")
         if not 0 <= self.perceptual_weight < math.inf:
             raise ValueError(f"decoder.perceptual_weight must not be negative, got {self.perceptual_weight}")
 
@@ -71,7 +72,7 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig, spec: EncoderSpec, perceptual: PerceptualMetric | None = None) -> None:
         super().__init__()
         size = SIZES[config.size]
-        upsample = config.upsample
+        upsample = config.upsample or (2 if min(spec.grid) < 8 else 1)
         self.config, self.spec, self.perceptual = config, spec, perceptual
         self.head_dim, self.upsample = size.width // size.heads, upsample
         self.grid = (spec.grid[0] * upsample, spec.grid[1] * upsample)

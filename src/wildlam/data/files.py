@@ -1,0 +1,165 @@
+"""Where videos lie: on a disk, in an object store (any URL that fsspec knows), or inside a tar shard of either.
+
+Tar shards are WebDataset's: videos side by side in a ``.tar``, other files ignored. Indexing reads their headers once;
+after that a video is read from its place in the shard.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from wildlam.types import WildlamError
+
+if TYPE_CHECKING:
+    Location = Path
+    """A local path or, behaving like one, a ``upath.UPath``."""
+else:
+
+    class Location:
+        """A local path, or a URL such as ``s3://bucket/folder``."""
+
+        def __new__(cls, text: str | Path) -> Path:
+            """See `location`."""
+            return location(text)
+
+
+TAR = ".tar"
+_BUFFER = 1 << 20  # bytes read at a time from a tar shard
+
+
+def location(text: str | Path) -> Location:
+    """A path, or the path-like of a URL.
+
+    Raises:
+        WildlamError: for a URL, its file system's package is not installed.
+    """
+    if not isinstance(text, str) or "://" not in text:
+        return cast(Path, text) if not isinstance(text, str) else Path(text)
+    try:
+        from upath import UPath
+
+        path = UPath(text)
+        _ = path.fs  # finds out whether its package is there
+    except (ImportError, ValueError) as error:
+        raise WildlamError(f"{text}: {error}; object stores need pip install 'wildlam[cloud]'") from error
+    return cast(Path, path)
+
+
+def is_remote(path: Location) -> bool:
+    """Whether a path is a URL's."""
+    return not isinstance(path, Path)
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """A file inside a tar shard.
+
+    Attributes:
+        tar: the shard.
+        name: of the file in it.
+        offset: byte of the shard at which the file begins.
+        size: bytes of the file.
+    """
+
+    tar: Location
+    name: str
+    offset: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.tar}/{self.name}"
+
+    @property
+    def suffix(self) -> str:
+        """Ending of its name, with the dot."""
+        return Path(self.name).suffix
+
+
+AnyFile = Location | str | TarMember
+
+
+def inside(base: Location, path: str, offset: int | None, size: int) -> Location | TarMember:
+    """The file of a path relative to ``base``, or to a tar shard there if it has an ``offset``."""
+    if offset is not None:
+        shard, _, name = path.partition(f"{TAR}/")
+        return TarMember(inside(base, shard + TAR, None, 0), name, offset, size)  # type: ignore[arg-type]
+    return location(path) if "://" in path else base / path
+
+
+def tar_members(tar: Location) -> list[TarMember]:
+    """The files of a tar shard.
+
+    Raises:
+        OSError: it is damaged or cannot be read.
+    """
+    with opened(tar) as source:
+        try:
+            with (
+                tarfile.open(source) if isinstance(source, str) else tarfile.open(fileobj=source, mode="r:") as archive
+            ):
+                return [TarMember(tar, info.name, info.offset_data, info.size) for info in archive if info.isfile()]
+        except tarfile.TarError as error:
+            raise OSError(f"not a tar file, or damaged: {error}") from error
+
+
+@contextmanager
+def opened(file: AnyFile) -> Iterator[str | BinaryIO]:
+    """What decoders take: the name of a local file, or else an open binary file.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if isinstance(file, TarMember):
+        with file.tar.open("rb") as tar, io.BufferedReader(_Section(tar, file.offset, file.size), _BUFFER) as section:
+            yield section
+    elif isinstance(file, (str, Path)):
+        yield str(file)
+    else:
+        with _telling():
+            source = file.open("rb")
+        with source:
+            yield source
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Object stores raise what they like; make it OSErrors."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+class _Section(io.RawIOBase):
+    """Bytes ``offset`` to ``offset + size`` of a file as a file."""
+
+    def __init__(self, file: Any, offset: int, size: int) -> None:
+        self.file, self.offset, self.size, self.at = file, offset, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = max(offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence], 0)
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        self.file.seek(self.offset + self.at)
+        data = self.file.read(max(min(len(buffer), self.size - self.at), 0))
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
