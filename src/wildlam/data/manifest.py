@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 MAPPED_FROM = 100_000
 """Rows from which on a manifest is mapped into memory and not read into it."""
-_VERSION = 3  # of the Parquet file's layout
+_VERSION = 4  # of the Parquet file's layout
 _SLICE = 1 << 13  # rows that are handled at a time
 
 
