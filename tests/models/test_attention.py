@@ -7,6 +7,7 @@ from wildlam.models.attention import (
     attend,
     attend_shared,
     frame_causal_bias,
+    frame_causal_blocks,
     rotary_angles,
     rotate,
 )
@@ -51,6 +52,17 @@ def test_explicit_products_equal_the_fused_kernel(biased):
     bias = frame_causal_bias(3, 4, q) if biased else None
     expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     torch.testing.assert_close(attend(q, k, v, bias), expected)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize(("frames", "tokens"), [(3, 4), (4, 64)])
+def test_attention_in_blocks_equals_that_with_a_bias(frames, tokens):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 4, frames * tokens, 16)
+    blocks = frame_causal_blocks(frames, tokens, q)
+    torch.testing.assert_close(attend(q, k, v, blocks), attend(q, k, v, frame_causal_bias(frames, tokens, q)))
+    if tokens == 64:  # two frames a block: the upper right is not looked at
+        assert blocks.sparsity() == 25
 
 
 def test_shared_keys_are_attended_to_as_if_every_candidate_had_a_copy():

@@ -7,9 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from wildlam.models import ModelConfig
+from wildlam.models.bottlenecks import Noisy
 from wildlam.training import Run, TrainingConfig, checkpoints
 from wildlam.training.distributed import Processes
-from wildlam.training.parallel import share
+from wildlam.training.parallel import compile_blocks, recompute, share
 from wildlam.types import WildlamError
 
 from .test_distributed import HERE, torchrun
@@ -24,6 +26,27 @@ def alone(tmp_path_factory):
     out = tmp_path_factory.mktemp("alone") / "one.safetensors"
     subprocess.run([sys.executable, str(HERE / "shared_steps.py"), str(out)], check=True, timeout=110)
     return load_file(out)
+
+
+def test_compiled_blocks_compute_the_same():
+    """Traced by PyTorch's compiler but not made into kernels, which takes long; recomputed, as large models are."""
+    gradients, unrolled = [], []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = ModelConfig(size="nano", bottleneck=Noisy(dim=4)).build(6, (2, 2))
+        torch.nn.init.normal_(model.world_model.head.weight)
+        if compiled:
+            recompute(model)
+            compile_blocks(model, backend="eager")
+        states = torch.randn(2, 4, 4, 6)
+        model(states).total.backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+        with torch.no_grad():
+            unrolled.append(model.eval().rollout(states[:, :2], torch.randn(2, 3, 2, 4)))
+    assert gradients[0].keys() == gradients[1].keys()  # those of an ordinary checkpoint
+    for name, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], expected, msg=name)
+    torch.testing.assert_close(*unrolled)
 
 
 @pytest.mark.slow

@@ -7,9 +7,17 @@ of later ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+
+Mask = Callable[[int, int, Tensor], Tensor | BlockMask]
+"""Makes, for so many frames of so many tokens, and of the device of a tensor, what `attend` takes as a mask."""
 
 
 def rotary_angles(frames: Tensor, grid: tuple[int, int], head_dim: int) -> Tensor:
@@ -46,13 +54,39 @@ def frame_causal_bias(frames: int, tokens: int, like: Tensor) -> Tensor:
     return torch.zeros(hidden.shape, device=like.device, dtype=like.dtype).masked_fill_(hidden, float("-inf"))
 
 
+def frame_causal_blocks(frames: int, tokens: int, like: Tensor) -> BlockMask:
+    """What `frame_causal_bias` says, for flex attention, which passes over hidden blocks: half of all operations."""
+    return _frame_causal_blocks(frames, tokens, like.device)
+
+
+@cache
+def _frame_causal_blocks(frames: int, tokens: int, device: torch.device) -> BlockMask:
+    def visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return query // tokens >= key // tokens
+
+    length = frames * tokens
+    return create_block_mask(visible, None, None, length, length, device=device)
+
+
+@cache
+def _compiled_flex_attention() -> Callable[..., Tensor]:
+    return torch.compile(flex_attention)  # uncompiled, it writes all scores out
+
+
 EXPLICIT_UP_TO = 1024
 """Keys up to which CPU attention writes its scores out: the backward pass of PyTorch's fused CPU kernel is slow for
 short sequences; for long ones it spares memory."""
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention, ``[B, heads, L, head_dim]`` to the same; ``bias`` ``[L, K]`` adds to the scores."""
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | BlockMask | None = None) -> Tensor:
+    """Scaled dot-product attention, ``[B, heads, L, head_dim]`` to the same.
+
+    What a query may see is told by ``mask``: a bias ``[L, K]`` that adds to the scores, or blocks for flex attention.
+    """
+    if isinstance(mask, BlockMask):
+        flex: Any = flex_attention if query.device.type == "cpu" else _compiled_flex_attention()
+        return flex(query.to(value.dtype), key.to(value.dtype), value, block_mask=mask)
+    bias = mask
     if query.device.type != "cpu" or key.shape[2] > EXPLICIT_UP_TO:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     batch, heads, _, head_dim = query.shape
@@ -134,10 +168,10 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         angles: tuple[Tensor, Tensor],
-        bias: Tensor | None = None,
+        mask: Tensor | BlockMask | None = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
-        """Attend within ``x`` ``[B, L, width]``, as ``bias`` allows, and to what ``cache`` holds.
+        """Attend within ``x`` ``[B, L, width]``, as ``mask`` allows, and to what ``cache`` holds.
 
         With a cache that has branched, ``x`` holds one new frame per candidate, whose tokens see each other and
         everything cached.
@@ -147,7 +181,7 @@ class Attention(nn.Module):
         if cache is not None and not cache.capacity:
             cache.shared = (key, value)
         if cache is None or not cache.capacity:
-            y = attend(query, key, value, bias)
+            y = attend(query, key, value, mask)
         elif cache.shared is None:
             y = attend(query, *cache.append(key, value))
         else:

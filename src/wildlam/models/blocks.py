@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 
 from wildlam.models.attention import Attention, KeyValueCache
 
@@ -55,9 +56,9 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], bias: Tensor | None = None) -> Tensor:
-        """Let every token see every other, or those that ``bias`` allows."""
-        x = x + self.attention(self.norm1(x), angles, bias)
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | BlockMask | None = None) -> Tensor:
+        """Let every token see every other, or those that ``mask`` allows."""
+        x = x + self.attention(self.norm1(x), angles, mask)
         return x + self.mlp(self.norm2(x))
 
 
@@ -95,11 +96,11 @@ class ConditionedBlock(nn.Module):
         x: Tensor,
         condition: Tensor,
         angles: tuple[Tensor, Tensor],
-        bias: Tensor | None = None,
+        mask: Tensor | BlockMask | None = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Map ``[B, T, N, width]`` to the same shape under the condition ``[B, T, condition_width]``."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)
-        y = self.attention(modulate(x, shift1, scale1).flatten(1, 2), angles, bias, cache)
+        y = self.attention(modulate(x, shift1, scale1).flatten(1, 2), angles, mask, cache)
         x = torch.addcmul(x, gate1, y.view_as(x))
         return torch.addcmul(x, gate2, self.mlp(modulate(x, shift2, scale2)))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wildlam.models.attention import frame_causal_bias, rotary_angles
+from wildlam.models.attention import Mask, frame_causal_bias, rotary_angles
 from wildlam.models.blocks import SIZES, Block
 from wildlam.models.perceptual import PerceptualMetric
 from wildlam.types import EncoderSpec, Loss
@@ -75,6 +75,7 @@ class Decoder(nn.Module):
         upsample = config.upsample or (2 if min(spec.grid) < 8 else 1)
         self.config, self.spec, self.perceptual = config, spec, perceptual
         self.head_dim, self.upsample = size.width // size.heads, upsample
+        self.mask: Mask = frame_causal_bias
         self.grid = (spec.grid[0] * upsample, spec.grid[1] * upsample)
         if any(config.image_size % (2 * side) for side in self.grid):
             raise ValueError(
@@ -124,9 +125,9 @@ class Decoder(nn.Module):
         x = (x.reshape(batch, frames, tokens, -1) + self.embed_place.to(x.dtype)).flatten(1, 2)
         angles = rotary_angles(torch.arange(frames, device=x.device), self.grid, self.head_dim)
         cos_sin = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
-        bias = frame_causal_bias(frames, tokens, x) if frames > 1 else None
+        mask = self.mask(frames, tokens, x) if frames > 1 else None
         for block in self.blocks:
-            x = block(x, cos_sin, bias)
+            x = block(x, cos_sin, mask)
         patches = self.head(self.norm(x)).float().unflatten(-1, (-1, 3, *self.window.shape))
         patches = patches.unflatten(1, (frames, tokens)).transpose(2, 3).flatten(0, 2) * self.window
         return (self._join(patches) / self.cover).sigmoid().unflatten(0, (batch, -1))

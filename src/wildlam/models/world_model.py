@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wildlam.models.attention import KeyValueCache, frame_causal_bias, rotary_angles
+from wildlam.models.attention import KeyValueCache, Mask, frame_causal_bias, rotary_angles
 from wildlam.models.blocks import ConditionedBlock, Modulation, Size, modulate
 
 CONDITION_WIDTH = 256
@@ -44,6 +44,7 @@ class WorldModel(nn.Module):
     ) -> None:
         super().__init__()
         self.grid, self.head_dim, self.predict = grid, size.width // size.heads, predict
+        self.mask: Mask = frame_causal_bias
         self.embed = nn.Linear(state_width, size.width)
         self.embed_action = nn.Linear(action_width, CONDITION_WIDTH)
         self.blocks = nn.ModuleList(
@@ -101,9 +102,9 @@ class WorldModel(nn.Module):
         index = torch.arange(first_frame, first_frame + frames, device=x.device)
         angles = rotary_angles(index, self.grid, self.head_dim)
         cos_sin = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
-        bias = frame_causal_bias(frames, tokens, x) if frames > 1 else None
+        mask = self.mask(frames, tokens, x) if frames > 1 else None
         for i, block in enumerate(self.blocks):
-            x = block(x, condition, cos_sin, bias, caches[i] if caches else None)
+            x = block(x, condition, cos_sin, mask, caches[i] if caches else None)
         shift, scale = self.modulation(condition)
         out = self.head(modulate(x, shift, scale))
         return states + out if self.predict == "change" else out

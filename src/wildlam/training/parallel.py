@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
+from wildlam.models.attention import frame_causal_blocks
 from wildlam.training.distributed import Processes, in_parts
 from wildlam.types import WildlamError
 
@@ -61,6 +62,20 @@ def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.
     # What is left is small, and used from the first to the last operation. Its inputs are states, in float32.
     fully_shard(model, mesh=mesh, mp_policy=MixedPrecisionPolicy(cast_forward_inputs=False))
     return model
+
+
+def compile_blocks(model: nn.Module, **options: Any) -> None:
+    """Compile each transformer block (those that are alike but once); on CUDA with attention in blocks, too.
+
+    Args:
+        model: on its device.
+        options: for ``torch.compile``.
+    """
+    for block in blocks_of(model):
+        block.compile(**options)
+    for module in model.modules():
+        if hasattr(module, "mask") and next(module.parameters()).is_cuda:
+            setattr(module, "mask", frame_causal_blocks)  # noqa: B010 (a module's attribute, for mypy)
 
 
 def recompute(model: nn.Module) -> None:
