@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -185,16 +187,26 @@ def test_a_list_of_addresses(bucket, folder, tmp_path):
 
 
 @pytest.mark.parametrize("store_states", [True, False])
-def test_a_run_on_an_object_store(bucket, tmp_path, store_states, capsys):
+def test_a_run_on_an_object_store(bucket, tmp_path, store_states):
     """By the command, from an address; batches are prepared by processes of their own."""
-    from wildlam.cli import main
+
+    def wildlam(*arguments: str) -> None:
+        subprocess.run([str(Path(sys.executable).with_name("wildlam")), *arguments], check=True, timeout=100)
 
     out = tmp_path / "run"
     options = ["--data.path", f"{bucket}/tars", "--data.cache", str(tmp_path / "cache"), "--data.frames", "4"]
     options += ["--data.store", str(store_states).lower(), "--data.workers", "1", "--encoder.image_size", "64"]
     options += ["--model.size", "nano", "--training.steps", "2", "--training.batch_size", "2", "--baseline", "false"]
-    assert main(["train", *options, "--out", str(out)]) in (None, 0)
+    wildlam("train", *options, "--out", str(out))
     assert (out / "report.html").stat().st_size > 0
     assert f"path: {bucket}/tars" in (out / "config.yaml").read_text()
-    main(["eval", str(out)])
-    main(["train", "--resume", str(out)])
+    wildlam("train", "--resume", str(out))
+
+
+def test_what_an_object_store_raises_names_the_video(bucket, folder, tmp_path, monkeypatch):
+    import s3fs
+
+    manifest = quiet_index(f"{bucket}/plain", cache=tmp_path)
+    monkeypatch.setattr(s3fs.core.S3File, "_fetch_range", lambda *_: 1 / 0)
+    with pytest.raises(VideoError, match=r"a\.mp4: cannot be read: ZeroDivisionError"):
+        decode_at(manifest.file("a.mp4"), [0.0], 32)

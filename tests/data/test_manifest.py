@@ -445,4 +445,4 @@ def test_millions_of_rows_are_not_held_in_memory(tmp_path):
     done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True)
     count, bytes_per_row = map(float, done.stdout.split())
     assert count == 20 + 2 * 128
-    assert bytes_per_row < 130  # numbers of rows and times of clips; the path alone is longer
+    assert bytes_per_row < 220  # numbers of rows, times of clips and what a process needs anyway; the path is longer

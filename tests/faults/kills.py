@@ -41,7 +41,10 @@ def kill_at_random(pattern: Path, folder: Path, command: Command, kills: int, se
             if code != -9:  # faster than the moment drawn
                 break
         if code == -9:
-            code, messages = finish(start(command.start(broken)))
+            try:
+                code, messages = finish(start(command.start(broken)))
+            except TimeoutError as error:
+                code, messages = 1, str(error)
         if code:
             tally["error"] += 1
             print(f"{command.name}: {messages[-1000:]}")

@@ -372,6 +372,12 @@ def _reading(path: AnyFile) -> Iterator[None]:
         raise VideoError(path, "no such file") from error
     except OSError as error:
         raise VideoError(path, f"cannot be read: {error.strerror or error}") from error
+    except (VideoError, GeneratorExit):
+        raise
+    except Exception as error:
+        if isinstance(path, (str, Path)):
+            raise
+        raise VideoError(path, f"cannot be read: {type(error).__name__}: {error}") from error  # by an object store
 
 
 def _best_stream(path: AnyFile, container: InputContainer) -> VideoStream:
