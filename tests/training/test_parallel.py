@@ -34,7 +34,7 @@ def test_compiled_blocks_compute_the_same():
     gradients, unrolled = [], []
     for compiled in (False, True):
         torch.manual_seed(0)
-        model = ModelConfig(size="nano", bottleneck=Noisy(dim=4)).build(6, (2, 2))
+        model = ModelConfig(bottleneck=Noisy(dim=4)).build(6, (2, 2))
         torch.nn.init.normal_(model.world_model.head.weight)
         if compiled:
             recompute(model)

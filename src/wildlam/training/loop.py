@@ -124,7 +124,7 @@ def fit(
         compile_blocks(model)
     parallel = share(model, processes, config.shard, config.precision == "bf16")
     optimizer = MuonAdamW(model, config.optimizer)
-    if checkpoint:
+    if checkpoint and (start < config.steps or average is not None):  # a finished run needs its weights alone
         _restore(checkpoint, model, optimizer, average)
     saver = checkpoints.Writer(run.checkpoints, config.keep, processes)
     writer = None
