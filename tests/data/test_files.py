@@ -90,7 +90,10 @@ def test_an_index_of_shards_follows_their_changes(folder):
     assert decode_at(quiet_index(root).file("wild/0000.tar/b.mp4"), [0.5], 32).shape == (1, 3, 32, 32)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"no tar", "not a tar file"), ("text", "holds no video")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "not a tar file, or damaged: empty"), (b"no tar", "not a tar file"), ("text", "holds no video")],
+)
 def test_bad_shards_are_named(folder, content, said):
     path = folder / "tars" / "bad.tar"
     if content == "text":
@@ -178,8 +181,19 @@ def test_what_is_wrong_with_an_object_store_is_told(bucket, tmp_path):
     location(f"{bucket}/plain/a.mp4").unlink()
     with pytest.raises(VideoError, match=r"a\.mp4: no such file"):
         decode_at(manifest.file("a.mp4"), [0.0], 32)
-    with pytest.raises(WildlamError, match=r"nothing://x: .*wildlam\[cloud\]"):
+    with pytest.raises(WildlamError, match=r"nothing://x: no file system that fsspec knows"):
         location("nothing://x")
+
+
+def test_an_object_store_that_cannot_be_reached_is_named(bucket, tmp_path, monkeypatch):
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(WildlamError, match=r"elsewhere/x: cannot be read: .*credentials"):
+        quiet_index("s3://elsewhere/x", cache=tmp_path)
 
 
 def test_a_list_of_addresses(bucket, folder, tmp_path):

@@ -46,9 +46,25 @@ def location(text: str | Path) -> Location:
 
         path = UPath(text)
         _ = path.fs  # finds out whether its package is there
-    except (ImportError, ValueError) as error:
-        raise WildlamError(f"{text}: {error}; object stores need pip install 'wildlam[cloud]'") from error
+    except ImportError as error:
+        raise WildlamError(f"{text}: {error}; pip install 'wildlam[cloud]' brings what S3 needs") from error
+    except ValueError as error:
+        raise WildlamError(f"{text}: no file system that fsspec knows ({error})") from error
     return cast(Path, path)
+
+
+@contextmanager
+def reachable(path: Location) -> Iterator[None]:
+    """Make of whatever a URL's file system raises one error that names the URL."""
+    try:
+        yield
+    except WildlamError:
+        raise
+    except Exception as error:
+        if not is_remote(path):
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        raise WildlamError(f"{path}: cannot be read: {type(error).__name__}: {reason}") from error
 
 
 def is_remote(path: Location) -> bool:
@@ -98,11 +114,10 @@ def tar_members(tar: Location) -> list[TarMember]:
     Raises:
         OSError: it is damaged or cannot be read.
     """
-    with opened(tar) as source:
+    with _telling(), opened(tar) as source:
+        of_file = {"name": source} if isinstance(source, str) else {"fileobj": source}
         try:
-            with (
-                tarfile.open(source) if isinstance(source, str) else tarfile.open(fileobj=source, mode="r:") as archive
-            ):
+            with tarfile.open(**of_file, mode="r:") as archive:
                 return [TarMember(tar, info.name, info.offset_data, info.size) for info in archive if info.isfile()]
         except tarfile.TarError as error:
             raise OSError(f"not a tar file, or damaged: {error}") from error

@@ -21,7 +21,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from wildlam.data.cuts import find_cuts
-from wildlam.data.files import TAR, Location, inside, is_remote, location, tar_members
+from wildlam.data.files import TAR, Location, inside, is_remote, location, reachable, tar_members
 from wildlam.data.manifest import SCHEMA, Manifest, Video, manifest_path
 from wildlam.data.video import OnError, VideoError, probe
 from wildlam.types import Split, WildlamError
@@ -82,15 +82,16 @@ def index(
             be read or written.
     """
     root = location(root)
+    if root.suffix.lower() == ".parquet" and is_remote(root):
+        raise WildlamError(f"{root}: a manifest must lie on a disk; copy it there")
     if root.suffix.lower() == ".parquet" and root.is_file():
-        if is_remote(root):
-            raise WildlamError(f"{root}: a manifest must lie on a disk; copy it there")
         given = Manifest.read(root)
         if cuts and given.column("cuts").null_count:
             raise WildlamError(f"{root}: no one has looked for cuts in its videos; `wildlam index FOLDER --cuts` does")
         return given if cuts else given.uncut()
-    target = manifest_path(root, cache)
-    base, listed = _videos_at(root)
+    with reachable(root):
+        target = manifest_path(root, cache)
+        base, listed = _videos_at(root)
     unfinished = target.with_name(f"unfinished-{target.name}")  # what an interrupted indexing got done
     last = unfinished if unfinished.exists() else target
     old = Manifest.read(last) if last.exists() else Manifest(base, SCHEMA.empty_table(), held_out)

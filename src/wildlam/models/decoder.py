@@ -80,7 +80,7 @@ class Decoder(nn.Module):
         if any(config.image_size % (2 * side) for side in self.grid):
             raise ValueError(
                 f"decoder.image_size={config.image_size}: pictures do not divide into {self.grid[0]} x {self.grid[1]} "
-                "patches of an even size; give a multiple of twice both"
+                f"patches of an even size; give a multiple of {math.lcm(2 * self.grid[0], 2 * self.grid[1])}"
             )
         self.patch = (config.image_size // self.grid[0], config.image_size // self.grid[1])
         self.embed = nn.Linear(spec.width, upsample * upsample * size.width)
