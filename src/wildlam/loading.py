@@ -154,8 +154,10 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
 
     def encoded_labelled() -> list[StateBatch]:
         known = _with_poses(manifest)
+        if not known:
+            return []
         mask = np.array([path in known for path in manifest.column("path").to_pylist()])
-        return list(_encoded(manifest.where(mask), data, encoder, LABELLED_CLIPS)) if known else []
+        return list(_encoded(manifest.where(mask), data, encoder, LABELLED_CLIPS))
 
     return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
 

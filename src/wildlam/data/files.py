@@ -37,10 +37,12 @@ def location(text: str | Path) -> Location:
     """A path, or the path-like of a URL.
 
     Raises:
-        WildlamError: for a URL, its file system's package is not installed.
+        WildlamError: for a URL, its file system is unknown, or its package not installed.
     """
-    if not isinstance(text, str) or "://" not in text:
-        return cast(Path, text) if not isinstance(text, str) else Path(text)
+    if not isinstance(text, str):
+        return text
+    if "://" not in text:
+        return Path(text)
     try:
         from upath import UPath
 
@@ -90,11 +92,6 @@ class TarMember:
 
     def __str__(self) -> str:
         return f"{self.tar}/{self.name}"
-
-    @property
-    def suffix(self) -> str:
-        """Ending of its name, with the dot."""
-        return Path(self.name).suffix
 
 
 AnyFile = Location | str | TarMember

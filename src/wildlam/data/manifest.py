@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -284,7 +285,7 @@ def _described(about: dict[str, Any]) -> pa.Schema:
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A file beside ``path`` that takes its place when all has gone well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # machines may share a folder, and process numbers
     try:
         yield temporary
         os.replace(temporary, path)
