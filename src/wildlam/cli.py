@@ -460,7 +460,8 @@ def sweep(argv: Arguments) -> None:
 def collect(argv: Arguments) -> None:
     """Film a world whose true actions are known: videos to learn from, and the poses beside them.
 
-    nav: walks through 71 Doom levels, nine of them held out whole; turns of at most 10 degrees in a quarter second.
+    nav: drives through 71 Doom levels, nine of them held out whole, as RECON's robot drives: one speed and curve for
+    seconds, past walls in a curve; turns of at most 10 degrees in a quarter second.
     arm: a Fetch arm (MuJoCo) that moves over a table, pushes and grips; on Debian: apt-get install libegl1 libgl1
     libgles2. A share of the films has a ball that drifts about and light that changes, which no action causes.
 

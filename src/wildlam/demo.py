@@ -12,8 +12,9 @@ from wildlam.plan import ProtocolName, plan
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
 from wildlam.types import WildlamError
-from wildlam.worlds.doom import DEMO_LEVELS, collect_doom, collect_nav
+from wildlam.worlds.doom import DEMO_LEVELS
 from wildlam.worlds.filmed import collect_filmed
+from wildlam.worlds.walks import collect_doom, collect_nav
 
 OUT = Path("runs/demo")
 EPISODES = 240

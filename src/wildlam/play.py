@@ -72,7 +72,7 @@ def _arm(_: int, fps: float, size: int) -> Any:
 
 
 TASKS = {
-    "nav": Task(PLANAR, "map units", 40.0, 80.0, _nav),  # a person is 32 wide
+    "nav": Task(PLANAR, "map units", 30.0, 60.0, _nav),  # a person is 32 wide
     "arm": Task(ARM, "m", 0.05, 0.1, _arm),
 }
 

@@ -12,8 +12,8 @@ from wildlam.data.readers import read_episodes
 from wildlam.encoders import Lite0
 from wildlam.types import WildlamError
 from wildlam.worlds.arm import collect_arm
-from wildlam.worlds.doom import collect_doom
 from wildlam.worlds.simulated import simulated_costs
+from wildlam.worlds.walks import collect_doom
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 FEW = {"episodes": 2, "fps": 8.0, "progress": False, "distractors": 1.0}

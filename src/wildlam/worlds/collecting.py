@@ -76,7 +76,7 @@ def collect(
     try:
         _claim(out, films, made)
         if world == "nav":
-            from wildlam.worlds.doom import collect_nav as film
+            from wildlam.worlds.walks import collect_nav as film
         else:
             from wildlam.worlds.arm import collect_arm as film
         paths = film(films, episodes=episodes, seconds=seconds, fps=how.fps, distractors=distractors, seed=seed)

@@ -13,7 +13,6 @@ import signal
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,9 +21,8 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from wildlam.data.action_spaces import PLANAR
 from wildlam.types import WildlamError
-from wildlam.worlds.filming import SHARE, Format, Take, WorldLost, distracted, film_all
+from wildlam.worlds.filming import WorldLost
 
 TICS_PER_SECOND = 35
 DEPTH = 7.2
@@ -66,7 +64,8 @@ HELD_OUT_LEVELS = ("e3m1", "arena", "map07", "map12", "map20", "map29", "e1m5", 
 """Levels that the navigation world keeps for evaluation."""
 
 
-def _vizdoom() -> Any:
+def require_vizdoom() -> Any:
+    """The module, or one clear error."""
     try:
         import vizdoom
     except ImportError as error:
@@ -141,7 +140,7 @@ class DoomNav:
     _SCREENS = ((160, 120), (256, 192), (320, 240), (400, 300), (512, 384), (640, 480), (800, 600))
 
     def __init__(self, level: str, size: int = 128, fps: float = 8.0, sees: bool = False):
-        vzd = _vizdoom()
+        vzd = require_vizdoom()
         if level not in LEVELS:
             raise WildlamError(f"Unknown level {level!r}; choose from {', '.join(LEVELS)}")
         screen = next(((w, h) for w, h in self._SCREENS if h >= size), None)
@@ -256,7 +255,7 @@ class DoomNav:
         self._wait(self._game.advance_action, tics)
 
     def _wait(self, call: Callable[..., None], *arguments: int) -> None:
-        engine = _vizdoom()
+        engine = require_vizdoom()
         try:
             with self._engine:
                 call(*arguments)
@@ -274,217 +273,3 @@ class DoomNav:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-NEAR = 120.0
-"""A wall ahead, nearer than this (map units), is turned away from."""
-
-
-class Walker:
-    """Explores smoothly: stretches of half a second to three of walking, curving, turning, side-stepping or rest.
-
-    Within a stretch the action glides towards that stretch's target, with a little noise. One who sees turns towards
-    the side that is clear before a wall comes near. Against a wall (asked to move, hardly moving) it turns away on the
-    spot.
-
-    Args:
-        rng: the only source of randomness.
-        tics: tics per frame, to tell how far an action should carry.
-        turn: the most that it turns in a frame, degrees, 5 at least.
-    """
-
-    def __init__(self, rng: np.random.Generator, tics: int, turn: float = 6.0):
-        self.rng, self.tics, self.turn = rng, tics, turn
-        self.action = np.zeros(3)
-        self.target = np.zeros(3)
-        self.frames_left = 0
-        self.frames_stuck = 0
-        self.avoiding = False
-        self.side = rng.choice([-1.0, 1.0])
-        self.last_position: np.ndarray | None = None
-
-    def act(self, pose: np.ndarray, clear: np.ndarray | None = None) -> np.ndarray:
-        """The action for the next frame ``[forward, right, turn]``, given the pose now and ``DoomNav.clear``."""
-        moved = np.inf if self.last_position is None else np.hypot(*(pose[:2] - self.last_position))
-        self.last_position = pose[:2]
-        asked = np.hypot(*self.action[:2]) / SPEED * self.tics
-        # Two frames, as inertia makes the first step from rest short; sliding along a wall is no reason to turn.
-        self.frames_stuck = self.frames_stuck + 1 if asked > 8 and moved < 0.25 * asked else 0
-        if self.frames_stuck == 2:
-            # The same side again and again, or a corner would hold the walker for ever.
-            self._aim((0, 0, self.side * self.turn), frames=self.rng.integers(8, 24))
-        elif clear is not None and clear[1] < NEAR and self.target[0] > 0:
-            self.side = 1.0 if clear[2] > clear[0] else -1.0
-            self._aim((0, 0, self.side * self.turn), frames=360 // self.turn)  # all round at most
-            self.avoiding = True
-        elif self.avoiding and clear is not None and clear[1] > 1.3 * NEAR:
-            self._aim((self.rng.uniform(12, 24), 0, 0), frames=self.rng.integers(8, 24))
-        elif self.frames_left == 0:
-            self._next_stretch()
-        self.frames_left -= 1
-        noise = self.rng.normal(size=3) * (0.8, 0.4, 0.3) * np.any(self.target)
-        self.action = 0.6 * self.action + 0.4 * self.target + noise
-        self.action[2] = np.clip(self.action[2], -self.turn, self.turn)
-        return self.action
-
-    def _next_stretch(self) -> None:
-        rng = self.rng
-        kind = rng.choice(["straight", "curve", "turn", "aside", "back", "rest"], p=[0.38, 0.32, 0.1, 0.08, 0.05, 0.07])
-        sign = rng.choice([-1.0, 1.0])
-        ahead = rng.uniform(12, 24)
-        if kind == "straight":
-            self._aim((ahead, 0, 0), frames=rng.integers(8, 24))
-        elif kind == "curve":
-            self._aim((ahead, 0, sign * rng.uniform(1, 5)), frames=rng.integers(6, 18))
-        elif kind == "turn":
-            self._aim((0, 0, sign * rng.uniform(3, self.turn)), frames=rng.integers(4, 16))
-        elif kind == "aside":
-            self._aim((rng.uniform(0, 8), sign * rng.uniform(10, 18), 0), frames=rng.integers(4, 10))
-        elif kind == "back":
-            self._aim((-rng.uniform(8, 14), 0, sign * rng.uniform(0, 3)), frames=rng.integers(4, 10))
-        else:
-            self._aim((0, 0, 0), frames=rng.integers(6, 16))
-        self.side = sign
-
-    def _aim(self, target: tuple[float, float, float], frames: float | np.signedinteger) -> None:
-        self.target, self.frames_left, self.avoiding = np.array(target), int(frames), False
-
-
-def walk(
-    world: DoomNav, rng: np.random.Generator, frames: int, turn: float = 6.0
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Film ``frames`` frames of a walk through ``world``; the same ``rng`` state gives the same pixels.
-
-    ``turn`` is the most that it turns in a frame, degrees.
-
-    Returns:
-        The frames, and the true pose at each, ``float64 [frames, 3]``.
-
-    A walk that finds the level's exit or a teleporter is dropped and another begun, so that no film has a cut.
-    """
-    while True:
-        walker = begin_walk(world, rng, turn)
-        try:
-            film, poses = [world.frame], [world.pose]
-            for _ in range(frames - 1):
-                film.append(world.step(walker.act(poses[-1], world.clear)))
-                poses.append(world.pose)
-            return film, np.stack(poses)
-        except LevelLeft:
-            continue
-
-
-def begin_walk(world: DoomNav, rng: np.random.Generator, turn: float = 6.0) -> Walker:
-    """Start the level anew and walk for up to 12 seconds, as levels have one entrance; return who walks."""
-    while True:
-        world.reset(int(rng.integers(2**31)))
-        walker = Walker(rng, world.tics, turn)
-        try:
-            for _ in range(rng.integers(0, 12 * TICS_PER_SECOND // world.tics)):
-                world.skip(walker.act(world.pose, world.clear))
-        except LevelLeft:
-            continue
-        return walker
-
-
-def collect_doom(
-    out: Path,
-    *,
-    levels: Sequence[str] = tuple(DEMO_LEVELS),
-    episodes: int,
-    seconds: float,
-    fps: float = 8.0,
-    size: int = 128,
-    seed: int = 0,
-    turn: float = 6.0,
-    sees: bool = False,
-    held_out_levels: Sequence[str] = (),
-    distractors: float = 0.0,
-    progress: bool = True,
-) -> list[Path]:
-    """Film ``episodes`` walks, shared out evenly over ``levels``; the true poses go to files of their own.
-
-    Walk ``n`` of a level becomes ``out/train/<level>_<seed>_<n>.mp4``, or ``out/held_out/...`` if ``n % 8 == 1``: with
-    two or more walks a level is in both. Held-out walks are other walks through the *same* levels, unless levels are
-    held out whole. The pixels of a
-    walk depend on level, seed, ``n``, ``seconds``, ``fps`` and ``size`` alone. Finished files are kept, so that an
-    interrupted call can simply be repeated; files of another length, rate or size are filmed again. Training reads the
-    pixels alone; the poses beside them (``data.poses``) tell evaluations what was really done.
-
-    Args:
-        out: folder to write to.
-        levels: keys of ``LEVELS``.
-        episodes: walks in all.
-        seconds: length of each film.
-        fps: frames per second of the films.
-        size: side of the frames in pixels, even.
-        seed: seed of all walks.
-        turn: the most that a walk turns in a frame, degrees.
-        sees: turn away before a wall comes near; walks that do not see push against walls half of the time.
-        held_out_levels: levels whose walks are all held out; of the others none is then.
-        distractors: share of the walks with a drifting ball and changing light (``filming.distracted``).
-        progress: show a progress bar with the time left.
-
-    Returns:
-        The paths of all films, those of each level in a row.
-
-    Raises:
-        WildlamError: unknown level, impossible size, or ViZDoom is not installed.
-    """
-    _vizdoom()  # a missing simulator is worth one clear message before anything starts
-    out, frames = Path(out), round(seconds * fps)
-    takes: dict[str, list[Take]] = {}
-    for i, level in enumerate(levels):
-        for n in range((episodes - i + len(levels) - 1) // len(levels)):
-            held_out = level in held_out_levels if held_out_levels else n % 8 == 1
-            path = out / ("held_out" if held_out else "train") / f"{level}_{seed}_{n:03d}.mp4"
-            takes.setdefault(level, []).append(Take(path, (seed, zlib.crc32(level.encode()), n)))
-
-    def film(world: DoomNav, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
-        images, poses = walk(world, rng, frames, turn)
-        return distracted(images, rng) if rng.random() < distractors else images, poses
-
-    return film_all(
-        takes,
-        lambda level: DoomNav(level, size, fps, sees),
-        film,
-        Format(frames, fps, size, PLANAR),
-        title="doom walks",
-        progress=progress,
-    )
-
-
-def collect_nav(
-    out: Path,
-    *,
-    episodes: int,
-    seconds: float,
-    fps: float = 8.0,
-    seed: int = 0,
-    distractors: float = SHARE,
-    progress: bool = True,
-) -> list[Path]:
-    """Film the navigation world: walks that turn at most 10 degrees in a quarter second, through all ``LEVELS``.
-
-    The ``HELD_OUT_LEVELS`` are held out whole. Levels take turns, the demo's first: eight episodes are of those.
-
-    See ``collect_doom``.
-
-    Raises:
-        WildlamError: fewer than one walk, no time to film, or ViZDoom is not installed.
-    """
-    if episodes < 1 or not 0 < seconds < math.inf:
-        raise WildlamError(f"give at least one episode of some length, got {episodes} of {seconds:g} s")
-    return collect_doom(
-        out,
-        levels=tuple(LEVELS),
-        episodes=episodes,
-        seconds=seconds,
-        fps=fps,
-        seed=seed,
-        turn=40 / fps,
-        sees=True,
-        held_out_levels=HELD_OUT_LEVELS,
-        distractors=distractors,
-        progress=progress,
-    )

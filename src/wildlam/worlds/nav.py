@@ -8,7 +8,8 @@ import numpy as np
 
 from wildlam.data.action_spaces import PLANAR
 from wildlam.types import WildlamError
-from wildlam.worlds.doom import SPEED, DoomNav, LevelLeft, begin_walk
+from wildlam.worlds.doom import SPEED, DoomNav, LevelLeft
+from wildlam.worlds.walks import begin_walk
 
 try:
     import gymnasium
