@@ -50,8 +50,14 @@ def test_a_video_done_to_itself_agrees_with_itself(run, make_video, tmp_path):
     """Where the model predicts perfectly: here, as nothing moves."""
     still = make_video(tmp_path / "still.mp4", frames=1, fps=24)
     video = make_video(tmp_path / "a.mp4", frames=96)
-    with pytest.raises(WildlamError, match=r"still\.mp4: lasts .* needed; give a longer video or fewer --seconds"):
+    with pytest.raises(WildlamError, match=r"still\.mp4: lasts .* needed; give a longer video$"):
         load(run).transfer(still, video)
+    short = make_video(tmp_path / "short.mp4", frames=53, fps=24)
+    with pytest.raises(
+        WildlamError, match=r"short\.mp4: lasts 2\.21 s, 2\.25 s are needed; .* video or --seconds 1\.75$"
+    ):
+        load(run).transfer(video, short)
+    assert len(load(run).transfer(video, short, seconds=1.75).films["target"]) == 8
     found = load(run).transfer(video, video, seconds=0.5)
     assert len(found.films["source"]) == 4
     assert found.known == 2  # of the four states that the model was trained on, two are predicted

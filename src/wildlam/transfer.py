@@ -109,7 +109,10 @@ def transfer(
     if horizon < 1:
         raise WildlamError(f"--seconds {seconds:g}: a latent action takes {step / fps:g} s; give at least that")
     known = max(1, data.frames // step - horizon)
-    of_source, of_target = (_clip(video, (known + horizon) * step, data, encoder) for video in (source, target))
+    clips = (
+        _clip(video, (known + horizon) * step, max(2 * step, data.frames), data, encoder) for video in (source, target)
+    )
+    of_source, of_target = clips
     a, b = (encoder.encode(clip[None]).float() for clip in (of_source, of_target))
     z = model.infer(a)[:, -horizon:]
     on_b = model.rollout(b[:, :known], z)
@@ -154,11 +157,13 @@ def _figures_path(film: Path) -> Path:
     return film.with_name(f"{film.name}.json")
 
 
-def _clip(video: Path, frames: int, data: DataConfig, encoder: Encoder) -> Tensor:
-    """The first frames of a video, ``uint8 [frames, 3, S, S]``."""
-    duration, needed = probe(video).duration, frames / data.fps
-    if duration < needed:
+def _clip(video: Path, frames: int, least: int, data: DataConfig, encoder: Encoder) -> Tensor:
+    """The first frames of a video, ``uint8 [frames, 3, S, S]``; with fewer ``--seconds`` there need to be ``least``."""
+    duration, step = probe(video).duration, encoder.spec.frames_per_state
+    states = math.floor(duration * data.fps + 1e-6) // step
+    if states * step < frames:
+        fewer = f" or --seconds {(states - 1) * step / data.fps:g}" if states * step >= least else ""
         raise WildlamError(
-            f"{video}: lasts {duration:.2f} s, {needed:.2f} s are needed; give a longer video or fewer --seconds"
+            f"{video}: lasts {duration:.2f} s, {frames / data.fps:.2f} s are needed; give a longer video{fewer}"
         )
     return decode_at(video, [k / data.fps for k in range(frames)], encoder.spec.image_size, data.backend)

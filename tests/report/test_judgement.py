@@ -93,6 +93,12 @@ def test_one_test_failed_is_enough(found, said):
     assert said in " ".join(result.sentences)
 
 
+def test_a_scene_cut_tells_nothing_of_a_model_that_does_not_predict():
+    found = verdict({**evaluated(leak=3.0), "all": {**GOOD, "idm": GOOD["copy"]}})
+    assert found.works is False
+    assert "That the error at a scene cut is 3.0x as large tells nothing of such a model." in found.sentences
+
+
 def test_a_cycle_of_actions_that_do_nothing_tells_nothing():
     result = verdict(evaluated(cycle=1.0, other=1.0))
     assert result.works is True

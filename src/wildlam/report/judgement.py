@@ -44,7 +44,7 @@ def verdict(results: Mapping[str, Any]) -> Verdict:
             sentences.append(f"On {name} {outcome}. {' '.join(judged.sentences)}")
     works = overall.works
     evaluations = results.get("evaluations") or {}
-    for test in (_leakage, _cycle):
+    for test in (lambda found: _leakage(found, overall), _cycle):
         passed, said = test(evaluations)
         sentences += said
         if passed is False and works:
@@ -88,10 +88,12 @@ def _judge(errors: Mapping[str, float | None]) -> Verdict:
     return Verdict(learnt and used, sentences)
 
 
-def _leakage(evaluations: Mapping[str, Any]) -> tuple[bool | None, list[str]]:
+def _leakage(evaluations: Mapping[str, Any], overall: Verdict) -> tuple[bool | None, list[str]]:
     if not (found := evaluations.get("leakage")):
         return None, []
     ratio = found["ratio"]["mean"]
+    if overall.works is False:
+        return None, [f"That the error at a scene cut is {_times(ratio)} as large tells nothing of such a model."]
     if ratio < LEAK_UNDER:
         return False, [f"At a scene cut the error is only {_times(ratio)} as large: z leaks the next state."]
     return True, [f"At a scene cut the error is {_times(ratio)} as large: z does not hold the next state."]
