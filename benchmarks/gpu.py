@@ -53,9 +53,7 @@ def main() -> None:
         print("no GPU here: nothing was measured")
         return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recipe = run_parser()
-    given = recipe.parse_args(["--config", str(RECIPE), "--data.path", "videos"])  # which are not looked at
-    config = to_config(RunConfig, recipe, given)
+    config = recipe()
     if args.tiny:
         config = replace(config, encoder=Lite0(image_size=64), model=ModelConfig(size="nano"))
     peak = next((gpu.flops for name, gpu in GPUS.items() if device.type == "cuda" and name in _name()), None)
@@ -67,6 +65,12 @@ def main() -> None:
                 rows += train_step(config, encoder, clips, compiled, online, peak, 3 if args.short or args.tiny else 8)
     rows += plan(config, encoder, device, args.tiny)
     finish(rows, args.out)
+
+
+def recipe() -> RunConfig:
+    """The paper's; its videos are not looked at."""
+    parser = run_parser()
+    return to_config(RunConfig, parser, parser.parse_args(["--config", str(RECIPE), "--data.path", "videos"]))
 
 
 def train_step(
