@@ -83,7 +83,7 @@ def main() -> None:
         "",
         f"Made by `python benchmarks/floors.py` on {machine()}.",
         "The floor of a kind of work is the larger of two times: the operations of its matrix products at the",
-        "machine's rate, and the bytes that must come from memory or go there at that of memory. *share*: the floor over",
+        "machine's rate, and the bytes that must come from memory or go there at its rate. *share*: the floor over",
         "the time that it takes.",
         "",
         "## This CPU",
