@@ -18,10 +18,13 @@ from common import machine, spread
 
 from wildlam.controlling import ControllingConfig, train_controller
 from wildlam.models.controller import ControllerConfig
-from wildlam.plan import plan
+from wildlam.plan import ProtocolName, plan
 from wildlam.training.run import read_json
 
-WORLDS = {"arm": ("droid", "displacement", 64, 6), "nav": ("recon", "rpe", None, None)}
+WORLDS: dict[str, tuple[ProtocolName, str, int | None, int | None]] = {
+    "arm": ("droid", "displacement", 64, 6),
+    "nav": ("recon", "rpe", None, None),
+}
 VARIANTS = {
     "tokens, 2 blocks (the paper's)": ControllerConfig(),
     "tokens, 1 block": ControllerConfig(blocks=1),

@@ -28,14 +28,17 @@ from matplotlib.figure import Figure
 from wildlam.config import RunConfig, read_config
 from wildlam.controlling import ControllingConfig, train_controller
 from wildlam.labelling import LabelledModelConfig, train_labelled_model
-from wildlam.plan import EPISODES, plan
+from wildlam.plan import EPISODES, ProtocolName, plan
 from wildlam.play import play
 from wildlam.report.plots import LINES, quiet, svg
 from wildlam.training import TrainingConfig
 from wildlam.training.run import read_json
 from wildlam.types import Encoder
 
-WORLDS = {"arm": ("droid", "displacement", (6,)), "nav": ("recon", "rpe", (1,))}
+WORLDS: dict[str, tuple[ProtocolName, str, tuple[int, ...]]] = {
+    "arm": ("droid", "displacement", (6,)),
+    "nav": ("recon", "rpe", (1,)),
+}
 """Protocol, the figure that it is judged by, and how often candidates are drawn (RECON's protocol: once)."""
 PLAY = "closed loop"
 ALL = 0
@@ -86,7 +89,7 @@ def parsed() -> argparse.Namespace:
         help="labelled clips, in this order; 0: all",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of clips, training and plans")
-    parser.add_argument("--steps", type=int, help="training steps; 200 (up to 64 clips), 400 or 1200 (all) by default")
+    parser.add_argument("--steps", type=int, help="training steps; 200 (up to 64 clips), 400 or 800 (all) by default")
     parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out episodes")
     parser.add_argument("--samples", type=int, default=64, help="candidates of an iteration, arm")
     parser.add_argument(
@@ -102,7 +105,7 @@ def parsed() -> argparse.Namespace:
 def study(args: argparse.Namespace, config: RunConfig, encoder: Encoder, world: str, count: int, seed: int) -> None:
     """Train and plan for one world, number of clips and seed."""
     protocol, _, iterations = WORLDS[world]
-    steps = args.steps or (1200 if count == ALL else 400 if count > 64 else 200)
+    steps = args.steps or (800 if count == ALL else 400 if count > 64 else 200)
     driver, labelled, plans = folders(args, world, count, seed)
     few = {"data": args.videos / world, "clips": count or None, "seed": seed}
     of_controller = ControllingConfig(**few)
