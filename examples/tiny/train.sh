@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The commands that made wildlam-tiny, from nothing; about an hour and a half on two cores.
+# The commands that made wildlam-tiny, from nothing; about an hour on two cores.
 set -euo pipefail
 run=runs/worlds/run
 videos=runs/worlds/videos
