@@ -1,5 +1,8 @@
 """The model that comes with the package: whole, small enough, unpacked once."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 
 import wildlam
@@ -41,3 +44,12 @@ def test_the_shipped_model_is_whole_and_small(tmp_path):
         controller, space = load_controller(TINY / f"controller_{world}", trained.encoder, trained.model)
         assert len(space.action_names) == width
         assert all(weight.isfinite().all() for weight in controller.state_dict().values())
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_what_is_packed_is_a_run_of_the_same_weights(videos, tmp_path):
+    run = make_run(tmp_path / "run", videos, Lite0(image_size=64, dtype="float32"))
+    script = Path(wildlam.__file__).parents[2] / "examples" / "tiny" / "pack.py"
+    runpy.run_path(str(script))["pack"](run, tmp_path / "packed")
+    packed, given = wildlam.load(tmp_path / "packed").model.state_dict(), wildlam.load(run).model.state_dict()
+    assert all((packed[name] == weight.bfloat16().to(weight.dtype)).all() for name, weight in given.items())

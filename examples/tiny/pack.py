@@ -8,15 +8,14 @@ Weights are kept in bfloat16, in which training makes its matrix products; optim
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from wildlam.pretrained import TINY
 from wildlam.training import checkpoints
+from wildlam.training.distributed import Processes
 
 KEPT = ("config.yaml", "run.json", "actions.json", "results.json", "metrics.jsonl")
 
@@ -44,11 +43,11 @@ def pack(folder: Path, to: Path) -> None:
             text = (folder / name).read_text().replace(f"{Path.cwd()}/", "")
             (to / name).write_text(text)
     best = checkpoints.best(folder / "checkpoints")
-    target = to / "checkpoints" / best.path.name
-    target.mkdir(parents=True, exist_ok=True)
     half = {k: v.bfloat16() if v.dtype == torch.float32 else v for k, v in best.model_tensors().items()}
-    save_file({k: v.contiguous() for k, v in half.items()}, target / "model.safetensors")
-    (target / "meta.json").write_text(json.dumps({"step": best.step, "score": best.score}))
+    writer = checkpoints.Writer(to / "checkpoints", 1, Processes(0, 1, torch.device("cpu")))
+    writer.save(best.step, best.score, half, {})
+    writer.wait()
+    writer.close()
 
 
 if __name__ == "__main__":
