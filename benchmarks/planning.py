@@ -4,13 +4,13 @@
         [--clips 32 0 ...] [--seeds 0 1 2] [--out docs/results]
 
 The run was trained without labels on a mix that holds both worlds (``wildlam collect nav|arm``). For every world,
-number of labelled clips and seed a controller of the run and, on the same clips, a world model of real actions (the
-part that V-JEPA 2-AC plays), of the run's size, are trained for as many steps, and both plan in the same held-out
-episodes: the arm by the DROID protocol with fewer candidates (``--samples``), the walks by the RECON protocol. With
-``--simulator``, all labels and the first seed, the simulator itself plans, too: the upper bound. With ``--play``, the
-run driven by a controller of a tenth of the labels, or less, and the world model of all real actions act in the
-simulator. What is trained or planned is kept beside the run and not done again; the documents are written anew after
-every part.
+number of labelled clips and seed a controller of the run (which sees the other films of that world, too, without their
+labels) and, on the same clips, a world model of real actions (the part that V-JEPA 2-AC plays), of the run's size, are
+trained for as many steps. Both plan in the same held-out episodes: the arm by the DROID protocol with fewer candidates
+(``--samples``), the drives by the RECON protocol. With ``--simulator``, all labels and the first seed, the simulator
+itself plans, too: the upper bound. With ``--play``, the run driven by a controller of a tenth of the labels, or less,
+and the world model of all real actions act in the simulator. What is trained or planned is kept beside the run and not
+done again; the documents are written anew after every part.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def study(args: argparse.Namespace, config: RunConfig, encoder: Encoder, world: 
     steps = args.steps or (800 if count == ALL else 400 if count > 64 else 200)
     driver, labelled, plans = folders(args, world, count, seed)
     few = {"data": args.videos / world, "clips": count or None, "seed": seed}
-    of_controller = ControllingConfig(**few)
+    of_controller = ControllingConfig(**few, unlabelled=args.videos / world if count else None)
     # Both are judged as often: with few clips the best step comes early.
     often = max(steps // 10, 1)
     training = replace(of_controller.training, steps=steps, save_every=often, eval_every=often)
@@ -117,8 +117,10 @@ def study(args: argparse.Namespace, config: RunConfig, encoder: Encoder, world: 
     train_labelled_model(
         encoder, LabelledModelConfig(**few, model=config.model, training=whole), config.data.fps, labelled
     )
+    simulator = args.simulator and count == ALL and seed == args.seeds[0]
     for often, folder in zip(iterations, plans, strict=True):
-        if not (folder / "plans.json").is_file():
+        kept = folder / "plans.json"
+        if not kept.is_file() or (simulator and "simulator" not in read_json(kept)["summary"]):
             plan(
                 args.run,
                 protocol,
@@ -128,7 +130,7 @@ def study(args: argparse.Namespace, config: RunConfig, encoder: Encoder, world: 
                 episodes=args.episodes,
                 samples=args.samples if protocol == "droid" else None,
                 iterations=often,
-                simulator=args.simulator and count == ALL and seed == args.seeds[0],
+                simulator=simulator,
                 seed=seed,
                 out=folder,
             )
@@ -205,8 +207,9 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "",
         f"Made by `python benchmarks/planning.py --run {args.run} --videos {args.videos}` on {machine()}:",
         f"{args.episodes} held-out episodes; mean over {seeds} seed(s) (smallest to largest); lower is better.",
-        "*latent*: the run, which never saw an action, driven by a controller; *labelled*: a world model of real",
-        "actions alone, trained on the same clips for as many steps, its best checkpoint by held-out error.",
+        "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (and of the world's",
+        "other films, without labels); *labelled*: a world model of real actions alone, trained on the labelled clips",
+        "for as many steps, its best checkpoint by held-out error.",
         "",
         "![Error of plans over that of staying, by labelled clips](planning.svg)",
     ]

@@ -64,7 +64,7 @@ print(film.save("film.mp4"), film.errors)
 PYTHON
 
 run collect nav -o walks --episodes 8 --seconds 4 # one walk in each level
-run controller train runs/first --data walks --clips 4 --training.steps 2 --training.batch_size 4
+run controller train runs/first --data walks --clips 4 --unlabelled walks --training.steps 2 --training.batch_size 4
 run plan runs/first --data walks --protocol recon --episodes 2
 test -s runs/first/plan-recon/plans.json
 run demo --pretrained --episodes 8 --out runs/tiny

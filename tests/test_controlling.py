@@ -10,7 +10,7 @@ import torch
 
 from wildlam import cli
 from wildlam.config import read_as, read_config
-from wildlam.controlling import ControllingConfig, controller_results, load_controller, train_controller
+from wildlam.controlling import ControllingConfig, controller_results, load_controller, told_actions, train_controller
 from wildlam.data.action_spaces import PLANAR
 from wildlam.data.episodes import Episode
 from wildlam.data.labelled import LabelledClips
@@ -85,6 +85,45 @@ def test_an_interrupted_controller_becomes_the_same(run, config, tmp_path):
     again = train_controller(run, config, tmp_path / "cut")
     for name, weight in weights(whole).items():
         assert torch.equal(weights(again)[name], weight), name
+
+
+@pytest.fixture
+def unlabelled(make_video, tmp_path):
+    """Three videos without poses, one held out."""
+    for i, name in enumerate(("train/a", "train/b", "test/c")):
+        make_video(tmp_path / "wild" / f"{name}.mp4", frames=50, fps=8, rotation=90 * (i % 2))
+    return tmp_path / "wild"
+
+
+def test_unlabelled_videos_are_learnt_from(run, config, unlabelled, tmp_path):
+    config = replace(config, training=replace(TRAINING, batch_size=32))
+    alone = train_controller(run, config, tmp_path / "alone")
+    config = replace(config, unlabelled=unlabelled)
+    whole = train_controller(run, config, tmp_path / "whole")
+    assert any(not torch.equal(weights(alone)[name], weight) for name, weight in weights(whole).items())
+    train_controller(run, config, tmp_path / "cut")
+    for step in (tmp_path / "cut" / "checkpoints").glob("step_*2"):
+        shutil.rmtree(step)
+    again = train_controller(run, config, tmp_path / "cut")
+    for name, weight in weights(whole).items():
+        assert torch.equal(weights(again)[name], weight), name
+
+
+def test_unlabelled_videos_that_are_not_there_are_named(run, config, tmp_path):
+    with pytest.raises(WildlamError, match="nothing"):
+        train_controller(run, replace(config, unlabelled=tmp_path / "nothing"), tmp_path / "out")
+
+
+def test_actions_are_told_from_latent_ones_that_hold_them():
+    rng = torch.Generator().manual_seed(0)
+    z, mixed = torch.randn(32, 7, 8, generator=rng), torch.randn(8, 3, generator=rng)
+    scale, offset = torch.tensor([10.0, 1.0, 0.0]), torch.tensor([5.0, -1.0, 2.0])  # the last never varies
+    actions = (z @ mixed) * scale + offset
+    told = told_actions(z[:24], actions[:24])
+    torch.testing.assert_close(told(z[24:].flatten(0, 1)), actions[24:].flatten(0, 1), atol=0.05, rtol=0.01)
+    torch.testing.assert_close(
+        told_actions(z, torch.randn(32, 7, 3, generator=rng))(z).std(), torch.tensor(0.0), atol=0.5, rtol=0
+    )
 
 
 def test_another_configuration_is_refused(run, config):

@@ -510,6 +510,7 @@ def controller(argv: Arguments) -> None:
     Examples:
       wildlam controller train runs/demo --data runs/demo/videos
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --out runs/demo/controller_32
+      wildlam controller train runs/demo --data runs/demo/videos --clips 32 --unlabelled runs/demo/videos --out runs/few
     """
     from wildlam.types import WildlamError
 

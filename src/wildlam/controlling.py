@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,13 @@ from wildlam.data.labelled import LabelledClips
 from wildlam.encoders.base import fingerprint
 from wildlam.evaluation.controlled import controlled_rollout
 from wildlam.evaluation.estimates import Estimate
+from wildlam.evaluation.probes import fit_ridge, standardiser
 from wildlam.labelling import STATES, ActionBatch, check_clips, load_labelled, read_space, write_space
-from wildlam.loading import check_encoder, load_model
+from wildlam.loading import Clips, check_encoder, load_clips, load_model
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
 from wildlam.training import Run, TrainingConfig
-from wildlam.training.distributed import default_device
+from wildlam.training.distributed import Processes, default_device
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.training.run import read_json, write_atomically
 from wildlam.types import Encoder, WildlamError
@@ -44,6 +45,8 @@ class ControllingConfig:
     Args:
         data: labelled data: LeRobot, DROID, RECON, or a folder of videos with NAME.poses.csv beside each.
         clips: labelled clips of 8 states to learn from; all if not given.
+        unlabelled: videos of the same body whose actions no one knows: what they are is guessed from the latent ones,
+            linearly, and learnt from as well. Worth it where labels are few.
         controller: what it sees, and its size.
         training: steps, transitions per step, precision, optimiser. Paper: 3000 steps of 256 clips, AdamW at 1e-3 with
             a weight decay of 0.04; ours suits two cores.
@@ -52,6 +55,7 @@ class ControllingConfig:
 
     data: Path
     clips: int | None = None
+    unlabelled: Path | None = None
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
@@ -91,6 +95,13 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     controller = config.controller.build(encoder.spec, len(space.action_names), z.shape[-1])
     controller.fit_scales(labelled.train.actions, z)
 
+    guessed = _Guessed.of(config, of_run, encoder, model, labelled.train, z) if config.unlabelled else None
+
+    def batches(start: int) -> Iterator[ActionBatch]:
+        if guessed is not None:
+            return guessed.batches(start)
+        return _transitions(labelled.train, z, config.training.batch_size, config.training.steps, config.seed, start)
+
     def prepare(batch: ActionBatch) -> tuple[Tensor, ...]:
         return tuple(t.to(encoder.device) for t in (batch.actions, batch.states.float(), batch.latents))
 
@@ -107,7 +118,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
         config,
         controller,
         encoder,
-        lambda start: _transitions(labelled.train, z, config.training, config.seed, start),
+        batches,
         prepare,
         evaluate=evaluate,
         score="z_error",
@@ -243,14 +254,78 @@ def infer_latents(model: LatentActionModel, clips: LabelledClips) -> Tensor:
     return torch.cat([model.infer(part.to(device).float()).float() for part in clips.states.split(32)])
 
 
+@dataclass
+class _Guessed:
+    """Labelled transitions, and those of unlabelled videos with the actions that their latent ones tell.
+
+    Of a batch one part in ``STATES`` is labelled. The guess is the linear one of the least squared error; a controller
+    that learns from it takes a guessed action for more than it is worth, and so moves more than one that knows few.
+    """
+
+    clips: Clips
+    model: LatentActionModel
+    guess: Callable[[Tensor], Tensor]
+    labelled: Callable[[int], Iterator[ActionBatch]]
+    steps: int
+
+    @classmethod
+    def of(
+        cls,
+        config: ControllingConfig,
+        of_run: RunConfig,
+        encoder: Encoder,
+        model: LatentActionModel,
+        labelled: LabelledClips,
+        z: Tensor,
+    ) -> _Guessed:
+        """Index and encode the unlabelled videos as the run's were, and learn to tell actions from latent ones."""
+        assert config.unlabelled is not None
+        few = max(config.training.batch_size // STATES, 1)
+        data = replace(of_run.data, path=config.unlabelled, mixture={})
+        like = replace(of_run, data=data, training=replace(of_run.training, batch_size=few), seed=config.seed)
+        steps = config.training.steps
+        return cls(
+            load_clips(like, encoder, Processes(0, 1, encoder.device)),
+            model,
+            told_actions(z, labelled.actions),
+            lambda start: _transitions(labelled, z, few, steps, config.seed, start),
+            steps,
+        )
+
+    @torch.no_grad()
+    def batches(self, start: int) -> Iterator[ActionBatch]:
+        """Batches of the steps from ``start`` on."""
+        unlabelled = self.clips.batches(start, self.steps)
+        for known, batch in zip(self.labelled(start), unlabelled, strict=True):
+            (states,) = self.clips.states(batch)
+            z = self.model.infer(states).float().flatten(0, 1)
+            before = states[:, :-1].flatten(0, 1).to(known.states)
+            yield replace(
+                known,
+                states=torch.cat([known.states, before]),
+                actions=torch.cat([known.actions, self.guess(z).to(known.actions)]),
+                latents=torch.cat([known.latents, z.to(known.latents)]),
+            )
+
+
+def told_actions(z: Tensor, actions: Tensor) -> Callable[[Tensor], Tensor]:
+    """A linear map from latent actions to real ones, from labelled clips: ``[C, T - 1, Z]``, ``[C, T - 1, A]``."""
+    scale = standardiser(z.double().cpu())
+    rows = actions.double().flatten(0, 1)
+    mean, std = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-9)
+    clips = torch.arange(len(actions)).repeat_interleave(actions.shape[1])
+    predict = fit_ridge(scale(z.double().cpu()).flatten(0, 1), (rows - mean) / std, clips)
+    return lambda latents: (mean + std * predict(scale(latents.double().cpu()))).float()
+
+
 def _transitions(
-    clips: LabelledClips, z: Tensor, config: TrainingConfig, seed: int, start: int
+    clips: LabelledClips, z: Tensor, batch_size: int, steps: int, seed: int, start: int
 ) -> Iterator[ActionBatch]:
     """Single transitions, drawn with replacement; a step's depend on the seed and on it alone."""
-    for step in range(start, config.steps):
+    for step in range(start, steps):
         rng = np.random.default_rng([seed, step])
-        i = rng.integers(0, len(clips), config.batch_size)
-        t = rng.integers(0, clips.actions.shape[1], config.batch_size)
+        i = rng.integers(0, len(clips), batch_size)
+        t = rng.integers(0, clips.actions.shape[1], batch_size)
         names = [clips.names[k] for k in i]
         latents = z[torch.from_numpy(i), torch.from_numpy(t)]
         yield ActionBatch(clips.states[i, t], names, names, t.tolist(), actions=clips.actions[i, t], latents=latents)

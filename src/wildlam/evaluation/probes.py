@@ -130,16 +130,16 @@ def probes(
     train_past, past = train.states[train_kept][:, :-1], held_out.states[kept][:, :-1]
     reduce = _principal_components(train_past)
     train_state, state = reduce(train_past), reduce(past)
-    scale_y, scale_z = _standardiser(train_y), _standardiser(train_z)
+    scale_y, scale_z = standardiser(train_y), standardiser(train_z)
     # By one factor for all: alike, the last components would be mostly noise, blown up.
-    scale_state = _standardiser(train_state, together=True)
+    scale_state = standardiser(train_state, together=True)
     features = {
         "z": (scale_z(train_z), scale_z(z)),
         "state": (scale_state(train_state), scale_state(state)),
     }
     videos = numbered(train_names).repeat_interleave(train_y.shape[1])
     errors: dict[str, Tensor] = {}
-    for kind, fit in (("linear", _fit_ridge), ("mlp", partial(_fit_mlp, seed=seed))):
+    for kind, fit in (("linear", fit_ridge), ("mlp", partial(_fit_mlp, seed=seed))):
         for what, inputs in INPUTS.items():
             train_x, x = (torch.cat([features[name][side] for name in inputs], dim=-1) for side in (0, 1))
             predict = fit(train_x.flatten(0, 1), scale_y(train_y).flatten(0, 1), videos)
@@ -159,7 +159,7 @@ def _known(clips: InferredClips, actions: Tensor) -> tuple[list[int], Tensor]:
     return known.nonzero()[:, 0].tolist(), actions[known].double()
 
 
-def _standardiser(x: Tensor, together: bool = False) -> Predict:
+def standardiser(x: Tensor, together: bool = False) -> Predict:
     """To mean 0 and variance 1 over all but the last axis, or 1 on average over it; constants to 0."""
     flat = x.flatten(0, -2)
     mean, variance = flat.mean(dim=0), flat.var(dim=0)
@@ -180,7 +180,14 @@ def _principal_components(states_CTND: Tensor) -> Predict:
     return lambda states: torch.stack([(clip.flatten(1).float() - mean) @ directions for clip in states]).double()
 
 
-def _fit_ridge(x: Tensor, y: Tensor, videos: Tensor) -> Predict:
+def fit_ridge(x: Tensor, y: Tensor, videos: Tensor) -> Predict:
+    """A linear map from standardised x ``[rows, X]`` to y ``[rows, Y]``, each y's penalty chosen across videos.
+
+    Args:
+        x: inputs.
+        y: targets.
+        videos: number of the video that each row is of, from 0.
+    """
     fold = videos % min(FOLDS, int(videos.max()) + 1)
     sse = torch.zeros(len(PENALTIES), y.shape[1], dtype=torch.float64)
     for i in range(int(fold.max()) + 1):
