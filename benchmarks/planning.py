@@ -208,8 +208,8 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         f"Made by `python benchmarks/planning.py --run {args.run} --videos {args.videos}` on {machine()}:",
         f"{args.episodes} held-out episodes; mean over {seeds} seed(s) (smallest to largest); lower is better.",
         "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (and of the other",
-        "films of that world, without labels); *labelled*: a world model of real actions alone, trained on the labelled",
-        "clips for as many steps, its best checkpoint by held-out error.",
+        "films of that world, without labels); *labelled*: a world model of real actions alone, trained on the",
+        "labelled clips for as many steps, its best checkpoint by held-out error.",
         "",
         "![Error of plans over that of staying, by labelled clips](planning.svg)",
     ]
