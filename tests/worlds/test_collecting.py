@@ -9,7 +9,7 @@ from wildlam import cli
 from wildlam.data.action_spaces import ARM, PLANAR
 from wildlam.data.readers import read_episodes
 from wildlam.types import WildlamError
-from wildlam.worlds import doom
+from wildlam.worlds import walks
 from wildlam.worlds.collecting import FORMATS, collect
 from wildlam.worlds.filming import distracted
 
@@ -21,7 +21,7 @@ KINDS = [("nav", form) for form in ("lerobot", "recon")] + [("arm", form) for fo
 def test_what_is_written_is_read_again(tmp_path, world, form, monkeypatch):
     if not find_spec({"nav": "vizdoom", "arm": "mujoco"}[world]):
         pytest.skip("needs the simulator")
-    monkeypatch.setattr(doom, "LEVELS", {name: doom.LEVELS[name] for name in ("maze", "arena")})
+    monkeypatch.setattr(walks, "LEVELS", {name: walks.LEVELS[name] for name in ("maze", "arena")})
     kept = []
     plain = FORMATS[form]
 
@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
 
 @pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
 def test_films_of_one_kind_lie_in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(doom, "LEVELS", {name: doom.LEVELS[name] for name in ("maze", "arena")})
+    monkeypatch.setattr(walks, "LEVELS", {name: walks.LEVELS[name] for name in ("maze", "arena")})
     out = tmp_path / "films"
     assert collect("nav", out, **FEW) == 2
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
