@@ -76,6 +76,8 @@ def main() -> None:
     args = parser.parse_args()
     bench = {row["name"]: row["value"] for row in json.loads(args.bench.read_text())}
     measured = {row["name"]: row["value"] for row in json.loads(args.gpus.read_text())} if args.gpus else {}
+    if "filling a store: decoding" not in bench:
+        raise SystemExit(f"{args.bench} has no rows of filling a store: make bench, and give its build/bench.json")
     rate, bandwidth = matmul_ceiling(torch.bfloat16), copying()
     gpu = GPUS[args.gpu]
     lines = [

@@ -77,7 +77,8 @@ def test_a_controller_is_a_run_of_its_own(run, config):
     assert {"over_idm", "z", "movement"} <= json.loads((folder / "results.json").read_text()).keys()
 
 
-def test_an_interrupted_controller_becomes_the_same(run, config, tmp_path):
+def train_whole_and_cut(run, config, tmp_path):
+    """A controller, and one that was interrupted: they become the same."""
     whole = train_controller(run, config, tmp_path / "whole")
     train_controller(run, config, tmp_path / "cut")
     for step in (tmp_path / "cut" / "checkpoints").glob("step_*2"):
@@ -85,6 +86,11 @@ def test_an_interrupted_controller_becomes_the_same(run, config, tmp_path):
     again = train_controller(run, config, tmp_path / "cut")
     for name, weight in weights(whole).items():
         assert torch.equal(weights(again)[name], weight), name
+    return whole
+
+
+def test_an_interrupted_controller_becomes_the_same(run, config, tmp_path):
+    train_whole_and_cut(run, config, tmp_path)
 
 
 @pytest.fixture
@@ -99,14 +105,8 @@ def test_unlabelled_videos_are_learnt_from(run, config, unlabelled, tmp_path):
     config = replace(config, training=replace(TRAINING, batch_size=32))
     alone = train_controller(run, config, tmp_path / "alone")
     config = replace(config, unlabelled=unlabelled)
-    whole = train_controller(run, config, tmp_path / "whole")
+    whole = train_whole_and_cut(run, config, tmp_path)
     assert any(not torch.equal(weights(alone)[name], weight) for name, weight in weights(whole).items())
-    train_controller(run, config, tmp_path / "cut")
-    for step in (tmp_path / "cut" / "checkpoints").glob("step_*2"):
-        shutil.rmtree(step)
-    again = train_controller(run, config, tmp_path / "cut")
-    for name, weight in weights(whole).items():
-        assert torch.equal(weights(again)[name], weight), name
 
 
 def test_unlabelled_videos_that_are_not_there_are_named(run, config, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from wildlam.evaluation.controlled import controlled_rollout
 from wildlam.evaluation.estimates import Estimate
 from wildlam.evaluation.probes import fit_ridge, standardiser
 from wildlam.labelling import STATES, ActionBatch, check_clips, load_labelled, read_space, write_space
-from wildlam.loading import Clips, check_encoder, load_clips, load_model
+from wildlam.loading import check_encoder, load_clips, load_model
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
 from wildlam.training import Run, TrainingConfig
@@ -95,12 +96,12 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     controller = config.controller.build(encoder.spec, len(space.action_names), z.shape[-1])
     controller.fit_scales(labelled.train.actions, z)
 
-    guessed = _Guessed.of(config, of_run, encoder, model, labelled.train, z) if config.unlabelled else None
-
-    def batches(start: int) -> Iterator[ActionBatch]:
-        if guessed is not None:
-            return guessed.batches(start)
-        return _transitions(labelled.train, z, config.training.batch_size, config.training.steps, config.seed, start)
+    if config.unlabelled is not None:
+        batches = _with_guessed(config, of_run, encoder, model, labelled.train, z)
+    else:
+        batches = partial(
+            _transitions, labelled.train, z, config.training.batch_size, config.training.steps, config.seed
+        )
 
     def prepare(batch: ActionBatch) -> tuple[Tensor, ...]:
         return tuple(t.to(encoder.device) for t in (batch.actions, batch.states.float(), batch.latents))
@@ -254,58 +255,40 @@ def infer_latents(model: LatentActionModel, clips: LabelledClips) -> Tensor:
     return torch.cat([model.infer(part.to(device).float()).float() for part in clips.states.split(32)])
 
 
-@dataclass
-class _Guessed:
-    """Labelled transitions, and those of unlabelled videos with the actions that their latent ones tell.
+def _with_guessed(
+    config: ControllingConfig,
+    of_run: RunConfig,
+    encoder: Encoder,
+    model: LatentActionModel,
+    labelled: LabelledClips,
+    z: Tensor,
+) -> Callable[[int], Iterator[ActionBatch]]:
+    """Labelled transitions, and those of unlabelled videos with the actions that z tells, from a step on.
 
     Of a batch one part in ``STATES`` is labelled. The guess is the linear one of the least squared error; a controller
     that learns from it takes a guessed action for more than it is worth, and so moves more than one that knows few.
     """
-
-    clips: Clips
-    model: LatentActionModel
-    guess: Callable[[Tensor], Tensor]
-    labelled: Callable[[int], Iterator[ActionBatch]]
-    steps: int
-
-    @classmethod
-    def of(
-        cls,
-        config: ControllingConfig,
-        of_run: RunConfig,
-        encoder: Encoder,
-        model: LatentActionModel,
-        labelled: LabelledClips,
-        z: Tensor,
-    ) -> _Guessed:
-        """Index and encode the unlabelled videos as the run's were, and learn to tell actions from latent ones."""
-        assert config.unlabelled is not None
-        few = max(config.training.batch_size // STATES, 1)
-        data = replace(of_run.data, path=config.unlabelled, mixture={})
-        like = replace(of_run, data=data, training=replace(of_run.training, batch_size=few), seed=config.seed)
-        steps = config.training.steps
-        return cls(
-            load_clips(like, encoder, Processes(0, 1, encoder.device)),
-            model,
-            told_actions(z, labelled.actions),
-            lambda start: _transitions(labelled, z, few, steps, config.seed, start),
-            steps,
-        )
+    assert config.unlabelled is not None
+    few, steps = max(config.training.batch_size // STATES, 1), config.training.steps
+    data = replace(of_run.data, path=config.unlabelled, mixture={})
+    like = replace(of_run, data=data, training=replace(of_run.training, batch_size=few), seed=config.seed)
+    clips = load_clips(like, encoder, Processes(0, 1, encoder.device))
+    guess = told_actions(z, labelled.actions)
 
     @torch.no_grad()
-    def batches(self, start: int) -> Iterator[ActionBatch]:
-        """Batches of the steps from ``start`` on."""
-        unlabelled = self.clips.batches(start, self.steps)
-        for known, batch in zip(self.labelled(start), unlabelled, strict=True):
-            (states,) = self.clips.states(batch)
-            z = self.model.infer(states).float().flatten(0, 1)
-            before = states[:, :-1].flatten(0, 1).to(known.states)
+    def batches(start: int) -> Iterator[ActionBatch]:
+        known = _transitions(labelled, z, few, steps, config.seed, start)
+        for batch, unlabelled in zip(known, clips.batches(start, steps), strict=True):
+            (states,) = clips.states(unlabelled)
+            latents = model.infer(states).float().flatten(0, 1)
             yield replace(
-                known,
-                states=torch.cat([known.states, before]),
-                actions=torch.cat([known.actions, self.guess(z).to(known.actions)]),
-                latents=torch.cat([known.latents, z.to(known.latents)]),
+                batch,
+                states=torch.cat([batch.states, states[:, :-1].flatten(0, 1).to(batch.states)]),
+                actions=torch.cat([batch.actions, guess(latents).to(batch.actions)]),
+                latents=torch.cat([batch.latents, latents.to(batch.latents)]),
             )
+
+    return batches
 
 
 def told_actions(z: Tensor, actions: Tensor) -> Callable[[Tensor], Tensor]:
