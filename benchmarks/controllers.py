@@ -1,27 +1,28 @@
 """What is the smallest controller that still plans? docs/results/controllers.md
 
-    python benchmarks/controllers.py --run runs/worlds/run --videos runs/worlds/videos [--worlds arm nav] [--seeds 0]
+    python benchmarks/controllers.py [--worlds arm nav] [--seeds 0]
 
-Controllers of one run on all labelled clips: with two, one and no self-attention blocks, with the mean of the past
-state in place of its tokens, and without any past. Each is judged by its rollouts, by the size of the change that it
-makes (near 0: it does not move), and by plans. What is trained is kept beside the run and not trained again.
+Controllers of one run (wildlam-tiny, if no other is given) on all labelled clips: with two, one and no self-attention
+blocks, with the mean of the past state in place of its tokens, and without any past. Each is judged by its rollouts, by
+the size of the change that it makes (near 0: it does not move), and by plans. What controllers.json holds is not done
+again; to do all of it again, give another ``--out``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
-from common import machine, spread
+from common import spread
+from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 
 from wildlam.controlling import ControllingConfig, train_controller
 from wildlam.models.controller import ControllerConfig
 from wildlam.plan import ProtocolName, plan
 from wildlam.training.run import read_json
 
-WORLDS: dict[str, tuple[ProtocolName, str, int | None, int | None]] = {
+PROTOCOLS: dict[str, tuple[ProtocolName, str, int | None, int | None]] = {
     "arm": ("droid", "displacement", 64, 6),
     "nav": ("recon", "rpe", None, None),
 }
@@ -37,39 +38,38 @@ FIGURES = {"over_idm": "rollout error over inferred", "z": "z error", "movement"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("runs/worlds/run"), help="a trained run")
-    parser.add_argument("--videos", type=Path, default=Path("runs/worlds/videos"), help="folder of the worlds' videos")
-    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
+    add_arguments(parser)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=600, help="training steps of each")
     parser.add_argument("--episodes", type=int, default=32, help="held-out episodes to plan in")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for controllers.json and .md")
     args = parser.parse_args()
-    rows = []
+    prepare(args)
+    of = {"weights": weights_of(args.run), "steps": args.steps, "episodes": args.episodes}
+    rows = Rows(args.out / "controllers.json", of, ("world", "controller", "seed"))
     for world in args.worlds:
         for number, (name, controller) in enumerate(VARIANTS.items()):
             for seed in args.seeds:
-                rows += judged(args, world, f"{world}_{number}_{seed}", name, controller, seed)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "controllers.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-    (args.out / "controllers.md").write_text(text(rows, args))
-    print(text(rows, args))
+                if not rows.has(world=world, controller=name, seed=seed):
+                    found = judged(args, world, f"{world}_{number}_{seed}", name, controller, seed)
+                    (args.out / "controllers.md").write_text(text(rows.add(found), args))
+    print((args.out / "controllers.md").read_text())
 
 
 def judged(
     args: argparse.Namespace, world: str, key: str, name: str, controller: ControllerConfig, seed: int
 ) -> list[dict]:
     """Train one and plan with it."""
-    protocol, figure, samples, iterations = WORLDS[world]
-    folder = args.run.parent / "controllers" / key
-    config = ControllingConfig(data=args.videos / world, controller=controller, seed=seed)
+    protocol, figure, samples, iterations = PROTOCOLS[world]
+    folder = args.work / "controllers" / key
+    config = ControllingConfig(data=films(args, world), controller=controller, seed=seed)
     train_controller(args.run, replace(config, training=replace(config.training, steps=args.steps)), folder)
     plans = folder / "plans"
     if not (plans / "plans.json").is_file():
         plan(
             args.run,
             protocol,
-            args.videos / world,
+            films(args, world),
             controller=folder,
             episodes=args.episodes,
             samples=samples,
@@ -84,23 +84,25 @@ def judged(
 
 
 def text(rows: list[dict], args: argparse.Namespace) -> str:
+    seeds = len({row["seed"] for row in rows})
     lines = [
         "# The smallest controller that still plans",
         "",
-        f"Made by `python benchmarks/controllers.py --run {args.run} --videos {args.videos}` on {machine()}:",
-        f"all labelled clips, {args.steps} steps, {args.episodes} held-out episodes; mean over {len(args.seeds)}",
-        "seed(s) (smallest to largest). Rollout error: over that under inferred actions. z error: over that of their",
-        "mean. Size of change: of the predicted over the true one, near 0 for a controller that does not move. Lower",
-        "is better but for the last of these.",
+        f"Made by `python benchmarks/controllers.py` on {machines(rows)}:",
+        f"all labelled clips, {args.steps} steps, {args.episodes} held-out episodes; mean over {seeds} seed(s)",
+        "(smallest to largest). Rollout error: over that under inferred actions. z error: over that of their mean.",
+        "Size of change: of the predicted over the true one, near 0 for a controller that does not move. Lower is",
+        "better but for that one.",
     ]
     for world in dict.fromkeys(row["world"] for row in rows):
         of_world = [row for row in rows if row["world"] == world]
         figures = list(dict.fromkeys(row["figure"] for row in of_world))
         lines += ["", f"## {world}", "", f"| controller | {' | '.join(figures)} |", "| --- |" + " --- |" * len(figures)]
-        for name in dict.fromkeys(row["controller"] for row in of_world):
+        for name in VARIANTS:
             own = [row for row in of_world if row["controller"] == name]
-            cells = [spread([row["value"] for row in own if row["figure"] == figure]) for figure in figures]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+            if own:
+                cells = [spread([row["value"] for row in own if row["figure"] == figure]) for figure in figures]
+                lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 

@@ -1,31 +1,34 @@
 """Latent actions with few labels against a world model of real actions with as many: docs/results/planning.md.
 
-    python benchmarks/planning.py --run runs/worlds/run --videos runs/worlds/videos [--worlds arm nav]
-        [--clips 32 0 ...] [--seeds 0 1 2] [--out docs/results]
+    python benchmarks/planning.py [--worlds arm nav] [--clips 32 0 ...] [--seeds 0 1 2] [--simulator] [--play]
 
-The run was trained without labels on a mix that holds both worlds (``wildlam collect nav|arm``). For every world,
-number of labelled clips and seed a controller of the run (which sees the other films of that world, too, without their
-labels) and, on the same clips, a world model of real actions (the part that V-JEPA 2-AC plays), of the run's size, are
-trained for as many steps. Both plan in the same held-out episodes: the arm by the DROID protocol with fewer candidates
-(``--samples``), the drives by the RECON protocol. With ``--simulator``, all labels and the first seed, the simulator
-itself plans, too: the upper bound. With ``--play``, the run driven by a controller of a tenth of the labels, or less,
-and the world model of all real actions act in the simulator. What is trained or planned is kept beside the run and not
-done again; the documents are written anew after every part.
+The run (wildlam-tiny, if no other is given) was trained without labels on a mix that holds both worlds; their films are
+made if they are not there (``wildlam collect``). For every world, number of labelled clips and seed a controller of the
+run (which sees the other films of that world, too, without their labels) and, on the same clips, a world model of real
+actions (the part that V-JEPA 2-AC plays), of the run's size, are trained for as many steps. Both plan in the same
+held-out episodes: the arm by the DROID protocol with fewer candidates (``--samples``), the drives by the RECON
+protocol. With ``--simulator``, all labels and the first seed, the simulator itself plans, too: the upper bound. With
+``--play``, the run driven by a controller of a tenth of the labels, or less, and the world model of all real actions
+act in the simulator.
+
+The documents are written anew after every part. A part whose rows planning.json holds is not done again; to do all of
+it again, give another ``--out``. What was trained for a part that was interrupted goes on. Two calls, one for each
+world, can run side by side (OMP_NUM_THREADS=1 on two cores).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from common import machine, spread
+from common import spread
 from matplotlib.figure import Figure
+from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 
-from wildlam.config import RunConfig, read_config
+from wildlam.config import read_config
 from wildlam.controlling import ControllingConfig, train_controller
 from wildlam.labelling import LabelledModelConfig, train_labelled_model
 from wildlam.plan import EPISODES, ProtocolName, plan
@@ -33,7 +36,6 @@ from wildlam.play import play
 from wildlam.report.plots import LINES, quiet, svg
 from wildlam.training import TrainingConfig
 from wildlam.training.run import read_json
-from wildlam.types import Encoder
 
 WORLDS: dict[str, tuple[ProtocolName, str, tuple[int, ...]]] = {
     "arm": ("droid", "displacement", (6,)),
@@ -44,43 +46,41 @@ PLAY = "closed loop"
 ALL = 0
 COUNTS = [32, ALL, 128, 16, 512, 64]
 """Labelled clips, the most telling first."""
+KEYS = ("protocol", "world", "seed", "clips")
+"""Of the parts."""
 TENTH = 128
 """Labelled clips of who plays against all labels: at most a tenth of those of either world."""
 
 
 def main() -> None:
     args = parsed()
-    config = read_config(args.run / "config.yaml")
-    encoder = config.encoder.build()
+    prepare(args)
+    settings = {name: getattr(args, name) for name in ("steps", "episodes", "samples")}
+    rows = Rows(args.out / "planning.json", {"weights": weights_of(args.run), **settings}, KEYS)
     for seed in args.seeds:
         for count in args.clips:
             for world in args.worlds:
-                study(args, config, encoder, world, count, seed)
-                write(gathered(args), args)
+                simulator = args.simulator and count == ALL and seed == args.seeds[0]
+                part = {"world": world, "protocol": WORLDS[world][0], "clips": count or "all", "seed": seed}
+                if not rows.has(**part, **({"model": "simulator"} if simulator else {})):
+                    trained(args, world, count, seed)
+                    planned(args, world, count, seed, simulator)
+                    write(rows.add(rows_of(args, world, count, seed)), args)
     for world in args.worlds if args.play else []:
-        driver, _, _ = folders(args, world, TENTH, args.seeds[0])
-        _, labelled, _ = folders(args, world, ALL, args.seeds[0])
-        if not (played(args, world) / "play.json").is_file():
-            play(args.run, world, controller=driver, baselines=[labelled], seed=args.seeds[0], out=played(args, world))
-        write(gathered(args), args)
+        if not rows.has(world=world, protocol=PLAY):
+            driver, _ = trained(args, world, TENTH, args.seeds[0])
+            _, labelled = trained(args, world, ALL, args.seeds[0])
+            out = args.work / "study" / f"play_{world}"
+            if not (out / "play.json").is_file():
+                play(args.run, world, controller=driver, baselines=[labelled], seed=args.seeds[0], out=out)
+            write(rows.add(rows_of_play(out, world)), args)
+    write(rows.read(), args)
     print((args.out / "planning.md").read_text())
-
-
-def gathered(args: argparse.Namespace) -> list[dict]:
-    """The rows of all parts that are finished, those of earlier calls included."""
-    rows = []
-    for seed in sorted({0, 1, 2, *args.seeds}):
-        for count in dict.fromkeys([*COUNTS, *args.clips]):
-            for world in WORLDS:
-                rows += rows_of(args, world, count, seed)
-    return rows + [row for world in WORLDS for row in rows_of_play(args, world)]
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("runs/worlds/run"), help="a trained run")
-    parser.add_argument("--videos", type=Path, default=Path("runs/worlds/videos"), help="folder of the worlds' videos")
-    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
+    add_arguments(parser)
     parser.add_argument(
         "--clips",
         type=int,
@@ -95,36 +95,43 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--simulator", action="store_true", help="the upper bound, too; a quarter of an hour for the arm"
     )
-    parser.add_argument(
-        "--play", action="store_true", help="the closed loop, too; needs the parts of 128 and all clips"
-    )
+    parser.add_argument("--play", action="store_true", help="the closed loop, too")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for planning.json, .md and .svg")
     return parser.parse_args()
 
 
-def study(args: argparse.Namespace, config: RunConfig, encoder: Encoder, world: str, count: int, seed: int) -> None:
-    """Train and plan for one world, number of clips and seed."""
-    protocol, _, iterations = WORLDS[world]
+def trained(args: argparse.Namespace, world: str, count: int, seed: int) -> tuple[Path, Path]:
+    """A controller and a labelled model of one world, number of clips and seed: their folders."""
     steps = args.steps or (800 if count == ALL else 400 if count > 64 else 200)
-    driver, labelled, plans = folders(args, world, count, seed)
-    few = {"data": args.videos / world, "clips": count or None, "seed": seed}
-    of_controller = ControllingConfig(**few, unlabelled=args.videos / world if count else None)
+    driver, labelled, _ = folders(args, world, count, seed)
+    few = {"data": films(args, world), "clips": count or None, "seed": seed}
+    of_controller = ControllingConfig(**few, unlabelled=films(args, world) if count else None)
     # Both are judged as often: with few clips the best step comes early.
     often = max(steps // 10, 1)
     training = replace(of_controller.training, steps=steps, save_every=often, eval_every=often)
     train_controller(args.run, replace(of_controller, training=training), driver)
+    config = read_config(args.run / "config.yaml")
     whole = TrainingConfig(steps=steps, save_every=often, eval_every=often)
     train_labelled_model(
-        encoder, LabelledModelConfig(**few, model=config.model, training=whole), config.data.fps, labelled
+        config.encoder.build(),
+        LabelledModelConfig(**few, model=config.model, training=whole),
+        config.data.fps,
+        labelled,
     )
-    simulator = args.simulator and count == ALL and seed == args.seeds[0]
+    return driver, labelled
+
+
+def planned(args: argparse.Namespace, world: str, count: int, seed: int, simulator: bool) -> None:
+    """Plan with both, and in the simulator if asked to."""
+    protocol, _, iterations = WORLDS[world]
+    driver, labelled, plans = folders(args, world, count, seed)
     for often, folder in zip(iterations, plans, strict=True):
         kept = folder / "plans.json"
         if not kept.is_file() or (simulator and "simulator" not in read_json(kept)["summary"]):
             plan(
                 args.run,
                 protocol,
-                args.videos / world,
+                films(args, world),
                 controller=driver,
                 baselines=[labelled],
                 episodes=args.episodes,
@@ -138,17 +145,15 @@ def study(args: argparse.Namespace, config: RunConfig, encoder: Encoder, world: 
 
 def folders(args: argparse.Namespace, world: str, count: int, seed: int) -> tuple[Path, Path, list[Path]]:
     """Those of a controller, of a labelled model and of their plans."""
-    folder, name = args.run.parent / "study", f"{world}_{count or 'all'}_{seed}"
+    folder, name = args.work / "study", f"{world}_{count or 'all'}_{seed}"
     plans = [folder / f"plans_{often}_{name}" for often in WORLDS[world][2]]
     return folder / f"controller_{name}", folder / f"labelled_{name}", plans
 
 
 def rows_of(args: argparse.Namespace, world: str, count: int, seed: int) -> list[dict]:
-    """What was found for one world, number of clips and seed; nothing if it is not finished."""
+    """What was found for one world, number of clips and seed."""
     protocol, figure, iterations = WORLDS[world]
     driver, labelled, plans = folders(args, world, count, seed)
-    if not all((folder / "plans.json").is_file() for folder in plans):
-        return []
     common = {"world": world, "protocol": protocol, "clips": count or "all", "seed": seed}
     errors = read_json(driver / "results.json")
     told = {"rollout error over inferred": "over_idm", "z error": "z", "size of change": "movement"}
@@ -160,16 +165,9 @@ def rows_of(args: argparse.Namespace, world: str, count: int, seed: int) -> list
     return rows
 
 
-def played(args: argparse.Namespace, world: str) -> Path:
-    """The folder of the closed loop."""
-    return args.run.parent / "study" / f"play_{world}"
-
-
-def rows_of_play(args: argparse.Namespace, world: str) -> list[dict]:
-    """What came of acting in a world; nothing if that was not done."""
-    if not (played(args, world) / "play.json").is_file():
-        return []
-    found = read_json(played(args, world) / "play.json")
+def rows_of_play(folder: Path, world: str) -> list[dict]:
+    """What came of acting in a world."""
+    found = read_json(folder / "play.json")
     known = {"latent": ("latent", TENTH), "no move": ("no move", 0), "random": ("random", 0)}
     rows = []
     for label, of in found["summary"].items():
@@ -184,8 +182,6 @@ def drawn(figure: str, iterations: int) -> str:
 
 
 def write(rows: list[dict], args: argparse.Namespace) -> None:
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "planning.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
     (args.out / "planning.md").write_text(text(rows, args))
     (args.out / "planning.svg").write_bytes(curves(rows))
 
@@ -201,12 +197,11 @@ def counts_of(rows: list[dict], world: str) -> list:
 
 def text(rows: list[dict], args: argparse.Namespace) -> str:
     """The rows as Markdown: mean over seeds (smallest to largest)."""
-    seeds = len({row["seed"] for row in rows})
     lines = [
         "# Planning with few labels",
         "",
-        f"Made by `python benchmarks/planning.py --run {args.run} --videos {args.videos}` on {machine()}:",
-        f"{args.episodes} held-out episodes; mean over {seeds} seed(s) (smallest to largest); lower is better.",
+        f"Made by `python benchmarks/planning.py` on {machines(rows)}:",
+        f"{args.episodes} held-out episodes; mean over the seeds (smallest to largest); lower is better.",
         "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (and of the other",
         "films of that world, without labels); *labelled*: a world model of real actions alone, trained on the",
         "labelled clips for as many steps, its best checkpoint by held-out error.",
@@ -222,14 +217,14 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
             chosen = [row for row in rows if row["world"] == world and row["figure"] == figure]
             models = list(dict.fromkeys(row["model"] for row in chosen))
             lines += ["", f"{figure}:", ""]
-            lines.append(f"| labelled clips | {' | '.join(models)} | latent / labelled | latent / no move |")
-            lines.append("| --- |" + " --- |" * (len(models) + 2))
+            lines.append(f"| labelled clips | seeds | {' | '.join(models)} | latent / labelled | latent / no move |")
+            lines.append("| --- |" + " --- |" * (len(models) + 3))
             for count in counts:
                 of = {m: values(chosen, clips=count, model=m) for m in models}
                 mean = {m: statistics.mean(v) for m, v in of.items() if v}
                 ratios = f"{mean['latent'] / mean['labelled']:.2f} | {mean['latent'] / mean['no move']:.2f}"
                 cells = [spread(of[m]) if of[m] else "" for m in models]
-                lines.append(f"| {count} | {' | '.join(cells)} | {ratios} |")
+                lines.append(f"| {count} | {len(of['latent'])} | {' | '.join(cells)} | {ratios} |")
         lines += [
             "",
             "The controllers (1: as good as inferred; as bad as their mean; as large as the truth):",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ _SPAWN = np.array([[1.15, 0.57], [1.45, 0.93]])  # where objects may lie
 _OBJECTS = ((0.85, 0.15, 0.15), (0.15, 0.55, 0.2), (0.9, 0.75, 0.1))
 _TABLE_HEIGHT = 0.4
 _EYE = (2.05, 0.35, 1.0)  # of the camera
+_DRAWING = threading.Lock()
+"""Held while OpenGL is called: Mesa's software driver, drawing in two threads at once, rarely ends the process."""
 
 
 def _mujoco() -> Any:
@@ -87,7 +90,8 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
         self.action_space = gymnasium.spaces.Box(-STEP, STEP, dtype=np.float64)
         try:
             # Twice as large, and averaged: smooth edges, twice as fast as multisampling without a GPU.
-            self._renderer = mujoco.Renderer(self._model, 2 * size, 2 * size)
+            with _DRAWING:
+                self._renderer = mujoco.Renderer(self._model, 2 * size, 2 * size)
         except Exception as error:  # whatever OpenGL has to say
             raise WildlamError(
                 f"the arm cannot be drawn ({error}); on Debian: apt-get install libegl1 libgl1 libgles2; where "
@@ -157,8 +161,10 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
     @property
     def frame(self) -> np.ndarray:
         """What is seen now, ``uint8 [size, size, 3]`` RGB."""
-        self._renderer.update_scene(self._data, "fixed")
-        image = av.VideoFrame.from_ndarray(self._renderer.render(), format="rgb24")
+        with _DRAWING:
+            self._renderer.update_scene(self._data, "fixed")
+            drawn = self._renderer.render()
+        image = av.VideoFrame.from_ndarray(drawn, format="rgb24")
         return image.reformat(width=self.size, height=self.size, interpolation="AREA").to_ndarray()
 
     def render(self) -> np.ndarray:
@@ -167,7 +173,8 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def close(self) -> None:
         """Free the graphics memory."""
-        self._renderer.close()
+        with _DRAWING:
+            self._renderer.close()
 
     def _aim(self, position: np.ndarray, rotation: Rotation, opening: float) -> None:
         x, y, z, w = rotation.as_quat()
