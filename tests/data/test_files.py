@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.data.backends import BACKENDS
 from wildlam.data.clips import ClipSource, decode_windows, eval_windows
 from wildlam.data.encode import encode_videos
 from wildlam.data.files import TarMember, is_remote, location, opened, tar_members
@@ -62,7 +63,7 @@ def test_videos_in_tar_shards_are_those_in_files(folder):
     assert torch.equal(batches[0].video, batches[1].video)
 
 
-@pytest.mark.parametrize("backend", ["pyav", "torchcodec"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_video_in_a_tar_shard_decodes_as_the_file(folder, backend):
     member = {m.name: m for m in tar_members(folder / "tars" / "wild" / "0001.tar")}["d.mp4"]
     assert str(member).endswith("0001.tar/d.mp4")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.data.backends import BACKENDS, needs_torchcodec
 from wildlam.data import video
 from wildlam.data.video import VideoError, decode_at, decode_grid, probe
 from wildlam.types import WildlamError
@@ -37,18 +38,6 @@ IRREGULAR = [
     2.5,
     2.6,
 ]
-
-
-def torchcodec_loads() -> bool:
-    try:
-        import torchcodec.decoders  # noqa: F401
-    except (ImportError, RuntimeError, OSError):
-        return False
-    return True
-
-
-needs_torchcodec = pytest.mark.skipif(not torchcodec_loads(), reason="torchcodec cannot be loaded")
-BACKENDS = ["pyav", pytest.param("torchcodec", marks=needs_torchcodec)]
 
 
 def shown(times, stamps):

@@ -303,12 +303,11 @@ def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skippe
         return
     named = "; ".join(str(failure) for failure in failures[:5]) + ("; ..." if len(failures) > 5 else "")
     if on_error == "raise":
+        skip = ", or leave {} out with --data.on_error=skip" if len(failures) <= max_skipped * files else ""
         if len(failures) == 1 and files > 1:
-            remedy = "mend or remove it, or leave it out with --data.on_error=skip"
-            raise VideoError(failures[0].path, f"{failures[0].reason}; {remedy}")
+            raise VideoError(failures[0].path, f"{failures[0].reason}; mend or remove it{skip.format('it')}")
         raise WildlamError(
-            f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them"
-            + (", or leave them out with --data.on_error=skip" if len(failures) <= max_skipped * files else "")
+            f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them{skip.format('them')}"
         )
     if len(failures) > max_skipped * files:
         raise WildlamError(

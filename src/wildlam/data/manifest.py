@@ -177,10 +177,10 @@ class Manifest:
         """
         root = self.root if is_remote(self.root) else self.root.resolve()
         about = {"version": _VERSION, "root": str(root), "held_out": self.held_out}
-        slices = list(_slices(self.take(np.arange(len(self)), SCHEMA.names)))
-        about["crc"] = _checksum(about, slices)
+        table = self.table if self.rows is None else self.take(np.arange(len(self)), SCHEMA.names)
+        about["crc"] = _checksum(about, _slices(table))
         with _replacing(path) as temporary, pq.ParquetWriter(temporary, _described(about)) as writer:
-            for batch in slices:
+            for batch in _slices(table):  # laid out twice: less memory than the whole of it
                 writer.write_batch(batch)
 
     @classmethod
