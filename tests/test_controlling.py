@@ -13,10 +13,11 @@ from wildlam.config import read_as, read_config
 from wildlam.controlling import ControllingConfig, controller_results, load_controller, told_actions, train_controller
 from wildlam.data.action_spaces import PLANAR
 from wildlam.data.episodes import Episode
-from wildlam.data.labelled import LabelledClips
+from wildlam.data.labelled import LabelledClips, labelled_clips
 from wildlam.data.poses import write_poses
+from wildlam.data.readers import read_episodes
 from wildlam.encoders import Lite0
-from wildlam.labelling import LabelledModelConfig, load_labelled_model, train_labelled_model
+from wildlam.labelling import LabelledModelConfig, load_labelled, load_labelled_model, train_labelled_model
 from wildlam.loading import load_model
 from wildlam.models.controller import ControllerConfig
 from wildlam.plan import Protocol, known_goal, no_move, plan
@@ -135,10 +136,23 @@ def test_another_configuration_is_refused(run, config):
 def test_more_clips_than_there_are_are_refused(run, config):
     with pytest.raises(WildlamError, match="holds 9 training clips of 8 states, 10 are asked for"):
         train_controller(run, replace(config, clips=10))
-    with pytest.raises(ValueError, match="clips must be at least 2"):
+    with pytest.raises(ValueError, match="clips must be at least 4"):
         ControllingConfig(data=config.data, clips=1)
-    with pytest.raises(ValueError, match="clips must be at least 2"):
+    with pytest.raises(ValueError, match="clips must be at least 4"):
         LabelledModelConfig(data=config.data, clips=1)
+
+
+def test_held_out_clips_teach_and_choose_nothing(run, config):
+    encoder, _ = loaded(run)
+    found = load_labelled(config.data, encoder, 4.0, 8, seed=0)
+    assert (len(found.train), len(found.choosing)) == (6, 2)
+    assert {episode.split for episode, _ in found.held_out.places} == {"held_out"}
+    assert {episode.split for episode, _ in [*found.train.places, *found.choosing.places]} == {"train"}
+    given = labelled_clips(read_episodes(config.data), encoder, "train", states=8, fps=4.0).few(8, 0)
+    places = sorted((e.name, frames[0]) for e, frames in given.places)
+    both = [*found.train.places, *found.choosing.places]
+    assert sorted((e.name, frames[0]) for e, frames in both) == places
+    assert len(set(found.train.names) & set(found.choosing.names)) <= 1  # of an episode with more than were needed
 
 
 def test_a_labelled_model_learns_from_the_same_clips(run, config, tmp_path):
@@ -161,9 +175,12 @@ def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
     page = (folder / "report.html").read_text()
     assert page.count("<img") == 3
     assert "median: test/d.mp4" in page
-    assert found["summary"].keys() == {"no move", "mean", "random", "latent", "labelled"} | (
-        {"known goal"} if protocol == "recon" else set()
+    assert found["summary"].keys() == {"no move", "random", "latent", "labelled"} | (
+        {"mean", "known goal"} if protocol == "recon" else set()
     )
+    for label, figures in found["summary"].items():
+        for name, of in figures.items():
+            assert np.mean(found["per episode"][label][name]) == pytest.approx(of["mean"], rel=1e-4)
     assert {"displacement", "ate", "rpe"} <= found["summary"]["no move"].keys()
     true = np.array(found["true"])
     moved = np.abs(true[:, :, :2].sum(axis=1)).sum(axis=-1)
@@ -238,8 +255,8 @@ def test_a_controller_is_judged_in_words(tmp_path, changed, said):
 
 def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(run, config):
     train_controller(run, config)
-    other = replace(config, clips=3)
-    with pytest.raises(WildlamError, match="holds a controller with clips 4, not 3"):
+    other = replace(config, clips=5)
+    with pytest.raises(WildlamError, match="holds a controller with clips 4, not 5"):
         train_controller(run, other)
     for checkpoint in (run / "controller" / "checkpoints").iterdir():
         shutil.rmtree(checkpoint)

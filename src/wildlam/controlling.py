@@ -45,12 +45,13 @@ class ControllingConfig:
 
     Args:
         data: labelled data: LeRobot, DROID, RECON, or a folder of videos with NAME.poses.csv beside each.
-        clips: labelled clips of 8 states to learn from; all if not given.
+        clips: labelled clips of 8 states to learn from, of which a quarter chooses the checkpoint; all if not given.
         unlabelled: videos of the same body whose actions no one knows: what they are is guessed from the latent ones,
             linearly, and learnt from as well. Worth it where labels are few.
         controller: what it sees, and its size.
-        training: steps, transitions per step, precision, optimiser. Paper: 3000 steps of 256 clips, AdamW at 1e-3 with
-            a weight decay of 0.04; ours suits two cores.
+        training: steps, transitions per step, precision, optimiser. Paper: 3000 steps of 256 clips, AdamW alone at 1e-3
+            with betas (0.9, 0.999) and a weight decay of 0.04. Ours, Muon for the hidden matrices as in all that is
+            trained here, and single transitions, suits two cores.
         seed: of the choice of clips, of initialisation and of the order of the data.
     """
 
@@ -90,7 +91,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     run = claimed(out or path / FOLDER, config, "controller")
     _check_driven(run, model, "give another --out")
     labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed)
-    z, held_out_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.held_out))
+    z, choosing_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.choosing))
     torch.manual_seed(config.seed)
     space = labelled.train.space
     controller = config.controller.build(encoder.spec, len(space.action_names), z.shape[-1])
@@ -108,8 +109,8 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
 
     def evaluate(current: torch.nn.Module) -> dict[str, float]:
         assert isinstance(current, Controller)
-        states = labelled.held_out.states[:, :-1].flatten(0, 1).to(encoder.device).float()
-        loss = current(labelled.held_out.actions.flatten(0, 1).to(encoder.device), states, held_out_z.flatten(0, 1))
+        states = labelled.choosing.states[:, :-1].flatten(0, 1).to(encoder.device).float()
+        loss = current(labelled.choosing.actions.flatten(0, 1).to(encoder.device), states, choosing_z.flatten(0, 1))
         return {"z_error": float(loss.total)}
 
     run.create(dump_config(config), config.seed, encoder.spec)

@@ -26,6 +26,8 @@ STATES = 8
 """States of a labelled clip (paper: 8 frames)."""
 
 HELD_OUT_CLIPS = 256
+CHOOSING = 4
+"""One labelled clip of so many, ``HELD_OUT_CLIPS`` at most, is not learnt from but tells which checkpoint is best."""
 AT_ONCE = 32
 """Clips judged together."""
 
@@ -40,14 +42,21 @@ class ActionBatch(StateBatch):
 
 @dataclass
 class Labelled:
-    """The labelled clips of both splits, for one encoder."""
+    """Labelled clips for one encoder.
+
+    Attributes:
+        train: to learn from.
+        choosing: given like those, and set apart, to choose a checkpoint by.
+        held_out: of the other split, to judge what was chosen.
+    """
 
     train: LabelledClips
+    choosing: LabelledClips
     held_out: LabelledClips
 
 
 def load_labelled(path: Path, encoder: Encoder, fps: float, clips: int | None, seed: int) -> Labelled:
-    """Read and encode labelled clips of a folder: ``clips`` of them to learn from, held-out ones to judge by.
+    """Read and encode labelled clips of a folder: ``clips`` of them to learn from and to choose a checkpoint by.
 
     Raises:
         WildlamError: there are not as many, or something is wrong with the data.
@@ -57,16 +66,21 @@ def load_labelled(path: Path, encoder: Encoder, fps: float, clips: int | None, s
     def of(split: Split) -> LabelledClips:
         return labelled_clips(episodes, encoder, split, states=STATES, fps=fps, cache=cache_folder(path))
 
-    train = of("train")
-    if clips is not None and clips > len(train):
-        raise WildlamError(f"{path} holds {len(train)} training clips of {STATES} states, {clips} are asked for")
-    return Labelled(train.few(clips, seed), of("held_out").few(HELD_OUT_CLIPS, seed=0))
+    given = of("train")
+    if (clips or CHOOSING) > len(given):
+        raise WildlamError(
+            f"{path} holds {len(given)} training clips of {STATES} states, {clips or CHOOSING} are "
+            + ("asked for" if clips else "needed at least")
+        )
+    given = given.few(clips, seed)
+    train, choosing = given.set_apart(min(len(given) // CHOOSING, HELD_OUT_CLIPS), seed)
+    return Labelled(train, choosing, of("held_out").few(HELD_OUT_CLIPS, seed=0))
 
 
 def check_clips(clips: int | None) -> None:
-    """Refuse too few clips to tell their spread: ValueError."""
-    if clips is not None and clips < 2:
-        raise ValueError(f"clips must be at least 2, got {clips}")
+    """Refuse too few clips to learn from and to choose by: ValueError."""
+    if clips is not None and clips < CHOOSING:
+        raise ValueError(f"clips must be at least {CHOOSING}, got {clips}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +89,7 @@ class LabelledModelConfig:
 
     Args:
         data: labelled videos.
-        clips: labelled clips of 8 states to learn from; all if not given.
+        clips: labelled clips of 8 states to learn from, of which a quarter chooses the checkpoint; all if not given.
         model: size and output of the world model; its bottleneck is not used.
         training: steps, clips per step, precision, optimiser.
         seed: of the choice of clips, of initialisation and of the order of the data.
@@ -118,11 +132,11 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
 
     def evaluate(current: torch.nn.Module) -> dict[str, float]:
         errors = []
-        for part in torch.arange(len(labelled.held_out)).split(AT_ONCE):
-            clips = labelled.held_out.choose(part.tolist())
+        for part in torch.arange(len(labelled.choosing)).split(AT_ONCE):
+            clips = labelled.choosing.choose(part.tolist())
             loss = current(clips.states.to(encoder.device).float(), clips.actions.to(encoder.device))
             errors.append(float(loss.total) * len(part))
-        return {"l1": sum(errors) / len(labelled.held_out)}
+        return {"l1": sum(errors) / len(labelled.choosing)}
 
     fit_beside(
         run,

@@ -205,9 +205,9 @@ def no_move(clips: LabelledClips) -> PerClip:
 
 
 def mean_plan(clips: LabelledClips, how: Protocol) -> PerClip:
-    """Do what training episodes do on average, whatever the goal."""
+    """Do what training episodes do on average, whatever the goal, on the ground."""
     mean = how.prior.mean.cpu().expand(len(clips), -1, -1)
-    return judged(recon.divided(mean)[:, 0] if how.name == "recon" else mean, clips)
+    return judged(recon.divided(mean)[:, 0], clips)
 
 
 def random_plans(clips: LabelledClips, how: Protocol, seed: int = 0) -> PerClip:
@@ -285,9 +285,10 @@ def plan(
     how = protocol(name, found, fps, encoder.device, samples, iterations)
     folder = made(out or opened.path / f"plan-{name}")
     clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
-    rows = {"no move": no_move(clips), "mean": mean_plan(clips, how), "random": random_plans(clips, how, seed)}
-    if name == "recon":
-        rows["known goal"] = known_goal(clips, how, seed)
+    rows = {"no move": no_move(clips)}
+    if name == "recon":  # the other protocol's candidates lie about staying
+        rows |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
+    rows["random"] = random_plans(clips, how, seed)
     plans = {}
     for label, one in dynamics_of(driven, baselines).items():
         plans[label] = plan_clips(one, clips, how, seed, driven.bf16)
@@ -303,7 +304,9 @@ def plan(
         "samples": samples,
         "iterations": iterations,
         "units": space.action_names,
+        "fps": clips.fps,
         "summary": summary,
+        "per episode": {label: {k: v.tolist() for k, v in row.values.items()} for label, row in rows.items()},
         "plans": {label: one.actions.tolist() for label, one in plans.items()},
         "true": clips.actions.tolist(),
         "clips": [{"video": e.name, "frames": frames.tolist()} for e, frames in clips.places],

@@ -61,6 +61,15 @@ class LabelledClips:
         order = np.random.default_rng(seed).permutation(len(self))
         return self.choose(sorted(order[:count].tolist()))
 
+    def set_apart(self, count: int, seed: int) -> tuple[LabelledClips, LabelledClips]:
+        """The clips but ``count`` of them, and these: of episodes of their own, as far as there are several."""
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(len(self)).tolist()
+        turns = {name: turn for turn, name in enumerate(dict.fromkeys(self.names[clip] for clip in order))}
+        order.sort(key=lambda clip: turns[self.names[clip]])
+        apart = set(order[:count])
+        return self.choose([i for i in range(len(self)) if i not in apart]), self.choose(sorted(apart))
+
 
 def labelled_clips(
     episodes: Sequence[Episode],

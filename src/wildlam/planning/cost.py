@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wildlam.planning.dynamics import Dynamics
+from wildlam.types import WildlamError
 
 Cost = Callable[[Tensor], Tensor]
 """From candidates ``[B, S, H, A]`` to their costs ``[B, S]``."""
@@ -37,7 +38,11 @@ class GoalCost:
 
     @torch.no_grad()
     def __call__(self, candidates: Tensor) -> Tensor:
-        """Costs ``[B, S]`` of candidates ``[B, S, H, A]``, in chunks that fit in memory."""
+        """Costs ``[B, S]`` of candidates ``[B, S, H, A]``, in chunks that fit in memory.
+
+        Raises:
+            WildlamError: one of them is not finite.
+        """
         size = max(1, STATES_AT_ONCE // (len(candidates) * candidates.shape[2]))
         goal = self.goal[:, None].float()
         costs = []
@@ -45,4 +50,7 @@ class GoalCost:
             with torch.autocast(candidates.device.type, torch.bfloat16, enabled=self.bf16):
                 states = self.dynamics.rollout(self.context, self.past, chunk)
             costs.append((states[:, :, -1].float() - goal).flatten(2).norm(dim=-1))
-        return torch.cat(costs, dim=1)
+        found = torch.cat(costs, dim=1)
+        if not found.isfinite().all():
+            raise WildlamError("what the model predicts is not finite for some candidate actions, so that none is best")
+        return found

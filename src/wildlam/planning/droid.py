@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wildlam.data.episodes import Episode
 from wildlam.planning.solvers import Prior
+from wildlam.types import WildlamError
 
 HORIZON = 3
 SAMPLES = 300
@@ -21,11 +22,17 @@ ITERATIONS = 15
 
 
 def prior_of_actions(episodes: Sequence[Episode], fps: float, horizon: int = HORIZON) -> Prior:
-    """``N(0, I)`` in units of the deviations of training episodes' actions, bounded by the largest of them."""
+    """``N(0, I)`` in units of the deviations of training episodes' actions, bounded by the largest of them.
+
+    Raises:
+        WildlamError: fewer than two such actions.
+    """
     found = []
     for episode in episodes:
         if episode.split == "train":
             found.append(episode.space.between(episode.poses[episode.sampled(fps)[0]]))
+    if sum(map(len, found)) < 2:
+        raise WildlamError("training episodes hold fewer than two actions")
     actions = torch.from_numpy(np.concatenate(found)).float()
     std = actions.std(dim=0).expand(horizon, -1)
     return Prior(torch.zeros_like(std), std, actions.amin(dim=0), actions.amax(dim=0))

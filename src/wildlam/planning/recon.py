@@ -16,6 +16,7 @@ from torch import Tensor
 from wildlam.data.episodes import Episode
 from wildlam.planning.cost import Cost
 from wildlam.planning.solvers import Plan, Prior, lowest, white_noise
+from wildlam.types import WildlamError
 
 HORIZON = 8
 SAMPLES = 120
@@ -29,13 +30,19 @@ def divided(totals_BSA: Tensor, horizon: int = HORIZON) -> Tensor:
 
 
 def prior_of_totals(episodes: Sequence[Episode], fps: float, horizon: int = HORIZON) -> Prior:
-    """What training episodes do in H steps: mean and deviation of their actions' sums, ``[1, A]``."""
+    """What training episodes do in H steps: mean and deviation of their actions' sums, ``[1, A]``.
+
+    Raises:
+        WildlamError: fewer than two such windows.
+    """
     totals = []
     for episode in episodes:
         if episode.split == "train":
             actions = episode.space.between(episode.poses[episode.sampled(fps)[0]])
             whole = len(actions) // horizon
             totals.append(actions[: whole * horizon].reshape(whole, horizon, -1).sum(axis=1))
+    if (windows := sum(map(len, totals))) < 2:
+        raise WildlamError(f"training episodes hold {windows} windows of {horizon} steps; two are needed at least")
     found = torch.from_numpy(np.concatenate(totals)).float()
     return Prior(found.mean(dim=0)[None], found.std(dim=0)[None])
 
@@ -69,7 +76,7 @@ def plan_divided(
     for _ in range(iterations):
         totals = prior.around(mean, std, white_noise(mean, samples, generator))
         kept, costs = lowest(totals, cost(divided(totals[:, :, 0], horizon)), best)
-        mean, std = kept.mean(dim=1), kept.std(dim=1)
+        mean, std = kept.mean(dim=1), kept.std(dim=1, correction=0)
         history.append(costs[:, 0])
     actions = divided(mean, horizon)
     return Plan(actions[:, 0], cost(actions)[:, 0], torch.stack(history))
