@@ -53,6 +53,8 @@ def read_droid(path: Path, camera: str = "ext1") -> list[Episode]:
                 gripper = np.asarray(data[f"{STATE}/gripper_position"], dtype=np.float64)
         except OSError as error:
             raise WildlamError(f"{file}: not a whole HDF5 file ({error})") from error
+        except (TypeError, ValueError) as error:
+            raise WildlamError(f"{file}: its states must be numbers ({error})") from error
         if arm.ndim != 2 or arm.shape[1] != 6 or gripper.shape not in ((len(arm),), (len(arm), 1)):
             raise WildlamError(
                 f"{file}: cartesian_position {arm.shape} and gripper_position {gripper.shape} do not fit"

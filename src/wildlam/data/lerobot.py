@@ -2,15 +2,18 @@
 
 Read are ``observation.state.cartesian_position`` (6) and ``observation.state.gripper_position`` or, if its names are x,
 y and heading (degrees), ``observation.state``; the data sets' own ``action`` (joint values, in DROID's port) is not.
-v3.0 keeps many episodes in a file, v2.1 one.
+v3.0 keeps many episodes in a file, v2.1 one. A film may be shorter than its states: the shorter counts.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import operator
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +23,14 @@ from wildlam.data.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.data.episodes import Episode, frames_at, splits_of
 from wildlam.data.indexing import SPLIT_FOLDERS
 from wildlam.data.mp4 import write_mp4
+from wildlam.data.video import probe
 from wildlam.types import Split, WildlamError
 
 ARM_POSE, GRIPPER = "observation.state.cartesian_position", "observation.state.gripper_position"
 STATE = "observation.state"
 CAMERA = "observation.images.main"
+Kind = TypeVar("Kind", str, int, dict)
+KINDS = {str: "a text", int: "a whole number", dict: "an object"}
 
 
 def is_lerobot(path: Path) -> bool:
@@ -42,16 +48,19 @@ def read_lerobot(path: Path, camera: str | None = None) -> list[Episode]:
     Raises:
         WildlamError: something is missing or malformed, naming the file.
     """
-    info = _json(path / "meta" / "info.json")
-    try:
-        version, features = info["codebase_version"], info["features"]
-        cameras = sorted(key for key, feature in features.items() if feature["dtype"] == "video")
-        templates = {key: info[key] for key in ("data_path", "video_path")}
-    except (KeyError, TypeError, ValueError) as error:
-        raise WildlamError(f"{path / 'meta' / 'info.json'}: {error!r} is missing or of another kind") from error
+    file = path / "meta" / "info.json"
+    info = _json(file)
+    version, features = _field(file, info, "codebase_version", str), _field(file, info, "features", dict)
+    templates = {key: _field(file, info, key, str) for key in ("data_path", "video_path")}
+    size = _field(file, {"chunks_size": 1000} | info, "chunks_size", int)
+    if size < 1:
+        raise WildlamError(f"{file}: chunks_size is {size}, at least 1 is expected")
+    for key in features:
+        _field(file, features, key, dict)
+    cameras = sorted(key for key, feature in features.items() if feature.get("dtype") == "video")
     space: ActionSpace = ARM
     columns: tuple[str, ...] = (ARM_POSE, GRIPPER)
-    if list(features.get(STATE, {}).get("names") or ()) == list(PLANAR.pose_names):
+    if features.get(STATE, {}).get("names") in (list(PLANAR.pose_names), {"axes": list(PLANAR.pose_names)}):
         space, columns = PLANAR, (STATE,)
     if missing := set(columns) - features.keys():
         raise WildlamError(f"{path}: records no {sorted(missing)[0]}; only recorded poses can be read")
@@ -60,21 +69,35 @@ def read_lerobot(path: Path, camera: str | None = None) -> list[Episode]:
         raise WildlamError(f"{path}: has no video {chosen}; there are {', '.join(cameras) or 'none'}")
     if version not in ("v2.1", "v3.0"):
         raise WildlamError(f"{path}: format {version!r}; v2.1 and v3.0 can be read")
-    size = int(info.get("chunks_size", 1000))
     parts = list(_v3(path, templates, chosen) if version == "v3.0" else _v2(path, size, templates, chosen))
     if not parts:
         raise WildlamError(f"{path}: holds no episode")
     names = [f"episode_{number:06d}" for number, *_ in parts]
-    splits = splits_of(names) | _told_splits(info, names)
+    splits = splits_of(names) | _told_splits(file, info, names)
+    lengths: dict[Path, float] = {}
     found = []
-    for name, (_, table, film, begins) in zip(names, parts, strict=True):
+    for name, (_, table, film, begins, ends) in zip(names, parts, strict=True):
         poses, times = _poses(table, columns, len(space.pose_names), f"{path}, {name}")
+        if film not in lengths:
+            lengths[film] = probe(film).duration
+        shown = int(np.searchsorted(times + begins + np.diff(times).min() / 2, min(lengths[film], ends)))
+        if shown < 2:
+            raise WildlamError(f"{film}: shows {shown} of the {len(times)} states of {name}; two are needed at least")
+        poses, times = poses[:shown], times[:shown]
         found.append(Episode(name, splits[name], times, poses, space, frames_at(film, times + begins)))
     return found
 
 
+def _field(file: Path, fields: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
+    """A field of a JSON object, of the kind that it must be of."""
+    if not isinstance(value := fields.get(name), kind):
+        told = f"is {str(value)[:100]!r}" if name in fields else "is missing"
+        raise WildlamError(f"{file}: {name} {told}; expected {KINDS[kind]}")
+    return value
+
+
 def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
-    """Number, table, film and where in it each episode begins."""
+    """Number, table and film of each episode, and where in the film it begins and ends."""
     tables: dict[Path, pa.Table] = {}
     for file in sorted((path / "meta" / "episodes").rglob("*.parquet")):
         for row in _table(file).to_pylist():
@@ -94,23 +117,32 @@ def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
                     file_index=row[f"videos/{camera}/file_index"],
                 )
                 begins = float(row[f"videos/{camera}/from_timestamp"])
-            except (KeyError, TypeError) as error:
+                ends = float(row.get(f"videos/{camera}/to_timestamp", math.inf))
+            except KeyError as error:
                 raise WildlamError(f"{file}: an episode lacks {error}") from error
+            except (TypeError, ValueError) as error:
+                raise WildlamError(f"{file}: {str(row)[:200]} is no episode ({error})") from error
             if data not in tables:
                 tables = {data: _table(data)}  # one at a time: they may be large
-            yield number, tables[data].filter(pa.compute.field("episode_index") == number), film, begins
+            try:
+                of_episode = tables[data].filter(pa.compute.field("episode_index") == number)
+            except pa.ArrowException as error:
+                raise WildlamError(f"{data}: its episode_index cannot be compared with {number!r} ({error})") from error
+            yield number, of_episode, film, begins, ends
 
 
 def _v2(path: Path, size: int, templates: dict[str, str], camera: str) -> Iterator[tuple]:
     file = path / "meta" / "episodes.jsonl"
     try:
-        numbers = sorted(json.loads(line)["episode_index"] for line in file.read_text().splitlines() if line.strip())
+        numbers = sorted(
+            operator.index(json.loads(line)["episode_index"]) for line in file.read_text().splitlines() if line.strip()
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WildlamError(f"{file}: cannot be read as lines of JSON with an episode_index ({error})") from error
     for number in numbers:
         where = {"episode_chunk": number // size, "episode_index": number, "video_key": camera}
         data, film = (_inside(path, templates[key], **where) for key in ("data_path", "video_path"))
-        yield number, _table(data), film, 0.0
+        yield number, _table(data), film, 0.0, math.inf
 
 
 def _inside(root: Path, template: str, **where: Any) -> Path:
@@ -124,13 +156,14 @@ def _inside(root: Path, template: str, **where: Any) -> Path:
     return file
 
 
-def _told_splits(info: dict[str, Any], names: list[str]) -> dict[str, Split]:
+def _told_splits(file: Path, info: dict[str, Any], names: list[str]) -> dict[str, Split]:
     """What ``splits`` says, if it tells a test or validation part (``{"train": "0:90", "test": "90:100"}``)."""
     told: dict[str, Split] = {}
-    for part, places in (info.get("splits") or {}).items():
+    for part, places in _field(file, {"splits": {}} | info, "splits", dict).items():
         if SPLIT_FOLDERS.get(part) == "held_out":
-            first, last = (int(place) for place in str(places).split(":"))
-            told |= dict.fromkeys(names[first:last], "held_out")
+            if not (match := re.fullmatch(r"(\d+):(\d+)", str(places))):
+                raise WildlamError(f"{file}: the split {part!r} is {str(places)[:100]!r}; expected FIRST:LAST")
+            told |= dict.fromkeys(names[int(match[1]) : int(match[2])], "held_out")
     return {name: told.get(name, "train") for name in names} if told else {}
 
 
@@ -138,9 +171,9 @@ def _poses(table: pa.Table, columns: Sequence[str], width: int, where: str) -> t
     try:
         times = np.asarray(table["timestamp"].to_pylist(), dtype=np.float64)
         parts = [np.asarray(table[c].to_pylist(), dtype=np.float64).reshape(len(times), -1) for c in columns]
+        poses = np.column_stack(parts)
     except (KeyError, ValueError, TypeError) as error:
         raise WildlamError(f"{where}: its states cannot be read ({error})") from error
-    poses = np.column_stack(parts)
     if poses.shape[1] != width or len(times) < 2:
         raise WildlamError(f"{where}: {len(times)} states of {poses.shape[1]} numbers; expected two or more of {width}")
     if not np.isfinite(poses).all() or not (np.diff(times) > 0).all():
