@@ -40,6 +40,10 @@ class Recomputed:
     model: LatentActionModel
     controller: Controller
 
+    @property
+    def bytes_per_state(self) -> int:
+        return self.model.world_model.bytes_per_state
+
     def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
         batch, candidates, horizon = actions.shape[:3]
         known = context.repeat_interleave(candidates, dim=0)
@@ -57,6 +61,10 @@ class Timed:
 
     dynamics: Dynamics
     taken: float = 0.0
+
+    @property
+    def bytes_per_state(self) -> int:
+        return self.dynamics.bytes_per_state
 
     def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
         began = time.perf_counter()

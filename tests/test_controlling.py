@@ -196,6 +196,15 @@ def test_the_commands(run, config, capsys):
     assert "plan       wildlam plan" in capsys.readouterr().out
     assert cli.main(["plan", str(run), "--data", str(config.data), "--episodes", "2"]) == 0
     assert "recon protocol, 2 held-out episodes" in capsys.readouterr().out
+    few = ["--training.steps", "2", "--training.batch_size", "4"]
+    assert cli.main(["controller", "baseline", str(run), "--data", str(config.data), "--clips", "4", *few]) == 0
+    assert f"plan       wildlam plan {run} --data {config.data} --baselines {run}/baseline" in capsys.readouterr().out
+    assert (
+        read_as(LabelledModelConfig, run / "baseline" / "config.yaml").model == read_config(run / "config.yaml").model
+    )
+    call = ["plan", str(run), "--data", str(config.data), "--episodes", "2", "--baselines", str(run / "baseline")]
+    assert cli.main(call) == 0
+    assert "\nbaseline " in capsys.readouterr().out
     assert cli.main(["controller", "drive"]) == 2
 
 

@@ -55,7 +55,8 @@ def test_episodes_are_played_and_reported(run, capsys):
     assert found["summary"].keys() == {"no move", "random", "latent"}
     no_move = found["summary"]["no move"]
     assert no_move["final distance"]["mean"] == no_move["start distance"]["mean"] >= TASKS["nav"].far
-    assert len(found["final poses"]["latent"][0]) == len(PLANAR.pose_names)
+    assert np.shape(found["poses"]["latent"]) == (1, STEPS + 1, len(PLANAR.pose_names))
+    assert np.shape(found["actions"]["latent"]) == (1, STEPS, len(PLANAR.action_names))
     assert found["steps"] == STEPS
     assert "<video" in (run / "play-nav" / "report.html").read_text()
 

@@ -505,12 +505,14 @@ def controller(argv: Arguments) -> None:
     """Train a controller, which turns real actions into latent ones, on a few clips whose actions are known.
 
     The latent action model stays as it is. Labelled data: LeRobot, DROID or RECON as they lie on disk, or videos with
-    NAME.poses.csv beside them, as `wildlam demo` and `wildlam collect` film.
+    NAME.poses.csv beside them, as `wildlam demo` and `wildlam collect` film. What to compare it with is trained by
+    `wildlam controller baseline`: a world model of the real actions, of the run's size, on labelled clips alone.
 
     Examples:
       wildlam controller train runs/demo --data runs/demo/videos
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --out runs/demo/controller_32
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --unlabelled runs/demo/videos --out runs/few
+      wildlam controller baseline runs/demo --data runs/demo/videos --clips 32
     """
     from wildlam.types import WildlamError
 
@@ -528,10 +530,26 @@ def controller(argv: Arguments) -> None:
         print(controller_results(folder))
         print(f"controller {folder}")
         print(f"plan       {_command('plan', args.run, '--data', args.data, '--controller', folder)}")
+    elif argv and argv[0] == "baseline":
+        from wildlam.config import to_config
+        from wildlam.labelling import LabelledModelConfig, train_baseline
+        from wildlam.models import ModelConfig
+
+        parser = _parser("controller baseline")
+        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
+        parser.add_argument("run", type=Path, help="run folder, whose encoder and size of model are taken")
+        parser.add_argument("--out", type=Path, help="folder for the model; RUN/baseline by default")
+        parser.add_class_arguments(LabelledModelConfig, skip={"model"})
+        args = parser.parse_args(list(argv[1:]))
+        config = to_config(LabelledModelConfig, parser, args, model=ModelConfig())
+        folder = train_baseline(args.run, config, args.out)
+        print(f"baseline   {folder}")
+        print(f"plan       {_command('plan', args.run, '--data', args.data, '--baselines', folder)}")
     elif argv and argv[0] in ("-h", "--help"):
-        _parser("controller", usage="wildlam controller train RUN --data PATH [--help]").parse_args(["--help"])
+        usage = "wildlam controller train|baseline RUN --data PATH [--help]"
+        _parser("controller", usage=usage).parse_args(["--help"])
     else:
-        raise WildlamError("say `wildlam controller train RUN --data PATH`")
+        raise WildlamError("say `wildlam controller train RUN --data PATH`, or baseline in the place of train")
 
 
 def plan(argv: Arguments) -> None:

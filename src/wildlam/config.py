@@ -196,15 +196,16 @@ def run_parser(**kwargs: Any) -> Parser:
     return parser
 
 
-def to_config(cls: type[Config], parser: Parser, namespace: jsonargparse.Namespace) -> Config:
-    """Build the configuration that was parsed by a parser with all of its keys.
+def to_config(cls: type[Config], parser: Parser, namespace: jsonargparse.Namespace, **given: Any) -> Config:
+    """Build the configuration that was parsed by a parser with all of its keys but those ``given``.
 
     Raises:
         WildlamError: a value is out of its range.
     """
     try:
         values = parser.instantiate(namespace)
-        return cls(**{part.name: values[part.name] for part in dataclasses.fields(cls)})
+        told = {part.name: values[part.name] for part in dataclasses.fields(cls) if part.name not in given}
+        return cls(**told, **given)
     except ValueError as error:
         raise WildlamError(str(error)) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,20 @@ import torch
 from torch import Tensor
 
 from wildlam.beside import claimed, fit_beside, load_best
-from wildlam.config import read_as
+from wildlam.config import read_as, read_config
 from wildlam.data.action_spaces import SPACES, ActionSpace
 from wildlam.data.labelled import LabelledClips, labelled_clips
 from wildlam.data.readers import cache_folder, read_episodes
+from wildlam.loading import check_encoder
 from wildlam.models import ModelConfig
 from wildlam.models.labelled_world_model import LabelledWorldModel
 from wildlam.training import Run, TrainingConfig
+from wildlam.training.distributed import default_device
 from wildlam.training.run import read_json, write_atomically
 from wildlam.types import Encoder, Split, StateBatch, WildlamError
+
+BASELINE = "baseline"
+"""Name of the folder of a labelled model in a run's."""
 
 STATES = 8
 """States of a labelled clip (paper: 8 frames)."""
@@ -151,6 +156,26 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     )
     write_space(run, space)
     return run.path
+
+
+def train_baseline(path: Path, config: LabelledModelConfig, out: Path | None = None) -> Path:
+    """Train a labelled model that a run can be compared with: its encoder, frame rate and size of model.
+
+    Args:
+        path: the run folder.
+        config: data and training; the model is the run's, whatever it says.
+        out: folder for it; ``path/baseline`` if not given.
+
+    Raises:
+        WildlamError: see ``train_labelled_model``.
+    """
+    run = Run.open(path)
+    of_run = read_config(run.path / "config.yaml")
+    encoder = of_run.encoder.build(default_device())
+    check_encoder(run, encoder.spec)
+    return train_labelled_model(
+        encoder, replace(config, model=of_run.model), of_run.data.fps, out or run.path / BASELINE
+    )
 
 
 def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldModel, ActionSpace]:

@@ -137,6 +137,7 @@ def play(
                     lambda video: encode_frames(encoder, video),
                     wanted.float(),
                     prior,
+                    space.between,
                     seed=seed + first,
                     bf16=driven.bf16,
                 )
@@ -157,7 +158,8 @@ def play(
         "unit": task.unit,
         "near": task.near,
         "summary": {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()},
-        "final poses": {label: [trace.poses[-1].tolist() for trace in of] for label, of in traces.items()},
+        "poses": {label: [trace.poses.tolist() for trace in of] for label, of in traces.items()},
+        "actions": {label: [trace.actions.tolist() for trace in of] for label, of in traces.items()},
     }
     try:
         write_atomically(folder / "play.json", json.dumps(record))

@@ -2,17 +2,20 @@ import pytest
 import torch
 
 from wildlam.models import ModelConfig
+from wildlam.models.attention import KeyValueCache
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning import cost as costs
 from wildlam.planning.cost import GoalCost
 from wildlam.planning.dynamics import Controlled, Latent
-from wildlam.types import EncoderSpec
+from wildlam.types import EncoderSpec, WildlamError
 
 SPEC = EncoderSpec("made-up", 1, (2, 2), 6, 32, "frame", "0")
 
 
 class Adder:
     """Each action is added to every value of a state."""
+
+    bytes_per_state = 1
 
     def rollout(self, context, past, actions):
         return context[:, None, -1:] + actions.cumsum(dim=2).sum(dim=-1)[..., None, None]
@@ -41,11 +44,33 @@ def test_chunks_and_episodes_do_not_show(models, monkeypatch):
     whole = GoalCost(dynamics, context, torch.randn(3, 1, 3), goal)(candidates)
     assert whole.shape == (3, 7)
     assert whole.std(dim=1).min() > 1e-3
-    monkeypatch.setattr(costs, "STATES_AT_ONCE", 12)
+    monkeypatch.setattr(costs, "ROOM", 12 * dynamics.bytes_per_state)
     parts = GoalCost(dynamics, context, torch.randn(3, 1, 3), goal)(candidates)
     torch.testing.assert_close(whole, parts, atol=0.02, rtol=0.01)
     alone = GoalCost(dynamics, context[1:2], torch.randn(1, 1, 3), goal[1:2])(candidates[1:2])
     torch.testing.assert_close(whole[1:2], alone, atol=0.02, rtol=0.01)
+
+
+def test_a_state_leaves_as_many_bytes_as_are_told(models):
+    model, _ = models
+    kept = []
+    real = KeyValueCache.append
+
+    def append(cache, key, value):
+        found = real(cache, key, value)
+        kept.append(sum(buffer.numel() * buffer.element_size() for buffer in cache.buffers))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KeyValueCache, "append", append)
+        Latent(model).rollout(torch.zeros(1, 1, 4, 6), torch.zeros(1, 0, 0), torch.zeros(1, 1, 1, model.bottleneck.dim))
+    assert sum(kept) == Latent(model).bytes_per_state
+
+
+def test_what_is_not_finite_is_no_cost():
+    cost = GoalCost(Adder(), torch.zeros(1, 1, 4, 6), torch.zeros(1, 0, 1), torch.ones(1, 4, 6))
+    with pytest.raises(WildlamError, match="not finite"):
+        cost(torch.tensor([[[[0.5]], [[torch.nan]]]]))
 
 
 def test_latent_actions_can_be_planned_in_themselves(models):

@@ -40,6 +40,11 @@ class LabelledWorldModel(nn.Module):
         error = (predicted.float() - states[:, 1:].float()).abs().mean()
         return Loss(error, lambda: {"prediction": error.detach()})
 
+    @property
+    def bytes_per_state(self) -> int:
+        """Of the keys and values of a predicted state."""
+        return self.world_model.bytes_per_state
+
     def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
         """Unroll candidates ``[B, S, H, A]`` from the states ``[B, C, N, D]`` between which ``[B, C - 1, A]`` was done.
 

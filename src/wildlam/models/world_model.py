@@ -62,6 +62,11 @@ class WorldModel(nn.Module):
         """
         return self._step(states_BTND, actions_BTZ, first_frame=0, caches=None)
 
+    @property
+    def bytes_per_state(self) -> int:
+        """Of the keys and values that a state leaves behind in a rollout, in 32 bits."""
+        return 2 * 4 * len(self.blocks) * self.grid[0] * self.grid[1] * self.embed.out_features
+
     def rollout(self, context_BCND: Tensor, past_BCZ: Tensor, actions_BSHA: Tensor, act: Act | None = None) -> Tensor:
         """Unroll S candidate action sequences from one context, feeding predictions back.
 

@@ -43,7 +43,7 @@ class Trace:
     Attributes:
         frames: ``uint8 [T, S, S, 3]``.
         poses: ``float64 [T, P]``.
-        actions: what was asked for, ``float64 [T - 1, A]``.
+        actions: what was asked for, ``float64 [T - 1, A]``; what came of it is told by the poses.
     """
 
     frames: np.ndarray
@@ -51,18 +51,18 @@ class Trace:
     actions: np.ndarray
 
 
-Policy = Callable[[list[np.ndarray], np.ndarray], np.ndarray]
-"""From the frames so far, ``uint8 [B, S, S, 3]`` each, and what was done between, ``[B, t, A]``, to what to do."""
+Policy = Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
+"""From frames so far ``uint8 [B, S, S, 3]`` each, and the poses at them, ``[B, P]`` each, to what to do, ``[B, A]``."""
 
 
 def follow(worlds: Sequence[World], seeds: Sequence[int], policy: Policy, steps: int) -> list[Trace]:
     """Let a policy act in some worlds at once, each begun by its seed; one that ends stays where it ended."""
     first = [world.reset(seed=seed) for world, seed in zip(worlds, seeds, strict=True)]
     frames, poses = [np.stack([frame for frame, _ in first])], [np.stack([info["pose"] for _, info in first])]
-    ended, actions = [False] * len(worlds), np.zeros((len(worlds), 0, 0))
+    ended, actions = [False] * len(worlds), []
     for _ in range(steps):
-        chosen = policy(frames, actions)
-        actions = chosen[:, None] if not actions.shape[1] else np.concatenate([actions, chosen[:, None]], axis=1)
+        chosen = policy(frames, poses)
+        actions.append(chosen)
         seen, there = frames[-1].copy(), poses[-1].copy()
         for i, world in enumerate(worlds):
             if not ended[i]:
@@ -72,8 +72,8 @@ def follow(worlds: Sequence[World], seeds: Sequence[int], policy: Policy, steps:
                     seen[i], there[i] = frame, info["pose"]
         frames.append(seen)
         poses.append(there)
-    film, way = np.stack(frames, axis=1), np.stack(poses, axis=1)
-    return [Trace(film[i], way[i], actions[i]) for i in range(len(worlds))]
+    film, way, asked = (np.stack(parts, axis=1) for parts in (frames, poses, actions))
+    return [Trace(film[i], way[i], asked[i]) for i in range(len(worlds))]
 
 
 @dataclass
@@ -85,6 +85,7 @@ class Replanner:
         encode: from video ``uint8 [B, T, 3, S, S]`` to states ``[B, T, N, D]``, one for each frame.
         goals: states to reach, ``[B, N, D]``.
         prior: of the first plan, ``[H, A]``; its deviation, halved, is that of the later ones.
+        between: from the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt.
         seed: of the candidates.
         bf16: see ``GoalCost``.
     """
@@ -93,6 +94,7 @@ class Replanner:
     encode: Callable[[Tensor], Tensor]
     goals: Tensor
     prior: Prior
+    between: Callable[[np.ndarray], np.ndarray]
     seed: int = 0
     bf16: bool = True
 
@@ -100,13 +102,13 @@ class Replanner:
         self._generator = torch.Generator().manual_seed(self.seed)
         self._plan: Tensor | None = None
 
-    def __call__(self, frames: list[np.ndarray], actions: np.ndarray) -> np.ndarray:
+    def __call__(self, frames: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
         """See ``Policy``."""
         known = min(MEMORY, len(frames))
         video = torch.from_numpy(np.stack(frames[-known:], axis=1)).permute(0, 1, 4, 2, 3)
         states = self.encode(video).to(self.goals.device).float()
-        done = torch.from_numpy(actions[:, actions.shape[1] - known + 1 :]).to(states)
-        past = done if known > 1 else states.new_zeros(len(states), 0, self.prior.mean.shape[-1])
+        done = [self.between(of_episode) for of_episode in np.stack(poses[-known:], axis=1)]
+        past = torch.from_numpy(np.stack(done)).to(states)
         about = self.prior
         if self._plan is not None:
             left = torch.cat([self._plan[:, 1:], self.prior.mean[-1].expand(len(states), 1, -1)], dim=1)

@@ -14,8 +14,8 @@ from wildlam.types import WildlamError
 Cost = Callable[[Tensor], Tensor]
 """From candidates ``[B, S, H, A]`` to their costs ``[B, S]``."""
 
-STATES_AT_ONCE = 4096
-"""Predicted states held at once, of all episodes and candidates together."""
+ROOM = 2**29
+"""Bytes of keys and values at once on a CPU, of all episodes and candidates; a GPU gives half of what is free."""
 
 
 @dataclass
@@ -43,7 +43,9 @@ class GoalCost:
         Raises:
             WildlamError: one of them is not finite.
         """
-        size = max(1, STATES_AT_ONCE // (len(candidates) * candidates.shape[2]))
+        device = candidates.device
+        room = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else ROOM
+        size = max(1, room // (self.dynamics.bytes_per_state * len(candidates) * candidates.shape[2]))
         goal = self.goal[:, None].float()
         costs = []
         for chunk in candidates.split(size, dim=1):

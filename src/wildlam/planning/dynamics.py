@@ -14,6 +14,11 @@ from wildlam.models.controller import Controller
 class Dynamics(Protocol):
     """Unrolls candidate actions from known states."""
 
+    @property
+    def bytes_per_state(self) -> int:
+        """Memory that each predicted state of a candidate takes during a rollout, at most."""
+        ...
+
     def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
         """Predict states ``[B, S, H, N, D]``.
 
@@ -32,6 +37,11 @@ class Controlled:
     model: LatentActionModel
     controller: Controller
 
+    @property
+    def bytes_per_state(self) -> int:
+        """See ``Dynamics``."""
+        return self.model.world_model.bytes_per_state
+
     def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
         """See ``Dynamics``; between known states the latent actions are inferred, and ``past`` is not needed."""
         return self.model.drive(context, actions, self.controller.act)
@@ -42,6 +52,11 @@ class Latent:
     """A latent action model alone: candidates are latent actions."""
 
     model: LatentActionModel
+
+    @property
+    def bytes_per_state(self) -> int:
+        """See ``Dynamics``."""
+        return self.model.world_model.bytes_per_state
 
     def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
         """See ``Dynamics``."""

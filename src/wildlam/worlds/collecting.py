@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,17 @@ class Written:
     write: Callable[[Path, Sequence[Episode]], None] | None = None
 
 
+def _write_recon(path: Path, episodes: Sequence[Episode]) -> None:
+    """RECON's positions are in metres."""
+    from wildlam.worlds.doom import METRE
+
+    write_recon(path, [replace(one, poses=one.poses / (METRE, METRE, 1.0)) for one in episodes])
+
+
 FORMATS = {
     "video": Written(("nav", "arm"), 8.0),
     "lerobot": Written(("nav", "arm"), 8.0, write_lerobot),
-    "recon": Written(("nav",), 4.0, write_recon),
+    "recon": Written(("nav",), 4.0, _write_recon),
     "droid": Written(("arm",), 15.0, write_droid),
 }
 

@@ -1,8 +1,9 @@
 """Egocentric walks through empty Doom levels: a world whose true camera motion is known.
 
-Units. Lengths are Doom's map units: a person is 32 wide and sees from a height of 41, a corridor is 128 wide. The
-engine runs at 35 tics a second; a frame is a whole number of tics, so that all frames last equally long. At 8 frames
-per second (4 tics each) the world therefore runs at 8/8.75 of its usual speed.
+Units. Lengths are Doom's map units: a person is 32 wide and sees from a height of 41, a corridor is 128 wide; where
+metres are asked for, ``METRE`` units are one. The engine runs at 35 tics a second; a frame is a whole number of tics,
+so that all frames last equally long. At 8 frames per second (4 tics each) the world therefore runs at 8/8.75 of its
+usual speed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import numpy as np
 from wildlam.types import WildlamError
 from wildlam.worlds.filming import WorldLost
 
+METRE = 64.0
+"""Map units that are taken for a metre: a person is half a metre wide."""
 TICS_PER_SECOND = 35
 DEPTH = 7.2
 """Map units of one step of the engine's depth picture."""
