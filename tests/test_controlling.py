@@ -279,6 +279,19 @@ def test_plans_that_could_not_be_written_are_not_made(run, config, tmp_path):
         plan(run, "recon", config.data, out=tmp_path / "file")
 
 
+def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
+    train_controller(run, config)
+    plans = {}
+    for solver in ("cem", "icem", "mppi"):
+        few = {"episodes": 2, "samples": 8, "iterations": 2, "out": tmp_path / solver}
+        found = json.loads((plan(run, "droid", config.data, solver=solver, **few) / "plans.json").read_text())
+        plans[solver] = found["plans"]["latent"]
+        assert found["solver"] == solver
+    assert len({str(of) for of in plans.values()}) == 3
+    with pytest.raises(WildlamError, match="--solver mppi is for droid"):
+        plan(run, "recon", config.data, solver="mppi")
+
+
 def test_numbers_below_one_are_refused(run, config):
     for word in ("episodes", "samples", "iterations"):
         with pytest.raises(WildlamError, match=f"--{word} must be at least 1, got 0"):

@@ -573,6 +573,12 @@ def plan(argv: Arguments) -> None:
     parser.add_argument("--samples", type=int, help="candidates of an iteration; by default 300 (droid), 120 (recon)")
     parser.add_argument("--iterations", type=int, help="how often they are drawn; by default 15 (droid), 1 (recon)")
     parser.add_argument(
+        "--solver",
+        choices=["cem", "icem", "mppi"],
+        default="cem",
+        help="of the droid protocol: cross-entropy method (the protocol's), with coloured noise, or path integrals",
+    )
+    parser.add_argument(
         "--simulator",
         action="store_true",
         help="plan with the simulator that filmed them, too: the upper bound",
@@ -589,6 +595,7 @@ def plan(argv: Arguments) -> None:
         episodes=args.episodes,
         samples=args.samples,
         iterations=args.iterations,
+        solver=args.solver,
         simulator=args.simulator,
         seed=args.seed,
         out=args.out,

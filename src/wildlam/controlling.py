@@ -128,7 +128,8 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     )
     best = load_best(run, controller, encoder.spec, encoder.device)
     found = controlled_rollout(model, best, labelled.held_out)
-    write_atomically(run.path / RESULTS, json.dumps({"clips": len(labelled.held_out), **found.summary()}, indent=2))
+    told = {"clips": len(labelled.held_out), "fps": labelled.held_out.fps}
+    write_atomically(run.path / RESULTS, json.dumps(told | found.summary(), indent=2))
     return run.path
 
 
@@ -270,6 +271,11 @@ def _with_guessed(
     that learns from it takes a guessed action for more than it is worth, and so moves more than one that knows few.
     """
     assert config.unlabelled is not None
+    if encoder.spec.frames_per_state > 1:
+        raise WildlamError(
+            f"{encoder.spec.name} makes a state of {encoder.spec.frames_per_state} frames, which labelled clips show "
+            "doubled and films do not: their latent actions last longer; leave --unlabelled out"
+        )
     few, steps = max(config.training.batch_size // STATES, 1), config.training.steps
     data = replace(of_run.data, path=config.unlabelled, mixture={})
     like = replace(of_run, data=data, training=replace(of_run.training, batch_size=few), seed=config.seed)

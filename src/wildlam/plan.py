@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ from wildlam.planning import droid, recon
 from wildlam.planning.cem import cem
 from wildlam.planning.cost import Cost, GoalCost
 from wildlam.planning.dynamics import Controlled, Dynamics
+from wildlam.planning.icem import icem
+from wildlam.planning.mppi import mppi
 from wildlam.planning.solvers import Plan, Prior, white_noise
 from wildlam.planning.trajectories import trajectory_errors
 from wildlam.report.plan_report import write_plan_report
@@ -31,6 +34,7 @@ from wildlam.training.run import made, read_json, write_atomically
 from wildlam.types import Encoder, WildlamError
 
 ProtocolName = Literal["droid", "recon"]
+SolverName = Literal["cem", "icem", "mppi"]
 
 EPISODES = 64
 AT_ONCE = 8
@@ -61,6 +65,7 @@ def protocol(
     device: torch.device,
     samples: int | None = None,
     iterations: int | None = None,
+    solver: SolverName = "cem",
 ) -> Protocol:
     """Set a protocol up by the poses of training episodes, the same for every model that it judges.
 
@@ -71,11 +76,14 @@ def protocol(
         device: that plans are made on.
         samples: candidates of an iteration; the protocol's (300 and 120) if not given.
         iterations: how often candidates are drawn; the protocol's (15 and 1) if not given.
+        solver: of the droid protocol, which is for the cross-entropy method.
 
     Raises:
-        WildlamError: the episodes are of another kind, or too short.
+        WildlamError: the episodes are of another kind, or too short; or the protocol has no choice of solvers.
     """
     if name == "recon":
+        if solver != "cem":
+            raise WildlamError(f"the recon protocol keeps the best of one draw; --solver {solver} is for droid")
         if episodes[0].space is not PLANAR:
             raise WildlamError("the recon protocol plans on the ground; for an arm give --protocol droid")
         totals = recon.prior_of_totals(episodes, fps).to(device)
@@ -93,13 +101,17 @@ def protocol(
             ),
         )
     prior = droid.prior_of_actions(episodes, fps).to(device)
-    settings = {
-        "samples": samples or droid.SAMPLES,
-        "elites": droid.ELITES,
-        "iterations": iterations or droid.ITERATIONS,
+    settings = {"samples": samples or droid.SAMPLES, "iterations": iterations or droid.ITERATIONS}
+    solve: dict[SolverName, Callable[..., Plan]] = {
+        "cem": partial(cem, elites=droid.ELITES),
+        "icem": partial(icem, elites=droid.ELITES),
+        "mppi": mppi,
     }
     return Protocol(
-        name, droid.HORIZON, prior, lambda cost, batch, g: cem(cost, prior, batch=batch, generator=g, **settings)
+        name,
+        droid.HORIZON,
+        prior,
+        lambda cost, batch, g: solve[solver](cost, prior, batch=batch, generator=g, **settings),
     )
 
 
@@ -246,6 +258,7 @@ def plan(
     episodes: int = EPISODES,
     samples: int | None = None,
     iterations: int | None = None,
+    solver: SolverName = "cem",
     simulator: bool = False,
     seed: int = 0,
     out: Path | None = None,
@@ -261,6 +274,7 @@ def plan(
         episodes: how many, spread over the clips by chance.
         samples: see ``protocol``.
         iterations: likewise.
+        solver: likewise.
         simulator: plan with the simulator that filmed the episodes, too: the upper bound.
         seed: of candidates and of the choice of episodes.
         out: folder for what is found; ``path/plan-NAME`` if not given.
@@ -282,7 +296,7 @@ def plan(
             f"{data} holds {found[0].space.name} actions, the controller's are {space.name}; give other --data or "
             "another --controller"
         )
-    how = protocol(name, found, fps, encoder.device, samples, iterations)
+    how = protocol(name, found, fps, encoder.device, samples, iterations, solver)
     folder = made(out or opened.path / f"plan-{name}")
     clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
     rows = {"no move": no_move(clips)}
@@ -303,6 +317,7 @@ def plan(
         "seed": seed,
         "samples": samples,
         "iterations": iterations,
+        "solver": solver,
         "units": space.action_names,
         "fps": clips.fps,
         "summary": summary,

@@ -52,6 +52,24 @@ def test_states_and_actions_belong_together(frames_per_state):
     np.testing.assert_array_equal(clips.actions[:, :, 0], np.full((3, 3), 2))
 
 
+def test_a_rate_far_from_the_one_asked_for_is_told(caplog):
+    few = {"states": 4, "progress": False}
+    labelled_clips([episode("droid", 60, rate=15.0)], Mean(), "train", fps=4, **few)
+    assert not caplog.records
+    labelled_clips([episode("recon", 60, rate=4.0)], Mean(), "train", fps=8, **few)
+    assert "give 4 states a second where 8 are asked for" in caplog.text
+
+
+def test_clips_set_apart_are_of_other_episodes():
+    clips = labelled_clips([episode(name, 12) for name in "abcdef"], Mean(), "train", states=4, fps=8, progress=False)
+    assert len(clips) == 18
+    rest, apart = clips.set_apart(6, seed=0)
+    assert len(set(apart.names)) == 2
+    assert not set(apart.names) & set(rest.names)
+    assert sorted(apart.names + rest.names) == sorted(clips.names)
+    assert clips.set_apart(6, seed=1)[1].names != apart.names
+
+
 def test_the_effective_rate_is_recorded():
     frames, rate = episode("droid", 60, rate=15.0).sampled(4)
     assert rate == pytest.approx(3.75)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from wildlam.data.action_spaces import ActionSpace
 from wildlam.data.episodes import Episode
 from wildlam.types import Encoder, Split, WildlamError
 
+log = logging.getLogger(__name__)
+
+TOLERATED = 1.2
+"""Effective over asked for rate, or the other way round, beyond which a warning is given."""
 AT_ONCE = 16
 """Clips encoded together."""
 
@@ -108,6 +113,13 @@ def labelled_clips(
         raise WildlamError(f"no {split} episode holds {states} states at {fps:g} a second; bring longer ones")
     if len({episode.space for episode, _ in places}) > 1 or len(rates) > 1:
         raise WildlamError(f"the episodes differ in kind of action or in rate ({sorted(rates)} Hz); give them apart")
+    if not 1 / TOLERATED < min(rates) / fps < TOLERATED:
+        log.warning(
+            "the episodes give %g states a second where %g are asked for: their actions last another time than those "
+            "that were learnt",
+            min(rates),
+            fps,
+        )
     kept = cache and cache / f"labelled-{_key(places, encoder)}.safetensors"
     encoded = _read(kept, len(places)) if kept else None
     if encoded is None:
