@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 from common import arguments, finish, matmul_ceiling, row
-from torch.utils.flop_counter import FlopCounterMode
 
+from wildlam.estimate import flop_counter
 from wildlam.evaluating import evaluate
 
 AIM = 120.0
@@ -36,7 +36,7 @@ def main() -> None:
         evaluate(copy)
         taken = time.perf_counter() - began
         ceilings.append(matmul_ceiling(torch.float32))
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             evaluate(copy)
     flops, ceiling = counter.get_total_flops(), statistics.mean(ceilings)
     rows = [

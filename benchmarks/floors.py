@@ -20,12 +20,11 @@ import torch
 from common import machine, matmul_ceiling, seconds
 from gpu import recipe
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from wildlam.config import RunConfig
 from wildlam.demo import demo_config
 from wildlam.encoders import Lite0
-from wildlam.estimate import GPUS, estimate
+from wildlam.estimate import GPUS, estimate, flop_counter
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning import droid
 from wildlam.planning.cost import GoalCost
@@ -117,7 +116,7 @@ def on_cpu(bench: Mapping[str, float]) -> list[Floor]:
     encoder = Lite0().build("cpu")
     spec, calls = encoder.spec, 64
     video = torch.zeros(1, calls, 3, spec.image_size, spec.image_size, dtype=torch.uint8)
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         encoder.encode(video)
     flops = counter.get_total_flops() / calls
     frame, state = 3 * spec.image_size**2, 2 * spec.tokens * spec.width
@@ -210,7 +209,7 @@ def plan_of_vitl(config: RunConfig) -> tuple[float, float]:
         controller = ControllerConfig().build(spec, 7, model.bottleneck.dim).eval()
         states = torch.zeros(1, 2, spec.tokens, spec.width)
         cost = GoalCost(Controlled(model, controller), states[:, :1], torch.zeros(1, 0, 7), states[:, 1])
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             cost(torch.zeros(1, droid.SAMPLES, droid.HORIZON, 7))
     weights = 2 * sum(p.numel() for p in model.world_model.parameters())
     return droid.ITERATIONS * counter.get_total_flops(), droid.ITERATIONS * droid.HORIZON * weights

@@ -18,10 +18,10 @@ from functools import partial
 import torch
 from common import arguments, finish, matmul_ceiling, row, seconds
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from wildlam.demo import demo_config
 from wildlam.encoders import Lite0
+from wildlam.estimate import flop_counter
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
 from wildlam.planning import droid, recon
@@ -114,7 +114,7 @@ def main() -> None:
             began = time.perf_counter()
             solve(cost(anew))
             ratios.append((time.perf_counter() - began) / totals[-1])
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             solve(cost(cached))
         total, rollout = statistics.median(totals), statistics.median(rollouts)
         rows += [

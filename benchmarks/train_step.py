@@ -16,10 +16,10 @@ from collections import defaultdict
 import torch
 from common import arguments, finish, matmul_ceiling, row, seconds
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from wildlam.demo import demo_config
 from wildlam.encoders import Lite0
+from wildlam.estimate import flop_counter
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
@@ -52,10 +52,10 @@ def main() -> None:
         update()
         optimizer.zero_grad()
 
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         forward_backward()
     flops = counter.get_total_flops()
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         update()
     optimizer_flops = counter.get_total_flops()
     optimizer.zero_grad()

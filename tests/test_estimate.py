@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from wildlam import cli
 from wildlam.config import RunConfig
 from wildlam.data.clips import DataConfig
 from wildlam.encoders import Lite0
-from wildlam.estimate import GPUS, estimate
+from wildlam.estimate import GPUS, estimate, flop_counter
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Discrete, Noisy
 from wildlam.training import TrainingConfig
@@ -52,9 +51,22 @@ def test_operations_are_those_of_a_real_step(bottleneck):
     of = config(bottleneck=bottleneck)
     found = estimate(of, accelerated=False)
     step, _ = real_step(of, 16)
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         step()
     assert sum(found.flops.values()) + found.optimizer_flops == counter.get_total_flops()
+
+
+def test_attention_counts_whatever_computes_it():
+    """In one kernel the backward pass makes the scores again: five products for the four of an explicit one."""
+    queries, width = 7 * 4, 128
+    product = 2 * queries * queries * width
+    with flop_counter() as counter:
+        x = torch.zeros(1, 4, queries, width // 4, requires_grad=True)
+        torch.nn.functional.scaled_dot_product_attention(x, x, x).sum().backward()
+    assert counter.get_total_flops() == (2 + 5) * product
+    explicit, fused = estimate(config(), accelerated=False), estimate(config(), accelerated=True)
+    blocks = len(config().model.build(448, (2, 2)).world_model.blocks)
+    assert fused.flops["world model"] - explicit.flops["world model"] == 16 * blocks * product
 
 
 def test_operations_are_near_six_for_each_parameter_and_token():
