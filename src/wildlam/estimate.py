@@ -160,6 +160,7 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
     memory = {str(kind).rsplit(".", 1)[-1].lower(): size for kind, size in peak.items()}
     if not data.store:
         memory["encoder"] = sum(p.numel() * p.element_size() for p in network.parameters())
+        # What it makes of a part is gone, layer by layer, before the part's activations are kept, which are far more.
         memory["total"] += memory["encoder"]
     held = sum(p.numel() * p.element_size() for p in model.parameters())
     if training.shard > 1:

@@ -15,6 +15,7 @@ from wildlam.training.distributed import processes
 from wildlam.training.loop import _parts
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
 from wildlam.training.parallel import share, unsynchronised, whole
+from wildlam.types import StateBatch
 
 BATCH = 8
 
@@ -34,21 +35,22 @@ def steps(team, shard, accumulate, bottleneck):
     for step in range(5):
         optimizer.set_progress(step, 5)
         states = torch.randn(BATCH, 4, 4, 6, generator=torch.Generator().manual_seed(step)).cumsum(dim=1)
-        parts = list(_parts((states[team.rank * size : (team.rank + 1) * size],), accumulate))
+        own = states[team.rank * size : (team.rank + 1) * size]
+        parts = _parts(StateBatch(own, ["made up"] * size, ["made up"] * size, [0.0] * size), accumulate)
         total = torch.zeros(())
         for i, part in enumerate(parts):
             with unsynchronised(parallel, i + 1 == len(parts)):
-                loss = parallel(*part).total / len(parts)
+                loss = parallel(part.states).total / len(parts)
                 loss.backward()
             total += loss.detach()
         found[f"loss.{step}"] = team.mean(total)
         if step == 0:
-            gradients = whole({name: p.grad for name, p in model.named_parameters()})
+            gradients = whole({name: p.grad for name, p in model.named_parameters()}, keep=True)
             found |= {f"gradient.{name}": gradient.clone() for name, gradient in gradients.items()}
         gradient_norm(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    return found | {f"parameter.{name}": tensor for name, tensor in whole(model.state_dict()).items()}
+    return found | {f"parameter.{name}": tensor for name, tensor in whole(model.state_dict(), keep=True).items()}
 
 
 if __name__ == "__main__":

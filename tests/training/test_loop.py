@@ -79,6 +79,17 @@ def test_accumulation_gives_the_same_steps(tmp_path):
         assert parts[step] == pytest.approx(whole[step], rel=5e-2)
 
 
+def test_parts_are_prepared_one_by_one(tmp_path):
+    sizes = []
+
+    def prepare(batch):
+        sizes.append((len(batch.states), len(batch.names), len(batch.starts)))
+        return (batch.states,)
+
+    tiny_fit(tmp_path, 1, accumulate=4, prepare=prepare)
+    assert sizes == [(2, 2, 2)] * 4
+
+
 def test_recomputing_gives_the_same_steps(tmp_path):
     plain, again = tiny_fit(tmp_path / "plain", 6), tiny_fit(tmp_path / "again", 6, recompute=True)
     for (name, one), other in zip(plain.state_dict().items(), again.state_dict().values(), strict=True):

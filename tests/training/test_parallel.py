@@ -62,24 +62,49 @@ def test_the_steps_are_those_of_one_process(alone, processes, shard, tmp_path):
         torch.testing.assert_close(shared[name], expected, atol=TOLERANCE[kind] * scale, rtol=0, msg=name)
 
 
+ONE = [sys.executable, str(HERE / "tiny_run.py")]
+
+
+def run_alone(*arguments):
+    subprocess.run([*ONE, *map(str, arguments)], check=True, timeout=110)
+
+
 @pytest.mark.slow
-def test_a_run_in_parts_goes_on_whole_and_the_other_way_round(tmp_path):
-    """Others read what some wrote: 10 steps in parts, or 5 in parts and 5 whole, or the other way round."""
-    parts, whole = ("--exact", "--shard", 2), ("--exact",)
-    one = [sys.executable, str(HERE / "tiny_run.py")]
-    torchrun(2, "tiny_run.py", tmp_path / "parts", 10, *parts)
-    torchrun(2, "tiny_run.py", tmp_path / "whole", 5, *parts)
-    subprocess.run([*one, str(tmp_path / "whole"), "10", "--resume", *whole], check=True, timeout=110)
-    subprocess.run([*one, str(tmp_path / "back"), "5", *whole], check=True, timeout=110)
-    torchrun(2, "tiny_run.py", tmp_path / "back", 10, "--resume", *parts)
-    found = {name: checkpoints.last(Run(tmp_path / name).checkpoints) for name in ("parts", "whole", "back")}
-    assert {checkpoint.step for checkpoint in found.values()} == {10}
-    shapes = [{k: v.shape for k, v in checkpoint.state_tensors().items()} for checkpoint in found.values()]
-    assert shapes[0] == shapes[1] == shapes[2]
-    assert len(list((found["parts"].path / "state").iterdir())) == 2
-    # The learning rate's schedule is that of 5 steps until the fifth, so only the last two are of one course.
-    for key, expected in found["whole"].model_tensors().items():
-        torch.testing.assert_close(found["back"].model_tensors()[key], expected, atol=0.02, rtol=0.05, msg=key)
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
+    """Broken off after five steps of ten and gone on by others, it ends as a run left alone: weights and optimiser."""
+    alone, parts, copies = ("--exact",), ("--exact", "--shard", 2), ("--exact", "--shard", 2)
+    run_alone(tmp_path / "unbroken", 10, *alone)
+    torchrun(2, "tiny_run.py", tmp_path / "parts then one", 10, "--until", 5, *parts)
+    run_alone(tmp_path / "parts then one", 10, "--resume", *alone)
+    run_alone(tmp_path / "one then parts", 10, "--until", 5, *alone)
+    torchrun(2, "tiny_run.py", tmp_path / "one then parts", 10, "--resume", *parts)
+    torchrun(2, "tiny_run.py", tmp_path / "two then four", 10, "--until", 5, *parts)
+    assert len(list((checkpoints.last(Run(tmp_path / "two then four").checkpoints).path / "state").iterdir())) == 2
+    torchrun(4, "tiny_run.py", tmp_path / "two then four", 10, "--resume", *copies)
+    unbroken = checkpoints.last(Run(tmp_path / "unbroken").checkpoints)
+    for name in ("parts then one", "one then parts", "two then four"):
+        found = checkpoints.last(Run(tmp_path / name).checkpoints)
+        assert found.step == unbroken.step == 10
+        for expected, tensors in (
+            (unbroken.model_tensors(), found.model_tensors()),
+            (unbroken.state_tensors(), found.state_tensors()),
+        ):
+            assert expected.keys() == tensors.keys()
+            for key, tensor in expected.items():
+                scale = max(float(tensor.abs().max()), 1e-3)
+                # This one's gradient, signs that about cancel out, AdamW blows up to a whole step.
+                tolerance = 0.03 if key == "world_model.head.bias" else TOLERANCE["parameter"]
+                close = {"atol": tolerance * scale, "rtol": 0, "msg": f"{name}: {key}"}
+                torch.testing.assert_close(tensors[key], tensor, **close)
+
+
+@pytest.mark.slow
+def test_parts_in_bfloat16_learn_as_one_process_does(tmp_path):
+    run_alone(tmp_path / "alone", 10, "--quiet")
+    torchrun(2, "tiny_run.py", tmp_path / "parts", 10, "--quiet", "--shard", 2)
+    alone, parts = ([row["loss"] for row in Run(tmp_path / name).metrics()] for name in ("alone", "parts"))
+    assert parts == pytest.approx(alone, rel=0.02)
+    assert alone[-1] != alone[0]
 
 
 def test_what_cannot_be_shared_is_refused():

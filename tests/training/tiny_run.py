@@ -32,8 +32,20 @@ class MadeUpStates:
         return StateBatch(states[self.share], names[self.share], ["made up"] * len(names[self.share]), [0.5] * BATCH)
 
 
-def tiny_fit(out, steps, *, resume=False, pause=0.0, poison=None, evaluate=None, bottleneck=None, **training):
-    """Train a model of milliseconds; ``pause`` seconds pass before each step."""
+def tiny_fit(
+    out,
+    steps,
+    *,
+    resume=False,
+    pause=0.0,
+    poison=None,
+    evaluate=None,
+    bottleneck=None,
+    until=None,
+    prepare=None,
+    **training,
+):
+    """Train a model of milliseconds; ``pause`` seconds pass before each step, and after that ``until`` no more come."""
     blocks.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
     with processes() as team:
         source = MadeUpStates(team.rank, team.world_size, poison)
@@ -41,7 +53,7 @@ def tiny_fit(out, steps, *, resume=False, pause=0.0, poison=None, evaluate=None,
         model = ModelConfig(bottleneck=bottleneck or Noisy(dim=4)).build(6, (2, 2))
 
         def batches(start):
-            for step in range(start, steps):
+            for step in range(start, until or steps):
                 time.sleep(pause)
                 yield source.batch(step)
 
@@ -53,7 +65,7 @@ def tiny_fit(out, steps, *, resume=False, pause=0.0, poison=None, evaluate=None,
         return fit(
             model,
             batches,
-            lambda batch: (batch.states,),
+            prepare or (lambda batch: (batch.states,)),
             config,
             run,
             team,
@@ -71,10 +83,15 @@ if __name__ == "__main__":
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--ema", type=float, default=0.0)
     parser.add_argument("--shard", type=int, default=1)
-    parser.add_argument("--exact", action="store_true", help="in float32 and without noise")
+    parser.add_argument("--until", type=int, help="break off after this step")
+    parser.add_argument("--quiet", action="store_true", help="without noise, which belongs to a process")
+    parser.add_argument("--exact", action="store_true", help="likewise, and in float32")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    exact = {"bottleneck": Unconstrained(dim=4), "precision": "fp32"} if arguments.exact else {}
+    exact = {"bottleneck": Unconstrained(dim=4)} if arguments.exact or arguments.quiet else {}
+    if arguments.exact:
+        exact["precision"] = "fp32"
+        torch.Tensor.bfloat16 = torch.Tensor.float  # Muon's rounding would make of the last bit of a sum another step
     tiny_fit(
         arguments.out,
         arguments.steps,
@@ -82,6 +99,7 @@ if __name__ == "__main__":
         pause=arguments.pause,
         ema=arguments.ema,
         shard=arguments.shard,
+        until=arguments.until,
         keep=100,
         evaluate=lambda model: {"error": float(sum(p.sum() for p in model.parameters()))},
         **exact,

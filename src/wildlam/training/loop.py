@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -32,7 +32,7 @@ class TrainingConfig:
     Args:
         steps: optimiser steps.
         batch_size: clips per step, over all processes (paper: 1024 for latent actions).
-        accumulate: parts into which each process's share of a step is cut, to save memory.
+        accumulate: parts into which each process's share of a step is cut, to save memory; they are encoded one by one.
         shard: processes that hold one copy of the model between them (FSDP2): 1 keeps a whole copy in each (DDP), their
             number is all in parts, one between is copies in parts (HSDP).
         recompute: keep of each block only what goes into it, and run it again in the backward pass: far less memory for
@@ -91,7 +91,7 @@ def fit(
     Args:
         model: the model, on any device; moved to that of ``processes``.
         batches: gives this process's share of the batches from a step on, in order.
-        prepare: from a batch to the tensors that the model's ``forward`` takes, clips along their first axis.
+        prepare: from a part of a batch to the tensors that the model's ``forward`` takes.
         config: how to train.
         run: the folder to log and save to.
         processes: this process's place among all.
@@ -102,7 +102,8 @@ def fit(
         title: shown with the progress bar.
 
     Returns:
-        The trained model, in evaluation mode (the averaged one if ``config.ema``).
+        The trained model, in evaluation mode (the averaged one if ``config.ema``). With ``config.shard`` it is whole in
+        the main process alone, on the CPU.
 
     Raises:
         WildlamError: if a loss or gradient is not finite (naming the batch's clips), or a checkpoint cannot be written.
@@ -116,8 +117,8 @@ def fit(
         checkpoints.load_weights(model, checkpoint.model_tensors(), checkpoint.path)
     evaluated: nn.Module = average.module if average is not None else model
     sharded = config.shard > 1
-    if sharded:
-        evaluated = copy.deepcopy(model)  # whole, and brought up to date when it is needed
+    if sharded and processes.is_main:
+        evaluated = copy.deepcopy(model).cpu()  # whole, and brought up to date when it is needed
     if config.recompute:
         recompute(model)
     if config.compile:
@@ -139,14 +140,15 @@ def fit(
         for step, batch in enumerate(batches(start), start=start):
             factor = optimizer.set_progress(step, config.steps)
             torch.manual_seed(_noise_seed(seed, step, processes.rank))
-            parts = list(_parts(prepare(batch), config.accumulate))
+            parts = _parts(batch, config.accumulate)
             is_logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
             total = torch.zeros((), device=device)
             values: dict[str, float | list[float]] = {}
             for i, part in enumerate(parts):
+                inputs = prepare(part)
                 with unsynchronised(parallel, last=i + 1 == len(parts)):
                     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                        loss = parallel(*part)
+                        loss = parallel(*inputs)
                     (loss.total / len(parts)).backward()
                 total += loss.total.detach() / len(parts)
             if is_logged and processes.is_main:
@@ -168,12 +170,15 @@ def fit(
             evaluates = evaluate is not None and (done % config.eval_every == 0 or is_last)
             saves = done % config.save_every == 0 or is_last
             if sharded and (evaluates or saves):
-                evaluated.load_state_dict(whole(model.state_dict()))
+                weights = whole(model.state_dict(), keep=processes.is_main)
+                if processes.is_main:
+                    evaluated.load_state_dict(weights)
+                del weights
             if processes.is_main and evaluate is not None and evaluates:
-                evaluated.eval()
+                evaluated.to(device).eval()
                 with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                     held_out = evaluate(evaluated)
-                evaluated.train()
+                evaluated.to("cpu" if sharded else device).train()
                 values |= {f"held_out/{key}": value for key, value in held_out.items()}
             if values and writer is not None:
                 values |= {"loss": float(total), "gradient_norm": float(norm), "lr_factor": factor}
@@ -201,15 +206,17 @@ def fit(
     return evaluated.eval()
 
 
-def _parts(tensors: tuple[Tensor, ...], count: int) -> Iterator[tuple[Tensor, ...]]:
-    """Cut a batch into ``count`` equal parts along its first axis: every ``count``-th clip, so that the parts of all
-    processes together are those of one with all clips."""
-    clips = len(tensors[0])
+def _parts(batch: VideoBatch | StateBatch, count: int) -> list[VideoBatch | StateBatch]:
+    """Cut a batch into ``count`` equal parts: every ``count``-th clip, so that the parts of all processes together are
+    those of one with all clips."""
+    clips = len(batch.names)
     if clips % count:
         raise WildlamError(
             f"training.accumulate={count} does not divide the {clips} clips of a process's share of a batch"
         )
-    yield from (tuple(t[i::count] for t in tensors) for i in range(count))
+    return [
+        replace(batch, **{name: of_clips[i::count] for name, of_clips in vars(batch).items()}) for i in range(count)
+    ]
 
 
 def _noise_seed(seed: int, step: int, rank: int) -> int:

@@ -106,6 +106,16 @@ def unsynchronised(parallel: nn.Module, last: bool) -> AbstractContextManager[No
     return contextlib.nullcontext()
 
 
-def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors, those in parts put together: to be called in all processes, as each gives its parts."""
-    return {name: t.full_tensor() if in_parts(t) else t for name, t in tensors.items()}
+def whole(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    """The tensors, those in parts put together, on the CPU: one after another, so that no GPU ever holds them all.
+
+    Args:
+        tensors: of all processes, each of which gives its parts.
+        keep: whether this process wants them; others get none.
+    """
+    found = {}
+    for name, tensor in tensors.items():
+        one = tensor.full_tensor() if in_parts(tensor) else tensor
+        if keep:
+            found[name] = one.cpu()
+    return found
