@@ -14,6 +14,7 @@ import pytest
 
 import wildlam
 from wildlam import cli, evaluating, loading
+from wildlam.config import read_config
 from wildlam.data.store import FeatureStore
 from wildlam.models.blocks import SIZES, Size
 
@@ -228,6 +229,19 @@ def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tm
 
 def test_resume_takes_nothing_else(trained, refused):
     assert refused("train", "--resume", trained[0], "--seed", "1") == "unrecognized arguments: --seed 1"
+    complaint = refused("train", "--resume", trained[0], "--training.shard", "0")
+    assert complaint == "training.shard must be at least 1, got 0"
+
+
+@pytest.mark.usefixtures("no_report")
+def test_other_processes_may_share_a_run_otherwise(trained, call, refused, tmp_path):
+    shutil.copytree(trained[1], tmp_path / "videos")
+    shard = ["--training.shard", "2", "--training.batch_size", "2"]
+    complaint = refused("train", "--data.path", "videos", "--out", "run", *TINY, *shard)
+    assert complaint == "training.shard=2 does not divide 1 process(es); give --training.shard a divisor, or 1"
+    assert call("train", "--resume", "run", "--training.shard", "1", "--training.accumulate", "2")[0] == 0
+    kept = read_config(tmp_path / "run" / "config.yaml").training
+    assert (kept.shard, kept.accumulate) == (1, 2)
 
 
 @pytest.mark.usefixtures("no_report")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
-from wildlam.config import RunConfig, run_parser, to_config
+from wildlam.config import Parser, RunConfig, run_parser, to_config
+from wildlam.controlling import ControllingConfig
+from wildlam.decoding import DecodingConfig
 from wildlam.encoders import HFImage, Lite0
 from wildlam.models.bottlenecks import Discrete, Noisy, Sparse
 from wildlam.training.optimizers import MuonAdamW
+from wildlam.types import EncoderSpec
 
 FOLDER = Path(__file__).parent.parent / "configs"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
@@ -104,6 +108,50 @@ def test_paper_vitl_and_its_variants_have_the_parameters_of_their_sizes(override
     assert sum(p.numel() for p in model.world_model.parameters()) == depth * block + ends
     assert len(model.idm.blocks) == depth // 2
     assert all(tuple(b.attention.qkv.weight.shape) == (3 * width, width) for b in model.world_model.blocks)
+
+
+SPEC = EncoderSpec("vjepa2", 2, (16, 16), 1024, 256, "past", "0")  # V-JEPA 2-L
+
+
+def part_of(config: type, folder: str) -> Any:
+    """The configuration of a decoder or controller, as ``wildlam decoder|controller train --config`` reads it."""
+    parser = Parser()
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(config)
+    data = ["--data", "labelled"] if config is ControllingConfig else []
+    return to_config(config, parser, parser.parse_args(["--config", str(FOLDER / folder / "paper_vitl.yaml"), *data]))
+
+
+def test_the_papers_controller():
+    config = part_of(ControllingConfig, "controller")
+    training, optimizer = config.training, config.training.optimizer
+    assert (training.steps, training.batch_size, optimizer.warmup) == (3000, 256 * 7, 0.1)
+    assert (optimizer.muon, optimizer.adamw_lr, optimizer.weight_decay) == (False, 1e-3, 0.04)
+    assert (optimizer.beta1, optimizer.beta2) == (0.9, 0.999)
+    with torch.device("meta"):
+        controller = config.controller.build(SPEC, 7, 128)
+        z = controller.act(torch.zeros(3, 7), torch.zeros(3, 256, 1024))
+        (only,) = MuonAdamW(controller, optimizer).optimizers
+    assert z.shape == (3, 128)
+    assert isinstance(only, torch.optim.AdamW)
+    assert len(controller.blocks) == 2
+    attention = sum(p.numel() for p in controller.blocks.parameters())
+    assert attention == 2 * (12 * 1024**2 + 4 * 1024)  # two blocks of ViT-L, with their norms
+
+
+def test_the_papers_decoder():
+    config = part_of(DecodingConfig, "decoder")
+    training, optimizer = config.training, config.training.optimizer
+    assert (training.steps, training.batch_size) == (90_000, 512)
+    assert optimizer.warmup * training.steps == pytest.approx(12_000, rel=1e-3)
+    assert (optimizer.muon_lr, optimizer.adamw_lr, optimizer.weight_decay) == (0.02, 3e-4, 0.01)
+    assert training.batch_size % training.accumulate == 0
+    with torch.device("meta"):
+        decoder = config.decoder.build(SPEC)
+        pictures = decoder.decode(torch.zeros(1, 2, 256, 1024))
+    assert pictures.shape[-2:] == (256, 256)
+    assert len(decoder.blocks) == 24
+    assert sum(p.numel() for p in decoder.blocks.parameters()) == 24 * (12 * 1024**2 + 4 * 1024)
 
 
 @pytest.mark.slow

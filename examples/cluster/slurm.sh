@@ -24,6 +24,7 @@ else
   what=(--config "$config" --data.path "$videos" --out "$run")
 fi
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK" # which newer Slurms do not hand on by themselves
 srun torchrun --nnodes "$SLURM_NNODES" --nproc-per-node "${SLURM_GPUS_ON_NODE:-8}" --rdzv-id "$SLURM_JOB_ID" \
   --rdzv-backend c10d --rdzv-endpoint "$first:29500" --max-restarts 3 --no-python wildlam train "${what[@]}" &
 wait $!

@@ -168,12 +168,14 @@ def train(argv: Arguments) -> None:
       wildlam train --resume runs/videos-20260101-120000
       wildlam train --config configs/paper_vitl.yaml --estimate --gpus 64
       torchrun --nproc-per-node 2 --no-python wildlam train --data.path ~/videos
+      torchrun --nproc-per-node 4 --no-python wildlam train --resume runs/large --training.shard 4
     """
     from wildlam.config import RunConfig, dump_config, read_config, run_parser, to_config
     from wildlam.data.files import location
     from wildlam.pipeline import train
     from wildlam.training import Run
     from wildlam.training.run import write_atomically
+    from wildlam.types import WildlamError
 
     usage = _RUN_USAGE.format("train") + "\n       wildlam train --resume RUN\n       wildlam train --estimate ..."
     parser = run_parser(**_about("train"), usage=usage)
@@ -183,11 +185,20 @@ def train(argv: Arguments) -> None:
         parser = _parser("train --resume")
         parser.add_argument("--resume", type=Path, help="run folder to go on with; it knows its own configuration")
         parser.add_argument("--data.path", type=location, help="where its videos are now, if they have moved")
+        for key in ("shard", "accumulate"):
+            parser.add_argument(f"--training.{key}", type=int, help="for another number of processes; see train --help")
         args = parser.parse_args(list(argv))
         run = Run.open(args.resume)
-        config = replace(read_config(run.path / "config.yaml"), out=run.path)  # which may have moved
+        known = replace(read_config(run.path / "config.yaml"), out=run.path)  # which may have moved
+        config = known
         if args.data.path is not None:
             config = replace(config, data=replace(config.data, path=args.data.path.absolute()))
+        shared = {key: value for key, value in vars(args.training).items() if value is not None}
+        try:
+            config = replace(config, training=replace(config.training, **shared))
+        except ValueError as error:
+            raise WildlamError(str(error)) from error
+        if config != known:
             write_atomically(run.path / "config.yaml", dump_config(config))
         _finished(train(config, resume=True))
     else:

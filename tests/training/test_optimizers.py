@@ -22,7 +22,9 @@ def test_schedule_rises_to_one_and_falls_to_zero():
     assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
 
 
-@pytest.mark.parametrize("bad", [{"muon_lr": 0.0}, {"adamw_lr": float("nan")}, {"warmup": 1.5}, {"weight_decay": -1.0}])
+@pytest.mark.parametrize(
+    "bad", [{"muon_lr": 0.0}, {"adamw_lr": float("nan")}, {"warmup": 1.5}, {"weight_decay": -1.0}, {"beta2": 1.0}]
+)
 def test_impossible_settings_are_named(bad):
     with pytest.raises(ValueError, match=f"training.optimizer.{next(iter(bad))}"):
         OptimizerConfig(**bad)
@@ -39,6 +41,14 @@ def test_muon_takes_the_hidden_matrices_and_adamw_the_rest(model):
     trained = [p for o in (adamw, muon) for g in o.param_groups for p in g["params"]]
     assert len(trained) == len(set(trained)) == len(list(model.parameters()))
     assert all(p.ndim == 2 for g in muon.param_groups for p in g["params"])
+
+
+def test_adamw_alone_takes_all(model):
+    (adamw,) = MuonAdamW(model, OptimizerConfig(muon=False, beta2=0.999)).optimizers
+    assert sum(len(group["params"]) for group in adamw.param_groups) == len(list(model.parameters()))
+    assert all(group["betas"] == (0.9, 0.999) for group in adamw.param_groups)
+    decayed = {p for group in adamw.param_groups if group["weight_decay"] for p in group["params"]}
+    assert {p.ndim for p in decayed} == {2}
 
 
 def test_matrices_orthogonalised_together_take_the_steps_of_pytorchs_muon():

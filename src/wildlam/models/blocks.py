@@ -30,7 +30,8 @@ SIZES = {
     "H": Size(1280, 32, 16),
     "g": Size(1408, 40, 22),
 }
-"""Named sizes. L, H and g are those of V-JEPA 2's encoders; L is the paper's world model."""
+"""Named sizes. L, H and g are those of V-JEPA 2's encoders (but that theirs of g has MLPs of 48/11 times its width, and
+ours of 4 times, as all have); L is the paper's world model."""
 
 
 class Mlp(nn.Module):

@@ -22,15 +22,21 @@ class OptimizerConfig:
     """Step sizes and decay; the paper's but for AdamW's rate, which suits batches far smaller than its 1024.
 
     Args:
+        muon: train the hidden matrices by Muon; else AdamW trains all (the paper's controllers).
         muon_lr: learning rate of the hidden matrices (Muon; 0.02 x sqrt(max(1, rows / columns))).
         adamw_lr: learning rate of all other parameters (AdamW; paper: 6.25e-4 for latent actions).
+        beta1: decay of AdamW's average of gradients.
+        beta2: and of their squares (paper's controllers: 0.999).
         weight_decay: decoupled weight decay, of matrices only.
         warmup: share of the steps over which the learning rates rise linearly; a cosine takes them to zero after.
         clip: largest norm of the gradient.
     """
 
+    muon: bool = True
     muon_lr: float = 0.02
     adamw_lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.95
     weight_decay: float = 0.04
     warmup: float = 0.1
     clip: float = 1.0
@@ -39,6 +45,9 @@ class OptimizerConfig:
         for name in ("muon_lr", "adamw_lr", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"training.optimizer.{name} must be a positive number, got {getattr(self, name)}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"training.optimizer.{name} must lie in [0, 1), got {getattr(self, name)}")
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"training.optimizer.weight_decay must not be negative, got {self.weight_decay}")
         if not 0 <= self.warmup <= 1:
@@ -51,7 +60,7 @@ class MuonAdamW:
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         self.config = config
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        hidden = [(name, p) for name, p in named if is_hidden_matrix(name, p)]
+        hidden = [(name, p) for name, p in named if config.muon and is_hidden_matrix(name, p)]
         names = {name for name, _ in hidden}
         matrices = [(n, p) for n, p in named if n not in names and p.ndim == 2]
         vectors = [(n, p) for n, p in named if n not in names and p.ndim != 2]
@@ -59,8 +68,9 @@ class MuonAdamW:
             {"params": [p for _, p in matrices], "weight_decay": config.weight_decay},
             {"params": [p for _, p in vectors], "weight_decay": 0.0},
         ]
+        given, betas = [g for g in groups if g["params"]], (config.beta1, config.beta2)
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW([g for g in groups if g["params"]], lr=config.adamw_lr, betas=(0.9, 0.95), fused=True)
+            torch.optim.AdamW(given, lr=config.adamw_lr, betas=betas, fused=True)
         ]
         if hidden:
             muon = Muon([p for _, p in hidden], lr=config.muon_lr, weight_decay=config.weight_decay)

@@ -38,7 +38,9 @@ def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.
     """
     world = processes.world_size
     if shard > 1 and world % shard:
-        raise WildlamError(f"training.shard={shard} does not divide {world} process(es); give a divisor, or 1")
+        raise WildlamError(
+            f"training.shard={shard} does not divide {world} process(es); give --training.shard a divisor, or 1"
+        )
     if world == 1:
         return model
     if shard == 1:
