@@ -315,6 +315,39 @@ def test_a_killed_indexing_keeps_what_it_has(folder, monkeypatch, probed):
     assert probed == []
 
 
+def test_sources_of_a_list_lie_below_the_folder_that_all_lie_in(make_video, tmp_path):
+    """A folder above that is called test holds nothing out, and buckets are sources."""
+    for name in ("droid/a.mp4", "droid/b.mp4", "web/test/c.mp4", "web/d.mp4"):
+        make_video(tmp_path / "test" / name, frames=12)
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(str(path) for path in sorted((tmp_path / "test").rglob("*.mp4"))))
+    manifest = quiet_index(listed, held_out=1e-6)
+    assert [(Path(v.path).name, v.source, v.split) for v in manifest] == [
+        ("a.mp4", "droid", "train"),
+        ("b.mp4", "droid", "train"),
+        ("d.mp4", "web", "train"),
+        ("c.mp4", "web", "held_out"),
+    ]
+    few = [line for line in listed.read_text().splitlines() if "web/" in line]
+    listed.write_text("\n".join(few))
+    assert {video.source for video in quiet_index(listed)} == {"."}  # now all lie in web
+
+
+@pytest.mark.parametrize(
+    ("paths", "sources"),
+    [
+        (("s3://droid/x/a.mp4", "s3://web/b.mp4"), ["droid", "web"]),
+        (("s3://data/droid/a.mp4", "s3://data/web/val/b.mp4"), ["droid", "web"]),
+        (("s3://data/droid/a.tar", "gs://web/b.mp4"), ["data", "web"]),
+        (("/data/test/a.mp4", "/data/test/b.mp4"), [".", "."]),
+        (("x/a.mp4", "/data/test/y/b.mp4"), ["x", "."]),
+    ],
+)
+def test_sources_of_urls(paths, sources):
+    top = indexing._top(paths)
+    assert [indexing._source(path, top) for path in paths] == sources
+
+
 def test_lists_of_videos(folder, tmp_path):
     root = folder("a.mp4", "b c/d e.mp4", "b c/plain.mp4")
     outside = tmp_path / "elsewhere.webm"

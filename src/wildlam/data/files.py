@@ -1,7 +1,7 @@
 """Where videos lie: on a disk, in an object store (any URL that fsspec knows), or inside a tar shard of either.
 
-Tar shards are WebDataset's: videos side by side in a ``.tar``, other files ignored. Indexing reads their headers once;
-after that a video is read from its place in the shard.
+Tar shards are WebDataset's: videos side by side in a ``.tar``, other files ignored. Indexing reads their headers; after
+that a video is read from its place in the shard.
 """
 
 from __future__ import annotations

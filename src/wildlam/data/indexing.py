@@ -97,6 +97,7 @@ def index(
     old = Manifest.read(last) if last.exists() else Manifest(base, SCHEMA.empty_table(), held_out)
     if _absolute(old.root) != _absolute(base):
         raise WildlamError(f"{last}: the manifest of another folder, {old.root}; give {base} another --data.cache")
+    top = _top(listed)
     known = {video.path: video for video in old}
     kept = {video.path: video.split for video in known.values()} if old.held_out == held_out else {}
 
@@ -113,7 +114,7 @@ def index(
             row = known.get(file.path)
             same = row is not None and Found(row.path, row.size, row.mtime_ns, row.offset) == file
             if row is not None and same and (row.cuts is not None or not cuts):
-                videos[file.path] = row
+                videos[file.path] = replace(row, source=_source(file.path, top))
             else:
                 changed.append(file)
     count_of_files = len(videos) + len(changed) + len(failures)
@@ -125,18 +126,18 @@ def index(
     if changed:
         _check_writable(target)  # now, and not after an hour of opening files
     due = _SAVE_EVERY
-    for count, result in enumerate(_examined(base, changed, cuts, workers, progress), 1):
+    for count, result in enumerate(_examined(base, changed, top, cuts, workers, progress), 1):
         if isinstance(result, VideoError):
             failures.append(result)
         else:
             videos[result.path] = result
         if count == due or (failures and count == len(changed)):
             due += max(_SAVE_EVERY, count // 4)  # each time, all is written anew
-            drawn = {path: kept.get(path) or _drawn_split(path, held_out) for path in videos}
+            drawn = {path: kept.get(path) or _drawn_split(path, held_out, top) for path in videos}
             manifest(drawn).write(unfinished)
     _judge(failures, count_of_files, on_error, max_skipped)
 
-    new = manifest(assign_splits(videos, held_out, kept))
+    new = manifest(assign_splits(videos, held_out, kept, top))
     if not target.exists() or last is unfinished or old.held_out != held_out or not new.table.equals(old.table):
         _check_writable(target)
         new.write(target)
@@ -208,11 +209,12 @@ def read_list(path: Location | str) -> list[str]:
     return sorted(set(found))
 
 
-def assign_splits(paths: Iterable[str], held_out: float, kept: dict[str, Split]) -> dict[str, Split]:
+def assign_splits(paths: Iterable[str], held_out: float, kept: dict[str, Split], top: str = "") -> dict[str, Split]:
     """Split videos by their relative paths; ``kept`` holds splits assigned earlier, which stay.
 
-    A folder named train, val, test or the like decides for its videos; for others the hash of the path does. Should
-    one split come out empty, the video nearest to the border moves over to it.
+    A folder named train, val, test or the like (below ``top``, that all lie in, if they are no relative paths) decides
+    for its videos; for others the hash of the path does. Should one split come out empty, the video nearest to the
+    border moves over to it.
 
     Raises:
         WildlamError: there are fewer than two videos.
@@ -223,12 +225,12 @@ def assign_splits(paths: Iterable[str], held_out: float, kept: dict[str, Split])
             f"{paths[0] if paths else 'no video'}: a second video is needed, as one is held out; add one, or cut this "
             "one in two, e.g. ffmpeg -i in.mp4 -t 60 -c copy a.mp4 and ffmpeg -ss 60 -i in.mp4 -c copy b.mp4"
         )
-    splits = {path: kept.get(path) or _drawn_split(path, held_out) for path in paths}
+    splits = {path: kept.get(path) or _drawn_split(path, held_out, top) for path in paths}
     # Videos that a folder's name has put where they are move last.
     if "held_out" not in splits.values():
-        splits[min(paths, key=lambda path: (_named_split(path) is not None, _hash(path)))] = "held_out"
+        splits[min(paths, key=lambda path: (_named_split(path, top) is not None, _hash(path)))] = "held_out"
     if "train" not in splits.values():
-        splits[min(paths, key=lambda path: (_named_split(path) is not None, -_hash(path)))] = "train"
+        splits[min(paths, key=lambda path: (_named_split(path, top) is not None, -_hash(path)))] = "train"
     return splits
 
 
@@ -281,7 +283,7 @@ def _files(base: Location, path: str, stamp: tuple[int, int] | None) -> list[Fou
 
 
 def _examined(
-    base: Location, changed: list[Found], cuts: bool, workers: int, progress: bool
+    base: Location, changed: list[Found], top: str, cuts: bool, workers: int, progress: bool
 ) -> Iterator[Video | VideoError]:
     def examine(found: Found) -> Video | VideoError:
         file = inside(base, found.path, found.offset, found.size)
@@ -290,7 +292,7 @@ def _examined(
             shots = find_cuts(file) if cuts else None
         except VideoError as error:
             return error
-        return Video(source=_source(found.path), split="train", cuts=shots, **asdict(info), **asdict(found))
+        return Video(source=_source(found.path, top), split="train", cuts=shots, **asdict(info), **asdict(found))
 
     # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
     with ThreadPoolExecutor(max(workers, 1)) as pool:
@@ -328,20 +330,30 @@ def _check_writable(target: Path) -> None:
         ) from error
 
 
-def _folders(path: str) -> tuple[str, ...]:
-    return tuple(part for part in PurePosixPath(path).parts[:-1] if not part.endswith(TAR))
+def _top(paths: Iterable[str]) -> str:
+    """The folder that all files of a list lie in that are told by absolute paths or URLs; it ends with a slash."""
+    folders = [path.rpartition("/")[0] + "/" for path in paths if path.startswith("/") or "://" in path]
+    common = os.path.commonprefix(folders)  # noqa: RUF071 (cut back to whole folders; URLs are no paths)
+    return common[: common.rfind("/") + 1]
 
 
-def _source(path: str) -> str:
-    return next((folder for folder in _folders(path) if folder.lower() not in SPLIT_FOLDERS), ".")
+def _folders(path: str, top: str) -> tuple[str, ...]:
+    """The folders below ``top`` that a video lies in."""
+    below = path.removeprefix(top).rpartition("://")[2].lstrip("/")
+    return tuple(part for part in PurePosixPath(below).parts[:-1] if not part.endswith(TAR))
 
 
-def _named_split(path: str) -> Split | None:
-    return next((SPLIT_FOLDERS[name] for name in map(str.lower, _folders(path)) if name in SPLIT_FOLDERS), None)
+def _source(path: str, top: str) -> str:
+    return next((folder for folder in _folders(path, top) if folder.lower() not in SPLIT_FOLDERS), ".")
 
 
-def _drawn_split(path: str, held_out: float) -> Split:
-    return _named_split(path) or ("held_out" if _hash(path) < held_out else "train")
+def _named_split(path: str, top: str) -> Split | None:
+    names = map(str.lower, _folders(path, top))
+    return next((SPLIT_FOLDERS[name] for name in names if name in SPLIT_FOLDERS), None)
+
+
+def _drawn_split(path: str, held_out: float, top: str) -> Split:
+    return _named_split(path, top) or ("held_out" if _hash(path) < held_out else "train")
 
 
 def _hash(path: str) -> float:

@@ -40,7 +40,8 @@ class Video:
 
     Attributes:
         path: relative to the manifest's root, with forward slashes (absolute if a list names a file elsewhere).
-        source: the top-level folder it lies in, past one that only names a split; ``"."`` at the top.
+        source: the top-level folder it lies in, past one that only names a split; ``"."`` at the top. Of a list of
+            absolute paths or URLs the top is the folder that all of them lie in.
         duration: seconds.
         fps: average frame rate.
         frames: number of frames.
