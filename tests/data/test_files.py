@@ -107,6 +107,20 @@ def test_bad_shards_are_named(folder, content, said):
     assert len(quiet_index(folder / "tars", on_error="skip", max_skipped=0.5)) == 4
 
 
+@pytest.mark.parametrize("damage", ["bit", "zeros"])
+def test_a_damaged_header_does_not_hide_what_follows(folder, damage):
+    shard = folder / "tars" / "wild" / "0001.tar"
+    with tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in NAMES[2:]:
+            tar.add(folder / "plain" / name, name)
+    data = bytearray(shard.read_bytes())
+    header = next(m for m in tar_members(shard) if m.name == "d.mp4").offset - 512
+    data[header : header + 512] = bytes(512) if damage == "zeros" else data[header : header + 8] + bytes([1]) * 504
+    shard.write_bytes(data)
+    with pytest.raises(VideoError, match=rf"0001\.tar: not a tar file, or damaged: no file begins at byte {header:,}"):
+        quiet_index(folder / "tars")
+
+
 def test_a_shard_that_is_cut_short_names_the_video(folder):
     shard = folder / "tars" / "wild" / "0001.tar"
     manifest = quiet_index(folder / "tars")

@@ -125,9 +125,9 @@ def digest(tensor: Tensor) -> str:
     return hashlib.blake2b(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
-def states_of(folder: Path) -> dict[str, str]:
-    """Digests of the states of every encoded video in ``FOLDER/videos``."""
-    (path,) = find_stores(folder / "videos")
+def states_of(folder: Path, name: str = "videos") -> dict[str, str]:
+    """Digests of the states of every encoded video in ``FOLDER/NAME``."""
+    (path,) = find_stores(folder / name)
     store = FeatureStore.open(path)
     sequences, states = store.sequences(), store.read_all()
     found: dict[str, str] = {}

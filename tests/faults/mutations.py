@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import tarfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import numpy as np
 from tests.faults.commands import TINY, finish, start, states_of
 from tests.faults.worker import Worker
 from wildlam.data.manifest import Manifest
+
+SHARDS = 3
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,17 @@ def mutate(file: Path, rng: random.Random) -> str:
 
 
 def prepare(folder: Path) -> Path:
-    """Index and encode ``FOLDER/videos``, and train on it: all that is damaged later."""
+    """Index and encode ``FOLDER/videos``, train on it, and encode the same in ``FOLDER/shards``: all to be damaged."""
+    videos = sorted((folder / "videos").rglob("*.mp4"))
+    for number in range(SHARDS):
+        shard = folder / "shards" / ("held_out" if number == 0 else "train") / f"{number:04}.tar"
+        shard.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(shard, "w") as tar:
+            for video in videos[number::SHARDS]:
+                tar.add(video, video.name)
     for arguments in (
         ["encode", "--data.path", str(folder / "videos"), *TINY],
+        ["encode", "--data.path", str(folder / "shards"), *TINY],
         ["train", "--data.path", str(folder / "videos"), "--out", str(folder / "run"), "--training.steps", "4", *TINY],
     ):
         code, messages = finish(start(arguments))
@@ -87,7 +98,7 @@ def mutate_all(pattern: Path, folder: Path, mutations: int, seed: int = 0) -> di
             shutil.rmtree(damaged, ignore_errors=True)
             shutil.copytree(pattern, damaged)
             file = rng.choice(sorted(target.files(damaged)))
-            key = f"{target.name} {file.relative_to(damaged) if target.name == 'videos' else ''}"
+            key = f"{target.name} {file.relative_to(damaged) if target.name in ('videos', 'shards') else ''}"
             if key not in expected:
                 expected[key] = _seen(worker, target, pattern, damaged, file)
             kind = mutate(file, rng)
@@ -141,6 +152,13 @@ def _other_states(folder: Path, file: Path) -> Any:
     return sorted((path, bits) for path, bits in states_of(folder).items() if path != left_out)
 
 
+def _other_shards(folder: Path, file: Path) -> Any:
+    """The names of all videos, and the states of those of other shards."""
+    states = states_of(folder, "shards")
+    shard = file.relative_to(folder / "shards").as_posix()
+    return sorted(states), sorted((path, bits) for path, bits in states.items() if not path.startswith(shard))
+
+
 def _losses(folder: Path, _: Path) -> Any:
     return [line for line in (folder / "run" / "metrics.jsonl").read_text().splitlines() if '"step": 4' in line]
 
@@ -153,6 +171,14 @@ TARGETS = [
         _other_states,
         lambda _, file: [file.name],
         30,
+    ),
+    Target(
+        "shards",
+        lambda f: list((f / "shards").rglob("*.tar")),
+        lambda f, _: ["encode", "--data.path", str(f / "shards"), "--data.on_error", "skip", *TINY],
+        _other_shards,
+        lambda _, file: [file.name],
+        15,
     ),
     Target(
         "manifest",

@@ -74,6 +74,10 @@ def is_remote(path: Location) -> bool:
     return not isinstance(path, Path)
 
 
+MOST_PADDING = 2**20
+"""Bytes of zeros at the end of a tar shard, at most; usual are 10 kB."""
+
+
 @dataclass(frozen=True, slots=True)
 class TarMember:
     """A file inside a tar shard.
@@ -106,7 +110,7 @@ def inside(base: Location, path: str, offset: int | None, size: int) -> Location
 
 
 def tar_members(tar: Location) -> list[TarMember]:
-    """The files of a tar shard.
+    """The files of a tar shard, all of them.
 
     Raises:
         OSError: it is damaged or cannot be read.
@@ -115,7 +119,16 @@ def tar_members(tar: Location) -> list[TarMember]:
         of_file = {"name": source} if isinstance(source, str) else {"fileobj": source}
         try:
             with tarfile.open(**of_file, mode="r:") as archive:
-                return [TarMember(tar, info.name, info.offset_data, info.size) for info in archive if info.isfile()]
+                found = [TarMember(tar, info.name, info.offset_data, info.size) for info in archive if info.isfile()]
+                # Where a header is damaged, reading ends as if it were the end of the shard.
+                assert archive.fileobj is not None
+                archive.fileobj.seek(archive.offset)
+                rest = archive.fileobj.read(MOST_PADDING + 1)
+                if len(rest) > MOST_PADDING or rest.strip(b"\0"):
+                    raise OSError(
+                        f"not a tar file, or damaged: no file begins at byte {archive.offset:,}, nor is it the end"
+                    )
+                return found
         except tarfile.TarError as error:
             raise OSError(f"not a tar file, or damaged: {error}") from error
 
