@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from common import machine, matmul_ceiling, seconds
-from gpu import recipe
+from gpu import KINDS, recipe
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from wildlam.config import RunConfig
@@ -174,7 +174,7 @@ def on_gpu(measured: Mapping[str, float]) -> list[Floor]:
         trained = sum(n for part, n in found.parameters.items() if "frozen" not in part)
         kind = "online" if online else "stored states"
         best = max(
-            (measured.get(f"step of {CLIPS} clips, {kind}, {how}: clips/s", 0.0) for how in ("plain", "compiled")),
+            (measured.get(f"step of {CLIPS} clips, {kind}, {how}: clips/s", 0.0) for how in KINDS),
         )
         floors.append(
             Floor(

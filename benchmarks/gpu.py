@@ -4,10 +4,10 @@
 
 V-JEPA 2-L, the world model and the inverse dynamics model of configs/paper_vitl.yaml, all with random weights: speed
 does not depend on them, and nothing is downloaded. Steps with the encoder online, and on stored states, of 4 to 32
-clips, plain and compiled (``training.compile``: with flex attention); clips per second, memory at the peak, and the
-share of the GPU's stated bfloat16 rate that the model's own operations reach (MFU). Then CEM as DROID's protocol has
-it. Without a GPU it says so and ends; ``--tiny`` goes through all of it at a size that a CPU bears, and its figures
-mean nothing.
+clips, plain, compiled, with flex attention, and with both (``training.compile``); clips per second, memory at the peak,
+and the share of the GPU's stated bfloat16 rate that the operations of the step reach (MFU, the scores that attention's
+backward pass makes again included). Then CEM as DROID's protocol has it. Without a GPU it says so and ends; ``--tiny``
+goes through all of it at a size that a CPU bears (without flex attention), and its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ from wildlam.planning.cost import GoalCost
 from wildlam.planning.dynamics import Controlled
 from wildlam.planning.solvers import Prior
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
-from wildlam.training.parallel import compile_blocks
+from wildlam.training.parallel import compile_blocks, use_flex_attention
 from wildlam.types import Encoder
 
 RECIPE = Path(__file__).parent.parent / "configs" / "paper_vitl.yaml"
+KINDS = ("plain", "compiled", "flex attention", "compiled with flex attention")
 PAPER = 30_000 * 1024 / (12 * 3600) / 64
 """Clips/s of each of the paper's 64 H100, all included; aimed at: three times that."""
 
@@ -60,9 +61,9 @@ def main() -> None:
     encoder = on(config.encoder.hollow(), device)
     rows = []
     for clips in (4,) if args.tiny else (8, 16) if args.short else (4, 8, 16, 32):
-        for compiled in (False, True):
+        for kind in KINDS if device.type == "cuda" else KINDS[:2]:
             for online in (True, False):
-                rows += train_step(config, encoder, clips, compiled, online, peak, 3 if args.short or args.tiny else 8)
+                rows += train_step(config, encoder, clips, kind, online, peak, 3 if args.short or args.tiny else 8)
     rows += plan(config, encoder, device, args.tiny)
     finish(rows, args.out)
 
@@ -74,15 +75,17 @@ def recipe() -> RunConfig:
 
 
 def train_step(
-    config: RunConfig, encoder: Encoder, clips: int, compiled: bool, online: bool, peak: float | None, rounds: int
+    config: RunConfig, encoder: Encoder, clips: int, kind: str, online: bool, peak: float | None, rounds: int
 ) -> list[dict]:
     """Clips per second, memory and MFU of a step."""
     device, spec = encoder.device, encoder.spec
     torch.manual_seed(0)
     model = config.model.build(spec.width, spec.grid).to(device)
     optimizer = MuonAdamW(model, config.training.optimizer)
-    if compiled:
+    if "compiled" in kind:
         compile_blocks(model, **({} if device.type == "cuda" else {"backend": "eager"}))
+    if "flex" in kind:
+        use_flex_attention(model)
     frames = config.data.frames
     video = torch.randint(0, 256, (clips, frames, 3, spec.image_size, spec.image_size), dtype=torch.uint8)
     states = torch.randn(clips, frames // spec.frames_per_state, spec.tokens, spec.width, device=device)
@@ -97,7 +100,7 @@ def train_step(
         optimizer.step()
         optimizer.zero_grad()
 
-    name = f"step of {clips} clips, {'online' if online else 'stored states'}, {'compiled' if compiled else 'plain'}"
+    name = f"step of {clips} clips, {'online' if online else 'stored states'}, {kind}"
     try:
         taken, memory = timed(step, rounds, device)
     except torch.cuda.OutOfMemoryError:
@@ -126,7 +129,7 @@ def plan(config: RunConfig, encoder: Encoder, device: torch.device, tiny: bool) 
     settings = {"samples": 16 if tiny else droid.SAMPLES, "elites": droid.ELITES, "iterations": droid.ITERATIONS}
 
     def solve() -> None:
-        generator = torch.Generator(device).manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         with torch.autocast(device.type, torch.bfloat16):
             cost = GoalCost(Controlled(model, controller), states[:, :1], past, states[:, 1])
             cem(cost, prior, batch=1, generator=generator, **settings)

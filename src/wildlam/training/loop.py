@@ -20,7 +20,7 @@ from tqdm import tqdm
 from wildlam.training import checkpoints
 from wildlam.training.distributed import Processes
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
-from wildlam.training.parallel import compile_blocks, recompute, share, unsynchronised, whole
+from wildlam.training.parallel import compile_blocks, recompute, share, unsynchronised, use_flex_attention, whole
 from wildlam.training.run import Run, to_plain
 from wildlam.types import StateBatch, VideoBatch, WildlamError
 
@@ -123,6 +123,8 @@ def fit(
         recompute(model)
     if config.compile:
         compile_blocks(model)
+        if device.type == "cuda":
+            use_flex_attention(model)
     parallel = share(model, processes, config.shard, config.precision == "bf16")
     optimizer = MuonAdamW(model, config.optimizer)
     if checkpoint and (start < config.steps or average is not None):  # a finished run needs its weights alone

@@ -67,7 +67,7 @@ def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.
 
 
 def compile_blocks(model: nn.Module, **options: Any) -> None:
-    """Compile each transformer block (those that are alike but once); on CUDA with attention in blocks, too.
+    """Compile each transformer block (those that are alike but once).
 
     Args:
         model: on its device.
@@ -75,8 +75,12 @@ def compile_blocks(model: nn.Module, **options: Any) -> None:
     """
     for block in blocks_of(model):
         block.compile(**options)
+
+
+def use_flex_attention(model: nn.Module) -> None:
+    """Let training attend in blocks, and pass over what a frame may not see (flex attention): for GPUs."""
     for module in model.modules():
-        if hasattr(module, "mask") and next(module.parameters()).is_cuda:
+        if hasattr(module, "mask"):
             setattr(module, "mask", frame_causal_blocks)  # noqa: B010 (a module's attribute, for mypy)
 
 
