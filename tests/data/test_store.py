@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import av
@@ -350,8 +351,14 @@ def test_two_writers_at_once(tmp_path, videos):
     first = FeatureStore.create_or_resume(tmp_path / "store", FRAME, fps=4.0, frames=4)
     second = FeatureStore.create_or_resume(tmp_path / "store", FRAME, fps=4.0, frames=4)
     root, rows = videos
-    for made, part in ((second, rows[1::2]), (first, rows[::2])):  # in another order than that of their names
-        encode_videos(part, root, ToyEncoder(FRAME), made, progress=False)
+
+    def write(made, part):
+        for row in part:  # a commit after each: they come between one another
+            encode_videos([row], root, ToyEncoder(FRAME), made, progress=False)
+
+    with ThreadPoolExecutor(2) as pool:
+        for job in [pool.submit(write, second, rows[1::2]), pool.submit(write, first, rows[::2])]:
+            job.result()
     both = FeatureStore.open(tmp_path / "store")
     assert sorted(both.videos()) == sorted(row.path for row in rows)
     alone, _, _ = fill(tmp_path / "alone", videos)

@@ -26,7 +26,7 @@ Tallies = dict[str, dict[str, Counter[str]]]
 WANTED = {
     "kills": ["kills", "same"],
     "mutations": ["success", "skip", "error"],
-    "full disk": ["success", "error", "same"],
+    "full disk": ["success", "error", "of a checkpoint", "same"],
 }
 UNWANTED_OF = {
     "kills": ["different", "error"],
