@@ -33,7 +33,7 @@ def fill_disks(pattern: Path, folder: Path) -> dict[str, Counter[str]]:
     """Start each command on a nearly full disk, then again on one with room.
 
     Returns:
-        For each command: whether it ended in one clear error that names what could not be written (``error``; where that
+        For each command: whether it ended in one clear error that names what could not be written (``error``; if that
         was a checkpoint also ``of a checkpoint``), or found room enough (``success``), and whether the second start led
         to the same end as an unbroken run (``same``).
     """
