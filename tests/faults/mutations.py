@@ -193,7 +193,12 @@ TARGETS = [
         lambda f: [file for file in (f / "videos" / ".wildlam").glob("*.lance/**/*") if file.is_file()],
         lambda f, _: ["store", "verify", str(f / "videos")],
         lambda f, _: states_of(f),
-        lambda f, _: [path.name for path in (f / "videos" / ".wildlam").glob("*.lance")],
+        # The file, the videos in it, or the store, should it not open at all.
+        lambda f, file: [
+            file.name,
+            *(video.name for video in (f / "videos").rglob("*.mp4")),
+            *(f"{path.name}: the feature store is damaged" for path in (f / "videos" / ".wildlam").glob("*.lance")),
+        ],
         30,
     ),
     Target(
