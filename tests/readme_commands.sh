@@ -65,14 +65,15 @@ PYTHON
 
 run collect nav -o walks --episodes 8 --seconds 4 # one walk in each level
 run controller train runs/first --data walks --clips 4 --unlabelled walks --training.steps 2 --training.batch_size 4
-run plan runs/first --data walks --protocol recon --episodes 2
+run controller baseline runs/first --data walks --clips 4 --training.steps 2 --training.batch_size 4
+run plan runs/first --data walks --protocol recon --baselines runs/first/baseline --episodes 2
 test -s runs/first/plan-recon/plans.json
 run demo --pretrained --episodes 8 --out runs/tiny
 run play runs/tiny --world arm --controller runs/tiny/controller_arm --episodes 1
 run play runs/first --world nav --episodes 1
 test -s runs/first/play-nav/play.json
-run collect arm -o arms --episodes 4 --seconds 3 --format lerobot
-run controller train runs/first --data arms --clips 2 --training.steps 2 --training.batch_size 4 --out runs/arm_controller
+run collect arm -o arms --episodes 6 --seconds 3 --format lerobot
+run controller train runs/first --data arms --clips 4 --training.steps 2 --training.batch_size 4 --out runs/arm_controller
 run play runs/first --world arm --episodes 1 --controller runs/arm_controller
 
 known=$(wildlam --help | sed -nE 's/^  ([a-z]+) .*/\1/p' | paste -sd '|')
