@@ -98,6 +98,8 @@ def main() -> None:
             "CEM on one cost: difference over that deviation",
             abs(statistics.mean(ours) - statistics.mean(theirs)) / spread,
             "x",
+            2.0,
+            at_most=True,
         ),
         row(
             "CEM on one cost: our cost over theirs",
