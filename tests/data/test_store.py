@@ -146,6 +146,20 @@ def test_missing_foreign_and_damaged_folders_are_named(tmp_path):
         FeatureStore.open(tmp_path / "store")
 
 
+@pytest.mark.parametrize(("before", "after"), [(b'"fps": 4.0', b'"fps": 5.0'), (b'"fps": ', b'"fps"> ')])
+def test_a_damaged_header_is_told(tmp_path, videos, before, after):
+    """One bit of it: another frame rate, or no JSON."""
+    fill(tmp_path / "store", videos)
+    hit = 0
+    for file in (tmp_path / "store" / "_versions").iterdir():
+        data = file.read_bytes()
+        hit += data.count(before)
+        file.write_bytes(data.replace(before, after))
+    assert hit
+    with pytest.raises(WildlamError, match=r"store: the feature store is damaged \(its header"):
+        FeatureStore.open(tmp_path / "store")
+
+
 def test_damaged_states_are_told(tmp_path):
     made = FeatureStore.create_or_resume(tmp_path / "store", FRAME, 4.0, 16)
     made.append(stored(), [(0, torch.arange(9).double(), random_states(9))])

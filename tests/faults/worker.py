@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import selectors
 import subprocess
@@ -58,6 +59,8 @@ def serve() -> None:
     out = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         printed = io.StringIO()
+        for handler in logging.root.handlers[:]:  # it writes to what stderr was for the command before
+            logging.root.removeHandler(handler)
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             code = cli.main(json.loads(line))
         print(json.dumps({"code": code, "printed": printed.getvalue()}), file=out, flush=True)

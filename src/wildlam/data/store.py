@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import lance
 import numpy as np
@@ -38,7 +38,7 @@ from torch import Tensor
 from wildlam.data.manifest import Video
 from wildlam.types import EncoderSpec, Split, WildlamError
 
-VERSION = 2
+VERSION = 3
 """Version of the layout on disk; a store of another version is refused."""
 _LANCE_FORMAT: Literal["2.1"] = "2.1"
 _KEY = b"wildlam.store"
@@ -184,11 +184,22 @@ class FeatureStore:
             raise WildlamError(
                 f"{path}: the feature store is damaged ({_reason(error)}); delete the folder and encode again"
             ) from error
-        header = json.loads((dataset.schema.metadata or {}).get(_KEY, b"{}"))
-        if header.get("version") != VERSION:
+        try:
+            header = json.loads((dataset.schema.metadata or {}).get(_KEY, b"{}"))
+            version = header.get("version")
+        except (ValueError, AttributeError) as error:
             raise WildlamError(
-                f"{path}: not a feature store of version {VERSION} (found: {header.get('version')}): delete the folder "
-                "and encode again"
+                f"{path}: the feature store is damaged (its header: {error}); delete the folder and encode again"
+            ) from error
+        if version != VERSION:
+            raise WildlamError(
+                f"{path}: not a feature store of version {VERSION} (found: {version}): delete the folder and encode "
+                "again"
+            )
+        if header != _sealed(header):
+            raise WildlamError(
+                f"{path}: the feature store is damaged (its header is not what was written); delete the folder and "
+                "encode again"
             )
         stored = EncoderSpec(**header["spec"] | {"grid": tuple(header["spec"]["grid"])})
         if spec is not None and (stored.fingerprint, stored.grid) != (spec.fingerprint, spec.grid):
@@ -433,8 +444,14 @@ class _Pending:
         return bool(self.fragments) or self.bytes >= _GROUP_BYTES or time.monotonic() - self.since >= _GROUP_SECONDS
 
 
+def _sealed(header: dict[str, Any]) -> dict[str, Any]:
+    """With the CRC-32 of all that it says: Lance has none of a table's header."""
+    said = {name: value for name, value in header.items() if name != "crc"}
+    return said | {"crc": zlib.crc32(json.dumps(said, sort_keys=True).encode())}
+
+
 def _schema(spec: EncoderSpec, fps: float, frames: int) -> pa.Schema:
-    header = {"version": VERSION, "spec": asdict(spec), "fps": fps, "frames": frames}
+    header = _sealed({"version": VERSION, "spec": asdict(spec), "fps": fps, "frames": frames})
     columns = {
         "sequence": pa.int64(),
         "index": pa.int32(),
