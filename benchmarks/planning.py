@@ -4,8 +4,9 @@
 
 The run (wildlam-tiny, if no other is given) was trained without labels on a mix that holds both worlds; their films are
 made if they are not there (``wildlam collect``). For every world, number of labelled clips and seed a controller of the
-run (which sees the other films of that world, too, without their labels) and, on the same clips, a world model of real
-actions (the part that V-JEPA 2-AC plays), of the run's size, are trained for as many steps. Both plan in the same
+run and, on the same clips, a world model of real actions (the part that V-JEPA 2-AC plays), of the run's size, are
+trained for as many steps. Of few clips two controllers are trained, one of which sees the other films of that world,
+too, without their labels; the clips that choose checkpoints choose between them. Both plan in the same
 held-out episodes: the arm by the DROID protocol with fewer candidates (``--samples``), the drives by the RECON
 protocol. With ``--simulator``, all labels and the first seed, the simulator itself plans, too: the upper bound. With
 ``--play``, the run driven by a controller of a tenth of the labels, or less, and the world model of all real actions
@@ -48,6 +49,10 @@ COUNTS = [32, ALL, 128, 16, 512, 64]
 """Labelled clips, the most telling first."""
 KEYS = ("protocol", "world", "seed", "clips")
 """Of the parts."""
+FEW = 64
+"""Labelled clips up to which the other films are tried."""
+FILMED = "_films"
+"""Ends the name of a controller that was shown the other films, too."""
 TENTH = 128
 """Labelled clips of who plays against all labels: at most a tenth of those of either world."""
 
@@ -63,9 +68,9 @@ def main() -> None:
                 simulator = args.simulator and count == ALL and seed == args.seeds[0]
                 part = {"world": world, "protocol": WORLDS[world][0], "clips": count or "all", "seed": seed}
                 if not rows.has(**part, **({"model": "simulator"} if simulator else {})):
-                    trained(args, world, count, seed)
-                    planned(args, world, count, seed, simulator)
-                    write(rows.add(rows_of(args, world, count, seed)), args)
+                    driver, labelled = trained(args, world, count, seed)
+                    plans = planned(args, world, driver, labelled, seed, simulator)
+                    write(rows.add([{**part, **row} for row in rows_of(world, driver, labelled, plans)]), args)
     for world in args.worlds if args.play else []:
         if not rows.has(world=world, protocol=PLAY):
             driver, _ = trained(args, world, TENTH, args.seeds[0])
@@ -101,15 +106,24 @@ def parsed() -> argparse.Namespace:
 
 
 def trained(args: argparse.Namespace, world: str, count: int, seed: int) -> tuple[Path, Path]:
-    """A controller and a labelled model of one world, number of clips and seed: their folders."""
-    steps = args.steps or (800 if count == ALL else 400 if count > 64 else 200)
-    driver, labelled, _ = folders(args, world, count, seed)
+    """A controller and a labelled model of one world, number of clips and seed: their folders.
+
+    Of few clips two controllers are trained, one of them with the other films, too: that with the lower loss on the
+    clips set apart is taken. Of more clips a controller that saw the films planned worse at the same loss.
+    """
+    steps = args.steps or (800 if count == ALL else 400 if count > FEW else 200)
+    folder, name = args.work / "study", f"{world}_{count or 'all'}_{seed}"
+    labelled = folder / f"labelled_{name}"
     few = {"data": films(args, world), "clips": count or None, "seed": seed}
-    of_controller = ControllingConfig(**few, unlabelled=films(args, world) if count else None)
-    # Both are judged as often: with few clips the best step comes early.
+    # All are judged as often: with few clips the best step comes early.
     often = max(steps // 10, 1)
-    training = replace(of_controller.training, steps=steps, save_every=often, eval_every=often)
-    train_controller(args.run, replace(of_controller, training=training), driver)
+    drivers = {}
+    for suffix, unlabelled in {"": None, **({FILMED: films(args, world)} if 0 < count <= FEW else {})}.items():
+        of_controller = ControllingConfig(**few, unlabelled=unlabelled)
+        training = replace(of_controller.training, steps=steps, save_every=often, eval_every=often)
+        driver = folder / f"controller_{name}{suffix}"
+        train_controller(args.run, replace(of_controller, training=training), driver)
+        drivers[driver] = read_json(driver / "results.json")["choosing"]["loss"]
     config = read_config(args.run / "config.yaml")
     whole = TrainingConfig(steps=steps, save_every=often, eval_every=often)
     train_labelled_model(
@@ -118,14 +132,16 @@ def trained(args: argparse.Namespace, world: str, count: int, seed: int) -> tupl
         config.data.fps,
         labelled,
     )
-    return driver, labelled
+    return min(drivers, key=lambda driver: drivers[driver]), labelled
 
 
-def planned(args: argparse.Namespace, world: str, count: int, seed: int, simulator: bool) -> None:
-    """Plan with both, and in the simulator if asked to."""
-    protocol, _, iterations = WORLDS[world]
-    driver, labelled, plans = folders(args, world, count, seed)
-    for often, folder in zip(iterations, plans, strict=True):
+def planned(
+    args: argparse.Namespace, world: str, driver: Path, labelled: Path, seed: int, simulator: bool
+) -> dict[str, Path]:
+    """Plan with both, and in the simulator if asked to: the plans' folders, by figure."""
+    protocol, figure, iterations = WORLDS[world]
+    plans = {drawn(figure, often): driver.with_name(f"plans_{often}_{labelled.name}") for often in iterations}
+    for often, folder in zip(iterations, plans.values(), strict=True):
         kept = folder / "plans.json"
         if not kept.is_file() or (simulator and "simulator" not in read_json(kept)["summary"]):
             plan(
@@ -141,27 +157,20 @@ def planned(args: argparse.Namespace, world: str, count: int, seed: int, simulat
                 seed=seed,
                 out=folder,
             )
+    return plans
 
 
-def folders(args: argparse.Namespace, world: str, count: int, seed: int) -> tuple[Path, Path, list[Path]]:
-    """Those of a controller, of a labelled model and of their plans."""
-    folder, name = args.work / "study", f"{world}_{count or 'all'}_{seed}"
-    plans = [folder / f"plans_{often}_{name}" for often in WORLDS[world][2]]
-    return folder / f"controller_{name}", folder / f"labelled_{name}", plans
-
-
-def rows_of(args: argparse.Namespace, world: str, count: int, seed: int) -> list[dict]:
+def rows_of(world: str, driver: Path, labelled: Path, plans: dict[str, Path]) -> list[dict]:
     """What was found for one world, number of clips and seed."""
-    protocol, figure, iterations = WORLDS[world]
-    driver, labelled, plans = folders(args, world, count, seed)
-    common = {"world": world, "protocol": protocol, "clips": count or "all", "seed": seed}
+    figure = WORLDS[world][1]
     errors = read_json(driver / "results.json")
     told = {"rollout error over inferred": "over_idm", "z error": "z", "size of change": "movement"}
-    rows = [{**common, "model": "latent", "figure": words, "value": errors[key]["mean"]} for words, key in told.items()]
-    for often, folder in zip(iterations, plans, strict=True):
+    rows = [{"model": "latent", "figure": words, "value": errors[key]["mean"]} for words, key in told.items()]
+    rows.append({"model": "latent", "figure": "other films", "value": float(driver.name.endswith(FILMED))})
+    for words, folder in plans.items():
         for label, of in read_json(folder / "plans.json")["summary"].items():
             model = "labelled" if label == labelled.name else label
-            rows.append({**common, "model": model, "figure": drawn(figure, often), "value": of[figure]["mean"]})
+            rows.append({"model": model, "figure": words, "value": of[figure]["mean"]})
     return rows
 
 
@@ -202,9 +211,9 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "",
         f"Made by `python benchmarks/planning.py` on {machines(rows)}:",
         f"{args.episodes} held-out episodes; mean over the seeds (smallest to largest); lower is better.",
-        "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (and of the other",
-        "films of that world, without labels); *labelled*: a world model of real actions alone, trained on the",
-        "labelled clips for as many steps, its best checkpoint by held-out error.",
+        "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (up to 64 clips also",
+        "of the other films, without labels, if that is better on clips set apart); *labelled*: a world model of real",
+        "actions, of the labelled clips, trained for as many steps. A quarter of the clips chooses either's checkpoint.",
         "",
         "![Error of plans over that of staying, by labelled clips](planning.svg)",
     ]
@@ -227,11 +236,11 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
                 lines.append(f"| {count} | {len(of['latent'])} | {' | '.join(cells)} | {ratios} |")
         lines += [
             "",
-            "The controllers (1: as good as inferred; as bad as their mean; as large as the truth):",
+            "The controllers (1: as good as inferred; as bad as their mean; as large as the truth; from films, too):",
             "",
         ]
-        told = ["rollout error over inferred", "z error", "size of change"]
-        lines += [f"| labelled clips | {' | '.join(told)} |", "| --- | --- | --- | --- |"]
+        told = ["rollout error over inferred", "z error", "size of change", "other films"]
+        lines += [f"| labelled clips | {' | '.join(told)} |", "| --- |" + " --- |" * len(told)]
         for count in counts:
             cells = [spread(values(rows, world=world, clips=count, model="latent", figure=name)) for name in told]
             lines.append(f"| {count} | {' | '.join(cells)} |")

@@ -125,9 +125,10 @@ def part_of(config: type, folder: str) -> Any:
 def test_the_papers_controller():
     config = part_of(ControllingConfig, "controller")
     training, optimizer = config.training, config.training.optimizer
-    assert (training.steps, training.batch_size, optimizer.warmup) == (3000, 256 * 7, 0.1)
+    assert (training.steps, training.batch_size, optimizer.warmup) == (3000, 256, 0.1)
     assert (optimizer.muon, optimizer.adamw_lr, optimizer.weight_decay) == (False, 1e-3, 0.04)
     assert (optimizer.beta1, optimizer.beta2) == (0.9, 0.999)
+    assert config.controller.prediction == 0
     with torch.device("meta"):
         controller = config.controller.build(SPEC, 7, 128)
         z = controller.act(torch.zeros(3, 7), torch.zeros(3, 256, 1024))

@@ -75,6 +75,8 @@ def test_a_controller_is_a_run_of_its_own(run, config):
     assert controller.act(torch.zeros(2, 3), torch.zeros(2, 4, 448)).shape == (2, 4)
     said = controller_results(folder)
     assert "controller's over inferred" in said
+    losses = [row["held_out/loss"] for row in Run(folder).metrics() if "held_out/loss" in row]
+    assert json.loads((folder / "results.json").read_text())["choosing"] == {"clips": 1, "loss": min(losses)}
     assert {"over_idm", "z", "movement"} <= json.loads((folder / "results.json").read_text()).keys()
 
 
@@ -103,7 +105,7 @@ def unlabelled(make_video, tmp_path):
 
 
 def test_unlabelled_videos_are_learnt_from(run, config, unlabelled, tmp_path):
-    config = replace(config, training=replace(TRAINING, batch_size=32))
+    config = replace(config, training=replace(TRAINING, batch_size=8))
     alone = train_controller(run, config, tmp_path / "alone")
     config = replace(config, unlabelled=unlabelled)
     whole = train_whole_and_cut(run, config, tmp_path)
@@ -113,6 +115,12 @@ def test_unlabelled_videos_are_learnt_from(run, config, unlabelled, tmp_path):
 def test_unlabelled_videos_that_are_not_there_are_named(run, config, tmp_path):
     with pytest.raises(WildlamError, match="nothing"):
         train_controller(run, replace(config, unlabelled=tmp_path / "nothing"), tmp_path / "out")
+
+
+def test_a_batch_of_one_has_no_room_for_unlabelled_clips(run, config, unlabelled, tmp_path):
+    config = replace(config, unlabelled=unlabelled, training=replace(TRAINING, batch_size=1))
+    with pytest.raises(WildlamError, match="batch_size must be at least 2"):
+        train_controller(run, config, tmp_path / "out")
 
 
 def test_actions_are_told_from_latent_ones_that_hold_them():
@@ -258,8 +266,10 @@ def test_a_controller_is_judged_in_words(tmp_path, changed, said):
         "movement_idm": 0.6,
     }
     figures = {name: {"mean": mean, "low": mean, "high": mean} for name, mean in (plain | changed).items()}
-    (tmp_path / "results.json").write_text(json.dumps({"clips": 4, **figures}))
-    assert said in controller_results(tmp_path).splitlines()[-1]
+    (tmp_path / "results.json").write_text(json.dumps({"clips": 4, "choosing": {"clips": 1, "loss": 16.4}, **figures}))
+    told = controller_results(tmp_path)
+    assert said in told.splitlines()[-1]
+    assert "Loss on the 1 labelled clips set apart: 16.4;" in told
 
 
 def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(run, config):

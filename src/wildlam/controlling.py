@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +19,20 @@ from wildlam.encoders.base import fingerprint
 from wildlam.evaluation.controlled import controlled_rollout
 from wildlam.evaluation.estimates import Estimate
 from wildlam.evaluation.probes import fit_ridge, standardiser
-from wildlam.labelling import STATES, ActionBatch, check_clips, load_labelled, read_space, write_space
+from wildlam.labelling import (
+    AT_ONCE,
+    STATES,
+    ActionBatch,
+    check_clips,
+    drawn_clips,
+    load_labelled,
+    read_space,
+    write_space,
+)
 from wildlam.loading import check_encoder, load_clips, load_model
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
-from wildlam.training import Run, TrainingConfig
+from wildlam.training import Run, TrainingConfig, checkpoints
 from wildlam.training.distributed import Processes, default_device
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.training.run import read_json, write_atomically
@@ -34,6 +42,9 @@ FOLDER = "controller"
 """Name of the controller's folder in a run's."""
 
 RESULTS = "results.json"
+
+HALF = 64
+"""Labelled clips that make half of a batch where the others are unlabelled."""
 
 STILL = 0.2
 """Size of change, over the true one, below which a controller hardly moves."""
@@ -47,11 +58,11 @@ class ControllingConfig:
         data: labelled data: LeRobot, DROID, RECON, or a folder of videos with NAME.poses.csv beside each.
         clips: labelled clips of 8 states to learn from, of which a quarter chooses the checkpoint; all if not given.
         unlabelled: videos of the same body whose actions no one knows: what they are is guessed from the latent ones,
-            linearly, and learnt from as well. Worth it where labels are few.
+            linearly, and learnt from as well. It may help where labels are few: compare the losses told at the end.
         controller: what it sees, and its size.
-        training: steps, transitions per step, precision, optimiser. Paper: 3000 steps of 256 clips, AdamW alone at 1e-3
-            with betas (0.9, 0.999) and a weight decay of 0.04. Ours, Muon for the hidden matrices as in all that is
-            trained here, and single transitions, suits two cores.
+        training: steps, clips per step, precision, optimiser. Paper: 3000 steps of 256 clips, AdamW alone at 1e-3 with
+            betas (0.9, 0.999) and a weight decay of 0.04. Ours, Muon for the hidden matrices as in all that is trained
+            here, suits two cores.
         seed: of the choice of clips, of initialisation and of the order of the data.
     """
 
@@ -61,9 +72,9 @@ class ControllingConfig:
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
-            steps=1000,
-            batch_size=256,
-            eval_every=100,
+            steps=400,
+            eval_every=40,
+            save_every=40,
             optimizer=OptimizerConfig(muon_lr=0.01, adamw_lr=1e-3, weight_decay=0.04, warmup=0.1),
         )
     )
@@ -94,24 +105,28 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     z, choosing_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.choosing))
     torch.manual_seed(config.seed)
     space = labelled.train.space
-    controller = config.controller.build(encoder.spec, len(space.action_names), z.shape[-1])
+    model.requires_grad_(False)
+    predict = model.predict if config.controller.prediction else None
+    controller = config.controller.build(encoder.spec, len(space.action_names), z.shape[-1], predict)
     controller.fit_scales(labelled.train.actions, z)
 
     if config.unlabelled is not None:
         batches = _with_guessed(config, of_run, encoder, model, labelled.train, z)
     else:
-        batches = partial(
-            _transitions, labelled.train, z, config.training.batch_size, config.training.steps, config.seed
-        )
+        count, steps = config.training.batch_size, config.training.steps
+        batches = partial(drawn_clips, labelled.train, count, steps, config.seed, latents=z)
 
     def prepare(batch: ActionBatch) -> tuple[Tensor, ...]:
         return tuple(t.to(encoder.device) for t in (batch.actions, batch.states.float(), batch.latents))
 
     def evaluate(current: torch.nn.Module) -> dict[str, float]:
-        assert isinstance(current, Controller)
-        states = labelled.choosing.states[:, :-1].flatten(0, 1).to(encoder.device).float()
-        loss = current(labelled.choosing.actions.flatten(0, 1).to(encoder.device), states, choosing_z.flatten(0, 1))
-        return {"z_error": float(loss.total)}
+        found: dict[str, float] = {}
+        for part in torch.arange(len(labelled.choosing)).split(AT_ONCE):
+            clips = labelled.choosing.choose(part.tolist())
+            loss = current(clips.actions.to(encoder.device), clips.states.to(encoder.device).float(), choosing_z[part])
+            for name, value in {"loss": loss.total, **loss.statistics()}.items():
+                found[name] = found.get(name, 0.0) + float(value) * len(part) / len(labelled.choosing)
+        return found
 
     run.create(dump_config(config), config.seed, encoder.spec)
     write_space(run, space, print_of(model))
@@ -123,12 +138,16 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
         batches,
         prepare,
         evaluate=evaluate,
-        score="z_error",
+        score="loss",
         title="controller",
     )
     best = load_best(run, controller, encoder.spec, encoder.device)
     found = controlled_rollout(model, best, labelled.held_out)
-    told = {"clips": len(labelled.held_out), "fps": labelled.held_out.fps}
+    told = {
+        "clips": len(labelled.held_out),
+        "fps": labelled.held_out.fps,
+        "choosing": {"clips": len(labelled.choosing), "loss": checkpoints.best(run.checkpoints).score},
+    }
     write_atomically(run.path / RESULTS, json.dumps(told | found.summary(), indent=2))
     return run.path
 
@@ -220,6 +239,7 @@ def _open(path: Path) -> tuple[Run, RunConfig, Encoder, LatentActionModel]:
 def controller_results(folder: Path) -> str:
     """The results of a controller as text."""
     found = read_json(folder / RESULTS)
+    choosing = found["choosing"]
 
     def told(name: str) -> Estimate:
         return Estimate(**found[name])
@@ -233,6 +253,9 @@ def controller_results(folder: Path) -> str:
             f"controller's over inferred         {told('over_idm')}",
             f"z error over that of the mean      {told('z')}",
             f"size of change over the true one   {told('movement')} (inferred: {told('movement_idm')})",
+            "",
+            f"Loss on the {choosing['clips']} labelled clips set apart: {choosing['loss']:.4g}; to choose between",
+            "trainings of the same labels, such as with and without --unlabelled, take the lower.",
             "",
             _judged(told("z"), told("controller"), told("copy"), told("movement")),
         ]
@@ -265,10 +288,11 @@ def _with_guessed(
     labelled: LabelledClips,
     z: Tensor,
 ) -> Callable[[int], Iterator[ActionBatch]]:
-    """Labelled transitions, and those of unlabelled videos with the actions that z tells, from a step on.
+    """Labelled clips, and those of unlabelled videos with the actions that z tells, from a step on.
 
-    Of a batch one part in ``STATES`` is labelled. The guess is the linear one of the least squared error; a controller
-    that learns from it takes a guessed action for more than it is worth, and so moves more than one that knows few.
+    The more clips are labelled, the larger is their part of a batch: half of it with ``HALF``. The guess is the linear
+    one of the least squared error; a controller that learns from it takes a guessed action for more than it is worth,
+    and so moves more than one that knows few.
     """
     assert config.unlabelled is not None
     if encoder.spec.frames_per_state > 1:
@@ -276,23 +300,29 @@ def _with_guessed(
             f"{encoder.spec.name} makes a state of {encoder.spec.frames_per_state} frames, which labelled clips show "
             "doubled and films do not: their latent actions last longer; leave --unlabelled out"
         )
-    few, steps = max(config.training.batch_size // STATES, 1), config.training.steps
-    data = replace(of_run.data, path=config.unlabelled, mixture={})
-    like = replace(of_run, data=data, training=replace(of_run.training, batch_size=few), seed=config.seed)
+    of_batch, steps = config.training.batch_size, config.training.steps
+    if of_batch < 2:
+        raise WildlamError("--unlabelled shares a batch with labelled clips: training.batch_size must be at least 2")
+    few = min(max(round(of_batch * len(labelled) / (len(labelled) + HALF)), 1), of_batch - 1)
+    data = replace(of_run.data, path=config.unlabelled, mixture={}, frames=STATES)
+    like = replace(of_run, data=data, training=replace(of_run.training, batch_size=of_batch - few), seed=config.seed)
     clips = load_clips(like, encoder, Processes(0, 1, encoder.device))
     guess = told_actions(z, labelled.actions)
 
     @torch.no_grad()
     def batches(start: int) -> Iterator[ActionBatch]:
-        known = _transitions(labelled, z, few, steps, config.seed, start)
+        known = drawn_clips(labelled, few, steps, config.seed, start, z)
         for batch, unlabelled in zip(known, clips.batches(start, steps), strict=True):
             (states,) = clips.states(unlabelled)
-            latents = model.infer(states).float().flatten(0, 1)
+            latents = model.infer(states).float()
             yield replace(
                 batch,
-                states=torch.cat([batch.states, states[:, :-1].flatten(0, 1).to(batch.states)]),
+                states=torch.cat([batch.states, states.to(batch.states)]),
                 actions=torch.cat([batch.actions, guess(latents).to(batch.actions)]),
                 latents=torch.cat([batch.latents, latents.to(batch.latents)]),
+                names=batch.names + unlabelled.names,
+                sources=batch.sources + unlabelled.sources,
+                starts=batch.starts + unlabelled.starts,
             )
 
     return batches
@@ -306,16 +336,3 @@ def told_actions(z: Tensor, actions: Tensor) -> Callable[[Tensor], Tensor]:
     clips = torch.arange(len(actions)).repeat_interleave(actions.shape[1])
     predict = fit_ridge(scale(z.double().cpu()).flatten(0, 1), (rows - mean) / std, clips)
     return lambda latents: (mean + std * predict(scale(latents.double().cpu()))).float()
-
-
-def _transitions(
-    clips: LabelledClips, z: Tensor, batch_size: int, steps: int, seed: int, start: int
-) -> Iterator[ActionBatch]:
-    """Single transitions, drawn with replacement; a step's depend on the seed and on it alone."""
-    for step in range(start, steps):
-        rng = np.random.default_rng([seed, step])
-        i = rng.integers(0, len(clips), batch_size)
-        t = rng.integers(0, clips.actions.shape[1], batch_size)
-        names = [clips.names[k] for k in i]
-        latents = z[torch.from_numpy(i), torch.from_numpy(t)]
-        yield ActionBatch(clips.states[i, t], names, names, t.tolist(), actions=clips.actions[i, t], latents=latents)

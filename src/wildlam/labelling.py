@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +149,7 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
         config,
         model,
         encoder,
-        lambda start: _whole_clips(labelled.train, config.training, config.seed, start),
+        partial(drawn_clips, labelled.train, config.training.batch_size, config.training.steps, config.seed),
         prepare,
         evaluate=evaluate,
         score="l1",
@@ -205,9 +206,12 @@ def read_space(run: Run, otherwise: str) -> ActionSpace:
     return SPACES[read_json(file)["space"]]
 
 
-def _whole_clips(clips: LabelledClips, config: TrainingConfig, seed: int, start: int) -> Iterator[ActionBatch]:
-    """Clips, drawn with replacement; a step's depend on the seed and on it alone."""
-    for step in range(start, config.steps):
-        i = np.random.default_rng([seed, step]).integers(0, len(clips), config.batch_size)
+def drawn_clips(
+    clips: LabelledClips, count: int, steps: int, seed: int, start: int, latents: Tensor | None = None
+) -> Iterator[ActionBatch]:
+    """Batches of ``count`` clips, drawn with replacement, from a step on; a step's depend on the seed and it alone."""
+    for step in range(start, steps):
+        i = np.random.default_rng([seed, step]).integers(0, len(clips), count)
         names = [clips.names[k] for k in i]
-        yield ActionBatch(clips.states[i], names, names, [0.0] * len(i), actions=clips.actions[i])
+        batch = ActionBatch(clips.states[i], names, names, [0.0] * len(i), actions=clips.actions[i])
+        yield batch if latents is None else replace(batch, latents=latents[torch.from_numpy(i)])

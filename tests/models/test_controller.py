@@ -47,18 +47,18 @@ def test_scales_are_those_of_the_data():
     )
     torch.nn.init.zeros_(one.head.weight)
     torch.testing.assert_close(one.act(actions[:, 0], states), z.mean(dim=(0, 1)).expand(50, 5))
-    loss = one(actions.flatten(0, 1), states.repeat_interleave(7, 0), z.flatten(0, 1))
+    loss = one(actions, torch.randn(50, 8, 6, 16), z)
     torch.testing.assert_close(loss.total, torch.tensor(1.0), atol=0.01, rtol=0)  # what the mean reaches
 
 
 def test_it_learns_an_action_that_means_something_else_in_each_state():
     torch.manual_seed(0)
     errors = {}
-    states, actions = torch.randn(256, 6, 16), torch.randn(256, 3)
-    z = actions[:, :1] * states[:, 2, :1].sign() * torch.ones(5)  # which way depends on one token
+    states, actions = torch.randn(64, 5, 6, 16), torch.randn(64, 4, 3)
+    z = actions[..., :1] * states[:, :-1, 2, :1].sign() * torch.ones(5)  # which way depends on one token
     for past in ("tokens", "none"):
         controller = make(past=past, blocks=1)
-        controller.fit_scales(actions[:, None], z[:, None])
+        controller.fit_scales(actions, z)
         optimizer = torch.optim.AdamW(controller.parameters(), 3e-3)
         for _ in range(150):
             optimizer.zero_grad()
@@ -68,3 +68,34 @@ def test_it_learns_an_action_that_means_something_else_in_each_state():
         errors[past] = loss.item()
     assert errors["tokens"] < 0.35
     assert errors["none"] > 0.6
+
+
+def test_predictions_teach_what_inferred_actions_leave_open():
+    """Half of what the model takes of an action is nowhere in those that were inferred; the states tell it."""
+    torch.manual_seed(0)
+    states, actions = torch.randn(32, 5, 6, 16), torch.randn(32, 4, 3)
+    effect = torch.nn.Linear(5, 16).requires_grad_(False)
+
+    def predict(states, z):
+        return states + effect(z)[:, :, None]
+
+    true = torch.nn.functional.pad(actions, (0, 2))
+    states[:, 1:] = predict(states[:, :1], true.cumsum(dim=1))
+    inferred = true * torch.tensor([1.0, 0, 0, 0, 0])
+    errors = {}
+    for weight in (0.0, 10.0):
+        torch.manual_seed(0)
+        config = ControllerConfig(width=32, blocks=0, past="none", prediction=weight)
+        controller = config.build(SPEC, 3, 5, predict)
+        assert controller.state_dict().keys() == make(past="none").state_dict().keys()  # the model is not part of it
+        controller.fit_scales(actions, inferred)
+        optimizer = torch.optim.AdamW(controller.parameters(), 3e-3)
+        for _ in range(200):
+            optimizer.zero_grad()
+            loss = controller(actions, states, inferred)
+            loss.total.backward()
+            optimizer.step()
+        told = loss.statistics()
+        torch.testing.assert_close(loss.total.detach(), told["z_error"] + weight * told["prediction"])
+        errors[weight] = told["prediction"].item()
+    assert errors[10.0] < 0.7 * errors[0.0]

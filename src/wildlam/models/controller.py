@@ -6,6 +6,8 @@ a controller needs the state; one of actions alone can but give an average, and 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +18,9 @@ from wildlam.models.attention import rotary_angles
 from wildlam.models.blocks import Block, Mlp
 from wildlam.types import EncoderSpec, Loss
 
+Predict = Callable[[Tensor, Tensor], Tensor]
+"""From states ``[B, T, N, D]`` and latent actions ``[B, T, Z]`` to the next states."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerConfig:
@@ -25,27 +30,35 @@ class ControllerConfig:
         past: what it sees of the last state: its tokens (the paper's), their mean (pooled), or none (actions alone).
         blocks: self-attention blocks over those tokens (paper: 2).
         width: width of its tokens (paper: the encoder's), a multiple of 4 heads of an even width.
+        prediction: weight in the loss of what the model that it drives predicts under its latent actions (mean L1 error
+            of the states), besides the error of these themselves; 0, the paper's, saves running the model.
     """
 
     past: Literal["tokens", "pooled", "none"] = "tokens"
     blocks: int = 2
     width: int = 128
+    prediction: float = 100.0
 
     def __post_init__(self) -> None:
         if self.blocks < 0:
             raise ValueError(f"controller.blocks must not be negative, got {self.blocks}")
         if self.width < 8 or self.width % 8:
             raise ValueError(f"controller.width must be a multiple of 8, got {self.width}")
+        if not 0 <= self.prediction < math.inf:
+            raise ValueError(f"controller.prediction must not be negative, got {self.prediction}")
 
-    def build(self, spec: EncoderSpec, action_width: int, latent_width: int) -> Controller:
+    def build(
+        self, spec: EncoderSpec, action_width: int, latent_width: int, predict: Predict | None = None
+    ) -> Controller:
         """Make a controller, randomly initialised.
 
         Args:
             spec: of the encoder of the states.
             action_width: width A of a real action.
             latent_width: width Z of a latent one.
+            predict: of the frozen model that it learns to drive; for training alone.
         """
-        return Controller(self, spec, action_width, latent_width)
+        return Controller(self, spec, action_width, latent_width, predict)
 
 
 class Controller(nn.Module):
@@ -61,10 +74,17 @@ class Controller(nn.Module):
 
     HEADS = 4
 
-    def __init__(self, config: ControllerConfig, spec: EncoderSpec, action_width: int, latent_width: int) -> None:
+    def __init__(
+        self,
+        config: ControllerConfig,
+        spec: EncoderSpec,
+        action_width: int,
+        latent_width: int,
+        predict: Predict | None = None,
+    ) -> None:
         super().__init__()
         width = config.width
-        self.config, self.grid = config, spec.grid
+        self.config, self.grid, self.predict = config, spec.grid, predict
         self.embed_action = nn.Sequential(
             nn.Linear(action_width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
         )
@@ -97,9 +117,22 @@ class Controller(nn.Module):
         self.latent_std.copy_(latents.var(dim=0).mean().sqrt().clamp(min=1e-6))
 
     def forward(self, actions: Tensor, states: Tensor, latents: Tensor) -> Loss:
-        """Mean squared error of the latent actions ``[B, Z]``, over their variance: 1 is what their mean reaches."""
-        error = ((self.act(actions, states) - latents) / self.latent_std).square().mean()
-        return Loss(error, lambda: {"z_error": error.detach()})
+        """Mean squared error of the latent actions of clips, over their variance: 1 is what their mean reaches. With
+        ``predict``, plus the mean L1 error of the next states that it predicts, times ``config.prediction``.
+
+        Args:
+            actions: ``[B, T, A]``.
+            states: that they are taken in, and the last one, ``[B, T + 1, N, D]``.
+            latents: inferred between the states, ``[B, T, Z]``.
+        """
+        z = self.act(actions.flatten(0, 1), states[:, :-1].flatten(0, 1)).view_as(latents)
+        terms = {"z_error": ((z - latents) / self.latent_std).square().mean()}
+        total = terms["z_error"]
+        if self.predict is not None:
+            predicted = self.predict(states[:, :-1], z)
+            terms["prediction"] = (predicted.float() - states[:, 1:].float()).abs().mean()
+            total = total + self.config.prediction * terms["prediction"]
+        return Loss(total, lambda: {name: term.detach() for name, term in terms.items()})
 
     def act(self, actions: Tensor, states: Tensor) -> Tensor:
         """The latent actions ``[B, Z]`` that the real actions ``[B, A]`` are in the states ``[B, N, D]``."""
