@@ -211,9 +211,9 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "",
         f"Made by `python benchmarks/planning.py` on {machines(rows)}:",
         f"{args.episodes} held-out episodes; mean over the seeds (smallest to largest); lower is better.",
-        "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (up to 64 clips also",
-        "of the other films, without labels, if that is better on clips set apart); *labelled*: a world model of real",
-        "actions, of the labelled clips, trained for as many steps. A quarter of the clips chooses either's checkpoint.",
+        "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (up to 64 clips,",
+        "of the other films, too, without labels, if that is better on clips set apart); *labelled*: a world model of",
+        "real actions, of the labelled clips, trained for as many steps. A quarter of the clips chooses checkpoints.",
         "",
         "![Error of plans over that of staying, by labelled clips](planning.svg)",
     ]
