@@ -1,5 +1,6 @@
 """Costs counted without training, against those of real training steps."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 from wildlam import cli
 from wildlam.config import RunConfig
 from wildlam.data.clips import DataConfig
-from wildlam.encoders import Lite0
+from wildlam.encoders import VJEPA2, Lite0
 from wildlam.estimate import GPUS, estimate, flop_counter
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Discrete, Noisy
@@ -115,6 +116,16 @@ def test_sharing_among_processes_leaves_the_operations_and_spares_memory():
     assert four.step_seconds(h100, 4, 0.5) < one.step_seconds(h100, 1, 0.5)
     with pytest.raises(WildlamError, match=r"training.batch_size=16 cannot be shared by 3 processes"):
         estimate(config(), processes=3)
+
+
+def test_an_encoder_in_parts_is_held_in_parts():
+    """All of V-JEPA 2-L's 24 blocks but the two in use, and what is in no block."""
+    held = []
+    for in_parts in (False, True):
+        of = config(shard=4, shard_encoder=in_parts)
+        of = replace(of, encoder=VJEPA2(), data=replace(of.data, store=False))
+        held.append(estimate(of, processes=4).memory["encoder"])
+    assert held[1] == pytest.approx(held[0] * (1 / 4 + 2 / 24), rel=0.03)
 
 
 def test_the_command_tells_costs_without_videos(capsys):

@@ -122,7 +122,7 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
     spec = encoder.spec
     if data.frames % spec.frames_per_state or data.frames < 2 * spec.frames_per_state:
         raise WildlamError(f"data.frames={data.frames} does not make two states of {spec.frames_per_state} frames")
-    network = next(value for value in vars(encoder).values() if isinstance(value, torch.nn.Module))
+    network = encoder.network
     with FakeTensorMode(allow_non_fake_inputs=True):
         encoder_flops = 0
         if not data.store:
@@ -159,14 +159,14 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
     inverse = by_module.get("LatentActionModel.idm", 0)
     memory = {str(kind).rsplit(".", 1)[-1].lower(): size for kind, size in peak.items()}
     if not data.store:
-        memory["encoder"] = sum(p.numel() * p.element_size() for p in network.parameters())
+        memory["encoder"] = _bytes(network)
+        if training.shard > 1 and training.shard_encoder:
+            memory["encoder"] = memory["encoder"] // training.shard + _gathered(network)
         # What it makes of a part is gone, layer by layer, before the part's activations are kept, which are far more.
         memory["total"] += memory["encoder"]
-    held = sum(p.numel() * p.element_size() for p in model.parameters())
+    held = _bytes(model)
     if training.shard > 1:
-        sizes = [sum(p.numel() * p.element_size() for p in block.parameters()) for block in blocks_of(model)]
-        # Two blocks at once, one in use and the next on its way, and what is in no block.
-        memory["gathered"] = 2 * max(sizes) + held - sum(sizes)
+        memory["gathered"] = _gathered(model)
         for kind in ("param", "grad", "opt"):
             memory["total"] -= memory[kind] - memory[kind] // training.shard
             memory[kind] //= training.shard
@@ -237,6 +237,16 @@ MEMORY = {
     "average": "averaged parameters",
     "total": "all",
 }
+
+
+def _bytes(module: torch.nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+def _gathered(module: torch.nn.Module) -> int:
+    """Bytes of other processes' parts: two blocks, one in use and the next on its way, and what is in no block."""
+    sizes = [_bytes(block) for block in blocks_of(module)]
+    return 2 * max(sizes, default=0) + _bytes(module) - sum(sizes)
 
 
 def _parameters(module: torch.nn.Module | None) -> int:

@@ -53,6 +53,11 @@ class Clips:
     labelled: Callable[[], list[StateBatch]]
     """Gives training clips of videos whose true actions are known, for the probes."""
 
+    @property
+    def online(self) -> bool:
+        """Whether clips are encoded at every step."""
+        return isinstance(self.source, ClipSource)
+
     def batches(self, start: int, stop: int) -> Iterator[VideoBatch | StateBatch]:
         """This process's batches of steps ``start`` to ``stop - 1``, prepared ahead."""
         return prefetch(self.source, start, stop, self.workers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from dataclasses import replace
@@ -19,6 +20,7 @@ from wildlam.models import LatentActionModel
 from wildlam.models.bottlenecks import Deterministic
 from wildlam.training import Run, fit
 from wildlam.training.distributed import Processes, default_device, processes, restarted
+from wildlam.training.parallel import encoder_in_parts
 from wildlam.training.run import made
 from wildlam.types import EncoderSpec, WildlamError
 
@@ -48,12 +50,14 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         encoder = config.encoder.build(team.device)
         _check_lengths(config, encoder.spec, team)
         clips = load_clips(config, encoder, team)
+        shard = config.training.shard if config.training.shard_encoder and clips.online else 1
         try:
-            _fit(config, run, clips, team, resume, "latent actions")
-            if config.baseline and not isinstance(config.model.bottleneck, Deterministic):
-                nothing = Deterministic(dim=config.model.bottleneck.dim)
-                bare = replace(config, model=replace(config.model, bottleneck=nothing), out=run.path / BASELINE)
-                _fit(bare, Run(run.path / BASELINE), clips, team, resume, "deterministic baseline")
+            with encoder_in_parts(encoder, team, shard) if shard > 1 else contextlib.nullcontext():
+                _fit(config, run, clips, team, resume, "latent actions")
+                if config.baseline and not isinstance(config.model.bottleneck, Deterministic):
+                    nothing = Deterministic(dim=config.model.bottleneck.dim)
+                    bare = replace(config, model=replace(config.model, bottleneck=nothing), out=run.path / BASELINE)
+                    _fit(bare, Run(run.path / BASELINE), clips, team, resume, "deterministic baseline")
             if team.is_main:
                 evaluate_run(run, run.path, clips, started)
             team.barrier()

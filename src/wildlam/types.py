@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Split = Literal["train", "held_out"]
 
@@ -51,10 +51,17 @@ class EncoderSpec:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A frozen, frame-causal video encoder: later frames never change earlier states."""
+    """A frozen, frame-causal video encoder: later frames never change earlier states.
+
+    Attributes:
+        spec: what it makes of a clip.
+        device: that it computes on.
+        network: its weights.
+    """
 
     spec: EncoderSpec
     device: torch.device
+    network: nn.Module
 
     def encode(self, video_BTCHW: Tensor) -> Tensor:
         """Encode ``uint8`` video ``[B, F, 3, H, W]`` (``H = W = spec.image_size``, ``F`` a multiple of

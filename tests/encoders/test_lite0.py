@@ -103,7 +103,7 @@ def test_spec_and_protocol(encoder):
     assert (spec.frames_per_state, spec.grid, spec.tokens, spec.width) == (1, (4, 4), 16, 448)
     assert (spec.image_size, spec.context) == (128, "frame")
     assert Lite0(fold=1).build("cpu").spec.grid == (8, 8)
-    assert not any(p.requires_grad for p in encoder.net.parameters())
+    assert not any(p.requires_grad for p in encoder.network.parameters())
 
 
 def test_shape_and_causality(encoder):

@@ -1,5 +1,6 @@
 """Real processes over gloo: a model whole in each, in parts, or both, takes the steps of one process alone."""
 
+import json
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from wildlam.training.distributed import Processes
 from wildlam.training.parallel import compile_blocks, recompute, share
 from wildlam.types import WildlamError
 
+from ..encoders.test_vjepa2 import save_tiny
 from .test_distributed import HERE, torchrun
 
 TOLERANCE = {"loss": 1e-5, "gradient": 5e-6, "parameter": 5e-4}
@@ -60,6 +62,20 @@ def test_the_steps_are_those_of_one_process(alone, processes, shard, tmp_path):
         kind = name.split(".")[2]
         scale = max(float(expected.abs().max()), 1e-3)
         torch.testing.assert_close(shared[name], expected, atol=TOLERANCE[kind] * scale, rtol=0, msg=name)
+
+
+@pytest.mark.slow
+def test_an_encoder_in_parts_makes_the_same_states(videos, tmp_path):
+    """Training encodes every step's clips; the states, and so the whole run, are those of whole encoders."""
+    model = save_tiny(tmp_path / "vjepa2")
+    for name, how in (("whole", ()), ("parts", ("--parts",))):
+        torchrun(2, "encoder_in_parts.py", videos, model, tmp_path / name, *how)
+    runs = [Run(tmp_path / name) for name in ("whole", "parts")]
+    assert runs[0].metrics() == runs[1].metrics()
+    results = [json.loads((run.path / "results.json").read_text())["all"] for run in runs]
+    assert results[0] == results[1]  # of the main process, which has put its encoder together again
+    held = [int((run.path / "held_0").read_text()) for run in runs]
+    assert held[1] < 0.6 * held[0]
 
 
 ONE = [sys.executable, str(HERE / "tiny_run.py")]

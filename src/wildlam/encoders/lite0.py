@@ -98,8 +98,8 @@ class Lite0Encoder:
 
     def __init__(self, config: Lite0, device: torch.device, dtype: torch.dtype):
         weights = load_weights()
-        self.net = build_net(weights).to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.net.eval().requires_grad_(False)
+        network = build_net(weights).to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.eval().requires_grad_(False)
         mean, std = stage_statistics(weights)
         self.mean = mean[:, None, None].to(device)
         # Of the means of a token's cells and of what is left of their differences.
@@ -134,7 +134,7 @@ class Lite0Encoder:
     def _encode_frames(self, frames_MCHW: Tensor) -> Tensor:
         """Encode ``uint8 [M, 3, H, W]`` to float32 ``[M, N, D]``."""
         pixels = frames_MCHW.to(self.device).to(self.dtype, memory_format=torch.channels_last)
-        maps = self.net((pixels - 127) / 128).float()  # exact in bfloat16 too
+        maps = self.network((pixels - 127) / 128).float()  # exact in bfloat16 too
         cells = (F.avg_pool2d(maps, self.config.pool) - self.mean) * self.scale
         if self.config.fold == 1:
             return cells.flatten(2).transpose(1, 2)

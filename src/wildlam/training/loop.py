@@ -35,6 +35,8 @@ class TrainingConfig:
         accumulate: parts into which each process's share of a step is cut, to save memory; they are encoded one by one.
         shard: processes that hold one copy of the model between them (FSDP2): 1 keeps a whole copy in each (DDP), their
             number is all in parts, one between is copies in parts (HSDP).
+        shard_encoder: where clips are encoded at every step, keep the frozen encoder in as many parts as the model,
+            gathered block by block.
         recompute: keep of each block only what goes into it, and run it again in the backward pass: far less memory for
             a third more operations (activation checkpointing).
         compile: compile the transformer blocks (torch.compile), and on CUDA pass over what attention may not see (flex
@@ -52,6 +54,7 @@ class TrainingConfig:
     batch_size: int = 32
     accumulate: int = 1
     shard: int = 1
+    shard_encoder: bool = False
     recompute: bool = False
     compile: bool = False
     precision: Literal["bf16", "fp32"] = "bf16"

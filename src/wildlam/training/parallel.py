@@ -7,9 +7,10 @@ optimiser state is written in parts that any number of processes can read, so th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,10 @@ from torch.utils.checkpoint import checkpoint
 
 from wildlam.models.attention import frame_causal_blocks
 from wildlam.training.distributed import Processes, in_parts
-from wildlam.types import WildlamError
+from wildlam.types import Encoder, WildlamError
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.Module:
@@ -36,26 +40,15 @@ def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.
     Raises:
         WildlamError: the processes cannot be grouped so.
     """
-    world = processes.world_size
-    if shard > 1 and world % shard:
-        raise WildlamError(
-            f"training.shard={shard} does not divide {world} process(es); give --training.shard a divisor, or 1"
-        )
-    if world == 1:
+    _check_divides(processes, shard)
+    if processes.world_size == 1:
         return model
     if shard == 1:
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
     # Only now, as it takes a second to import.
-    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    copies = world // shard
-    device = processes.device.type
-    mesh = (
-        init_device_mesh(device, (world,), mesh_dim_names=("shard",))
-        if copies == 1
-        else init_device_mesh(device, (copies, shard), mesh_dim_names=("copy", "shard"))
-    )
+    mesh = _mesh(processes, shard)
     precision = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32 if bf16 else None
     )
@@ -64,6 +57,50 @@ def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.
     # What is left is small, and used from the first to the last operation. Its inputs are states, in float32.
     fully_shard(model, mesh=mesh, mp_policy=MixedPrecisionPolicy(cast_forward_inputs=False))
     return model
+
+
+@contextlib.contextmanager
+def encoder_in_parts(encoder: Encoder, processes: Processes, shard: int) -> Iterator[None]:
+    """Keep an encoder in parts for as long as all processes encode equally often, as they do in training.
+
+    Afterwards the main process, which evaluates alone, has it whole again; the others cannot encode any more.
+
+    Args:
+        encoder: the same in all processes.
+        processes: this one's place among all.
+        shard: see ``share``.
+
+    Raises:
+        WildlamError: the processes cannot be grouped so.
+    """
+    _check_divides(processes, shard)
+    from torch.distributed.fsdp import fully_shard
+
+    whole = copy.deepcopy(encoder.network).cpu() if processes.is_main else None
+    mesh = _mesh(processes, shard)
+    for part in (*blocks_of(encoder.network), encoder.network):
+        fully_shard(part, mesh=mesh)
+    yield
+    if whole is not None:
+        encoder.network = whole.to(encoder.device)
+
+
+def _check_divides(processes: Processes, shard: int) -> None:
+    if shard > 1 and processes.world_size % shard:
+        raise WildlamError(
+            f"training.shard={shard} does not divide {processes.world_size} process(es); give --training.shard a "
+            "divisor, or 1"
+        )
+
+
+def _mesh(processes: Processes, shard: int) -> DeviceMesh:
+    """The processes, ``shard`` of which hold one copy between them."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    device, copies = processes.device.type, processes.world_size // shard
+    if copies == 1:
+        return init_device_mesh(device, (shard,), mesh_dim_names=("shard",))
+    return init_device_mesh(device, (copies, shard), mesh_dim_names=("copy", "shard"))
 
 
 def compile_blocks(model: nn.Module, **options: Any) -> None:

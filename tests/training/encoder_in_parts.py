@@ -1,0 +1,49 @@
+"""Train on clips that two processes encode at every step: ``encoder_in_parts.py VIDEOS ENCODER OUT [--parts]``."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from wildlam import evaluating, pipeline
+from wildlam.config import RunConfig
+from wildlam.data.clips import DataConfig
+from wildlam.encoders import VJEPA2
+from wildlam.models import ModelConfig, blocks
+from wildlam.models.blocks import Size
+from wildlam.models.bottlenecks import Unconstrained
+from wildlam.training import TrainingConfig
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("videos", type=Path)
+    parser.add_argument("encoder")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--parts", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    blocks.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
+    evaluating.write_run_report = lambda *arguments: None
+    fit = pipeline._fit
+    held = []
+
+    def watched(config, run, clips, *others):
+        held.append(sum(getattr(p, "_local_tensor", p).numel() for p in clips.encoder.network.parameters()))
+        fit(config, run, clips, *others)
+
+    pipeline._fit = watched
+    pipeline.train(
+        RunConfig(
+            data=DataConfig(path=args.videos, workers=0, store=False),
+            encoder=VJEPA2(model=args.encoder, dtype="float32"),
+            model=ModelConfig(bottleneck=Unconstrained(dim=4)),
+            training=TrainingConfig(
+                steps=3, batch_size=4, log_every=1, precision="fp32", shard=2, shard_encoder=args.parts
+            ),
+            baseline=False,
+            out=args.out,
+        )
+    )
+    (args.out / f"held_{torch.distributed.get_rank() if torch.distributed.is_initialized() else 0}").write_text(
+        str(held[0])
+    )
