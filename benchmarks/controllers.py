@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--steps", type=int, default=600, help="training steps of each")
+    parser.add_argument("--steps", type=int, default=400, help="training steps of each")
     parser.add_argument("--episodes", type=int, default=32, help="held-out episodes to plan in")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for controllers.json and .md")
     args = parser.parse_args()

@@ -92,6 +92,25 @@ def test_states_are_kept(tmp_path):
     assert longer.states.shape[1] == 5
 
 
+def test_states_of_a_film_that_has_changed_are_made_anew(make_video, tmp_path):
+    encoder = Mean()
+
+    def states():
+        episodes = read_episodes(tmp_path)
+        return labelled_clips(episodes, encoder, "train", states=2, fps=4, cache=tmp_path / "c", progress=False).states
+
+    for name in ("train/one", "test/two"):
+        make_video(tmp_path / f"{name}.mp4", frames=20, fps=8)
+        write_poses(tmp_path / f"{name}.mp4", np.zeros((20, 3)), fps=8)
+    first = states()
+    calls = encoder.calls
+    assert torch.equal(states(), first)
+    assert encoder.calls == calls
+    make_video(tmp_path / "train/one.mp4", frames=20, fps=8, rotation=90)
+    states()
+    assert encoder.calls > calls
+
+
 def test_a_smaller_draw_is_part_of_a_larger():
     clips = labelled_clips(EPISODES, Mean(), "train", states=2, fps=4, progress=False)
     draws = [{(e.name, f[0]) for e, f in clips.few(n, seed=3).places} for n in (2, 4)]

@@ -67,7 +67,7 @@ def read_droid(path: Path, camera: str = "ext1") -> list[Episode]:
             raise WildlamError(f"{file}: expected two or more frames with finite states, got {length}")
         # The film's header may tell another rate than that of the states.
         frames = frames_at(film, np.arange(info.frames) * info.duration / info.frames)
-        found.append(Episode(name, splits[name], np.arange(length) / RATE, poses, ARM, frames))
+        found.append(Episode(name, splits[name], np.arange(length) / RATE, poses, ARM, frames, film))
     return found
 
 

@@ -33,6 +33,7 @@ class Episode:
         poses: pose at each frame, ``float64 [F, P]``.
         space: what a pose is, and what an action between two.
         frames: gives some frames by number, ``uint8 [n, 3, S, S]``, for a side S in pixels.
+        file: that holds the frames; None if none does. Its size and last change tell whether they are the same still.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Episode:
     poses: np.ndarray
     space: ActionSpace
     frames: Frames
+    file: Path | None = None
 
     @property
     def file_name(self) -> str:
@@ -74,7 +76,7 @@ def read_posed_videos(path: Path, backend: Backend = "pyav") -> list[Episode]:
         if isinstance(video, Path) and has_poses(video):
             space, rows = read_poses(video)
             frames = frames_at(video, rows[:, 0], backend)
-            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames))
+            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames, video))
     if not found:
         raise WildlamError(f"{path}: no poses; beside each video there must be NAME.poses.csv, as `collect` writes it")
     return found

@@ -152,8 +152,12 @@ def _encode(places: list[tuple[Episode, np.ndarray]], encoder: Encoder, progress
 
 
 def _key(places: list[tuple[Episode, np.ndarray]], encoder: Encoder) -> str:
-    """Changes with the encoder, with which frames are taken and with what is known of them."""
+    """Changes with the encoder, with the films, with which frames are taken and with what is known of them."""
     digest = hashlib.sha256(encoder.spec.fingerprint.encode())
+    for file in dict.fromkeys(episode.file for episode, _ in places):
+        if file is not None:
+            found = file.stat()
+            digest.update(f"{found.st_size} {found.st_mtime_ns}".encode())
     for episode, frames in places:
         digest.update(episode.name.encode() + frames.astype(np.int64).tobytes() + episode.poses[frames].tobytes())
     return digest.hexdigest()[:16]

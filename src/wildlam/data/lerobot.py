@@ -84,7 +84,7 @@ def read_lerobot(path: Path, camera: str | None = None) -> list[Episode]:
         if shown < 2:
             raise WildlamError(f"{film}: shows {shown} of the {len(times)} states of {name}; two are needed at least")
         poses, times = poses[:shown], times[:shown]
-        found.append(Episode(name, splits[name], times, poses, space, frames_at(film, times + begins)))
+        found.append(Episode(name, splits[name], times, poses, space, frames_at(film, times + begins), film))
     return found
 
 

@@ -51,7 +51,8 @@ def read_recon(path: Path) -> list[Episode]:
         length = min(len(poses), count)  # the shorter counts
         if length < 2 or not np.isfinite(poses[:length]).all():
             raise WildlamError(f"{file}: expected two or more frames with finite poses, got {length}")
-        found.append(Episode(name, splits[name], np.arange(length) / RATE, poses[:length], PLANAR, frames))
+        holds = file if file.suffix == ".hdf5" else file.parent
+        found.append(Episode(name, splits[name], np.arange(length) / RATE, poses[:length], PLANAR, frames, holds))
     return found
 
 
