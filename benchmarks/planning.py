@@ -110,8 +110,8 @@ def parsed() -> argparse.Namespace:
 def trained(args: argparse.Namespace, world: str, count: int, seed: int) -> tuple[Path, Path]:
     """A controller and a labelled model of one world, number of clips and seed: their folders.
 
-    Of few clips two controllers are trained, one of them with the other films, too; it is taken if its loss on the clips
-    set apart is lower by ``WORTH``: at the same loss, those that saw the films planned worse.
+    Of few clips two controllers are trained, one of them with the other films, too; it is taken if its loss on the
+    clips set apart is lower by ``WORTH``: at the same loss, those that saw the films planned worse.
     """
     steps = args.steps or (800 if count == ALL else 400 if count > FEW else 200)
     folder, name = args.work / "study", f"{world}_{count or 'all'}_{seed}"
