@@ -11,9 +11,9 @@ from wildlam.models.blocks import Size
 from wildlam.models.bottlenecks import Sparse
 from wildlam.training.distributed import processes
 
-blocks.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
-torch.set_num_threads(1)
-with processes() as team:
+
+def gradients(team):
+    """By parameter, of this process's share of a batch, averaged over all; what DDP holds of the group is let go."""
     torch.manual_seed(0)
     model = ModelConfig(bottleneck=Sparse(dim=4)).build(6, (2, 2))
     for parameter in model.parameters():
@@ -23,5 +23,13 @@ with processes() as team:
     share = 16 // team.world_size
     parallel = DistributedDataParallel(model) if team.world_size > 1 else model
     parallel(states[team.rank * share : (team.rank + 1) * share]).total.backward()
-    if team.is_main:
-        save_file({name: p.grad for name, p in model.named_parameters()}, sys.argv[1])
+    return {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+if __name__ == "__main__":
+    blocks.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
+    torch.set_num_threads(1)
+    with processes() as team:
+        found = gradients(team)
+        if team.is_main:
+            save_file(found, sys.argv[1])

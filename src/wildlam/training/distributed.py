@@ -75,6 +75,7 @@ def processes() -> Iterator[Processes]:
     )
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
+        dist.barrier()  # who leaves early closes connections that others may be using still
     finally:
         dist.destroy_process_group()
 
