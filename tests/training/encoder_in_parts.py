@@ -1,6 +1,7 @@
 """Train on clips that two processes encode at every step: ``encoder_in_parts.py VIDEOS ENCODER OUT [--parts]``."""
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
@@ -44,6 +45,4 @@ if __name__ == "__main__":
             out=args.out,
         )
     )
-    (args.out / f"held_{torch.distributed.get_rank() if torch.distributed.is_initialized() else 0}").write_text(
-        str(held[0])
-    )
+    (args.out / f"held_{os.environ['RANK']}").write_text(str(held[0]))

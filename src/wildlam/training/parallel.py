@@ -76,13 +76,13 @@ def encoder_in_parts(encoder: Encoder, processes: Processes, shard: int) -> Iter
     _check_divides(processes, shard)
     from torch.distributed.fsdp import fully_shard
 
-    whole = copy.deepcopy(encoder.network).cpu() if processes.is_main else None
+    kept = copy.deepcopy(encoder.network).cpu() if processes.is_main else None
     mesh = _mesh(processes, shard)
     for part in (*blocks_of(encoder.network), encoder.network):
         fully_shard(part, mesh=mesh)
     yield
-    if whole is not None:
-        encoder.network = whole.to(encoder.device)
+    if kept is not None:
+        encoder.network = kept.to(encoder.device)
 
 
 def _check_divides(processes: Processes, shard: int) -> None:
