@@ -30,19 +30,25 @@ def row(name: str, value: float, unit: str, aim: float | None = None, *, at_most
 
 
 def finish(rows: list[dict], out: Path) -> None:
-    """Print the rows as a table and write them as JSON, with the machine's name."""
+    """Print the rows as a table and write them as JSON."""
     for r in rows:
         verdict = "" if r["aim"] is None else f"  aim {r['aim']:g}: {'met' if r['met'] else 'missed'}"
         print(f"{r['name']:<66} {r['value']:12.3f} {r['unit']}{verdict}", flush=True)
-        r["machine"] = machine()
+    write(rows, out)
+
+
+def write(rows: list[dict], out: Path) -> None:
+    """Write rows as JSON, with the machine's name."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(rows, indent=2))
+    out.write_text(json.dumps([{**r, "machine": machine()} for r in rows], indent=2))
 
 
 def machine() -> str:
     """The processor or GPU, the cores that PyTorch uses, and PyTorch's version."""
     if torch.accelerator.is_available():
         device = torch.get_device_module().get_device_name()
+        if torch.version.cuda:
+            device += f", CUDA {torch.version.cuda}"
     else:
         cpuinfo = Path("/proc/cpuinfo")
         lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []

@@ -64,7 +64,7 @@ def judged(
     folder = args.work / "controllers" / key
     config = ControllingConfig(data=films(args, world), controller=controller, seed=seed)
     train_controller(args.run, replace(config, training=replace(config.training, steps=args.steps)), folder)
-    plans = folder / "plans"
+    plans = folder / f"plans_{args.episodes}"
     if not (plans / "plans.json").is_file():
         plan(
             args.run,

@@ -4,29 +4,35 @@
 
 V-JEPA 2-L, the world model and the inverse dynamics model of configs/paper_vitl.yaml, all with random weights: speed
 does not depend on them, and nothing is downloaded. Steps with the encoder online, and on stored states, of 4 to 32
-clips, plain, compiled, with flex attention, and with both (``training.compile``); clips per second, memory at the peak,
-and the share of the GPU's stated bfloat16 rate that the operations of the step reach (MFU, the scores that attention's
-backward pass makes again included). Then CEM as DROID's protocol has it. Without a GPU it says so and ends; ``--tiny``
-goes through all of it at a size that a CPU bears (without flex attention), and its figures mean nothing.
+clips, plain, compiled, with flex attention, and with both (``training.compile``): clips per second, memory at the peak,
+and MFU, the share of the GPU's stated bfloat16 rate that the model's own operations reach: three times those of a
+forward pass, and the encoder's. What is not the model's does not count there: the optimiser's products (beside it, with
+them), and what backward passes compute again. Then CEM as DROID's protocol has it. Videos are tensors in memory:
+reading and decoding are not timed.
+
+Results are written after every step that was timed. Without a GPU it says so and ends; ``--tiny`` goes through all of
+it at a size that a CPU bears (without flex attention), and its figures mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import finish, row
+from common import finish, row, write
 from torch import Tensor
 
 from wildlam.config import RunConfig, run_parser, to_config
 from wildlam.encoders import Lite0
-from wildlam.estimate import GPUS, estimate
+from wildlam.estimate import GPUS, Estimate, estimate, flop_counter
 from wildlam.models import ModelConfig
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning import droid
@@ -59,11 +65,22 @@ def main() -> None:
         config = replace(config, encoder=Lite0(image_size=64), model=ModelConfig(size="nano"))
     peak = next((gpu.flops for name, gpu in GPUS.items() if device.type == "cuda" and name in _name()), None)
     encoder = on(config.encoder.hollow(), device)
-    rows = []
+    forward = operations(config, encoder)
+    rounds = 3 if args.short or args.tiny else 8
+    rows: list[dict] = []
     for clips in (4,) if args.tiny else (8, 16) if args.short else (4, 8, 16, 32):
-        for kind in KINDS if device.type == "cuda" else KINDS[:2]:
-            for online in (True, False):
-                rows += train_step(config, encoder, clips, kind, online, peak, 3 if args.short or args.tiny else 8)
+        for online in (True, False):
+            training = replace(config.training, batch_size=clips, accumulate=1)
+            expected = estimate(replace(config, training=training, data=replace(config.data, store=not online)))
+            for kind in KINDS if device.type == "cuda" else KINDS[:2]:
+                name = f"step of {clips} clips, {'online' if online else 'stored states'}, {kind}"
+                try:
+                    rows += train_step(config, encoder, name, clips, kind, online, forward, expected, peak, rounds)
+                except Exception as error:  # whatever a compiler raises, the others are measured
+                    traceback.print_exc()
+                    rows.append(row(f"{name}: {type(error).__name__}", 1, ""))
+                forget()
+                write(rows, args.out)
     rows += plan(config, encoder, device, args.tiny)
     finish(rows, args.out)
 
@@ -74,11 +91,34 @@ def recipe() -> RunConfig:
     return to_config(RunConfig, parser, parser.parse_args(["--config", str(RECIPE), "--data.path", "videos"]))
 
 
+def operations(config: RunConfig, encoder: Encoder) -> dict[str, int]:
+    """Of one clip's forward pass: the encoder's, and those of world model and inverse dynamics model."""
+    spec, frames = encoder.spec, config.data.frames
+    model = config.model.build(spec.width, spec.grid).to(encoder.device)
+    with flop_counter() as of_encoder:
+        encoder.encode(torch.zeros(1, frames, 3, spec.image_size, spec.image_size, dtype=torch.uint8))
+    states = torch.zeros(1, frames // spec.frames_per_state, spec.tokens, spec.width, device=encoder.device)
+    with flop_counter() as of_model, torch.autocast(encoder.device.type, torch.bfloat16):
+        model(states)
+    return {"encoder": of_encoder.get_total_flops(), "model": of_model.get_total_flops()}
+
+
 def train_step(
-    config: RunConfig, encoder: Encoder, clips: int, kind: str, online: bool, peak: float | None, rounds: int
+    config: RunConfig,
+    encoder: Encoder,
+    name: str,
+    clips: int,
+    kind: str,
+    online: bool,
+    forward: dict[str, int],
+    expected: Estimate,
+    peak: float | None,
+    rounds: int,
 ) -> list[dict]:
     """Clips per second, memory and MFU of a step."""
     device, spec = encoder.device, encoder.spec
+    # The encoder's weights are there, whether the step needs them or not.
+    idle = 0 if online or device.type != "cuda" else torch.cuda.memory_allocated()
     torch.manual_seed(0)
     model = config.model.build(spec.width, spec.grid).to(device)
     optimizer = MuonAdamW(model, config.training.optimizer)
@@ -100,21 +140,20 @@ def train_step(
         optimizer.step()
         optimizer.zero_grad()
 
-    name = f"step of {clips} clips, {'online' if online else 'stored states'}, {kind}"
-    try:
-        taken, memory = timed(step, rounds, device)
-    except torch.cuda.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        return [row(f"{name}: out of memory", 1, "")]
-    training = replace(config.training, batch_size=clips, accumulate=1)
-    found = estimate(replace(config, training=training, data=replace(config.data, store=not online)))
-    flops = sum(found.flops.values()) + found.optimizer_flops
+    taken, memory = timed(step, rounds, device)
+    memory -= idle
     rows = [
         row(f"{name}: clips/s", clips / taken, "clips/s", 3 * PAPER if online else None),
         row(f"{name}: memory", memory / 2**30, "GiB"),
-        row(f"{name}: memory over the estimate", memory / found.memory["total"], "x"),
+        row(f"{name}: memory over the estimate", memory / expected.memory["total"], "x"),
     ]
-    return rows + ([row(f"{name}: MFU", flops / taken / peak, "share", 0.5)] if peak else [])
+    if peak:
+        flops = clips * (3 * forward["model"] + (forward["encoder"] if online else 0))
+        rows += [
+            row(f"{name}: MFU", flops / taken / peak, "share", 0.5),
+            row(f"{name}: with the optimiser's", (flops + expected.optimizer_flops) / taken / peak, "share"),
+        ]
+    return rows
 
 
 @torch.no_grad()
@@ -122,7 +161,7 @@ def plan(config: RunConfig, encoder: Encoder, device: torch.device, tiny: bool) 
     """One plan of DROID's protocol, by the paper's world model under a controller that sees tokens."""
     spec = encoder.spec
     model = config.model.build(spec.width, spec.grid).to(device).eval()
-    controller = ControllerConfig().build(spec, 7, model.bottleneck.dim).to(device).eval()
+    controller = ControllerConfig(width=spec.width).build(spec, 7, model.bottleneck.dim).to(device).eval()
     prior = Prior(torch.zeros(droid.HORIZON, 7, device=device), torch.ones(droid.HORIZON, 7, device=device))
     states = torch.randn(1, 2, spec.tokens, spec.width, device=device)
     past = torch.zeros(1, 0, 7, device=device)
@@ -154,6 +193,13 @@ def timed(run: Callable[[], None], rounds: int, device: torch.device) -> tuple[f
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
     return statistics.median(times), torch.cuda.max_memory_allocated() if accelerated else 0
+
+
+def forget() -> None:
+    """Give memory back that nothing refers to."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def on(encoder: Any, device: torch.device) -> Any:

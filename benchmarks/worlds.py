@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from common import machine
@@ -75,10 +78,14 @@ class Rows:
 
     def add(self, rows: list[dict]) -> list[dict]:
         """Add the rows of one part or more, and give all."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with alone(self.file.parent):
+            return self._added(rows)
+
+    def _added(self, rows: list[dict]) -> list[dict]:
         new = {self._part(row) for row in rows}
         kept = [row for row in self.read() if self._part(row) not in new]
         rows = sorted([*kept, *({**row, "machine": machine()} for row in rows)], key=self._order)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.file, json.dumps({"of": self.of, "rows": rows}, indent=1) + "\n")
         return rows
 
@@ -88,6 +95,17 @@ class Rows:
     def _order(self, row: dict) -> tuple:
         """Numbers by size, and before words."""
         return tuple((isinstance(value, str), value) for value in self._part(row))
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait for other calls that are writing in a folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def weights_of(run: Path) -> str:

@@ -1,5 +1,7 @@
 """Benchmarks that the machine at hand cannot judge still run, and say so."""
 
+import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -7,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from wildlam.pretrained import unpack
+from wildlam.types import WildlamError
 
 GPU = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 
@@ -33,3 +38,60 @@ def test_all_of_it_runs_on_small_models(tmp_path):
             assert rows[f"step of 4 clips, {states}, {kind}: clips/s"]["value"] > 0
     assert rows["plan, droid, ViT-L"]["value"] > 0
     assert "cpu" in next(iter(rows.values()))["machine"] or torch.cuda.is_available()
+
+
+@pytest.fixture
+def study(monkeypatch):
+    monkeypatch.syspath_prepend(str(GPU.parent))
+    return importlib.import_module("planning")
+
+
+def row(**of):
+    return {"protocol": "droid", "world": "arm", "seed": 0, "clips": 32, "figure": "f", "value": 1.0} | of
+
+
+def test_rows_of_a_study_are_added_part_by_part_and_belong_to_one_study(study, tmp_path):
+    rows = study.Rows(tmp_path / "planning.json", {"samples": 64}, study.KEYS)
+    other = study.Rows(tmp_path / "planning.json", {"samples": 64}, study.KEYS)
+    rows.add([row(), row(figure="g")])
+    other.add([row(clips="all"), row(clips=128)])
+    rows.add([row(value=2.0)])  # a part is replaced whole
+    assert [(r["clips"], r["value"]) for r in other.read()] == [(32, 2.0), (128, 1.0), ("all", 1.0)]
+    assert rows.has(clips=32, seed=0)
+    assert not rows.has(clips=32, seed=1)
+    with pytest.raises(WildlamError, match="is of"):
+        study.Rows(tmp_path / "planning.json", {"samples": 300}, study.KEYS).read()
+
+
+@pytest.mark.parametrize(("with_films", "taken"), [(0.98, True), (0.995, False), (1.1, False)])
+def test_films_are_taken_if_they_lower_the_loss_by_a_hundredth(study, tmp_path, monkeypatch, with_films, taken):
+    def train(run, config, out):
+        out.mkdir(parents=True)
+        loss = 10.0 * (with_films if config.unlabelled else 1)
+        (out / "results.json").write_text(json.dumps({"choosing": {"loss": loss}}))
+
+    monkeypatch.setattr(study, "train_controller", train)
+    monkeypatch.setattr(study, "train_labelled_model", lambda *_: None)
+    args = argparse.Namespace(run=unpack(tmp_path / "run", tmp_path), work=tmp_path, steps=None)
+    driver, labelled = study.trained(args, "arm", 32, 0)
+    assert driver.name == ("controller_arm_32_0_films" if taken else "controller_arm_32_0")
+    assert labelled.name == "labelled_arm_32_0"
+    driver, _ = study.trained(args, "arm", 128, 0)  # more than FEW: without films
+    assert driver.name == "controller_arm_128_0"
+
+
+def test_plans_of_other_settings_are_made_anew(study, tmp_path, monkeypatch):
+    made = []
+
+    def plan(run, protocol, data, *, out, **_):
+        made.append(out)
+        out.mkdir()
+        (out / "plans.json").write_text('{"summary": {}}')
+
+    monkeypatch.setattr(study, "plan", plan)
+    args = argparse.Namespace(run=tmp_path, work=tmp_path, samples=64, episodes=64)
+    where = tmp_path / "controller", tmp_path / "labelled"
+    for samples in (64, 64, 300):
+        args.samples = samples
+        study.planned(args, "arm", *where, 0, False)
+    assert len(made) == len(set(made)) == 2

@@ -27,6 +27,9 @@ def test_it_is_unpacked_as_a_run_on_other_videos_and_left_as_it_is_the_next_time
     (out / "config.yaml").write_text((out / "config.yaml").read_text().replace("elsewhere", "moved"))
     unpack(tmp_path / "out", tmp_path / "elsewhere")
     assert read_config(out / "config.yaml").data.path == tmp_path / "moved"
+    (out / "run.json").write_text((out / "run.json").read_text() + "\n")
+    with pytest.raises(WildlamError, match="holds another run"):
+        unpack(tmp_path / "out", tmp_path / "elsewhere")
 
 
 def test_an_installation_without_it_says_so(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -66,7 +67,13 @@ def fit_beside(
     score: str,
     title: str,
 ) -> None:
-    """Train a model in a claimed folder, from its last checkpoint on if there is one; see ``training.fit``."""
+    """Train a model in a claimed folder, from its last checkpoint on if there is one; see ``training.fit``.
+
+    Raises:
+        WildlamError: ``torchrun`` started several processes, which would all write the same folder.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise WildlamError(f"the {title} is trained by one process: start it without torchrun, on one GPU")
     run.create(dump_config(config), config.seed, encoder.spec)  # type: ignore[arg-type]
     processes = Processes(0, 1, encoder.device)
     try:

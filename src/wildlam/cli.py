@@ -592,7 +592,7 @@ def plan(argv: Arguments) -> None:
     parser.add_argument(
         "--simulator",
         action="store_true",
-        help="plan with the simulator that filmed them, too: the upper bound",
+        help="plan with the simulator that filmed them, too, in place of the model and of the controller: upper bounds",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the candidates and of the choice of clips")
     parser.add_argument("--out", type=Path, help="folder for what is found; RUN/plan-PROTOCOL by default")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from wildlam.data.labelled import LabelledClips, encode_frames, labelled_clips
 from wildlam.data.readers import cache_folder, read_episodes
 from wildlam.evaluation.estimates import PerClip
 from wildlam.labelling import load_labelled_model
+from wildlam.models import LatentActionModel
 from wildlam.planning import droid, recon
 from wildlam.planning.cem import cem
 from wildlam.planning.cost import Cost, GoalCost
@@ -39,6 +40,10 @@ SolverName = Literal["cem", "icem", "mppi"]
 EPISODES = 64
 AT_ONCE = 8
 """Episodes planned together."""
+PICTURES = 256
+"""Pictures of a simulator encoded together."""
+FAR_OFF = 10.0
+"""How many times larger or smaller motions may be than those that a model learnt from, before units must differ."""
 
 
 @dataclass(frozen=True)
@@ -163,15 +168,26 @@ def plan_clips(
 
 
 def plan_simulated(
-    clips: LabelledClips, how: Protocol, encoder: Encoder, seed: int = 0, progress: bool = True
+    clips: LabelledClips,
+    how: Protocol,
+    encoder: Encoder,
+    model: LatentActionModel | None = None,
+    seed: int = 0,
+    bf16: bool = True,
+    progress: bool = True,
 ) -> Planned:
     """Plan with the simulator that the clips were filmed in, in place of a world model: the upper bound.
+
+    With a model, the simulator takes the place of the controller alone: of what is seen along a candidate latent
+    actions are inferred, and the model unrolls these.
 
     Args:
         clips: of ``horizon + 1`` states, from films of ``wildlam collect``.
         how: the protocol.
         encoder: of the states that are compared.
+        model: that latent actions are inferred by and for.
         seed: of the candidates.
+        bf16: see ``GoalCost``.
         progress: show a progress bar.
 
     Raises:
@@ -179,14 +195,22 @@ def plan_simulated(
     """
     from wildlam.worlds.simulated import simulated_costs
 
+    @torch.no_grad()
+    def relive(states: Tensor) -> Tensor:
+        assert model is not None
+        states = states.to(encoder.device)
+        with torch.autocast(encoder.device.type, torch.bfloat16, enabled=bf16):
+            latent = model.infer(states)
+            return model.rollout(states[:1, :1], latent[None])[0, :, -1].float().cpu()
+
     generator, found = torch.Generator().manual_seed(seed), []
     true_costs = []
 
     def encode(pictures: Tensor) -> Tensor:
-        return encode_frames(encoder, pictures[:, None])[:, 0].cpu()
+        return torch.cat([encode_frames(encoder, part[:, None])[:, 0].cpu() for part in pictures.split(PICTURES)])
 
     with (
-        simulated_costs(clips, encode, encoder.spec.image_size) as costs,
+        simulated_costs(clips, encode, encoder.spec.image_size, relive if model else None) as costs,
         tqdm(total=len(clips), desc=f"planning, {how.name}, simulator", unit="episode", disable=not progress) as bar,
     ):
         for i in range(len(clips)):
@@ -275,7 +299,8 @@ def plan(
         samples: see ``protocol``.
         iterations: likewise.
         solver: likewise.
-        simulator: plan with the simulator that filmed the episodes, too: the upper bound.
+        simulator: plan with the simulator that filmed the episodes, too, in place of the model (the upper bound) and in
+            place of the controller.
         seed: of candidates and of the choice of episodes.
         out: folder for what is found; ``path/plan-NAME`` if not given.
 
@@ -299,17 +324,20 @@ def plan(
     how = protocol(name, found, fps, encoder.device, samples, iterations, solver)
     folder = made(out or opened.path / f"plan-{name}")
     clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
+    dynamics = dynamics_of(driven, baselines)
+    _check_units(clips, {"the controller": driven.controller} | {one.name: dynamics[one.name] for one in baselines})
     rows = {"no move": no_move(clips)}
     if name == "recon":  # the other protocol's candidates lie about staying
         rows |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
     rows["random"] = random_plans(clips, how, seed)
     plans = {}
-    for label, one in dynamics_of(driven, baselines).items():
+    for label, one in dynamics.items():
         plans[label] = plan_clips(one, clips, how, seed, driven.bf16)
         rows[label] = plans[label].per_clip
     if simulator:
-        plans["simulator"] = plan_simulated(clips, how, encoder, seed)
-        rows["simulator"] = plans["simulator"].per_clip
+        for label, model in {"simulator": None, "inferred": driven.model}.items():
+            plans[label] = plan_simulated(clips, how, encoder, model, seed, driven.bf16)
+            rows[label] = plans[label].per_clip
     summary = {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()}
     record = {
         "protocol": name,
@@ -352,7 +380,7 @@ def table(folder: Path) -> str:
         " " * 20 + "".join(f"{name:>28}" for name in figures),
     ]
     for label, row in found["summary"].items():
-        cells = [f"{row[n]['mean']:.2f} ({row[n]['low']:.2f} to {row[n]['high']:.2f})" for n in figures]
+        cells = [f"{row[n]['mean']:.3g} ({row[n]['low']:.3g} to {row[n]['high']:.3g})" for n in figures]
         lines.append(f"{label[:19]:20}" + "".join(f"{cell:>28}" for cell in cells))
     return "\n".join([*lines, "", f"plans      {folder / 'plans.json'}", f"report     {folder / 'report.html'}"])
 
@@ -363,6 +391,20 @@ def dynamics_of(driven: Driven, baselines: Sequence[Path]) -> dict[str, Dynamics
     for folder in baselines:
         dynamics[folder.name] = load_labelled_model(folder, driven.encoder)[0]
     return dynamics
+
+
+def _check_units(clips: LabelledClips, models: Mapping[str, Any]) -> None:
+    """Refuse models that learnt from far larger or smaller motions: of metres in place of map units, say."""
+    position = clips.space.position
+    here = float(clips.actions[..., :position].std(dim=(0, 1)).norm())
+    for label, model in models.items():
+        learnt = float(model.action_std[:position].norm())
+        if not 1 / FAR_OFF < here / learnt < FAR_OFF:
+            raise WildlamError(
+                f"displacements of these episodes vary by {here:.3g} a step, those that {label} learnt from by "
+                f"{learnt:.3g}: they are in other units, or of another rate; give other --data, or what was trained "
+                "on data like these"
+            )
 
 
 def held_out_clips(episodes: Sequence[Episode], encoder: Encoder, states: int, fps: float, data: Path) -> LabelledClips:

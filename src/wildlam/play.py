@@ -37,6 +37,8 @@ STEPS = 12
 """Steps to reach it."""
 HORIZON = 3
 TRIES = 100
+SEEDS = 10_000
+"""Seeds of episodes between those of two runs of a game, so that none is in both."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,12 @@ def play(
         raise WildlamError(
             f"the controller's actions are {space.name}, {name} takes {task.space.name}; give --controller"
         )
+    reach = AWAY * float((driver.action_mean.abs() + 3 * driver.action_std)[: space.position].norm())
+    if reach < task.far:
+        raise WildlamError(
+            f"{AWAY} of the controller's largest actions lead {reach:.3g} {task.unit} far, goals lie {task.far:g} away "
+            "at least: it was trained in other units; give --controller"
+        )
     folder = made(out or opened.path / f"play-{name}")
     mean, std = driver.action_mean.expand(HORIZON, -1), driver.action_std.expand(HORIZON, -1)
     prior = Prior(mean, std, driver.action_mean - 3 * driver.action_std, driver.action_mean + 3 * driver.action_std)
@@ -125,12 +133,13 @@ def play(
         opened_worlds = (task.open(i, config.data.fps, encoder.spec.image_size) for i in range(min(AT_ONCE, episodes)))
         worlds = [stack.enter_context(world) for world in opened_worlds]
         for first in range(0, episodes, AT_ONCE):
+            own_seed = SEEDS * seed + first  # of these episodes alone
             some = worlds[: episodes - first]
-            starts, goals = _goals(some, task, prior, seed + first)
+            starts, goals = _goals(some, task, prior, own_seed)
             traces["goal"] += goals
             images = np.stack([goal.frames[-1] for goal in goals])
             wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
-            policies: dict[str, Policy] = {"random": _random(prior, seed + first)}
+            policies: dict[str, Policy] = {"random": _random(prior, own_seed)}
             for label, one in dynamics.items():
                 policies[label] = Replanner(
                     one,
@@ -138,7 +147,7 @@ def play(
                     wanted.float(),
                     prior,
                     space.between,
-                    seed=seed + first,
+                    seed=own_seed,
                     bf16=driven.bf16,
                 )
             for label, policy in policies.items():

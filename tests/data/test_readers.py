@@ -192,6 +192,7 @@ def test_a_lerobot_episode_does_not_run_on_into_the_next(tmp_path, make_video):
         ("chunks_size", 0, "chunks_size is 0"),
         ("data_path", 7, "data_path is '7'; expected a text"),
         ("video_path", "{nobody}", "the path '{nobody}' cannot be filled in"),
+        ("video_path", "videos/{video_key.x}/a.mp4", "the path .* cannot be filled in"),
         ("splits", ["train"], "splits is .*; expected an object"),
         ("splits", {"test": "the rest"}, "the split 'test' is 'the rest'; expected FIRST:LAST"),
     ],
@@ -208,14 +209,16 @@ def test_a_malformed_lerobot_field_is_named(tmp_path, make_video, version, field
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
-        ("from_timestamp", "soon", r"file-000\.parquet: .* is no episode \(could not convert"),
-        ("chunk_index", None, r"file-000\.parquet|cannot be filled in"),
+        (f"videos/{LEROBOT_CAMERA}/from_timestamp", "soon", r"file-000\.parquet: .* is no episode \(could not convert"),
+        (f"videos/{LEROBOT_CAMERA}/chunk_index", None, r"file-000\.parquet|cannot be filled in"),
+        ("episode_index", 0.5, r"file-000\.parquet: .* is no episode"),
+        ("episode_index", None, r"file-000\.parquet: .* is no episode"),
     ],
 )
 def test_a_malformed_lerobot_row_is_named(tmp_path, make_video, column, value, said):
     write_lerobot(tmp_path, "v3.0", make_video)
     file = tmp_path / "meta/episodes/chunk-000/file-000.parquet"
-    rows = [row | {f"videos/{LEROBOT_CAMERA}/{column}": value} for row in pq.read_table(file).to_pylist()]
+    rows = [row | {column: value} for row in pq.read_table(file).to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows), file)
     with pytest.raises(WildlamError, match=said):
         read_episodes(tmp_path)
@@ -282,6 +285,12 @@ def test_what_is_malformed_is_named(tmp_path, make_video):
     with h5py.File(recon / "jackal_a.hdf5", "a") as file:
         del file["jackal/yaw"]
     with pytest.raises(WildlamError, match=r"jackal_a\.hdf5: there is no jackal/yaw"):
+        read_episodes(recon)
+    with h5py.File(recon / "jackal_b.hdf5", "r+") as file:
+        del file["images/rgb_left"]
+        file["images/rgb_left"] = 3
+    write_recon(recon, "a", *path_on_the_ground())
+    with pytest.raises(WildlamError, match=r"jackal_b\.hdf5: images/rgb_left \(\) must be"):
         read_episodes(recon)
     (recon / "jackal_a.hdf5").write_bytes((recon / "jackal_b.hdf5").read_bytes()[:500])
     with pytest.raises(WildlamError, match=r"jackal_a\.hdf5: not a whole HDF5 file"):

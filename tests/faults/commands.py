@@ -23,7 +23,7 @@ from wildlam.data.store import FeatureStore
 from wildlam.data.store_care import find_stores
 from wildlam.training import Run, checkpoints
 
-WILDLAM = str(Path(sys.executable).parent / "wildlam")
+WILDLAM = (sys.executable, "-m", "tests.faults.often")
 TINY = [
     *("--encoder.image_size", "64", "--model.size", "nano", "--training.batch_size", "4", "--baseline", "false"),
     *("--training.save_every", "2", "--training.eval_every", "2", "--data.fps", "8", "--data.frames", "4"),
@@ -54,7 +54,7 @@ class Command:
 def start(arguments: list[str]) -> subprocess.Popen[str]:
     """Start ``wildlam`` in a process group of its own, its messages going to a pipe."""
     return subprocess.Popen(
-        [WILDLAM, *arguments],
+        [*WILDLAM, *arguments],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -36,6 +36,13 @@ def test_the_arm_goes_where_the_film_went(tmp_path):
         found = cost(torch.stack([true, torch.zeros_like(true), -true])[None])[0]
         assert found[0] < 0.5 * found[1:].min()
         assert torch.equal(cost(true[None, None])[0, 0], found[0])  # a plan leaves nothing behind
+    relived = []
+    with simulated_costs(clips, encode, 128, lambda states: relived.append(states) or states[:, -1]) as costs:
+        assert torch.allclose(costs(int(moving))(true[None, None])[0, 0], found[0])
+    here = clips.states[moving].float()
+    assert relived[0].shape == (1, *here.shape)
+    steps = (relived[0][0, 1:] - relived[0][0, :-1]).flatten(1).norm(dim=-1)
+    assert (steps > 0).all()  # it moves from picture to picture
 
 
 @pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from array import array
 from collections import deque
@@ -19,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from wildlam.data.files import AnyFile, Location, inside, location
+from wildlam.data.indexing import cores
 from wildlam.data.manifest import Manifest, Video
 from wildlam.data.store import FeatureStore, StoredVideo
 from wildlam.data.video import Backend, OnError, VideoError, decode_grid
@@ -93,7 +93,7 @@ def encode_videos(
     rate = store.fps / store.spec.frames_per_state
     videos = (rows[row] for row in todo)
     with (
-        closing(_decode_ahead(videos, location(root), store, backend, workers or os.cpu_count() or 1)) as decoded,
+        closing(_decode_ahead(videos, location(root), store, backend, workers or cores())) as decoded,
         tqdm(total=round(seconds * rate), unit="state", desc="encoding", disable=not (progress and len(todo))) as bar,
     ):
         for video, chunks in decoded:

@@ -141,7 +141,7 @@ def opened(file: AnyFile) -> Iterator[str | BinaryIO]:
         OSError: it cannot be opened.
     """
     if isinstance(file, TarMember):
-        with file.tar.open("rb") as tar, io.BufferedReader(_Section(tar, file.offset, file.size), _BUFFER) as section:
+        with _unbuffered(file.tar) as tar, io.BufferedReader(_Section(tar, file.offset, file.size), _BUFFER) as section:
             yield section
     elif isinstance(file, (str, Path)):
         yield str(file)
@@ -150,6 +150,11 @@ def opened(file: AnyFile) -> Iterator[str | BinaryIO]:
             source = file.open("rb")
         with source:
             yield source
+
+
+def _unbuffered(tar: Location) -> Any:
+    """Open a shard without reading ahead: an object store's file would fetch tens of megabytes for one video."""
+    return tar.open("rb", **({"cache_type": "none"} if is_remote(tar) else {"buffering": 0}))
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def index(
     max_skipped: float = 0.1,
     cuts: bool = False,
     cache: Path | str | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     progress: bool = True,
 ) -> Manifest:
     """Make or refresh the manifest of a folder of videos; only new and changed files are opened.
@@ -73,7 +73,7 @@ def index(
         max_skipped: largest share of the files that may be skipped.
         cuts: look for cuts where no one has yet; without it, none are told, though they stay in the file.
         cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
-        workers: threads that open files.
+        workers: threads that open files; by default the number of cores.
         progress: show a bar with the time left.
 
     Raises:
@@ -126,7 +126,7 @@ def index(
     if changed:
         _check_writable(target)  # now, and not after an hour of opening files
     due = _SAVE_EVERY
-    for count, result in enumerate(_examined(base, changed, top, cuts, workers, progress), 1):
+    for count, result in enumerate(_examined(base, changed, top, cuts, workers or cores(), progress), 1):
         if isinstance(result, VideoError):
             failures.append(result)
         else:
@@ -144,6 +144,11 @@ def index(
     if unfinished.exists():  # asked first, as even a vain unlink fails on a read-only file system
         unfinished.unlink()
     return new if cuts else new.uncut()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find_videos(root: Path | str) -> list[str]:
@@ -295,7 +300,7 @@ def _examined(
         return Video(source=_source(found.path, top), split="train", cuts=shots, **asdict(info), **asdict(found))
 
     # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         results = pool.map(examine, changed)
         yield from tqdm(results, "indexing", len(changed), unit="video", disable=not (progress and changed))
 

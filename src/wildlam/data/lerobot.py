@@ -102,7 +102,7 @@ def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
     for file in sorted((path / "meta" / "episodes").rglob("*.parquet")):
         for row in _table(file).to_pylist():
             try:
-                number = row["episode_index"]
+                number = operator.index(row["episode_index"])
                 data = _inside(
                     path,
                     templates["data_path"],
@@ -149,7 +149,7 @@ def _inside(root: Path, template: str, **where: Any) -> Path:
     """A file that the data set names, which must lie in its folder."""
     try:
         file = (root / template.format(**where)).resolve()
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
         raise WildlamError(f"{root / 'meta' / 'info.json'}: the path {template!r} cannot be filled in") from error
     if not file.is_relative_to(root.resolve()):
         raise WildlamError(f"{root / 'meta' / 'info.json'}: the path {template!r} leads out of the data set")
@@ -259,7 +259,7 @@ def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> N
     for file, table in (
         (f"data/{first}", whole),
         (f"meta/episodes/{first}", pa.Table.from_pylist(stated)),
-        ("meta/tasks", pa.table({"task_index": [0], "task": ["explore"]})),
+        ("meta/tasks", _tasks("explore")),
     ):
         target = path / f"{file}.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -272,6 +272,14 @@ def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> N
     write_mp4(path / "videos" / CAMERA / f"{first}.mp4", pictures, fps)
     (path / "meta" / "stats.json").write_text(json.dumps(_statistics(whole, [*columns, "action"])))
     (path / "meta" / "info.json").write_text(json.dumps(info, indent=2))  # last: a folder without it is not read
+
+
+def _tasks(task: str) -> pa.Table:
+    """One task, as pandas writes it: LeRobot takes a task's text from the table's index."""
+    column = {"field_name": "task", "name": "task", "pandas_type": "unicode", "numpy_type": "str", "metadata": None}
+    told = {"index_columns": ["task"], "columns": [column], "column_indexes": []}
+    table = pa.table({"task_index": [0], "task": [task]})
+    return table.replace_schema_metadata({"pandas": json.dumps(told)})
 
 
 def _statistics(table: pa.Table, columns: Sequence[str]) -> dict[str, dict[str, list[float]]]:

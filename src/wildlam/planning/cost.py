@@ -44,7 +44,7 @@ class GoalCost:
             WildlamError: one of them is not finite.
         """
         device = candidates.device
-        room = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else ROOM
+        room = _free(device) // 2 if device.type == "cuda" else ROOM
         size = max(1, room // (self.dynamics.bytes_per_state * len(candidates) * candidates.shape[2]))
         goal = self.goal[:, None].float()
         costs = []
@@ -56,3 +56,9 @@ class GoalCost:
         if not found.isfinite().all():
             raise WildlamError("what the model predicts is not finite for some candidate actions, so that none is best")
         return found
+
+
+def _free(device: torch.device) -> int:
+    """Bytes of a GPU that are free, or that PyTorch holds for reuse."""
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + held

@@ -17,22 +17,32 @@ TINY = Path(__file__).parent / "tiny"
 def unpack(out: Path, videos: Path) -> Path:
     """Copy the model to a run folder of its own, whose videos are those in ``videos``.
 
-    Called again, it leaves what is there.
+    Called again, it leaves what is there, if it is this model with these controllers.
 
     Returns:
         The run folder.
 
     Raises:
-        WildlamError: this installation has no model, or the folder cannot be written.
+        WildlamError: this installation has no model, the folder holds another, or cannot be written.
     """
     if not (TINY / "config.yaml").is_file():
         raise WildlamError(f"{TINY} holds no model; install wildlam again, or train one: wildlam demo")
-    if not (out / "config.yaml").is_file():
+    if (out / "config.yaml").is_file():
+        for known in TINY.rglob("run.json"):
+            here = out / known.relative_to(TINY)
+            if not here.is_file() or here.read_bytes() != known.read_bytes():
+                raise WildlamError(f"{out} holds another run, or a wildlam-tiny of before; choose another --out")
+    else:
         config = read_config(TINY / "config.yaml")
         config = replace(config, out=out, data=replace(config.data, path=videos.absolute()))
         try:
-            shutil.copytree(TINY, out, dirs_exist_ok=True)
+            # The configuration last: without it, what is here is not taken for whole.
+            shutil.copytree(TINY, out, dirs_exist_ok=True, ignore=_written_last)
             write_atomically(out / "config.yaml", dump_config(config))
         except OSError as error:
             raise WildlamError(f"cannot write {out}: {error.strerror}; choose another --out") from error
     return out
+
+
+def _written_last(folder: str, _: list[str]) -> set[str]:
+    return {"config.yaml"} if Path(folder) == TINY else set()

@@ -25,6 +25,7 @@ MODELS = {
     "known goal": "knows the goal's pose: what is left is due to few candidates and to one curve for all steps",
     "latent": "this run's latent actions, driven by a controller of real ones",
     "simulator": "the simulator that filmed the episodes, with the same cost: the most that a world model can reach",
+    "inferred": "this run's latent actions, inferred from what the simulator shows: the most of a controller",
 }
 FIGURES = {
     "displacement": "L1 distance of the planned from the true displacement, in the unit of the poses",

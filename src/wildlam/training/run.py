@@ -37,7 +37,7 @@ class Run:
         Raises:
             WildlamError: it cannot be written, or the run in it was made with another encoder.
         """
-        if (self.path / "run.json").is_file():
+        if all((self.path / name).is_file() for name in ("run.json", "config.yaml")):
             if self.encoder_spec.fingerprint != encoder.fingerprint:
                 raise WildlamError(
                     f"{self.path} has encoder {self.encoder_spec.fingerprint}, not {encoder.fingerprint}; "
@@ -54,8 +54,9 @@ class Run:
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / "config.yaml", config_yaml)
+            # The configuration last: it is what says that there is a run.
             write_atomically(self.path / "run.json", json.dumps(facts, indent=2))
+            write_atomically(self.path / "config.yaml", config_yaml)
         except OSError as error:
             raise WildlamError(
                 f"cannot write the run folder {self.path}: {error.strerror}; choose another --out"

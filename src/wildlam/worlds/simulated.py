@@ -5,7 +5,7 @@ The goal is drawn anew, as a candidate's end is, without any distraction that wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,46 +24,64 @@ Encode = Callable[[Tensor], Tensor]
 """From pictures ``uint8 [B, 3, S, S]`` to states ``[B, N, D]``."""
 
 
+Relive = Callable[[Tensor], Tensor]
+"""From what is seen along plans, states ``[S, H + 1, N, D]``, to what a model says of their ends, ``[S, N, D]``."""
+
+
 @dataclass
 class SimulatedCost:
     """Distance of what is really seen at the end of a plan from the goal's state.
 
     Attributes:
-        end: from a plan ``[H, A]`` to the picture at its end, ``uint8 [S, S, 3]``.
+        seen: from a plan ``[H, A]`` and steps of it to the pictures after each of these, ``uint8 [S, S, 3]``; step 0 is
+            where the plan begins.
         goal: the picture to reach.
-        encode: makes states of both.
+        encode: makes states of pictures.
+        relive: makes of the states along a plan its end, in place of the last of them.
     """
 
-    end: Callable[[np.ndarray], np.ndarray]
+    seen: Callable[[np.ndarray, Sequence[int]], list[np.ndarray]]
     goal: np.ndarray
     encode: Encode
+    relive: Relive | None = None
 
     def __call__(self, candidates: Tensor) -> Tensor:
         """Costs ``[1, S]`` of candidates ``[1, S, H, A]``."""
-        pictures = [self.goal, *(self.end(plan) for plan in candidates[0].double().cpu().numpy())]
+        steps = candidates.shape[2]
+        wanted = [steps] if self.relive is None else range(steps + 1)
+        pictures = [self.goal]
+        for plan in candidates[0].double().cpu().numpy():
+            pictures += self.seen(plan, wanted)
         states = self.encode(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).float()
-        return (states[1:] - states[0]).flatten(1).norm(dim=-1)[None].to(candidates)
+        goal, along = states[0], states[1:].unflatten(0, (-1, len(wanted)))
+        ends = along[:, 0] if self.relive is None else self.relive(along)
+        return (ends - goal).flatten(1).norm(dim=-1)[None].to(candidates)
 
 
 @contextmanager
-def simulated_costs(clips: LabelledClips, encode: Encode, size: int) -> Iterator[Callable[[int], SimulatedCost]]:
+def simulated_costs(
+    clips: LabelledClips, encode: Encode, size: int, relive: Relive | None = None
+) -> Iterator[Callable[[int], SimulatedCost]]:
     """The worlds that films of ``wildlam collect`` were made in: gives the cost of plans in each clip, by its index.
 
     Args:
         clips: from such films.
         encode: of the states that are compared.
         size: side of its pictures.
+        relive: see ``SimulatedCost``.
 
     Raises:
         WildlamError: the clips are no such films, or a simulator is missing.
     """
     costs = {PLANAR.name: _walks, ARM.name: _arms}[clips.space.name]
-    with costs(clips, encode, size) as cost:
+    with costs(clips, encode, size, relive) as cost:
         yield cost
 
 
 @contextmanager
-def _walks(clips: LabelledClips, encode: Encode, size: int) -> Iterator[Callable[[int], SimulatedCost]]:
+def _walks(
+    clips: LabelledClips, encode: Encode, size: int, relive: Relive | None
+) -> Iterator[Callable[[int], SimulatedCost]]:
     """A plan leads where its displacements lead; the camera is put there."""
     worlds: dict[str, DoomNav] = {}
 
@@ -74,9 +92,12 @@ def _walks(clips: LabelledClips, encode: Encode, size: int) -> Iterator[Callable
             world = worlds[level] = DoomNav(level, size)
             world.reset(0)
         poses = clips.poses[i].numpy()
-        return SimulatedCost(
-            lambda plan: world.seen_from(PLANAR.integrate(poses[0], plan)[-1]), world.seen_from(poses[-1]), encode
-        )
+
+        def seen(plan: np.ndarray, steps: Sequence[int]) -> list[np.ndarray]:
+            way = PLANAR.integrate(poses[0], plan)
+            return [world.seen_from(way[step]) for step in steps]
+
+        return SimulatedCost(seen, world.seen_from(poses[-1]), encode, relive)
 
     try:
         yield cost
@@ -86,7 +107,9 @@ def _walks(clips: LabelledClips, encode: Encode, size: int) -> Iterator[Callable
 
 
 @contextmanager
-def _arms(clips: LabelledClips, encode: Encode, size: int) -> Iterator[Callable[[int], SimulatedCost]]:
+def _arms(
+    clips: LabelledClips, encode: Encode, size: int, relive: Relive | None
+) -> Iterator[Callable[[int], SimulatedCost]]:
     """The film is acted again by its seed up to the moment that a plan begins; from there each candidate is done."""
     numbers = clips.places[0][1]
     stride = int(numbers[1] - numbers[0])
@@ -106,14 +129,17 @@ def _arms(clips: LabelledClips, encode: Encode, size: int) -> Iterator[Callable[
                 world.move(mover.act(world))
             goal = world.frame
 
-            def end(plan: np.ndarray) -> np.ndarray:
+            def seen(plan: np.ndarray, steps: Sequence[int]) -> list[np.ndarray]:
                 world.restore(begin)
-                for action in plan:
+                pictures = [world.frame] if 0 in steps else []
+                for step, action in enumerate(plan, 1):
                     for _ in range(stride):
                         world.move(action / stride)
-                return world.frame
+                    if step in steps:
+                        pictures.append(world.frame)
+                return pictures
 
-            return SimulatedCost(end, goal, encode)
+            return SimulatedCost(seen, goal, encode, relive)
 
         yield cost
 

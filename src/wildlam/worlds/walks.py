@@ -52,7 +52,7 @@ class Walker:
         """The action for the next frame ``[forward, right, turn]``, given the pose now and ``DoomNav.clear``."""
         if self._stuck(pose, 8.0):
             # The same side again and again, or a corner would hold the walker for ever.
-            self._aim((0, 0, self.side * self.turn), frames=self.rng.integers(8, 24))
+            self._aim((0, 0, self.side * self.turn), frames=self._frames(8, 24))
         elif self.frames_left == 0:
             self._next_stretch()
         self.frames_left -= 1
@@ -81,21 +81,25 @@ class Walker:
         sign = rng.choice([-1.0, 1.0])
         ahead = rng.uniform(12, 24)
         if kind == "straight":
-            self._aim((ahead, 0, 0), frames=rng.integers(8, 24))
+            self._aim((ahead, 0, 0), frames=self._frames(8, 24))
         elif kind == "curve":
-            self._aim((ahead, 0, sign * rng.uniform(1, 5)), frames=rng.integers(6, 18))
+            self._aim((ahead, 0, sign * rng.uniform(1, 5)), frames=self._frames(6, 18))
         elif kind == "turn":
-            self._aim((0, 0, sign * rng.uniform(3, self.turn)), frames=rng.integers(4, 16))
+            self._aim((0, 0, sign * rng.uniform(3, self.turn)), frames=self._frames(4, 16))
         elif kind == "aside":
-            self._aim((rng.uniform(0, 8), sign * rng.uniform(10, 18), 0), frames=rng.integers(4, 10))
+            self._aim((rng.uniform(0, 8), sign * rng.uniform(10, 18), 0), frames=self._frames(4, 10))
         elif kind == "back":
-            self._aim((-rng.uniform(8, 14), 0, sign * rng.uniform(0, 3)), frames=rng.integers(4, 10))
+            self._aim((-rng.uniform(8, 14), 0, sign * rng.uniform(0, 3)), frames=self._frames(4, 10))
         else:
-            self._aim((0, 0, 0), frames=rng.integers(6, 16))
+            self._aim((0, 0, 0), frames=self._frames(6, 16))
         self.side = sign
 
-    def _aim(self, target: tuple[float, float, float], frames: float | np.signedinteger) -> None:
-        self.target, self.frames_left = np.array(target), int(frames)
+    def _frames(self, low: int, high: int) -> float:
+        """A number of frames by chance, ``high`` excluded, told for 8 a second (4 tics each): of as many seconds."""
+        return self.rng.integers(low, high) * 4 / self.tics
+
+    def _aim(self, target: tuple[float, float, float], frames: float) -> None:
+        self.target, self.frames_left = np.array(target), max(1, int(frames))
 
 
 class Rover(Walker):
@@ -126,13 +130,13 @@ class Rover(Walker):
             self.passing = 1.0 if right > left else -1.0
         on_the_spot = 0.7 * self.turn
         if self._stuck(pose, 4.0):
-            self._aim((0, 0, self.side * on_the_spot), frames=self.rng.integers(8, 16))
+            self._aim((0, 0, self.side * on_the_spot), frames=self._frames(8, 16))
         elif ahead < self._CLOSE and self.target[0] > 0:
             self.side = self.passing or self.side
             self._aim((0, 0, self.side * on_the_spot), frames=360 // on_the_spot)  # all round at most
             self.avoiding = True
         elif self.avoiding and ahead > self._ROOM:
-            self._aim((self.rng.uniform(6, 13), 0, 0), frames=self.rng.integers(16, 48))
+            self._aim((self.rng.uniform(6, 13), 0, 0), frames=self._frames(16, 48))
         elif self.frames_left == 0:
             self._next_stretch()
         self.frames_left -= 1
@@ -150,15 +154,15 @@ class Rover(Walker):
         self.side = rng.choice([-1.0, 1.0])
         ahead = rng.uniform(5, 13)
         if kind == "straight":
-            self._aim((ahead, 0, 0), frames=rng.integers(16, 48))
+            self._aim((ahead, 0, 0), frames=self._frames(16, 48))
         elif kind == "curve":
-            self._aim((ahead, 0, self.side * rng.uniform(0.1, 0.7) * self.turn), frames=rng.integers(16, 48))
+            self._aim((ahead, 0, self.side * rng.uniform(0.1, 0.7) * self.turn), frames=self._frames(16, 48))
         elif kind == "turn":
-            self._aim((0, 0, self.side * rng.uniform(0.2, 0.7) * self.turn), frames=rng.integers(6, 14))
+            self._aim((0, 0, self.side * rng.uniform(0.2, 0.7) * self.turn), frames=self._frames(6, 14))
         else:
-            self._aim((0, 0, 0), frames=rng.integers(6, 16))
+            self._aim((0, 0, 0), frames=self._frames(6, 16))
 
-    def _aim(self, target: tuple[float, float, float], frames: float | np.signedinteger) -> None:
+    def _aim(self, target: tuple[float, float, float], frames: float) -> None:
         super()._aim(target, frames)
         self.avoiding = False
 
