@@ -317,7 +317,7 @@ def test_two_processes(store, videos, tmp_path):
     assert done.stdout.count("Held-out one-step L1 error") == 1
     assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [4]
     for path in (videos / ".wildlam").glob("*.lance"):
-        stored = [video.path for video in FeatureStore.open(path).sequences().videos]
+        stored = [video.path for video in FeatureStore.open(path).sequences().of()]
         assert sorted(stored) == sorted(p.relative_to(videos).as_posix() for p in videos.rglob("*.mp4"))
     assert bool(list((videos / ".wildlam").glob("*.lance"))) == (store == "true")
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -123,7 +124,7 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
     if stored:
         store = encode(data, encoder, manifest, team)
         store.cut_at(manifest.cuts())
-        videos = set(manifest.column("path").to_pylist())  # the store may hold videos that have been removed since
+        videos = manifest.column("path")  # the store may hold videos that have been removed since
         source: BatchSource = StoreSource(
             store,
             states=states,
@@ -137,7 +138,7 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
 
         def labelled() -> list[StateBatch]:
             known = _with_poses(manifest)
-            return list(eval_batches(store, "train", states, LABELLED_CLIPS, EVAL_BATCH, known)) if known else []
+            return list(eval_batches(store, "train", states, LABELLED_CLIPS, EVAL_BATCH, known)) if len(known) else []
 
         return Clips(manifest, encoder, source, 0, held_out, labelled)
     source = ClipSource(
@@ -159,9 +160,9 @@ def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
 
     def encoded_labelled() -> list[StateBatch]:
         known = _with_poses(manifest)
-        if not known:
+        if not len(known):
             return []
-        mask = np.array([path in known for path in manifest.column("path").to_pylist()])
+        mask = pc.is_in(manifest.column("path"), value_set=known).to_numpy()
         return list(_encoded(manifest.where(mask), data, encoder, LABELLED_CLIPS))
 
     return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
@@ -185,10 +186,11 @@ def _states_to_evaluate(states: int, data: DataConfig, spec: EncoderSpec) -> int
     return max(states, 1 + round(SECONDS * data.fps / spec.frames_per_state))
 
 
-def _with_poses(manifest: Manifest) -> set[str]:
+def _with_poses(manifest: Manifest) -> pa.Array:
     """Training videos whose true poses are known."""
     train = manifest.split("train") if isinstance(manifest.root, Path) else ()
-    return {video.path for video in train if has_poses(manifest.file(video.path, video.offset, video.size))}
+    known = (video.path for video in train if has_poses(manifest.file(video.path, video.offset, video.size)))
+    return pa.array(known, pa.string())
 
 
 def load_model(run: Run, config: RunConfig, spec: EncoderSpec) -> LatentActionModel:

@@ -1,7 +1,10 @@
 """Cuts: found where they are, kept in the manifest, and straddled by no clip, whether of pixels or of stored states."""
 
+from dataclasses import asdict
+
 import av
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from wildlam.data.clips import Draws, eval_windows
@@ -112,15 +115,15 @@ def test_no_clip_of_states_straddles_one(folder, manifest, tmp_path):
 
 
 def test_states_of_several_frames_and_windows():
-    video = StoredVideo("v.mp4", "s", "train", 1, 2)
+    videos = pa.Table.from_pylist([asdict(StoredVideo("v.mp4", "s", "train", 1, 2))])
     times = np.arange(12) * 0.5  # states of two frames at 4 frames a second
-    whole = Sequences(np.array([0]), np.array([12]), [video], times)
+    whole = Sequences(np.array([0]), np.array([12]), np.array([0]), videos, times)
     frame = EncoderSpec("toy", 2, (1, 1), 4, 16, "frame", "aaaa")
     between = whole.cut({"v.mp4": [2.0]}, frame, 4.0)
     assert (between.first.tolist(), between.length.tolist()) == ([0, 4], [4, 8])
     within = whole.cut({"v.mp4": [2.25]}, frame, 4.0)  # the fifth state's second frame is of the next shot
     assert (within.first.tolist(), within.length.tolist()) == ([0, 5], [4, 7])
-    windows = Sequences(np.array([0, 4, 8]), np.array([4, 4, 4]), [video] * 3, times)
+    windows = Sequences(np.array([0, 4, 8]), np.array([4, 4, 4]), np.zeros(3, dtype=int), videos, times)
     clip = EncoderSpec("toy", 2, (1, 1), 4, 16, "clip", "aaaa")
     assert windows.cut({"v.mp4": [3.0]}, clip, 4.0).first.tolist() == [0, 8]
     assert windows.cut({"v.mp4": [4.0]}, clip, 4.0).first.tolist() == [0, 4, 8]

@@ -9,13 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import av
+import lance
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from wildlam.data import encode, store
 from wildlam.data.encode import encode_videos
-from wildlam.data.manifest import Video
+from wildlam.data.manifest import SCHEMA, Manifest, Video
 from wildlam.data.store import FeatureStore, StoredVideo
 from wildlam.data.store_source import StoreSource, eval_batches
 from wildlam.data.video import VideoError, decode_grid
@@ -84,6 +86,11 @@ def random_states(n, spec=FRAME, seed=0):
     return torch.randn(n, spec.tokens, spec.width, generator=torch.Generator().manual_seed(seed))
 
 
+def videos_of(store):
+    """The committed videos by path."""
+    return {video.path: video for video in store.sequences().of()}
+
+
 def stored(path="v.mp4", split="train", source="s"):
     return StoredVideo(path, source, split, 1, 2)
 
@@ -104,7 +111,7 @@ def test_states_come_back_bit_equal(tmp_path):
     assert torch.equal(again.read_all()[9:], states.bfloat16())
     rows = np.array([[17, 9], [9, 12]])
     assert torch.equal(again.read(rows), states.bfloat16()[torch.from_numpy(rows - 9)])
-    assert again.videos() == {"first.mp4": stored("first.mp4"), "v.mp4": stored()}
+    assert videos_of(again) == {"first.mp4": stored("first.mp4"), "v.mp4": stored()}
 
 
 def test_wrong_shapes_are_refused(tmp_path):
@@ -182,7 +189,7 @@ def test_a_video_is_one_sequence_for_an_encoder_of_frames(tmp_path, videos, monk
     sequences = made.sequences()
     assert sequences.length.tolist() == [10, 12, 14, 16, 18]
     root, rows = videos
-    assert [video.path for video in sequences.videos] == [row.path for row in rows]
+    assert [video.path for video in sequences.of()] == [row.path for row in rows]
     times, frames = next(decode_grid(root / rows[2].path, 4.0, 16))
     assert sequences.times[22:36].tolist() == times.tolist()
     assert torch.equal(made.read(np.arange(22, 36)), ToyEncoder(FRAME).encode(frames[None])[0].bfloat16())
@@ -220,15 +227,15 @@ def test_a_changed_video_is_encoded_anew_and_a_moved_one_relabelled(tmp_path, vi
     changed = [*rows[:1], row(root, rows[1].path), *rows[2:4], replace(rows[4], split="train", source="it's")]
     made, report, _ = fill(path, videos, rows=changed)
     assert (report.encoded, report.kept) == (1, 4)
-    lengths = {video.path: n for video, n in zip(made.sequences().videos, made.sequences().length, strict=True)}
+    lengths = {video.path: n for video, n in zip(made.sequences().of(), made.sequences().length, strict=True)}
     assert lengths == {row.path: n for row, n in zip(rows, [10, 20, 14, 16, 18], strict=True)}
-    moved = made.videos()[rows[4].path]
+    moved = videos_of(made)[rows[4].path]
     assert (moved.split, moved.source) == ("train", "it's")
     fresh, _, _ = fill(tmp_path / "fresh", videos, rows=changed)
     for name in lengths:
         states = []
         for each in (made, fresh):
-            at = [video.path for video in each.sequences().videos].index(name)
+            at = [video.path for video in each.sequences().of()].index(name)
             states.append(each.read(each.sequences().first[at] + np.arange(lengths[name])))
         assert torch.equal(*states)
 
@@ -243,7 +250,7 @@ def test_a_failing_video_leaves_nothing_behind(tmp_path, videos):
     made, report, _ = fill(tmp_path / "store", videos, on_error="skip", max_skipped=0.5)
     assert (report.encoded, report.kept) == (2, 2)
     assert [path for path, _ in report.skipped] == [str(broken)]
-    assert broken.name not in "".join(made.videos())
+    assert broken.name not in "".join(videos_of(made))
     with pytest.raises(WildlamError, match="more than the 10% that may be skipped"):
         fill(tmp_path / "other", videos, on_error="skip")
 
@@ -264,9 +271,9 @@ def test_long_videos_go_to_disk_piece_by_piece(tmp_path, monkeypatch):
         made.append(stored("late.mp4"), failing())
     made.commit()
     again = FeatureStore.open(tmp_path / "store")
-    lengths = {video.path: int(n) for video, n in zip(again.sequences().videos, again.sequences().length, strict=True)}
+    lengths = {video.path: int(n) for video, n in zip(again.sequences().of(), again.sequences().length, strict=True)}
     assert lengths == {"small.mp4": 1, "v.mp4": 50}
-    first = again.sequences().first[[video.path for video in again.sequences().videos].index("v.mp4")]
+    first = again.sequences().first[[video.path for video in again.sequences().of()].index("v.mp4")]
     assert torch.equal(again.read(first + np.arange(50)), states.bfloat16())
 
 
@@ -318,9 +325,9 @@ def test_several_writers_may_fill_one_store(tmp_path):
         writers[i % 2].append(stored(f"{i}.mp4"), [(0, torch.arange(9).double(), torch.full((9, 4, 3), float(i)))])
         writers[i % 2].commit()
     made = FeatureStore.open(tmp_path / "store")
-    for first, video in zip(made.sequences().first, made.sequences().videos, strict=True):
+    for first, video in zip(made.sequences().first, made.sequences().of(), strict=True):
         assert made.read(first + np.arange(9)).eq(int(video.path[0])).all()
-    assert sorted(made.videos()) == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+    assert sorted(videos_of(made)) == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
@@ -347,14 +354,14 @@ def test_windows_lie_inside_a_training_sequence_and_are_equally_likely(
             seen[place] = seen.get(place, 0) + 1
             inside = [
                 first + start
-                for first, length, video in zip(sequences.first, sequences.length, sequences.videos, strict=True)
+                for first, length, video in zip(sequences.first, sequences.length, sequences.of(), strict=True)
                 if video.path == place[0] and video.split == "train" and video.source == batch.sources[i]
                 for start in range(length - states + 1)
                 if sequences.times[first + start] == place[1]
             ]
             assert len(inside) == 1
             assert torch.equal(batch.states[i], everything[inside[0] : inside[0] + states])
-    train = [n for n, video in zip(sequences.length, sequences.videos, strict=True) if video.split == "train"]
+    train = [n for n, video in zip(sequences.length, sequences.of(), strict=True) if video.split == "train"]
     windows = sum(max(0, n - states + 1) for n in train)
     assert len(seen) == windows
     expected = 20 * 64 / windows
@@ -374,7 +381,7 @@ def test_two_writers_at_once(tmp_path, videos):
         for job in [pool.submit(write, second, rows[1::2]), pool.submit(write, first, rows[::2])]:
             job.result()
     both = FeatureStore.open(tmp_path / "store")
-    assert sorted(both.videos()) == sorted(row.path for row in rows)
+    assert sorted(videos_of(both)) == sorted(row.path for row in rows)
     alone, _, _ = fill(tmp_path / "alone", videos)
     batches = [StoreSource(made, states=4, batch_size=12).batch(3) for made in (both, alone)]
     assert torch.equal(batches[0].states, batches[1].states)
@@ -431,3 +438,61 @@ def test_evaluation_sees_fixed_clips_side_by_side(tmp_path, videos):
     assert some == [[0.0, 2.0, 0.0], [3.0]]  # the first and the last of each of two sources
     (held_out,) = eval_batches(made, "held_out", states=4, per_source=None, batch_size=8)
     assert set(held_out.names) == {"b/5.mp4"}
+
+
+MANY = 100_000
+READ = """
+import sys, tracemalloc, pyarrow as pa
+from pathlib import Path
+from wildlam.data.encode import refresh
+from wildlam.data.manifest import Manifest
+from wildlam.data import store_source
+from wildlam.data.store import FeatureStore
+from wildlam.data.store_source import StoreSource, longest_sequence
+
+store_source.free_memory = lambda: 0  # the states stay on disk
+
+tracemalloc.start()
+manifest, store = Manifest.read(Path(sys.argv[1])), FeatureStore.open(sys.argv[2])
+todo, _ = refresh(manifest, store)
+videos = manifest.column("path")
+source = StoreSource(store, states=2, batch_size=64, videos=videos, mixture={"droid": 0.2})
+assert longest_sequence(store, "held_out", videos) == 2
+print(len(todo), tracemalloc.get_traced_memory()[0] / len(manifest), pa.total_allocated_bytes() / len(manifest))
+"""
+
+
+def test_a_store_of_many_videos_keeps_columns_and_no_objects(tmp_path):
+    folder = "of a depth that footage on a cluster has/" * 6
+    paths = [f"{folder}{row:09}.mp4" for row in range(MANY)]
+    rows = np.arange(MANY)
+    known = {
+        "source": pa.array(np.where(rows % 3 == 0, "droid", "wild")),
+        "split": pa.array(np.where(rows % 10 == 0, "held_out", "train")),
+        "size": pa.array(rows),
+        "mtime_ns": pa.array(rows),
+    }
+    others = {f.name: pa.array(np.ones(MANY), f.type) for f in SCHEMA if f.name in ("duration", "fps", "frames")}
+    others |= {f.name: pa.array(np.ones(MANY, int)) for f in SCHEMA if f.name in ("width", "height", "rotation")}
+    others |= {name: pa.nulls(MANY, SCHEMA.field(name).type) for name in ("cuts", "offset")}
+    table = pa.table({f.name: ({"path": pa.array(paths)} | known | others)[f.name] for f in SCHEMA}, SCHEMA)
+    Manifest(tmp_path, table, 0.1).write(tmp_path / "many.parquet")
+    store = FeatureStore.create_or_resume(tmp_path / "store", FRAME, 4.0, 16)
+    twice = np.repeat(rows, 2)[: 2 * (MANY - 5)]  # two states of each video but the last five
+    columns = {
+        "sequence": pa.array(twice),
+        "index": pa.array(np.arange(len(twice)) % 2, pa.int32()),
+        "time": pa.array(np.arange(len(twice)) % 2 / 4),
+        "video": pa.array(paths).take(pa.array(twice)),
+        **{name: column.take(pa.array(twice)) for name, column in known.items()},
+        "states": pa.array([bytes(store.state_bytes)] * len(twice), pa.binary(store.state_bytes)),
+        "crc": pa.array(np.zeros(len(twice)), pa.uint32()),
+    }
+    lance.write_dataset(pa.table(columns, store.dataset.schema), str(tmp_path / "store"), mode="append")
+    command = [sys.executable, "-c", READ, str(tmp_path / "many.parquet"), str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    count, of_python, of_arrow = map(float, done.stdout.split())
+    assert count == 5
+    assert of_python < 100, of_python  # numbers of rows and times, of numpy
+    assert of_arrow < 400, of_arrow  # a name, once

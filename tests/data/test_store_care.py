@@ -27,7 +27,7 @@ def add(store, number):
 def video_numbers(store):
     """The videos of a store, after all of their states have been compared with what was written."""
     sequences, everything, numbers = store.sequences(), store.read_all(), []
-    for first, length, video in zip(sequences.first, sequences.length, sequences.videos, strict=True):
+    for first, length, video in zip(sequences.first, sequences.length, sequences.of(), strict=True):
         numbers.append(int(video.path.split(".")[0]))
         assert torch.equal(everything[first : first + length], states(numbers[-1]))
     return numbers

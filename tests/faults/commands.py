@@ -131,7 +131,7 @@ def states_of(folder: Path, name: str = "videos") -> dict[str, str]:
     store = FeatureStore.open(path)
     sequences, states = store.sequences(), store.read_all()
     found: dict[str, str] = {}
-    for first, length, video in zip(sequences.first, sequences.length, sequences.videos, strict=True):
+    for first, length, video in zip(sequences.first, sequences.length, sequences.of(), strict=True):
         assert video.path not in found, f"{video.path} was encoded twice"
         found[video.path] = digest(states[first : first + length])
     return found

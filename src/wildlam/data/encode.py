@@ -10,10 +10,13 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from queue import Full, Queue
 from threading import Event
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,6 +30,7 @@ from wildlam.types import Encoder, WildlamError
 log = logging.getLogger(__name__)
 
 _CHUNK = 64  # states, or for encoders of context "clip" video frames, that are encoded at once
+_AT_ONCE = 1 << 13  # videos that are compared with the store's at a time
 _QUEUE = 2  # decoded chunks that wait for the encoder, per video
 
 
@@ -128,16 +132,20 @@ def refresh(rows: Iterable[Video], store: FeatureStore) -> tuple[np.ndarray, flo
     Returns:
         Numbers of the rows whose video the store does not hold (any more), and how many seconds they last in all.
     """
-    stored, todo, changed, seconds = store.videos(), array("q"), [], 0.0
-    for number, row in enumerate(rows):
-        video, old = StoredVideo.of(row), stored.get(row.path)
-        if old is None or (old.size, old.mtime_ns) != (video.size, video.mtime_ns):
-            todo.append(number)
-            seconds += row.duration
-            if old is not None:
-                changed.append(row.path)
-        elif old != video:
-            store.relabel(video)
+    stored, todo, changed, seconds = store.sequences().videos, array("q"), [], 0.0
+    numbered = enumerate(rows)
+    while some := list(islice(numbered, _AT_ONCE)):
+        place = pc.index_in(pa.array([row.path for _, row in some]), value_set=stored["path"])
+        known = {row["path"]: StoredVideo(**row) for row in stored.take(place.drop_null()).to_pylist()}
+        for number, row in some:
+            video, old = StoredVideo.of(row), known.get(row.path)
+            if old is None or (old.size, old.mtime_ns) != (video.size, video.mtime_ns):
+                todo.append(number)
+                seconds += row.duration
+                if old is not None:
+                    changed.append(row.path)
+            elif old != video:
+                store.relabel(video)
     store.delete(changed)
     return np.array(todo, dtype=np.int64), seconds
 

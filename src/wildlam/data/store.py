@@ -24,13 +24,14 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from lance.fragment import FragmentMetadata, write_fragments
 from torch import Tensor
@@ -77,17 +78,32 @@ class StoredVideo:
 class Sequences:
     """Where the sequences of a store lie: one entry per sequence, in the order of its rows.
 
+    Columns, not objects: a store may hold millions of videos.
+
     Attributes:
         first: row of the sequence's first state, ``int64 [S]``.
         length: number of its states, ``int64 [S]``.
-        videos: the video each sequence comes from.
+        video: number of the video that it comes from, ``int64 [S]``.
+        videos: the videos, each once: a column for each attribute of ``StoredVideo``.
         times: timestamp in seconds of the (first) frame of *every row* of the store, ``float64 [rows]``.
     """
 
     first: np.ndarray
     length: np.ndarray
-    videos: list[StoredVideo]
+    video: np.ndarray
+    videos: pa.Table
     times: np.ndarray
+
+    def of(self, sequences: np.ndarray | None = None) -> list[StoredVideo]:
+        """The videos that sequences come from, by the sequences' numbers ``[n]``; of all if none are given."""
+        rows = self.videos.take(pa.array(self.video if sequences is None else self.video[sequences]))
+        return [StoredVideo(**row) for row in rows.to_pylist()]
+
+    def sources(self) -> tuple[list[str], np.ndarray]:
+        """Names of the sources, in order, and the number of each *sequence's* in that list, ``int64 [S]``."""
+        column = self.videos["source"]
+        names = sorted(pc.unique(column).to_pylist())
+        return names, pc.index_in(column, pa.array(names, pa.string())).to_numpy()[self.video]
 
     def cut(self, cuts: Mapping[str, list[float]], spec: EncoderSpec, fps: float) -> Sequences:
         """Sequences that end where a shot does.
@@ -100,10 +116,13 @@ class Sequences:
             spec: of the encoder.
             fps: frames per second at which videos were sampled.
         """
-        first, length, videos = [], [], []
-        for begin, count, video in zip(self.first, self.length, self.videos, strict=True):
+        known = pc.is_in(self.videos["path"], value_set=pa.array(cuts, pa.string())).to_numpy()[self.video]
+        uncut, touched = np.flatnonzero(~known), np.flatnonzero(known)
+        first, length, origin = (a.tolist() for a in (self.first[uncut], self.length[uncut], uncut))
+        for number, video in zip(touched, self.of(touched), strict=True):
+            begin, count = self.first[number], self.length[number]
             times = self.times[begin : begin + count]
-            edges = np.array(cuts.get(video.path, [])) - _SAME_TIME
+            edges = np.array(cuts[video.path]) - _SAME_TIME
             shot = np.searchsorted(edges, times, side="right")
             whole = shot == np.searchsorted(edges, times + (spec.frames_per_state - 1) / fps, side="right")
             if spec.context == "clip":
@@ -113,8 +132,10 @@ class Sequences:
                 pieces = [(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True) if whole[a]]
             first += [begin + a for a, _ in pieces]
             length += [b - a for a, b in pieces]
-            videos += [video] * len(pieces)
-        return Sequences(np.array(first, dtype=np.int64), np.array(length, dtype=np.int64), videos, self.times)
+            origin += [number] * len(pieces)
+        order = np.argsort(first)
+        begins, lengths = (np.array(values, dtype=np.int64)[order] for values in (first, length))
+        return replace(self, first=begins, length=lengths, video=self.video[np.array(origin, dtype=np.int64)[order]])
 
 
 class FeatureStore:
@@ -232,10 +253,6 @@ class FeatureStore:
     def cut_at(self, cuts: Mapping[str, list[float]]) -> None:
         """End sequences at these cuts, in seconds, by video; see `Sequences.cut`. Nothing changes on disk."""
         self._cuts, self._sequences = cuts, None
-
-    def videos(self) -> dict[str, StoredVideo]:
-        """The committed videos by path. A video too short for a single state leaves no row and is not among them."""
-        return {video.path: video for video in self.sequences().videos}
 
     def read(self, rows: np.ndarray) -> Tensor:
         """Read states: integer ``rows [...]`` to bfloat16 ``[..., N, D]``.
@@ -360,7 +377,7 @@ class FeatureStore:
     def _refuse(self, rows: np.ndarray) -> NoReturn:
         """Tell whose states, in these rows, are not what was written."""
         sequences = self.sequences()
-        videos = sorted({sequences.videos[i].path for i in np.searchsorted(sequences.first, rows, "right") - 1})
+        videos = sorted({video.path for video in sequences.of(np.searchsorted(sequences.first, rows, "right") - 1)})
         named = ", ".join(videos[:3]) + (", ..." if len(videos) > 3 else "")
         raise WildlamError(f"{self.path}: damaged, {len(rows)} states of {named}; {self._remedy}")
 
@@ -410,10 +427,10 @@ class FeatureStore:
         return bits.reshape(-1, self.state_bytes // 2)[column.offset : column.offset + len(column)]
 
     def _scan(self) -> Sequences:
-        names = ["video", "source", "split", "size", "mtime_ns"]
+        names = {"video": "path"} | dict.fromkeys(("source", "split", "size", "mtime_ns"))
         with self.reading():
             rows = self.dataset.scanner(columns=["index", "sequence", "time"], scan_in_order=True).to_table()
-            heads = self.dataset.scanner(columns=names, filter="index = 0", scan_in_order=True).to_table()
+            heads = self.dataset.scanner(columns=list(names), filter="index = 0", scan_in_order=True).to_table()
         index, sequence = rows["index"].to_numpy(), rows["sequence"].to_numpy()
         first = np.flatnonzero(index == 0)
         length = np.diff(first, append=len(index))
@@ -421,8 +438,11 @@ class FeatureStore:
         counted = np.arange(len(index)) - np.repeat(first, length) if len(first) else np.empty(0)
         if not (np.array_equal(index, counted) and np.array_equal(sequence, np.repeat(sequence[first], length))):
             raise WildlamError(f"{self.path}: damaged, states are missing; {self._remedy}")
-        videos = [StoredVideo(*values) for values in zip(*(heads[name].to_pylist() for name in names), strict=True)]
-        return Sequences(first, length, videos, rows["time"].to_numpy())
+        heads = heads.rename_columns([new or name for name, new in names.items()]).combine_chunks()
+        paths = pc.unique(heads["path"])
+        video = pc.index_in(heads["path"], paths).to_numpy().astype(np.int64)
+        each = np.unique(video, return_index=True)[1]
+        return Sequences(first, length, video, heads.take(pa.array(each)), rows["time"].to_numpy())
 
 
 class _Pending:

@@ -52,14 +52,13 @@ def find_stores(path: Path) -> list[Path]:
 def describe(store: FeatureStore) -> list[str]:
     """What a store holds and takes, as lines of text."""
     sequences, spec = store.sequences(), store.spec
-    states: Counter[tuple[str, str]] = Counter()
-    videos: dict[tuple[str, str], set[str]] = {}
-    for video, length in zip(sequences.videos, sequences.length.tolist(), strict=True):
-        states[video.source, video.split] += length
-        videos.setdefault((video.source, video.split), set()).add(video.path)
+    of_videos = sequences.videos.append_column(
+        "states", pa.array(np.bincount(sequences.video, sequences.length, len(sequences.videos)).astype(np.int64))
+    )
+    groups = of_videos.group_by(["source", "split"]).aggregate([("states", "sum"), ("path", "count")]).to_pylist()
     window = f", windows of {store.frames} frames" if spec.context == "clip" else ""
     tokens = f"{spec.grid[0]} x {spec.grid[1]} tokens of width {spec.width}"
-    held = f"{len(store)} states in {len(sequences.length)} sequences of {sum(map(len, videos.values()))} videos"
+    held = f"{len(store)} states in {len(sequences.length)} sequences of {len(of_videos)} videos"
     on_disk = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
     needed = len(store) * store.state_bytes
     return [
@@ -67,8 +66,8 @@ def describe(store: FeatureStore) -> list[str]:
         f"encoder    {spec.name} {spec.fingerprint}, {tokens}, frames of {spec.image_size} pixels",
         f"sampled    {store.fps:g} frames/s, {spec.frames_per_state} to a state{window}",
         f"holds      {held}",
-        *(f"           {source}, {split}: {len(videos[source, split])} videos, {count} states"
-          for (source, split), count in sorted(states.items())),
+        *(f"           {one['source']}, {one['split']}: {one['path_count']} videos, {one['states_sum']} states"
+          for one in sorted(groups, key=lambda one: (one["source"], one["split"]))),
         f"on disk    {on_disk / 1e6:.1f} MB in {len(store.dataset.get_fragments())} parts, {needed / 1e6:.1f} MB of it "
         "states in use",
     ]  # fmt: skip

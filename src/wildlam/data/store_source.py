@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -45,7 +47,7 @@ class StoreSource:
         batch_size: int,
         seed: int = 0,
         split: Split = "train",
-        videos: Container[str] | None = None,
+        videos: pa.Array | pa.ChunkedArray | None = None,
         mixture: Mapping[str, float] = EVENLY,
         rank: int = 0,
         world_size: int = 1,
@@ -62,9 +64,9 @@ class StoreSource:
         self.ends = np.cumsum(windows)
         self.edges = None
         if mixture:
-            sources = np.array([self.sequences.videos[sequence].source for sequence in self.chosen])
-            names, of = np.unique(sources, return_inverse=True)
-            self.edges = np.cumsum(weighted(windows, names.tolist(), of, mixture))
+            names, of = self.sequences.sources()
+            here, of = np.unique(of[self.chosen], return_inverse=True)
+            self.edges = np.cumsum(weighted(windows, [names[i] for i in here], of, mixture))
         fits = len(store) * store.state_bytes * world_size < free_memory() / 4
         self.memory = store.read_all() if fits else None
 
@@ -91,7 +93,7 @@ def eval_batches(
     states: int,
     per_source: int | None,
     batch_size: int,
-    videos: Container[str] | None = None,
+    videos: pa.Array | pa.ChunkedArray | None = None,
 ) -> Iterator[StateBatch]:
     """Fixed clips for evaluation, which depend on the store alone: clips side by side, without overlap.
 
@@ -109,18 +111,21 @@ def eval_batches(
         WildlamError: no sequence of the split is long enough.
     """
     sequences = store.sequences()
-    windows: dict[str, list[tuple[int, int]]] = {}
-    for sequence in _long_enough(store, sequences, split, states, videos):
-        of_source = windows.setdefault(sequences.videos[sequence].source, [])
-        of_source += [(sequence, start) for start in range(0, sequences.length[sequence] - states + 1, states)]
-    picked = []
-    for source in sorted(windows):
-        all_of_it = windows[source]
-        count = len(all_of_it) if per_source is None else min(per_source, len(all_of_it))
-        picked += [all_of_it[i] for i in np.linspace(0, len(all_of_it) - 1, count).round().astype(int)]
-    for i in range(0, len(picked), batch_size):
-        sequence, start = np.array(picked[i : i + batch_size]).T
-        yield read_clips(store, sequences, sequence, start, states)
+    chosen = _long_enough(store, sequences, split, states, videos)
+    names, of = sequences.sources()
+    picked, starts = [], []
+    for source in range(len(names)):
+        mine = chosen[of[chosen] == source]
+        ends = np.cumsum(sequences.length[mine] // states)  # clips, numbered in a row
+        total = int(ends[-1]) if len(mine) else 0
+        count = total if per_source is None else min(per_source, total)
+        clips = np.linspace(0, total - 1, count).round().astype(int)
+        place = np.searchsorted(ends, clips, side="right")
+        picked.append(mine[place])
+        starts.append((clips - np.append(0, ends)[place]) * states)
+    sequence, start = np.concatenate(picked), np.concatenate(starts)
+    for i in range(0, len(sequence), batch_size):
+        yield read_clips(store, sequences, sequence[i : i + batch_size], start[i : i + batch_size], states)
 
 
 def read_clips(
@@ -134,7 +139,7 @@ def read_clips(
     """Clips of ``states`` states from state ``start[i]`` of sequence ``sequence[i]`` on, both ``int [B]``."""
     rows = sequences.first[sequence, None] + start[:, None] + np.arange(states)
     times = torch.from_numpy(sequences.times[rows])
-    videos = [sequences.videos[i] for i in sequence]
+    videos = sequences.of(sequence)
     if memory is None:
         clips = store.read(rows)
     else:
@@ -156,7 +161,7 @@ def free_memory() -> int:
 
 
 def _long_enough(
-    store: FeatureStore, sequences: Sequences, split: Split, states: int, videos: Container[str] | None
+    store: FeatureStore, sequences: Sequences, split: Split, states: int, videos: pa.Array | pa.ChunkedArray | None
 ) -> np.ndarray:
     """Numbers of the sequences of the split (and of ``videos``) that hold at least ``states`` states.
 
@@ -169,15 +174,20 @@ def _long_enough(
             f"{store.path}: no clip of {states} states in split {split}, whose longest sequence has "
             f"{longest_sequence(store, split, videos)}; encode more or longer videos, or ask for shorter clips"
         )
-    return np.array(sorted(chosen.tolist(), key=lambda sequence: sequences.videos[sequence].path))
+    place = np.empty(len(sequences.videos), dtype=np.int64)
+    place[pc.sort_indices(sequences.videos["path"]).to_numpy()] = np.arange(len(place))
+    return chosen[np.argsort(place[sequences.video[chosen]], kind="stable")]
 
 
-def longest_sequence(store: FeatureStore, split: Split, videos: Container[str] | None = None) -> int:
+def longest_sequence(store: FeatureStore, split: Split, videos: pa.Array | pa.ChunkedArray | None = None) -> int:
     """States of the longest sequence of a split (and of ``videos``); 0 if there is none."""
     sequences = store.sequences()
     in_split = _in_split(sequences, split, videos)
     return int(sequences.length[in_split].max()) if in_split.any() else 0
 
 
-def _in_split(sequences: Sequences, split: Split, videos: Container[str] | None) -> np.ndarray:
-    return np.array([v.split == split and (videos is None or v.path in videos) for v in sequences.videos], dtype=bool)
+def _in_split(sequences: Sequences, split: Split, videos: pa.Array | pa.ChunkedArray | None) -> np.ndarray:
+    chosen = pc.equal(sequences.videos["split"], split)
+    if videos is not None:
+        chosen = pc.and_(chosen, pc.is_in(sequences.videos["path"], value_set=videos))
+    return chosen.to_numpy()[sequences.video]
