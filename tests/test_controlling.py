@@ -311,3 +311,20 @@ def test_numbers_below_one_are_refused(run, config):
 def test_a_run_without_a_controller_says_how_to_get_one(run, config):
     with pytest.raises(WildlamError, match="wildlam controller train"):
         plan(run, "recon", config.data)
+
+
+def test_several_processes_do_not_train_one_controller(run, config, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(WildlamError, match="the controller is trained by one process"):
+        train_controller(run, config)
+
+
+def test_data_in_other_units_are_refused(run, config, tmp_path):
+    train_controller(run, config)
+    metres = tmp_path / "metres"
+    shutil.copytree(config.data, metres, ignore=shutil.ignore_patterns(".wildlam"))
+    for file in metres.rglob("*.poses.csv"):
+        poses = np.loadtxt(file, delimiter=",", skiprows=1)[:, 1:]
+        write_poses(file.with_name(file.name.replace(".poses.csv", ".mp4")), poses / (64, 64, 1), fps=8)
+    with pytest.raises(WildlamError, match=r"the controller learnt from by .*other units"):
+        plan(run, "recon", metres)

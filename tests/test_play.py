@@ -1,6 +1,7 @@
 """Episodes in the simulators: judged, reported, refused."""
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -61,8 +62,11 @@ def test_episodes_are_played_and_reported(run, capsys):
     assert "<video" in (run / "play-nav" / "report.html").read_text()
 
 
-def test_what_does_not_fit_is_refused(run, tmp_path):
+def test_what_does_not_fit_is_refused(run, monkeypatch):
     with pytest.raises(WildlamError, match="actions are planar, arm takes arm"):
         play(run, "arm")
     with pytest.raises(WildlamError, match="--episodes must be at least 1"):
         play(run, "nav", episodes=0)
+    monkeypatch.setitem(TASKS, "nav", replace(TASKS["nav"], far=64 * TASKS["nav"].far))
+    with pytest.raises(WildlamError, match="trained in other units"):
+        play(run, "nav")

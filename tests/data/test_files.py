@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,25 @@ def test_videos_in_an_object_store_are_those_on_the_disk(bucket, folder, tmp_pat
     assert path.stat().st_mtime_ns == written  # nothing was opened again
     assert list(again) == list(far)
     assert same_clips(Manifest.read(path), near)
+
+
+def test_of_a_large_shard_far_away_a_video_is_fetched_and_no_more(bucket, folder, monkeypatch):
+    from s3fs.core import S3File
+
+    shard = folder / "large.tar"
+    with tarfile.open(shard, "w") as tar:
+        tar.add(folder / "plain" / "a.mp4", "a.mp4")
+        rest = tarfile.TarInfo("rest.bin")
+        rest.size = 20 << 20
+        tar.addfile(rest, io.BytesIO(bytes(rest.size)))
+    video = replace(tar_members(shard)[0], tar=location(f"{bucket}/large.tar"))
+    video.tar.write_bytes(shard.read_bytes())
+    fetched = []
+    fetch = S3File._fetch_range
+    monkeypatch.setattr(S3File, "_fetch_range", lambda file, a, b: fetched.append(b - a) or fetch(file, a, b))
+    with opened(video) as file:
+        assert file.read() == (folder / "plain" / "a.mp4").read_bytes()
+    assert video.size <= sum(fetched) <= video.size + (1 << 20)
 
 
 def test_what_is_wrong_with_an_object_store_is_told(bucket, tmp_path):
