@@ -523,7 +523,8 @@ def controller(argv: Arguments) -> None:
       wildlam controller train runs/demo --data runs/demo/videos
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --out runs/demo/controller_32
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --unlabelled runs/demo/videos --out runs/few
-      wildlam controller baseline runs/demo --data runs/demo/videos --clips 32
+      wildlam controller baseline runs/demo --data runs/demo/videos --clips 32 \\
+          --training.optimizer.muon false --training.optimizer.adamw_lr 3e-4    # few clips are soon learnt by heart
     """
     from wildlam.types import WildlamError
 
