@@ -1,7 +1,7 @@
 """Five training steps by however many processes ``torchrun`` started: ``shared_steps.py OUT --shard N``.
 
-For each bottleneck, with and without accumulation, the loss of each step, the gradients of the first and the parameters
-after the last are written.
+For each bottleneck, with and without accumulation, and once with compiled blocks, the loss of each step, the gradients
+of the first and the parameters after the last are written.
 """
 
 import argparse
@@ -14,14 +14,14 @@ from wildlam.models.blocks import Size
 from wildlam.training.distributed import processes
 from wildlam.training.loop import _parts
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
-from wildlam.training.parallel import share, unsynchronised, whole
+from wildlam.training.parallel import compile_blocks, recompute, share, unsynchronised, whole
 from wildlam.types import StateBatch
 
 BATCH = 8
 
 
-def steps(team, shard, accumulate, bottleneck):
-    """What is to be equal, by name."""
+def steps(team, shard, accumulate, bottleneck, compiled=False):
+    """What is to be equal, by name; with blocks traced and computed again, if ``compiled``."""
     torch.manual_seed(0)
     model = ModelConfig(bottleneck=getattr(bottlenecks, bottleneck)(dim=4)).build(6, (2, 2))
     for parameter in model.parameters():
@@ -29,6 +29,9 @@ def steps(team, shard, accumulate, bottleneck):
             torch.nn.init.normal_(parameter, std=0.2)
     if bottleneck == "Discrete":
         model.bottleneck.ready.fill_(1.0)  # codes are drawn from the first process's share otherwise
+    if compiled:
+        recompute(model)
+        compile_blocks(model, backend="eager")
     parallel = share(model, team, shard, bf16=False)
     optimizer = MuonAdamW(model, OptimizerConfig())
     found, size = {}, BATCH // team.world_size
@@ -61,7 +64,7 @@ if __name__ == "__main__":
     # Odd numbers of matrices of a shape, and one alone, so that shares come out uneven.
     blocks.SIZES["tiny"] = Size(width=24, depth=3, heads=1)
     torch.set_num_threads(1)
-    torch.randn_like = torch.zeros_like  # noise belongs to a process; without it all must agree
+    torch.randn_like = lambda x: torch.zeros_like(x)  # noise belongs to a process; without it all must agree
     torch.Tensor.bfloat16 = torch.Tensor.float  # Muon's rounding would make of the last bit of a sum another step
     with processes() as team:
         found = {
@@ -70,5 +73,7 @@ if __name__ == "__main__":
             for accumulate in (1, 2)
             for name, tensor in steps(team, args.shard, accumulate, bottleneck).items()
         }
+        compiled = steps(team, args.shard, 1, "Noisy", compiled=True)
+        found |= {f"Noisy.compiled.{name}": tensor for name, tensor in compiled.items()}
         if team.is_main:
             save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, args.out)

@@ -53,6 +53,21 @@ def test_compiled_blocks_compute_the_same():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bottleneck", "how"),
+    [("Unconstrained", "2"), ("Noisy", "2"), ("Deterministic", "2"), ("Noisy", "compiled")],
+)
+def test_neither_accumulation_nor_compilation_changes_the_steps(alone, bottleneck, how):
+    """Of ``Sparse`` and ``Discrete`` accumulation does: their moments are those of a part."""
+    plain = {name: tensor for name, tensor in alone.items() if name.startswith(f"{bottleneck}.1.")}
+    assert len(plain) > 50
+    for name, expected in plain.items():
+        scale = max(float(expected.abs().max()), 1e-3)
+        other = alone[name.replace(".1.", f".{how}.", 1)]
+        torch.testing.assert_close(other, expected, atol=TOLERANCE[name.split(".")[2]] * scale, rtol=0, msg=name)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("processes", "shard"), [(2, 1), (2, 2), (4, 2)], ids=["DDP", "FSDP2", "HSDP"])
 def test_the_steps_are_those_of_one_process(alone, processes, shard, tmp_path):
     torchrun(processes, "shared_steps.py", tmp_path / "shared.safetensors", "--shard", shard)
