@@ -5,16 +5,16 @@
 The run (wildlam-tiny, if no other is given) was trained without labels on a mix that holds both worlds; their films are
 made if they are not there (``wildlam collect``). For every world, number of labelled clips and seed a controller of the
 run and, on the same clips, a world model of real actions (the part that V-JEPA 2-AC plays), of the run's size, are
-trained for as many steps. Of few clips two controllers are trained, one of which sees the other films of that world,
-too, without their labels: it is taken if that lowers the loss on clips set apart by a hundredth. Both plan in the same
-held-out episodes: the arm by the DROID protocol with fewer candidates (``--samples``), the drives by the RECON
-protocol. With ``--simulator``, all labels and the first seed, the simulator itself plans, too: the upper bound. With
-``--play``, the run driven by a controller of a tenth of the labels, or less, and the world model of all real actions
-act in the simulator.
+trained for as many steps, the latter with the optimiser that suits it better. Of few clips two controllers are trained,
+one of which sees the other films of that world, too, without their labels: it is taken if that lowers the loss on clips
+set apart by a hundredth. Both plan in the same held-out episodes: the arm by the DROID protocol with fewer candidates
+(``--samples``) and iterations, the drives by the RECON protocol. With ``--simulator``, all labels and the first seed,
+the simulator plans, too, in the place of the model and of the controller: upper bounds. With ``--play``, the run driven
+by a controller of a tenth of the labels, or less, and the world model of all real actions act in the simulator.
 
 The documents are written anew after every part. A part whose rows planning.json holds is not done again; to do all of
-it again, give another ``--out``. What was trained for a part that was interrupted goes on. Two calls, one for each
-world, can run side by side (OMP_NUM_THREADS=1 on two cores).
+it again, give another ``--out`` and ``--work``. What was trained for a part that was interrupted goes on. Two calls,
+one for each world, can run side by side (OMP_NUM_THREADS=1 on two cores).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from wildlam.config import read_config
 from wildlam.controlling import ControllingConfig, train_controller
 from wildlam.labelling import LabelledModelConfig, train_labelled_model
 from wildlam.plan import EPISODES, ProtocolName, plan
+from wildlam.planning import droid
 from wildlam.play import play
 from wildlam.report.plots import LINES, quiet, svg
 from wildlam.training import TrainingConfig
@@ -48,14 +49,12 @@ PLAY = "closed loop"
 ALL = 0
 COUNTS = [32, ALL, 128, 16, 512, 64]
 """Labelled clips, the most telling first."""
-OF_LABELLED = {True: OptimizerConfig(), False: OptimizerConfig(muon=False, adamw_lr=3e-4)}
-"""Optimiser of the labelled model, of all clips or not: the better of several on the clips set apart, seed 0. Muon at
-its usual rate learns all clips best (drives, step 320 of 800: 0.401 against 0.424), but few by heart within twenty
-steps (0.493 against 0.491 of 32 drives, 0.240 against 0.236 of 32 of the arm's)."""
+GENTLE = OptimizerConfig(muon=False, adamw_lr=3e-4)
+"""Optimiser of a labelled model of few clips, which Muon learns by heart within twenty steps (docs/results.md)."""
 KEYS = ("protocol", "world", "seed", "clips")
 """Of the parts."""
 FEW = 64
-"""Labelled clips up to which the other films are tried."""
+"""Labelled clips up to which the other films are tried, and the labelled model is trained gently."""
 WORTH = 0.01
 """Share of the loss on clips set apart that seeing the other films must save, to be taken for more than chance."""
 FILMED = "_films"
@@ -134,7 +133,8 @@ def trained(args: argparse.Namespace, world: str, count: int, seed: int) -> tupl
         loss = read_json(driver / "results.json")["choosing"]["loss"]
         drivers[driver] = loss if unlabelled is None else loss * (1 + WORTH)
     config = read_config(args.run / "config.yaml")
-    whole = TrainingConfig(steps=steps, save_every=often, eval_every=often, optimizer=OF_LABELLED[count == ALL])
+    optimizer = GENTLE if 0 < count <= FEW else OptimizerConfig()
+    whole = TrainingConfig(steps=steps, save_every=often, eval_every=often, optimizer=optimizer)
     train_labelled_model(
         config.encoder.build(),
         LabelledModelConfig(**few, model=config.model, training=whole),
@@ -226,6 +226,8 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (up to 64 clips,",
         "of the other films, too, without labels, if the loss on clips set apart is lower by 1 %); *labelled*: a world",
         "model of real actions, of the labelled clips, for as many steps. A quarter of the clips chooses checkpoints.",
+        f"On the arm the DROID protocol has {args.samples} candidates, drawn {WORLDS['arm'][2][0]} times, in place of",
+        f"{droid.SAMPLES} drawn {droid.ITERATIONS} times.",
         "",
         "![Error of plans over that of staying, by labelled clips](planning.svg)",
     ]
