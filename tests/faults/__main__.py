@@ -1,6 +1,6 @@
 """All faults, at length: kills, damaged files, full disks.
 
-    python -m tests.faults [--kills 30] [--mutations 500] [--seed 0] [--out docs/results]
+    python -m tests.faults [--kills 30] [--ranks 5] [--mutations 500] [--seed 0] [--out docs/results]
 
 Takes about half an hour on two cores, and root on Linux for the full disks (a tmpfs). Writes faults.json and faults.md;
 ends with exit code 1 if anything ended as it must not.
@@ -19,6 +19,7 @@ from tests.faults.commands import make_folder
 from tests.faults.full_disk import fill_disks
 from tests.faults.kills import kill_all
 from tests.faults.mutations import UNWANTED, mutate_all, prepare
+from tests.faults.ranks import kill_ranks
 from wildlam.worlds.filmed import collect_filmed
 
 Tallies = dict[str, dict[str, Counter[str]]]
@@ -39,6 +40,7 @@ def main() -> None:
     """Do it, and write what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30, help="kills in all, shared out among the commands")
+    parser.add_argument("--ranks", type=int, default=5, help="kills of one of two processes of a training")
     parser.add_argument("--mutations", type=int, default=500, help="damaged files in all")
     parser.add_argument("--seed", type=int, default=0, help="of moments and damages")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for faults.json and faults.md")
@@ -49,7 +51,8 @@ def main() -> None:
         clips = sorted((folder / "clips").rglob("*.mp4"), key=lambda path: path.stat().st_size)[:2]
         few, many = (make_folder(folder / name, clips, copies) for name, copies in (("few", 6), ("many", 40)))
         tallies: Tallies = {
-            "kills": kill_all(few, many, folder / "kills", args.kills, args.seed),
+            "kills": kill_all(few, many, folder / "kills", args.kills, args.seed)
+            | {"train, one of two processes": kill_ranks(few / "videos", folder / "ranks", args.ranks, args.seed)},
             "full disk": fill_disks(few, folder / "disks"),
             "mutations": mutate_all(prepare(few), folder / "mutations", args.mutations, args.seed),
         }
@@ -58,9 +61,9 @@ def main() -> None:
     about = {"seed": args.seed, "machine": machine}
     (args.out / "faults.json").write_text(json.dumps(about | tallies, indent=2) + "\n")
     text = table(tallies)
+    command = f"python -m tests.faults --kills {args.kills} --ranks {args.ranks} --mutations {args.mutations}"
     (args.out / "faults.md").write_text(
-        "# Faults survived\n\nMade by `python -m tests.faults "
-        f"--kills {args.kills} --mutations {args.mutations} --seed {args.seed}` on {machine}.\n\n{text}"
+        f"# Faults survived\n\nMade by `{command} --seed {args.seed}` on {machine}.\n\n{text}"
     )
     print(text)
     if unwanted(tallies):
