@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from wildlam import cli
@@ -43,6 +44,9 @@ def test_what_is_written_is_read_again(tmp_path, world, form, monkeypatch):
         assert np.allclose(episode.space.between(episode.poses), episode.space.between(poses / metres), atol=1e-3)
         # Compressed twice, but the same pictures.
         assert (episode.frames([0, 5], 128).float() - frames.float()).abs().mean() < 6
+    if form == "lerobot":  # which takes a task's words from the index of the table that pandas reads
+        tasks = pq.read_table(tmp_path / "out" / "meta" / "tasks.parquet")
+        assert tasks.schema.pandas_metadata["index_columns"] == ["task"]
 
 
 def test_what_does_not_fit_is_refused(tmp_path):

@@ -202,3 +202,16 @@ def test_a_rover_goes_through_levels_without_sight():
     rover, pose = Rover(rng, tics=4, turn=5.0), np.zeros(3)
     actions = np.stack([rover.act(pose + 10 * i, None) for i in range(64)])
     assert np.abs(actions[:, 0]).max() > 4
+
+
+@pytest.mark.parametrize("tics", [4, 9])
+def test_stretches_last_as_long_at_any_rate(tics):
+    rng, lengths = np.random.default_rng(0), []
+    who = Rover(rng, tics)
+    for _ in range(300):
+        who.frames_left = 0
+        who._next_stretch()
+        lengths.append((who.frames_left, who.target[0]))
+    driven = np.array([frames * tics / 35 for frames, ahead in lengths if ahead > 0])
+    assert driven.min() > 1.4
+    assert 5 < driven.max() < 5.5  # seconds, of 35 tics
