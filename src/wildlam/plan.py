@@ -321,11 +321,16 @@ def plan(
             f"{data} holds {found[0].space.name} actions, the controller's are {space.name}; give other --data or "
             "another --controller"
         )
+    dynamics = dynamics_of(driven, baselines)
+    scaled = {"the controller": driven.controller} | {one.name: dynamics[one.name] for one in baselines}
+    _check_units(found, fps, scaled)
     how = protocol(name, found, fps, encoder.device, samples, iterations, solver)
     folder = made(out or opened.path / f"plan-{name}")
     clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
     dynamics = dynamics_of(driven, baselines)
-    _check_units(clips, {"the controller": driven.controller} | {one.name: dynamics[one.name] for one in baselines})
+    _check_units(
+        found, fps, {"the controller": driven.controller} | {one.name: dynamics[one.name] for one in baselines}
+    )
     rows = {"no move": no_move(clips)}
     if name == "recon":  # the other protocol's candidates lie about staying
         rows |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
@@ -393,15 +398,16 @@ def dynamics_of(driven: Driven, baselines: Sequence[Path]) -> dict[str, Dynamics
     return dynamics
 
 
-def _check_units(clips: LabelledClips, models: Mapping[str, Any]) -> None:
+def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, Any]) -> None:
     """Refuse models that learnt from far larger or smaller motions: of metres in place of map units, say."""
-    position = clips.space.position
-    here = float(clips.actions[..., :position].std(dim=(0, 1)).norm())
+    space = episodes[0].space
+    actions = np.concatenate([space.between(one.poses[one.sampled(fps)[0]]) for one in episodes])
+    here = float(np.linalg.norm(actions[:, : space.position].std(axis=0)))
     for label, model in models.items():
-        learnt = float(model.action_std[:position].norm())
+        learnt = float(model.action_std[: space.position].norm())
         if not 1 / FAR_OFF < here / learnt < FAR_OFF:
             raise WildlamError(
-                f"displacements of these episodes vary by {here:.3g} a step, those that {label} learnt from by "
+                f"displacements of these data vary by {here:.3g} a step, those that {label} learnt from by "
                 f"{learnt:.3g}: they are in other units, or of another rate; give other --data, or what was trained "
                 "on data like these"
             )
