@@ -1,7 +1,7 @@
-"""Five training steps by however many processes ``torchrun`` started: ``shared_steps.py OUT --shard N``.
+"""Five training steps by however many processes ``torchrun`` started: ``shared_steps.py OUT --shard N --compiled``.
 
-For each bottleneck, with and without accumulation, and once with compiled blocks, the loss of each step, the gradients
-of the first and the parameters after the last are written.
+For each bottleneck, with and without accumulation, and, if asked for, once with compiled blocks, the loss of each step,
+the gradients of the first and the parameters after the last are written.
 """
 
 import argparse
@@ -60,6 +60,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("out")
     parser.add_argument("--shard", type=int, default=1)
+    parser.add_argument("--compiled", action="store_true")
     args = parser.parse_args()
     # Odd numbers of matrices of a shape, and one alone, so that shares come out uneven.
     blocks.SIZES["tiny"] = Size(width=24, depth=3, heads=1)
@@ -73,7 +74,8 @@ if __name__ == "__main__":
             for accumulate in (1, 2)
             for name, tensor in steps(team, args.shard, accumulate, bottleneck).items()
         }
-        compiled = steps(team, args.shard, 1, "Noisy", compiled=True)
-        found |= {f"Noisy.compiled.{name}": tensor for name, tensor in compiled.items()}
+        if args.compiled:
+            compiled = steps(team, args.shard, 1, "Noisy", compiled=True)
+            found |= {f"Noisy.compiled.{name}": tensor for name, tensor in compiled.items()}
         if team.is_main:
             save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, args.out)

@@ -26,7 +26,7 @@ sign, and so its gradient, may turn."""
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     out = tmp_path_factory.mktemp("alone") / "one.safetensors"
-    subprocess.run([sys.executable, str(HERE / "shared_steps.py"), str(out)], check=True, timeout=110)
+    subprocess.run([sys.executable, str(HERE / "shared_steps.py"), str(out), "--compiled"], check=True, timeout=110)
     return load_file(out)
 
 
@@ -70,10 +70,12 @@ def test_neither_accumulation_nor_compilation_changes_the_steps(alone, bottlenec
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "shard"), [(2, 1), (2, 2), (4, 2)], ids=["DDP", "FSDP2", "HSDP"])
 def test_the_steps_are_those_of_one_process(alone, processes, shard, tmp_path):
-    torchrun(processes, "shared_steps.py", tmp_path / "shared.safetensors", "--shard", shard)
+    compiled = ("--compiled",) if processes == 2 else ()  # takes long to trace
+    torchrun(processes, "shared_steps.py", tmp_path / "shared.safetensors", "--shard", shard, *compiled)
     shared = load_file(tmp_path / "shared.safetensors")
-    assert shared.keys() == alone.keys()
-    for name, expected in alone.items():
+    expected_of = {name: tensor for name, tensor in alone.items() if compiled or ".compiled." not in name}
+    assert shared.keys() == expected_of.keys()
+    for name, expected in expected_of.items():
         kind = name.split(".")[2]
         scale = max(float(expected.abs().max()), 1e-3)
         torch.testing.assert_close(shared[name], expected, atol=TOLERANCE[kind] * scale, rtol=0, msg=name)
