@@ -22,8 +22,6 @@ from wildlam.worlds.doom import DoomNav
 
 Encode = Callable[[Tensor], Tensor]
 """From pictures ``uint8 [B, 3, S, S]`` to states ``[B, N, D]``."""
-
-
 Relive = Callable[[Tensor], Tensor]
 """From what is seen along plans, states ``[S, H + 1, N, D]``, to what a model says of their ends, ``[S, N, D]``."""
 
