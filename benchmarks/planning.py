@@ -10,7 +10,7 @@ one of which sees the other films of that world, too, without their labels: it i
 set apart by a hundredth. Both plan in the same held-out episodes: the arm by the DROID protocol with fewer candidates
 (``--samples``) and iterations, the drives by the RECON protocol. With ``--simulator``, all labels and the first seed,
 the simulator plans, too, in the place of the model and of the controller: upper bounds. With ``--play``, the run driven
-by a controller of a tenth of the labels, or less, and the world model of all real actions act in the simulator.
+by a controller of a tenth of the labels, and the world model of all real actions act in the simulator.
 
 The documents are written anew after every part. A part whose rows planning.json holds is not done again; to do all of
 it again, give another ``--out`` and ``--work``. What was trained for a part that was interrupted goes on. Two calls,
@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -59,8 +60,8 @@ WORTH = 0.01
 """Share of the loss on clips set apart that seeing the other films must save, to be taken for more than chance."""
 FILMED = "_films"
 """Ends the name of a controller that was shown the other films, too."""
-TENTH = 128
-"""Labelled clips of who plays against all labels: at most a tenth of those of either world."""
+TENTH = {"arm": 168, "nav": 396}
+"""Labelled clips of who plays against all labels: a tenth of those of the world."""
 
 
 def main() -> None:
@@ -75,16 +76,15 @@ def main() -> None:
                 simulator = args.simulator and count == ALL and seed == args.seeds[0]
                 part = {"world": world, "protocol": WORLDS[world][0], "clips": count or "all", "seed": seed}
                 if not rows.has(**part, **({"model": "inferred"} if simulator else {})):
-                    driver, labelled = trained(args, world, count, seed)
+                    driver, labelled = driver_of(args, world, count, seed), labelled_of(args, world, count, seed)
                     plans = planned(args, world, driver, labelled, seed, simulator)
                     write(rows.add([{**part, **row} for row in rows_of(world, driver, labelled, plans)]), args)
-    for world in args.worlds if args.play else []:
-        if not rows.has(world=world, protocol=PLAY):
-            driver, _ = trained(args, world, TENTH, args.seeds[0])
-            _, labelled = trained(args, world, ALL, args.seeds[0])
-            out = args.work / "study" / f"play_{world}"
+    for seed, world in product(args.seeds, args.worlds) if args.play else ():
+        if not rows.has(world=world, protocol=PLAY, seed=seed):
+            driver, labelled = driver_of(args, world, TENTH[world], seed), labelled_of(args, world, ALL, seed)
+            out = args.work / "study" / f"play_{world}_{seed}"
             if not (out / "play.json").is_file():
-                play(args.run, world, controller=driver, baselines=[labelled], seed=args.seeds[0], out=out)
+                play(args.run, world, controller=driver, baselines=[labelled], seed=seed, out=out)
             write(rows.add(rows_of_play(out, world)), args)
     write(rows.read(), args)
     print((args.out / "planning.md").read_text())
@@ -112,36 +112,50 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def trained(args: argparse.Namespace, world: str, count: int, seed: int) -> tuple[Path, Path]:
-    """A controller and a labelled model of one world, number of clips and seed: their folders.
+def steps_of(args: argparse.Namespace, count: int) -> int:
+    """Training steps for a number of labelled clips."""
+    return args.steps or (800 if count == ALL else 400 if count > FEW else 200)
 
-    Of few clips two controllers are trained, one of them with the other films, too; it is taken if its loss on the
-    clips set apart is lower by ``WORTH``: at the same loss, those that saw the films planned worse.
+
+def driver_of(args: argparse.Namespace, world: str, count: int, seed: int) -> Path:
+    """A controller of one world, number of clips and seed: its folder.
+
+    Of few clips two are trained, one of them with the other films, too; it is taken if its loss on the clips set apart
+    is lower by ``WORTH``: at the same loss, those that saw the films planned worse.
     """
-    steps = args.steps or (800 if count == ALL else 400 if count > FEW else 200)
-    folder, name = args.work / "study", f"{world}_{count or 'all'}_{seed}"
-    labelled = folder / f"labelled_{name}"
-    few = {"data": films(args, world), "clips": count or None, "seed": seed}
-    # All are judged as often: with few clips the best step comes early.
-    often = max(steps // 10, 1)
+    few, often = clips_of(args, world, count, seed), judged_every(args, count)
     drivers = {}
     for suffix, unlabelled in {"": None, **({FILMED: films(args, world)} if 0 < count <= FEW else {})}.items():
-        of_controller = ControllingConfig(**few, unlabelled=unlabelled)
-        training = replace(of_controller.training, steps=steps, save_every=often, eval_every=often)
-        driver = folder / f"controller_{name}{suffix}"
-        train_controller(args.run, replace(of_controller, training=training), driver)
-        loss = read_json(driver / "results.json")["choosing"]["loss"]
-        drivers[driver] = loss if unlabelled is None else loss * (1 + WORTH)
-    config = read_config(args.run / "config.yaml")
+        config = ControllingConfig(**few, unlabelled=unlabelled)
+        training = replace(config.training, steps=steps_of(args, count), save_every=often, eval_every=often)
+        folder = args.work / "study" / f"controller_{world}_{count or 'all'}_{seed}{suffix}"
+        train_controller(args.run, replace(config, training=training), folder)
+        loss = read_json(folder / "results.json")["choosing"]["loss"]
+        drivers[folder] = loss if unlabelled is None else loss * (1 + WORTH)
+    return min(drivers, key=lambda driver: drivers[driver])
+
+
+def labelled_of(args: argparse.Namespace, world: str, count: int, seed: int) -> Path:
+    """A world model of real actions of one world, number of clips and seed: its folder."""
+    config, often = read_config(args.run / "config.yaml"), judged_every(args, count)
     optimizer = GENTLE if 0 < count <= FEW else OptimizerConfig()
-    whole = TrainingConfig(steps=steps, save_every=often, eval_every=often, optimizer=optimizer)
-    train_labelled_model(
+    training = TrainingConfig(steps=steps_of(args, count), save_every=often, eval_every=often, optimizer=optimizer)
+    return train_labelled_model(
         config.encoder.build(),
-        LabelledModelConfig(**few, model=config.model, training=whole),
+        LabelledModelConfig(**clips_of(args, world, count, seed), model=config.model, training=training),
         config.data.fps,
-        labelled,
+        args.work / "study" / f"labelled_{world}_{count or 'all'}_{seed}",
     )
-    return min(drivers, key=lambda driver: drivers[driver]), labelled
+
+
+def clips_of(args: argparse.Namespace, world: str, count: int, seed: int) -> dict:
+    """What is said of the labelled clips, alike for both."""
+    return {"data": films(args, world), "clips": count or None, "seed": seed}
+
+
+def judged_every(args: argparse.Namespace, count: int) -> int:
+    """Steps between evaluations: all are judged as often, as with few clips the best step comes early."""
+    return max(steps_of(args, count) // 10, 1)
 
 
 def planned(
@@ -187,7 +201,7 @@ def rows_of(world: str, driver: Path, labelled: Path, plans: dict[str, Path]) ->
 def rows_of_play(folder: Path, world: str) -> list[dict]:
     """What came of acting in a world."""
     found = read_json(folder / "play.json")
-    known = {"latent": ("latent", TENTH), "no move": ("no move", 0), "random": ("random", 0)}
+    known = {"latent": ("latent", TENTH[world]), "no move": ("no move", 0), "random": ("random", 0)}
     rows = []
     for label, of in found["summary"].items():
         model, clips = known.get(label, ("labelled", "all"))
@@ -260,15 +274,25 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
             lines.append(f"| {count} | {' | '.join(cells)} |")
     if closed := [row for row in rows if row["protocol"] == PLAY]:
         lines += ["", "## Closed loop", ""]
-        lines += ["50 episodes, planning anew at every step towards a goal image (`wildlam play`); one seed, mean over"]
-        lines += ["episodes (95 % interval).", ""]
-        lines += ["| world | model | labelled clips | success | final distance |", "| --- | --- | --- | --- | --- |"]
-        for world, model in dict.fromkeys((row["world"], row["model"]) for row in closed):
-            own = [row for row in closed if (row["world"], row["model"]) == (world, model)]
-            told = {row["figure"]: f"{row['value']:.3g} ({row['low']:.3g} to {row['high']:.3g})" for row in own}
-            cells = [told[figure] for figure in ("success", "final distance")]
-            lines.append(f"| {world} | {model} | {own[0]['clips'] or 'none'} | {' | '.join(cells)} |")
+        lines += [
+            "50 episodes a seed, planning anew at every step towards a goal image (`wildlam play`); mean over seeds"
+        ]
+        lines += ["(smallest to largest; of one seed, the 95 % interval of its episodes).", ""]
+        lines += ["| world | model | labelled clips | seeds | success | final distance |"]
+        lines += ["| --- |" + " --- |" * 5]
+        for world, model, clips in dict.fromkeys((row["world"], row["model"], row["clips"]) for row in closed):
+            own = [row for row in closed if (row["world"], row["model"], row["clips"]) == (world, model, clips)]
+            cells = [over_seeds([row for row in own if row["figure"] == f]) for f in ("success", "final distance")]
+            seeds = len({row["seed"] for row in own})
+            lines.append(f"| {world} | {model} | {clips or 'none'} | {seeds} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def over_seeds(rows: list[dict]) -> str:
+    """Mean and range of a figure of the closed loop."""
+    if len(rows) == 1:
+        return f"{rows[0]['value']:.3g} ({rows[0]['low']:.3g} to {rows[0]['high']:.3g})"
+    return spread([row["value"] for row in rows])
 
 
 @svg

@@ -71,13 +71,33 @@ def test_films_are_taken_if_they_lower_the_loss_by_a_hundredth(study, tmp_path, 
         (out / "results.json").write_text(json.dumps({"choosing": {"loss": loss}}))
 
     monkeypatch.setattr(study, "train_controller", train)
-    monkeypatch.setattr(study, "train_labelled_model", lambda *_: None)
     args = argparse.Namespace(run=unpack(tmp_path / "run", tmp_path), work=tmp_path, steps=None)
-    driver, labelled = study.trained(args, "arm", 32, 0)
+    driver = study.driver_of(args, "arm", 32, 0)
     assert driver.name == ("controller_arm_32_0_films" if taken else "controller_arm_32_0")
-    assert labelled.name == "labelled_arm_32_0"
-    driver, _ = study.trained(args, "arm", 128, 0)  # more than FEW: without films
-    assert driver.name == "controller_arm_128_0"
+    assert study.driver_of(args, "arm", 128, 0).name == "controller_arm_128_0"  # more than FEW: without films
+
+
+def test_a_labelled_model_of_few_clips_is_trained_gently(study, tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(study, "train_labelled_model", lambda _, config, fps, out: taken.append((config, out)))
+    args = argparse.Namespace(run=unpack(tmp_path / "run", tmp_path), work=tmp_path, steps=None)
+    for count in (32, 128, 0):
+        study.labelled_of(args, "arm", count, 0)
+    assert [config.training.optimizer.muon for config, _ in taken] == [False, True, True]
+    assert [config.training.steps for config, _ in taken] == [200, 400, 800]
+    assert [config.clips for config, _ in taken] == [32, 128, None]
+    assert [out.name for _, out in taken] == ["labelled_arm_32_0", "labelled_arm_128_0", "labelled_arm_all_0"]
+
+
+def test_the_closed_loop_is_told_over_seeds(study):
+    common = {"protocol": study.PLAY, "model": "latent", "clips": 168, "figure": "success", "low": 0.1, "high": 0.9}
+    closed = [row(**common, value=0.5), row(**common | {"figure": "final distance"}, value=0.07)]
+    args = argparse.Namespace(episodes=64, samples=64)
+    one = study.text([r | {"machine": "m"} for r in closed], args)
+    assert "| arm | latent | 168 | 1 | 0.5 (0.1 to 0.9) | 0.07 (0.1 to 0.9) |" in one
+    closed += [r | {"seed": 1, "value": r["value"] + 0.2} for r in closed]
+    two = study.text([r | {"machine": "m"} for r in closed], args)
+    assert "| arm | latent | 168 | 2 | 0.600 (0.500 to 0.700) | 0.170 (0.070 to 0.270) |" in two
 
 
 def test_plans_of_other_settings_are_made_anew(study, tmp_path, monkeypatch):
