@@ -80,9 +80,6 @@ def follow(worlds: Sequence[World], seeds: Sequence[int], policy: Policy, steps:
 class Replanner:
     """Replans at every step by the cross-entropy method, begun about what is left of the last plan.
 
-    Where no plan is predicted to end nearer to the goal than one is already, it stays (actions of zero): what staying
-    costs is seen and need not be predicted, while predictions blur, and near a goal all of them look farther away.
-
     Attributes:
         dynamics: world model of real actions.
         encode: from video ``uint8 [B, T, 3, S, S]`` to states ``[B, T, N, D]``, one for each frame.
@@ -117,7 +114,7 @@ class Replanner:
             left = torch.cat([self._plan[:, 1:], self.prior.mean[-1].expand(len(states), 1, -1)], dim=1)
             about = replace(self.prior, mean=left, std=self.prior.std / 2)
         cost = GoalCost(self.dynamics, states, past, self.goals, self.bf16)
-        found = cem(
+        self._plan = cem(
             cost,
             about,
             batch=len(states),
@@ -125,7 +122,5 @@ class Replanner:
             elites=ELITES,
             iterations=ITERATIONS,
             generator=self._generator,
-        )
-        stays = (states[:, -1] - self.goals).flatten(1).norm(dim=-1) <= found.cost
-        self._plan = found.actions.masked_fill(stays[:, None, None], 0)
+        ).actions
         return self._plan[:, 0].double().cpu().numpy()
