@@ -80,7 +80,7 @@ def main() -> None:
                     plans = planned(args, world, driver, labelled, seed, simulator)
                     write(rows.add([{**part, **row} for row in rows_of(world, driver, labelled, plans)]), args)
     for seed, world in product(args.seeds, args.worlds) if args.play else ():
-        if not rows.has(world=world, protocol=PLAY, seed=seed):
+        if not rows.has(world=world, protocol=PLAY, seed=seed, clips=TENTH[world]):
             driver, labelled = driver_of(args, world, TENTH[world], seed), labelled_of(args, world, ALL, seed)
             out = args.work / "study" / f"play_{world}_{seed}"
             if not (out / "play.json").is_file():
