@@ -18,9 +18,9 @@ from wildlam.planning.solvers import Prior
 MEMORY = 4
 """Frames that a plan knows, at most."""
 
-SAMPLES = 128
-ELITES = 12
-ITERATIONS = 4
+SAMPLES = 64
+ELITES = 8
+ITERATIONS = 3
 """Of the cross-entropy method: fewer than the DROID protocol's, as every step begins about the last plan."""
 
 
