@@ -9,6 +9,7 @@ python -c "from pathlib import Path; from wildlam.worlds import collect_filmed; 
 wildlam train --data.path $videos --model.bottleneck.beta 1e-4 --baseline false \
   --training.steps 3600 --training.eval_every 300 --training.save_every 300 --out $run
 for world in nav arm; do
-  wildlam controller train $run --data $videos/$world --training.steps 800 --out $run/controller_$world
+  wildlam controller train $run --data $videos/$world --training.steps 800 --training.eval_every 80 \
+    --training.save_every 80 --seed 1 --out $run/controller_$world
 done
 python examples/tiny/pack.py $run --controllers $run/controller_nav $run/controller_arm
