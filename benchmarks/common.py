@@ -79,7 +79,9 @@ def results(command: list[str], out: Path) -> dict:
 
 
 def spread(values: list[float]) -> str:
-    """Mean, and smallest to largest."""
+    """Mean, and smallest to largest if there are several."""
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
     return f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 

@@ -85,12 +85,13 @@ def judged(
 
 def text(rows: list[dict], args: argparse.Namespace) -> str:
     seeds = len({row["seed"] for row in rows})
+    over = "one seed." if seeds == 1 else f"mean over {seeds} seeds (smallest to largest)."
     lines = [
         "# The smallest controller that still plans",
         "",
         f"Made by `python benchmarks/controllers.py` on {machines(rows)}:",
-        f"all labelled clips, {args.steps} steps, {args.episodes} held-out episodes; mean over {seeds} seed(s)",
-        "(smallest to largest). Rollout error: over that under inferred actions. z error: over that of their mean.",
+        f"all labelled clips, {args.steps} steps, {args.episodes} held-out episodes; {over}",
+        "Rollout error: over that under inferred actions. z error: over that of their mean.",
         "Size of change: of the predicted over the true one, near 0 for a controller that does not move. Lower is",
         "better but for that one.",
     ]
