@@ -10,8 +10,15 @@ import torch
 
 from wildlam import cli
 from wildlam.config import read_as, read_config
-from wildlam.controlling import ControllingConfig, controller_results, load_controller, told_actions, train_controller
-from wildlam.data.action_spaces import PLANAR
+from wildlam.controlling import (
+    ControllingConfig,
+    controller_results,
+    load_controller,
+    load_driven,
+    told_actions,
+    train_controller,
+)
+from wildlam.data.action_spaces import ARM, PLANAR
 from wildlam.data.episodes import Episode
 from wildlam.data.labelled import LabelledClips, labelled_clips
 from wildlam.data.poses import write_poses
@@ -20,7 +27,7 @@ from wildlam.encoders import Lite0
 from wildlam.labelling import LabelledModelConfig, load_labelled, load_labelled_model, train_labelled_model
 from wildlam.loading import load_model
 from wildlam.models.controller import ControllerConfig
-from wildlam.plan import Protocol, known_goal, no_move, plan
+from wildlam.plan import Protocol, dynamics_of, known_goal, no_move, plan
 from wildlam.planning.recon import plan_divided
 from wildlam.planning.solvers import Prior
 from wildlam.training import Run, TrainingConfig, checkpoints
@@ -328,3 +335,47 @@ def test_data_in_other_units_are_refused(run, config, tmp_path):
         write_poses(file.with_name(file.name.replace(".poses.csv", ".mp4")), poses / (64, 64, 1), fps=8)
     with pytest.raises(WildlamError, match=r"the controller learnt from by .*other units"):
         plan(run, "recon", metres)
+
+
+def test_baselines_keep_their_rows_whatever_their_folders_are_called(run, config, tmp_path):
+    train_controller(run, config)
+    first = train_labelled_model(
+        loaded(run)[0],
+        LabelledModelConfig(data=config.data, clips=4, training=TRAINING),
+        4.0,
+        tmp_path / "a" / "latent",
+    )
+    second = shutil.copytree(first, tmp_path / "b" / "latent")
+    folder = plan(run, "droid", config.data, baselines=[first, second], episodes=2, samples=4, iterations=1)
+    assert json.loads((folder / "plans.json").read_text())["plans"].keys() == {"latent", "a/latent", "b/latent"}
+    with pytest.raises(WildlamError, match="is given twice"):
+        dynamics_of(load_driven(run), [first, first])
+
+
+def test_a_baseline_of_other_actions_is_refused(run, config, tmp_path, monkeypatch):
+    train_controller(run, config)
+    monkeypatch.setattr("wildlam.plan.load_labelled_model", lambda folder, encoder: (None, ARM))
+    with pytest.raises(WildlamError, match="takes arm actions, the controller planar"):
+        dynamics_of(load_driven(run), [tmp_path / "baseline"])
+
+
+def test_what_was_interrupted_is_not_taken_for_trained(run, config, tmp_path):
+    folder = train_controller(run, config)
+    (folder / "results.json").unlink()
+    with pytest.raises(WildlamError, match="was interrupted: give the same `wildlam controller train` again"):
+        load_driven(run)
+    train_controller(run, config)
+    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
+    other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
+    (other / "actions.json").unlink()
+    with pytest.raises(WildlamError, match="or its training was interrupted"):
+        dynamics_of(load_driven(run), [other])
+
+
+def test_states_that_cannot_be_kept_are_used(run, config, caplog, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("wildlam.data.labelled.save_file", full)
+    train_controller(run, config)
+    assert "the next call encodes them anew" in caplog.text

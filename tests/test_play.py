@@ -67,6 +67,8 @@ def test_what_does_not_fit_is_refused(run, monkeypatch):
         play(run, "arm")
     with pytest.raises(WildlamError, match="--episodes must be at least 1"):
         play(run, "nav", episodes=0)
+    with pytest.raises(WildlamError, match="--seed must be 0 to"):
+        play(run, "nav", seed=-1)
     monkeypatch.setitem(TASKS, "nav", replace(TASKS["nav"], far=64 * TASKS["nav"].far))
     with pytest.raises(WildlamError, match="trained in other units"):
         play(run, "nav")

@@ -53,7 +53,8 @@ def main(argv: Arguments | None = None) -> int:
         print(f"wildlam: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        remedy = str(interrupt) or "the same command goes on from what was finished"
+        anew = argv[0] in ("plan", "play")
+        remedy = str(interrupt) or f"the same command {'begins anew' if anew else 'goes on from what was finished'}"
         print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
         return 130
     return 0
@@ -541,7 +542,7 @@ def controller(argv: Arguments) -> None:
         folder = train_controller(args.run, to_config(ControllingConfig, parser, args), args.out)
         print(controller_results(folder))
         print(f"controller {folder}")
-        print(f"plan       {_command('plan', args.run, '--data', args.data, '--controller', folder)}")
+        print(f"plan       {_command('plan', args.run, *_planned(folder, args.data), '--controller', folder)}")
     elif argv and argv[0] == "baseline":
         from wildlam.config import to_config
         from wildlam.labelling import LabelledModelConfig, train_baseline
@@ -556,12 +557,22 @@ def controller(argv: Arguments) -> None:
         config = to_config(LabelledModelConfig, parser, args, model=ModelConfig())
         folder = train_baseline(args.run, config, args.out)
         print(f"baseline   {folder}")
-        print(f"plan       {_command('plan', args.run, '--data', args.data, '--baselines', folder)}")
+        print(f"plan       {_command('plan', args.run, *_planned(folder, args.data), '--baselines', folder)}")
     elif argv and argv[0] in ("-h", "--help"):
         usage = "wildlam controller train|baseline RUN --data PATH [--help]"
         _parser("controller", usage=usage).parse_args(["--help"])
     else:
         raise WildlamError("say `wildlam controller train RUN --data PATH`, or baseline in the place of train")
+
+
+def _planned(folder: Path, data: Path) -> list[str | Path]:
+    """Options of `wildlam plan` that a trained model of real actions is for."""
+    from wildlam.data.action_spaces import ARM
+    from wildlam.labelling import read_space
+    from wildlam.training import Run
+
+    arm = read_space(Run(folder), f"{folder} does not say what its actions are") is ARM
+    return ["--data", data, *(["--protocol", "droid"] if arm else [])]
 
 
 def plan(argv: Arguments) -> None:

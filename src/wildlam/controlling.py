@@ -36,7 +36,7 @@ from wildlam.training import Run, TrainingConfig, checkpoints
 from wildlam.training.distributed import Processes, default_device
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.training.run import read_json, write_atomically
-from wildlam.types import Encoder, WildlamError
+from wildlam.types import Encoder, WildlamError, check_seed
 
 FOLDER = "controller"
 """Name of the controller's folder in a run's."""
@@ -82,6 +82,7 @@ class ControllingConfig:
 
     def __post_init__(self) -> None:
         check_clips(self.clips)
+        check_seed(self.seed)
 
 
 def train_controller(path: Path, config: ControllingConfig, out: Path | None = None) -> Path:
@@ -161,13 +162,18 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
         model: of that run.
 
     Raises:
-        WildlamError: there is none, or it was trained for another model.
+        WildlamError: there is none, its training was interrupted, or it was trained for another model.
     """
     run = Run(path / FOLDER if (path / FOLDER).is_dir() else path)
     space = read_space(
         run, f"{path} has no controller; train one with `wildlam controller train`, or give --controller"
     )
     _check_driven(run, model, "give one of this run, or train one with `wildlam controller train`")
+    if not (run.path / RESULTS).is_file():
+        raise WildlamError(
+            f"the training of {run.path} was interrupted: give the same `wildlam controller train` again, or another "
+            "--controller"
+        )
     config = read_as(ControllingConfig, run.path / "config.yaml")
     controller = config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim)
     return load_best(run, controller, encoder.spec, encoder.device), space

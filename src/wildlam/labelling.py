@@ -23,7 +23,7 @@ from wildlam.models.labelled_world_model import LabelledWorldModel
 from wildlam.training import Run, TrainingConfig
 from wildlam.training.distributed import default_device
 from wildlam.training.run import read_json, write_atomically
-from wildlam.types import Encoder, Split, StateBatch, WildlamError
+from wildlam.types import Encoder, Split, StateBatch, WildlamError, check_seed
 
 BASELINE = "baseline"
 """Name of the folder of a labelled model in a run's."""
@@ -109,6 +109,7 @@ class LabelledModelConfig:
 
     def __post_init__(self) -> None:
         check_clips(self.clips)
+        check_seed(self.seed)
 
 
 def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: float, out: Path) -> Path:
@@ -186,7 +187,11 @@ def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldMode
         WildlamError: there is none, or it was trained on another encoder's states.
     """
     run = Run.open(path)
-    space = read_space(run, f"{path} is no world model of real actions")
+    space = read_space(
+        run,
+        f"{path} is no world model of real actions, or its training was interrupted: give the same `wildlam "
+        "controller baseline` again, or other --baselines",
+    )
     config = read_as(LabelledModelConfig, run.path / "config.yaml")
     model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))
     return load_best(run, model, encoder.spec, encoder.device), space

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from wildlam.planning.solvers import Plan, Prior, white_noise
 from wildlam.planning.trajectories import trajectory_errors
 from wildlam.report.plan_report import write_plan_report
 from wildlam.training.run import made, read_json, write_atomically
-from wildlam.types import Encoder, WildlamError
+from wildlam.types import Encoder, WildlamError, check_seed
 
 ProtocolName = Literal["droid", "recon"]
 SolverName = Literal["cem", "icem", "mppi"]
@@ -40,6 +40,8 @@ SolverName = Literal["cem", "icem", "mppi"]
 EPISODES = 64
 AT_ONCE = 8
 """Episodes planned together."""
+OWN_ROWS = ("latent", "no move", "mean", "known goal", "random", "simulator", "inferred", "goal")
+"""Of the tables of plans and of the closed loop; a baseline is called otherwise."""
 PICTURES = 256
 """Pictures of a simulator encoded together."""
 FAR_OFF = 10.0
@@ -313,6 +315,7 @@ def plan(
     for word, value in (("--episodes", episodes), ("--samples", samples), ("--iterations", iterations)):
         if value is not None and value < 1:
             raise WildlamError(f"{word} must be at least 1, got {value}")
+    check_seed(seed)
     driven = load_driven(path, controller)
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
     found = read_episodes(data)
@@ -322,7 +325,7 @@ def plan(
             "another --controller"
         )
     dynamics = dynamics_of(driven, baselines)
-    scaled = {"the controller": driven.controller} | {one.name: dynamics[one.name] for one in baselines}
+    scaled = {"the controller": driven.controller} | {label: dynamics[label] for label in list(dynamics)[1:]}
     _check_units(found, fps, scaled)
     how = protocol(name, found, fps, encoder.device, samples, iterations, solver)
     folder = made(out or opened.path / f"plan-{name}")
@@ -387,11 +390,29 @@ def table(folder: Path) -> str:
 
 
 def dynamics_of(driven: Driven, baselines: Sequence[Path]) -> dict[str, Dynamics]:
-    """What plans: ``latent``, and world models of real actions by the names of their folders."""
+    """What plans: ``latent``, and world models of real actions by the names of their folders.
+
+    Raises:
+        WildlamError: a baseline is none, takes other actions than the controller, or is given twice.
+    """
     dynamics: dict[str, Dynamics] = {"latent": Controlled(driven.model, driven.controller)}
-    for folder in baselines:
-        dynamics[folder.name] = load_labelled_model(folder, driven.encoder)[0]
+    places = [folder.absolute() for folder in baselines]
+    for folder in places:
+        if places.count(folder) > 1:
+            raise WildlamError(f"{folder} is given twice; give other --baselines")
+        model, space = load_labelled_model(folder, driven.encoder)
+        if space is not driven.space:
+            raise WildlamError(
+                f"{folder} takes {space.name} actions, the controller {driven.space.name}; give other --baselines"
+            )
+        dynamics[next(name for name in _names(folder) if name not in {*OWN_ROWS, *dynamics})] = model
     return dynamics
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """What a folder may be called in a table: its name, with as many of those above it as it takes."""
+    for n in range(len(folder.parts)):
+        yield "/".join(folder.parts[-n - 1 :])
 
 
 def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from wildlam.planning.solvers import Prior
 from wildlam.report.plan_report import compared
 from wildlam.report.play_report import SHOWN, grid, write_play_report
 from wildlam.training.run import made, read_json, write_atomically
-from wildlam.types import WildlamError
+from wildlam.types import WildlamError, check_seed
 
 WorldName = Literal["nav", "arm"]
 
@@ -111,6 +111,7 @@ def play(
     """
     if episodes < 1:
         raise WildlamError(f"--episodes must be at least 1, got {episodes}")
+    check_seed(seed)
     driven, task = load_driven(path, controller), TASKS[name]
     opened, config, encoder, driver, space = driven.run, driven.config, driven.encoder, driven.controller, driven.space
     if space is not task.space:

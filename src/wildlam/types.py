@@ -20,6 +20,16 @@ class WildlamError(Exception):
     """An error the user can mend: its one-line message names the thing that is wrong and the remedy."""
 
 
+def check_seed(seed: int) -> None:
+    """Refuse what no generator takes.
+
+    Raises:
+        WildlamError: it is negative, or has more than 32 bits.
+    """
+    if not 0 <= seed < 2**32:
+        raise WildlamError(f"--seed must be 0 to {2**32 - 1}, got {seed}")
+
+
 @dataclass(frozen=True)
 class EncoderSpec:
     """What a frozen video encoder makes of a clip.

@@ -57,6 +57,11 @@ def test_what_does_not_fit_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(WildlamError, match="is not empty"):
         collect("nav", tmp_path, "recon", **FEW)
+    with pytest.raises(WildlamError, match="--episodes must be at least 1, got 0"):
+        collect("nav", tmp_path / "a", **{**FEW, "episodes": 0})
+    with pytest.raises(WildlamError, match=r"--seed must be 0 to .*, got -1"):
+        collect("nav", tmp_path / "a", **{**FEW, "seed": -1})
+    assert not (tmp_path / "a").exists()  # a refused call claims no folder
     with pytest.raises(WildlamError, match="--seconds must be at least 2"):
         collect("nav", tmp_path / "a", **{**FEW, "seconds": 1.0})
     with pytest.raises(WildlamError, match=r"cannot write to .*: .*; give another --output"):
@@ -73,6 +78,10 @@ def test_films_of_one_kind_lie_in_a_folder(tmp_path, monkeypatch):
         collect("arm", out, **FEW)
     with pytest.raises(WildlamError, match="holds films with seconds 2, not 3"):
         collect("nav", out, **{**FEW, "seconds": 3})
+    with pytest.raises(WildlamError, match="holds films with seed 0, not 1"):
+        collect("nav", out, **{**FEW, "seed": 1})
+    with pytest.raises(WildlamError, match="holds 2 films; ask for as many"):
+        collect("nav", out, **{**FEW, "episodes": 1})
     assert collect("nav", out, **{**FEW, "episodes": 3}) == 3
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
     assert before.items() <= after.items()  # nothing was filmed again

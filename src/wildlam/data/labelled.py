@@ -125,8 +125,11 @@ def labelled_clips(
     if encoded is None:
         encoded = _encode(places, encoder, progress)
         if kept:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"states": encoded}, kept)
+            try:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                save_file({"states": encoded}, kept)
+            except (OSError, SafetensorError) as error:
+                log.warning("cannot keep the states in %s: %s; the next call encodes them anew", kept.parent, error)
     poses = [episode.poses[frames] for episode, frames in places]
     space = places[0][0].space
     actions = np.stack([space.between(of_clip) for of_clip in poses]).astype(np.float32)

@@ -14,7 +14,7 @@ from wildlam.data.episodes import Episode, read_posed_videos
 from wildlam.data.lerobot import write_lerobot
 from wildlam.data.recon import write_recon
 from wildlam.training.run import read_json, write_atomically
-from wildlam.types import WildlamError
+from wildlam.types import WildlamError, check_seed
 
 SHORTEST = 2.0
 """Seconds of the shortest film: those of a clip of eight states, four a second."""
@@ -68,9 +68,13 @@ def collect(
         How many films there are.
 
     Raises:
-        WildlamError: the format is not for this world, the folder holds something else, or a simulator is missing.
+        WildlamError: the format is not for this world, the folder holds something else or more, or a simulator is
+            missing.
     """
     how = FORMATS[form]
+    if episodes < 1:
+        raise WildlamError(f"--episodes must be at least 1, got {episodes}")
+    check_seed(seed)
     if world not in how.worlds:
         raise WildlamError(f"--format {form} is for {' and '.join(how.worlds)}, not for {world}")
     if not 0 <= distractors <= 1:
@@ -79,9 +83,11 @@ def collect(
     films = out if how.write is None else out / ".films"
     if seconds < SHORTEST:
         raise WildlamError(f"--seconds must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
-    made = {"world": world, "seconds": seconds, "fps": how.fps, "distractors": distractors}
+    made = {"world": world, "seconds": seconds, "fps": how.fps, "distractors": distractors, "seed": seed}
     try:
         _claim(out, films, made)
+        if (there := sum(1 for _ in films.rglob("*.mp4"))) > episodes:
+            raise WildlamError(f"{out} holds {there} films; ask for as many (--episodes), or give another --output")
         if world == "nav":
             from wildlam.worlds.walks import collect_nav as film
         else:
