@@ -325,7 +325,7 @@ def plan(
             "another --controller"
         )
     dynamics = dynamics_of(driven, baselines)
-    scaled = {"the controller": driven.controller} | {label: dynamics[label] for label in list(dynamics)[1:]}
+    scaled = {**dynamics, "latent": driven.controller}
     _check_units(found, fps, scaled)
     how = protocol(name, found, fps, encoder.device, samples, iterations, solver)
     folder = made(out or opened.path / f"plan-{name}")
@@ -421,6 +421,7 @@ def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, A
     actions = np.concatenate([space.between(one.poses[one.sampled(fps)[0]]) for one in episodes])
     here = float(np.linalg.norm(actions[:, : space.position].std(axis=0)))
     for label, model in models.items():
+        label = "the controller" if label == "latent" else label
         learnt = float(model.action_std[: space.position].norm())
         if not 1 / FAR_OFF < here / learnt < FAR_OFF:
             raise WildlamError(
