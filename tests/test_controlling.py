@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,13 @@ from wildlam.data.labelled import LabelledClips, labelled_clips
 from wildlam.data.poses import write_poses
 from wildlam.data.readers import read_episodes
 from wildlam.encoders import Lite0
-from wildlam.labelling import LabelledModelConfig, load_labelled, load_labelled_model, train_labelled_model
+from wildlam.labelling import (
+    LabelledModelConfig,
+    load_labelled,
+    load_labelled_model,
+    read_space,
+    train_labelled_model,
+)
 from wildlam.loading import load_model
 from wildlam.models.controller import ControllerConfig
 from wildlam.plan import Protocol, dynamics_of, known_goal, no_move, plan
@@ -209,9 +216,13 @@ def test_the_commands(run, config, capsys):
     few = ["--training.steps", "2", "--training.batch_size", "4", "--controller.width", "16"]
     assert cli.main(["controller", "train", str(run), "--data", str(config.data), "--clips", "4", *few]) == 0
     assert "plan       wildlam plan" in capsys.readouterr().out
+    (run / "controller").rename(run / "driver")  # the baseline's plans need one
+    few = ["--training.steps", "2", "--training.batch_size", "4"]
+    assert cli.main(["controller", "baseline", str(run), "--data", str(config.data), "--clips", "4", *few]) == 0
+    assert f"controller wildlam controller train {run} --data {config.data}" in capsys.readouterr().out
+    (run / "driver").rename(run / "controller")
     assert cli.main(["plan", str(run), "--data", str(config.data), "--episodes", "2"]) == 0
     assert "recon protocol, 2 held-out episodes" in capsys.readouterr().out
-    few = ["--training.steps", "2", "--training.batch_size", "4"]
     assert cli.main(["controller", "baseline", str(run), "--data", str(config.data), "--clips", "4", *few]) == 0
     assert f"plan       wildlam plan {run} --data {config.data} --baselines {run}/baseline" in capsys.readouterr().out
     assert (
@@ -234,7 +245,9 @@ def test_who_knows_where_the_goal_is_follows_a_curve_but_not_a_zigzag():
         torch.zeros(2, 9, 1, 1), torch.tensor(poses), torch.tensor(actions).float(), places, PLANAR, 4.0
     )
     prior = Prior(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([[10.0, 5.0, 40.0]]))
-    how = Protocol("recon", 8, prior, lambda cost, batch, g: plan_divided(cost, prior, batch=batch, generator=g))
+    how = Protocol(
+        "recon", 8, 120, 1, prior, lambda cost, batch, g: plan_divided(cost, prior, batch=batch, generator=g)
+    )
     known, staying = known_goal(clips, how).values["rpe"], no_move(clips).values["rpe"]
     assert known[0] < 0.25 * staying[0]
     assert 0.25 * staying[1] < known[1]
@@ -243,6 +256,7 @@ def test_who_knows_where_the_goal_is_follows_a_curve_but_not_a_zigzag():
 def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config, labelled, tmp_path):
     folder = train_controller(run, config)
     results = (folder / "results.json").read_text()
+    torch.manual_seed(1)
     other = make_run(tmp_path / "other", labelled, Lite0(image_size=64, dtype="float32"))
     with pytest.raises(WildlamError, match="controller of another run"):
         plan(other, "recon", config.data, controller=folder, episodes=2)
@@ -289,6 +303,58 @@ def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(ru
     train_controller(run, other)
 
 
+def test_data_by_another_path_are_the_same(run, config, monkeypatch):
+    train_controller(run, config)
+    monkeypatch.chdir(config.data.parent)
+    train_controller(run, replace(config, data=Path(config.data.name)))
+
+
+def test_what_is_something_else_is_named(run, config, tmp_path):
+    controller = train_controller(run, config)
+    baseline = train_labelled_model(
+        loaded(run)[0], LabelledModelConfig(data=config.data, clips=4, training=TRAINING), 4.0, tmp_path / "labelled"
+    )
+    with pytest.raises(WildlamError, match="give the folder of a run, not of a controller"):
+        plan(controller, "recon", config.data)
+    with pytest.raises(WildlamError, match="is no world model of real actions"):
+        dynamics_of(load_driven(run), [controller])
+    with pytest.raises(WildlamError, match="has no controller"):
+        load_driven(run, baseline)
+    with pytest.raises(WildlamError, match=f"give another --out, or restore the file if {run} is that of a controller"):
+        train_controller(run, config, run)
+    with pytest.raises(WildlamError, match=r"is a run folder, whose report would be overwritten; give another --out"):
+        plan(run, "recon", config.data, out=run)
+    (controller / "actions.json").write_text('{"drives": "me"}')
+    with pytest.raises(WildlamError, match=r"actions\.json: does not say which of planar, arm"):
+        read_space(Run(controller), "", drives=True)
+
+
+def test_remedies_name_what_can_be_given(run, config, unlabelled, tmp_path):
+    broken = unlabelled / "broken.mp4"
+    broken.write_bytes(b"no film")
+    with pytest.raises(WildlamError, match=r"broken\.mp4.*mend or remove it$"):
+        train_controller(run, replace(config, unlabelled=unlabelled))
+    broken.rename(config.data / "broken.mp4")
+    with pytest.raises(WildlamError, match=r"broken\.mp4.*mend or remove it$"):
+        train_controller(run, config)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WildlamError, match=r"check --data$"):
+        read_episodes(tmp_path / "empty")
+
+
+def test_poses_of_half_a_film_are_refused(run, config):
+    file = next(config.data.rglob("a.poses.csv"))
+    whole = file.read_text()
+    file.write_text("\n".join(whole.splitlines()[:26]) + "\n")
+    with pytest.raises(WildlamError, match=r"a\.poses\.csv: ends at 3\.00 s, its video at 6\.12 s"):
+        train_controller(run, config)
+    head, *rows = whole.splitlines()
+    halved = [",".join([str(float(row.split(",")[0]) / 2), *row.split(",")[1:]]) for row in rows]
+    file.write_text("\n".join([head, *halved]) + "\n")
+    with pytest.raises(WildlamError, match=r"a\.poses\.csv: ends at 3\.06 s, its video at 6\.12 s"):
+        train_controller(run, config)
+
+
 def test_plans_that_could_not_be_written_are_not_made(run, config, tmp_path):
     train_controller(run, config)
     (tmp_path / "file").touch()
@@ -304,6 +370,8 @@ def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
         found = json.loads((plan(run, "droid", config.data, solver=solver, **few) / "plans.json").read_text())
         plans[solver] = found["plans"]["latent"]
         assert found["solver"] == solver
+        told = {"samples": 8, "iterations": 2, "data": str(config.data), "controller": str(run), "baselines": []}
+        assert told.items() <= found.items()
     assert len({str(of) for of in plans.values()}) == 3
     with pytest.raises(WildlamError, match="--solver mppi is for droid"):
         plan(run, "recon", config.data, solver="mppi")

@@ -43,7 +43,8 @@ def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
         WildlamError: it holds a model of another configuration.
     """
     run, file = Run(folder), folder / "config.yaml"
-    if file.is_file() and read_as(type(config), file) != config:
+    other = f"give another --out, or restore the file if {folder} is that of a {kind}"
+    if file.is_file() and read_as(type(config), file, other) != config:
         if checkpoints.last(run.checkpoints) is not None:
             key, known, given = next(differences(file.read_text(), dump_config(config)))
             raise WildlamError(

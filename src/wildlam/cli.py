@@ -524,8 +524,7 @@ def controller(argv: Arguments) -> None:
       wildlam controller train runs/demo --data runs/demo/videos
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --out runs/demo/controller_32
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --unlabelled runs/demo/videos --out runs/few
-      wildlam controller baseline runs/demo --data runs/demo/videos --clips 32 \\
-          --training.optimizer.muon false --training.optimizer.adamw_lr 3e-4    # few clips are soon learnt by heart
+      wildlam controller baseline runs/demo --data runs/demo/videos --clips 32
     """
     from wildlam.types import WildlamError
 
@@ -542,22 +541,10 @@ def controller(argv: Arguments) -> None:
         folder = train_controller(args.run, to_config(ControllingConfig, parser, args), args.out)
         print(controller_results(folder))
         print(f"controller {folder}")
-        print(f"plan       {_command('plan', args.run, *_planned(folder, args.data), '--controller', folder)}")
+        options = _planned(folder, args.data, drives=True)
+        print(f"plan       {_command('plan', args.run, *options, '--controller', folder)}")
     elif argv and argv[0] == "baseline":
-        from wildlam.config import to_config
-        from wildlam.labelling import LabelledModelConfig, train_baseline
-        from wildlam.models import ModelConfig
-
-        parser = _parser("controller baseline")
-        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-        parser.add_argument("run", type=Path, help="run folder, whose encoder and size of model are taken")
-        parser.add_argument("--out", type=Path, help="folder for the model; RUN/baseline by default")
-        parser.add_class_arguments(LabelledModelConfig, skip={"model"})
-        args = parser.parse_args(list(argv[1:]))
-        config = to_config(LabelledModelConfig, parser, args, model=ModelConfig())
-        folder = train_baseline(args.run, config, args.out)
-        print(f"baseline   {folder}")
-        print(f"plan       {_command('plan', args.run, *_planned(folder, args.data), '--baselines', folder)}")
+        _baseline(argv[1:])
     elif argv and argv[0] in ("-h", "--help"):
         usage = "wildlam controller train|baseline RUN --data PATH [--help]"
         _parser("controller", usage=usage).parse_args(["--help"])
@@ -565,13 +552,43 @@ def controller(argv: Arguments) -> None:
         raise WildlamError("say `wildlam controller train RUN --data PATH`, or baseline in the place of train")
 
 
-def _planned(folder: Path, data: Path) -> list[str | Path]:
+def _baseline(argv: Arguments) -> None:
+    """Train what a run and its controller are compared with: a world model of real actions, on labelled clips alone.
+
+    It has the run's encoder and size, but knows nothing of the run's videos. `wildlam plan` and `wildlam play` take it
+    as one of --baselines.
+
+    Examples:
+      wildlam controller baseline runs/demo --data runs/demo/videos
+      wildlam controller baseline runs/demo --data runs/demo/videos --clips 32 \\
+          --training.optimizer.muon false --training.optimizer.adamw_lr 3e-4    # few clips are soon learnt by heart
+    """
+    from wildlam.config import Parser, to_config
+    from wildlam.controlling import FOLDER
+    from wildlam.labelling import LabelledModelConfig, train_baseline
+    from wildlam.models import ModelConfig
+
+    parser = Parser(prog="wildlam controller baseline", description=inspect.cleandoc(_baseline.__doc__ or ""))
+    parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
+    parser.add_argument("run", type=Path, help="run folder, whose encoder and size of model are taken")
+    parser.add_argument("--out", type=Path, help="folder for the model; RUN/baseline by default")
+    parser.add_class_arguments(LabelledModelConfig, skip={"model"})
+    args = parser.parse_args(list(argv))
+    config = to_config(LabelledModelConfig, parser, args, model=ModelConfig())
+    folder = train_baseline(args.run, config, args.out)
+    print(f"baseline   {folder}")
+    if not (args.run / FOLDER).is_dir():
+        print(f"controller {_command('controller', 'train', args.run, '--data', args.data)}")
+    print(f"plan       {_command('plan', args.run, *_planned(folder, args.data), '--baselines', folder)}")
+
+
+def _planned(folder: Path, data: Path, drives: bool = False) -> list[str | Path]:
     """Options of `wildlam plan` that a trained model of real actions is for."""
     from wildlam.data.action_spaces import ARM
     from wildlam.labelling import read_space
     from wildlam.training import Run
 
-    arm = read_space(Run(folder), f"{folder} does not say what its actions are") is ARM
+    arm = read_space(Run(folder), f"{folder} does not say what its actions are", drives) is ARM
     return ["--data", data, *(["--protocol", "droid"] if arm else [])]
 
 
@@ -630,11 +647,12 @@ def play(argv: Arguments) -> None:
     """Let a run's model and controller act in a simulator towards goal images: model-predictive control.
 
     Each step plans anew (cross-entropy method, three steps ahead) from what is seen. Success is to end near the goal.
-    nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot.
+    nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot. On two cores fifty
+    episodes take about ten minutes, and half as long again for each of --baselines.
 
     Examples:
-      wildlam play runs/worlds --world arm --controller runs/worlds/controller_arm
       wildlam play runs/nav/run --world nav --episodes 10
+      wildlam play runs/tiny --world arm --controller runs/tiny/controller_arm    # after `wildlam demo --pretrained`
     """
     from wildlam.play import EPISODES, TASKS, play, table
 
@@ -705,6 +723,7 @@ def results(folder: Path) -> list[str]:
     """The results in a folder: a table with a row for each source, and the verdict."""
     from wildlam.evaluation.one_step import METHODS
     from wildlam.report.judgement import verdict
+    from wildlam.report.text_table import text_table
     from wildlam.training.run import read_json
 
     found = read_json(folder / "results.json")
@@ -712,8 +731,7 @@ def results(folder: Path) -> list[str]:
     rows = {**(found["sources"] if len(found["sources"]) > 1 else {}), "all": found["all"]}
     return [
         f"Held-out one-step L1 error (lower is better), {found['clips']} clips:",
-        " " * 20 + "".join(f"{method:>15}" for method in present),
-        *(f"{name[:19]:20}" + "".join(f"{row[method]:15.4f}" for method in present) for name, row in rows.items()),
+        *text_table(present, {name: [f"{row[m]:.4f}" for m in present] for name, row in rows.items()}, 15),
         "; ".join(f"{method}: {METHODS[method]}" for method in present),
         "",
         *verdict(found).sentences,

@@ -214,13 +214,13 @@ def read_config(path: Path) -> RunConfig:
     """Read the resolved configuration of a run.
 
     Raises:
-        WildlamError: it is damaged, or of another version.
+        WildlamError: it is damaged, of another version, or of something else than a run.
     """
-    return read_as(RunConfig, path)
+    return read_as(RunConfig, path, "give the folder of a run, not of a controller or a decoder, or restore the file")
 
 
-def read_as(cls: type[Config], path: Path) -> Config:
-    """Read a resolved configuration, such as that of a decoder.
+def read_as(cls: type[Config], path: Path, remedy: str = "restore the file") -> Config:
+    """Read a resolved configuration, such as that of a decoder; ``remedy`` is what the error says to do.
 
     Raises:
         WildlamError: it is damaged, or of another version.
@@ -230,7 +230,7 @@ def read_as(cls: type[Config], path: Path) -> Config:
     try:
         config = to_config(cls, parser, parser.parse_path(path))
     except WildlamError as error:
-        raise WildlamError(f"{path}: {error}; restore the file") from error
+        raise WildlamError(f"{path}: {error}; {remedy}") from error
     # A file cut short is valid YAML too, of a run with other settings; but its last key, or newline, is missing. Keys
     # between may be missing: the file may be older than they are.
     text, plain = path.read_text(), _plain(config)

@@ -36,7 +36,7 @@ from wildlam.training import Run, TrainingConfig, checkpoints
 from wildlam.training.distributed import Processes, default_device
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.training.run import read_json, write_atomically
-from wildlam.types import Encoder, WildlamError, check_seed
+from wildlam.types import Encoder, WildlamError, check_seed, keys_told_as
 
 FOLDER = "controller"
 """Name of the controller's folder in a run's."""
@@ -99,6 +99,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     Raises:
         WildlamError: it holds a controller of another configuration or run, or something is wrong with data or disk.
     """
+    config = replace(config, data=config.data.absolute(), unlabelled=config.unlabelled and config.unlabelled.absolute())
     _, of_run, encoder, model = _open(path)
     run = claimed(out or path / FOLDER, config, "controller")
     _check_driven(run, model, "give another --out")
@@ -166,7 +167,7 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
     """
     run = Run(path / FOLDER if (path / FOLDER).is_dir() else path)
     space = read_space(
-        run, f"{path} has no controller; train one with `wildlam controller train`, or give --controller"
+        run, f"{path} has no controller; train one with `wildlam controller train`, or give --controller", drives=True
     )
     _check_driven(run, model, "give one of this run, or train one with `wildlam controller train`")
     if not (run.path / RESULTS).is_file():
@@ -203,6 +204,7 @@ class Driven:
         encoder: of its states.
         model: the latent action model.
         controller: from real actions to its latent ones.
+        place: folder of the controller, or of the run that it is in.
         space: what real actions are.
     """
 
@@ -211,6 +213,7 @@ class Driven:
     encoder: Encoder
     model: LatentActionModel
     controller: Controller
+    place: Path
     space: ActionSpace
 
     @property
@@ -230,8 +233,9 @@ def load_driven(path: Path, controller: Path | None = None) -> Driven:
         WildlamError: there is none, or they do not fit together.
     """
     opened, config, encoder, model = _open(path)
-    driver, space = load_controller(controller or opened.path, encoder, model)
-    return Driven(opened, config, encoder, model, driver, space)
+    place = controller or opened.path
+    driver, space = load_controller(place, encoder, model)
+    return Driven(opened, config, encoder, model, driver, place, space)
 
 
 def _open(path: Path) -> tuple[Run, RunConfig, Encoder, LatentActionModel]:
@@ -312,7 +316,8 @@ def _with_guessed(
     few = min(max(round(of_batch * len(labelled) / (len(labelled) + HALF)), 1), of_batch - 1)
     data = replace(of_run.data, path=config.unlabelled, mixture={}, frames=STATES)
     like = replace(of_run, data=data, training=replace(of_run.training, batch_size=of_batch - few), seed=config.seed)
-    clips = load_clips(like, encoder, Processes(0, 1, encoder.device))
+    with keys_told_as("--unlabelled"):
+        clips = load_clips(like, encoder, Processes(0, 1, encoder.device))
     guess = told_actions(z, labelled.actions)
 
     @torch.no_grad()

@@ -127,6 +127,7 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     Raises:
         WildlamError: it holds a model of another configuration, or something is wrong with data or disk.
     """
+    config = replace(config, data=config.data.absolute())
     run = claimed(out, config, "model")
     labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed)
     torch.manual_seed(config.seed)
@@ -203,12 +204,19 @@ def write_space(run: Run, space: ActionSpace, drives: str | None = None) -> None
     write_atomically(run.path / "actions.json", json.dumps(told))
 
 
-def read_space(run: Run, otherwise: str) -> ActionSpace:
-    """What ``write_space`` wrote; a WildlamError that says ``otherwise`` if nothing was."""
+def read_space(run: Run, otherwise: str, drives: bool = False) -> ActionSpace:
+    """What ``write_space`` wrote of a labelled model or, if it ``drives``, of a controller.
+
+    Raises:
+        WildlamError: that was damaged; or nothing was written, or of the other kind: it says ``otherwise``.
+    """
     file = run.path / "actions.json"
-    if not file.is_file():
+    told = read_json(file) if file.is_file() else {}
+    if told and told.get("space") not in SPACES:
+        raise WildlamError(f"{file}: does not say which of {', '.join(SPACES)} its actions are; restore it")
+    if not told or ("drives" in told) != drives:
         raise WildlamError(otherwise)
-    return SPACES[read_json(file)["space"]]
+    return SPACES[told["space"]]
 
 
 def drawn_clips(

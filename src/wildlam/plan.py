@@ -31,6 +31,7 @@ from wildlam.planning.mppi import mppi
 from wildlam.planning.solvers import Plan, Prior, white_noise
 from wildlam.planning.trajectories import trajectory_errors
 from wildlam.report.plan_report import write_plan_report
+from wildlam.report.text_table import text_table
 from wildlam.training.run import made, read_json, write_atomically
 from wildlam.types import Encoder, WildlamError, check_seed
 
@@ -55,12 +56,16 @@ class Protocol:
     Attributes:
         name: droid or recon.
         horizon: steps of a plan.
+        samples: candidates of an iteration.
+        iterations: how often they are drawn.
         prior: that candidates are drawn from.
         solve: from a cost, a number of episodes and a generator to their plans.
     """
 
     name: ProtocolName
     horizon: int
+    samples: int
+    iterations: int
     prior: Prior
     solve: Callable[[Cost, int, torch.Generator], Plan]
 
@@ -94,21 +99,18 @@ def protocol(
         if episodes[0].space is not PLANAR:
             raise WildlamError("the recon protocol plans on the ground; for an arm give --protocol droid")
         totals = recon.prior_of_totals(episodes, fps).to(device)
+        samples, iterations = samples or recon.SAMPLES, iterations or recon.ITERATIONS
+        divided = partial(recon.plan_divided, samples=samples, iterations=iterations)
         return Protocol(
             name,
             recon.HORIZON,
+            samples,
+            iterations,
             totals,
-            lambda cost, batch, g: recon.plan_divided(
-                cost,
-                totals,
-                batch=batch,
-                samples=samples or recon.SAMPLES,
-                iterations=iterations or recon.ITERATIONS,
-                generator=g,
-            ),
+            lambda cost, batch, g: divided(cost, totals, batch=batch, generator=g),
         )
     prior = droid.prior_of_actions(episodes, fps).to(device)
-    settings = {"samples": samples or droid.SAMPLES, "iterations": iterations or droid.ITERATIONS}
+    samples, iterations = samples or droid.SAMPLES, iterations or droid.ITERATIONS
     solve: dict[SolverName, Callable[..., Plan]] = {
         "cem": partial(cem, elites=droid.ELITES),
         "icem": partial(icem, elites=droid.ELITES),
@@ -117,8 +119,12 @@ def protocol(
     return Protocol(
         name,
         droid.HORIZON,
+        samples,
+        iterations,
         prior,
-        lambda cost, batch, g: solve[solver](cost, prior, batch=batch, generator=g, **settings),
+        lambda cost, batch, g: solve[solver](
+            cost, prior, batch=batch, samples=samples, iterations=iterations, generator=g
+        ),
     )
 
 
@@ -330,6 +336,10 @@ def plan(
     how = protocol(name, found, fps, encoder.device, samples, iterations, solver)
     folder = made(out or opened.path / f"plan-{name}")
     clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
+    if simulator:
+        from wildlam.worlds.simulated import check_films
+
+        check_films(clips)  # before an hour of plans
     rows = {"no move": no_move(clips)}
     if name == "recon":  # the other protocol's candidates lie about staying
         rows |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
@@ -347,8 +357,11 @@ def plan(
         "protocol": name,
         "episodes": len(clips),
         "seed": seed,
-        "samples": samples,
-        "iterations": iterations,
+        "data": str(data),
+        "controller": str(driven.place),
+        "baselines": [str(folder) for folder in baselines],
+        "samples": how.samples,
+        "iterations": how.iterations,
         "solver": solver,
         "units": space.action_names,
         "fps": clips.fps,
@@ -368,7 +381,8 @@ def plan(
             rows,
             {label: one.actions.numpy() for label, one in plans.items()},
             "rpe" if name == "recon" else "displacement",
-            f"{facts['encoder']['name']} states, {len(clips)} held-out episodes of {data}, seed {seed}",
+            f"{facts['encoder']['name']} states, {len(clips)} held-out episodes of {data}, controller {driven.place}, "
+            f"{how.samples} candidates drawn {how.iterations} time(s), {solver}, seed {seed}",
         )
     except OSError as error:
         raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
@@ -379,13 +393,14 @@ def table(folder: Path) -> str:
     """The summary of ``plans.json`` as text."""
     found = read_json(folder / "plans.json")
     figures = [name for name in ("displacement", "ate", "rpe") if name in found["summary"]["no move"]]
+    cells = {
+        label: [f"{row[n]['mean']:.3g} ({row[n]['low']:.3g} to {row[n]['high']:.3g})" for n in figures]
+        for label, row in found["summary"].items()
+    }
     lines = [
         f"{found['protocol']} protocol, {found['episodes']} held-out episodes, seed {found['seed']} (lower is better):",
-        " " * 20 + "".join(f"{name:>28}" for name in figures),
+        *text_table(figures, cells, 28),
     ]
-    for label, row in found["summary"].items():
-        cells = [f"{row[n]['mean']:.3g} ({row[n]['low']:.3g} to {row[n]['high']:.3g})" for n in figures]
-        lines.append(f"{label[:19]:20}" + "".join(f"{cell:>28}" for cell in cells))
     return "\n".join([*lines, "", f"plans      {folder / 'plans.json'}", f"report     {folder / 'report.html'}"])
 
 

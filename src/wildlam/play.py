@@ -19,10 +19,11 @@ from wildlam.data.films import mp4_bytes
 from wildlam.data.labelled import encode_frames
 from wildlam.evaluation.estimates import PerClip
 from wildlam.plan import dynamics_of
-from wildlam.planning.closed_loop import Policy, Replanner, Trace, World, follow
+from wildlam.planning.closed_loop import ITERATIONS, SAMPLES, Policy, Replanner, Trace, World, follow
 from wildlam.planning.solvers import Prior
 from wildlam.report.plan_report import compared
 from wildlam.report.play_report import SHOWN, grid, write_play_report
+from wildlam.report.text_table import text_table
 from wildlam.training.run import made, read_json, write_atomically
 from wildlam.types import WildlamError, check_seed
 
@@ -37,6 +38,8 @@ STEPS = 12
 """Steps to reach it."""
 HORIZON = 3
 TRIES = 100
+FIGURES = ("success", "final distance")
+"""In the table."""
 SEEDS = 10_000
 """Seeds of episodes between those of two runs of a game, so that none is in both."""
 
@@ -164,6 +167,10 @@ def play(
         "world": name,
         "episodes": episodes,
         "seed": seed,
+        "controller": str(driven.place),
+        "baselines": [str(folder) for folder in baselines],
+        "samples": SAMPLES,
+        "iterations": ITERATIONS,
         "steps": STEPS,
         "unit": task.unit,
         "near": task.near,
@@ -182,7 +189,7 @@ def play(
             films,
             f"Success: within {task.near:g} {task.unit} of the goal after {STEPS} steps. Goals lie {AWAY} steps away. "
             + compared(rows, dynamics, "final distance"),
-            f"{opened.facts['encoder']['name']} states, {episodes} episodes, seed {seed}",
+            f"{opened.facts['encoder']['name']} states, controller {driven.place}, {episodes} episodes, seed {seed}",
         )
     except OSError as error:
         raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
@@ -201,15 +208,15 @@ def judged(traces: Sequence[Trace], targets: np.ndarray, task: Task) -> PerClip:
 def table(folder: Path) -> str:
     """The summary of ``play.json`` as text."""
     found = read_json(folder / "play.json")
+    cells = {
+        label: [f"{of['mean']:.3g} ({of['low']:.3g} to {of['high']:.3g})" for of in (row[n] for n in FIGURES)]
+        for label, row in found["summary"].items()
+    }
     lines = [
         f"{found['world']}: {found['episodes']} episodes of {found['steps']} steps towards a goal image, "
         f"seed {found['seed']}; success is to end within {found['near']:g} {found['unit']}:",
-        " " * 20 + f"{'success':>28}{'final distance':>28}",
+        *text_table(FIGURES, cells, 28),
     ]
-    for label, row in found["summary"].items():
-        figures = [row[name] for name in ("success", "final distance")]
-        cells = [f"{e['mean']:.3g} ({e['low']:.3g} to {e['high']:.3g})" for e in figures]
-        lines.append(f"{label[:19]:20}" + "".join(f"{cell:>28}" for cell in cells))
     return "\n".join([*lines, "", f"episodes   {folder / 'play.json'}", f"report     {folder / 'report.html'}"])
 
 

@@ -290,7 +290,7 @@ def test_what_is_malformed_is_named(tmp_path, make_video):
         del file["images/rgb_left"]
         file["images/rgb_left"] = 3
     write_recon(recon, "a", *path_on_the_ground())
-    with pytest.raises(WildlamError, match=r"jackal_b\.hdf5: images/rgb_left \(\) must be"):
+    with pytest.raises(WildlamError, match=r"jackal_b\.hdf5: images/rgb_left must be \(T,\)"):
         read_episodes(recon)
     (recon / "jackal_a.hdf5").write_bytes((recon / "jackal_b.hdf5").read_bytes()[:500])
     with pytest.raises(WildlamError, match=r"jackal_a\.hdf5: not a whole HDF5 file"):

@@ -51,6 +51,12 @@ def test_a_warm_start_starts_there(solve):
     torch.testing.assert_close(plan.actions, GOALS, atol=0.05, rtol=0)
 
 
+@pytest.mark.parametrize("solve", SOLVERS)
+def test_one_candidate_is_the_plan(solve):
+    plan = solve(cost, PRIOR, batch=2, samples=1, iterations=1, generator=torch.Generator().manual_seed(0))
+    assert plan.cost.isfinite().all()
+
+
 def test_coloured_noise_is_smooth_and_of_unit_variance():
     generator = torch.Generator().manual_seed(0)
     white, red = (coloured_noise((4000, 8, 2), colour, generator) for colour in (0.0, 2.0))

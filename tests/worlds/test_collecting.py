@@ -1,5 +1,7 @@
 """Films in every format: written by `collect`, read as labelled data, with the splits and poses that they had."""
 
+import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -31,7 +33,7 @@ def test_what_is_written_is_read_again(tmp_path, world, form, monkeypatch):
         kept.extend((e.split, e.poses, e.frames([0, 5], 128)) for e in episodes)
         plain.write(path, episodes)
 
-    monkeypatch.setitem(FORMATS, form, type(plain)(plain.worlds, plain.fps, keep))
+    monkeypatch.setitem(FORMATS, form, replace(plain, write=keep))
     assert collect(world, tmp_path / "out", form, **FEW) == 2
     found = read_episodes(tmp_path / "out")
     assert not (tmp_path / "out" / ".films").exists()
@@ -68,6 +70,36 @@ def test_what_does_not_fit_is_refused(tmp_path):
         collect("nav", tmp_path / "file" / "below", **FEW)
 
 
+def test_what_is_written_in_a_format_is_there_for_good(tmp_path, monkeypatch):
+    filmed = []
+
+    def film(path, episodes, **_):
+        filmed.append(episodes)
+        return [path] * episodes
+
+    monkeypatch.setattr(walks, "collect_nav", film)
+    monkeypatch.setattr("wildlam.worlds.collecting.read_posed_videos", lambda path: [])
+    monkeypatch.setitem(FORMATS, "recon", replace(FORMATS["recon"], write=lambda path, episodes: None))
+    assert collect("nav", tmp_path / "out", "recon", **FEW) == 2
+    assert collect("nav", tmp_path / "out", "recon", **FEW) == 2
+    assert filmed == [2]
+    with pytest.raises(WildlamError, match="holds films with episodes 2, not 3"):
+        collect("nav", tmp_path / "out", "recon", **{**FEW, "episodes": 3})
+    with pytest.raises(WildlamError, match="holds films with format recon, not video"):
+        collect("nav", tmp_path / "out", **FEW)
+    (tmp_path / "out" / ".films.json").write_text("[]")
+    with pytest.raises(WildlamError, match=r"\.films\.json holds no JSON object"):
+        collect("nav", tmp_path / "out", "recon", **FEW)
+
+
+def test_a_format_that_cannot_be_written_is_not_filmed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    for world, form in (("nav", "recon"), ("arm", "droid")):
+        with pytest.raises(WildlamError, match=r"pip install 'wildlam\[plan\]'"):
+            collect(world, tmp_path / "out", form, **FEW)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
 def test_films_of_one_kind_lie_in_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(walks, "LEVELS", {name: walks.LEVELS[name] for name in ("maze", "arena")})
@@ -96,7 +128,7 @@ def test_a_call_that_was_interrupted_while_writing_can_be_repeated(tmp_path, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setitem(FORMATS, "droid", type(plain)(plain.worlds, plain.fps, interrupted))
+        patch.setitem(FORMATS, "droid", replace(plain, write=interrupted))
         with pytest.raises(KeyboardInterrupt):
             collect("arm", tmp_path / "out", "droid", **FEW)
     assert collect("arm", tmp_path / "out", "droid", **FEW) == 2

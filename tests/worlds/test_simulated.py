@@ -12,7 +12,7 @@ from wildlam.data.readers import read_episodes
 from wildlam.encoders import Lite0
 from wildlam.types import WildlamError
 from wildlam.worlds.arm import collect_arm
-from wildlam.worlds.simulated import simulated_costs
+from wildlam.worlds.simulated import check_films, simulated_costs
 from wildlam.worlds.walks import collect_doom
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -61,6 +61,8 @@ def test_films_of_elsewhere_are_refused(tmp_path, make_video):
         make_video(tmp_path / f"{name}.mp4", frames=50, fps=8)
         write_poses(tmp_path / f"{name}.mp4", np.arange(150.0).reshape(50, 3), fps=8)
     clips, encode = clips_of(tmp_path, 4)
+    with pytest.raises(WildlamError, match="no film of `wildlam collect`"):
+        check_films(clips)
     with (
         simulated_costs(clips, encode, 128) as costs,
         pytest.raises(WildlamError, match="no film of `wildlam collect`"),

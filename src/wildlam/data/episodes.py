@@ -11,9 +11,9 @@ from torch import Tensor
 
 from wildlam.data.action_spaces import ActionSpace
 from wildlam.data.indexing import assign_splits, index
-from wildlam.data.poses import has_poses, read_poses
+from wildlam.data.poses import check_reach, has_poses, read_poses
 from wildlam.data.video import Backend, decode_at
-from wildlam.types import Split, WildlamError
+from wildlam.types import Split, WildlamError, keys_told_as
 
 HELD_OUT = 0.1
 """Share of the episodes held out of data sets that do not say which are."""
@@ -69,12 +69,15 @@ def read_posed_videos(path: Path, backend: Backend = "pyav") -> list[Episode]:
     Raises:
         WildlamError: there are none, or one is malformed, naming the file.
     """
-    manifest = index(path)
+    with keys_told_as("--data"):
+        manifest = index(path)
     found = []
-    for name, split in zip(*(manifest.column(c).to_pylist() for c in ("path", "split")), strict=True):
+    columns = (manifest.column(name).to_pylist() for name in ("path", "split", "duration", "fps"))
+    for name, split, duration, fps in zip(*columns, strict=True):
         video = manifest.file(name)
         if isinstance(video, Path) and has_poses(video):
             space, rows = read_poses(video)
+            check_reach(video, rows[:, 0], duration - 1 / fps)
             frames = frames_at(video, rows[:, 0], backend)
             found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames, video))
     if not found:

@@ -67,6 +67,19 @@ def read_poses(video: Path) -> tuple[ActionSpace, np.ndarray]:
     return spaces[head], rows
 
 
+def check_reach(video: Path, moments: np.ndarray, end: float, what: str = "its video") -> None:
+    """Refuse poses at ``moments`` ``[F]`` that end before ``what`` does, at ``end``.
+
+    Raises:
+        WildlamError: they do, by more than the frame that containers may round away.
+    """
+    if end > moments[-1] + np.diff(moments).max():
+        raise WildlamError(
+            f"{poses_path(video)}: ends at {moments[-1]:.2f} s, {what} at {end:.2f} s; write the poses of every frame, "
+            "or delete the file"
+        )
+
+
 def _header(space: ActionSpace) -> str:
     return ",".join(["time", *space.pose_names])
 
@@ -107,12 +120,6 @@ def true_actions(clips: TimedClips, root: Path, space: ActionSpace = PLANAR) -> 
     poses = {name: rows for name, (kind, rows) in found.items() if kind is space}
     for i, name in enumerate(clips.names):
         if name in poses:
-            moments = poses[name][:, 0]
-            # Containers round timestamps, and a video may start a hair after zero: a frame more or less is let pass.
-            if times[i, -1] > moments[-1] + np.diff(moments).max():
-                raise WildlamError(
-                    f"{poses_path(root / name)}: ends at {moments[-1]:.2f} s, a clip of its video at "
-                    f"{times[i, -1]:.2f} s; write the poses of every frame, or delete the file"
-                )
+            check_reach(root / name, poses[name][:, 0], float(times[i, -1]), "a clip of its video")
             actions[i] = actions_at(space, poses[name], times[i])
     return torch.from_numpy(actions), torch.tensor([name in poses for name in clips.names], dtype=torch.bool)

@@ -96,10 +96,10 @@ def _hdf5(file: Path) -> tuple[np.ndarray, int, Frames]:
                 if key not in data:
                     raise WildlamError(f"{file}: there is no {key}")
             position, yaw = np.asarray(data["jackal/position"]), np.asarray(data["jackal/yaw"])
-            shape = data["images/rgb_left"].shape
-            if len(shape) != 1:
-                raise WildlamError(f"{file}: images/rgb_left {shape} must be (T,), of JPEG bytes")
-            count = shape[0]
+            images = data["images/rgb_left"]
+            if not isinstance(images, h5py().Dataset) or images.ndim != 1:
+                raise WildlamError(f"{file}: images/rgb_left must be (T,), of JPEG bytes, it is {images!r}")
+            count = len(images)
     except OSError as error:
         raise WildlamError(f"{file}: not a whole HDF5 file ({error})") from error
 

@@ -43,7 +43,7 @@ def mppi(
         costs = cost(candidates)
         lowest = costs.amin(dim=1, keepdim=True)
         history.append(lowest[:, 0])
-        spread = costs.std(dim=1, keepdim=True).clamp(min=1e-12)
+        spread = costs.std(dim=1, correction=0, keepdim=True).clamp(min=1e-12)
         weights = (-(costs - lowest) / (temperature * spread)).softmax(dim=1)
         mean = (weights[:, :, None, None] * candidates).sum(dim=1)
     return Plan(mean, cost(mean[:, None])[:, 0], torch.stack(history))

@@ -139,8 +139,10 @@ def made(folder: Path) -> Path:
     """Make a folder before the work whose results go there, and return it.
 
     Raises:
-        WildlamError: it cannot be made, or not be written to.
+        WildlamError: it cannot be made, or not be written to, or is that of a run.
     """
+    if (folder / "config.yaml").is_file():
+        raise WildlamError(f"{folder} is a run folder, whose report would be overwritten; give another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -163,18 +165,21 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
 
     Raises:
-        WildlamError: if it is missing or damaged.
+        WildlamError: if it is missing, damaged or holds something else.
     """
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except OSError as error:
         raise WildlamError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:  # no JSON, or no text
         raise WildlamError(f"{path} is not JSON ({error}); restore it or run again") from error
+    if not isinstance(found, dict):
+        raise WildlamError(f"{path} holds no JSON object; restore it or run again")
+    return found
 
 
 def to_plain(statistics: Mapping[str, Tensor]) -> dict[str, float | list[float]]:

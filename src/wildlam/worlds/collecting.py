@@ -11,11 +11,14 @@ from typing import Any
 
 from wildlam.data.droid import write_droid
 from wildlam.data.episodes import Episode, read_posed_videos
+from wildlam.data.hdf5 import h5py
 from wildlam.data.lerobot import write_lerobot
 from wildlam.data.recon import write_recon
 from wildlam.training.run import read_json, write_atomically
 from wildlam.types import WildlamError, check_seed
 
+RECORD = ".films.json"
+"""How films are made, in their folder; where they were written in another format, in that folder."""
 SHORTEST = 2.0
 """Seconds of the shortest film: those of a clip of eight states, four a second."""
 
@@ -28,11 +31,13 @@ class Written:
         worlds: those that it is for.
         fps: rate of the films.
         write: writes episodes to a folder; None for the films as they are.
+        hdf5: whether that takes h5py.
     """
 
     worlds: tuple[str, ...]
     fps: float
     write: Callable[[Path, Sequence[Episode]], None] | None = None
+    hdf5: bool = False
 
 
 def _write_recon(path: Path, episodes: Sequence[Episode]) -> None:
@@ -45,15 +50,15 @@ def _write_recon(path: Path, episodes: Sequence[Episode]) -> None:
 FORMATS = {
     "video": Written(("nav", "arm"), 8.0),
     "lerobot": Written(("nav", "arm"), 8.0, write_lerobot),
-    "recon": Written(("nav",), 4.0, _write_recon),
-    "droid": Written(("arm",), 15.0, write_droid),
+    "recon": Written(("nav",), 4.0, _write_recon, hdf5=True),
+    "droid": Written(("arm",), 15.0, write_droid, hdf5=True),
 }
 
 
 def collect(
     world: str, out: Path, form: str = "video", *, episodes: int, seconds: float, distractors: float, seed: int
 ) -> int:
-    """Film a world; called again, it goes on where it stopped.
+    """Film a world; called again, it goes on where it stopped, or finds that all is there.
 
     Args:
         world: nav or arm.
@@ -83,8 +88,15 @@ def collect(
     films = out if how.write is None else out / ".films"
     if seconds < SHORTEST:
         raise WildlamError(f"--seconds must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
-    made = {"world": world, "seconds": seconds, "fps": how.fps, "distractors": distractors, "seed": seed}
+    if how.hdf5:
+        h5py()  # before the films
+    made = {"world": world, "format": form, "seconds": seconds, "fps": how.fps}
+    made |= {"distractors": distractors, "seed": seed}
     try:
+        if how.write is not None and (out / RECORD).is_file():
+            _check(out, read_json(out / RECORD), made | {"episodes": episodes})
+            shutil.rmtree(films, ignore_errors=True)
+            return episodes
         _claim(out, films, made)
         if (there := sum(1 for _ in films.rglob("*.mp4"))) > episodes:
             raise WildlamError(f"{out} holds {there} films; ask for as many (--episodes), or give another --output")
@@ -95,6 +107,7 @@ def collect(
         paths = film(films, episodes=episodes, seconds=seconds, fps=how.fps, distractors=distractors, seed=seed)
         if how.write is not None:
             how.write(out, read_posed_videos(films))
+            write_atomically(out / RECORD, json.dumps(made | {"episodes": episodes}))
             shutil.rmtree(films)
     except OSError as error:
         raise WildlamError(f"cannot write to {out}: {error.strerror}; give another --output") from error
@@ -103,14 +116,16 @@ def collect(
 
 def _claim(out: Path, films: Path, made: dict[str, Any]) -> None:
     """Refuse a folder that holds anything but films made so, and remember how they are made."""
-    record = films / ".films.json"
-    if record.is_file():
-        known = read_json(record)
-        for key, value in made.items():
-            if known.get(key) != value:
-                raise WildlamError(f"{out} holds films with {key} {known.get(key)}, not {value}; give another --output")
+    if (films / RECORD).is_file():
+        _check(out, read_json(films / RECORD), made)
         return
     if out.exists() and any(out.iterdir()):
         raise WildlamError(f"{out} is not empty; give another --output, or move what is in it away")
     films.mkdir(parents=True, exist_ok=True)
-    write_atomically(record, json.dumps(made))
+    write_atomically(films / RECORD, json.dumps(made))
+
+
+def _check(out: Path, known: dict[str, Any], made: dict[str, Any]) -> None:
+    for key, value in made.items():
+        if known.get(key) != value:
+            raise WildlamError(f"{out} holds films with {key} {known.get(key)}, not {value}; give another --output")

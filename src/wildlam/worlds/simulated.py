@@ -142,6 +142,16 @@ def _arms(
         yield cost
 
 
+def check_films(clips: LabelledClips) -> None:
+    """Refuse clips of anything but films of ``wildlam collect``.
+
+    Raises:
+        WildlamError: see above.
+    """
+    for i in range(len(clips)):
+        _film(clips, i)
+
+
 def _film(clips: LabelledClips, i: int) -> list[str]:
     """World or level, seed and number of the film that a clip is from."""
     parts = Path(clips.names[i]).stem.rsplit("_", 2)
