@@ -8,7 +8,7 @@ BIN := .venv/bin
 help: ## list what can be made
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+): .*## (.*)/make \1\t\2/'
 
-demo: .venv/installed-worlds ## learn latent actions from a small mix of videos and report, in about twelve minutes on two cores
+demo: .venv/installed-worlds,plan ## learn latent actions from a small mix of videos and report, in about twelve minutes on two cores
 	$(BIN)/wildlam demo
 
 test: .venv/installed-dev ## run the tests, all but the slow ones

@@ -1,12 +1,14 @@
 """The demo, on little: collects, trains, reports, and goes on where it stopped."""
 
 import json
+import sys
 
 import pytest
 
 from wildlam import demo, evaluating
 from wildlam.data.indexing import index
 from wildlam.training import Run
+from wildlam.types import WildlamError
 
 
 def test_the_model_that_comes_along_plans_by_the_protocols(tmp_path, monkeypatch):
@@ -33,3 +35,10 @@ def test_the_demo_and_the_demo_again(tmp_path, monkeypatch):
     assert demo.demo(tmp_path / "run", episodes=3, steps=3, seed=0) == run
     assert before == (Run(run).metrics(), {path: path.stat().st_mtime_ns for path in (run / "videos").rglob("*.mp4")})
     assert json.loads((run / "results.json").read_text())["all"] == results["all"]
+
+
+def test_without_evo_nothing_is_filmed_for_the_model_that_comes_along(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "evo.core", None)
+    with pytest.raises(WildlamError, match=r"pip install 'wildlam\[plan\]'"):
+        demo.demo_pretrained(tmp_path / "out", episodes=30, seed=0)
+    assert not (tmp_path / "out").exists()

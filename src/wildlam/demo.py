@@ -9,6 +9,7 @@ from wildlam.data.clips import DataConfig
 from wildlam.evaluating import evaluate
 from wildlam.pipeline import check_out, train
 from wildlam.plan import ProtocolName, plan
+from wildlam.planning.trajectories import evo
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
 from wildlam.types import WildlamError
@@ -72,12 +73,13 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
         The folders of what was planned: by the RECON protocol in ``nav``, by DROID's in ``arm``.
 
     Raises:
-        WildlamError: fewer films than levels, or a simulator is missing.
+        WildlamError: fewer films than levels, or a simulator or evo is missing.
     """
     from wildlam.worlds.arm import collect_arm  # `demo` itself does without MuJoCo
 
     if episodes < len(DEMO_LEVELS):
         raise WildlamError(f"--episodes must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}")
+    evo()  # before the films
     videos = out / "videos"
     collect_nav(videos / "nav", episodes=episodes, seconds=SECONDS, seed=PRETRAINED_SEED + seed)
     collect_arm(videos / "arm", episodes=episodes, seconds=SECONDS / 2, seed=PRETRAINED_SEED + seed)

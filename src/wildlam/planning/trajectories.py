@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from wildlam.types import WildlamError
+
+
+def evo() -> tuple[Any, Any]:
+    """evo's ``core.metrics`` and ``core.trajectory``, of an extra.
+
+    Raises:
+        WildlamError: it is not installed.
+    """
+    try:
+        from evo.core import metrics, trajectory
+    except ImportError as error:
+        raise WildlamError("trajectory errors need evo: pip install 'wildlam[plan]'") from error
+    return metrics, trajectory
 
 
 def trajectory_errors(planned: np.ndarray, true: np.ndarray) -> dict[str, float]:
@@ -17,16 +32,12 @@ def trajectory_errors(planned: np.ndarray, true: np.ndarray) -> dict[str, float]
     Raises:
         WildlamError: evo is not installed.
     """
-    try:
-        from evo.core import metrics
-        from evo.core.trajectory import PosePath3D
-    except ImportError as error:
-        raise WildlamError("trajectory errors need evo: pip install 'wildlam[plan]'") from error
+    metrics, trajectory = evo()
 
-    def path(poses: np.ndarray) -> PosePath3D:
+    def path(poses: np.ndarray) -> Any:
         half = np.radians(poses[:, 2]) / 2
         flat = np.zeros(len(poses))
-        return PosePath3D(
+        return trajectory.PosePath3D(
             positions_xyz=np.column_stack([poses[:, :2], flat]),
             orientations_quat_wxyz=np.column_stack([np.cos(half), flat, flat, np.sin(half)]),
         )
