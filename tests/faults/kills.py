@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from tests.faults.commands import COMMANDS, Command, finish, fresh, start, timed
 
 LIVES = 3
@@ -32,12 +34,14 @@ def kill_at_random(pattern: Path, folder: Path, command: Command, kills: int, se
     takes = timed(command.start(whole))
     expected = _without_paths(command.outcome(whole), whole)
     rng, tally, attempt = random.Random(seed), Counter[str](), 0
+    bar = tqdm(total=kills, desc=f"killing {command.name}", unit="kill")
     while tally["kills"] < kills:
         broken = fresh(pattern, folder / f"broken_{attempt}")
         attempt += 1
         for _ in range(min(LIVES, kills - tally["kills"])):
             code, messages = finish(start(command.start(broken)), kill_after=rng.uniform(0.1, takes))
             tally["kills"] += code == -9
+            bar.update(code == -9)
             if code != -9:  # faster than the moment drawn
                 break
         if code == -9:
@@ -52,6 +56,7 @@ def kill_at_random(pattern: Path, folder: Path, command: Command, kills: int, se
             same = _without_paths(command.outcome(broken), broken) == expected
             tally["same" if same else "different"] += 1
         shutil.rmtree(broken)
+    bar.close()
     return tally
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from tests.faults.commands import TINY, finish, start, states_of
 from tests.faults.worker import Worker
@@ -93,7 +94,7 @@ def mutate_all(pattern: Path, folder: Path, mutations: int, seed: int = 0) -> di
     tallies = {target.name: Counter[str]() for target in TARGETS}
     expected: dict[str, str] = {}
     try:
-        for target in chosen:
+        for target in tqdm(chosen, "damaging", unit="file"):
             damaged = folder / "damaged"
             shutil.rmtree(damaged, ignore_errors=True)
             shutil.copytree(pattern, damaged)
