@@ -235,10 +235,17 @@ def test_resume_takes_nothing_else(trained, refused):
 
 @pytest.mark.usefixtures("no_report")
 def test_other_processes_may_share_a_run_otherwise(trained, call, refused, tmp_path):
-    shutil.copytree(trained[1], tmp_path / "videos")
+    shutil.copytree(trained[1], tmp_path / "videos", ignore=shutil.ignore_patterns(".wildlam"))
     shard = ["--training.shard", "2", "--training.batch_size", "2"]
     complaint = refused("train", "--data.path", "videos", "--out", "run", *TINY, *shard)
     assert complaint == "training.shard=2 does not divide 1 process(es); give --training.shard a divisor, or 1"
+    assert not list((tmp_path / "videos").rglob("*.lance"))  # before anything is encoded
+    assert call("train", "--data.path", "videos", "--out", "run", *TINY, "--training.batch_size", "2")[0] == 0
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    for wrong in (["--training.shard", "2"], ["--training.accumulate", "5"], ["--data.path", "nowhere"]):
+        assert refused("train", "--resume", "run", *wrong)
+        assert (tmp_path / "run" / "config.yaml").read_text() == before  # or no resumption would succeed any more
+    assert "give --training.accumulate one of 1, 2" in refused("train", "--resume", "run", "--training.accumulate", "5")
     assert call("train", "--resume", "run", "--training.shard", "1", "--training.accumulate", "2")[0] == 0
     kept = read_config(tmp_path / "run" / "config.yaml").training
     assert (kept.shard, kept.accumulate) == (1, 2)

@@ -1,5 +1,6 @@
 """Costs counted without training, against those of real training steps."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from wildlam import cli
 from wildlam.config import RunConfig
 from wildlam.data.clips import DataConfig
 from wildlam.encoders import VJEPA2, Lite0
-from wildlam.estimate import GPUS, estimate, flop_counter
+from wildlam.estimate import GPUS, estimate, flop_counter, text
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Discrete, Noisy
 from wildlam.training import TrainingConfig
@@ -126,6 +127,35 @@ def test_an_encoder_in_parts_is_held_in_parts():
         of = replace(of, encoder=VJEPA2(), data=replace(of.data, store=False))
         held.append(estimate(of, processes=4).memory["encoder"])
     assert held[1] == pytest.approx(held[0] * (1 / 4 + 2 / 24), rel=0.03)
+
+
+def test_what_is_trained_beside_and_before_is_told():
+    told = text(estimate(config()), "H100", 1, 0.4)
+    assert re.search(r"baseline +\S+ \w+ more", told)
+    assert "more (" not in text(estimate(replace(config(), baseline=False)), "H100", 1, 0.4)
+    of = config()
+    found = estimate(replace(of, data=replace(of.data, fps=8)))
+    assert found.hour_bytes == 8 * 3600 * 4 * 448 * 2  # an hour of 2 x 2 tokens in bfloat16
+    assert found.hour_flops == pytest.approx(2 * estimate(of).hour_flops)
+    assert found.flops["encoder"] == 0  # of a step
+    assert "of one GPU, without decoding, and 0.103 GB of disk" in text(found, "H100", 1, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("memory", "part", "recomputed", "remedy"),
+    [
+        ({"param": 20e9, "opt": 20e9, "act": 0}, 1, False, "raise training.shard"),
+        ({"param": 1e9, "act": 30e9}, 4, False, "raise training.accumulate"),
+        ({"param": 1e9, "act": 30e9}, 1, False, "give training.recompute true"),
+        ({"param": 1e9, "act": 30e9}, 1, True, "raise training.shard"),
+    ],
+)
+def test_what_does_not_fit_is_told_what_would_help(memory, part, recomputed, remedy):
+    memory = memory | {"total": sum(memory.values())}
+    found = replace(estimate(config()), memory=memory, part=part, recomputed=recomputed)
+    told = text(found, "RTX4090", 1, 0.4)
+    assert re.search(rf"does not fit: .*{remedy}\n", told)
+    assert ("no activations are held" in told) == (memory["act"] == 0)
 
 
 def test_the_command_tells_costs_without_videos(capsys):

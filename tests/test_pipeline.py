@@ -120,6 +120,34 @@ def test_an_existing_run_is_not_overwritten(config):
         train(replace(config, seed=1), resume=True)
 
 
+def test_processes_of_the_job_that_began_a_run_go_on_with_it(config, monkeypatch):
+    """As where another machine comes back: ``torchrun`` then starts the processes anew, as if for the first time."""
+    config = replace(config, baseline=False)
+    for name in ("one", "other"):
+        monkeypatch.setattr("wildlam.pipeline.job", lambda name=name: name)
+        if name == "one":
+            monkeypatch.setattr("wildlam.training.run.job", lambda: "one")
+            train(config)
+            before = (config.out / "metrics.jsonl").read_text()
+            train(config)
+            assert (config.out / "metrics.jsonl").read_text() == before
+        else:
+            with pytest.raises(WildlamError, match="holds a run already"):
+                train(config)
+
+
+def test_what_a_user_would_not_expect_is_said(config, caplog):
+    config = replace(config, baseline=False, data=replace(config.data, fps=30))
+    config = replace(config, training=replace(config.training, shard_encoder=True))
+    train(config)
+    assert "6 of 6 videos have fewer than the 30 frames/s asked for" in caplog.text
+    assert "training.shard_encoder changes nothing: training.shard is 1" in caplog.text
+    assert "begins anew" not in caplog.text
+    shutil.rmtree(config.out / "checkpoints")
+    train(config, resume=True)
+    assert "holds no checkpoint: training begins anew" in caplog.text
+
+
 @pytest.mark.parametrize("step", [2, 6])  # in the first model's training, and in the baseline's
 def test_an_interrupted_run_resumes_to_the_same_end(config, monkeypatch, step, tmp_path):
     whole = train(replace(config, out=tmp_path / "whole"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wildlam import evaluating, loading, pipeline
+from wildlam import cli, evaluating, loading, pipeline
 from wildlam import sweep as sweeps
 from wildlam.config import RunConfig, read_config
 from wildlam.data.clips import DataConfig
@@ -266,6 +266,15 @@ def test_slurm_script(sweep):
     config = f"'{sweep.out}/sweep.yaml'"
     assert re.search(rf'wildlam sweep --config {config} --only "\$SLURM_ARRAY_TASK_ID"$', script, re.MULTILINE)
     assert re.search(rf"^#.*wildlam report '{sweep.out}'$", script, re.MULTILINE)
+
+
+def test_jobs_that_could_not_run_are_not_written(tmp_path, capsys):
+    call = ["sweep", "--config", str(SHIPPED), "--out", str(tmp_path / "sweep"), "--slurm", str(tmp_path / "jobs.sh")]
+    assert cli.main([*call, "--data.path", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: no such videos" in capsys.readouterr().err
+    assert cli.main([*call, "--data.path", str(tmp_path), "--only", "0"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_shipped_sweep():

@@ -162,6 +162,9 @@ def store(argv: Arguments) -> None:
 def train(argv: Arguments) -> None:
     """Train latent actions on a folder of videos, evaluate them on held-out videos and write a report.
 
+    --resume RUN goes on with a run that was broken off; --estimate tells what one would cost, without training
+    (`wildlam train --estimate --help`: --gpus, --gpu, --utilisation).
+
     Examples:
       wildlam train --data.path ~/videos
       wildlam train --data.path ~/videos --model.bottleneck Sparse --model.bottleneck.l1 0.1 --training.steps 3000
@@ -171,11 +174,10 @@ def train(argv: Arguments) -> None:
       torchrun --nproc-per-node 2 --no-python wildlam train --data.path ~/videos
       torchrun --nproc-per-node 4 --no-python wildlam train --resume runs/large --training.shard 4
     """
-    from wildlam.config import RunConfig, dump_config, read_config, run_parser, to_config
+    from wildlam.config import RunConfig, read_config, run_parser, to_config
     from wildlam.data.files import location
     from wildlam.pipeline import train
     from wildlam.training import Run
-    from wildlam.training.run import write_atomically
     from wildlam.types import WildlamError
 
     usage = _RUN_USAGE.format("train") + "\n       wildlam train --resume RUN\n       wildlam train --estimate ..."
@@ -199,8 +201,6 @@ def train(argv: Arguments) -> None:
             config = replace(config, training=replace(config.training, **shared))
         except ValueError as error:
             raise WildlamError(str(error)) from error
-        if config != known:
-            write_atomically(run.path / "config.yaml", dump_config(config))
         _finished(train(config, resume=True))
     else:
         _finished(train(to_config(RunConfig, parser, parser.parse_args(list(argv)))))
@@ -453,9 +453,15 @@ def sweep(argv: Arguments) -> None:
     parser.add_argument("--slurm", type=Path, help="write a Slurm job-array script to this file and train nothing")
     args = parser.parse_args(list(argv))
     config = to_sweep_config(parser, args)
+    if args.only is not None and args.slurm is not None:
+        raise WildlamError("--only trains one run, --slurm writes a script that trains all; give one of them")
     if args.only is not None:
         train_one(config, args.only)
     elif args.slurm is not None:
+        if not config.run.data.path.exists():
+            raise WildlamError(
+                f"{config.run.data.path}: no such videos; check --data.path before many jobs look for them"
+            )
         claim(config)
         try:
             args.slurm.write_text(slurm_script(config))

@@ -6,7 +6,7 @@ of each part, its tracker the bytes held at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 import torch
@@ -16,8 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from wildlam.config import RunConfig
 from wildlam.models import attention
+from wildlam.models.bottlenecks import Deterministic
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
-from wildlam.training.parallel import blocks_of, recompute
+from wildlam.training.parallel import blocks_of, check_shard, recompute
 from wildlam.types import WildlamError
 
 
@@ -64,6 +65,10 @@ class Estimate:
         memory: bytes that a process holds at the peak, by use.
         read: bytes that a step reads, over all processes.
         stored: whether states are read, or videos.
+        hour_flops: to encode an hour of video, once.
+        hour_bytes: of its states in the store.
+        recomputed: whether blocks are run again in the backward pass.
+        baseline: of the model without actions that is trained for comparison, if one is.
     """
 
     parameters: dict[str, int]
@@ -75,6 +80,10 @@ class Estimate:
     memory: dict[str, int]
     read: float
     stored: bool
+    hour_flops: float
+    hour_bytes: float
+    recomputed: bool
+    baseline: Estimate | None = None
 
     def step_seconds(self, gpu: Gpu, count: int, utilisation: float) -> float:
         """Seconds of a step on ``count`` GPUs that reach a share ``utilisation`` of their stated FLOP/s."""
@@ -115,8 +124,7 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
             f"training.batch_size={training.batch_size} cannot be shared by {processes} processes in "
             f"{training.accumulate} parts each (training.accumulate); give a multiple of {parts}"
         )
-    if processes % training.shard:
-        raise WildlamError(f"training.shard={training.shard} does not divide {processes} processes")
+    check_shard(training.shard, processes)
     part = training.batch_size // parts
     encoder = config.encoder.hollow()
     spec = encoder.spec
@@ -124,11 +132,9 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
         raise WildlamError(f"data.frames={data.frames} does not make two states of {spec.frames_per_state} frames")
     network = encoder.network
     with FakeTensorMode(allow_non_fake_inputs=True):
-        encoder_flops = 0
-        if not data.store:
-            with flop_counter() as counter:
-                encoder.encode(torch.zeros(1, data.frames, 3, spec.image_size, spec.image_size, dtype=torch.uint8))
-            encoder_flops = counter.get_total_flops()
+        with flop_counter() as counter:
+            encoder.encode(torch.zeros(1, data.frames, 3, spec.image_size, spec.image_size, dtype=torch.uint8))
+        encoder_flops = counter.get_total_flops()
         model = config.model.build(spec.width, spec.grid)
         model.bottleneck.eval()  # a codebook follows the data, and there are none
         if training.recompute:
@@ -189,7 +195,7 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
         steps=training.steps,
         part=part,
         flops={
-            "encoder": encoder_flops * training.batch_size,
+            "encoder": 0 if data.store else encoder_flops * training.batch_size,
             "inverse dynamics model": inverse * parts,
             "world model": (counter.get_total_flops() - optimizer_flops - inverse) * parts,
         },
@@ -198,7 +204,19 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
         read=training.batch_size
         * (shape.numel() * STATE_BYTES if data.store else (data.frames - 1) / data.fps * VIDEO_BYTES),
         stored=data.store,
+        hour_flops=encoder_flops / data.frames * data.fps * 3600,
+        hour_bytes=spec.tokens * spec.width * STATE_BYTES / spec.frames_per_state * data.fps * 3600,
+        recomputed=training.recompute,
+        baseline=estimate(bare, processes, accelerated) if (bare := _baseline(config)) else None,
     )
+
+
+def _baseline(config: RunConfig) -> RunConfig | None:
+    """The model without actions that is trained for comparison, if one is."""
+    if not config.baseline or isinstance(config.model.bottleneck, Deterministic):
+        return None
+    nothing = Deterministic(dim=config.model.bottleneck.dim)
+    return replace(config, baseline=False, model=replace(config.model, bottleneck=nothing))
 
 
 def text(found: Estimate, kind: str, count: int, utilisation: float) -> str:
@@ -214,16 +232,43 @@ def text(found: Estimate, kind: str, count: int, utilisation: float) -> str:
     lines.append(f"  {'all':24}{total / 1e12:12,.3f} TFLOP")
     if found.stored:
         lines.append("  The encoder is not counted: states are encoded once, before, and read from the store.")
+        once, room = found.hour_flops / (gpu.flops * utilisation), found.hour_bytes / 1e9
+        lines.append(f"  An hour of video takes {_time(once)} of one GPU, without decoding, and {room:.3g} GB of disk.")
     lines += ["", f"Memory of each GPU at the peak, {found.part} clips at once"]
-    lines += [f"  {MEMORY[name]:24}{size / 2**30:12,.2f} GiB" for name, size in found.memory.items() if name in MEMORY]
-    fits = "fits" if found.memory["total"] < 0.9 * gpu.memory else "does not fit: raise training.accumulate"
+    told = {words: found.memory[name] / 2**30 for name, words in MEMORY.items() if name in found.memory}
+    lines += [f"  {words:24}{size:12,.2f} GiB" for words, size in told.items()]
+    if not found.memory["act"]:
+        lines.append("  The peak is that of the update, when no activations are held.")
+    fits = "fits" if found.memory["total"] < 0.9 * gpu.memory else f"does not fit: {_remedy(found, gpu)}"
     lines.append(f"  {kind} has {gpu.memory / 2**30:.0f} GiB: {fits}")
     what = "states" if found.stored else f"videos of {VIDEO_BYTES * 8 / 1e6:g} Mbit/s"
     lines += ["", "Reading", f"  {what:24}{found.read / seconds / 1e6:12,.1f} MB/s in all"]
     lines += ["", f"Time on {count} x {kind} at {utilisation:.0%} of {gpu.flops / 1e12:g} TFLOP/s each"]
-    lines.append(f"  {'step':24}{seconds:12,.3f} s; {found.clips / seconds / count:,.1f} clips/s of each GPU")
-    lines.append(f"  {f'{found.steps:,} steps':24}{seconds * found.steps / 3600:12,.1f} hours")
+    lines.append(f"  {'step':24}{_time(seconds):>12}; {found.clips / seconds / count:,.1f} clips/s of each GPU")
+    lines.append(f"  {f'{found.steps:,} steps':24}{_time(seconds * found.steps):>12}")
+    if found.baseline:
+        more = found.baseline.step_seconds(gpu, count, utilisation) * found.steps
+        lines.append(f"  {'baseline':24}{_time(more):>12} more (--baseline false does without)")
+    if not found.stored:
+        lines.append("  Videos are decoded by the CPU meanwhile, which may take longer: it is not counted.")
     return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    """In the unit that suits it."""
+    for unit, of_seconds in (("hours", 3600), ("minutes", 60), ("s", 1)):
+        if seconds >= of_seconds:
+            return f"{seconds / of_seconds:,.1f} {unit}"
+    return f"{1000 * seconds:.3g} ms"
+
+
+def _remedy(found: Estimate, gpu: Gpu) -> str:
+    """What would make room, as far as it goes."""
+    if sum(found.memory.get(kind, 0) for kind in ("param", "grad", "opt", "encoder")) > 0.9 * gpu.memory:
+        return "parameters and what belongs to them alone are too many; raise training.shard"
+    if found.part > 1:
+        return "raise training.accumulate"
+    return "raise training.shard" if found.recomputed else "give training.recompute true"
 
 
 MEMORY = {

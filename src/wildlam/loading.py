@@ -41,6 +41,9 @@ LABELLED_CLIPS = 256
 
 EVAL_BATCH = 16
 
+SLOW = 0.9
+"""Share of ``data.fps`` below which a video's own rate is told of."""
+
 
 @dataclass
 class Clips:
@@ -172,6 +175,11 @@ def _indexed(data: DataConfig, team: Processes) -> Manifest:
     """The manifest of a run's videos, which the main process writes and the others read."""
     if team.is_main:
         manifest = index_videos(data)
+        if slow := int((manifest.column("fps").to_numpy() < SLOW * data.fps).sum()):
+            log.warning(
+                "%d of %d videos have fewer than the %g frames/s asked for (--data.fps): frames will be seen twice",
+                slow, len(manifest), data.fps,
+            )  # fmt: skip
     team.barrier()
     if not team.is_main:
         known = data.path if data.path.suffix == ".parquet" else manifest_path(data.path, data.cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,14 @@ from wildlam.evaluation.one_step import one_step
 from wildlam.loading import Clips, load_clips
 from wildlam.models import LatentActionModel
 from wildlam.models.bottlenecks import Deterministic
-from wildlam.training import Run, fit
-from wildlam.training.distributed import Processes, default_device, processes, restarted
-from wildlam.training.parallel import encoder_in_parts
-from wildlam.training.run import made
+from wildlam.training import Run, checkpoints, fit
+from wildlam.training.distributed import Processes, default_device, job, processes, restarted
+from wildlam.training.loop import check_accumulate
+from wildlam.training.parallel import check_shard, encoder_in_parts
+from wildlam.training.run import made, write_atomically
 from wildlam.types import EncoderSpec, WildlamError
+
+log = logging.getLogger(__name__)
 
 EVAL_BATCHES_WHILE_TRAINING = 6
 
@@ -32,7 +36,8 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
 
     Args:
         config: the run's configuration.
-        resume: go on where the run in ``config.out`` stopped; so do processes that ``torchrun`` starts again.
+        resume: go on where the run in ``config.out`` stopped, of the same configuration but for where its videos are
+            and how processes share its work; so do processes that ``torchrun`` starts again.
 
     Returns:
         The run folder.
@@ -41,15 +46,23 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         WildlamError: whatever is wrong with the data, the configuration or the disk.
     """
     started = time.monotonic()
-    resume = resume or restarted()
     with processes() as team:
         config = _resolved(config, team)
         assert config.out is not None
-        check_out(config, resume)
         run = Run(config.out)
+        resume = resume or restarted() or _begun_by_this_job(run)
+        _check_shares(config, team)
+        check_out(config, resume)
         encoder = config.encoder.build(team.device)
-        _check_lengths(config, encoder.spec, team)
+        _check_lengths(config, encoder.spec)
         clips = load_clips(config, encoder, team)
+        if team.is_main and (run.path / "config.yaml").is_file():
+            if checkpoints.last(run.checkpoints) is None:
+                log.warning("%s holds no checkpoint: training begins anew", run.path)
+            if read_config(run.path / "config.yaml") != config:  # what a resumption may change
+                write_atomically(run.path / "config.yaml", dump_config(config))
+        if config.training.shard_encoder and (config.training.shard == 1 or not clips.online) and team.is_main:
+            log.warning("training.shard_encoder changes nothing: %s", _why_whole(config))
         shard = config.training.shard if config.training.shard_encoder and clips.online else 1
         try:
             with encoder_in_parts(encoder, team, shard) if shard > 1 else contextlib.nullcontext():
@@ -84,8 +97,22 @@ def check_out(config: RunConfig, resume: bool) -> None:
         raise WildlamError(
             f"{out} holds a run already; give another --out, or go on with it: wildlam train --resume {quote(str(out))}"
         )
-    if replace(read_config(out / "config.yaml"), out=out) != _portable(config, default_device()):
+    known, given = read_config(out / "config.yaml"), _portable(config, default_device())
+    data = replace(known.data, path=given.data.path)
+    training = replace(known.training, shard=given.training.shard, accumulate=given.training.accumulate)
+    if replace(known, data=data, training=training, out=out) != given:
         raise WildlamError(f"{out} holds a run of another configuration; give another --out")
+
+
+def _begun_by_this_job(run: Run) -> bool:
+    """Whether ``torchrun`` starts these processes again without saying so, as where another machine has come back."""
+    return job() is not None and (run.path / "run.json").is_file() and run.facts.get("job") == job()
+
+
+def _why_whole(config: RunConfig) -> str:
+    if config.training.shard == 1:
+        return "training.shard is 1, of which each process holds a whole model"
+    return "states are encoded once, before training (data.store)"
 
 
 def _resolved(config: RunConfig, team: Processes) -> RunConfig:
@@ -105,16 +132,23 @@ def _portable(config: RunConfig, device: torch.device) -> RunConfig:
     return replace(config, encoder=encoder, data=replace(config.data, path=config.data.path.absolute(), cache=cache))
 
 
-def _check_lengths(config: RunConfig, spec: EncoderSpec, team: Processes) -> None:
-    frames, step, batch = config.data.frames, spec.frames_per_state, config.training.batch_size
+def _check_shares(config: RunConfig, team: Processes) -> None:
+    """Refuse what cannot be shared, before anything is encoded."""
+    training, count = config.training, team.world_size
+    if training.batch_size % count:
+        raise WildlamError(
+            f"training.batch_size={training.batch_size} cannot be shared equally by {count} processes; give a multiple"
+        )
+    check_shard(training.shard, count)
+    check_accumulate(training.accumulate, training.batch_size // count)
+
+
+def _check_lengths(config: RunConfig, spec: EncoderSpec) -> None:
+    frames, step = config.data.frames, spec.frames_per_state
     if frames % step or frames < 2 * step:
         raise WildlamError(
             f"data.frames={frames}: {spec.name} makes a state of {step} frames and an action needs two states; "
             f"give a multiple of {step}, at least {2 * step}"
-        )
-    if batch % team.world_size:
-        raise WildlamError(
-            f"training.batch_size={batch} cannot be shared equally by {team.world_size} processes; give a multiple"
         )
 
 

@@ -101,6 +101,12 @@ def restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
+def job() -> str | None:
+    """The name of the job that ``torchrun`` was given (``--rdzv-id``), the same on all machines and after restarts."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return None if name == "none" else name
+
+
 def is_main_process() -> bool:
     """Whether this process is the first of those that ``torchrun`` started, or the only one."""
     return os.environ.get("RANK", "0") == "0"

@@ -214,14 +214,20 @@ def fit(
 def _parts(batch: VideoBatch | StateBatch, count: int) -> list[VideoBatch | StateBatch]:
     """Cut a batch into ``count`` equal parts: every ``count``-th clip, so that the parts of all processes together are
     those of one with all clips."""
-    clips = len(batch.names)
-    if clips % count:
-        raise WildlamError(
-            f"training.accumulate={count} does not divide the {clips} clips of a process's share of a batch"
-        )
+    check_accumulate(count, len(batch.names))
     return [
         replace(batch, **{name: of_clips[i::count] for name, of_clips in vars(batch).items()}) for i in range(count)
     ]
+
+
+def check_accumulate(count: int, clips: int) -> None:
+    """Refuse to cut a process's ``clips`` of a batch into ``count`` unequal parts: WildlamError."""
+    if clips % count:
+        divisors = [n for n in range(1, clips + 1) if clips % n == 0]
+        raise WildlamError(
+            f"training.accumulate={count} does not divide the {clips} clips of a process's share of a batch; give "
+            f"--training.accumulate one of {', '.join(map(str, divisors))}"
+        )
 
 
 def _noise_seed(seed: int, step: int, rank: int) -> int:
@@ -249,7 +255,7 @@ def _restore(
 def _not_finite(step: int, loss: float, norm: float, batch: VideoBatch | StateBatch) -> str:
     clips = ", ".join(f"{name} at {start:.2f} s" for name, start in zip(batch.names, batch.starts, strict=True))
     return (
-        f"step {step}: the loss is {loss} and the norm of its gradient {norm}. Look at the clips of this batch or "
-        "lower training.optimizer.muon_lr and adamw_lr; earlier checkpoints are good, --resume goes on from the last. "
-        f"Clips: {clips}"
+        f"step {step}: the loss is {loss} and the norm of its gradient {norm}. Look at the clips of this batch, or "
+        "begin anew, in another --out, with lower training.optimizer.muon_lr and adamw_lr: --resume repeats it. "
+        f"Checkpoints up to here are good. Clips: {clips}"
     )

@@ -40,7 +40,7 @@ def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.
     Raises:
         WildlamError: the processes cannot be grouped so.
     """
-    _check_divides(processes, shard)
+    check_shard(shard, processes.world_size)
     if processes.world_size == 1:
         return model
     if shard == 1:
@@ -73,7 +73,7 @@ def encoder_in_parts(encoder: Encoder, processes: Processes, shard: int) -> Iter
     Raises:
         WildlamError: the processes cannot be grouped so.
     """
-    _check_divides(processes, shard)
+    check_shard(shard, processes.world_size)
     from torch.distributed.fsdp import fully_shard
 
     kept = copy.deepcopy(encoder.network).cpu() if processes.is_main else None
@@ -85,11 +85,11 @@ def encoder_in_parts(encoder: Encoder, processes: Processes, shard: int) -> Iter
         encoder.network = kept.to(encoder.device)
 
 
-def _check_divides(processes: Processes, shard: int) -> None:
-    if shard > 1 and processes.world_size % shard:
+def check_shard(shard: int, processes: int) -> None:
+    """Refuse to share a model among a number of processes that ``shard`` does not divide: WildlamError."""
+    if shard > 1 and processes % shard:
         raise WildlamError(
-            f"training.shard={shard} does not divide {processes.world_size} process(es); give --training.shard a "
-            "divisor, or 1"
+            f"training.shard={shard} does not divide {processes} process(es); give --training.shard a divisor, or 1"
         )
 
 

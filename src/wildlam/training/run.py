@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wildlam.training.distributed import job
 from wildlam.types import EncoderSpec, WildlamError
 
 
@@ -46,6 +47,7 @@ class Run:
             return
         facts = {
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "job": job(),
             "seed": seed,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
