@@ -18,7 +18,7 @@ import torch
 from wildlam.data import encode, store
 from wildlam.data.encode import encode_videos
 from wildlam.data.manifest import SCHEMA, Manifest, Video
-from wildlam.data.store import FeatureStore, StoredVideo
+from wildlam.data.store import FeatureStore, StoredVideo, origins
 from wildlam.data.store_source import StoreSource, eval_batches
 from wildlam.data.video import VideoError, decode_grid
 from wildlam.types import EncoderSpec, WildlamError
@@ -488,6 +488,7 @@ def test_a_store_of_many_videos_keeps_columns_and_no_objects(tmp_path):
         "states": pa.array([bytes(store.state_bytes)] * len(twice), pa.binary(store.state_bytes)),
         "crc": pa.array(np.zeros(len(twice)), pa.uint32()),
     }
+    columns["origin_crc"] = pa.array(origins(columns))
     lance.write_dataset(pa.table(columns, store.dataset.schema), str(tmp_path / "store"), mode="append")
     command = [sys.executable, "-c", READ, str(tmp_path / "many.parquet"), str(tmp_path / "store")]
     done = subprocess.run(command, capture_output=True, text=True)

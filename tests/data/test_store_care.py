@@ -79,6 +79,34 @@ def test_a_flipped_bit_is_never_a_strange_state(path):
     assert left == [number for number in range(30) if f"{number}.mp4" != video]
 
 
+@pytest.mark.parametrize("row", [0, 5])
+@pytest.mark.parametrize("what", ["video = 'x7.mp4'", "size = 3", "sequence = 99", "index = 40"])
+def test_states_of_another_name_or_place_are_found(path, row, what):
+    name, value = what.split(" = ")
+    FeatureStore.open(path).dataset.update({name: value}, where=f"video = '7.mp4' AND index = {row}")
+    if row == 0 or name in ("sequence", "index"):
+        with pytest.raises(WildlamError, match=r"damaged, .*wildlam store repair"):
+            FeatureStore.open(path).sequences()
+    found = store_care.repair(FeatureStore.open(path), progress=False)
+    assert set(found.states) - {"x7.mp4"} == {"7.mp4"}
+    assert video_numbers(FeatureStore.open(path)) == [number for number in range(30) if number != 7]
+
+
+def test_a_name_that_lies_on_the_disk_otherwise_is_found(path):
+    for part in path.glob("data/*.lance"):
+        data = part.read_bytes()
+        if b"17.mp4" in data:
+            part.write_bytes(data.replace(b"17.mp4", b"97.mp4"))
+            break
+    else:
+        pytest.fail("no name lies on the disk in plain text")
+    assert store_care.verify(FeatureStore.open(path), progress=False)
+    with pytest.raises(WildlamError, match="its videos are not what was written"):
+        FeatureStore.open(path).sequences()
+    store_care.repair(FeatureStore.open(path), progress=False)
+    assert 17 not in video_numbers(FeatureStore.open(path))
+
+
 def test_a_lost_part_takes_its_videos_only_and_they_can_be_written_again(path):
     part_of(path, 2).unlink()
     store = FeatureStore.open(path)

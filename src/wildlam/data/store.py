@@ -12,8 +12,9 @@ for, and Lance finds single rows quickly. Lance's file version 2.1 was faster th
 
 **Safety.** States become visible by Lance's atomic commits, several videos at a time. A process killed at any moment
 leaves the last commit readable and loses at most the videos after it; so does a full disk. Several processes may
-append at once. Each row has a CRC-32 (zlib: 3 GB/s) of its time and state, which is compared whenever it is read: Lance
-has none, and a disk's flipped bit would be but a strange state. `store_care` finds and removes what is damaged.
+append at once. Each row has a CRC-32 (zlib: 3 GB/s) of its time and state, which is compared whenever it is read, and
+one of the video and the place there that it is from, compared for a sequence's first row when a store is opened: Lance
+has none, and a disk's flipped bit would be but a strange state or name. `store_care` finds and removes what is damaged.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ from torch import Tensor
 from wildlam.data.manifest import Video
 from wildlam.types import EncoderSpec, Split, WildlamError
 
-VERSION = 3
+VERSION = 4
 """Version of the layout on disk; a store of another version is refused."""
 _LANCE_FORMAT: Literal["2.1"] = "2.1"
 _KEY = b"wildlam.store"
 _CHECKED = ["time", "states", "crc"]
+_ORIGIN = ["video", "size", "mtime_ns", "sequence", "index"]
 _SAME_TIME = 1e-3  # seconds by which the times of one frame may differ
+_SLICE = 1 << 13  # rows whose origins are objects at a time
 _READ_BYTES = 8 << 20  # read at a time: halves the time of large clips against one read of a whole batch of them
 _GROUP_BYTES = 64 << 20  # a commit holds about this much, so that fragments are few and memory stays bounded
 _GROUP_SECONDS = 60.0  # but a slow encoder commits at least this often
@@ -405,21 +408,27 @@ class FeatureStore:
             raise WildlamError(f"{video.path}: the encoder gave states that are not finite: try dtype float32")
         binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(self.state_bytes), n, [None, pa.py_buffer(bits)])
         same = {"video": video.path, "source": video.source, "split": video.split}
-        columns = [
-            pa.array(np.full(n, sequence), pa.int64()),
-            pa.array(np.arange(index, index + n), pa.int32()),
-            pa.array(times.numpy(), pa.float64()),
-            *(pa.array([text] * n, pa.string()) for text in same.values()),
-            pa.array(np.full(n, video.size), pa.int64()),
-            pa.array(np.full(n, video.mtime_ns), pa.int64()),
-            binary,
-            pa.array(_checksums(bits, times.numpy()), pa.uint32()),
-        ]
+        columns = {
+            "sequence": pa.array(np.full(n, sequence), pa.int64()),
+            "index": pa.array(np.arange(index, index + n), pa.int32()),
+            "time": pa.array(times.numpy(), pa.float64()),
+            **{name: pa.array([text] * n, pa.string()) for name, text in same.items()},
+            "size": pa.array(np.full(n, video.size), pa.int64()),
+            "mtime_ns": pa.array(np.full(n, video.mtime_ns), pa.int64()),
+            "states": binary,
+            "crc": pa.array(_checksums(bits, times.numpy()), pa.uint32()),
+        }
+        columns["origin_crc"] = pa.array(origins(columns), pa.uint32())
         return pa.record_batch(columns, schema=self.dataset.schema)
 
     def damaged(self, batch: pa.RecordBatch) -> np.ndarray:
         """Which rows of a batch with columns time, states and crc are not what was written: ``bool [rows]``."""
         return _checksums(self.bits(batch["states"]), batch["time"].to_numpy()) != batch["crc"].to_numpy()
+
+    @staticmethod
+    def misnamed(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
+        """Which rows tell another origin (``_ORIGIN``) than was written: ``bool [rows]``."""
+        return origins(batch) != batch["origin_crc"].to_numpy()
 
     def bits(self, column: pa.FixedSizeBinaryArray) -> np.ndarray:
         """The bits of stored states as ``int16 [rows, N·D]``, in Arrow's memory."""
@@ -430,7 +439,13 @@ class FeatureStore:
         names = {"video": "path"} | dict.fromkeys(("source", "split", "size", "mtime_ns"))
         with self.reading():
             rows = self.dataset.scanner(columns=["index", "sequence", "time"], scan_in_order=True).to_table()
-            heads = self.dataset.scanner(columns=list(names), filter="index = 0", scan_in_order=True).to_table()
+            columns = list(dict.fromkeys([*names, *_ORIGIN, "origin_crc"]))
+            heads = self.dataset.scanner(columns=columns, filter="index = 0", scan_in_order=True).to_table()
+            wrong = self.misnamed(heads)
+        if wrong.any():
+            named = ", ".join(heads["video"].filter(pa.array(wrong)).slice(0, 3).to_pylist())
+            raise WildlamError(f"{self.path}: damaged, its videos are not what was written ({named}); {self._remedy}")
+        heads = heads.select(list(names))
         index, sequence = rows["index"].to_numpy(), rows["sequence"].to_numpy()
         first = np.flatnonzero(index == 0)
         length = np.diff(first, append=len(index))
@@ -483,6 +498,7 @@ def _schema(spec: EncoderSpec, fps: float, frames: int) -> pa.Schema:
         "mtime_ns": pa.int64(),
         "states": pa.binary(spec.tokens * spec.width * 2),
         "crc": pa.uint32(),
+        "origin_crc": pa.uint32(),
     }
     return pa.schema(list(columns.items()), metadata={_KEY: json.dumps(header).encode()})
 
@@ -496,6 +512,15 @@ def _checksums(bits: np.ndarray, times: np.ndarray) -> np.ndarray:
     """CRC-32 of the time ``float64 [rows]`` and state ``int16 [rows, N·D]`` of each row: ``uint32 [rows]``."""
     pairs = zip(times, np.ascontiguousarray(bits), strict=True)
     return np.fromiter((zlib.crc32(row, zlib.crc32(time)) for time, row in pairs), np.uint32, len(bits))
+
+
+def origins(columns: Mapping[str, pa.Array] | pa.RecordBatch | pa.Table) -> np.ndarray:
+    """CRC-32 of what each row says of its origin: ``uint32 [rows]``."""
+    found = np.empty(len(columns["video"]), np.uint32)
+    for first in range(0, len(found), _SLICE):
+        rows = zip(*(columns[name].slice(first, _SLICE).to_pylist() for name in _ORIGIN), strict=True)
+        found[first : first + _SLICE] = [zlib.crc32(repr(row).encode()) for row in rows]
+    return found
 
 
 def is_lances(error: BaseException) -> bool:

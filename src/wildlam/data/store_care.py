@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import lance
 import numpy as np
@@ -92,8 +92,8 @@ def verify(store: FeatureStore, progress: bool = True) -> Damage:
         progress: show a bar with the time left.
     """
     damage = Damage()
-    columns = ["sequence", "index", "video", "split", "time", "states", "crc"]
-    last: tuple[int, int, str] | None = None  # sequence, index and video of the row before
+    columns = ["sequence", "index", "video", "size", "mtime_ns", "split", "time", "states", "crc", "origin_crc"]
+    last: _Row | None = None  # the one before
     with tqdm(total=len(store), unit="state", desc="verifying", disable=not progress) as bar:
         for fragment in store.dataset.get_fragments():
             try:
@@ -106,7 +106,7 @@ def verify(store: FeatureStore, progress: bool = True) -> Damage:
                 damage.files[fragment.fragment_id] = [file.path for file in fragment.data_files()]
                 # Whose rows it held is not known; the video before it may have gone on in it.
                 if last is not None:
-                    damage.states[last[2]] += 1
+                    damage.states[last.video] += 1
                 last = None
     return damage
 
@@ -139,17 +139,33 @@ def repair(store: FeatureStore, progress: bool = True) -> Damage:
     return damage
 
 
-def _verify(
-    store: FeatureStore, batch: pa.RecordBatch, last: tuple[int, int, str] | None, damage: Damage
-) -> tuple[int, int, str] | None:
+class _Row(NamedTuple):
+    """What the row before tells of the next: whether that goes on, and of a video of the right name."""
+
+    sequence: int
+    place: int
+    video: str
+    misnamed: bool
+
+
+def _verify(store: FeatureStore, batch: pa.RecordBatch, last: _Row | None, damage: Damage) -> _Row | None:
     """Note what is wrong in these rows, which follow the row ``last``; return their own last row."""
     if not len(batch):
         return last
     sequence, index = batch["sequence"].to_numpy(), batch["index"].to_numpy()
     videos = batch["video"].to_pylist()
-    before = last or (-1, -1, "")
-    continued = (sequence == np.append(before[0], sequence[:-1])) & (index == np.append(before[1], index[:-1]) + 1)
+    before = last or _Row(-1, -1, "", False)
+    continued = (sequence == np.append(before.sequence, sequence[:-1])) & (
+        index == np.append(before.place, index[:-1]) + 1
+    )
+    misnamed = store.misnamed(batch)
     known = np.isin(batch["split"].to_pylist(), get_args(Split))
-    for row in np.flatnonzero(store.damaged(batch) | ~known | ~(continued | (index == 0))):
+    for row in np.flatnonzero(store.damaged(batch) | ~known | ~(continued | (index == 0)) | misnamed):
         damage.states[videos[row]] += 1
-    return int(sequence[-1]), int(index[-1]), videos[-1]
+    # What is misnamed is torn out of a video whose name is that of its other rows.
+    torn = np.isin(sequence, sequence[misnamed]) | (before.misnamed & (sequence == before.sequence))
+    for row in np.flatnonzero(torn & ~misnamed):
+        damage.states[videos[row]] += 1
+    if misnamed[0] and last is not None and last.sequence == sequence[0] and not last.misnamed:
+        damage.states[last.video] += 1
+    return _Row(int(sequence[-1]), int(index[-1]), videos[-1], bool(torn[-1]))
