@@ -122,6 +122,7 @@ def found_locality(share, low, carried):
             found_locality(0.5, 0.49, 0.0),
             "no place in particular; the true motion: 0.90): its actions are not local.",
         ),
+        (found_locality(0.503, 0.501, 0.9), "its actions are hardly local."),
         (found_locality(0.8, 0.7, 0.1), "its actions are local."),
         (found_locality(0.8, 0.7, 0.9), "its actions are local, and follow a place in the picture."),
     ],

@@ -13,6 +13,9 @@ from wildlam.evaluation.one_step import METHODS
 TRANSFERS_UNDER = 2.0
 """Ratio of the cycled to the original error over which actions are said not to transfer."""
 
+HARDLY = 0.1
+"""Of the way from no place in particular to the true motion: a share below it is hardly local, however certain."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -121,6 +124,8 @@ def _locality(evaluations: Mapping[str, Any]) -> list[str]:
     told += f"(0.50: no place in particular; the true motion: {true['mean']:.2f})"
     if share["low"] <= 0.5:
         return [f"{told}: its actions are not local."]
+    if share["mean"] < 0.5 + HARDLY * (true["mean"] - 0.5):
+        return [f"{told}: its actions are hardly local."]
     carried = found.get("carried")
     if carried and carried["low"] > 0.5:
         return [f"{told}: its actions are local, and follow a place in the picture."]
