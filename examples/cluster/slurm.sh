@@ -26,5 +26,5 @@ fi
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK" # which newer Slurms do not hand on by themselves
 srun torchrun --nnodes "$SLURM_NNODES" --nproc-per-node "${SLURM_GPUS_ON_NODE:-8}" --rdzv-id "$SLURM_JOB_ID" \
-  --rdzv-backend c10d --rdzv-endpoint "$first:29500" --max-restarts 100 --no-python wildlam train "${what[@]}" &
+  --rdzv-backend c10d --rdzv-endpoint "$first:29500" --max-restarts 10 --no-python wildlam train "${what[@]}" &
 wait $!

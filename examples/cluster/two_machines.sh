@@ -12,4 +12,4 @@ else
   what=(--config "$config" --data.path "$videos" --out "$run")
 fi
 exec torchrun --nnodes 2 --nproc-per-node "${PROCESSES:-gpu}" --rdzv-id wildlam --rdzv-backend c10d \
-  --rdzv-endpoint "$first:29500" --max-restarts 100 --no-python wildlam train "${what[@]}"
+  --rdzv-endpoint "$first:29500" --max-restarts 10 --no-python wildlam train "${what[@]}"
