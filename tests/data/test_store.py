@@ -5,7 +5,6 @@ import resource
 import signal
 import subprocess
 import sys
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -181,18 +180,6 @@ def test_damaged_states_are_told(tmp_path):
         again.sequences()
     with pytest.raises(WildlamError, match=r"store: damaged"):
         again.read_all()
-
-
-def test_large_states_have_the_same_checksums_by_threads(tmp_path):
-    spec = EncoderSpec("large", 1, (16, 16), 1024, 256, "frame", "0" * 16)
-    store = FeatureStore.create_or_resume(tmp_path / "store", spec, 4.0, 8)
-    states, times = torch.randn(3, 256, 1024).bfloat16(), torch.arange(3).double() / 4
-    store.append(StoredVideo("a.mp4", "s", "train", 1, 2), [(0, times, states)])
-    store.commit()
-    rows = zip(states.view(torch.int16).flatten(1).numpy(), times.numpy(), strict=True)
-    plain = [zlib.crc32(row, zlib.crc32(time)) for row, time in rows]
-    assert store.dataset.to_table(columns=["crc"])["crc"].to_pylist() == plain
-    assert torch.equal(store.read(np.array([2, 0])), states[[2, 0]])
 
 
 def test_a_video_is_one_sequence_for_an_encoder_of_frames(tmp_path, videos, monkeypatch):

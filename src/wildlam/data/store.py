@@ -24,7 +24,6 @@ import re
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,7 +37,6 @@ import torch
 from lance.fragment import FragmentMetadata, write_fragments
 from torch import Tensor
 
-from wildlam.data.indexing import cores
 from wildlam.data.manifest import Video
 from wildlam.types import EncoderSpec, Split, WildlamError
 
@@ -49,7 +47,6 @@ _KEY = b"wildlam.store"
 _CHECKED = ["time", "states", "crc"]
 _ORIGIN = ["video", "size", "mtime_ns", "sequence", "index"]
 _SAME_TIME = 1e-3  # seconds by which the times of one frame may differ
-_SHARED_BYTES = 1 << 16  # of a state from which on threads share the checksums; shorter ones cost more to hand out
 _SLICE = 1 << 13  # rows whose origins are objects at a time
 _READ_BYTES = 8 << 20  # read at a time: halves the time of large clips against one read of a whole batch of them
 _GROUP_BYTES = 64 << 20  # a commit holds about this much, so that fragments are few and memory stays bounded
@@ -513,15 +510,8 @@ def _bits_of(states: Tensor) -> np.ndarray:
 
 def _checksums(bits: np.ndarray, times: np.ndarray) -> np.ndarray:
     """CRC-32 of the time ``float64 [rows]`` and state ``int16 [rows, N·D]`` of each row: ``uint32 [rows]``."""
-    rows = np.ascontiguousarray(bits)
-
-    def of(row: int) -> int:
-        return zlib.crc32(rows[row], zlib.crc32(times[row]))
-
-    if rows[:1].nbytes < _SHARED_BYTES:
-        return np.fromiter(map(of, range(len(rows))), np.uint32, len(rows))
-    with ThreadPoolExecutor(min(cores(), 8)) as pool:  # zlib works outside Python's lock
-        return np.fromiter(pool.map(of, range(len(rows))), np.uint32, len(rows))
+    pairs = zip(times, np.ascontiguousarray(bits), strict=True)
+    return np.fromiter((zlib.crc32(row, zlib.crc32(time)) for time, row in pairs), np.uint32, len(bits))
 
 
 def origins(columns: Mapping[str, pa.Array] | pa.RecordBatch | pa.Table) -> np.ndarray:
