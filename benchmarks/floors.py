@@ -27,7 +27,6 @@ from wildlam.encoders import Lite0
 from wildlam.estimate import GPUS, estimate, flop_counter
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning import droid
-from wildlam.planning.cost import GoalCost
 from wildlam.planning.dynamics import Controlled
 
 BANDWIDTH = {"H100": 3.35e12, "H200": 4.8e12, "B200": 8e12, "A100": 2.04e12}
@@ -208,9 +207,9 @@ def plan_of_vitl(config: RunConfig) -> tuple[float, float]:
         model = config.model.build(spec.width, spec.grid).eval()
         controller = ControllerConfig().build(spec, 7, model.bottleneck.dim).eval()
         states = torch.zeros(1, 2, spec.tokens, spec.width)
-        cost = GoalCost(Controlled(model, controller), states[:, :1], torch.zeros(1, 0, 7), states[:, 1])
+        driven = Controlled(model, controller)
         with flop_counter() as counter:
-            cost(torch.zeros(1, droid.SAMPLES, droid.HORIZON, 7))
+            driven.rollout(states[:, :1], torch.zeros(1, 0, 7), torch.zeros(1, droid.SAMPLES, droid.HORIZON, 7))
     weights = 2 * sum(p.numel() for p in model.world_model.parameters())
     return droid.ITERATIONS * counter.get_total_flops(), droid.ITERATIONS * droid.HORIZON * weights
 

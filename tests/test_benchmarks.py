@@ -115,3 +115,17 @@ def test_plans_of_other_settings_are_made_anew(study, tmp_path, monkeypatch):
         args.samples = samples
         study.planned(args, "arm", *where, 0, False)
     assert len(made) == len(set(made)) == 2
+
+
+@pytest.mark.slow
+def test_floors_lie_below_what_is_reached(monkeypatch):
+    monkeypatch.syspath_prepend(str(GPU.parent))
+    floors = importlib.import_module("floors")
+    rows = json.loads((GPU.parent / "results" / "cpu_2_cores.json").read_text())
+    bench = {row["name"]: row["value"] for row in rows}
+    found = floors.on_cpu(bench)
+    assert all(0 < floor.flops / (1e9 * bench["matmul ceiling"]) < floor.reached for floor in found)
+    of_gpus = floors.on_gpu({})
+    told = (GPU.parent.parent / "docs" / "results" / "floors.md").read_text()
+    assert all(f"| {floor.what} |" in told and floor.moved > 0 for floor in [*found, *of_gpus])
+    assert of_gpus[0].flops > of_gpus[1].flops  # the encoder's
