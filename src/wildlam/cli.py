@@ -654,7 +654,7 @@ def play(argv: Arguments) -> None:
 
     Each step plans anew (cross-entropy method, three steps ahead) from what is seen. Success is to end near the goal.
     nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot. On two cores fifty
-    episodes take about ten minutes, and half as long again for each of --baselines.
+    episodes take three to ten minutes, and half as long again for each of --baselines.
 
     Examples:
       wildlam play runs/nav/run --world nav --episodes 10
