@@ -19,7 +19,7 @@ from wildlam.data.clips import DataConfig
 from wildlam.data.files import Location, location
 from wildlam.encoders import EncoderConfig, Lite0
 from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import BottleneckConfig
+from wildlam.models.bottlenecks import BottleneckConfig, Deterministic
 from wildlam.training import TrainingConfig
 from wildlam.types import WildlamError
 
@@ -66,6 +66,17 @@ class RunConfig:
         for key, choice in (("encoder", self.encoder), ("model.bottleneck", self.model.bottleneck)):
             if type(choice) is CHOSEN_BY_NAME[key]:
                 raise ValueError(f"{key}: choose {' or '.join(cls.__name__ for cls in type(choice).__subclasses__())}")
+
+
+def without_actions(config: RunConfig) -> RunConfig | None:
+    """The model that a run trains beside its own, to compare with: without latent actions, else the same.
+
+    None if it trains none: its own is such a one, or ``baseline`` is off.
+    """
+    if not config.baseline or isinstance(config.model.bottleneck, Deterministic):
+        return None
+    nothing = Deterministic(dim=config.model.bottleneck.dim)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, bottleneck=nothing))
 
 
 class Parser(jsonargparse.ArgumentParser):

@@ -6,7 +6,7 @@ of each part, its tracker the bytes held at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from unittest.mock import patch
 
 import torch
@@ -14,9 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from wildlam.config import RunConfig
+from wildlam.config import RunConfig, without_actions
 from wildlam.models import attention
-from wildlam.models.bottlenecks import Deterministic
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 from wildlam.training.parallel import blocks_of, check_shard, recompute
 from wildlam.types import WildlamError
@@ -207,16 +206,8 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
         hour_flops=encoder_flops / data.frames * data.fps * 3600,
         hour_bytes=spec.tokens * spec.width * STATE_BYTES / spec.frames_per_state * data.fps * 3600,
         recomputed=training.recompute,
-        baseline=estimate(bare, processes, accelerated) if (bare := _baseline(config)) else None,
+        baseline=estimate(bare, processes, accelerated) if (bare := without_actions(config)) else None,
     )
-
-
-def _baseline(config: RunConfig) -> RunConfig | None:
-    """The model without actions that is trained for comparison, if one is."""
-    if not config.baseline or isinstance(config.model.bottleneck, Deterministic):
-        return None
-    nothing = Deterministic(dim=config.model.bottleneck.dim)
-    return replace(config, baseline=False, model=replace(config.model, bottleneck=nothing))
 
 
 def text(found: Estimate, kind: str, count: int, utilisation: float) -> str:

@@ -12,13 +12,12 @@ from shlex import quote
 
 import torch
 
-from wildlam.config import RunConfig, dump_config, read_config
+from wildlam.config import RunConfig, dump_config, read_config, without_actions
 from wildlam.evaluating import BASELINE, evaluate_run
 from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.one_step import one_step
 from wildlam.loading import Clips, load_clips
 from wildlam.models import LatentActionModel
-from wildlam.models.bottlenecks import Deterministic
 from wildlam.training import Run, checkpoints, fit
 from wildlam.training.distributed import Processes, default_device, job, processes, restarted
 from wildlam.training.loop import check_accumulate
@@ -67,9 +66,8 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         try:
             with encoder_in_parts(encoder, team, shard) if shard > 1 else contextlib.nullcontext():
                 _fit(config, run, clips, team, resume, "latent actions")
-                if config.baseline and not isinstance(config.model.bottleneck, Deterministic):
-                    nothing = Deterministic(dim=config.model.bottleneck.dim)
-                    bare = replace(config, model=replace(config.model, bottleneck=nothing), out=run.path / BASELINE)
+                if bare := without_actions(config):
+                    bare = replace(bare, out=run.path / BASELINE)
                     _fit(bare, Run(run.path / BASELINE), clips, team, resume, "deterministic baseline")
             if team.is_main:
                 evaluate_run(run, run.path, clips, started)
