@@ -320,7 +320,7 @@ def test_what_is_something_else_is_named(run, config, tmp_path):
         dynamics_of(load_driven(run), [controller])
     with pytest.raises(WildlamError, match="has no controller"):
         load_driven(run, baseline)
-    with pytest.raises(WildlamError, match=f"give another --out, or restore the file if {run} is that of a controller"):
+    with pytest.raises(WildlamError, match=f"{run} holds no controller, or one whose config.yaml is damaged"):
         train_controller(run, config, run)
     with pytest.raises(WildlamError, match=r"is a run folder, whose report would be overwritten; give another --out"):
         plan(run, "recon", config.data, out=run)
@@ -370,7 +370,13 @@ def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
         found = json.loads((plan(run, "droid", config.data, solver=solver, **few) / "plans.json").read_text())
         plans[solver] = found["plans"]["latent"]
         assert found["solver"] == solver
-        told = {"samples": 8, "iterations": 2, "data": str(config.data), "controller": str(run), "baselines": []}
+        told = {
+            "samples": 8,
+            "iterations": 2,
+            "data": str(config.data),
+            "controller": str(run / "controller"),
+            "baselines": [],
+        }
         assert told.items() <= found.items()
     assert len({str(of) for of in plans.values()}) == 3
     with pytest.raises(WildlamError, match="--solver mppi is for droid"):

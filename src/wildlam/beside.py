@@ -40,15 +40,20 @@ def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
     """The run folder of a model of this configuration, new or begun; one that has learnt nothing yet is begun anew.
 
     Raises:
-        WildlamError: it holds a model of another configuration.
+        WildlamError: it holds a model of another configuration, or something else.
     """
     run, file = Run(folder), folder / "config.yaml"
-    other = f"give another --out, or restore the file if {folder} is that of a {kind}"
-    if file.is_file() and read_as(type(config), file, other) != config:
+    try:
+        known = read_as(type(config), file) if file.is_file() else config
+    except WildlamError as error:
+        raise WildlamError(
+            f"{folder} holds no {kind}, or one whose {file.name} is damaged; give another --out"
+        ) from error
+    if known != config:
         if checkpoints.last(run.checkpoints) is not None:
-            key, known, given = next(differences(file.read_text(), dump_config(config)))
+            key, old, new = next(differences(file.read_text(), dump_config(config)))
             raise WildlamError(
-                f"{folder} holds a {kind} with {key} {known}, not {given}; give the same, or another --out where there "
+                f"{folder} holds a {kind} with {key} {old}, not {new}; give the same, or another --out where there "
                 "is one, or move it away"
             )
         for name in ("config.yaml", "run.json"):

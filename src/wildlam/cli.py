@@ -53,7 +53,7 @@ def main(argv: Arguments | None = None) -> int:
         print(f"wildlam: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        anew = argv[0] in ("plan", "play")
+        anew = argv[0] in ("plan", "play") or "--estimate" in argv
         remedy = str(interrupt) or f"the same command {'begins anew' if anew else 'goes on from what was finished'}"
         print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
         return 130

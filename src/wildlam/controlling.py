@@ -165,7 +165,7 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
     Raises:
         WildlamError: there is none, its training was interrupted, or it was trained for another model.
     """
-    run = Run(path / FOLDER if (path / FOLDER).is_dir() else path)
+    run = Run(_folder(path))
     space = read_space(
         run, f"{path} has no controller; train one with `wildlam controller train`, or give --controller", drives=True
     )
@@ -183,6 +183,11 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
 def print_of(model: LatentActionModel) -> str:
     """Hash of a model's weights, the same for weights that were rounded to bfloat16."""
     return fingerprint("latent actions", {}, sorted((k, v.bfloat16()) for k, v in model.state_dict().items()))
+
+
+def _folder(path: Path) -> Path:
+    """Of a controller: the folder given, or the one in that of its run."""
+    return path / FOLDER if (path / FOLDER).is_dir() else path
 
 
 def _check_driven(run: Run, model: LatentActionModel, remedy: str) -> None:
@@ -204,7 +209,7 @@ class Driven:
         encoder: of its states.
         model: the latent action model.
         controller: from real actions to its latent ones.
-        place: folder of the controller, or of the run that it is in.
+        place: folder of the controller.
         space: what real actions are.
     """
 
@@ -233,7 +238,7 @@ def load_driven(path: Path, controller: Path | None = None) -> Driven:
         WildlamError: there is none, or they do not fit together.
     """
     opened, config, encoder, model = _open(path)
-    place = controller or opened.path
+    place = _folder(controller or opened.path)
     driver, space = load_controller(place, encoder, model)
     return Driven(opened, config, encoder, model, driver, place, space)
 

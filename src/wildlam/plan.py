@@ -362,7 +362,7 @@ def plan(
         "baselines": [str(folder) for folder in baselines],
         "samples": how.samples,
         "iterations": how.iterations,
-        "solver": solver,
+        "solver": solver if name == "droid" else None,
         "units": space.action_names,
         "fps": clips.fps,
         "summary": summary,
@@ -382,7 +382,8 @@ def plan(
             {label: one.actions.numpy() for label, one in plans.items()},
             "rpe" if name == "recon" else "displacement",
             f"{facts['encoder']['name']} states, {len(clips)} held-out episodes of {data}, controller {driven.place}, "
-            f"{how.samples} candidates drawn {how.iterations} time(s), {solver}, seed {seed}",
+            f"{how.samples} candidates drawn {how.iterations} time(s){f' ({solver})' if name == 'droid' else ''}, "
+            f"seed {seed}",
         )
     except OSError as error:
         raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error

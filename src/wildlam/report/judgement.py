@@ -135,8 +135,11 @@ def _locality(evaluations: Mapping[str, Any]) -> list[str]:
 def _probes(evaluations: Mapping[str, Any]) -> list[str]:
     if not (found := evaluations.get("probes")):
         return []
-    explained = [f"{_percent(max(e['mean'], 0))} of {a}" for a, e in found["linear z"].items() if a != "mean"]
-    return [f"A linear map of z explains, of the variance of the true actions, {', '.join(explained)}."]
+    of_each = {action: e for action, e in found["linear z"].items() if action != "mean"}
+    explained = [f"{_percent(max(e['mean'], 0))} of {action}" for action, e in of_each.items()]
+    told = f"A linear map of z explains, of the variance of the true actions, {', '.join(explained)}."
+    unsure = [action for action, e in of_each.items() if e["mean"] > 0 >= e["low"]]
+    return [f"{told} Of {', '.join(unsure)} it may be none: intervals hold 0." if unsure else told]
 
 
 def _percent(share: float) -> str:

@@ -54,6 +54,8 @@ def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str) -> str:
         own = rows[label].estimate(by)
         apart = own.high < still.low or own.low > still.high
         sure = "" if apart else ", which may be chance: their intervals meet"
+        if (by_chance := rows["random"].estimate(by).mean) <= own.mean:
+            sure += f"; acting at random does no worse ({by_chance:.3g})"
         sentences.append(
             f"{label}: {by} {own.mean:.3g}, {own.mean / max(still.mean, 1e-12):.2f} of that of staying{sure}."
         )
