@@ -31,7 +31,7 @@ from wildlam.planning.mppi import mppi
 from wildlam.planning.solvers import Plan, Prior, white_noise
 from wildlam.planning.trajectories import trajectory_errors
 from wildlam.report.plan_report import write_plan_report
-from wildlam.report.text_table import text_table
+from wildlam.report.text_table import text_of_summary
 from wildlam.training.run import made, read_json, write_atomically
 from wildlam.types import Encoder, WildlamError, check_seed
 
@@ -394,13 +394,9 @@ def table(folder: Path) -> str:
     """The summary of ``plans.json`` as text."""
     found = read_json(folder / "plans.json")
     figures = [name for name in ("displacement", "ate", "rpe") if name in found["summary"]["no move"]]
-    cells = {
-        label: [f"{row[n]['mean']:.3g} ({row[n]['low']:.3g} to {row[n]['high']:.3g})" for n in figures]
-        for label, row in found["summary"].items()
-    }
     lines = [
         f"{found['protocol']} protocol, {found['episodes']} held-out episodes, seed {found['seed']} (lower is better):",
-        *text_table(figures, cells, 28),
+        *text_of_summary(found["summary"], figures),
     ]
     return "\n".join([*lines, "", f"plans      {folder / 'plans.json'}", f"report     {folder / 'report.html'}"])
 

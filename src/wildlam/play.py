@@ -23,7 +23,7 @@ from wildlam.planning.closed_loop import ITERATIONS, SAMPLES, Policy, Replanner,
 from wildlam.planning.solvers import Prior
 from wildlam.report.plan_report import compared
 from wildlam.report.play_report import SHOWN, grid, write_play_report
-from wildlam.report.text_table import text_table
+from wildlam.report.text_table import text_of_summary
 from wildlam.training.run import made, read_json, write_atomically
 from wildlam.types import WildlamError, check_seed
 
@@ -38,8 +38,6 @@ STEPS = 12
 """Steps to reach it."""
 HORIZON = 3
 TRIES = 100
-FIGURES = ("success", "final distance")
-"""In the table."""
 SEEDS = 10_000
 """Seeds of episodes between those of two runs of a game, so that none is in both."""
 
@@ -208,14 +206,10 @@ def judged(traces: Sequence[Trace], targets: np.ndarray, task: Task) -> PerClip:
 def table(folder: Path) -> str:
     """The summary of ``play.json`` as text."""
     found = read_json(folder / "play.json")
-    cells = {
-        label: [f"{of['mean']:.3g} ({of['low']:.3g} to {of['high']:.3g})" for of in (row[n] for n in FIGURES)]
-        for label, row in found["summary"].items()
-    }
     lines = [
         f"{found['world']}: {found['episodes']} episodes of {found['steps']} steps towards a goal image, "
         f"seed {found['seed']}; success is to end within {found['near']:g} {found['unit']}:",
-        *text_table(FIGURES, cells, 28),
+        *text_of_summary(found["summary"], ("success", "final distance")),
     ]
     return "\n".join([*lines, "", f"episodes   {folder / 'play.json'}", f"report     {folder / 'report.html'}"])
 

@@ -68,10 +68,16 @@ def read_poses(video: Path) -> tuple[ActionSpace, np.ndarray]:
 
 
 def check_reach(video: Path, moments: np.ndarray, end: float, what: str = "its video") -> None:
-    """Refuse poses at ``moments`` ``[F]`` that end before ``what`` does, at ``end``.
+    """Refuse poses that end before what they are of does.
+
+    Args:
+        video: that they lie beside.
+        moments: of the poses, seconds ``[F]``.
+        end: of ``what``, seconds.
+        what: they are of.
 
     Raises:
-        WildlamError: they do, by more than the frame that containers may round away.
+        WildlamError: they do, by more than a frame: containers round timestamps, and a video may begin a hair late.
     """
     if end > moments[-1] + np.diff(moments).max():
         raise WildlamError(
