@@ -5,6 +5,7 @@ Each imports what it needs when it is called, so that ``wildlam --help`` answers
 
 from __future__ import annotations
 
+import csv
 import difflib
 import inspect
 import logging
@@ -12,6 +13,7 @@ import os
 import shlex
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +77,7 @@ def index(argv: Arguments) -> None:
     """
     from wildlam.data.clips import DataConfig
     from wildlam.data.files import location
-    from wildlam.data.indexing import index
+    from wildlam.data.indexing import index, oddities
     from wildlam.types import WildlamError
 
     parser = _parser("index")
@@ -88,6 +90,7 @@ def index(argv: Arguments) -> None:
     parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do with a bad file")
     parser.add_argument("--cuts", action="store_true", help="look for cuts, for --data.cuts (wildlam[cuts]; slower)")
     parser.add_argument("--cache", type=Path, help="folder for the manifest; PATH/.wildlam if not given")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write what is odd about which video as CSV")
     args = parser.parse_args(list(argv))
     try:
         data = DataConfig(path=args.path, held_out=args.held_out, on_error=args.on_error, cache=args.cache)
@@ -97,12 +100,28 @@ def index(argv: Arguments) -> None:
         raise WildlamError(str(error).removeprefix("data.")) from error
     except WildlamError as error:  # its remedies name the keys of `train`
         raise WildlamError(str(error).replace("--data.path", "PATH").replace("--data.", "--")) from error
+    odd = oddities(manifest)
+    for kind, count in Counter(kind for _, kind, _ in odd).most_common():
+        example = next(f"{path}: {details}" for path, kinds, details in odd if kinds == kind)
+        print(f"{kind}: {count} ({example})")
+    if args.report is not None:
+        _write_csv(args.report, [("path", "kind", "details"), *odd])
     hours = manifest.column("duration").to_numpy().sum() / 3600
     held_out = len(manifest.split("held_out"))
     print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")
     if args.cuts:
         cuts = manifest.cuts()
         print(f"{sum(map(len, cuts.values()))} cuts in {len(cuts)} of them; --data.cuts true takes no clip across one")
+
+
+def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
+    from wildlam.types import WildlamError
+
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+    except OSError as error:
+        raise WildlamError(f"{path}: cannot be written ({error.strerror}); name another file") from error
 
 
 def encode(argv: Arguments) -> None:

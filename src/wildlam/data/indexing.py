@@ -113,7 +113,8 @@ def index(
         for file in files:
             row = known.get(file.path)
             same = row is not None and Found(row.path, row.size, row.mtime_ns, row.offset) == file
-            if row is not None and same and (row.cuts is not None or not cuts):
+            seen = row is not None and row.odd is not None  # or else an earlier version looked, and less closely
+            if row is not None and same and seen and (row.cuts is not None or not cuts):
                 videos[file.path] = replace(row, source=_source(file.path, top))
             else:
                 changed.append(file)
@@ -186,6 +187,12 @@ def _stamp(about: dict[str, Any]) -> tuple[int, int]:
         when = datetime.fromisoformat(when)
     seconds = when.timestamp() if isinstance(when, datetime) else float(when)
     return int(about["size"] or 0), round(seconds * 1e9)
+
+
+def oddities(manifest: Manifest) -> list[tuple[str, str, str]]:
+    """What is odd about videos: path, kind and details of each oddity, in the manifest's order."""
+    listed = zip(manifest.column("path").to_pylist(), manifest.column("odd").to_pylist(), strict=True)
+    return [(path, *odd.split(": ", 1)) for path, odds in listed for odd in odds or ()]
 
 
 def read_list(path: Location | str) -> list[str]:
@@ -297,7 +304,8 @@ def _examined(
             shots = find_cuts(file) if cuts else None
         except VideoError as error:
             return error
-        return Video(source=_source(found.path, top), split="train", cuts=shots, **asdict(info), **asdict(found))
+        about = asdict(info) | {"breaks": list(info.breaks), "odd": list(info.odd)}
+        return Video(source=_source(found.path, top), split="train", cuts=shots, **about, **asdict(found))
 
     # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
     with ThreadPoolExecutor(workers) as pool:

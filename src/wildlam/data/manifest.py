@@ -30,7 +30,9 @@ log = logging.getLogger(__name__)
 
 MAPPED_FROM = 100_000
 """Rows from which on a manifest is mapped into memory and not read into it."""
-_VERSION = 4  # of the Parquet file's layout
+_VERSION = 5  # of the Parquet file's layout
+_READ = (4, _VERSION)
+_ADDED = ("breaks", "odd")  # since version 4; null in one
 _SLICE = 1 << 13  # rows that are handled at a time
 
 
@@ -52,6 +54,8 @@ class Video:
         mtime_ns: the file's (a shard's) modification time; with ``size`` it tells whether the file has changed.
         split: ``"train"`` or ``"held_out"``.
         cuts: times of the first frames of its shots but the first, in seconds; None if no one has looked.
+        breaks: times where its timestamps jump, in seconds, which end a shot too; None in a manifest of before 5.
+        odd: what is odd about it, each as ``"kind: details"``; likewise.
         offset: byte at which it begins, of a video inside a tar shard.
     """
 
@@ -68,6 +72,8 @@ class Video:
     split: Split
     cuts: list[float] | None = None
     offset: int | None = None
+    breaks: list[float] | None = None
+    odd: list[str] | None = None
 
 
 _ARROW = {
@@ -77,6 +83,7 @@ _ARROW = {
     "int": pa.int64(),
     "int | None": pa.int64(),
     "list[float] | None": pa.list_(pa.float64()),
+    "list[str] | None": pa.list_(pa.string()),
 }
 SCHEMA = pa.schema([(field.name, _ARROW[cast(str, field.type)]) for field in fields(Video)])
 
@@ -119,7 +126,7 @@ class Manifest:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self.mapped is not None:
-            table = _map(self.mapped)
+            table = _completed(_map(self.mapped))
             self.__dict__["table"] = _without_cuts(table) if self.no_cuts else table
 
     def column(self, name: str) -> pa.ChunkedArray:
@@ -154,13 +161,14 @@ class Manifest:
         return names, pc.index_in(column, pa.array(names, pa.string())).to_numpy()
 
     def cuts(self) -> dict[str, list[float]]:
-        """The cuts of the videos that are known to have some, in seconds, by path."""
-        some = pc.greater(pc.fill_null(pc.list_value_length(self.column("cuts")), 0), 0).to_numpy()
-        rows = self.take(np.flatnonzero(some), ["path", "cuts"])
-        return dict(zip(rows["path"].to_pylist(), rows["cuts"].to_pylist(), strict=True))
+        """Where shots end, by cuts or breaks, of the videos that are known to have some, in seconds, by path."""
+        columns = self.column("cuts"), self.column("breaks")
+        counts = [pc.fill_null(pc.list_value_length(column), 0).to_numpy() for column in columns]
+        rows = self.take(np.flatnonzero(sum(counts)), ["path", "cuts", "breaks"]).to_pylist()
+        return {row["path"]: sorted({*(row["cuts"] or ()), *(row["breaks"] or ())}) for row in rows}
 
     def uncut(self) -> Manifest:
-        """The same videos, whose cuts no one has looked for."""
+        """The same videos, whose cuts no one has looked for; breaks stay."""
         return replace(self, table=_without_cuts(self.table), no_cuts=True)
 
     def file(self, path: str, offset: int | None = None, size: int = 0) -> AnyFile:
@@ -197,15 +205,16 @@ class Manifest:
         try:
             with pq.ParquetFile(path) as file:
                 about = json.loads(file.schema_arrow.metadata[b"wildlam"])
-                if about["version"] != _VERSION:
+                if about["version"] not in _READ:
                     raise ValueError(f"version {about['version']}, not {_VERSION}")
                 root = path.absolute().parent.parent if path.parent.name == ".wildlam" else location(about["root"])
                 if file.metadata.num_rows >= MAPPED_FROM and (mapped := _mapped(path, file, about)):
-                    return cls(root, _map(mapped), float(about["held_out"]), mapped=mapped)
-                table = file.read().select(SCHEMA.names).cast(SCHEMA)
+                    return cls(root, _completed(_map(mapped)), float(about["held_out"]), mapped=mapped)
+                stored = _stored(file)
+                table = file.read().select(stored.names).cast(stored)
             if _checksum(about, _slices(table)) != about["crc"]:
                 raise ValueError("it is not what was written")
-            return cls(root, table, float(about["held_out"]))
+            return cls(root, _completed(table), float(about["held_out"]))
         except FileNotFoundError as error:
             raise WildlamError(f"{path}: no such manifest; give the folder of videos to make one") from error
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
@@ -228,9 +237,10 @@ def _mapped(path: Path, file: pq.ParquetFile, about: dict[str, Any]) -> Path | N
         pass  # of another manifest, or damaged: made anew
     try:
         with _replacing(copy) as temporary:
-            with pa.ipc.new_file(str(temporary), SCHEMA) as writer:
+            stored = _stored(file)
+            with pa.ipc.new_file(str(temporary), stored) as writer:
                 for batch in file.iter_batches(_SLICE):
-                    writer.write_batch(batch.select(SCHEMA.names).cast(SCHEMA))
+                    writer.write_batch(batch.select(stored.names).cast(stored))
             if _checksum(about, _slices(_map(temporary))) != about["crc"]:
                 raise ValueError("it is not what was written")
     except OSError as error:
@@ -241,6 +251,20 @@ def _mapped(path: Path, file: pq.ParquetFile, about: dict[str, Any]) -> Path | N
 
 def _map(path: Path) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def _stored(file: pq.ParquetFile) -> pa.Schema:
+    """The columns of a file, which may lack those that an earlier version did not have."""
+    there = set(file.schema_arrow.names)
+    return pa.schema([column for column in SCHEMA if column.name in there or column.name not in _ADDED])
+
+
+def _completed(table: pa.Table) -> pa.Table:
+    """With nulls in the columns that an earlier version did not have."""
+    for number, column in enumerate(SCHEMA):
+        if column.name not in table.schema.names:
+            table = table.add_column(number, column, pa.nulls(table.num_rows, column.type))
+    return table
 
 
 def _without_cuts(table: pa.Table) -> pa.Table:
