@@ -430,7 +430,7 @@ def _names(folder: Path) -> Iterator[str]:
 def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, Any]) -> None:
     """Refuse models that learnt from far larger or smaller motions: of metres in place of map units, say."""
     space = episodes[0].space
-    actions = np.concatenate([space.between(one.poses[one.sampled(fps)[0]]) for one in episodes])
+    actions = np.concatenate([space.between(one.poses[run]) for one in episodes for run in one.sampled(fps)[0]])
     here = float(np.linalg.norm(actions[:, : space.position].std(axis=0)))
     for label, model in models.items():
         label = "the controller" if label == "latent" else label
