@@ -20,7 +20,7 @@ import operator
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -93,12 +93,15 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
     names = {number: f"episode_{number:06d}" for number in splits}
     drawn = splits_of(names.values())
     films: dict[Path, Film] = {}
+    taken: dict[Path, list[Taken]] = {}
     found, paired = [], {}
     for number, table, file, begins, ends in parts:
         if number not in splits:
+            taken.setdefault(file, []).append(Taken("", begins, len(table)))
             continue
         name = names[number]
         poses, times = _poses(table, columns, len(space.pose_names), f"{path}, {name}")
+        states = len(times)
         film = films[file] = films.get(file) or read_film(file)
         moments = film.times + film.start
         # Half a frame sooner, as rounding may put an episode's first frame before its beginning.
@@ -106,10 +109,39 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
         first, last = np.searchsorted(moments, [begins - sooner, ends - sooner])
         pairs = pair(times + begins, moments[first:last], f"{file}, {name}", tolerance)
         paired[name], poses, times = pairs, poses[pairs.states], times[pairs.states]
+        taken.setdefault(file, []).append(Taken(name, begins, states, first + pairs.frames - pairs.states))
         frames = film.frames(first + pairs.frames)
         found.append(Episode(name, splits[number] or drawn[name], times, poses, space, frames, file))
     tell(path, paired)
+    for file, of_film in taken.items():
+        if off := _miscounted(of_film, len(films[file].times) if file in films else 0):
+            log.warning("%s: counted, the frames of states are others than by time: %s", file, "; ".join(off))
     return found
+
+
+class Taken(NamedTuple):
+    """Of an episode, how many states it has and, for each with a frame, how far the frame's number is ahead of its."""
+
+    name: str
+    begins: float
+    states: int
+    ahead: np.ndarray = np.empty(0, dtype=np.int64)
+
+
+def _miscounted(taken: list[Taken], frames: int) -> list[str]:
+    """Episodes whose states are paired with other frames than the k-th state with the k-th frame.
+
+    That is how LeRobot writes films, so times that lead elsewhere are in doubt; where the film does not hold one frame
+    a state, nothing can be said.
+    """
+    if sum(one.states for one in taken) != frames:
+        return []
+    told, before = [], 0
+    for one in sorted(taken, key=lambda one: one.begins):
+        if off := int(np.abs(one.ahead - before).max(initial=0)):
+            told.append(f"{one.name} (by {off})")
+        before += one.states
+    return told
 
 
 def _field(file: Path, fields: dict[str, Any], name: str, kind: type[Kind]) -> Kind:

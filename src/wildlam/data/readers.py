@@ -21,8 +21,10 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
         tolerance: seconds that a state may be away from every frame: it is left out, and told; see ``pairing``.
 
     Raises:
-        WildlamError: there is none, or it is malformed, naming the file.
+        WildlamError: there is none, or it is malformed, naming the file; or a state is farther from every frame.
     """
+    if not tolerance > 0:
+        raise WildlamError(f"--tolerance must be a positive number of seconds, got {tolerance:g}")
     if not path.exists():
         raise WildlamError(f"{path}: there is no such folder")
     if is_lerobot(path):
