@@ -627,6 +627,7 @@ def plan(argv: Arguments) -> None:
       wildlam plan runs/demo --data runs/demo/videos --protocol recon
       wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
     """
+    from wildlam.data.pairing import TOLERANCE
     from wildlam.plan import EPISODES, plan, table
 
     parser = _parser("plan")
@@ -635,6 +636,12 @@ def plan(argv: Arguments) -> None:
     parser.add_argument("--protocol", choices=["droid", "recon"], default="recon", help="how plans are made and judged")
     _add_controller(parser)
     parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out clips to plan in")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help="seconds that a state may be away from every frame of its film",
+    )
     parser.add_argument("--samples", type=int, help="candidates of an iteration; by default 300 (droid), 120 (recon)")
     parser.add_argument("--iterations", type=int, help="how often they are drawn; by default 15 (droid), 1 (recon)")
     parser.add_argument(
@@ -658,6 +665,7 @@ def plan(argv: Arguments) -> None:
         controller=args.controller,
         baselines=args.baselines,
         episodes=args.episodes,
+        tolerance=args.tolerance,
         samples=args.samples,
         iterations=args.iterations,
         solver=args.solver,

@@ -71,7 +71,7 @@ def test_clips_set_apart_are_of_other_episodes():
 
 
 def test_the_effective_rate_is_recorded():
-    frames, rate = episode("droid", 60, rate=15.0).sampled(4)
+    (frames,), rate = episode("droid", 60, rate=15.0).sampled(4)
     assert rate == pytest.approx(3.75)
     assert frames.tolist()[:3] == [0, 4, 8]
 

@@ -103,7 +103,7 @@ def test_droid(tmp_path, make_video, read_number):
         assert (episode.space, episode.rate, len(episode.times)) == (ARM, pytest.approx(15), STEPS - 1)
         np.testing.assert_array_equal(episode.poses, np.column_stack([states, gripper])[:-1])
         assert [read_number(frame) for frame in episode.frames([4, 0, 10], 64)] == [4, 0, 10]
-        chosen, rate = episode.sampled(4)
+        (chosen,), rate = episode.sampled(4)
         assert (chosen.tolist(), rate) == ([0, 4, 8], pytest.approx(3.75))
 
 
