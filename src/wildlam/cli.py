@@ -755,7 +755,7 @@ def summary(run: Run) -> str:
 def results(folder: Path) -> list[str]:
     """The results in a folder: a table with a row for each source, and the verdict."""
     from wildlam.evaluation.one_step import METHODS
-    from wildlam.report.judgement import verdict
+    from wildlam.report.judgement import verdict_of
     from wildlam.report.text_table import text_table
     from wildlam.training.run import read_json
 
@@ -767,7 +767,7 @@ def results(folder: Path) -> list[str]:
         *text_table(present, {name: [f"{row[m]:.4f}" for m in present] for name, row in rows.items()}, 15),
         "; ".join(f"{method}: {METHODS[method]}" for method in present),
         "",
-        *verdict(found).sentences,
+        *verdict_of(folder).lines,
         "",
         f"report     {folder / 'report.html'}",
     ]
