@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -44,6 +45,31 @@ def breaks_of(path: AnyFile) -> tuple[float, ...]:
     """
     with opened_video(path) as (container, stream):
         return line_of(path, container, stream).breaks
+
+
+def times_of(path: AnyFile) -> tuple[np.ndarray, float]:
+    """When each frame of a film is shown, from all its packets, of which one is decoded.
+
+    Returns:
+        ``float64 [F]`` in seconds since the first frame, ascending, and the first frame's own timestamp in seconds.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    with opened_video(path) as (container, stream):
+        first = first_frame(path, container.decode(stream))
+    with opened_video(path) as (container, stream):  # anew: decoding has read ahead
+        stamps = [Stamp.of(packet) for packet in packets_of(container, stream)]
+        line, start = from_stamps(container, stream, stamps, first.pts), seconds(stream, first.pts)
+        if line.shown is not None:
+            return line.shown, start
+        ticks = [stamp.pts for stamp in stamps] if line.stamps is None else line.stamps.tolist()
+        shown = {tick for tick, stamp in zip(ticks, stamps, strict=True) if tick is not None and not stamp.hidden}
+        assert stream.time_base is not None
+        times = np.array(sorted(shown), dtype=np.float64) * float(stream.time_base)
+        # Packets before the first frame that decodes show nothing.
+        begin = times[0] if line.breaks or line.stamps is not None else start
+        return times[times >= begin - SLACK] - begin, start
 
 
 def frames_from(

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from torch import Tensor
 
-from wildlam.data.video import Backend, VideoError, decode_at, probe
+from wildlam.data.frames import times_of
+from wildlam.data.video import Backend, decode_at, probe
 from wildlam.types import WildlamError
 
 log = logging.getLogger(__name__)
@@ -148,27 +148,4 @@ def read_film(path: Path) -> Film:
         VideoError: it is missing, damaged or cut short; see ``probe``.
     """
     probe(path)
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            first = next(container.decode(_video(container))).pts or 0
-        with av.open(str(path), metadata_errors="replace") as container:  # anew: decoding has read ahead
-            stream = _video(container)
-            durations = {
-                packet.dts if packet.pts is None else packet.pts: packet.duration
-                for packet in container.demux(stream)
-                if packet.size and not packet.is_discard  # without what ends the stream, and what an edit list hides
-            }
-            unit = float(stream.time_base or 0)
-    except av.FFmpegError as error:
-        raise VideoError(path, f"decoding fails, the file is damaged or cut short: {error.strerror}") from error
-    # Packets before the first frame that decodes show nothing; a last one that lasts no time is not on display.
-    stamps = sorted(stamp for stamp in durations if stamp is not None and stamp >= first)
-    if not durations.get(stamps[-1]):
-        del stamps[-1]
-    return Film(path, (np.array(stamps, dtype=np.float64) - first) * unit, first * unit)
-
-
-def _video(container: av.container.InputContainer) -> av.VideoStream:
-    stream = container.streams.best("video")
-    assert isinstance(stream, av.VideoStream)  # or ``probe`` had refused it
-    return stream
+    return Film(path, *times_of(path))
