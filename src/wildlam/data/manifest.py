@@ -23,14 +23,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wildlam.data.files import TAR, AnyFile, Location, inside, is_remote, location
+from wildlam.data.files import AnyFile, Location, inside, is_remote, location, names_tar
 from wildlam.types import Split, WildlamError
 
 log = logging.getLogger(__name__)
 
 MAPPED_FROM = 100_000
 """Rows from which on a manifest is mapped into memory and not read into it."""
-_VERSION = 4  # of the Parquet file's layout
+_VERSION = 5  # of the Parquet file's layout
+_LACKING = {4: ("look", "copy_of", "recording"), 5: ()}  # columns that a version's files have not: read as nulls
 _SLICE = 1 << 13  # rows that are handled at a time
 
 
@@ -53,6 +54,9 @@ class Video:
         split: ``"train"`` or ``"held_out"``.
         cuts: times of the first frames of its shots but the first, in seconds; None if no one has looked.
         offset: byte at which it begins, of a video inside a tar shard.
+        look: of its first frame, see `looks`; None if no one has looked.
+        copy_of: path of the first video that it is a copy of, or itself the first; None if there is no other.
+        recording: path of the first video of its recording, see `recordings`; None in manifests of before.
     """
 
     path: str
@@ -68,6 +72,9 @@ class Video:
     split: Split
     cuts: list[float] | None = None
     offset: int | None = None
+    look: bytes | None = None
+    copy_of: str | None = None
+    recording: str | None = None
 
 
 _ARROW = {
@@ -76,6 +83,8 @@ _ARROW = {
     "float": pa.float64(),
     "int": pa.int64(),
     "int | None": pa.int64(),
+    "str | None": pa.string(),
+    "bytes | None": pa.binary(),
     "list[float] | None": pa.list_(pa.float64()),
 }
 SCHEMA = pa.schema([(field.name, _ARROW[cast(str, field.type)]) for field in fields(Video)])
@@ -153,6 +162,10 @@ class Manifest:
         names = sorted(pc.unique(column).to_pylist())
         return names, pc.index_in(column, pa.array(names, pa.string())).to_numpy()
 
+    def recordings(self) -> pa.ChunkedArray:
+        """The path of the first video of each row's recording; rows of one recording have the same."""
+        return pc.coalesce(self.column("recording"), self.column("path"))
+
     def cuts(self) -> dict[str, list[float]]:
         """The cuts of the videos that are known to have some, in seconds, by path."""
         some = pc.greater(pc.fill_null(pc.list_value_length(self.column("cuts")), 0), 0).to_numpy()
@@ -165,7 +178,7 @@ class Manifest:
 
     def file(self, path: str, offset: int | None = None, size: int = 0) -> AnyFile:
         """The video file of a row's ``path``; its ``offset`` and ``size`` are looked up unless given."""
-        if offset is None and f"{TAR}/" in path:
+        if offset is None and names_tar(path):
             row = int(pc.index(self.table["path"], path).as_py())
             offset, size = self.table["offset"][row].as_py(), self.table["size"][row].as_py()
         return inside(self.root, path, offset, size)
@@ -197,15 +210,19 @@ class Manifest:
         try:
             with pq.ParquetFile(path) as file:
                 about = json.loads(file.schema_arrow.metadata[b"wildlam"])
-                if about["version"] != _VERSION:
+                if about["version"] not in _LACKING:
                     raise ValueError(f"version {about['version']}, not {_VERSION}")
                 root = path.absolute().parent.parent if path.parent.name == ".wildlam" else location(about["root"])
-                if file.metadata.num_rows >= MAPPED_FROM and (mapped := _mapped(path, file, about)):
+                lacking = _LACKING[about["version"]]
+                # Of an older version's no working copy is made: the next indexing writes it anew.
+                if not lacking and file.metadata.num_rows >= MAPPED_FROM and (mapped := _mapped(path, file, about)):
                     return cls(root, _map(mapped), float(about["held_out"]), mapped=mapped)
-                table = file.read().select(SCHEMA.names).cast(SCHEMA)
+                table = file.read().select([name for name in SCHEMA.names if name not in lacking])
             if _checksum(about, _slices(table)) != about["crc"]:
                 raise ValueError("it is not what was written")
-            return cls(root, table, float(about["held_out"]))
+            for name in lacking:
+                table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
+            return cls(root, table.select(SCHEMA.names).cast(SCHEMA), float(about["held_out"]))
         except FileNotFoundError as error:
             raise WildlamError(f"{path}: no such manifest; give the folder of videos to make one") from error
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:

@@ -29,6 +29,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from wildlam.data.files import AnyFile, opened
+from wildlam.data.looks import look
 from wildlam.types import WildlamError
 
 Backend = Literal["pyav", "torchcodec"]
@@ -67,6 +68,7 @@ class VideoInfo:
         width: pixels, after rotation.
         height: pixels, after rotation.
         rotation: degrees anticlockwise by which stored frames must be turned to stand upright: 0, 90, 180 or 270.
+        look: of the first frame, upright: 64 mean grey levels, see `looks`.
     """
 
     duration: float
@@ -75,6 +77,7 @@ class VideoInfo:
     width: int
     height: int
     rotation: int
+    look: bytes
 
 
 def probe(path: AnyFile) -> VideoInfo:
@@ -109,7 +112,7 @@ def probe(path: AnyFile) -> VideoInfo:
         raise VideoError(path, "a single picture that lasts no time")
     rotation = _quarter_turns(first) * 90
     width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
-    return VideoInfo(duration, frames / duration, frames, width, height, rotation)
+    return VideoInfo(duration, frames / duration, frames, width, height, rotation, look(first, rotation // 90))
 
 
 def decode_at(path: AnyFile, times: Sequence[float], size: int, backend: Backend = "pyav") -> Tensor:
