@@ -56,8 +56,9 @@ def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
                 f"{folder} holds a {kind} with {key} {old}, not {new}; give the same, or another --out where there "
                 "is one, or move it away"
             )
-        for name in ("config.yaml", "run.json"):
-            (folder / name).unlink(missing_ok=True)
+        with run.training():  # another process may be about to write its first checkpoint
+            for name in ("config.yaml", "run.json"):
+                (folder / name).unlink(missing_ok=True)
     return run
 
 
@@ -76,26 +77,28 @@ def fit_beside(
     """Train a model in a claimed folder, from its last checkpoint on if there is one; see ``training.fit``.
 
     Raises:
-        WildlamError: ``torchrun`` started several processes, which would all write the same folder.
+        WildlamError: ``torchrun`` started several processes, which would all write the same folder; or another process
+            trains into it.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise WildlamError(f"the {title} is trained by one process: start it without torchrun, on one GPU")
-    run.create(dump_config(config), config.seed, encoder.spec)  # type: ignore[arg-type]
     processes = Processes(0, 1, encoder.device)
     try:
-        fit(
-            model,
-            batches,
-            prepare,
-            config.training,
-            run,
-            processes,
-            seed=config.seed,
-            evaluate=evaluate,
-            score=score,
-            resume=True,
-            title=title,
-        )
+        with run.training():
+            run.create(dump_config(config), config.seed, encoder.spec)  # type: ignore[arg-type]
+            fit(
+                model,
+                batches,
+                prepare,
+                config.training,
+                run,
+                processes,
+                seed=config.seed,
+                evaluate=evaluate,
+                score=score,
+                resume=True,
+                title=title,
+            )
     except KeyboardInterrupt:
         saved = checkpoints.last(run.checkpoints)
         since = f"goes on from step {saved.step}" if saved else "begins anew: nothing was saved yet"

@@ -78,6 +78,7 @@ def index(argv: Arguments) -> None:
     from wildlam.data.clips import DataConfig
     from wildlam.data.files import location
     from wildlam.data.indexing import index, oddities
+    from wildlam.data.recordings import tell
     from wildlam.types import WildlamError
 
     parser = _parser("index")
@@ -88,14 +89,16 @@ def index(argv: Arguments) -> None:
     )
     parser.add_argument("--held_out", type=float, default=0.1, help="share of the videos kept for evaluation")
     parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do with a bad file")
+    parser.add_argument("--max_bad", type=float, default=0.1, help="share of the files that --on_error skip may skip")
+    parser.add_argument("--exclude", nargs="+", default=[], help="patterns of paths or names to leave out: '*.gif'")
     parser.add_argument("--cuts", action="store_true", help="look for cuts, for --data.cuts (wildlam[cuts]; slower)")
     parser.add_argument("--cache", type=Path, help="folder for the manifest; PATH/.wildlam if not given")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what is odd about which video as CSV")
     args = parser.parse_args(list(argv))
     try:
-        data = DataConfig(path=args.path, held_out=args.held_out, on_error=args.on_error, cache=args.cache)
-        options = {"held_out": data.held_out, "on_error": data.on_error, "cuts": args.cuts, "cache": data.cache}
-        manifest = index(data.path, **options)
+        common = {name: getattr(args, name) for name in ("held_out", "on_error", "exclude", "cuts", "cache")}
+        DataConfig(path=args.path, max_bad=args.max_bad, **common)  # its checks
+        manifest = index(args.path, max_skipped=args.max_bad, **common)
     except ValueError as error:
         raise WildlamError(str(error).removeprefix("data.")) from error
     except WildlamError as error:  # its remedies name the keys of `train`
@@ -109,6 +112,8 @@ def index(argv: Arguments) -> None:
     hours = manifest.column("duration").to_numpy().sum() / 3600
     held_out = len(manifest.split("held_out"))
     print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")
+    for line in tell(manifest):
+        print(line)
     if args.cuts:
         cuts = manifest.cuts()
         print(f"{sum(map(len, cuts.values()))} cuts in {len(cuts)} of them; --data.cuts true takes no clip across one")
@@ -146,8 +151,8 @@ def store(argv: Arguments) -> None:
     """Look after the encoded states of videos: info tells what there is, verify reads all of it, repair mends it.
 
     PATH is a store, or a folder of videos that has been encoded. Every state has a checksum, which training compares as
-    well. repair removes each video of which a state is damaged, to be encoded again by the next run, joins small files
-    and frees what nothing uses any more; nothing else may be writing to the store meanwhile.
+    well. repair removes each video of which a state is damaged, to be encoded again by the next run, and what is there
+    twice, joins small files and frees what nothing uses any more; a run that encodes is waited for.
 
     Examples:
       wildlam store info ~/videos

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,8 +22,10 @@ from wildlam.data.indexing import index
 from wildlam.data.manifest import Manifest, manifest_path
 from wildlam.data.poses import has_poses
 from wildlam.data.store import FeatureStore
+from wildlam.data.store_care import drop_copies
 from wildlam.data.store_source import StoreSource, eval_batches, longest_sequence
 from wildlam.evaluation.rollout import SECONDS
+from wildlam.locks import locked
 from wildlam.models import LatentActionModel
 from wildlam.training import Run, checkpoints
 from wildlam.training.distributed import Processes, processes
@@ -76,7 +79,8 @@ class Clips:
 def index_videos(data: DataConfig) -> Manifest:
     """Write or refresh the manifest of a run's videos; those too short for a clip raise or are left out."""
     options: dict[str, Any] = {"held_out": data.held_out, "on_error": data.on_error, "cuts": data.cuts}
-    manifest = index(data.path, **options, cache=data.cache)
+    options |= {"max_skipped": data.max_bad, "exclude": data.exclude, "cache": data.cache}
+    manifest = index(data.path, **options)
     return long_enough(manifest, data.frames, data.fps, data.on_error)
 
 
@@ -87,18 +91,27 @@ def store_path(data: DataConfig, spec: EncoderSpec) -> Path:
 
 
 def encode(data: DataConfig, encoder: Encoder, manifest: Manifest, team: Processes) -> FeatureStore:
-    """Encode all videos of a manifest that the store does not hold yet, each process its share of them."""
+    """Encode all videos of a manifest that the store does not hold yet, each process its share of them.
+
+    Another run that encodes into the same store is waited for; what it has encoded is not encoded again.
+    """
+    path = store_path(data, encoder.spec)
 
     def opened() -> FeatureStore:
-        return FeatureStore.create_or_resume(store_path(data, encoder.spec), encoder.spec, data.fps, data.frames)
+        return FeatureStore.create_or_resume(path, encoder.spec, data.fps, data.frames)
 
-    if team.is_main:
-        refresh(manifest, opened())
-    team.barrier()
-    store = opened()
-    options: dict[str, Any] = {"backend": data.backend, "on_error": data.on_error, "progress": team.is_main}
-    report = encode_videos(manifest.share(team.rank, team.world_size), manifest.root, encoder, store, **options)
-    team.barrier()
+    # The main process locks for all: they are done before it lets go.
+    with locked(path, "encoding videos") if team.is_main else contextlib.nullcontext():
+        if team.is_main:
+            refresh(manifest, opened())
+            if twice := drop_copies(opened()):
+                log.warning("%s: %d states were there twice, of %d videos; removed", path, twice.total(), len(twice))
+        team.barrier()
+        store = opened()
+        options: dict[str, Any] = {"backend": data.backend, "on_error": data.on_error, "progress": team.is_main}
+        options |= {"max_skipped": data.max_bad}
+        report = encode_videos(manifest.share(team.rank, team.world_size), manifest.root, encoder, store, **options)
+        team.barrier()
     store = FeatureStore.open(store.path, encoder.spec)
     done = (report.encoded, report.kept, len(store), store.path)
     log.info("%d videos encoded, %d kept, %d states in %s", *done)

@@ -45,13 +45,15 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         WildlamError: whatever is wrong with the data, the configuration or the disk.
     """
     started = time.monotonic()
-    with processes() as team:
+    with processes() as team, contextlib.ExitStack() as held:
         config = _resolved(config, team)
         assert config.out is not None
         run = Run(config.out)
         resume = resume or restarted() or _begun_by_this_job(run)
         _check_shares(config, team)
         check_out(config, resume)
+        if team.is_main:
+            held.enter_context(run.training())
         encoder = config.encoder.build(team.device)
         _check_lengths(config, encoder.spec)
         clips = load_clips(config, encoder, team)

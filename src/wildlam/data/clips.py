@@ -38,7 +38,9 @@ class DataConfig:
         frames: video frames in a clip.
         fps: frames per second at which clips are sampled.
         held_out: share of the videos, in (0, 1), that is kept from training for evaluation.
-        on_error: raise on a video that cannot be used, or skip it (counted, reported, at most a tenth of them).
+        on_error: raise on a video that cannot be used, or skip it (counted and reported).
+        max_bad: share of the videos that on_error=skip may leave out, from 0 to 1.
+        exclude: patterns of paths below the folder, or of file names, that are left out, such as ["*.gif", "raw/*"].
         backend: library that decodes; both give the same frames.
         workers: processes that prepare batches ahead of training; 0 for one thread of the training process.
         cache: folder for what is derived from the videos (manifest, features); <path>/.wildlam if not given.
@@ -53,6 +55,8 @@ class DataConfig:
     fps: float = 4.0
     held_out: float = 0.1
     on_error: Literal["raise", "skip"] = "raise"
+    max_bad: float = 0.1
+    exclude: list[str] = field(default_factory=list)
     backend: Literal["pyav", "torchcodec"] = "pyav"
     workers: int = 2
     cache: Path | None = None
@@ -69,6 +73,8 @@ class DataConfig:
             raise ValueError(f"data.held_out is {self.held_out}: give a share between 0 and 1, such as 0.1")
         if self.on_error not in ("raise", "skip"):
             raise ValueError(f"data.on_error is {self.on_error!r}: choose raise or skip")
+        if not 0 <= self.max_bad <= 1:
+            raise ValueError(f"data.max_bad is {self.max_bad}: give a share between 0 and 1, such as 0.1")
         if self.backend not in ("pyav", "torchcodec"):
             raise ValueError(f"data.backend is {self.backend!r}: choose pyav or torchcodec")
         if self.workers < 0:

@@ -7,6 +7,7 @@ that a video is read from its place in the shard.
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ else:
             return location(text)
 
 
-TAR = ".tar"
+_TAR = re.compile(r"\.tar(?=/|$)", re.IGNORECASE)
 _BUFFER = 1 << 20  # bytes read at a time from a tar shard
 
 
@@ -103,14 +104,24 @@ AnyFile = Location | str | TarMember
 
 def inside(base: Location, path: str, offset: int | None, size: int) -> Location | TarMember:
     """The file of a path relative to ``base``, or to a tar shard there if it has an ``offset``."""
-    if offset is not None:
-        shard, _, name = path.partition(f"{TAR}/")
-        return TarMember(inside(base, shard + TAR, None, 0), name, offset, size)  # type: ignore[arg-type]
+    if offset is not None and (end := _TAR.search(path)):
+        shard, name = path[: end.end()], path[end.end() + 1 :]
+        return TarMember(inside(base, shard, None, 0), name, offset, size)  # type: ignore[arg-type]
     return location(path) if "://" in path else base / path
 
 
+def names_tar(path: str) -> bool:
+    """Whether a path is that of a tar shard, or of a file in one, in capitals or not."""
+    return _TAR.search(path) is not None
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a file, or a folder of its path, is hidden, as are those that macOS puts beside each file of a tar."""
+    return any(part.startswith(".") and part not in (".", "..") for part in path.split("/"))
+
+
 def tar_members(tar: Location) -> list[TarMember]:
-    """The files of a tar shard, all of them.
+    """The files of a tar shard, all of them, hidden ones too.
 
     Raises:
         OSError: it is damaged or cannot be read.

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wildlam.data.files import TAR, AnyFile, Location, inside, is_remote, location
+from wildlam.data.files import AnyFile, Location, inside, is_remote, location, names_tar
 from wildlam.types import Split, WildlamError
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 MAPPED_FROM = 100_000
 """Rows from which on a manifest is mapped into memory and not read into it."""
 _VERSION = 5  # of the Parquet file's layout
-_READ = (4, _VERSION)
-_ADDED = ("breaks", "odd")  # since version 4; null in one
+_LACKING = {4: ("breaks", "odd", "look", "copy_of", "recording"), 5: ()}
+"""Columns that a version's files have not: read as nulls."""
 _SLICE = 1 << 13  # rows that are handled at a time
 
 
@@ -57,6 +57,9 @@ class Video:
         breaks: times where its timestamps jump, in seconds, which end a shot too; None in a manifest of before 5.
         odd: what is odd about it, each as ``"kind: details"``; likewise.
         offset: byte at which it begins, of a video inside a tar shard.
+        look: of its first frame, see `looks`; None if no one has looked.
+        copy_of: path of the first video that it is a copy of, or itself the first; None if there is no other.
+        recording: path of the first video of its recording, see `recordings`; None in manifests of before.
     """
 
     path: str
@@ -74,6 +77,9 @@ class Video:
     offset: int | None = None
     breaks: list[float] | None = None
     odd: list[str] | None = None
+    look: bytes | None = None
+    copy_of: str | None = None
+    recording: str | None = None
 
 
 _ARROW = {
@@ -82,6 +88,8 @@ _ARROW = {
     "float": pa.float64(),
     "int": pa.int64(),
     "int | None": pa.int64(),
+    "str | None": pa.string(),
+    "bytes | None": pa.binary(),
     "list[float] | None": pa.list_(pa.float64()),
     "list[str] | None": pa.list_(pa.string()),
 }
@@ -126,7 +134,7 @@ class Manifest:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self.mapped is not None:
-            table = _completed(_map(self.mapped))
+            table = _map(self.mapped)
             self.__dict__["table"] = _without_cuts(table) if self.no_cuts else table
 
     def column(self, name: str) -> pa.ChunkedArray:
@@ -160,6 +168,10 @@ class Manifest:
         names = sorted(pc.unique(column).to_pylist())
         return names, pc.index_in(column, pa.array(names, pa.string())).to_numpy()
 
+    def recordings(self) -> pa.ChunkedArray:
+        """The path of the first video of each row's recording; rows of one recording have the same."""
+        return pc.coalesce(self.column("recording"), self.column("path"))
+
     def cuts(self) -> dict[str, list[float]]:
         """Where shots end, by cuts or breaks, of the videos that are known to have some, in seconds, by path."""
         columns = self.column("cuts"), self.column("breaks")
@@ -173,7 +185,7 @@ class Manifest:
 
     def file(self, path: str, offset: int | None = None, size: int = 0) -> AnyFile:
         """The video file of a row's ``path``; its ``offset`` and ``size`` are looked up unless given."""
-        if offset is None and f"{TAR}/" in path:
+        if offset is None and names_tar(path):
             row = int(pc.index(self.table["path"], path).as_py())
             offset, size = self.table["offset"][row].as_py(), self.table["size"][row].as_py()
         return inside(self.root, path, offset, size)
@@ -205,16 +217,19 @@ class Manifest:
         try:
             with pq.ParquetFile(path) as file:
                 about = json.loads(file.schema_arrow.metadata[b"wildlam"])
-                if about["version"] not in _READ:
+                if about["version"] not in _LACKING:
                     raise ValueError(f"version {about['version']}, not {_VERSION}")
                 root = path.absolute().parent.parent if path.parent.name == ".wildlam" else location(about["root"])
-                if file.metadata.num_rows >= MAPPED_FROM and (mapped := _mapped(path, file, about)):
-                    return cls(root, _completed(_map(mapped)), float(about["held_out"]), mapped=mapped)
-                stored = _stored(file)
-                table = file.read().select(stored.names).cast(stored)
+                lacking = _LACKING[about["version"]]
+                # Of an older version's no working copy is made: the next indexing writes it anew.
+                if not lacking and file.metadata.num_rows >= MAPPED_FROM and (mapped := _mapped(path, file, about)):
+                    return cls(root, _map(mapped), float(about["held_out"]), mapped=mapped)
+                table = file.read().select([name for name in SCHEMA.names if name not in lacking])
             if _checksum(about, _slices(table)) != about["crc"]:
                 raise ValueError("it is not what was written")
-            return cls(root, _completed(table), float(about["held_out"]))
+            for name in lacking:
+                table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
+            return cls(root, table.select(SCHEMA.names).cast(SCHEMA), float(about["held_out"]))
         except FileNotFoundError as error:
             raise WildlamError(f"{path}: no such manifest; give the folder of videos to make one") from error
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
@@ -237,10 +252,9 @@ def _mapped(path: Path, file: pq.ParquetFile, about: dict[str, Any]) -> Path | N
         pass  # of another manifest, or damaged: made anew
     try:
         with _replacing(copy) as temporary:
-            stored = _stored(file)
-            with pa.ipc.new_file(str(temporary), stored) as writer:
+            with pa.ipc.new_file(str(temporary), SCHEMA) as writer:
                 for batch in file.iter_batches(_SLICE):
-                    writer.write_batch(batch.select(stored.names).cast(stored))
+                    writer.write_batch(batch.select(SCHEMA.names).cast(SCHEMA))
             if _checksum(about, _slices(_map(temporary))) != about["crc"]:
                 raise ValueError("it is not what was written")
     except OSError as error:
@@ -251,20 +265,6 @@ def _mapped(path: Path, file: pq.ParquetFile, about: dict[str, Any]) -> Path | N
 
 def _map(path: Path) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-
-
-def _stored(file: pq.ParquetFile) -> pa.Schema:
-    """The columns of a file, which may lack those that an earlier version did not have."""
-    there = set(file.schema_arrow.names)
-    return pa.schema([column for column in SCHEMA if column.name in there or column.name not in _ADDED])
-
-
-def _completed(table: pa.Table) -> pa.Table:
-    """With nulls in the columns that an earlier version did not have."""
-    for number, column in enumerate(SCHEMA):
-        if column.name not in table.schema.names:
-            table = table.add_column(number, column, pa.nulls(table.num_rows, column.type))
-    return table
 
 
 def _without_cuts(table: pa.Table) -> pa.Table:

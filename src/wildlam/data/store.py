@@ -347,6 +347,13 @@ class FeatureStore:
                 self.dataset.delete(f"video IN ({names})")
             self._sequences = None
 
+    def delete_rows(self, ids: np.ndarray) -> None:
+        """Remove states by their numbers in Lance (``_rowid``, ``uint64 [n]``)."""
+        for first in range(0, len(ids), _SLICE):
+            with self.writing():
+                self.dataset.delete(f"_rowid IN ({', '.join(map(str, ids[first : first + _SLICE]))})")
+        self._sequences = None
+
     def relabel(self, video: StoredVideo) -> None:
         """Give the stored states of ``video.path`` the source and split of ``video``."""
         values = {"source": _quoted(video.source), "split": _quoted(video.split)}

@@ -14,6 +14,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from wildlam.data.store import FeatureStore, is_lances
+from wildlam.locks import locked
 from wildlam.types import Split, WildlamError
 
 ROWS_PER_FILE = 1 << 20
@@ -27,13 +28,16 @@ class Damage:
     Attributes:
         states: damaged or missing states of each video.
         files: Lance's files that cannot be read, by fragment.
+        copies: states that each video has more than once, as after two encoders at once. They are looked for where
+            nothing else is wrong.
     """
 
     states: Counter[str] = field(default_factory=Counter)
     files: dict[int, list[str]] = field(default_factory=dict)
+    copies: Counter[str] = field(default_factory=Counter)
 
     def __bool__(self) -> bool:
-        return bool(self.states or self.files)
+        return bool(self.states or self.files or self.copies)
 
 
 def find_stores(path: Path) -> list[Path]:
@@ -81,6 +85,7 @@ def tell(damage: Damage) -> list[str]:
     return [
         *(f"damaged    {name} cannot be read, and all the videos in it" for name in files),
         *(f"damaged    {count} states of {video}" for video, count in sorted(damage.states.items())),
+        *(f"twice      {count} states of {video}" for video, count in sorted(damage.copies.items())),
     ]
 
 
@@ -108,13 +113,43 @@ def verify(store: FeatureStore, progress: bool = True) -> Damage:
                 if last is not None:
                     damage.states[last.video] += 1
                 last = None
+    if not damage:
+        damage.copies = _copies(store)[1]
     return damage
 
 
-def repair(store: FeatureStore, progress: bool = True) -> Damage:
-    """Remove every video of which something is damaged, join small files, and free what no version in use needs.
+def drop_copies(store: FeatureStore) -> Counter[str]:
+    """Remove states that a video has twice, keeping the first; tell how many, by video.
 
-    Nothing else may be writing to the store. The next run encodes the videos removed again.
+    Raises:
+        WildlamError: the disk is full, or the store is damaged.
+    """
+    rows, videos = _copies(store)
+    if len(rows):
+        with store.reading():
+            ids = store.dataset.scanner(columns=[], with_row_id=True, scan_in_order=True).to_table()["_rowid"]
+        store.delete_rows(ids.to_numpy()[rows])
+    return videos
+
+
+def _copies(store: FeatureStore) -> tuple[np.ndarray, Counter[str]]:
+    """Rows of sequences that begin at the same time of the same video as one before, and how many are whose."""
+    sequences = store.sequences()
+    begins = np.rec.fromarrays([sequences.video, sequences.times[sequences.first]])
+    once = np.unique(begins, return_index=True)[1]
+    again = np.delete(np.arange(len(begins)), once)
+    rows = [np.arange(sequences.first[n], sequences.first[n] + sequences.length[n]) for n in again]
+    counts: Counter[str] = Counter()
+    for video, number in zip(sequences.of(again), again, strict=True):
+        counts[video.path] += int(sequences.length[number])
+    return np.concatenate([np.empty(0, np.int64), *rows]), counts
+
+
+def repair(store: FeatureStore, progress: bool = True) -> Damage:
+    """Remove every video of which something is damaged, and states that are there twice; join small files; free what no
+    version in use needs.
+
+    A run that encodes into the store is waited for. The next run encodes the videos removed again.
 
     Returns:
         What had been damaged.
@@ -122,6 +157,11 @@ def repair(store: FeatureStore, progress: bool = True) -> Damage:
     Raises:
         WildlamError: the disk is full, or the store is damaged in another way.
     """
+    with locked(store.path, "repairing"):
+        return _repair(FeatureStore.open(store.path), progress)
+
+
+def _repair(store: FeatureStore, progress: bool) -> Damage:
     damage = verify(store, progress)
     path = str(store.path)
     if damage.files:
@@ -131,6 +171,7 @@ def repair(store: FeatureStore, progress: bool = True) -> Damage:
             lance.LanceDataset.commit(path, operation, read_version=store.dataset.version)
         store = FeatureStore.open(path)
     store.delete(damage.states)
+    damage.copies = drop_copies(store)
     with store.writing():
         dataset = store.dataset
         dataset.optimize.compact_files(target_rows_per_fragment=ROWS_PER_FILE, materialize_deletions_threshold=0.0)

@@ -26,6 +26,7 @@ from torch import Tensor
 from wildlam.data.files import AnyFile, opened
 from wildlam.data.frames import SLACK, frames_from, line_of
 from wildlam.data.geometry import Geometry, aspect_of, geometry_of, square
+from wildlam.data.looks import look
 from wildlam.data.opening import VideoError, first_frame, opened_video, reading, seconds
 from wildlam.data.timeline import Stamp, TimeLine, from_index, from_stamps, packets_of
 from wildlam.data.whole import missing_end
@@ -48,6 +49,7 @@ class VideoInfo:
         rotation: degrees anticlockwise by which stored frames must be turned to stand upright: 0, 90, 180 or 270.
         breaks: where the file's timestamps jump, in seconds; no clip may cross one. See `timeline`.
         odd: what is odd about it, each as ``"kind: details"``.
+        look: of the first frame, upright: 64 mean grey levels, see `looks`.
     """
 
     duration: float
@@ -56,6 +58,7 @@ class VideoInfo:
     width: int
     height: int
     rotation: int
+    look: bytes
     breaks: tuple[float, ...] = ()
     odd: tuple[str, ...] = ()
 
@@ -88,7 +91,9 @@ def probe(path: AnyFile) -> VideoInfo:
     if geometry.aspect != 1:
         odd += (f"pixels not square: shown {geometry.aspect:.3g} times as wide",)
     width, height = geometry.size(first.width, first.height)
-    return VideoInfo(line.duration, fps, line.frames, width, height, geometry.quarter_turns * 90, line.breaks, odd)
+    turns = geometry.quarter_turns
+    seen = look(first, turns)
+    return VideoInfo(line.duration, fps, line.frames, width, height, turns * 90, seen, line.breaks, odd)
 
 
 def _whole_line(

@@ -10,6 +10,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wildlam.locks import locked
 from wildlam.training.distributed import job
 from wildlam.types import EncoderSpec, WildlamError
 
@@ -63,6 +65,14 @@ class Run:
             raise WildlamError(
                 f"cannot write the run folder {self.path}: {error.strerror}; choose another --out"
             ) from error
+
+    def training(self) -> AbstractContextManager[None]:
+        """While this is held, no other process trains into the folder.
+
+        Raises:
+            WildlamError: another process does.
+        """
+        return locked(self.path, "training", file=self.path / ".lock", refusal="let it end, or give another --out")
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
