@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import PurePosixPath
@@ -43,10 +43,12 @@ _ENDS = re.compile(r"(?<=.)(?:_\d{6}_\d{6}|(?<=_g\d\d)_c\d\d)$")  # Kinetics, UC
 _GOPRO = re.compile(r"(?:GOPR|G[PHXLS]\d\d)(\d{4})", re.IGNORECASE)
 _BESIDE = re.compile(r"(.+?)(?:-\d{2,3}| \(\d+\))")
 _SEPARATORS = re.compile(r"[ _.\-]+")
-_SAME_LENGTH = 0.1  # seconds, or two frames, by which a copy's duration may differ
+_SAME_LENGTH = 0.1  # seconds, or three frames, by which a copy's duration may differ
 _MOST = 100_000  # videos of one length that each new one is compared with
+_MOST_ALIKE = 200  # videos of one length and like beginnings that each new one is compared with, frame by frame
 _PROBED = 1 << 20  # bytes at the beginning, middle and end that copies have in common
-_MOMENTS = (0.5, 0.15, 0.3, 0.7, 0.85)  # shares of the duration at which frames are compared, until some differ
+_MOMENTS = (0.5, 0.15, 0.3, 0.7, 0.85)  # shares of a time at which frames are compared, until some differ
+_ABOUT = np.arange(-4, 5) * 0.04  # seconds beside a moment: another rate shows other frames, and begins later
 _FINE = 16  # cells along each side of the frames compared then
 
 
@@ -104,7 +106,8 @@ def copies(base: Location, videos: Mapping[str, Video], changed: set[str], worke
         changed: those that are to be compared with all; what the others tell of each other stays.
         workers: threads that open files.
 
-    Of more than `_MOST` videos of one length, each is compared with its neighbours by length only.
+    Of more than `_MOST` videos of one length each is compared with its neighbours by length only, and of those whose
+    first frames are alike with the `_MOST_ALIKE` nearest.
     """
     known = [
         (path, row.copy_of)
@@ -112,9 +115,10 @@ def copies(base: Location, videos: Mapping[str, Video], changed: set[str], worke
         if row.copy_of in videos and not {path, row.copy_of} & changed
     ]
     rows = sorted(videos.values(), key=lambda row: (row.duration, row.path))
-    with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
+    with ThreadPoolExecutor(workers) as pool:
         same = _same_bytes(base, rows, changed, pool)
+        again = {path for path, _ in same}
+        rows = [row for row in rows if row.path not in again]
         return _first_of(known + same + _same_films(base, rows, changed, pool))
 
 
@@ -169,33 +173,53 @@ def _same_films(
 ) -> list[tuple[str, str | None]]:
     """Pairs of videos that show the same film; ``rows`` are sorted by duration."""
     pairs = _alike(rows, changed)
-    frames: dict[int, list[np.ndarray]] = defaultdict(list)
-    sources = {
-        row: _moments(inside(base, rows[row].path, rows[row].offset, rows[row].size), rows[row].duration)
-        for row in {row for pair in pairs for row in pair}
-    }
+    frames: dict[tuple[int, float], np.ndarray | None] = {}  # by row and time; None of what cannot be decoded
 
-    def decode(row: int) -> None:
-        try:
-            frames[row].append(next(sources[row]))
-        except VideoError:
-            frames[row].append(np.full(1, np.inf))  # is like no other; whoever reads it next says what is wrong
+    def decode(place: tuple[int, float]) -> None:
+        row, time = rows[place[0]], place[1]
+        with suppress(VideoError):  # whoever reads it next says what is wrong
+            frames[place] = _cells_about(inside(base, row.path, row.offset, row.size), time)
 
+    matches: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     for moment in range(len(_MOMENTS)):
-        list(pool.map(decode, sorted({row for pair in pairs for row in pair})))
-        pairs = [(i, j) for i, j in pairs if looks.near(frames[i][moment], frames[j][moment])]
-    return [(rows[i].path, rows[j].path) for i, j in pairs if looks.same_film(np.stack(frames[i]), np.stack(frames[j]))]
+        times = {(i, j): _moment(moment, min(rows[i].duration, rows[j].duration)) for i, j in pairs}
+        places = {(row, time) for pair, time in times.items() for row in pair} - frames.keys()
+        frames |= dict.fromkeys(places)
+        list(pool.map(decode, sorted(places)))
+        for (i, j), time in times.items():
+            if match := _matching(frames[i, time], frames[j, time]):
+                matches[i, j].append(match)
+        pairs = [pair for pair in pairs if len(matches[pair]) > moment]
+    return [
+        (rows[i].path, rows[j].path)
+        for i, j in pairs
+        if looks.same_film(*(np.stack(film) for film in zip(*matches[i, j], strict=True)))
+    ]
 
 
-def _moments(file: AnyFile, duration: float) -> Iterator[np.ndarray]:
-    """The cells of frames at `_MOMENTS` of a video, each ``float32 [256]`` less its mean, decoded when asked for.
+def _moment(number: int, duration: float) -> float:
+    """A time to compare films at, in seconds: at few places, as films are compared with several others."""
+    return _MOMENTS[number] * 2.0 ** np.floor(np.log2(duration))
+
+
+def _cells_about(file: AnyFile, time: float) -> np.ndarray:
+    """The cells of the frames about a time, ``float32 [9, 256]``, each less its mean.
 
     Raises:
-        VideoError: it cannot be decoded.
+        VideoError: they cannot be decoded.
     """
-    for moment in _MOMENTS:
-        cells = decode_at(file, [moment * duration], _FINE)[0].float().mean(0).flatten().numpy()
-        yield cells - cells.mean()
+    times = np.clip(time + _ABOUT, 0, None)
+    cells = decode_at(file, times.tolist(), _FINE).float().mean(1).flatten(1).numpy()
+    return cells - cells.mean(1, keepdims=True)
+
+
+def _matching(one: np.ndarray | None, other: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """The frames nearest to each other, of those about one moment of two films, the middle one of either film's."""
+    if one is None or other is None:
+        return None
+    middle = len(_ABOUT) // 2
+    pairs = [*((one[middle], frame) for frame in other), *((frame, other[middle]) for frame in one)]
+    return next((pair for pair in pairs if looks.near(*pair)), None)
 
 
 def _alike(rows: list[Video], changed: set[str]) -> list[tuple[int, int]]:
@@ -208,10 +232,13 @@ def _alike(rows: list[Video], changed: set[str]) -> list[tuple[int, int]]:
     for i, row in enumerate(rows):
         if row.path not in changed:
             continue
-        slack = max(_SAME_LENGTH, 2 / row.fps)
+        slack = max(_SAME_LENGTH, 3 / row.fps)
         begin, end = np.searchsorted(durations, (row.duration - slack, row.duration + slack))
         begin, end = max(begin, i - _MOST // 2), min(end + 1, i + _MOST // 2)
-        for j in begin + np.flatnonzero(looks.near(cells[begin:end], cells[i])):
+        alike = begin + np.flatnonzero(looks.near(cells[begin:end], cells[i]))
+        if len(alike) > _MOST_ALIKE:  # black, or the same scene; copies are nearer than others
+            alike = alike[np.argsort(np.abs(cells[alike] - cells[i]).max(1), kind="stable")[:_MOST_ALIKE]]
+        for j in alike:
             if i != j:
                 pairs.add((min(i, int(j)), max(i, int(j))))
     return sorted(pairs)
