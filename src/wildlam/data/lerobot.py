@@ -30,7 +30,7 @@ from wildlam.data.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.data.episodes import Episode, splits_of
 from wildlam.data.indexing import SPLIT_FOLDERS
 from wildlam.data.mp4 import write_mp4
-from wildlam.data.pairing import NEAR, TOLERANCE, Film, pair, read_film, tell
+from wildlam.data.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, tell
 from wildlam.types import Split, WildlamError
 
 log = logging.getLogger(__name__)
@@ -90,58 +90,68 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
     if not parts:
         raise WildlamError(f"{path}: holds no episode")
     splits = _told_splits(file, info, [number for number, *_ in parts])
-    names = {number: f"episode_{number:06d}" for number in splits}
-    drawn = splits_of(names.values())
+    drawn = splits_of(f"episode_{number:06d}" for number in splits)
     films: dict[Path, Film] = {}
     taken: dict[Path, list[Taken]] = {}
     found, paired = [], {}
     for number, table, file, begins, ends in parts:
-        if number not in splits:
-            taken.setdefault(file, []).append(Taken("", begins, len(table)))
-            continue
-        name = names[number]
-        poses, times = _poses(table, columns, len(space.pose_names), f"{path}, {name}")
-        states = len(times)
         film = films[file] = films.get(file) or read_film(file)
         moments = film.times + film.start
         # Half a frame sooner, as rounding may put an episode's first frame before its beginning.
         sooner = NEAR * np.median(np.diff(moments)) if len(moments) > 1 else 0.0
-        first, last = np.searchsorted(moments, [begins - sooner, ends - sooner])
+        first, last = np.searchsorted(moments, [begins - sooner, ends - sooner]).tolist()
+        taken.setdefault(file, []).append(place := Taken(f"episode_{number:06d}", first, last, len(table), []))
+        if number not in splits:
+            continue
+        name = place.name
+        poses, times = _poses(table, columns, len(space.pose_names), f"{path}, {name}")
         pairs = pair(times + begins, moments[first:last], f"{file}, {name}", tolerance)
         paired[name], poses, times = pairs, poses[pairs.states], times[pairs.states]
-        taken.setdefault(file, []).append(Taken(name, begins, states, first + pairs.frames - pairs.states))
+        place.ahead.extend((first + pairs.frames - pairs.states).tolist())
         frames = film.frames(first + pairs.frames)
         found.append(Episode(name, splits[number] or drawn[name], times, poses, space, frames, file))
     tell(path, paired)
-    for file, of_film in taken.items():
-        if off := _miscounted(of_film, len(films[file].times) if file in films else 0):
-            log.warning("%s: counted, the frames of states are others than by time: %s", file, "; ".join(off))
+    for file, places in taken.items():
+        if off := _miscounted(places, len(films[file].times)):
+            log.warning("%s: counted one by one, states have other frames than by time: %s", file, listed(off))
     return found
 
 
 class Taken(NamedTuple):
-    """Of an episode, how many states it has and, for each with a frame, how far the frame's number is ahead of its."""
+    """What an episode has of a film.
+
+    Attributes:
+        name: of the episode.
+        first: number of the first frame that is said to be its own.
+        last: of the first that no longer is.
+        states: how many it has.
+        ahead: of each state that has a frame, the frame's number in the film less the state's in the episode.
+    """
 
     name: str
-    begins: float
+    first: int
+    last: int
     states: int
-    ahead: np.ndarray = np.empty(0, dtype=np.int64)
+    ahead: list[int]
 
 
-def _miscounted(taken: list[Taken], frames: int) -> list[str]:
-    """Episodes whose states are paired with other frames than the k-th state with the k-th frame.
+def _miscounted(places: list[Taken], frames: int) -> list[str]:
+    """Episodes whose frames, counted one by one, are others than by time, and by how many.
 
-    That is how LeRobot writes films, so times that lead elsewhere are in doubt; where the film does not hold one frame
-    a state, nothing can be said.
+    LeRobot writes the episodes of a film one behind the other, and one frame a state. So an episode begins where the
+    one before it ends and, in a film that holds as many frames as there are states, the k-th frame is the k-th state's.
+    Times may lead elsewhere, where something was deleted or where they are wrong: that is told.
     """
-    if sum(one.states for one in taken) != frames:
-        return []
-    told, before = [], 0
-    for one in sorted(taken, key=lambda one: one.begins):
-        if off := int(np.abs(one.ahead - before).max(initial=0)):
-            told.append(f"{one.name} (by {off})")
-        before += one.states
-    return told
+    whole = sum(one.states for one in places) == frames
+    off, ended, before = [], 0, 0
+    for one in sorted(places, key=lambda one: one.first):
+        by = abs(one.first - ended)
+        if whole:
+            by = max([by, *(abs(ahead - before) for ahead in one.ahead)])
+        if by:
+            off.append(f"{one.name} (by {by})")
+        ended, before = ended + one.last - one.first, before + one.states
+    return off
 
 
 def _field(file: Path, fields: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
@@ -235,11 +245,11 @@ def _told_splits(file: Path, info: dict[str, Any], numbers: Sequence[int]) -> di
         told[split] |= found
     train, held_out = told["train"], told["held_out"]
     if both := train & held_out:
-        log.warning("%s: %s are to be trained on and to be held out; they are held out", file, _episodes(both))
+        log.warning("%s: to be trained on and held out, so held out: %s", file, _episodes(both))
     unstated = set(numbers) - train - held_out if train else set()
     if unstated:
         kept = "left out" if held_out else "held out"
-        log.warning("%s: %s are in no split that it states; they are %s", file, _episodes(unstated), kept)
+        log.warning("%s: in no split that it states, so %s: %s", file, kept, _episodes(unstated))
     if not held_out:
         if not unstated:
             return dict.fromkeys(numbers)
@@ -249,7 +259,7 @@ def _told_splits(file: Path, info: dict[str, Any], numbers: Sequence[int]) -> di
 
 def _episodes(numbers: set[int]) -> str:
     first = ", ".join(map(str, sorted(numbers)[:10]))
-    return f"{len(numbers)} episodes ({first}{', ...' if len(numbers) > 10 else ''})"
+    return f"episodes {first}" + (f", ... ({len(numbers)} of them)" if len(numbers) > 10 else "")
 
 
 def _only(value: Any) -> Any:

@@ -100,21 +100,22 @@ def tell(path: Path, pairs: Mapping[str, Pairs]) -> None:
     lost = {name: found for name, found in pairs.items() if found.lost}
     if lost:
         log.warning(
-            "%s: %d states have no frame near them and are left out: %s",
+            "%s: left out, as no frame is near: %d of the states: %s",
             path,
             sum(found.lost for found in lost.values()),
-            _listed(f"{name} {found.lost} (up to {found.farthest:.3f} s away)" for name, found in lost.items()),
+            listed(f"{name} {found.lost} (up to {found.farthest:.3f} s away)" for name, found in lost.items()),
         )
     doubtful = {name: found for name, found in pairs.items() if found.apart > DOUBTFUL}
     if doubtful:
         log.warning(
             "%s: states lie far from the frames nearest to them, so their own may be the next or the last ones: %s",
             path,
-            _listed(f"{name} (up to {found.apart:.2f} of a frame)" for name, found in doubtful.items()),
+            listed(f"{name} (up to {found.apart:.2f} of a frame)" for name, found in doubtful.items()),
         )
 
 
-def _listed(parts: Iterable[str]) -> str:
+def listed(parts: Iterable[str]) -> str:
+    """What is to be told of each episode, of the first of them."""
     found = list(parts)
     more = f"; and {len(found) - TOLD} more episodes" if len(found) > TOLD else ""
     return "; ".join(found[:TOLD]) + more
