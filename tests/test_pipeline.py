@@ -1,6 +1,7 @@
 """From a folder of videos to a run: in full, interrupted, with and without a store, and with videos that change."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -172,6 +173,31 @@ def test_a_finished_run_resumes_to_itself(config):
     before = (run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"]
     train(config, resume=True)
     assert before == ((run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"])
+
+
+def test_what_is_finished_is_not_done_again(config, caplog, monkeypatch):
+    """But for what is missing, or was made before the end."""
+    drawn = lambda run, folder, *_: (folder / "report.html").write_text("drawn")  # noqa: E731
+    monkeypatch.setattr(evaluating, "write_run_report", drawn)
+    caplog.set_level("INFO", logger="wildlam")
+    run = train(config)
+    with monkeypatch.context() as patch:
+        patch.setattr("wildlam.pipeline.load_clips", None)  # nothing is even looked at
+        assert train(config, resume=True) == run
+    assert f"{run} is finished: trained for 4 steps, evaluated, its report is {run}/report.html" in caplog.text
+
+    def unfinished(spoil):
+        (evaluated := run / "results.json").write_text(json.dumps({"of": "before"}))
+        os.utime(run / "report.html")
+        spoil()
+        train(config, resume=True)
+        return "all" in json.loads(evaluated.read_text())
+
+    assert not unfinished(lambda: None)
+    assert unfinished((run / "report.html").unlink)
+    assert unfinished(lambda: shutil.rmtree(run / "deterministic" / "checkpoints" / "step_00000004"))
+    assert unfinished(lambda: os.utime(run / "results.json", (0, 0)))  # of a checkpoint of before
+    assert "step_00000004" in {path.name for path in (run / "deterministic" / "checkpoints").iterdir()}
 
 
 def test_results_are_those_of_the_best_checkpoint(config):

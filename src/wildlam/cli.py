@@ -50,14 +50,30 @@ def main(argv: Arguments | None = None) -> int:
             raise WildlamError(f"unknown command {argv[0]!r}; {hint}")
         command(argv[1:])
     except WildlamError as error:
-        print(f"wildlam: error: {error}", file=sys.stderr)
+        if _tells(error):
+            print(f"wildlam: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
+        if os.environ.get("RANK", "0") != "0":  # under torchrun the first process says it for all
+            return 130
         anew = argv[0] in ("plan", "play") or "--estimate" in argv
         remedy = str(interrupt) or f"the same command {'begins anew' if anew else 'goes on from what was finished'}"
         print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
         return 130
+    except Exception as error:
+        if _tells(error):
+            raise
+        return 2
     return 0
+
+
+def _tells(error: Exception) -> bool:
+    """Whether it is this process that prints an error, of those that ``torchrun`` started."""
+    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
+        return True
+    from wildlam.training.distributed import tells
+
+    return tells(error)
 
 
 def _interrupt(*_: object) -> None:

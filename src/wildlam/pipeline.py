@@ -52,6 +52,14 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         resume = resume or restarted() or _begun_by_this_job(run)
         _check_shares(config, team)
         check_out(config, resume)
+        if team.from_main(team.is_main and resume and is_finished(config)):
+            if team.is_main:
+                path = quote(str(run.path))
+                log.info(
+                    "%s is finished: trained for %d steps, evaluated, its report is %s; `wildlam eval %s` evaluates it "
+                    "again", run.path, config.training.steps, run.path / "report.html", path,
+                )  # fmt: skip
+            return run.path
         encoder = config.encoder.build(team.device)
         _check_lengths(config, encoder.spec)
         clips = load_clips(config, encoder, team)
@@ -75,6 +83,25 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"go on with: wildlam train --resume {quote(str(run.path))}") from None
     return run.path
+
+
+def is_finished(config: RunConfig) -> bool:
+    """Whether the run in ``config.out`` is of this configuration, trained to its end, then evaluated and reported.
+
+    Files say by their times what was made last: a run may have been evaluated while it was not yet trained to its end.
+    """
+    assert config.out is not None
+    run = Run(config.out)
+    if not (run.path / "config.yaml").is_file() or read_config(run.path / "config.yaml") != config:
+        return False
+    made_by = [run, *([Run(run.path / BASELINE)] if without_actions(config) else [])]
+    last = [checkpoints.last(one.checkpoints) for one in made_by]
+    ended = [checkpoint.path for checkpoint in last if checkpoint and checkpoint.step == config.training.steps]
+    files = [run.path / name for name in ("results.json", "report.html")]
+    if len(ended) < len(last) or not all(file.is_file() for file in files):
+        return False
+    times = [max(path.stat().st_mtime_ns for path in ended), *(file.stat().st_mtime_ns for file in files)]
+    return times == sorted(times)
 
 
 def check_out(config: RunConfig, resume: bool) -> None:
