@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 
@@ -141,7 +142,10 @@ def test_what_a_user_would_not_expect_is_said(config, caplog):
     config = replace(config, baseline=False, data=replace(config.data, fps=30))
     config = replace(config, training=replace(config.training, shard_encoder=True))
     train(config)
-    assert "6 of 6 videos have fewer than the 30 frames/s asked for" in caplog.text
+    told = (
+        "6 of 6 videos have fewer than the 30 frames/s asked for (--data.fps): frames will be seen twice, 144 of 720; "
+    )
+    assert told + "--data.fps 24 would repeat none" in caplog.text
     assert "training.shard_encoder changes nothing: training.shard is 1" in caplog.text
     assert "begins anew" not in caplog.text
     shutil.rmtree(config.out / "checkpoints")
@@ -173,6 +177,25 @@ def test_a_finished_run_resumes_to_itself(config):
     before = (run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"]
     train(config, resume=True)
     assert before == ((run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"])
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypatch):
+    caplog.set_level("INFO", logger="wildlam")
+    config = replace(config, data=replace(config.data, store=store))
+    torch.manual_seed(7)
+    run = train(config)
+    (told,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("On this machine")]
+    parts = {line.split()[0]: line for line in told.splitlines()[1:]}
+    assert parts.keys() == {*(["encode"] if store else []), "train", "baseline", "evaluate", "all"}
+    if store:
+        assert "96 states" in parts["encode"]
+        assert told in caplog.text[: caplog.text.index("videos encoded")]
+    for name in ("train", "baseline"):
+        assert re.search(r"4 steps +[\d.]+ (ms|s)$", parts[name])
+    # What is measured changes nothing.
+    monkeypatch.setattr("wildlam.pipeline._tell_parts", lambda *_: None)
+    assert_same_run(run, train(replace(config, out=run.with_name("unmeasured"))))
 
 
 def test_what_is_finished_is_not_done_again(config, caplog, monkeypatch):

@@ -7,12 +7,15 @@ import datetime
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
 import torch
 
+from wildlam import durations
 from wildlam.config import RunConfig, dump_config, read_config, without_actions
+from wildlam.data.manifest import Manifest
 from wildlam.evaluating import BASELINE, evaluate_run
 from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.one_step import one_step
@@ -23,11 +26,14 @@ from wildlam.training.distributed import Processes, default_device, job, process
 from wildlam.training.loop import check_accumulate
 from wildlam.training.parallel import check_shard, encoder_in_parts
 from wildlam.training.run import made, write_atomically
-from wildlam.types import EncoderSpec, WildlamError
+from wildlam.types import Encoder, EncoderSpec, WildlamError
 
 log = logging.getLogger(__name__)
 
 EVAL_BATCHES_WHILE_TRAINING = 6
+
+FEW_FRAMES = 16
+"""Frames that an estimate by the videos' durations may miss or see too many."""
 
 
 def train(config: RunConfig, *, resume: bool = False) -> Path:
@@ -62,7 +68,7 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
             return run.path
         encoder = config.encoder.build(team.device)
         _check_lengths(config, encoder.spec)
-        clips = load_clips(config, encoder, team)
+        clips = load_clips(config, encoder, team, partial(_tell_parts, config, encoder, team, resume))
         if team.is_main and (run.path / "config.yaml").is_file():
             if checkpoints.last(run.checkpoints) is None:
                 log.warning("%s holds no checkpoint: training begins anew", run.path)
@@ -127,6 +133,27 @@ def check_out(config: RunConfig, resume: bool) -> None:
     training = replace(known.training, shard=given.training.shard, accumulate=given.training.accumulate)
     if replace(known, data=data, training=training, out=out) != given:
         raise WildlamError(f"{out} holds a run of another configuration; give another --out")
+
+
+def _tell_parts(
+    config: RunConfig, encoder: Encoder, team: Processes, resume: bool, rows: Manifest, frames: float | None
+) -> None:
+    """Print what is left to do, and how long it takes here; all processes measure at once, as they will work."""
+    assert config.out is not None
+    clips = config.training.batch_size // team.world_size
+    parts = []
+    if frames is None:
+        online = durations.encoding(config, encoder, rows, clips * config.data.frames)
+    elif frames > FEW_FRAMES:
+        parts.append(durations.encoding(config, encoder, rows, frames / team.world_size))
+    settings = {"train": config, "baseline": without_actions(config)}
+    for (name, of), out in zip(settings.items(), (config.out, config.out / BASELINE), strict=True):
+        last = checkpoints.last(Run(out).checkpoints) if resume else None
+        steps = config.training.steps - (last.step if last else 0)
+        if of and steps > 0:
+            parts.append(durations.training(of, encoder, clips, steps, online if frames is None else None, name))
+    if team.is_main:
+        durations.tell([*parts, durations.Part("evaluate", "and report", None)])
 
 
 def _begun_by_this_job(run: Run) -> bool:
