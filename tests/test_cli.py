@@ -285,6 +285,22 @@ def test_infer_writes_here_by_default(trained, call, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"c.npz", "c.parquet"}
 
 
+def test_infer_of_many(trained, call, tmp_path):
+    run, videos = trained
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    status, out, err = call(
+        "infer", "bad.mp4", videos / "test", videos / "train" / "a.mp4", "--run", run, "--output", "z"
+    )
+    assert status == 1
+    assert sorted(path.name for path in (tmp_path / "z").glob("*.npz")) == ["a.npz", "c.npz", "d.npz"]
+    assert len(out.splitlines()) == 3
+    assert "wildlam: error: bad.mp4: not a video" in err
+    assert err.endswith("wildlam: 1 of 4 videos could not be used\n")
+    of_many = np.load(tmp_path / "z" / "c.npz")["z"]
+    assert np.array_equal(of_many, wildlam.load(run).infer(videos / "test" / "c.mp4").z.numpy())
+    assert call("infer", videos / "test", "--run", run, "--output", "again")[0] == 0
+
+
 def test_infer_from_what_is_no_good(trained, refused, make_video, tmp_path):
     run, videos = trained
     make_video(tmp_path / "short.mp4", frames=3)

@@ -1,6 +1,8 @@
 """From a folder of videos to a run: in full, interrupted, with and without a store, and with videos that change."""
 
 import json
+import os
+import re
 import shutil
 from dataclasses import replace
 
@@ -140,7 +142,10 @@ def test_what_a_user_would_not_expect_is_said(config, caplog):
     config = replace(config, baseline=False, data=replace(config.data, fps=30))
     config = replace(config, training=replace(config.training, shard_encoder=True))
     train(config)
-    assert "6 of 6 videos have fewer than the 30 frames/s asked for" in caplog.text
+    told = (
+        "6 of 6 videos have fewer than the 30 frames/s asked for (--data.fps): frames will be seen twice, 144 of 720; "
+    )
+    assert told + "--data.fps 24 would repeat none" in caplog.text
     assert "training.shard_encoder changes nothing: training.shard is 1" in caplog.text
     assert "begins anew" not in caplog.text
     shutil.rmtree(config.out / "checkpoints")
@@ -172,6 +177,50 @@ def test_a_finished_run_resumes_to_itself(config):
     before = (run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"]
     train(config, resume=True)
     assert before == ((run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"])
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypatch):
+    caplog.set_level("INFO", logger="wildlam")
+    config = replace(config, data=replace(config.data, store=store))
+    torch.manual_seed(7)
+    run = train(config)
+    (told,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("On this machine")]
+    parts = {line.split()[0]: line for line in told.splitlines()[1:]}
+    assert parts.keys() == {*(["encode"] if store else []), "train", "baseline", "evaluate", "all"}
+    if store:
+        assert "96 states" in parts["encode"]
+        assert told in caplog.text[: caplog.text.index("videos encoded")]
+    for name in ("train", "baseline"):
+        assert re.search(r"4 steps +[\d.]+ (ms|s)$", parts[name])
+    # What is measured changes nothing.
+    monkeypatch.setattr("wildlam.pipeline._tell_parts", lambda *_: None)
+    assert_same_run(run, train(replace(config, out=run.with_name("unmeasured"))))
+
+
+def test_what_is_finished_is_not_done_again(config, caplog, monkeypatch):
+    """But for what is missing, or was made before the end."""
+    drawn = lambda run, folder, *_: (folder / "report.html").write_text("drawn")  # noqa: E731
+    monkeypatch.setattr(evaluating, "write_run_report", drawn)
+    caplog.set_level("INFO", logger="wildlam")
+    run = train(config)
+    with monkeypatch.context() as patch:
+        patch.setattr("wildlam.pipeline.load_clips", None)  # nothing is even looked at
+        assert train(config, resume=True) == run
+    assert f"{run} is finished: trained for 4 steps, evaluated, its report is {run}/report.html" in caplog.text
+
+    def unfinished(spoil):
+        (evaluated := run / "results.json").write_text(json.dumps({"of": "before"}))
+        os.utime(run / "report.html")
+        spoil()
+        train(config, resume=True)
+        return "all" in json.loads(evaluated.read_text())
+
+    assert not unfinished(lambda: None)
+    assert unfinished((run / "report.html").unlink)
+    assert unfinished(lambda: shutil.rmtree(run / "deterministic" / "checkpoints" / "step_00000004"))
+    assert unfinished(lambda: os.utime(run / "results.json", (0, 0)))  # of a checkpoint of before
+    assert "step_00000004" in {path.name for path in (run / "deterministic" / "checkpoints").iterdir()}
 
 
 def test_results_are_those_of_the_best_checkpoint(config):

@@ -51,7 +51,9 @@ def run(tmp_path, make_video):
 @pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
 def test_episodes_are_played_and_reported(run, capsys):
     assert cli.main(["play", str(run), "--world", "nav", "--episodes", "1"]) == 0
-    assert "1 episodes of 12 steps" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "1 episodes of 12 steps" in told.out
+    assert "30/30" in told.err  # steps: six to the goal, twelve by chance, twelve planned
     found = json.loads((run / "play-nav" / "play.json").read_text())
     assert found["summary"].keys() == {"no move", "random", "latent"}
     no_move = found["summary"]["no move"]

@@ -1,12 +1,13 @@
 """The model that comes with the package: whole, small enough, unpacked once."""
 
+import json
 import runpy
 from pathlib import Path
 
 import pytest
 
 import wildlam
-from wildlam import pretrained
+from wildlam import cli, pretrained
 from wildlam.config import read_config
 from wildlam.controlling import load_controller
 from wildlam.encoders import Lite0
@@ -27,7 +28,10 @@ def test_it_is_unpacked_as_a_run_on_other_videos_and_left_as_it_is_the_next_time
     (out / "config.yaml").write_text((out / "config.yaml").read_text().replace("elsewhere", "moved"))
     unpack(tmp_path / "out", tmp_path / "elsewhere")
     assert read_config(out / "config.yaml").data.path == tmp_path / "moved"
-    (out / "run.json").write_text((out / "run.json").read_text() + "\n")
+    facts = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(facts | {"command": "as an earlier version told it"}))
+    unpack(tmp_path / "out", tmp_path / "elsewhere")
+    (out / "run.json").write_text(json.dumps(facts | {"seed": 7}))
     with pytest.raises(WildlamError, match="holds another run"):
         unpack(tmp_path / "out", tmp_path / "elsewhere")
 
@@ -36,6 +40,17 @@ def test_an_installation_without_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "TINY", tmp_path / "nothing")
     with pytest.raises(WildlamError, match="holds no model"):
         unpack(tmp_path / "out", tmp_path)
+
+
+def test_the_shipped_model_tells_nothing_of_its_authors_folders(tmp_path, capsys):
+    out = unpack(tmp_path / "tiny", tmp_path / "videos")
+    assert cli.main(["show", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert f"videos     {tmp_path}/videos" in told
+    assert "bash examples/tiny/train.sh" in told
+    for path in [*TINY.rglob("*.json"), *TINY.rglob("*.jsonl"), *TINY.rglob("*.yaml")]:
+        assert "runs/" not in path.read_text(), path
+    assert "runs/" not in told
 
 
 def test_the_shipped_model_is_whole_and_small(tmp_path):
@@ -54,5 +69,7 @@ def test_what_is_packed_is_a_run_of_the_same_weights(videos, tmp_path):
     run = make_run(tmp_path / "run", videos, Lite0(image_size=64, dtype="float32"))
     script = Path(wildlam.__file__).parents[2] / "examples" / "tiny" / "pack.py"
     runpy.run_path(str(script))["pack"](run, tmp_path / "packed")
+    facts = [(tmp_path / "packed" / name).read_text() for name in ("run.json", "config.yaml")]
+    assert str(tmp_path) not in "".join(facts)
     packed, given = wildlam.load(tmp_path / "packed").model.state_dict(), wildlam.load(run).model.state_dict()
     assert all((packed[name] == weight.bfloat16().to(weight.dtype)).all() for name, weight in given.items())

@@ -12,7 +12,8 @@ from wildlam.data.clips import DataConfig
 from wildlam.encoders import VJEPA2, Lite0
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Unconstrained
-from wildlam.trained import LatentActions, Trained
+from wildlam.trained import LatentActions, Trained, outputs
+from wildlam.types import WildlamError
 
 from .encoders.test_vjepa2 import save_tiny
 
@@ -59,3 +60,23 @@ def test_file_names(tmp_path, name):
     actions = LatentActions(torch.zeros(1, 4), np.zeros(1), np.ones(1))
     stem = "a.v2" if name == "a.v2" else "a"
     assert actions.save(tmp_path / name) == (tmp_path / f"{stem}.npz", tmp_path / f"{stem}.parquet")
+
+
+def test_where_the_actions_of_many_videos_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "films/a.mp4", "films/deep/b.MKV", "films/shard.tar", "films/notes.txt", "other/a.mov"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"")
+    assert outputs([Path("films/a.mp4")]) == {Path("films/a.mp4"): Path("a")}
+    assert outputs([Path("a.mp4")], Path("out")) == {Path("a.mp4"): Path("out")}
+    inside = {Path("films/a.mp4"): Path("out/a"), Path("films/deep/b.MKV"): Path("out/deep/b")}
+    assert outputs([Path("films")], Path("out")) == inside
+    assert outputs([Path("films/a.mp4"), Path("films/deep")]) == {
+        Path("films/a.mp4"): Path("a"),
+        Path("films/deep/b.MKV"): Path("b"),
+    }
+    with pytest.raises(WildlamError, match=r"a.mp4 and films/a.mp4 would both go to out/a; infer them in two calls"):
+        outputs([Path("a.mp4"), Path("films")], Path("out"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WildlamError, match="empty: no videos found"):
+        outputs([Path("empty")])

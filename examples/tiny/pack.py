@@ -8,16 +8,19 @@ Weights are kept in bfloat16, in which training makes its matrix products; optim
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
 import torch
+import yaml
 
 from wildlam.pretrained import TINY
 from wildlam.training import checkpoints
 from wildlam.training.distributed import Processes
 
 KEPT = ("config.yaml", "run.json", "actions.json", "results.json", "metrics.jsonl")
+MADE_BY = "bash examples/tiny/train.sh"
 
 
 def main() -> None:
@@ -36,18 +39,34 @@ def main() -> None:
 
 
 def pack(folder: Path, to: Path) -> None:
-    """Copy what describes a run, without paths of this machine, and the weights of its best checkpoint."""
+    """Copy what describes a run, without where it lay and what was typed, and the weights of its best checkpoint."""
     to.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         if (folder / name).is_file():
-            text = (folder / name).read_text().replace(f"{Path.cwd()}/", "")
-            (to / name).write_text(text)
+            (to / name).write_text(impersonal(name, (folder / name).read_text()))
     best = checkpoints.best(folder / "checkpoints")
     half = {k: v.bfloat16() if v.dtype == torch.float32 else v for k, v in best.model_tensors().items()}
     writer = checkpoints.Writer(to / "checkpoints", 1, Processes(0, 1, torch.device("cpu")))
     writer.save(best.step, best.score, half, {})
     writer.wait()
     writer.close()
+
+
+def impersonal(name: str, text: str) -> str:
+    """A file of a run, or of its controller, as it would be had it been made in no one's folder."""
+    if name == "run.json":
+        return json.dumps(json.loads(text) | {"command": MADE_BY}, indent=2)
+    if name == "results.json":
+        found = json.loads(text)
+        return json.dumps(found | {key: "videos" for key in ("videos", "data") if key in found}, indent=2)
+    if name == "config.yaml":
+        config = yaml.safe_load(text)
+        if isinstance(config["data"], dict):
+            config["data"]["path"], config["out"] = "videos", None
+        else:
+            config["data"] = f"videos/{Path(config['data']).name}"
+        return yaml.safe_dump(config, sort_keys=False)
+    return text
 
 
 if __name__ == "__main__":

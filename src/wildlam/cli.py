@@ -29,7 +29,10 @@ Arguments = Sequence[str]
 
 
 def main(argv: Arguments | None = None) -> int:
-    """Run ``wildlam COMMAND ...``; return the exit status: 0, 2 for an error the user can mend, 130 if interrupted."""
+    """Run ``wildlam COMMAND ...``; return the exit status.
+
+    0; 1 if some of many files could not be used; 2 for an error that the user can mend; 130 if interrupted.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
@@ -50,16 +53,32 @@ def main(argv: Arguments | None = None) -> int:
             near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
             raise WildlamError(f"unknown command {argv[0]!r}; {hint}")
-        command(argv[1:])
+        status = command(argv[1:])
     except WildlamError as error:
-        print(f"wildlam: error: {error}", file=sys.stderr)
+        if _tells(error):
+            print(f"wildlam: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
+        if os.environ.get("RANK", "0") != "0":  # under torchrun the first process says it for all
+            return 130
         anew = argv[0] in ("plan", "play") or "--estimate" in argv
         remedy = str(interrupt) or f"the same command {'begins anew' if anew else 'goes on from what was finished'}"
         print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
         return 130
-    return 0
+    except Exception as error:
+        if _tells(error):
+            raise
+        return 2
+    return status or 0
+
+
+def _tells(error: Exception) -> bool:
+    """Whether it is this process that prints an error, of those that ``torchrun`` started."""
+    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
+        return True
+    from wildlam.training.distributed import tells
+
+    return tells(error)
 
 
 def _interrupt(*_: object) -> None:
@@ -287,24 +306,43 @@ def evaluate(argv: Arguments) -> None:
     print("\n".join(results(evaluate(args.run, args.data.path, args.bounds))))
 
 
-def infer(argv: Arguments) -> None:
-    """Infer the latent action of every transition of a video, with timestamps, as .npz and .parquet.
+def infer(argv: Arguments) -> int:
+    """Infer the latent action of every transition of videos, with timestamps, as .npz and .parquet.
 
-    Example:
+    Of several videos one that cannot be used is told, the others are done, and the exit status is 1.
+
+    Examples:
       wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
+      wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
     """
-    from wildlam.trained import load
+    from wildlam.trained import load, outputs
+    from wildlam.types import WildlamError
 
     parser = _parser("infer")
-    parser.add_argument("video", type=Path, help="video file")
+    parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
     parser.add_argument("--run", type=Path, required=True, help="run folder")
     parser.add_argument(
-        "--output", type=Path, help="where to write, without suffix; the video's name, here, by default"
+        "--output",
+        type=Path,
+        help="where to write, without suffix, or of several videos the folder; the videos' names, here, by default",
     )
     args = parser.parse_args(list(argv))
-    actions = load(args.run).infer(args.video)
-    npz, parquet = actions.save(args.output or Path(args.video.stem))
-    print(f"{len(actions.z)} latent actions of width {actions.z.shape[1]} in {npz} and {parquet}")
+    places = outputs(args.video, args.output)
+    trained, failed = load(args.run), 0
+    for video, place in places.items():
+        try:
+            actions = trained.infer(video)
+        except WildlamError as error:
+            if len(places) == 1:
+                raise
+            print(f"wildlam: error: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        npz, parquet = actions.save(place)
+        print(f"{len(actions.z)} latent actions of width {actions.z.shape[1]} in {npz} and {parquet}")
+    if failed:
+        print(f"wildlam: {failed} of {len(places)} videos could not be used", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def show(argv: Arguments) -> None:
@@ -714,7 +752,7 @@ def play(argv: Arguments) -> None:
     print(table(folder))
 
 
-COMMANDS: dict[str, Callable[[Arguments], None]] = {
+COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "index": index,
     "encode": encode,
     "store": store,

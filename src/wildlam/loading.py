@@ -44,8 +44,8 @@ LABELLED_CLIPS = 256
 
 EVAL_BATCH = 16
 
-SLOW = 0.9
-"""Share of ``data.fps`` below which a video's own rate is told of."""
+SLOW = 0.99
+"""Share of ``data.fps`` below which a video's own rate is told of: one in a hundred of its frames is a repetition."""
 
 
 @dataclass
@@ -126,14 +126,25 @@ def encode_all(config: RunConfig) -> FeatureStore | None:
         return store if team.is_main else None
 
 
-def load_clips(config: RunConfig, encoder: Encoder, team: Processes) -> Clips:
-    """Index the videos and make their clips ready, encoding them first unless ``data.store`` is off or space short."""
+def load_clips(
+    config: RunConfig,
+    encoder: Encoder,
+    team: Processes,
+    before: Callable[[Manifest, float | None], None] | None = None,
+) -> Clips:
+    """Index the videos and make their clips ready, encoding them first unless ``data.store`` is off or space short.
+
+    ``before`` is called when the videos are known and nothing is encoded, with the number of frames that are to be, or
+    None if clips are encoded at every step.
+    """
     data, spec = config.data, encoder.spec
     states = data.frames // spec.frames_per_state
     manifest = _indexed(data, team)
     # A mixture that does not fit is refused now, not after hours of encoding.
     Draws(manifest.split("train"), data.frames, data.fps, data.mixture)
     stored = bool(team.from_main(team.is_main and data.store and _fits(manifest, data, spec)))
+    if before:
+        before(manifest, _frames_to_encode(manifest, data, spec) if stored else None)
     sources = len(manifest.split("held_out").sources()[0])
     per_source = min(CLIPS_PER_SOURCE, max(HELD_OUT_CLIPS // max(sources, 1), 1))
     share: dict[str, Any] = {"seed": config.seed, "rank": team.rank, "world_size": team.world_size}
@@ -188,16 +199,26 @@ def _indexed(data: DataConfig, team: Processes) -> Manifest:
     """The manifest of a run's videos, which the main process writes and the others read."""
     if team.is_main:
         manifest = index_videos(data)
-        if slow := int((manifest.column("fps").to_numpy() < SLOW * data.fps).sum()):
-            log.warning(
-                "%d of %d videos have fewer than the %g frames/s asked for (--data.fps): frames will be seen twice",
-                slow, len(manifest), data.fps,
-            )  # fmt: skip
+        _tell_repetitions(manifest, data)
     team.barrier()
     if not team.is_main:
         known = data.path if data.path.suffix == ".parquet" else manifest_path(data.path, data.cache)
         manifest = index_videos(replace(data, path=known))
     return manifest
+
+
+def _tell_repetitions(manifest: Manifest, data: DataConfig) -> None:
+    """Warn, before anything is encoded, where a rate above the videos' own makes frames be seen twice."""
+    rates, seconds = manifest.column("fps").to_numpy(), manifest.column("duration").to_numpy()
+    slow = rates < SLOW * data.fps
+    if slow.any():
+        frames = seconds.sum() * data.fps
+        repeated = ((data.fps - rates) * seconds)[slow].sum()
+        log.warning(
+            "%d of %d videos have fewer than the %g frames/s asked for (--data.fps): frames will be seen twice, "
+            "%s of %s; --data.fps %.4g would repeat none", slow.sum(), len(manifest), data.fps,
+            f"{repeated:,.0f}", f"{frames:,.0f}", rates.min(),
+        )  # fmt: skip
 
 
 def _states_to_evaluate(states: int, data: DataConfig, spec: EncoderSpec) -> int:
@@ -258,12 +279,17 @@ def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int
         yield StateBatch(states, video.names, video.sources, video.starts, times)
 
 
+def _frames_to_encode(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> float:
+    """About how many frames of the videos the store does not hold yet."""
+    path = store_path(data, spec)
+    stored = len(FeatureStore.open(path, spec)) if path.exists() else 0
+    return max(float(manifest.column("duration").to_numpy().sum()) * data.fps - stored * spec.frames_per_state, 0.0)
+
+
 def _fits(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> bool:
     """Whether the states of all videos fit on the disk of the cache folder, with a tenth of it to spare."""
     path = store_path(data, spec)
-    states = manifest.column("duration").to_numpy().sum() * data.fps / spec.frames_per_state
-    stored = len(FeatureStore.open(path, spec)) if path.exists() else 0
-    needed = (states - stored) * spec.tokens * spec.width * 2
+    needed = _frames_to_encode(manifest, data, spec) / spec.frames_per_state * spec.tokens * spec.width * 2
     free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free
     if needed < 0.9 * free:
         return True

@@ -7,12 +7,15 @@ import datetime
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
 import torch
 
+from wildlam import durations
 from wildlam.config import RunConfig, dump_config, read_config, without_actions
+from wildlam.data.manifest import Manifest
 from wildlam.evaluating import BASELINE, evaluate_run
 from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.one_step import one_step
@@ -23,11 +26,14 @@ from wildlam.training.distributed import Processes, default_device, job, process
 from wildlam.training.loop import check_accumulate
 from wildlam.training.parallel import check_shard, compile_blocks, encoder_in_parts
 from wildlam.training.run import made, write_atomically
-from wildlam.types import EncoderSpec, WildlamError
+from wildlam.types import Encoder, EncoderSpec, WildlamError
 
 log = logging.getLogger(__name__)
 
 EVAL_BATCHES_WHILE_TRAINING = 6
+
+FEW_FRAMES = 16
+"""Frames that an estimate by the videos' durations may miss or see too many."""
 
 
 def train(config: RunConfig, *, resume: bool = False) -> Path:
@@ -52,11 +58,19 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         resume = resume or restarted() or _begun_by_this_job(run)
         _check_shares(config, team)
         check_out(config, resume)
+        if team.from_main(team.is_main and resume and is_finished(config)):
+            if team.is_main:
+                path = quote(str(run.path))
+                log.info(
+                    "%s is finished: trained for %d steps, evaluated, its report is %s; `wildlam eval %s` evaluates it "
+                    "again", run.path, config.training.steps, run.path / "report.html", path,
+                )  # fmt: skip
+            return run.path
         if team.is_main:
             held.enter_context(run.training())
         encoder = config.encoder.build(team.device)
         _check_lengths(config, encoder.spec)
-        clips = load_clips(config, encoder, team)
+        clips = load_clips(config, encoder, team, partial(_tell_parts, config, encoder, team, resume))
         if team.is_main and (run.path / "config.yaml").is_file():
             if checkpoints.last(run.checkpoints) is None:
                 log.warning("%s holds no checkpoint: training begins anew", run.path)
@@ -79,6 +93,25 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"go on with: wildlam train --resume {quote(str(run.path))}") from None
     return run.path
+
+
+def is_finished(config: RunConfig) -> bool:
+    """Whether the run in ``config.out`` is of this configuration, trained to its end, then evaluated and reported.
+
+    Files say by their times what was made last: a run may have been evaluated while it was not yet trained to its end.
+    """
+    assert config.out is not None
+    run = Run(config.out)
+    if not (run.path / "config.yaml").is_file() or read_config(run.path / "config.yaml") != config:
+        return False
+    made_by = [run, *([Run(run.path / BASELINE)] if without_actions(config) else [])]
+    last = [checkpoints.last(one.checkpoints) for one in made_by]
+    ended = [checkpoint.path for checkpoint in last if checkpoint and checkpoint.step == config.training.steps]
+    files = [run.path / name for name in ("results.json", "report.html")]
+    if len(ended) < len(last) or not all(file.is_file() for file in files):
+        return False
+    times = [max(path.stat().st_mtime_ns for path in ended), *(file.stat().st_mtime_ns for file in files)]
+    return times == sorted(times)
 
 
 def check_out(config: RunConfig, resume: bool) -> None:
@@ -104,6 +137,27 @@ def check_out(config: RunConfig, resume: bool) -> None:
     training = replace(known.training, shard=given.training.shard, accumulate=given.training.accumulate)
     if replace(known, data=data, training=training, out=out) != given:
         raise WildlamError(f"{out} holds a run of another configuration; give another --out")
+
+
+def _tell_parts(
+    config: RunConfig, encoder: Encoder, team: Processes, resume: bool, rows: Manifest, frames: float | None
+) -> None:
+    """Print what is left to do, and how long it takes here; all processes measure at once, as they will work."""
+    assert config.out is not None
+    clips = config.training.batch_size // team.world_size
+    parts = []
+    if frames is None:
+        online = durations.encoding(config, encoder, rows, clips * config.data.frames)
+    elif frames > FEW_FRAMES:
+        parts.append(durations.encoding(config, encoder, rows, frames / team.world_size))
+    settings = {"train": config, "baseline": without_actions(config)}
+    for (name, of), out in zip(settings.items(), (config.out, config.out / BASELINE), strict=True):
+        last = checkpoints.last(Run(out).checkpoints) if resume else None
+        steps = config.training.steps - (last.step if last else 0)
+        if of and steps > 0:
+            parts.append(durations.training(of, encoder, clips, steps, online if frames is None else None, name))
+    if team.is_main:
+        durations.tell([*parts, durations.Part("evaluate", "and report", None)])
 
 
 def _begun_by_this_job(run: Run) -> bool:

@@ -25,7 +25,7 @@ from wildlam.labelling import load_labelled_model
 from wildlam.models import LatentActionModel
 from wildlam.planning import droid, recon
 from wildlam.planning.cem import cem
-from wildlam.planning.cost import Cost, GoalCost
+from wildlam.planning.cost import Cost, GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Dynamics
 from wildlam.planning.icem import icem
 from wildlam.planning.mppi import mppi
@@ -69,6 +69,10 @@ class Protocol:
     iterations: int
     prior: Prior
     solve: Callable[[Cost, int, torch.Generator], Plan]
+
+    def shown(self, episodes: int, progress: bool) -> dict[str, Any]:
+        """What a bar counts: iterations, as a whole episode may take minutes."""
+        return {"total": episodes * self.iterations, "unit": "iteration", "disable": not progress}
 
 
 def protocol(
@@ -162,15 +166,14 @@ def plan_clips(
     """
     generator, device = torch.Generator().manual_seed(seed), how.prior.mean.device
     actions, costs, true_costs = [], [], []
-    with tqdm(total=len(clips), desc=f"planning, {how.name}", unit="episode", disable=not progress) as bar:
+    with tqdm(desc=f"planning, {how.name}", **how.shown(len(clips), progress)) as bar:
         for of_clips, done in zip(clips.states.split(AT_ONCE), clips.actions.split(AT_ONCE), strict=True):
             states, true = of_clips.to(device).float(), done.to(device)
             cost = GoalCost(dynamics, states[:, :1], true[:, :0], states[:, -1], bf16)
-            found = how.solve(cost, len(states), generator)
+            found = how.solve(counted(cost, bar, how.iterations), len(states), generator)
             actions.append(found.actions)
             costs.append(found.cost)
             true_costs.append(cost(true[:, None])[:, 0])
-            bar.update(len(states))
     planned = torch.cat(actions).cpu()
     costs_of_all = {"cost": torch.cat(costs).cpu(), "true cost": torch.cat(true_costs).cpu()}
     return Planned(planned, judged(planned, clips, costs_of_all))
@@ -220,13 +223,12 @@ def plan_simulated(
 
     with (
         simulated_costs(clips, encode, encoder.spec.image_size, relive if model else None) as costs,
-        tqdm(total=len(clips), desc=f"planning, {how.name}, simulator", unit="episode", disable=not progress) as bar,
+        tqdm(desc=f"planning, {how.name}, simulator", **how.shown(len(clips), progress)) as bar,
     ):
         for i in range(len(clips)):
             cost = costs(i)
-            found.append(how.solve(cost, 1, generator))
+            found.append(how.solve(counted(cost, bar, how.iterations), 1, generator))
             true_costs.append(cost(clips.actions[i : i + 1, None])[:, 0])
-            bar.update()
     planned = torch.cat([one.actions for one in found]).cpu()
     told = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
     return Planned(planned, judged(planned, clips, told))

@@ -131,13 +131,13 @@ def play(
     dynamics = dynamics_of(driven, baselines)
 
     traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
-    with ExitStack() as stack, tqdm(total=episodes * (2 + len(dynamics)), desc="playing", unit="episode") as bar:
+    with ExitStack() as stack, tqdm(total=episodes * _steps(len(dynamics)), desc="playing", unit="step") as bar:
         opened_worlds = (task.open(i, config.data.fps, encoder.spec.image_size) for i in range(min(AT_ONCE, episodes)))
         worlds = [stack.enter_context(world) for world in opened_worlds]
         for first in range(0, episodes, AT_ONCE):
             own_seed = SEEDS * seed + first  # of these episodes alone
             some = worlds[: episodes - first]
-            starts, goals = _goals(some, task, prior, own_seed)
+            starts, goals = _goals(some, task, prior, own_seed, bar)
             traces["goal"] += goals
             images = np.stack([goal.frames[-1] for goal in goals])
             wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
@@ -153,12 +153,10 @@ def play(
                     bf16=driven.bf16,
                 )
             for label, policy in policies.items():
-                traces[label] += follow(some, starts, policy, STEPS)
-                bar.update(len(some))
+                traces[label] += follow(some, starts, _counted(policy, bar), STEPS)
             traces["no move"] += [
                 Trace(g.frames[:1].repeat(STEPS + 1, 0), g.poses[:1].repeat(STEPS + 1, 0), g.actions[:0]) for g in goals
             ]
-            bar.update(len(some))
     targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
     rows = {label: judged(of, targets, task) for label, of in traces.items() if label != "goal"}
     record = {
@@ -220,7 +218,21 @@ def _random(prior: Prior, seed: int) -> Policy:
     return lambda frames, _: mean + std * rng.normal(size=(len(frames[0]), len(mean)))
 
 
-def _goals(worlds: Sequence[World], task: Task, prior: Prior, seed: int) -> tuple[list[int], list[Trace]]:
+def _steps(planners: int) -> int:
+    """Steps of an episode, to its goal and by each policy: chance and those that plan."""
+    return AWAY + (1 + planners) * STEPS
+
+
+def _counted(policy: Policy, bar: tqdm) -> Policy:
+    def act(frames: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
+        chosen = policy(frames, poses)
+        bar.update(len(chosen))
+        return chosen
+
+    return act
+
+
+def _goals(worlds: Sequence[World], task: Task, prior: Prior, seed: int, bar: tqdm) -> tuple[list[int], list[Trace]]:
     """Starts, and what leads from each to a goal far enough away: one action, drawn and done again and again."""
     rng = np.random.default_rng([seed, 1])
     mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
@@ -236,4 +248,5 @@ def _goals(worlds: Sequence[World], task: Task, prior: Prior, seed: int) -> tupl
             raise WildlamError(f"no goal {task.far:g} {task.unit} away was found in {TRIES} tries")
         starts.append(start)
         goals.append(trace)
+        bar.update(AWAY)
     return starts, goals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from wildlam.config import RunConfig, read_config
+from wildlam.data.files import names_tar
 from wildlam.data.frames import SLACK, breaks_of
+from wildlam.data.indexing import find_videos
 from wildlam.data.video import decode_grid
 from wildlam.decoding import load_decoder
 from wildlam.evaluation.rollout import SECONDS
@@ -58,6 +60,37 @@ class LatentActions:
         except OSError as error:
             raise WildlamError(f"cannot write {npz} and {parquet}: {error}; choose another --output") from error
         return npz, parquet
+
+
+def outputs(given: Sequence[Path], out: Path | None = None) -> dict[Path, Path]:
+    """Where the latent actions of each video go, without suffix.
+
+    Args:
+        given: video files, and folders that are searched at any depth. (Videos in tar shards are left out.)
+        out: of one video its name, else a folder, where a video of a folder keeps its place below that; here if not
+            given.
+
+    Raises:
+        WildlamError: a folder holds no video, or two videos would go to one place.
+    """
+    if len(given) == 1 and not given[0].is_dir():
+        return {given[0]: out or Path(given[0].stem)}
+    below: list[tuple[Path, Path]] = []
+    for path in given:
+        if path.is_dir():
+            found = [Path(name) for name in find_videos(path) if not names_tar(name)]
+            if not found:
+                raise WildlamError(f"{path}: no videos found; give video files, or folders of them")
+            below += [(path / name, name) for name in found]
+        else:
+            below.append((path, Path(path.name)))
+    taken: dict[Path, Path] = {}
+    for video, name in below:
+        place = (out or Path()) / name.with_suffix("")
+        other = taken.setdefault(place, video)
+        if other != video:
+            raise WildlamError(f"{other} and {video} would both go to {place}; infer them in two calls")
+    return {video: place for place, video in taken.items()}
 
 
 @dataclass

@@ -1,12 +1,15 @@
 import pytest
 import torch
+from tqdm import tqdm
 
 from wildlam.models import ModelConfig
 from wildlam.models.attention import KeyValueCache
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning import cost as costs
-from wildlam.planning.cost import GoalCost
+from wildlam.planning.cem import cem
+from wildlam.planning.cost import GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Latent
+from wildlam.planning.solvers import Prior
 from wildlam.types import EncoderSpec, WildlamError
 
 SPEC = EncoderSpec("made-up", 1, (2, 2), 6, 32, "frame", "0")
@@ -26,6 +29,16 @@ def test_a_known_distance():
     candidates = torch.tensor([[[[0.5], [0.5]], [[0.0], [0.0]], [[2.0], [0.0]]]]).expand(2, -1, -1, -1)
     found = GoalCost(Adder(), context, torch.zeros(2, 0, 1), goal)(candidates)
     torch.testing.assert_close(found, torch.tensor([[0.0, 24**0.5, 24**0.5]]).expand(2, -1))
+
+
+def test_a_bar_moves_with_the_iterations_and_not_with_what_follows():
+    bar = tqdm(total=6, disable=True)
+    moved = []
+    bar.update = moved.append
+    cost = counted(lambda candidates: candidates.sum(dim=(2, 3)), bar, 3)
+    plan = cem(cost, Prior(torch.zeros(2, 1), torch.ones(2, 1)), batch=2, samples=16, elites=4, iterations=3)
+    assert plan.actions.shape == (2, 2, 1)
+    assert moved == [2, 2, 2]
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from wildlam.planning.dynamics import Dynamics
 from wildlam.types import WildlamError
@@ -56,6 +58,19 @@ class GoalCost:
         if not found.isfinite().all():
             raise WildlamError("what the model predicts is not finite for some candidate actions, so that none is best")
         return found
+
+
+def counted(cost: Cost, bar: tqdm, times: int) -> Cost:
+    """A cost whose first ``times`` calls, those of a solver's iterations, move a bar on by their episodes."""
+    calls = count()
+
+    def counting(candidates: Tensor) -> Tensor:
+        found = cost(candidates)
+        if next(calls) < times:
+            bar.update(len(candidates))
+        return found
+
+    return counting
 
 
 def _free(device: torch.device) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from wildlam.config import dump_config, read_config
-from wildlam.training.run import write_atomically
+from wildlam.training.run import read_json, write_atomically
 from wildlam.types import WildlamError
 
 TINY = Path(__file__).parent / "tiny"
@@ -30,7 +31,7 @@ def unpack(out: Path, videos: Path) -> Path:
     if (out / "config.yaml").is_file():
         for known in TINY.rglob("run.json"):
             here = out / known.relative_to(TINY)
-            if not here.is_file() or here.read_bytes() != known.read_bytes():
+            if not here.is_file() or _model_of(here) != _model_of(known):
                 raise WildlamError(f"{out} holds another run, or a wildlam-tiny of before; choose another --out")
     else:
         config = read_config(TINY / "config.yaml")
@@ -42,6 +43,11 @@ def unpack(out: Path, videos: Path) -> Path:
         except OSError as error:
             raise WildlamError(f"cannot write {out}: {error.strerror}; choose another --out") from error
     return out
+
+
+def _model_of(run_json: Path) -> dict[str, Any]:
+    """What tells one model from another: all but the command, of which earlier versions told more."""
+    return {key: value for key, value in read_json(run_json).items() if key != "command"}
 
 
 def _written_last(folder: str, _: list[str]) -> set[str]:

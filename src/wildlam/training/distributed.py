@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from wildlam.types import WildlamError
+
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
+
+WAIT = 5.0
+"""Seconds in which other processes of this machine may tell an error that this one met, too."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,50 @@ def job() -> str | None:
 def is_main_process() -> bool:
     """Whether this process is the first of those that ``torchrun`` started, or the only one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def tells(error: Exception) -> bool:
+    """Whether this process is the one to print an error that ends it.
+
+    Under ``torchrun`` an error of the user is met by all processes, or by one, whose end breaks the others' connections
+    to it. Each leaves word of it where ``torchrun`` looks for such (``TORCHELASTIC_ERROR_FILE``, a folder for each
+    process of this machine). The first of those with the same error prints it, and none prints what follows from it.
+    """
+    own = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if own is None:
+        return True
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the others once one has ended: this one is about to
+    folder, rank = Path(own).parent.parent, int(os.environ["LOCAL_RANK"])
+    if isinstance(error, WildlamError):
+        told = rank > 0 and _said(folder, lambda other, said: other < rank and said == str(error))
+        _leave_word(Path(own), rank, str(error))
+    else:
+        told = _said(folder, lambda other, _: other != rank)
+        if told:
+            _leave_word(Path(own), rank, None)
+    return not told
+
+
+def _said(folder: Path, such: Callable[[int, str], bool]) -> bool:
+    """Whether another process has left word of ``such`` an error of the user, by its rank here and its words."""
+    until = time.monotonic() + WAIT
+    while time.monotonic() < until:
+        for path in folder.glob("*/error.json"):
+            try:
+                word = json.loads(path.read_text()).get("wildlam")
+            except ValueError:  # half written
+                continue
+            if word and word["error"] is not None and such(word["rank"], word["error"]):
+                return True
+        time.sleep(0.05)
+    return False
+
+
+def _leave_word(path: Path, rank: int, words: str | None) -> None:
+    """In the form in which ``torchrun`` reads it, to tell the ``py_callstack`` when it ends; once is enough."""
+    told = {"py_callstack": "the error that wildlam printed above", "timestamp": str(int(time.time()))}
+    message = {"message": "WildlamError", "extraInfo": told}
+    path.write_text(json.dumps({"message": message, "wildlam": {"rank": rank, "error": words}}))
 
 
 def in_parts(tensor: Tensor) -> TypeGuard[DTensor]:

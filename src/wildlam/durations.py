@@ -1,0 +1,176 @@
+"""How long the parts of a command take on this machine: each is measured on a few steps before the command begins.
+
+What is measured is thrown away, and no random number that the command draws depends on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from wildlam.config import RunConfig
+from wildlam.data.indexing import cores
+from wildlam.data.manifest import Manifest
+from wildlam.data.video import VideoError, decode_grid
+from wildlam.training.optimizers import MuonAdamW, gradient_norm
+from wildlam.training.parallel import recompute
+from wildlam.types import Encoder, EncoderSpec
+
+log = logging.getLogger(__name__)
+
+BUDGET = 3.0
+"""Seconds that measuring a part may take, about; one step of each is made even if it takes longer."""
+FRAMES = 16
+"""Frames that are encoded to measure an encoder that takes any number of them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a command.
+
+    Attributes:
+        name: what is done.
+        amount: how much of it.
+        seconds: it takes on this machine; None where that was not measured.
+    """
+
+    name: str
+    amount: str
+    seconds: float | None
+
+
+def tell(parts: Sequence[Part]) -> None:
+    """Print the parts of a command and their time, if the time of any is known."""
+    if any(part.seconds is not None for part in parts):
+        log.info("\n".join(["On this machine, by a few steps measured now:", *lines(parts)]))
+
+
+def lines(parts: Sequence[Part]) -> list[str]:
+    """A line for each part, and one for all of them."""
+    measured = [part.seconds for part in parts if part.seconds is not None]
+    more = "" if len(measured) == len(parts) else ", and what is not measured"
+    told = [
+        f"  {part.name:12}{part.amount:>24}{in_words(part.seconds) if part.seconds is not None else 'not measured':>16}"
+        for part in parts
+    ]
+    return [*told, f"  {'all':12}{'':24}{in_words(sum(measured)):>16}{more}"]
+
+
+def in_words(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, of_seconds in (("hours", 3600), ("minutes", 60), ("s", 1)):
+        if seconds >= of_seconds:
+            return f"{seconds / of_seconds:,.1f} {unit}"
+    return f"{1000 * seconds:.3g} ms"
+
+
+def step_seconds(config: RunConfig, spec: EncoderSpec, device: torch.device, clips: int) -> float:
+    """Seconds of an optimiser step on ``clips`` clips of states made up, in the parts that the configuration says.
+
+    Measured on as many clips as ``BUDGET`` allows. What ``torch.compile`` gains is not counted, nor what sharing
+    gradients among processes takes.
+    """
+    training = config.training
+    part = max(clips // training.accumulate, 1)
+    with _aside(device):
+        model = config.model.build(spec.width, spec.grid).to(device).train()
+        if training.recompute:
+            recompute(model)
+        optimizer = MuonAdamW(model, training.optimizer)
+
+        def gradients(count: int) -> None:
+            shape = (count, config.data.frames // spec.frames_per_state, spec.tokens, spec.width)
+            with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+                loss = model(torch.randn(shape, device=device)).total
+            loss.backward()
+
+        def update() -> None:
+            gradient_norm(model.parameters(), training.optimizer.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+
+        first = min(part, 2)
+        took = seconds_of(lambda: gradients(first), device)
+        update()  # the first makes the optimiser's state
+        if took < BUDGET:  # what the first step took was not computing alone
+            took = min(took, seconds_of(lambda: gradients(first), device))
+        count = max(first, min(part, int(BUDGET / took * first)))
+        if count > first:
+            took = seconds_of(lambda: gradients(count), device)
+        return took * part / count * training.accumulate + seconds_of(update, device)
+
+
+def encode_seconds(encoder: Encoder, frames: int) -> float:
+    """Seconds to encode a frame of video, in clips of ``frames`` where the encoder looks at a clip as a whole."""
+    spec, device = encoder.spec, encoder.device
+    frames = frames if spec.context == "clip" else FRAMES
+    size = (1, frames, 3, spec.image_size, spec.image_size)
+    with _aside(device):
+        video = torch.randint(256, size, dtype=torch.uint8)
+        took = seconds_of(lambda: encoder.encode(video), device)
+        if took < BUDGET:
+            took = min(took, seconds_of(lambda: encoder.encode(video), device))
+    return took / frames
+
+
+def decode_seconds(rows: Manifest, config: RunConfig, size: int) -> float | None:
+    """Seconds to decode a frame of the first video that can be, on all cores; None if none of the first can."""
+    for video in islice(rows, 3):
+        began = time.monotonic()
+        try:
+            decoded = decode_grid(
+                rows.file(video.path, video.offset, video.size), config.data.fps, size, config.data.backend, chunk=64
+            )
+            times, _ = next(iter(decoded))
+        except (VideoError, StopIteration):  # told where it is used
+            continue
+        return (time.monotonic() - began) / len(times) / cores()
+    return None
+
+
+def encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float) -> Part:
+    """Decode and encode ``frames`` frames of videos."""
+    decode = decode_seconds(rows, config, encoder.spec.image_size)
+    per_frame = None if decode is None else decode + encode_seconds(encoder, config.data.frames)
+    return Part(
+        "encode",
+        f"{frames / encoder.spec.frames_per_state:,.0f} states",
+        None if per_frame is None else frames * per_frame,
+    )
+
+
+def training(
+    config: RunConfig, encoder: Encoder, clips: int, steps: int, online: Part | None = None, name: str = "train"
+) -> Part:
+    """Train for ``steps`` steps, of ``clips`` clips of this process each; ``online`` if these are encoded at each step.
+
+    A model in parts is not measured: it may not fit into one process.
+    """
+    seconds = None
+    if config.training.shard == 1 and (online is None or online.seconds is not None):
+        per_step = step_seconds(config, encoder.spec, encoder.device, clips)
+        seconds = steps * (per_step + (online.seconds or 0.0 if online else 0.0))
+    return Part(name, f"{steps:,} steps", seconds)
+
+
+def seconds_of(step: Callable[[], object], device: torch.device) -> float:
+    """Wall-clock seconds of a step, until the device is done with it."""
+    began = time.monotonic()
+    step()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return max(time.monotonic() - began, 1e-9)
+
+
+@contextmanager
+def _aside(device: torch.device) -> Iterator[None]:
+    """Leave the random numbers of what follows as they are."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield
