@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from wildlam.evaluation.estimates import PerClip, ratio_of_means
+from wildlam.evaluation.estimates import FEWEST_CLIPS, FEWEST_RECORDINGS, Estimate, PerClip, ratio_of_means
 
 
 def test_means_and_ratios_of_all_and_of_a_source():
@@ -42,3 +42,29 @@ def test_a_ratio_is_resampled_in_pairs():
 def test_json_holds_every_value():
     result = PerClip({"a": torch.tensor([1.0, 2.0])}, ["u", "v"], ["x", "y"])
     assert result.to_json() == {"names": ["u", "v"], "sources": ["x", "y"], "values": {"a": [1.0, 2.0]}}
+
+
+def test_an_interval_without_width_is_not_shown():
+    assert str(Estimate(0.5, 0.5, 0.5)) == "0.500"
+    assert str(Estimate(0.5, 0.4, 0.6)) == "0.500 (0.400 to 0.600)"
+
+
+@pytest.mark.parametrize(
+    ("recordings", "clips", "enough"),
+    [
+        (FEWEST_RECORDINGS, FEWEST_CLIPS, True),
+        (FEWEST_RECORDINGS - 1, 10 * FEWEST_CLIPS, False),
+        (FEWEST_RECORDINGS, FEWEST_CLIPS - 1, False),
+    ],
+)
+def test_how_much_is_enough(recordings, clips, enough):
+    names = [str(i % recordings) for i in range(clips)]
+    found = PerClip({"a": torch.zeros(clips)}, names, ["x"] * clips)
+    assert found.is_enough is enough
+    assert PerClip.from_json(found.to_json()).is_enough is enough
+
+
+def test_some_of_the_clips():
+    found = PerClip({"a": torch.tensor([1.0, 2.0, 3.0])}, ["u", "v", "w"], ["x", "y", "x"])
+    some = found.where([True, False, True])
+    assert (some.names, some.sources, some.values["a"].tolist()) == (["u", "w"], ["x", "x"], [1.0, 3.0])

@@ -50,3 +50,14 @@ def test_states_encoded_across_the_cut_are_used_where_given(model, clips):
     found = leakage(model, clips, after_cut)
     assert asked == list(range(24))
     assert found.per_clip.estimate("cut_copy").mean > 80
+
+
+def test_the_model_without_actions_is_measured_beside(model, clips):
+    """It repeats the last state, and so has copying's errors; the summary, which others read, stays as it was."""
+    bare = type(model)().eval()
+    bare.predict = lambda states, actions: states
+    found = leakage(model, clips, deterministic=bare)
+    for name in ("plain", "cut"):
+        values = found.per_clip.values
+        assert torch.allclose(values[f"{name}_deterministic"], values[f"{name}_copy"])
+    assert found.summary() == leakage(model, clips).summary()

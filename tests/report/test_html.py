@@ -5,12 +5,12 @@ import pytest
 
 from wildlam.report import (
     Section,
+    Verdict,
     error_table,
     figure,
     kl_per_dimension,
     paragraph,
     table,
-    verdict,
     verdict_box,
     write_report,
 )
@@ -49,7 +49,7 @@ def text(tmp_path):
     write_report(
         tmp_path / "new" / "report.html",
         f"Title {NASTY}",
-        Section(NASTY, verdict_box(verdict(ERRORS)) + error_table(ERRORS)),
+        Section(NASTY, verdict_box(Verdict(None, [NASTY])) + error_table(ERRORS)),
         Section("Pictures", paragraph(NASTY) + figure(picture, NASTY, NASTY) + figure(picture, "wide", wide=True)),
         subtitle=NASTY,
     )

@@ -47,11 +47,11 @@ def said(result):
 def test_good():
     result = judge(GOOD, leakage=clips(CUT), cycle=clips(CYCLE))
     assert result.works is True
-    assert result.head == "The latent actions work."
+    assert result.head == "The inferred actions work."
     tried, copying, unrelated, without, cut, cycle, then = result.sentences
     assert tried.startswith("Tried on 24 clips of 12 recordings that are held out")
     assert copying.startswith("Taking the last frame again, instead of predicting the next, has 1.50 times (1.")
-    assert unrelated.startswith("Given the action of an unrelated clip, it has 1.9")
+    assert unrelated.startswith("Given the action of another clip, it has 1.9")
     assert without.startswith("A model trained without actions has 1.33 times")
     assert "no sign that the action hands over the next frame" in cut
     assert "an unrelated one, which is chance, has 1.5" in cycle
@@ -60,7 +60,11 @@ def test_good():
 
 @pytest.mark.parametrize(
     ("recordings", "each", "amount"),
-    [(1, 3, "3 clips of 1 recording are"), (1, 1, "1 clip of 1 recording is"), (4, 50, "200 clips of 4 recordings are")],
+    [
+        (1, 3, "3 clips of 1 recording are"),
+        (1, 1, "1 clip of 1 recording is"),
+        (4, 50, "200 clips of 4 recordings are"),
+    ],
 )
 def test_too_little_to_tell(recordings, each, amount):
     """However good the figures: no interval, no claim about other videos."""
@@ -134,7 +138,7 @@ def test_missing_errors_are_not_judged(missing):
         part["values"]["copy"][3] = missing
     result = judge(part)
     assert result.works is None
-    assert result.head == "The latent actions were not judged."
+    assert result.head == "The inferred actions were not judged."
     assert "copy the last frame" in result.sentences[0]
 
 
@@ -148,7 +152,7 @@ def test_the_model_without_actions_of_a_sweep_is_the_control():
     bare = {"one_step": clips({"idm": 0.16}), "leakage": clips({"plain": 0.16, "cut": 0.48})}
     result = verdict({}, per_clip, bare)
     assert "A model trained without actions has 1.3" in said(result)
-    assert "The model without actions has 3.0" in said(result)
+    assert "The model without actions: 3.0" in said(result)
     other = {"one_step": clips({"idm": 0.16}, recordings=3)}
     assert "trained without actions" not in said(verdict({}, per_clip, other))  # other clips: no comparison
 
@@ -161,7 +165,7 @@ def test_the_model_without_actions_of_a_sweep_is_the_control():
         ({"cut": 0.2}, True, "the intervals overlap. There is no sign"),
         ({"cut": 0.3}, True, "clearly less. There is no sign"),
         ({"cut": 0.1, "cut_copy": 0.16}, True, "too small here to tell anything"),
-        ({"plain_deterministic": 0.1, "cut_deterministic": 0.3}, True, "The model without actions has 3.0"),
+        ({"plain_deterministic": 0.1, "cut_deterministic": 0.3}, True, "The model without actions: 3.0"),
     ],
 )
 def test_scene_cuts_against_their_controls(cut, works, told):

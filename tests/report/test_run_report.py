@@ -79,6 +79,47 @@ def test_only_the_source_with_the_most_clips_is_shown(manifest):
     assert {t.name for t in [*queries, *(t for found in neighbours for t in found)]} <= set(names[2:])
 
 
+def test_a_source_of_one_video_gives_way_to_one_of_several(manifest):
+    names = [video.path for video in manifest]
+    names = [names[0]] * 4 + names[1:3]
+    actions = torch.randn(6, 3, 2, generator=torch.Generator().manual_seed(0))
+    queries, neighbours = nearest_transitions(inferred(actions, names, ["lone"] * 4 + ["pair"] * 2), manifest)
+    assert {query.name for query in queries} <= set(names[4:])
+    assert all(len(found) == 1 for found in neighbours)
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_the_page_of_one_recording(manifest, held_out, tmp_path):
+    """Nothing to show is one sentence, and no interval stands on it."""
+    (batch,) = held_out
+    one = dataclasses.replace(batch, names=[batch.names[0]] * len(batch.names), sources=["a"] * len(batch.names))
+    run, encoder = Run(tmp_path / "run"), Lite0(image_size=64, dtype="float32").build("cpu")
+    run.create("", 7, encoder.spec)
+    model = ModelConfig().build(448, (2, 2)).eval()
+    (tmp_path / "actions.svg").write_text("of an evaluation before")
+    found = evaluate_all(
+        model,
+        encoder,
+        infer_clips(model, [one]),
+        bounds={},
+        pixels=None,
+        after_cut=None,
+        backgrounds=torch.zeros(0, 3, 64, 64, dtype=torch.uint8),
+        labelled=[],
+        progress=False,
+    )
+    summary = {"clips": 7, **error_table(found.one_step), "evaluations": found.summary()}
+    write_run_report(run, tmp_path, model, manifest, found, summary)
+    page = (tmp_path / "report.html").read_text()
+    assert "Too little to tell." in page
+    assert "7 clips of 1 recording are held out" in page
+    assert "No source has a second held-out video in which to look for the same action." in page
+    assert "One recording is held out: there is no other to cut to" in page
+    assert "bootstrap intervals" not in page
+    assert not re.search(r"<td>[-.\d]+ \(", page)
+    assert not (tmp_path / "actions.svg").exists()
+
+
 @pytest.mark.usefixtures("tiny_models")
 def test_the_page(manifest, held_out, tmp_path):
     run = Run(tmp_path / "run")

@@ -187,7 +187,10 @@ def _latent_space(space: LatentSpace, found: Evaluations, manifest: Manifest, gr
         f"{len(space.mean)}; the first {len(explained)} principal directions hold "
         f"{', '.join(f'{100 * share:.0f} %' for share in explained)} of their variance. "
     )
-    if tests := summary["sampling"]:
+    tests = summary["sampling"]
+    if tests and not found.one_step.is_enough:
+        words += "Too little is held out to compare them with sampled ones."
+    elif tests:
         words += (
             f"Sampled without an inverse dynamics model, latent actions are told from inferred ones by their nearest "
             f"neighbour in {100 * tests['accuracy']['mean']:.0f} % of cases (50 %: not at all, 100 %: always); energy "

@@ -30,7 +30,7 @@ TRANSFERS_UNDER = 2.0
 HARDLY = 0.1
 """Of the way from no place in particular to the true motion: a share below it is hardly local, however certain."""
 
-MORE_VIDEOS = "add videos, or hold out more of those there are (--data.held_out 0.3)"
+MORE_VIDEOS = "add videos, or hold out more of those there are (--data.held_out 0.3) and train again"
 ADD = "add videos"
 LONGER = "train longer (--training.steps)"
 LOOSER = "loosen the limit on the action (of Noisy, a smaller --model.bottleneck.beta)"
@@ -92,8 +92,10 @@ class Verdict:
     def head(self) -> str:
         """The verdict in a line."""
         if self.works is None:
-            return "Too little to tell." if self.claims or self.is_too_little else "The latent actions were not judged."
-        return "The latent actions work." if self.works else "The latent actions do not work yet."
+            return (
+                "Too little to tell." if self.claims or self.is_too_little else "The inferred actions were not judged."
+            )
+        return "The inferred actions work." if self.works else "The inferred actions do not work yet."
 
     @property
     def lines(self) -> list[str]:
@@ -186,7 +188,7 @@ def _too_little(one_step: PerClip) -> Verdict:
     """Too few to say anything of other videos: what was measured on these clips, without intervals."""
     said = [
         f"Only {_amount(one_step)} {'is' if len(one_step) == 1 else 'are'} held out. From fewer than "
-        f"{FEWEST_RECORDINGS} recordings and {FEWEST_CLIPS} clips nothing can be said of other videos."
+        f"{FEWEST_RECORDINGS} recordings, or {FEWEST_CLIPS} clips, nothing can be said of other videos."
     ]
     means = _means(one_step)
     idm, copy = known(means, "idm"), known(means, "copy")
@@ -221,7 +223,7 @@ def _errors(one_step: PerClip) -> list[Claim]:
         False: "the model ignores the action",
         None: "whether the model goes by the action cannot be told",
     }
-    told = f"Given the action of an unrelated clip, it has {_times(permuted)} the error: {outcome[uses]}."
+    told = f"Given the action of another clip, it has {_times(permuted)} the error: {outcome[uses]}."
     claims.append(Claim("uses", uses, told, remedies=(LONGER, LOOSER)))
     if "deterministic" in one_step.values:
         bare = one_step.estimate("deterministic", over="idm")
@@ -277,7 +279,7 @@ def _cut(leakage: PerClip | None) -> Iterator[Claim]:
     against = list(controls.values())[-1]
     told = (
         f"Where the film jumps to another scene, which no action foretells, the error is {_times(ratio)} what it was. "
-        + " ".join(f"{name} has {_times(e)}: {_compared(ratio, e)}." for name, e in controls.items())
+        + " ".join(f"{name}: {_times(e)}, {_compared(ratio, e)}." for name, e in controls.items())
     )
     below = ratio.high < against.low
     if against.mean < LEAK_UNDER:
