@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from common import machine, matmul_ceiling, seconds
-from gpu import KINDS, recipe
+from gpu import ENCODER_TOO, KINDS, recipe
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from wildlam.config import RunConfig
@@ -78,6 +78,7 @@ def main() -> None:
         raise SystemExit(f"{args.bench} has no rows of filling a store: make bench, and give its build/bench.json")
     rate, bandwidth = matmul_ceiling(torch.bfloat16), copying()
     gpu = GPUS[args.gpu]
+    floors, memory = on_gpu(measured)
     lines = [
         "# Floors",
         "",
@@ -96,10 +97,11 @@ def main() -> None:
         f"## One {args.gpu}",
         "",
         f"{gpu.flops / 1e12:.0f} TFLOP/s in bfloat16, {BANDWIDTH[args.gpu] / 1e12:.2f} TB/s, as its maker states them. "
-        + (f"Times from `python benchmarks/gpu.py --out {args.gpus}`." if measured else "No GPU was at hand."),
+        + (reached_by(measured, args.gpus) if measured else "No GPU was at hand."),
         "",
-        *table(on_gpu(measured), gpu.flops, BANDWIDTH[args.gpu]),
+        *table(floors, gpu.flops, BANDWIDTH[args.gpu]),
         "",
+        *memory,
     ]
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "floors.md").write_text("\n".join(lines))
@@ -163,8 +165,17 @@ def on_cpu(bench: Mapping[str, float]) -> list[Floor]:
     ]
 
 
-def on_gpu(measured: Mapping[str, float]) -> list[Floor]:
+def reached_by(measured: Mapping[str, float], rows: Path) -> str:
+    """Where the times come from, and what large products and copies reach there."""
+    products, copies = (next((v for k, v in measured.items() if k.startswith(of)), None) for of in ("bfloat16", "copy"))
+    ceilings = f" Large products reach {products:.0f} TFLOP/s there, copies {copies:.2f} TB/s." if products else ""
+    return f"Times from `python benchmarks/gpu.py --out {rows}`, the fastest kind of step.{ceilings}"
+
+
+def on_gpu(measured: Mapping[str, float]) -> tuple[list[Floor], list[str]]:
+    """Floors, and how the estimate's memory compares with what was measured: lines of a Markdown table."""
     config = recipe()
+    memory = []
     training = replace(config.training, batch_size=CLIPS, accumulate=1)
     floors = []
     for online in (True, False):
@@ -172,9 +183,14 @@ def on_gpu(measured: Mapping[str, float]) -> list[Floor]:
         flops = sum(found.flops.values()) + found.optimizer_flops
         trained = sum(n for part, n in found.parameters.items() if "frozen" not in part)
         kind = "online" if online else "stored states"
-        best = max(
-            (measured.get(f"step of {CLIPS} clips, {kind}, {how}: clips/s", 0.0) for how in KINDS),
-        )
+        steps = [f"step of {CLIPS} clips, {kind}, {how}" for how in (*KINDS, ENCODER_TOO)]
+        best = max(measured.get(f"{step}: clips/s", 0.0) for step in steps)
+        total = found.memory["total"] / 2**30
+        memory += [
+            f"| {step} | {measured[key]:.1f} GiB | {total:.1f} GiB | {measured[key] / total:.2f} |"
+            for step in steps
+            if (key := f"{step}: memory") in measured
+        ]
         floors.append(
             Floor(
                 f"a training step of ViT-L, {CLIPS} clips, {kind}",
@@ -185,7 +201,8 @@ def on_gpu(measured: Mapping[str, float]) -> list[Floor]:
             )
         )
     planning, moved = plan_of_vitl(config)
-    taken = measured.get("plan, droid, ViT-L")
+    plans = [measured[name] for name in ("plan, droid, ViT-L", "plan, droid, ViT-L, compiled") if name in measured]
+    taken = min(plans) if plans else None
     floors.append(
         Floor(
             "a plan, DROID's protocol, ViT-L",
@@ -195,7 +212,10 @@ def on_gpu(measured: Mapping[str, float]) -> list[Floor]:
             "nothing but the rollouts",
         )
     )
-    return floors
+    if memory:
+        head = ["| step | memory at the peak | by `--estimate` | share |", "| --- | --- | --- | --- |"]
+        memory = [*head, *memory, ""]
+    return floors, memory
 
 
 @torch.no_grad()

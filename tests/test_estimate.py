@@ -141,6 +141,17 @@ def test_what_is_trained_beside_and_before_is_told():
     assert "of one GPU, without decoding, and 0.103 GB of disk" in text(found, "H100", 1, 0.4)
 
 
+def test_the_encoder_of_two_trainings_is_counted_once(monkeypatch):
+    """Its operations on a clip, that is; without a store each training encodes its clips anew."""
+    calls, encode = [], type(Lite0().hollow()).encode
+    monkeypatch.setattr(
+        type(Lite0().hollow()), "encode", lambda self, video: calls.append(len(video)) or encode(self, video)
+    )
+    found = estimate(replace(config(), data=replace(config().data, store=False)))
+    assert calls == [1]
+    assert found.baseline.flops["encoder"] == found.flops["encoder"] > 0
+
+
 @pytest.mark.parametrize(
     ("memory", "part", "recomputed", "remedy"),
     [

@@ -5,6 +5,7 @@ Each imports what it needs when it is called, so that ``wildlam --help`` answers
 
 from __future__ import annotations
 
+import csv
 import difflib
 import inspect
 import logging
@@ -12,6 +13,7 @@ import os
 import shlex
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +77,7 @@ def index(argv: Arguments) -> None:
     """
     from wildlam.data.clips import DataConfig
     from wildlam.data.files import location
-    from wildlam.data.indexing import index
+    from wildlam.data.indexing import index, oddities
     from wildlam.data.recordings import tell
     from wildlam.types import WildlamError
 
@@ -91,6 +93,7 @@ def index(argv: Arguments) -> None:
     parser.add_argument("--exclude", nargs="+", default=[], help="patterns of paths or names to leave out: '*.gif'")
     parser.add_argument("--cuts", action="store_true", help="look for cuts, for --data.cuts (wildlam[cuts]; slower)")
     parser.add_argument("--cache", type=Path, help="folder for the manifest; PATH/.wildlam if not given")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write what is odd about which video as CSV")
     args = parser.parse_args(list(argv))
     try:
         common = {name: getattr(args, name) for name in ("held_out", "on_error", "exclude", "cuts", "cache")}
@@ -100,6 +103,12 @@ def index(argv: Arguments) -> None:
         raise WildlamError(str(error).removeprefix("data.")) from error
     except WildlamError as error:  # its remedies name the keys of `train`
         raise WildlamError(str(error).replace("--data.path", "PATH").replace("--data.", "--")) from error
+    odd = oddities(manifest)
+    for kind, count in Counter(kind for _, kind, _ in odd).most_common():
+        example = next(f"{path}: {details}" for path, kinds, details in odd if kinds == kind)
+        print(f"{kind}: {count} ({example})")
+    if args.report is not None:
+        _write_csv(args.report, [("path", "kind", "details"), *odd])
     hours = manifest.column("duration").to_numpy().sum() / 3600
     held_out = len(manifest.split("held_out"))
     print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")
@@ -108,6 +117,16 @@ def index(argv: Arguments) -> None:
     if args.cuts:
         cuts = manifest.cuts()
         print(f"{sum(map(len, cuts.values()))} cuts in {len(cuts)} of them; --data.cuts true takes no clip across one")
+
+
+def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
+    from wildlam.types import WildlamError
+
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+    except OSError as error:
+        raise WildlamError(f"{path}: cannot be written ({error.strerror}); name another file") from error
 
 
 def encode(argv: Arguments) -> None:
@@ -613,6 +632,7 @@ def plan(argv: Arguments) -> None:
       wildlam plan runs/demo --data runs/demo/videos --protocol recon
       wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
     """
+    from wildlam.data.pairing import TOLERANCE
     from wildlam.plan import EPISODES, plan, table
 
     parser = _parser("plan")
@@ -621,6 +641,12 @@ def plan(argv: Arguments) -> None:
     parser.add_argument("--protocol", choices=["droid", "recon"], default="recon", help="how plans are made and judged")
     _add_controller(parser)
     parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out clips to plan in")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help="seconds that a state may be away from every frame of its film",
+    )
     parser.add_argument("--samples", type=int, help="candidates of an iteration; by default 300 (droid), 120 (recon)")
     parser.add_argument("--iterations", type=int, help="how often they are drawn; by default 15 (droid), 1 (recon)")
     parser.add_argument(
@@ -644,6 +670,7 @@ def plan(argv: Arguments) -> None:
         controller=args.controller,
         baselines=args.baselines,
         episodes=args.episodes,
+        tolerance=args.tolerance,
         samples=args.samples,
         iterations=args.iterations,
         solver=args.solver,
@@ -733,7 +760,7 @@ def summary(run: Run) -> str:
 def results(folder: Path) -> list[str]:
     """The results in a folder: a table with a row for each source, and the verdict."""
     from wildlam.evaluation.one_step import METHODS
-    from wildlam.report.judgement import verdict
+    from wildlam.report.judgement import verdict_of
     from wildlam.report.text_table import text_table
     from wildlam.training.run import read_json
 
@@ -745,7 +772,7 @@ def results(folder: Path) -> list[str]:
         *text_table(present, {name: [f"{row[m]:.4f}" for m in present] for name, row in rows.items()}, 15),
         "; ".join(f"{method}: {METHODS[method]}" for method in present),
         "",
-        *verdict(found).sentences,
+        *verdict_of(folder).lines,
         "",
         f"report     {folder / 'report.html'}",
     ]

@@ -15,6 +15,7 @@ from wildlam.beside import claimed, fit_beside, load_best
 from wildlam.config import RunConfig, dump_config, read_as, read_config
 from wildlam.data.action_spaces import ActionSpace
 from wildlam.data.labelled import LabelledClips
+from wildlam.data.pairing import TOLERANCE
 from wildlam.encoders.base import fingerprint
 from wildlam.evaluation.controlled import controlled_rollout
 from wildlam.evaluation.estimates import Estimate
@@ -57,6 +58,8 @@ class ControllingConfig:
     Args:
         data: labelled data: LeRobot, DROID, RECON, or a folder of videos with NAME.poses.csv beside each.
         clips: labelled clips of 8 states to learn from, of which a quarter chooses the checkpoint; all if not given.
+        tolerance: seconds that a recorded state may be away from every frame of its film. A state without a frame is
+            left out, and told; one still farther is refused, as its film is cut short or another's.
         unlabelled: videos of the same body whose actions no one knows: what they are is guessed from the latent ones,
             linearly, and learnt from as well. It may help where labels are few: compare the losses told at the end.
         controller: what it sees, and its size.
@@ -68,6 +71,7 @@ class ControllingConfig:
 
     data: Path
     clips: int | None = None
+    tolerance: float = TOLERANCE
     unlabelled: Path | None = None
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     training: TrainingConfig = field(
@@ -103,7 +107,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     _, of_run, encoder, model = _open(path)
     run = claimed(out or path / FOLDER, config, "controller")
     _check_driven(run, model, "give another --out")
-    labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed)
+    labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance)
     z, choosing_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.choosing))
     torch.manual_seed(config.seed)
     space = labelled.train.space

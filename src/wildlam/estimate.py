@@ -6,19 +6,22 @@ of each part, its tracker the bytes held at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.weak import WeakIdKeyDictionary
 
 from wildlam.config import RunConfig, without_actions
 from wildlam.models import attention
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 from wildlam.training.parallel import blocks_of, check_shard, recompute
-from wildlam.types import WildlamError
+from wildlam.types import Encoder, WildlamError
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ GPUS = {
     "RTX4090": Gpu(165e12, 24e9),
 }
 UTILISATION = 0.4
-"""Share of a GPU's stated FLOP/s that training reaches, assumed: usual for transformers of this size."""
+"""Share of a GPU's stated FLOP/s that training reaches, assumed: a compiled ViT-L step on an H200 reached 0.4."""
 VIDEO_BYTES = 125_000
 """Bytes of a second of video, assumed: 1 Mbit/s, H.264 of about 256 pixels."""
 STATE_BYTES = 2
@@ -105,6 +108,18 @@ def flop_counter() -> FlopCounterMode:
     )
 
 
+_NO_MODULES = WeakIdKeyDictionary()
+
+
+class _PeakTracker(MemTracker):
+    """Follows the peak of all alone: that of each module, too, would take most of the time."""
+
+    def _update_peak_stats(self, peak_state: Any) -> None:
+        modules, self.memory_tracking = self.memory_tracking, _NO_MODULES
+        super()._update_peak_stats(peak_state)
+        self.memory_tracking = modules
+
+
 def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) -> Estimate:
     """Count what a run costs.
 
@@ -124,16 +139,25 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
             f"{training.accumulate} parts each (training.accumulate); give a multiple of {parts}"
         )
     check_shard(training.shard, processes)
-    part = training.batch_size // parts
     encoder = config.encoder.hollow()
     spec = encoder.spec
     if data.frames % spec.frames_per_state or data.frames < 2 * spec.frames_per_state:
         raise WildlamError(f"data.frames={data.frames} does not make two states of {spec.frames_per_state} frames")
-    network = encoder.network
+    with FakeTensorMode(allow_non_fake_inputs=True), flop_counter() as counter:
+        encoder.encode(torch.zeros(1, data.frames, 3, spec.image_size, spec.image_size, dtype=torch.uint8))
+    counted = partial(_estimate, encoder, counter.get_total_flops(), processes=processes, accelerated=accelerated)
+    bare = without_actions(config)
+    return replace(counted(config), baseline=counted(bare) if bare else None)
+
+
+def _estimate(
+    encoder: Encoder, encoder_flops: int, config: RunConfig, *, processes: int, accelerated: bool
+) -> Estimate:
+    """Count what one training costs, with an encoder whose operations on a clip are known."""
+    training, data, spec, network = config.training, config.data, encoder.spec, encoder.network
+    parts = processes * training.accumulate
+    part = training.batch_size // parts
     with FakeTensorMode(allow_non_fake_inputs=True):
-        with flop_counter() as counter:
-            encoder.encode(torch.zeros(1, data.frames, 3, spec.image_size, spec.image_size, dtype=torch.uint8))
-        encoder_flops = counter.get_total_flops()
         model = config.model.build(spec.width, spec.grid)
         model.bottleneck.eval()  # a codebook follows the data, and there are none
         if training.recompute:
@@ -146,7 +170,7 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
         optimizer_flops = counter.get_total_flops()
         optimizer.zero_grad()
         states = torch.zeros(part, data.frames // spec.frames_per_state, spec.tokens, spec.width)
-        tracker = MemTracker()
+        tracker = _PeakTracker()
         tracker.track_external(model, *optimizer.optimizers, states)
         with (
             patch.object(attention, "EXPLICIT_UP_TO", 0 if accelerated else attention.EXPLICIT_UP_TO),
@@ -206,7 +230,6 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
         hour_flops=encoder_flops / data.frames * data.fps * 3600,
         hour_bytes=spec.tokens * spec.width * STATE_BYTES / spec.frames_per_state * data.fps * 3600,
         recomputed=training.recompute,
-        baseline=estimate(bare, processes, accelerated) if (bare := without_actions(config)) else None,
     )
 
 

@@ -42,9 +42,6 @@ SCENES = 32
 BASELINE = "deterministic"
 """Name of the folder, in a run's, of the model trained without latent actions."""
 
-FEW_CLIPS = 10
-"""Held-out clips under which a warning is given."""
-
 
 def evaluate(path: Path, data: Path | None = None, bounds: Sequence[Path] = ()) -> Path:
     """Evaluate a trained run on held-out clips, of its own videos or of others, and write results and report.
@@ -100,8 +97,6 @@ def evaluate_run(
             raise WildlamError(f"{path}: a second {name} model beside {run.path}; one of a kind can be compared with")
         bounds[name] = load_model(other, settings, spec).to(device)
     held_out = infer_clips(model, clips.held_out)
-    if len(held_out) < FEW_CLIPS:
-        log.warning("only %d held-out clip(s): figures are rough; hold out more with --data.held_out", len(held_out))
     frames, decoder = _frames(held_out, clips, config.data), None
     if any((run.path / DECODER / "checkpoints").glob("step_*")):
         decoder = load_decoder(run.path, spec, device)

@@ -16,6 +16,7 @@ from wildlam.beside import claimed, fit_beside, load_best
 from wildlam.config import read_as, read_config
 from wildlam.data.action_spaces import SPACES, ActionSpace
 from wildlam.data.labelled import LabelledClips, labelled_clips
+from wildlam.data.pairing import TOLERANCE
 from wildlam.data.readers import cache_folder, read_episodes
 from wildlam.loading import check_encoder
 from wildlam.models import ModelConfig
@@ -61,13 +62,15 @@ class Labelled:
     held_out: LabelledClips
 
 
-def load_labelled(path: Path, encoder: Encoder, fps: float, clips: int | None, seed: int) -> Labelled:
+def load_labelled(
+    path: Path, encoder: Encoder, fps: float, clips: int | None, seed: int, tolerance: float = TOLERANCE
+) -> Labelled:
     """Read and encode labelled clips of a folder: ``clips`` of them to learn from and to choose a checkpoint by.
 
     Raises:
         WildlamError: there are not as many, or something is wrong with the data.
     """
-    episodes = read_episodes(path)
+    episodes = read_episodes(path, tolerance)
 
     def of(split: Split) -> LabelledClips:
         return labelled_clips(episodes, encoder, split, states=STATES, fps=fps, cache=cache_folder(path))
@@ -96,6 +99,8 @@ class LabelledModelConfig:
     Args:
         data: labelled videos.
         clips: labelled clips of 8 states to learn from, of which a quarter chooses the checkpoint; all if not given.
+        tolerance: seconds that a recorded state may be away from every frame of its film. A state without a frame is
+            left out, and told; one still farther is refused, as its film is cut short or another's.
         model: size and output of the world model; its bottleneck is not used.
         training: steps, clips per step, precision, optimiser.
         seed: of the choice of clips, of initialisation and of the order of the data.
@@ -103,6 +108,7 @@ class LabelledModelConfig:
 
     data: Path
     clips: int | None = None
+    tolerance: float = TOLERANCE
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seed: int = 0
@@ -129,7 +135,7 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     """
     config = replace(config, data=config.data.absolute())
     run = claimed(out, config, "model")
-    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed)
+    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed, config.tolerance)
     torch.manual_seed(config.seed)
     space = labelled.train.space
     model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))

@@ -21,7 +21,7 @@ from wildlam.models import LatentActionModel
 from wildlam.training import Run, checkpoints, fit
 from wildlam.training.distributed import Processes, default_device, job, processes, restarted
 from wildlam.training.loop import check_accumulate
-from wildlam.training.parallel import check_shard, encoder_in_parts
+from wildlam.training.parallel import check_shard, compile_blocks, encoder_in_parts
 from wildlam.training.run import made, write_atomically
 from wildlam.types import EncoderSpec, WildlamError
 
@@ -65,6 +65,8 @@ def train(config: RunConfig, *, resume: bool = False) -> Path:
         if config.training.shard_encoder and (config.training.shard == 1 or not clips.online) and team.is_main:
             log.warning("training.shard_encoder changes nothing: %s", _why_whole(config))
         shard = config.training.shard if config.training.shard_encoder and clips.online else 1
+        if config.training.compile and clips.online and team.device.type == "cuda":
+            compile_blocks(encoder.network)  # 4 % of a ViT-L step on an H200
         try:
             with encoder_in_parts(encoder, team, shard) if shard > 1 else contextlib.nullcontext():
                 _fit(config, run, clips, team, resume, "latent actions")

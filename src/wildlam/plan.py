@@ -18,6 +18,7 @@ from wildlam.controlling import Driven, load_driven
 from wildlam.data.action_spaces import PLANAR
 from wildlam.data.episodes import Episode
 from wildlam.data.labelled import LabelledClips, encode_frames, labelled_clips
+from wildlam.data.pairing import TOLERANCE
 from wildlam.data.readers import cache_folder, read_episodes
 from wildlam.evaluation.estimates import PerClip
 from wildlam.labelling import load_labelled_model
@@ -288,6 +289,7 @@ def plan(
     controller: Path | None = None,
     baselines: Sequence[Path] = (),
     episodes: int = EPISODES,
+    tolerance: float = TOLERANCE,
     samples: int | None = None,
     iterations: int | None = None,
     solver: SolverName = "cem",
@@ -304,6 +306,7 @@ def plan(
         controller: its folder; that of the run if not given.
         baselines: folders of world models trained on real actions.
         episodes: how many, spread over the clips by chance.
+        tolerance: seconds that a recorded state may be away from every frame; see ``read_episodes``.
         samples: see ``protocol``.
         iterations: likewise.
         solver: likewise.
@@ -324,7 +327,7 @@ def plan(
     check_seed(seed)
     driven = load_driven(path, controller)
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
-    found = read_episodes(data)
+    found = read_episodes(data, tolerance)
     if found[0].space is not space:
         raise WildlamError(
             f"{data} holds {found[0].space.name} actions, the controller's are {space.name}; give other --data or "
@@ -430,7 +433,7 @@ def _names(folder: Path) -> Iterator[str]:
 def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, Any]) -> None:
     """Refuse models that learnt from far larger or smaller motions: of metres in place of map units, say."""
     space = episodes[0].space
-    actions = np.concatenate([space.between(one.poses[one.sampled(fps)[0]]) for one in episodes])
+    actions = np.concatenate([space.between(one.poses[run]) for one in episodes for run in one.sampled(fps)[0]])
     here = float(np.linalg.norm(actions[:, : space.position].std(axis=0)))
     for label, model in models.items():
         label = "the controller" if label == "latent" else label

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from wildlam.config import RunConfig, read_config
+from wildlam.data.frames import SLACK, breaks_of
 from wildlam.data.video import decode_grid
 from wildlam.decoding import load_decoder
 from wildlam.evaluation.rollout import SECONDS
@@ -73,7 +74,8 @@ class Trained:
 
         Yields:
             Timestamps ``[T]`` and states ``[T, N, D]`` of clips that overlap by one state. They are as long as in
-            training for an encoder whose states depend on the clip before them; the last one may be shorter.
+            training for an encoder whose states depend on the clip before them; the last one may be shorter, and the
+            last one before a break in the video's timestamps, which no clip crosses.
 
         Raises:
             VideoError: the file cannot be decoded.
@@ -82,7 +84,14 @@ class Trained:
         step = spec.frames_per_state
         length = data.frames if spec.context == "clip" else FRAMES_AT_ONCE
         clip: list[tuple[Tensor, Tensor]] = []
+        breaks = list(breaks_of(video))
         for frame in decode_grid(video, data.fps, spec.image_size, data.backend, chunk=1):
+            if breaks and frame[0].item() + SLACK >= breaks[0]:
+                breaks.pop(0)
+                usable = len(clip) // step * step
+                if usable > step:
+                    yield self._states(clip[:usable])
+                clip = []
             clip.append(frame)
             if len(clip) == length:
                 yield self._states(clip)

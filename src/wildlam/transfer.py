@@ -159,7 +159,8 @@ def _figures_path(film: Path) -> Path:
 
 def _clip(video: Path, frames: int, least: int, data: DataConfig, encoder: Encoder) -> Tensor:
     """The first frames of a video, ``uint8 [frames, 3, S, S]``; with fewer ``--seconds`` there need to be ``least``."""
-    duration, step = probe(video).duration, encoder.spec.frames_per_state
+    info, step = probe(video), encoder.spec.frames_per_state
+    duration = min([info.duration, *info.breaks])  # no clip crosses a break in the timestamps
     states = math.floor(duration * data.fps + 1e-6) // step
     if states * step < frames:
         fewer = f" or --seconds {(states - 1) * step / data.fps:g}" if states * step >= least else ""

@@ -46,8 +46,7 @@ def table(*durations: float, sources: str = "") -> Manifest:
             "source": sources[i] if sources else ".",
             "duration": float(duration),
             "fps": 20.0,
-            "cuts": None,
-            "offset": None,
+            **dict.fromkeys(("cuts", "offset", "breaks", "odd", "look", "copy_of", "recording")),
             "split": "train",
         }
         for i, duration in enumerate(durations)

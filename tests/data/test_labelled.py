@@ -7,7 +7,7 @@ import torch
 from wildlam.data.action_spaces import PLANAR
 from wildlam.data.episodes import Episode
 from wildlam.data.labelled import labelled_clips
-from wildlam.data.poses import write_poses
+from wildlam.data.poses import poses_path, write_poses
 from wildlam.data.readers import read_episodes
 from wildlam.types import EncoderSpec, WildlamError
 
@@ -52,6 +52,28 @@ def test_states_and_actions_belong_together(frames_per_state):
     np.testing.assert_array_equal(clips.actions[:, :, 0], np.full((3, 3), 2))
 
 
+def test_no_clip_crosses_a_gap():
+    """Frames 5 to 7 of 17 are missing: at every second frame, the clip around the gap would hold a longer action."""
+    whole = episode("a", 17)
+    there = np.delete(np.arange(17), [5, 6, 7])
+
+    def pictures(chosen, size):
+        return whole.frames(there[list(chosen)].tolist(), size)
+
+    gapped = Episode("a", "train", whole.times[there], whole.poses[there], PLANAR, pictures)
+    assert gapped.rate == 8
+    clips = labelled_clips([gapped], Mean(), "train", states=3, fps=4, progress=False)
+    np.testing.assert_array_equal(clips.states[:, :, 0, 0].float(), [[0, 2, 4], [9, 11, 13]])
+    np.testing.assert_array_equal(clips.actions[:, :, 0], np.full((2, 2), 2))
+
+
+def test_steps_that_are_all_uneven_have_a_rate():
+    times = np.cumsum([0, 1, 3, 1, 3, 1, 3]) / 8.0
+    uneven = Episode("a", "train", times, np.zeros((7, 3)), PLANAR, episode("a", 7).frames)
+    assert uneven.rate == 4
+    assert [run.tolist() for run in uneven.sampled(2)[0]] == [[0, 2, 4, 6]]
+
+
 def test_a_rate_far_from_the_one_asked_for_is_told(caplog):
     few = {"states": 4, "progress": False}
     labelled_clips([episode("droid", 60, rate=15.0)], Mean(), "train", fps=4, **few)
@@ -71,7 +93,7 @@ def test_clips_set_apart_are_of_other_episodes():
 
 
 def test_the_effective_rate_is_recorded():
-    frames, rate = episode("droid", 60, rate=15.0).sampled(4)
+    (frames,), rate = episode("droid", 60, rate=15.0).sampled(4)
     assert rate == pytest.approx(3.75)
     assert frames.tolist()[:3] == [0, 4, 8]
 
@@ -146,6 +168,25 @@ def test_every_frame_is_found_at_its_own_time(make_video, read_number, tmp_path,
         write_poses(tmp_path / f"{name}.mp4", np.zeros((40, 3)), fps=fps)
     frames = read_episodes(tmp_path)[0].frames(range(40), 64)
     assert [read_number(frame) for frame in frames] == list(range(40))
+
+
+def test_poses_get_the_frames_nearest_to_them(make_video, read_number, tmp_path, caplog):
+    """Poses half a second apart from a film's frames in turn: those without a frame are left out, and told."""
+    for name in ("train/one", "test/two"):
+        make_video(tmp_path / f"{name}.mp4", frames=16, fps=8, times=[k / 8 for k in range(20) if not 7 <= k < 11])
+        write_poses(tmp_path / f"{name}.mp4", np.arange(60.0).reshape(20, 3), fps=8)
+        file = poses_path(tmp_path / f"{name}.mp4")
+        head, *lines = file.read_text().splitlines()
+        rows = [line.split(",") for line in lines]
+        late = [",".join([f"{float(time) - 0.05:.6f}", *rest]) for time, *rest in rows]
+        file.write_text("\n".join([head, *late, "", ""]))
+    for found in read_episodes(tmp_path):
+        assert found.poses[:, 0].tolist() == [3.0 * k for k in range(20) if not 7 <= k < 11]
+        assert [read_number(frame) for frame in found.frames(range(16), 64)] == list(range(16))
+        assert f"{found.name} 4 (up to 0." in caplog.text
+        assert f"{found.name} (up to 0.40 of a frame)" in caplog.text
+    with pytest.raises(WildlamError, match="4 of 20 states have no frame near them"):
+        read_episodes(tmp_path, tolerance=0.1)
 
 
 def test_videos_without_poses_are_told(make_video, tmp_path):

@@ -475,7 +475,7 @@ def test_millions_of_rows_are_not_held_in_memory(tmp_path):
             name: pa.array(np.ones(MANY, int)) for name in ("frames", "width", "height", "rotation", "size", "mtime_ns")
         },
         "split": pa.array(np.where(rows % 10 == 0, "held_out", "train")),
-        "cuts": pa.nulls(MANY, manifest_module.SCHEMA.field("cuts").type),
+        **{name: pa.nulls(MANY, manifest_module.SCHEMA.field(name).type) for name in ("cuts", "breaks", "odd")},
         "offset": pa.nulls(MANY, pa.int64()),
         **{name: pa.nulls(MANY, manifest_module.SCHEMA.field(name).type) for name in ("look", "copy_of", "recording")},
     }

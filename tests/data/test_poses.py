@@ -68,6 +68,27 @@ def test_poses_of_an_arm_are_told_from_those_of_a_camera(tmp_path):
     assert true_actions(clips, tmp_path)[1].tolist() == [False, True]
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n", "\n  \n\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_blank_last_lines_and_marks_of_spreadsheets_are_passed_over(tmp_path, end, mark):
+    (tmp_path / "a.poses.csv").write_text(
+        f"{mark}time,x,y,heading\n0,1,2,3\n1,4,5,6{end}", encoding="utf-8", newline=""
+    )
+    np.testing.assert_array_equal(read_poses(tmp_path / "a.mp4")[1], [[0, 1, 2, 3], [1, 4, 5, 6]])
+
+
+def test_clips_in_a_gap_of_poses_count_as_without(tmp_path, caplog):
+    write_poses(tmp_path / "a.mp4", np.arange(60.0).reshape(20, 3), fps=8)
+    file = tmp_path / "a.poses.csv"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[:9] + lines[14:]))  # none between 0.875 s and 1.625 s
+    clips = clips_of(["a.mp4"] * 3, [[0.25, 0.5], [1.0, 1.25], [1.75, 2.0]])
+    actions, known = true_actions(clips, tmp_path)
+    assert known.tolist() == [True, False, True]
+    assert actions.isfinite().all(dim=(1, 2)).tolist() == [True, False, True]
+    assert "a.poses.csv: no pose for up to 0.38 s" in caplog.text
+
+
 def test_missing_poses_are_named(tmp_path):
     with pytest.raises(WildlamError, match=r"a\.poses\.csv"):
         read_poses(tmp_path / "a.mp4")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.data.backends import BACKENDS, needs_torchcodec
-from wildlam.data import video
+from wildlam.data import frames
 from wildlam.data.video import VideoError, decode_at, decode_grid, probe
 from wildlam.types import WildlamError
 
@@ -124,7 +124,7 @@ def test_seeks_instead_of_decoding_from_the_start(tmp_path, make_video, monkeypa
             decoded += 1
             yield frame
 
-    monkeypatch.setattr(video, "_in_order", counted)
+    monkeypatch.setattr(frames, "_in_order", counted)
     decode_at(path, [9.0], 32)
     assert decoded <= 15
 
@@ -334,5 +334,5 @@ def test_frames_that_come_late_are_put_in_order():
         def __init__(self, pts):
             self.pts = pts
 
-    order = [f.pts for f in video._in_order(Late(p) for p in [0, 3, 2, 4, 8, 6, 7, 9])]
+    order = [f.pts for f in frames._in_order(Late(p) for p in [0, 3, 2, 4, 8, 6, 7, 9])]
     assert order == [0, 2, 3, 4, 6, 7, 8, 9]

@@ -1,6 +1,7 @@
 """Per-frame vision transformers with tiny random weights: patch grid, known answers, errors."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -12,12 +13,15 @@ from transformers import (
     DINOv3ViTConfig,
     DINOv3ViTModel,
     ViTConfig,
+    ViTForImageClassification,
+    ViTForMaskedImageModeling,
     ViTModel,
     VJEPA2Config,
     VJEPA2Model,
 )
 
 from wildlam.encoders import HFImage
+from wildlam.encoders.identity import computing_fields
 from wildlam.types import WildlamError
 
 TINY = {"hidden_size": 48, "num_attention_heads": 4, "num_hidden_layers": 2}
@@ -104,3 +108,103 @@ def test_models_of_video_are_refused(tmp_path):
 def test_a_missing_folder_is_named():
     with pytest.raises(WildlamError, match=r"^\./nowhere: .*no such folder"):
         HFImage(model="./nowhere").build("cpu")
+
+
+def variant(folder, path, fields):
+    shutil.copytree(folder, path)
+    config = path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | fields))
+    return str(path)
+
+
+def build(model):
+    return HFImage(model=model, image_size=56 if "dinov2" in model else 32, dtype="float32").build("cpu")
+
+
+def test_weights_without_a_place_are_refused_by_name(folders, tmp_path):
+    short = variant(folders["vit"], tmp_path / "vit", {"num_hidden_layers": 1})
+    with pytest.raises(WildlamError, match=r"weights that ViTModel has no place for, such as \S*layers?\.1\."):
+        build(short)
+
+
+def test_unknown_fields_are_refused_by_name(folders, tmp_path):
+    other = variant(folders["vit"], tmp_path / "vit", {"rope_mode": "axial"})
+    with pytest.raises(WildlamError, match=r"vit without rope_mode = 'axial'\)"):
+        build(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("vit", {"num_attention_heads": 2}),
+        ("vit", {"hidden_act": "relu"}),
+        ("dinov2", {"layer_norm_eps": 1e-3}),
+        ("dinov3", {"rope_theta": 10.0}),
+    ],
+)
+def test_the_fingerprint_tells_apart_what_computes_otherwise_with_the_same_weights(folders, tmp_path, name, field):
+    assert (
+        build(variant(folders[name], tmp_path / name, field)).spec.fingerprint != build(folders[name]).spec.fingerprint
+    )
+
+
+def test_fingerprints_of_released_models_are_those_of_before_fields_entered_them():
+    """Widths, depths and heads of the released sizes; DINOv3's larger ones have a gated MLP."""
+    for width, layers, heads in ((384, 12, 6), (768, 12, 12), (1024, 24, 16), (1536, 40, 24)):
+        sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+        for config in (Dinov2Config(**sizes, image_size=518), ViTConfig(**sizes), DINOv3ViTConfig(**sizes)):
+            assert computing_fields(config) == {}
+    assert computing_fields(ViTConfig(hidden_size=1280, num_attention_heads=16, patch_size=14)) == {}
+    for width, heads in ((384, 6), (1280, 20), (4096, 32)):
+        sizes = {"hidden_size": width, "num_attention_heads": heads}
+        assert computing_fields(DINOv3ViTConfig(**sizes, use_gated_mlp=True, hidden_act="silu")) == {}
+
+
+def test_heads_are_named_and_left(tmp_path, caplog):
+    config = ViTConfig(**TINY, image_size=32, patch_size=16, intermediate_size=96, encoder_stride=16)
+    for whole in (ViTForImageClassification(config), ViTForMaskedImageModeling(config)):
+        whole.save_pretrained(tmp_path / "head")
+        whole.vit.save_pretrained(tmp_path / "bare")
+        told = build(str(tmp_path / "bare")).spec.fingerprint
+        caplog.clear()
+        with caplog.at_level("INFO", logger="wildlam"):
+            assert build(str(tmp_path / "head")).spec.fingerprint == told
+        assert "left aside, as no state needs them: " in caplog.text
+        assert "(2 weights)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("said", "mean", "std"),
+    [
+        ({"image_mean": 0.5, "image_std": [0.25]}, [0.5] * 3, [0.25] * 3),
+        ({"image_mean": None, "image_std": None, "do_normalize": False}, [0.0] * 3, [1.0] * 3),
+        ({"image_mean": [0, 0, 0], "image_std": [1, 1, 1], "do_rescale": False}, [0.0] * 3, [1 / 255] * 3),
+        ({"image_mean": [1, 1, 1], "image_std": [1, 1, 1], "rescale_factor": 2 / 255}, [0.5] * 3, [0.5] * 3),
+        ({"image_std": [0.5, 0.25, 0.5], "rescale_factor": 1 / 255}, [0.485, 0.456, 0.406], [0.5, 0.25, 0.5]),
+    ],
+)
+def test_what_a_preprocessor_says_of_pixels_is_read(folders, tmp_path, said, mean, std):
+    model = variant(folders["vit"], tmp_path / "vit", {})
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(said))
+    encoder = build(model)
+    assert encoder.mean == pytest.approx(mean)
+    assert encoder.std == pytest.approx(std)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('{"image_mean": null}', "image_mean in the configuration of its preprocessor is null; write three numbers"),
+        ('{"image_mean": [0.5, 0.5]}', r"image_mean .* is \[0.5, 0.5\]"),
+        ('{"image_std": ["a", "b", "c"]}', "image_std .* is"),
+        ('{"image_std": 0}', r"image_std .* is \[0, 0, 0\]; write numbers above 0"),
+        ('{"rescale_factor": null, "image_std": NaN}', "image_std .* is NaN"),
+        ('{"image_mean": [0.5,', "cannot be loaded .* not a valid JSON file"),
+        ("[]", "cannot be loaded .*preprocessor"),
+    ],
+)
+def test_a_preprocessor_that_says_nothing_usable_is_refused(folders, tmp_path, said, told):
+    model = variant(folders["vit"], tmp_path / "vit", {})
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(said)
+    with pytest.raises(WildlamError, match=told):
+        build(model)

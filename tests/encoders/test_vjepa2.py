@@ -1,11 +1,16 @@
 """V-JEPA 2 with tiny random weights: causality, known answers, the per-frame mode, errors."""
 
+import json
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import Dinov2Config, Dinov2Model, VJEPA2Config, VJEPA2Model
+from safetensors.torch import load_file, save_file
+from transformers import Dinov2Config, Dinov2Model, VJEPA2Config, VJEPA2ForVideoClassification, VJEPA2Model
 
 from wildlam.encoders import VJEPA2
+from wildlam.encoders.identity import computing_fields
 from wildlam.types import WildlamError
 
 SIDE, TOKENS, WIDTH = 32, 4, 48
@@ -166,3 +171,139 @@ def test_damaged_and_unfitting_weights_are_refused(tmp_path):
     config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
     with pytest.raises(WildlamError, match=r"lacks .* weights of VJEPA2Model"):
         VJEPA2(model=folder).build("cpu")
+
+
+def variant(folder, path, fields=None, weights=None):
+    """A copy of a checkpoint with other fields in its config and other weights."""
+    shutil.copytree(folder, path)
+    config = path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | (fields or {})))
+    if weights is not None:
+        file = path / "model.safetensors"
+        save_file(weights(load_file(file)), file, {"format": "pt"})
+    return str(path)
+
+
+def print_of(model):
+    return VJEPA2(model=model, dtype="float32").build("cpu").spec.fingerprint
+
+
+def test_fewer_layers_than_the_weights_have_are_refused(folder, tmp_path):
+    short = variant(folder, tmp_path / "short", {"num_hidden_layers": 1})
+    with pytest.raises(
+        WildlamError, match=r"16 weights that VJEPA2Model has no place for, such as encoder\.layer\.1\."
+    ):
+        VJEPA2(model=short).build("cpu")
+
+
+@pytest.mark.parametrize("prefix", ["", "vjepa2."])
+@pytest.mark.parametrize(
+    "name", ["encoder.embeddings.video_mod_embed", "encoder.norms_block.0.weight", "adapter.weight"]
+)
+def test_weights_without_a_place_are_refused_by_name(folder, tmp_path, prefix, name):
+    def more(weights):
+        return {f"{prefix}{key}": weight for key, weight in (weights | {name: torch.ones(WIDTH)}).items()}
+
+    with pytest.raises(WildlamError, match=rf"1 weights that VJEPA2Model has no place for, such as {prefix}{name}"):
+        VJEPA2(model=variant(folder, tmp_path / "more", weights=more)).build("cpu")
+
+
+def test_weights_of_another_width_are_refused_by_name(folder, tmp_path):
+    wide = variant(folder, tmp_path / "wide", {"mlp_ratio": 2})
+    with pytest.raises(WildlamError, match=r"encoder\.layer\.0\.mlp\.fc1\.bias: \[192\] where \[96\] should be"):
+        VJEPA2(model=wide).build("cpu")
+
+
+@pytest.mark.parametrize(
+    "field", [{"use_rope_interleave": True}, {"interpolate_rope": True}, {"hierarchical_layers": [1]}]
+)
+def test_another_version_under_the_same_type_is_refused_by_name(folder, tmp_path, field):
+    other = variant(folder, tmp_path / "other", field)
+    with pytest.raises(WildlamError, match=f"config has {next(iter(field))}: a V-JEPA"):
+        VJEPA2(model=other).build("cpu")
+    with pytest.raises(WildlamError, match=r"V-JEPA 2\.1"):
+        VJEPA2(model=other).hollow()
+
+
+def test_unknown_fields_are_refused_by_name(folder, tmp_path):
+    code = {"AutoModel": "modeling.Other"}
+    other = variant(folder, tmp_path / "other", {"auto_map": code, "qk_norm": False, "use_cache": True})
+    with pytest.raises(WildlamError, match=r"vjepa2 without auto_map = .*Other.*, qk_norm = False\)"):
+        VJEPA2(model=other).build("cpu")
+
+
+def test_fields_of_released_configs_and_of_another_version_switched_off_change_nothing(folder, encoder, tmp_path):
+    released = {
+        "image_size": 256,
+        "use_SiLU": False,
+        "wide_SiLU": True,
+        "hidden_dropout_prob": 0.0,
+        "torch_dtype": "float32",
+    }
+    off = {"use_rope_interleave": False, "hierarchical_layers": None, "num_distillation_outputs": 1, "new": None}
+    assert print_of(variant(folder, tmp_path / "same", released | off)) == encoder.spec.fingerprint
+    with pytest.raises(WildlamError, match="use_SiLU = True"):
+        VJEPA2(model=variant(folder, tmp_path / "silu", {"use_SiLU": True})).build("cpu")
+
+
+def test_a_classifier_is_named_and_left(encoder, tmp_path, caplog):
+    """Also a predictor of another size, which no state needs."""
+    config = VJEPA2Config(
+        hidden_size=WIDTH, num_attention_heads=4, num_hidden_layers=2, crop_size=SIDE, frames_per_clip=8,
+        pred_hidden_size=24, pred_num_attention_heads=2, pred_num_hidden_layers=1, num_pooler_layers=1,
+    )  # fmt: skip
+    whole = VJEPA2ForVideoClassification(config)
+    whole.save_pretrained(tmp_path / "head")
+    whole.vjepa2.save_pretrained(tmp_path / "bare")
+    with caplog.at_level("INFO", logger="wildlam"):
+        told = print_of(str(tmp_path / "head"))
+    assert "left aside, as no state needs them: classifier (2 weights), pooler (" in caplog.text
+    assert told == print_of(str(tmp_path / "bare"))
+    assert told == print_of(variant(tmp_path / "bare", tmp_path / "other", {"pred_hidden_size": 48}))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"num_attention_heads": 2}, {"layer_norm_eps": 1e-3}, {"hidden_act": "relu"}, {"crop_size": 64}],
+    ids=lambda field: next(iter(field)),
+)
+def test_the_fingerprint_tells_apart_what_computes_otherwise_with_the_same_weights(folder, tmp_path, field):
+    assert print_of(variant(folder, tmp_path / "other", field)) != print_of(folder)
+
+
+def test_fingerprints_of_released_models_are_those_of_before_fields_entered_them():
+    """Sizes and heads of ViT-L, H and g (arXiv 2506.09985, table 1), at their side of the frames."""
+    for width, heads, side in ((1024, 16, 256), (1280, 16, 256), (1408, 22, 256), (1408, 22, 384)):
+        assert computing_fields(VJEPA2Config(hidden_size=width, num_attention_heads=heads, crop_size=side)) == {}
+    assert computing_fields(VJEPA2Config(num_attention_heads=8)) == {"num_attention_heads": 8}
+    assert computing_fields(VJEPA2Config(crop_size=384)) == {"crop_size": 384}
+
+
+def test_sharded_weights_are_the_same_model(folder, encoder, tmp_path):
+    VJEPA2Model.from_pretrained(folder).save_pretrained(tmp_path, max_shard_size="50KB")
+    assert not (tmp_path / "model.safetensors").exists()
+    assert print_of(str(tmp_path)) == encoder.spec.fingerprint
+    sorted(tmp_path.glob("model-*.safetensors"))[0].unlink()
+    with pytest.raises(WildlamError, match=r"model-00001-of-"):
+        VJEPA2(model=str(tmp_path)).build("cpu")
+
+
+def test_pixels_follow_the_video_preprocessor(folder, encoder, video, tmp_path):
+    model = variant(folder, tmp_path / "own")
+    file = tmp_path / "own" / "video_preprocessor_config.json"
+    file.write_text(json.dumps({"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}))
+    assert print_of(model) == encoder.spec.fingerprint
+    file.write_text(json.dumps({"image_mean": 0.5, "image_std": [0.5]}))
+    own = VJEPA2(model=model, dtype="float32").build("cpu")
+    assert own.spec.fingerprint != encoder.spec.fingerprint
+    assert (own.encode(video) - encoder.encode(video)).abs().max() > 0.01
+
+
+def test_a_patch_given_as_a_list_is_read(folder, encoder, tmp_path):
+    assert print_of(variant(folder, tmp_path / "list", {"patch_size": [16, 16]})) == encoder.spec.fingerprint
+
+
+def test_offline_is_named_as_the_cause(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WildlamError, match=r"HF_HUB_OFFLINE is set, and not all of its files are in .*; where the hub"):
+        VJEPA2(model="some-lab/some-vjepa2").build("cpu")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
@@ -136,9 +137,13 @@ def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError =
 def shots(manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The shots of all videos: the row of each one's video, its begin and its duration in seconds.
 
-    A video whose cuts are not known is one shot.
+    A video whose cuts are not known is one shot, but for breaks in its timestamps.
     """
     durations, cuts = manifest.column("duration").to_numpy(), manifest.column("cuts").combine_chunks()
+    if pc.sum(pc.list_value_length(manifest.column("breaks"))).as_py():  # of few videos
+        known = manifest.cuts()
+        paths = manifest.column("path").to_pylist()
+        cuts = pa.array([known.get(path, []) for path in paths], pa.list_(pa.float64()))
     counts = pc.fill_null(pc.list_value_length(cuts), 0).to_numpy()
     videos = np.repeat(np.arange(len(durations)), counts + 1)
     first = np.append(True, videos[1:] != videos[:-1])[: len(videos)]

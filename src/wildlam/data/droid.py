@@ -1,24 +1,30 @@
 """DROID as released: ``LAB/success|failure/DATE/DATETIME/`` with ``trajectory.h5``, ``metadata_*.json`` and mp4 files.
 
 The state is ``observation/robot_state/cartesian_position`` ``(T, 6)`` (metres, xyz-Euler angles in radians) and
-``gripper_position`` ``(T,)`` at 15 Hz. Actions are derived from states, not from the recorded commands. A film may be a
-frame shorter than its trajectory: the shorter counts.
+``gripper_position`` ``(T,)`` at 15 Hz. Actions are derived from states, not from the recorded commands.
+
+A film is written one frame a state, and its header may tell any rate: its clock is not that of the states, but its
+frames' spacing is one state's, and a spacing of two is a frame that was lost. The film may be a frame shorter than the
+trajectory.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from wildlam.data.action_spaces import ARM
-from wildlam.data.episodes import Episode, frames_at, splits_of
-from wildlam.data.hdf5 import h5py
+from wildlam.data.episodes import Episode, splits_of
+from wildlam.data.hdf5 import h5py, opened_hdf5
 from wildlam.data.mp4 import write_mp4
-from wildlam.data.video import probe
+from wildlam.data.pairing import TOLERANCE, pair, read_film, tell
 from wildlam.types import WildlamError
+
+log = logging.getLogger(__name__)
 
 RATE = 15.0
 """Frames per second, whatever the film's header says."""
@@ -30,45 +36,65 @@ def is_droid(path: Path) -> bool:
     return any(path.rglob("trajectory.h5"))
 
 
-def read_droid(path: Path, camera: str = "ext1") -> list[Episode]:
+def read_droid(path: Path, camera: str = "ext1", tolerance: float = TOLERANCE) -> list[Episode]:
     """Read all episodes below a folder.
 
     Args:
         path: the folder.
         camera: ``ext1``, ``ext2`` or ``wrist``: whose film to take.
+        tolerance: seconds that a state may be away from every frame; see ``pair``.
 
     Raises:
         WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
     """
     files = {str(file.parent.relative_to(path)): file for file in sorted(path.rglob("trajectory.h5"))}
     splits = splits_of(files)
-    found = []
+    found, paired = [], {}
     for name, file in files.items():
         try:
-            with h5py().File(file) as data:
+            with opened_hdf5(file) as data:
                 for key in ("cartesian_position", "gripper_position"):
                     if f"{STATE}/{key}" not in data:
                         raise WildlamError(f"{file}: there is no {STATE}/{key}")
                 arm = np.asarray(data[f"{STATE}/cartesian_position"], dtype=np.float64)
                 gripper = np.asarray(data[f"{STATE}/gripper_position"], dtype=np.float64)
-        except OSError as error:
-            raise WildlamError(f"{file}: not a whole HDF5 file ({error})") from error
         except (TypeError, ValueError) as error:
             raise WildlamError(f"{file}: its states must be numbers ({error})") from error
         if arm.ndim != 2 or arm.shape[1] != 6 or gripper.shape not in ((len(arm),), (len(arm), 1)):
             raise WildlamError(
                 f"{file}: cartesian_position {arm.shape} and gripper_position {gripper.shape} do not fit"
             )
-        film = _film(file.parent, camera)
-        info = probe(film)
-        length = min(len(arm), info.frames)
-        poses = np.column_stack([arm, gripper.reshape(-1)])[:length]
-        if length < 2 or not np.isfinite(poses).all():
-            raise WildlamError(f"{file}: expected two or more frames with finite states, got {length}")
-        # The film's header may tell another rate than that of the states.
-        frames = frames_at(film, np.arange(info.frames) * info.duration / info.frames)
-        found.append(Episode(name, splits[name], np.arange(length) / RATE, poses, ARM, frames, film))
+        film = read_film(_film(file.parent, camera))
+        poses = np.column_stack([arm, gripper.reshape(-1)])
+        times, frames = np.arange(len(poses)) / RATE, counted(film.times) / RATE
+        surplus = round((frames[-1] - times[-1]) * RATE) if len(times) else 0
+        if surplus > 0:
+            told = f"{film.path}: goes on for {surplus} frames after the last of the {len(times)} states of {name}"
+            if surplus > tolerance * RATE:
+                raise WildlamError(f"{told}: it is another recording's, or not of one frame a state")
+            log.warning("%s: its times and the number of states do not agree", told)
+        paired[name] = pairs = pair(times, frames, f"{film.path}, {name}", tolerance)
+        times, poses = times[pairs.states], poses[pairs.states]
+        if not np.isfinite(poses).all():
+            raise WildlamError(f"{file}: expected finite states")
+        found.append(Episode(name, splits[name], times, poses, ARM, film.frames(pairs.frames), film.path))
+    tell(path, paired)
     return found
+
+
+def counted(times: np.ndarray) -> np.ndarray:
+    """Places of frames ``[F]`` in the row of states, from when they are shown: 0, 1, 2, 4 where the fourth was lost.
+
+    Each is counted from the one before, and of what it then is off (jitter) a tenth is forgotten, so that an error in
+    the rate does not add up. A place such as 3.6 is that of a frame of which no one can be sure.
+    """
+    places, number, off = [], 0, 0.0
+    for step in np.diff(times) / np.median(np.diff(times)) if len(times) > 1 else ():
+        places.append(number + off)
+        place = number + 0.9 * off + step
+        number = max(round(place), number + 1)
+        off = min(max(place - number, -0.5), 0.5)
+    return np.array([*places, number + off])
 
 
 def write_droid(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:

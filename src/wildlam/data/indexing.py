@@ -154,7 +154,8 @@ def _indexed(
                 continue
             row = known.get(file.path)
             same = row is not None and Found(row.path, row.size, row.mtime_ns, row.offset) == file
-            if row is not None and same and row.look is not None and (row.cuts is not None or not cuts):
+            looked = row is not None and None not in (row.odd, row.look)  # or only an earlier version has
+            if row is not None and same and looked and (row.cuts is not None or not cuts):
                 videos[file.path] = replace(row, source=_source(file.path, top))
             else:
                 changed.append(file)
@@ -270,6 +271,12 @@ def _stamp(about: dict[str, Any]) -> tuple[int, int]:
         when = datetime.fromisoformat(when)
     seconds = when.timestamp() if isinstance(when, datetime) else float(when)
     return int(about["size"] or 0), round(seconds * 1e9)
+
+
+def oddities(manifest: Manifest) -> list[tuple[str, str, str]]:
+    """What is odd about videos: path, kind and details of each oddity, in the manifest's order."""
+    listed = zip(manifest.column("path").to_pylist(), manifest.column("odd").to_pylist(), strict=True)
+    return [(path, *odd.split(": ", 1)) for path, odds in listed for odd in odds or ()]
 
 
 def read_list(path: Location | str) -> list[str]:
@@ -433,12 +440,14 @@ def _examined(
         file = inside(base, found.path, found.offset, found.size)
         try:
             info = probe(file)
-            shots = seen.get(found.path)
+            # Of an odd film, an earlier version may have looked at other frames.
+            shots = None if info.odd else seen.get(found.path)
             if cuts and shots is None:
                 shots = find_cuts(file)
         except VideoError as error:
             return error
-        return Video(source=_source(found.path, top), split="train", cuts=shots, **asdict(info), **asdict(found))
+        about = asdict(info) | {"breaks": list(info.breaks), "odd": list(info.odd)}
+        return Video(source=_source(found.path, top), split="train", cuts=shots, **about, **asdict(found))
 
     # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
     with ThreadPoolExecutor(workers) as pool:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 TOLERATED = 1.2
 """Effective over asked for rate, or the other way round, beyond which a warning is given."""
+READ = "by time"
+"""How frames are paired with states: to be changed with it, or states kept from before would be taken for those now."""
 AT_ONCE = 16
 """Clips encoded together."""
 
@@ -106,9 +108,9 @@ def labelled_clips(
     places, rates = [], set()
     for episode in episodes:
         if episode.split == split:
-            frames, rate = episode.sampled(fps)
+            runs, rate = episode.sampled(fps)
             rates.add(round(rate, 2))
-            places += [(episode, frames[i : i + states]) for i in range(0, len(frames) - states + 1, states)]
+            places += [(episode, run[i : i + states]) for run in runs for i in range(0, len(run) - states + 1, states)]
     if not places:
         raise WildlamError(f"no {split} episode holds {states} states at {fps:g} a second; bring longer ones")
     if len({episode.space for episode, _ in places}) > 1 or len(rates) > 1:
@@ -156,7 +158,7 @@ def _encode(places: list[tuple[Episode, np.ndarray]], encoder: Encoder, progress
 
 def _key(places: list[tuple[Episode, np.ndarray]], encoder: Encoder) -> str:
     """Changes with the encoder, with the films, with which frames are taken and with what is known of them."""
-    digest = hashlib.sha256(encoder.spec.fingerprint.encode())
+    digest = hashlib.sha256(f"{READ} {encoder.spec.fingerprint}".encode())
     for file in dict.fromkeys(episode.file for episode, _ in places):
         if file is not None:
             found = file.stat()

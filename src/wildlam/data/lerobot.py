@@ -2,29 +2,38 @@
 
 Read are ``observation.state.cartesian_position`` (6) and ``observation.state.gripper_position`` or, if its names are x,
 y and heading (degrees), ``observation.state``; the data sets' own ``action`` (joint values, in DROID's port) is not.
-v3.0 keeps many episodes in a file, v2.1 one. A film may be shorter than its states: the shorter counts.
+v3.0 keeps many episodes in a file, v2.1 one. A state's frame is the one at ``from_timestamp + timestamp``, counted as
+LeRobot counts: in the file's own time, which need not begin at 0. A film may be shorter than its states.
+
+Files may be symbolic links, to anywhere: the Hub's cache links every file to its ``blobs/``, and users link ``videos/``
+to another disk. Whoever laid the folder out made the link, and could have put the file itself there. What is refused
+is text of the data set that leads out of its folder, an absolute path or one with ``..`` in ``info.json`` or a table:
+that text comes from whoever published the data, not from who owns the disk.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import operator
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wildlam.data.action_spaces import ARM, PLANAR, ActionSpace
-from wildlam.data.episodes import Episode, frames_at, splits_of
+from wildlam.data.episodes import Episode, splits_of
 from wildlam.data.indexing import SPLIT_FOLDERS
 from wildlam.data.mp4 import write_mp4
-from wildlam.data.video import probe
+from wildlam.data.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, tell
 from wildlam.types import Split, WildlamError
+
+log = logging.getLogger(__name__)
 
 ARM_POSE, GRIPPER = "observation.state.cartesian_position", "observation.state.gripper_position"
 STATE = "observation.state"
@@ -38,12 +47,13 @@ def is_lerobot(path: Path) -> bool:
     return (path / "meta" / "info.json").is_file()
 
 
-def read_lerobot(path: Path, camera: str | None = None) -> list[Episode]:
+def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLERANCE) -> list[Episode]:
     """Read all episodes.
 
     Args:
         path: the data set's folder.
         camera: key of the videos to take; the first by name that is not of a wrist if not given.
+        tolerance: seconds that a state may be away from every frame; see ``pair``.
 
     Raises:
         WildlamError: something is missing or malformed, naming the file.
@@ -51,13 +61,20 @@ def read_lerobot(path: Path, camera: str | None = None) -> list[Episode]:
     file = path / "meta" / "info.json"
     info = _json(file)
     version, features = _field(file, info, "codebase_version", str), _field(file, info, "features", dict)
-    templates = {key: _field(file, info, key, str) for key in ("data_path", "video_path")}
     size = _field(file, {"chunks_size": 1000} | info, "chunks_size", int)
     if size < 1:
         raise WildlamError(f"{file}: chunks_size is {size}, at least 1 is expected")
     for key in features:
         _field(file, features, key, dict)
-    cameras = sorted(key for key, feature in features.items() if feature.get("dtype") == "video")
+    cameras, pictures = (
+        sorted(key for key, feature in features.items() if feature.get("dtype") == kind) for kind in ("video", "image")
+    )
+    if pictures and not cameras:
+        raise WildlamError(
+            f"{path}: holds pictures in its tables ({', '.join(pictures)}) and no videos; only videos can be read: "
+            "let LeRobot write it anew with videos"
+        )
+    templates = {key: _field(file, info, key, str) for key in ("data_path", "video_path")}
     space: ActionSpace = ARM
     columns: tuple[str, ...] = (ARM_POSE, GRIPPER)
     if features.get(STATE, {}).get("names") in (list(PLANAR.pose_names), {"axes": list(PLANAR.pose_names)}):
@@ -72,20 +89,69 @@ def read_lerobot(path: Path, camera: str | None = None) -> list[Episode]:
     parts = list(_v3(path, templates, chosen) if version == "v3.0" else _v2(path, size, templates, chosen))
     if not parts:
         raise WildlamError(f"{path}: holds no episode")
-    names = [f"episode_{number:06d}" for number, *_ in parts]
-    splits = splits_of(names) | _told_splits(file, info, names)
-    lengths: dict[Path, float] = {}
-    found = []
-    for name, (_, table, film, begins, ends) in zip(names, parts, strict=True):
+    splits = _told_splits(file, info, [number for number, *_ in parts])
+    drawn = splits_of(f"episode_{number:06d}" for number in splits)
+    films: dict[Path, Film] = {}
+    taken: dict[Path, list[Taken]] = {}
+    found, paired = [], {}
+    for number, table, file, begins, ends in parts:
+        film = films[file] = films.get(file) or read_film(file)
+        moments = film.times + film.start
+        # Half a frame sooner, as rounding may put an episode's first frame before its beginning.
+        sooner = NEAR * np.median(np.diff(moments)) if len(moments) > 1 else 0.0
+        first, last = np.searchsorted(moments, [begins - sooner, ends - sooner]).tolist()
+        taken.setdefault(file, []).append(place := Taken(f"episode_{number:06d}", first, last, len(table), []))
+        if number not in splits:
+            continue
+        name = place.name
         poses, times = _poses(table, columns, len(space.pose_names), f"{path}, {name}")
-        if film not in lengths:
-            lengths[film] = probe(film).duration
-        shown = int(np.searchsorted(times + begins + np.diff(times).min() / 2, min(lengths[film], ends)))
-        if shown < 2:
-            raise WildlamError(f"{film}: shows {shown} of the {len(times)} states of {name}; two are needed at least")
-        poses, times = poses[:shown], times[:shown]
-        found.append(Episode(name, splits[name], times, poses, space, frames_at(film, times + begins), film))
+        pairs = pair(times + begins, moments[first:last], f"{file}, {name}", tolerance)
+        paired[name], poses, times = pairs, poses[pairs.states], times[pairs.states]
+        place.ahead.extend((first + pairs.frames - pairs.states).tolist())
+        frames = film.frames(first + pairs.frames)
+        found.append(Episode(name, splits[number] or drawn[name], times, poses, space, frames, file))
+    tell(path, paired)
+    for file, places in taken.items():
+        if off := _miscounted(places, len(films[file].times)):
+            log.warning("%s: counted one by one, states have other frames than by time: %s", file, listed(off))
     return found
+
+
+class Taken(NamedTuple):
+    """What an episode has of a film.
+
+    Attributes:
+        name: of the episode.
+        first: number of the first frame that is said to be its own.
+        last: of the first that no longer is.
+        states: how many it has.
+        ahead: of each state that has a frame, the frame's number in the film less the state's in the episode.
+    """
+
+    name: str
+    first: int
+    last: int
+    states: int
+    ahead: list[int]
+
+
+def _miscounted(places: list[Taken], frames: int) -> list[str]:
+    """Episodes whose frames, counted one by one, are others than by time, and by how many.
+
+    LeRobot writes the episodes of a film one behind the other, and one frame a state. So an episode begins where the
+    one before it ends and, in a film that holds as many frames as there are states, the k-th frame is the k-th state's.
+    Times may lead elsewhere, where something was deleted or where they are wrong: that is told.
+    """
+    whole = sum(one.states for one in places) == frames
+    off, ended, before = [], 0, 0
+    for one in sorted(places, key=lambda one: one.first):
+        by = abs(one.first - ended)
+        if whole:
+            by = max([by, *(abs(ahead - before) for ahead in one.ahead)])
+        if by:
+            off.append(f"{one.name} (by {by})")
+        ended, before = ended + one.last - one.first, before + one.states
+    return off
 
 
 def _field(file: Path, fields: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
@@ -99,8 +165,9 @@ def _field(file: Path, fields: dict[str, Any], name: str, kind: type[Kind]) -> K
 def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
     """Number, table and film of each episode, and where in the film it begins and ends."""
     tables: dict[Path, pa.Table] = {}
-    for file in sorted((path / "meta" / "episodes").rglob("*.parquet")):
-        for row in _table(file).to_pylist():
+    for file in sorted((path / "meta" / "episodes").glob("*/*.parquet")):  # not rglob, which follows no linked folders
+        for row in _table(file).to_pylist() if not file.name.startswith(".") else ():
+            row = {name: _only(value) for name, value in row.items()}
             try:
                 number = operator.index(row["episode_index"])
                 data = _inside(
@@ -146,30 +213,65 @@ def _v2(path: Path, size: int, templates: dict[str, str], camera: str) -> Iterat
 
 
 def _inside(root: Path, template: str, **where: Any) -> Path:
-    """A file that the data set names, which must lie in its folder."""
+    """A file that the data set names: the text must stay in its folder, wherever links then lead."""
     try:
-        file = (root / template.format(**where)).resolve()
+        place = Path(template.format(**where))
     except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
         raise WildlamError(f"{root / 'meta' / 'info.json'}: the path {template!r} cannot be filled in") from error
-    if not file.is_relative_to(root.resolve()):
+    if place.is_absolute() or ".." in place.parts:  # links are followed, see the head of this file
         raise WildlamError(f"{root / 'meta' / 'info.json'}: the path {template!r} leads out of the data set")
-    return file
+    return root / place
 
 
-def _told_splits(file: Path, info: dict[str, Any], names: list[str]) -> dict[str, Split]:
-    """What ``splits`` says, if it tells a test or validation part (``{"train": "0:90", "test": "90:100"}``)."""
-    told: dict[str, Split] = {}
+def _told_splits(file: Path, info: dict[str, Any], numbers: Sequence[int]) -> dict[int, Split | None]:
+    """What ``splits`` says of each episode, by its number (``{"train": "0:90", "test": "90:100"}``); None if nothing.
+
+    Where parts to hold out are stated beside one to train on, what is in neither is left out; where a part to train on
+    is stated alone, what is not in it is held out.
+    """
+    told: dict[Split, set[int]] = {"train": set(), "held_out": set()}
     for part, places in _field(file, {"splits": {}} | info, "splits", dict).items():
-        if SPLIT_FOLDERS.get(part) == "held_out":
-            if not (match := re.fullmatch(r"(\d+):(\d+)", str(places))):
-                raise WildlamError(f"{file}: the split {part!r} is {str(places)[:100]!r}; expected FIRST:LAST")
-            told |= dict.fromkeys(names[int(match[1]) : int(match[2])], "held_out")
-    return {name: told.get(name, "train") for name in names} if told else {}
+        if (split := SPLIT_FOLDERS.get(part.lower())) is None:
+            continue
+        if not (match := re.fullmatch(r"(\d+):(\d+)", str(places))):
+            raise WildlamError(f"{file}: the split {part!r} is {str(places)[:100]!r}; expected FIRST:LAST")
+        first, last = int(match[1]), int(match[2])
+        found = {number for number in numbers if first <= number < last}
+        if not found and first != last:  # "90:90" says that there is none
+            raise WildlamError(
+                f"{file}: the split {part!r} is {places!r} and holds none of the episodes: they are numbered "
+                f"{min(numbers)} to {max(numbers)}, {len(numbers)} of them; correct it"
+            )
+        told[split] |= found
+    train, held_out = told["train"], told["held_out"]
+    if both := train & held_out:
+        log.warning("%s: to be trained on and held out, so held out: %s", file, _episodes(both))
+    unstated = set(numbers) - train - held_out if train else set()
+    if unstated:
+        kept = "left out" if held_out else "held out"
+        log.warning("%s: in no split that it states, so %s: %s", file, kept, _episodes(unstated))
+    if not held_out:
+        if not unstated:
+            return dict.fromkeys(numbers)
+        held_out, unstated = unstated, set()
+    return {number: "held_out" if number in held_out else "train" for number in numbers if number not in unstated}
+
+
+def _episodes(numbers: set[int]) -> str:
+    first = ", ".join(map(str, sorted(numbers)[:10]))
+    return f"episodes {first}" + (f", ... ({len(numbers)} of them)" if len(numbers) > 10 else "")
+
+
+def _only(value: Any) -> Any:
+    """The number of a list of one, as which some tools write a number."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _poses(table: pa.Table, columns: Sequence[str], width: int, where: str) -> tuple[np.ndarray, np.ndarray]:
     try:
-        times = np.asarray(table["timestamp"].to_pylist(), dtype=np.float64)
+        times = np.asarray([_only(time) for time in table["timestamp"].to_pylist()], dtype=np.float64)
+        if times.ndim != 1:
+            raise ValueError("timestamp holds several numbers a state")
         parts = [np.asarray(table[c].to_pylist(), dtype=np.float64).reshape(len(times), -1) for c in columns]
         poses = np.column_stack(parts)
     except (KeyError, ValueError, TypeError) as error:
@@ -308,6 +410,14 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _table(file: Path) -> pa.Table:
     try:
-        return pq.read_table(file)
+        table = pq.read_table(file)
     except (OSError, pa.ArrowException) as error:
         raise WildlamError(f"{file}: cannot be read as Parquet ({error})") from error
+    place = table.schema.get_field_index("episode_index")  # compared with numbers, so no lists of one
+    if place >= 0 and pa.types.is_nested(table.schema.types[place]):
+        numbers = [_only(number) for number in table.column(place).to_pylist()]
+        try:
+            table = table.set_column(place, "episode_index", pa.array(numbers, pa.int64()))
+        except pa.ArrowException as error:
+            raise WildlamError(f"{file}: its episode_index must be whole numbers ({error})") from error
+    return table

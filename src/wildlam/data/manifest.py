@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 MAPPED_FROM = 100_000
 """Rows from which on a manifest is mapped into memory and not read into it."""
 _VERSION = 5  # of the Parquet file's layout
-_LACKING = {4: ("look", "copy_of", "recording"), 5: ()}  # columns that a version's files have not: read as nulls
+_LACKING = {4: ("breaks", "odd", "look", "copy_of", "recording"), 5: ()}
+"""Columns that a version's files have not: read as nulls."""
 _SLICE = 1 << 13  # rows that are handled at a time
 
 
@@ -53,6 +54,8 @@ class Video:
         mtime_ns: the file's (a shard's) modification time; with ``size`` it tells whether the file has changed.
         split: ``"train"`` or ``"held_out"``.
         cuts: times of the first frames of its shots but the first, in seconds; None if no one has looked.
+        breaks: times where its timestamps jump, in seconds, which end a shot too; None in a manifest of before 5.
+        odd: what is odd about it, each as ``"kind: details"``; likewise.
         offset: byte at which it begins, of a video inside a tar shard.
         look: of its first frame, see `looks`; None if no one has looked.
         copy_of: path of the first video that it is a copy of, or itself the first; None if there is no other.
@@ -72,6 +75,8 @@ class Video:
     split: Split
     cuts: list[float] | None = None
     offset: int | None = None
+    breaks: list[float] | None = None
+    odd: list[str] | None = None
     look: bytes | None = None
     copy_of: str | None = None
     recording: str | None = None
@@ -86,6 +91,7 @@ _ARROW = {
     "str | None": pa.string(),
     "bytes | None": pa.binary(),
     "list[float] | None": pa.list_(pa.float64()),
+    "list[str] | None": pa.list_(pa.string()),
 }
 SCHEMA = pa.schema([(field.name, _ARROW[cast(str, field.type)]) for field in fields(Video)])
 
@@ -167,13 +173,14 @@ class Manifest:
         return pc.coalesce(self.column("recording"), self.column("path"))
 
     def cuts(self) -> dict[str, list[float]]:
-        """The cuts of the videos that are known to have some, in seconds, by path."""
-        some = pc.greater(pc.fill_null(pc.list_value_length(self.column("cuts")), 0), 0).to_numpy()
-        rows = self.take(np.flatnonzero(some), ["path", "cuts"])
-        return dict(zip(rows["path"].to_pylist(), rows["cuts"].to_pylist(), strict=True))
+        """Where shots end, by cuts or breaks, of the videos that are known to have some, in seconds, by path."""
+        columns = self.column("cuts"), self.column("breaks")
+        counts = [pc.fill_null(pc.list_value_length(column), 0).to_numpy() for column in columns]
+        rows = self.take(np.flatnonzero(sum(counts)), ["path", "cuts", "breaks"]).to_pylist()
+        return {row["path"]: sorted({*(row["cuts"] or ()), *(row["breaks"] or ())}) for row in rows}
 
     def uncut(self) -> Manifest:
-        """The same videos, whose cuts no one has looked for."""
+        """The same videos, whose cuts no one has looked for; breaks stay."""
         return replace(self, table=_without_cuts(self.table), no_cuts=True)
 
     def file(self, path: str, offset: int | None = None, size: int = 0) -> AnyFile:

@@ -7,6 +7,7 @@ arm ``time,x,y,z,roll,pitch,yaw,gripper`` (metres, radians, opening of 0 to 1).
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,10 @@ from torch import Tensor
 
 from wildlam.data.action_spaces import PLANAR, SPACES, ActionSpace
 from wildlam.data.files import AnyFile
+from wildlam.data.pairing import nearest_to
 from wildlam.types import WildlamError
+
+log = logging.getLogger(__name__)
 
 
 class TimedClips(Protocol):
@@ -52,13 +56,13 @@ def read_poses(video: Path) -> tuple[ActionSpace, np.ndarray]:
     """
     path = poses_path(video)
     try:
-        head, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
-        rows = np.array([line.split(",") for line in lines], dtype=np.float64)
+        head, *lines = path.read_text(encoding="utf-8-sig").splitlines() or [""]  # spreadsheets write the mark
+        spaces = {_header(space): space for space in SPACES.values()}
+        if head not in spaces:
+            raise WildlamError(f"{path}: expected the line {' or '.join(map(repr, spaces))}, got {head[:80]!r}")
+        rows = np.array([line.split(",") for line in lines if line.strip()], dtype=np.float64)
     except (OSError, ValueError) as error:
         raise WildlamError(f"cannot read the poses {path}: {error}") from error
-    spaces = {_header(space): space for space in SPACES.values()}
-    if head not in spaces:
-        raise WildlamError(f"{path}: expected the line {' or '.join(map(repr, spaces))}, got {head[:80]!r}")
     columns = head.count(",") + 1
     if len(rows) < 2 or rows.shape[1:] != (columns,) or not np.isfinite(rows).all():
         raise WildlamError(f"{path}: expected two or more rows of {columns} finite numbers below {head!r}")
@@ -114,8 +118,8 @@ def true_actions(clips: TimedClips, root: Path, space: ActionSpace = PLANAR) -> 
         space: the kind of action.
 
     Returns:
-        Actions ``float32 [clips, T - 1, A]``, NaN in clips without such poses; and which clips have them,
-        ``bool [clips]``.
+        Actions ``float32 [clips, T - 1, A]``, NaN in clips without such poses, or with a gap in them; and which clips
+        have them, ``bool [clips]``.
 
     Raises:
         WildlamError: poses are malformed, or end before their video's clip does.
@@ -124,8 +128,16 @@ def true_actions(clips: TimedClips, root: Path, space: ActionSpace = PLANAR) -> 
     actions = np.full((len(times), times.shape[1] - 1, len(space.action_names)), np.nan, dtype=np.float32)
     found = {name: read_poses(root / name) for name in set(clips.names) if has_poses(root / name)}
     poses = {name: rows for name, (kind, rows) in found.items() if kind is space}
-    for i, name in enumerate(clips.names):
-        if name in poses:
-            check_reach(root / name, poses[name][:, 0], float(times[i, -1]), "a clip of its video")
-            actions[i] = actions_at(space, poses[name], times[i])
-    return torch.from_numpy(actions), torch.tensor([name in poses for name in clips.names], dtype=torch.bool)
+    known = np.array([name in poses for name in clips.names], dtype=bool)
+    gaps: dict[str, float] = {}
+    for i in np.flatnonzero(known):
+        rows = poses[clips.names[i]]
+        check_reach(root / clips.names[i], rows[:, 0], float(times[i, -1]), "a clip of its video")
+        far = float(nearest_to(times[i], rows[:, 0])[1].max())
+        if far > np.median(np.diff(rows[:, 0])) * (1 + 1e-6):
+            known[i], gaps[clips.names[i]] = False, max(far, gaps.get(clips.names[i], 0.0))
+        else:
+            actions[i] = actions_at(space, rows, times[i])
+    for name, far in gaps.items():
+        log.warning("%s: no pose for up to %.2f s; the clips there count as without", poses_path(root / name), far)
+    return torch.from_numpy(actions), torch.from_numpy(known)

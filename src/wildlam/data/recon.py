@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -22,8 +24,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from wildlam.data.action_spaces import PLANAR
-from wildlam.data.episodes import Episode, Frames, splits_of
-from wildlam.data.hdf5 import h5py
+from wildlam.data.episodes import Episode, splits_of
+from wildlam.data.hdf5 import h5py, opened_hdf5
+from wildlam.data.pairing import TOLERANCE, Frames, pair, tell
 from wildlam.data.video import square
 from wildlam.types import WildlamError
 
@@ -33,27 +36,47 @@ RATE = 4.0
 
 def is_recon(path: Path) -> bool:
     """Whether a folder holds either layout."""
-    return any(path.rglob("*.hdf5")) or any(path.rglob("traj_data.pkl"))
+    return bool(_files(path))
 
 
-def read_recon(path: Path) -> list[Episode]:
+def _files(path: Path) -> list[Path]:
+    """Of either layout, without hidden ones, such as macOS's ``._NAME`` beside each file."""
+    found = [*path.rglob("*.hdf5"), *path.rglob("traj_data.pkl")]
+    return sorted(file for file in found if not file.name.startswith("."))
+
+
+def read_recon(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
     """Read all trajectories below a folder, of either layout, by name.
+
+    Picture ``i`` is of state ``i``; one that is lost takes its state with it.
+
+    Args:
+        path: the folder.
+        tolerance: seconds that a state may be away from every picture; see ``pair``.
 
     Raises:
         WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
     """
-    files = sorted([*path.rglob("*.hdf5"), *path.rglob("traj_data.pkl")])
+    files = _files(path)
     names = {file: str((file if file.suffix == ".hdf5" else file.parent).relative_to(path)) for file in files}
     splits = splits_of(names.values())
-    found = []
+    found, paired = [], {}
     for file, name in names.items():
-        poses, count, frames = _hdf5(file) if file.suffix == ".hdf5" else _processed(file)
-        length = min(len(poses), count)  # the shorter counts
-        if length < 2 or not np.isfinite(poses[:length]).all():
-            raise WildlamError(f"{file}: expected two or more frames with finite poses, got {length}")
+        poses, numbers, pictures = _hdf5(file) if file.suffix == ".hdf5" else _processed(file)
+        times = np.arange(len(poses)) / RATE
+        paired[name] = pairs = pair(times, numbers / RATE, str(file), tolerance)
+        times, poses = times[pairs.states], poses[pairs.states]
+        if not np.isfinite(poses).all():
+            raise WildlamError(f"{file}: expected finite poses")
         holds = file if file.suffix == ".hdf5" else file.parent
-        found.append(Episode(name, splits[name], np.arange(length) / RATE, poses[:length], PLANAR, frames, holds))
+        frames = partial(_chosen, pictures, numbers[pairs.frames])
+        found.append(Episode(name, splits[name], times, poses, PLANAR, frames, holds))
+    tell(path, paired)
     return found
+
+
+def _chosen(pictures: Frames, numbers: np.ndarray, chosen: Sequence[int], size: int) -> Tensor:
+    return pictures(numbers[list(chosen)].tolist(), size)
 
 
 def write_recon(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:
@@ -89,29 +112,27 @@ def _jpeg(frame_CHW: Tensor) -> bytes:
     return stream.getvalue()
 
 
-def _hdf5(file: Path) -> tuple[np.ndarray, int, Frames]:
-    try:
-        with h5py().File(file) as data:
-            for key in ("images/rgb_left", "jackal/position", "jackal/yaw"):
-                if key not in data:
-                    raise WildlamError(f"{file}: there is no {key}")
-            position, yaw = np.asarray(data["jackal/position"]), np.asarray(data["jackal/yaw"])
-            images = data["images/rgb_left"]
-            if not isinstance(images, h5py().Dataset) or images.ndim != 1:
-                raise WildlamError(f"{file}: images/rgb_left must be (T,), of JPEG bytes, it is {images!r}")
-            count = len(images)
-    except OSError as error:
-        raise WildlamError(f"{file}: not a whole HDF5 file ({error})") from error
+def _hdf5(file: Path) -> tuple[np.ndarray, np.ndarray, Frames]:
+    """Poses, the numbers of the pictures that are there, and what gives some of them by number."""
+    with opened_hdf5(file) as data:
+        for key in ("images/rgb_left", "jackal/position", "jackal/yaw"):
+            if key not in data:
+                raise WildlamError(f"{file}: there is no {key}")
+        position, yaw = np.asarray(data["jackal/position"]), np.asarray(data["jackal/yaw"])
+        images = data["images/rgb_left"]
+        if not isinstance(images, h5py().Dataset) or images.ndim != 1:
+            raise WildlamError(f"{file}: images/rgb_left must be (T,), of JPEG bytes, it is {images!r}")
+        count = len(images)
 
-    def frames(chosen: Sequence[int], size: int) -> Tensor:
-        with h5py().File(file) as data:
+    def pictures(chosen: Sequence[int], size: int) -> Tensor:
+        with opened_hdf5(file) as data:
             images = data["images/rgb_left"]
             return torch.stack([_decode(bytes(images[i]), f"{file}: image {i}", size) for i in chosen])
 
-    return _poses(position, yaw, file), count, frames
+    return _poses(position, yaw, file), np.arange(count), pictures
 
 
-def _processed(file: Path) -> tuple[np.ndarray, int, Frames]:
+def _processed(file: Path) -> tuple[np.ndarray, np.ndarray, Frames]:
     try:
         with file.open("rb") as stream:
             data = NumpyUnpickler(stream).load()
@@ -121,15 +142,17 @@ def _processed(file: Path) -> tuple[np.ndarray, int, Frames]:
         raise WildlamError(f"{file}: not a whole pickle ({error})") from error
     if not isinstance(data, dict) or not {"position", "yaw"} <= data.keys():
         raise WildlamError(f"{file}: expected a dictionary with position and yaw")
-    count = 0
-    while (file.parent / f"{count}.jpg").is_file():
-        count += 1
+    images: dict[int, Path] = {}
+    for image in sorted(file.parent.iterdir()):
+        if named := re.fullmatch(r"(\d+)\.jpe?g", image.name, re.ASCII | re.IGNORECASE):
+            if (number := int(named[1])) in images:
+                raise WildlamError(f"{file.parent}: {images[number].name} and {image.name} are both picture {number}")
+            images[number] = image
 
-    def frames(chosen: Sequence[int], size: int) -> Tensor:
-        images = [file.parent / f"{i}.jpg" for i in chosen]
-        return torch.stack([_decode(image.read_bytes(), str(image), size) for image in images])
+    def pictures(chosen: Sequence[int], size: int) -> Tensor:
+        return torch.stack([_decode(images[i].read_bytes(), str(images[i]), size) for i in chosen])
 
-    return _poses(data["position"], data["yaw"], file), count, frames
+    return _poses(data["position"], data["yaw"], file), np.array(sorted(images), dtype=np.int64), pictures
 
 
 def _poses(position: Any, yaw: Any, file: Path) -> np.ndarray:
@@ -151,7 +174,12 @@ def _decode(data: bytes, name: str, size: int) -> Tensor:
 
 
 class NumpyUnpickler(pickle.Unpickler):
-    """Admits plain values and numpy arrays; a pickle that names anything else is refused, as it could run code."""
+    """Admits plain values and numpy arrays; a pickle that names anything else is refused, as it could run code.
+
+    Arrays of any protocol and of numpy 1 and 2 are read. Protocols before 3 know no bytes: Python 2 wrote them as text,
+    which is taken as Latin-1, and Python 3 as ``_codecs.encode(text, "latin1")``, for which a function stands in that
+    does this and nothing else.
+    """
 
     ADMITTED = frozenset(
         (module, name)
@@ -165,12 +193,23 @@ class NumpyUnpickler(pickle.Unpickler):
         )
     )
 
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(stream, encoding="latin1")
+
     def find_class(self, module: str, name: str) -> Any:
         """What a pickle may name.
 
         Raises:
             WildlamError: it names something else.
         """
+        if (module, name) == ("_codecs", "encode"):
+            return _latin1
         if (module, name) not in self.ADMITTED:
             raise WildlamError(f"names {module}.{name}; only numpy arrays are read from pickles")
         return super().find_class(module, name)
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise WildlamError(f"encodes text as {encoding}; only numpy arrays are read from pickles")
+    return text.encode("latin1")

@@ -1,27 +1,22 @@
 """Decode video files: the frame on display at a given time, upright, resized and cropped to a square.
 
-All times are seconds since the first frame, taken from the frames' own timestamps and never from ``index / fps``, so
-that variable frame rates come out right. A frame is on display from its timestamp until the next frame's, the last one
-for the duration that the file gives it, if it does.
+All times are seconds since the first frame. Which frames there are and when each is shown, `timeline` decides for all
+readers. A frame is on display until the next one, the last one for the duration that the file gives it, or for the
+usual interval.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import re
 import sys
-from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import av
 import torch
-import torch.nn.functional as F
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -29,32 +24,16 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from wildlam.data.files import AnyFile, opened
+from wildlam.data.frames import SLACK, frames_from, line_of
+from wildlam.data.geometry import Geometry, aspect_of, geometry_of, square
 from wildlam.data.looks import look
+from wildlam.data.opening import VideoError, first_frame, opened_video, reading, seconds
+from wildlam.data.timeline import Stamp, TimeLine, from_index, from_stamps, packets_of
+from wildlam.data.whole import missing_end
 from wildlam.types import WildlamError
 
 Backend = Literal["pyav", "torchcodec"]
 OnError = Literal["raise", "skip"]
-
-# Timestamps are rational and requested times are floats: without slack, rounding in ``k / fps`` would pick the frame
-# before the one meant. It is far below the shortest frame interval (1 ms in Matroska).
-SLACK = 1e-6
-
-
-class VideoError(WildlamError):
-    """A video that cannot be used.
-
-    Attributes:
-        path: the video's path.
-        reason: what is wrong with it.
-    """
-
-    def __init__(self, path: AnyFile, reason: str):
-        super().__init__(str(path), reason)  # both in args: the error must survive pickling between processes
-        self.path = str(path)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -64,10 +43,12 @@ class VideoInfo:
     Attributes:
         duration: seconds from the first frame's timestamp to the end of the last frame.
         fps: average frame rate, ``frames / duration``.
-        frames: number of frames.
-        width: pixels, after rotation.
-        height: pixels, after rotation.
+        frames: number of frames that are shown.
+        width: pixels, as displayed: after rotation, with square pixels.
+        height: likewise.
         rotation: degrees anticlockwise by which stored frames must be turned to stand upright: 0, 90, 180 or 270.
+        breaks: where the file's timestamps jump, in seconds; no clip may cross one. See `timeline`.
+        odd: what is odd about it, each as ``"kind: details"``.
         look: of the first frame, upright: 64 mean grey levels, see `looks`.
     """
 
@@ -78,6 +59,8 @@ class VideoInfo:
     height: int
     rotation: int
     look: bytes
+    breaks: tuple[float, ...] = ()
+    odd: tuple[str, ...] = ()
 
 
 def probe(path: AnyFile) -> VideoInfo:
@@ -86,33 +69,100 @@ def probe(path: AnyFile) -> VideoInfo:
     Raises:
         VideoError: the file is missing, empty, not a video, without a video stream, damaged or cut short.
     """
-    with _opened(path) as (container, stream):
-        first = _first(path, container.decode(stream))
-        origin = _seconds(stream, first.pts)
-    with _opened(path) as (container, stream):  # anew, as not every container finds its first packet again by seeking
-        declared = _seconds(stream, stream.duration)
-        if not declared and len(container.streams) == 1:  # with several, the longest may not be the video
-            declared = (container.duration or 0) / av.time_base
-        # A header that counts the frames also indexes them: the packets from the last keyframe on then give the true
-        # end. Without a count all packets are read, which is slower but still decodes none.
-        if stream.frames and stream.duration:
-            container.seek((stream.start_time or 0) + stream.duration, stream=stream)
-        packets, end = 0, origin
-        for packet in container.demux(stream):
-            stamp = packet.dts if packet.pts is None else packet.pts
-            if stamp is None or packet.is_discard:  # the flush packet at the end; what an edit list cuts away
-                continue
-            packets += 1
-            end = max(end, _seconds(stream, stamp + (packet.duration or 0)))
-        duration, frames = end - origin, stream.frames or packets
-    # Matroska counts the declared duration from time 0, not from its first frame.
-    if packets == 0 or declared - end > max(0.5, 0.05 * declared):
-        raise VideoError(path, f"cut short: its header promises {declared:.2f} s, its frames end at {duration:.2f} s")
-    if duration <= 0:
+    with opened_video(path) as (container, stream):
+        first = first_frame(path, container.decode(stream))
+        geometry = geometry_of(first, aspect_of(stream))
+    with opened_video(path) as (
+        container,
+        stream,
+    ):  # anew, as not every container finds its first packet again by seeking
+        line, end, sound_end = _whole_line(path, container, stream, first)
+        shorter = _shorter(path, container, stream, line, end, sound_end)
+        header_rate = float(stream.average_rate or 0)
+    assert line.duration is not None
+    if line.duration <= 0:
         raise VideoError(path, "a single picture that lasts no time")
-    rotation = _quarter_turns(first) * 90
-    width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
-    return VideoInfo(duration, frames / duration, frames, width, height, rotation, look(first, rotation // 90))
+    fps = line.frames / line.duration
+    odd = line.odd + shorter
+    if header_rate and line.frames >= 10 and abs(header_rate - fps) > 0.02 * fps:
+        odd += (f"rate corrected: the header says {header_rate:g} frames/s, the frames {fps:g}",)
+    if geometry.mirrored:
+        odd += ("mirrored: shown as its display matrix says",)
+    if geometry.aspect != 1:
+        odd += (f"pixels not square: shown {geometry.aspect:.3g} times as wide",)
+    width, height = geometry.size(first.width, first.height)
+    turns = geometry.quarter_turns
+    seen = look(first, turns)
+    return VideoInfo(line.duration, fps, line.frames, width, height, turns * 90, seen, line.breaks, odd)
+
+
+def _whole_line(
+    path: AnyFile, container: InputContainer, stream: VideoStream, first: VideoFrame
+) -> tuple[TimeLine, float, float]:
+    """The time line of a file that was just opened, and the ends of its picture and its sound by the file's clock.
+
+    Raises:
+        VideoError: it has no packets.
+    """
+    sound = container.streams.audio
+    if (indexed := from_index(container, stream)) is not None:
+        # The packets from the last keyframe on give the true end.
+        container.seek((stream.start_time or 0) + (stream.duration or 0), stream=stream)
+        origin = end = seconds(stream, first.pts)
+        for packet in container.demux(stream):
+            if packet.pts is not None and not packet.is_discard:  # what an edit list cuts away
+                end = max(end, seconds(stream, packet.pts + (packet.duration or 0)))
+        sounds = [seconds(other, (other.start_time or 0) + (other.duration or 0)) for other in sound]
+        return replace(indexed, duration=end - origin), end, max(sounds, default=0.0)
+    stamps, sound_end = [], 0.0
+    for packet in packets_of(container, stream, *sound):
+        if packet.stream_index == stream.index:
+            stamps.append(Stamp.of(packet))
+        elif packet.pts is not None:
+            sound_end = max(sound_end, seconds(packet.stream, packet.pts + (packet.duration or 0)))
+    if not stamps:
+        raise VideoError(path, "cut short: no frame is in it")
+    line = from_stamps(container, stream, stamps, first.pts)
+    ends = [stamp.pts + stamp.duration for stamp in stamps if stamp.pts is not None]
+    return line, seconds(stream, max(ends, default=0)), sound_end
+
+
+def _shorter(
+    path: AnyFile, container: InputContainer, stream: VideoStream, line: TimeLine, end: float, sound_end: float
+) -> tuple[str, ...]:
+    """What tells that a film is shorter than it should be, where it is kept all the same.
+
+    Raises:
+        VideoError: its header promises more than is there.
+    """
+    declared, reached = seconds(stream, stream.duration), end
+    if not declared:
+        declared, reached = (container.duration or 0) / av.time_base, max(end, sound_end)
+    if stream.metadata.get("DURATION"):  # of Matroska, where the container's duration is that of the longest stream
+        declared, reached = _clock(stream.metadata["DURATION"]), end
+    # Others, such as MPEG-TS, declare none: FFmpeg makes one up from the first and last packets, or from the bit rate.
+    # Matroska counts it from time 0, not from the first frame.
+    if container.format.name.startswith(_DECLARING) and line.plain and _short_of(declared, reached):
+        raise VideoError(
+            path, f"cut short: its header promises {declared:.2f} s, its frames end at {line.duration:.2f} s"
+        )
+    told: tuple[str, ...] = ()
+    if line.plain and sound_end and _short_of(sound_end, end):
+        told = (f"shorter than declared: its sound goes on until {sound_end:.2f} s, its picture until {end:.2f} s",)
+    with opened(path) as source, open(source, "rb") if isinstance(source, str) else nullcontext(source) as file:
+        if lacking := missing_end(file, container.format.name):
+            told += (f"shorter than declared: {lacking}",)
+    return told
+
+
+def _short_of(declared: float, end: float) -> bool:
+    return declared - end > max(0.5, 0.05 * declared)
+
+
+def _clock(text: str) -> float:
+    """Seconds of ``HH:MM:SS.fraction``; 0 of anything else."""
+    match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)\s*", text)
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else 0.0
 
 
 def decode_at(path: AnyFile, times: Sequence[float], size: int, backend: Backend = "pyav") -> Tensor:
@@ -182,7 +232,7 @@ def _pyav_samples(path: AnyFile, times: Sequence[float], size: int) -> Iterator[
     pending = iter(times)
     time = next(pending, None)
     reformatter = VideoReformatter()  # keeps the scaler's tables from frame to frame
-    for frame, end in _frames_from(path, times):
+    for frame, end, aspect in frames_from(path, times):
         image = None  # most frames are never sampled: convert on demand
         while time is not None and time + SLACK < end:
             if frame.is_corrupt:
@@ -190,7 +240,8 @@ def _pyav_samples(path: AnyFile, times: Sequence[float], size: int) -> Iterator[
             if image is None:
                 # One thread: with a worker process for each core, more threads only get in each other's way.
                 rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-                image = square(torch.from_numpy(rgb), _quarter_turns(frame), size)
+                g = geometry_of(frame, aspect)
+                image = square(torch.from_numpy(rgb), g.quarter_turns, size, g.mirrored, g.aspect)
             yield time, image
             time = next(pending, None)
         if time is None:
@@ -200,7 +251,8 @@ def _pyav_samples(path: AnyFile, times: Sequence[float], size: int) -> Iterator[
 def _torchcodec_samples(path: AnyFile, times: Sequence[float], size: int) -> Iterator[tuple[float, Tensor]]:
     """As ``_pyav_samples``; the pixels are equal because both convert YUV to RGB by swscale's bilinear default.
 
-    Where torchcodec selects other frames than those on display, in MPEG and AVI containers, PyAV does the work. How
+    Where torchcodec would select other frames than those on display, or mirror none, PyAV does the work: in containers
+    other than MP4, MOV, Matroska and WebM, and wherever packets' own timestamps are not the times of the frames. How
     long the last frame lasts is the FFmpeg library's opinion in files with variable frame rate and B-frames.
     """
     try:
@@ -210,17 +262,23 @@ def _torchcodec_samples(path: AnyFile, times: Sequence[float], size: int) -> Ite
             "the torchcodec back end cannot be loaded: install the torchcodec release that matches this torch and "
             "FFmpeg's shared libraries, or choose --data.backend=pyav"
         ) from error
-    _check_file(path)
-    if Path(str(path)).suffix.lower() in _NOT_EXACT_IN_TORCHCODEC:
+    with opened_video(path) as (container, stream):
+        exact = container.format.name.startswith(_EXACT_IN_TORCHCODEC) and line_of(path, container, stream).plain
+        geometry = geometry_of(first_frame(path, container.decode(stream)), aspect_of(stream)) if exact else Geometry()
+    if not exact or geometry.mirrored:  # it turns frames and does not mirror them
         yield from _pyav_samples(path, times, size)
         return
-    with _reading(path), opened(path) as source:
-        yield from _torchcodec_frames(path, source, times, size)
+    with reading(path), opened(path) as source:
+        yield from _torchcodec_frames(path, source, times, size, geometry)
 
 
-def _torchcodec_frames(path: AnyFile, source: Any, times: Sequence[float], size: int) -> Iterator[tuple[float, Tensor]]:
+def _torchcodec_frames(
+    path: AnyFile, source: Any, times: Sequence[float], size: int, geometry: Geometry
+) -> Iterator[tuple[float, Tensor]]:
     from torchcodec.decoders import VideoDecoder
 
+    # Its frames are turned already.
+    aspect = 1 / geometry.aspect if geometry.quarter_turns % 2 else geometry.aspect
     try:
         decoder = VideoDecoder(source, num_ffmpeg_threads=1, dimension_order="NHWC")
         end = decoder.metadata.end_stream_seconds
@@ -232,197 +290,15 @@ def _torchcodec_frames(path: AnyFile, source: Any, times: Sequence[float], size:
             frames = decoder.get_frames_played_at(stamps)
             if (frames.pts_seconds > torch.tensor(stamps, dtype=torch.float64)).any():
                 raise VideoError(path, "torchcodec mixes up this file's frames: choose --data.backend=pyav")
-            yield from zip(piece, (square(frame, 0, size) for frame in frames.data), strict=True)  # upright already
+            yield from zip(piece, (square(frame, 0, size, aspect=aspect) for frame in frames.data), strict=True)
     except (RuntimeError, ValueError, IndexError) as error:
         reason = re.sub(r"^.*\.cpp:\d+, ", "", str(error).splitlines()[0])  # without the place in its source
-        raise VideoError(path, f"torchcodec cannot decode it: {reason}") from error
+        raise VideoError(path, f"torchcodec cannot decode it: {reason}; choose --data.backend=pyav") from error
 
 
-# They keep no index of presentation times, on which torchcodec's frame selection relies.
-_NOT_EXACT_IN_TORCHCODEC = {".avi", ".mpg", ".mpeg", ".ts"}
+# Others keep no index of presentation times, on which torchcodec's frame selection relies.
+_EXACT_IN_TORCHCODEC = ("mov", "matroska")
+_DECLARING = ("mov", "matroska", "avi", "flv", "asf")
+"""Containers whose headers declare a duration."""
 
 _SAMPLERS = {"pyav": _pyav_samples, "torchcodec": _torchcodec_samples}
-
-
-def _frames_from(path: AnyFile, times: Sequence[float], seek: bool = True) -> Iterator[tuple[VideoFrame, float]]:
-    """Yield frames and the times at which they leave the display; all those on display at one of ``times`` are there.
-
-    Starts at the keyframe before the first time (without ``seek``, at the start).
-    """
-    origin: float | None = None  # timestamp of the first frame; until it is decoded, none is passed over
-
-    def sampled(begin: float, end: float) -> bool:
-        if origin is None:
-            return True
-        first = bisect_left(times, begin - origin - SLACK)
-        return first < len(times) and times[first] < end - origin - SLACK
-
-    with _opened(path) as (container, stream):
-        frames = _decoded(container, stream, sampled)
-        first = _first(path, frames)
-        origin = _seconds(stream, first.pts)
-        if seek and times[0] > 0:
-            sought = _seek(container, stream, sampled, origin, origin + times[0] + SLACK)
-            if sought is None:  # no keyframe to be found: decode from the start, in a container not yet moved
-                yield from _frames_from(path, times, seek=False)
-                return
-            first, frames = sought
-        ordered = _in_order(itertools.chain([first], frames))
-        previous = next(ordered)
-        for frame in ordered:
-            if (frame.pts or 0) <= (previous.pts or 0):
-                continue  # old AVI files with packed B-frames give some frames twice
-            yield previous, _seconds(stream, frame.pts) - origin
-            previous = frame
-        yield previous, _seconds(stream, (previous.pts or 0) + (previous.duration or 0)) - origin
-
-
-def _decoded(
-    container: InputContainer, stream: VideoStream, sampled: Callable[[float, float], bool]
-) -> Iterator[VideoFrame]:
-    """Decode the container's frames, but for those that are not ``sampled`` and that no other frame refers to.
-
-    About half of the frames of a usual H.264 file are such. A packet tells its frame's timestamp; that the next frame
-    is displayed no later than some other timestamp follows from the packets already seen, as B-frames come after the
-    frames around them.
-    """
-    recent: deque[int] = deque(maxlen=16)  # more than a codec reorders
-    for packet in container.demux(stream):
-        later = [stamp for stamp in recent if packet.pts is not None and stamp > packet.pts]
-        idle = bool(later) and not sampled(_seconds(stream, packet.pts), _seconds(stream, min(later)))
-        idle = idle and not _guessed_times(container, stream)
-        stream.codec_context.skip_frame = "NONREF" if idle else "DEFAULT"
-        if packet.pts is not None:
-            recent.append(packet.pts)
-        yield from packet.decode()
-
-
-def _in_order(frames: Iterable[VideoFrame], depth: int = 4) -> Iterator[VideoFrame]:
-    """Frames by ascending timestamp; slightly damaged files make the decoder give some a few places too late."""
-    heap: list[tuple[int, int, VideoFrame]] = []
-    for count, frame in enumerate(frames):
-        heapq.heappush(heap, (frame.pts or 0, count, frame))
-        if len(heap) > depth:
-            yield heapq.heappop(heap)[2]
-    while heap:
-        yield heapq.heappop(heap)[2]
-
-
-def _seek(
-    container: InputContainer,
-    stream: VideoStream,
-    sampled: Callable[[float, float], bool],
-    origin: float,
-    time: float,
-) -> tuple[VideoFrame, Iterator[VideoFrame]] | None:
-    """The nearest keyframe at or before timestamp ``time`` and the frames after it; None if seeking finds none.
-
-    Containers that are indexed by decoding time may land on a keyframe that is displayed after ``time``: step back
-    further until one is before it.
-    """
-    if _guessed_times(container, stream):
-        return None  # guesses after a seek differ
-    assert stream.time_base is not None
-    back = 0.0
-    while time - back > origin:
-        try:
-            container.seek(int((time - back) / stream.time_base), stream=stream)
-        except av.FFmpegError:
-            return None  # this container cannot seek
-        frames = _decoded(container, stream, sampled)
-        # Frames before the keyframe refer to ones that were not decoded.
-        keyframe = next((frame for frame in frames if frame.key_frame), None)
-        if keyframe is not None and _seconds(stream, keyframe.pts) <= time:
-            return keyframe, frames
-        back = max(1.0, 2 * back)
-    return None
-
-
-def square(image_HWC: Tensor, quarter_turns: int, size: int) -> Tensor:
-    """Turn a ``uint8 [H, W, 3]`` image anticlockwise, resize its short side, cut the centre: ``[3, size, size]``."""
-    if quarter_turns:
-        image_HWC = image_HWC.rot90(quarter_turns).contiguous()
-    height, width, _ = image_HWC.shape
-    short = min(height, width)
-    height, width = round(height * size / short), round(width * size / short)
-    image = image_HWC.permute(2, 0, 1)[None]  # stays channels-last in memory, which torch resizes three times faster
-    image = F.interpolate(image, size=(height, width), mode="bilinear", antialias=True)[0]
-    top, left = (height - size) // 2, (width - size) // 2
-    return image[:, top : top + size, left : left + size]
-
-
-@contextmanager
-def _opened(path: AnyFile) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its best video stream; FFmpeg's errors inside the block become ``VideoError``."""
-    _check_file(path)
-    with _reading(path), opened(path) as source:
-        try:
-            container = av.open(source, "r", metadata_errors="replace")
-        except av.FFmpegError as error:
-            raise VideoError(path, f"not a video, or damaged: {error.strerror}") from error
-        with container:
-            yield container, _best_stream(path, container)
-
-
-@contextmanager
-def _reading(path: AnyFile) -> Iterator[None]:
-    """What goes wrong while a file is read becomes a ``VideoError``."""
-    try:
-        yield
-    except av.FFmpegError as error:
-        raise VideoError(path, f"decoding fails, the file is damaged or cut short: {error.strerror}") from error
-    except FileNotFoundError as error:
-        raise VideoError(path, "no such file") from error
-    except OSError as error:
-        raise VideoError(path, f"cannot be read: {error.strerror or error}") from error
-    except (VideoError, GeneratorExit):
-        raise
-    except Exception as error:
-        if isinstance(path, (str, Path)):
-            raise
-        raise VideoError(path, f"cannot be read: {type(error).__name__}: {error}") from error  # by an object store
-
-
-def _best_stream(path: AnyFile, container: InputContainer) -> VideoStream:
-    stream = container.streams.best("video")
-    if stream is None or "ATTACHED_PIC" in str(stream.disposition):  # the cover of a piece of music is no video
-        raise VideoError(path, "the file holds no video stream")
-    assert isinstance(stream, VideoStream)
-    if stream.codec_context is None:  # whatever PyAV's types say
-        raise VideoError(path, "no decoder for its video stream: an unknown codec, or the file is damaged")
-    stream.codec_context.thread_count = 1  # as with the scaler: processes keep the cores busy
-    return stream
-
-
-def _check_file(path: AnyFile) -> None:
-    if not isinstance(path, (str, Path)):  # of other files, opening tells
-        return
-    path = Path(path)
-    if path.is_dir():
-        raise VideoError(path, "a folder, not a video file")
-    if not path.exists():
-        raise VideoError(path, "no such file")
-    if path.stat().st_size == 0:
-        raise VideoError(path, "the file is empty (0 bytes)")
-
-
-def _first(path: AnyFile, frames: Iterator[VideoFrame]) -> VideoFrame:
-    frame = next(frames, None)
-    if frame is None or frame.pts is None:
-        raise VideoError(path, "no frame can be decoded: the file is damaged or cut short")
-    return frame
-
-
-def _seconds(stream: VideoStream, stamp: int | None) -> float:
-    assert stream.time_base is not None  # every stream of an open file has one
-    return float((stamp or 0) * stream.time_base)
-
-
-def _guessed_times(container: InputContainer, stream: VideoStream) -> bool:
-    """AVI stores no presentation times; where frames are reordered, FFmpeg has to guess them."""
-    return "avi" in container.format.name and stream.codec_context.has_b_frames
-
-
-def _quarter_turns(frame: VideoFrame) -> int:
-    """Quarter turns anticlockwise that put a frame upright (the display matrix, as phones write it)."""
-    return round(frame.rotation / 90) % 4

@@ -11,18 +11,27 @@ from torch import Tensor
 
 from wildlam.encoders.base import EncoderConfig, check_video, fingerprint
 from wildlam.encoders.hub import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     cannot_load,
     load_config,
     load_pretrained,
     normalise,
+    pixel_statistics,
     standardise,
 )
+from wildlam.encoders.identity import computing_fields
 from wildlam.types import EncoderSpec, WildlamError
 
 _CHUNK = 64  # frames that one call of the network takes, to bound memory
 _POOLER = "pooler"  # a head on the class token, which is not used and often comes without weights
+# What is not needed: this, the heads of classifiers and masked image models, and the token that masks patches.
+_UNUSED = (
+    f"{_POOLER}.",
+    "classifier.",
+    "cls_classifier.",
+    "distillation_classifier.",
+    "decoder.",
+    "embeddings.mask_token",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +52,11 @@ class HFImage(EncoderConfig):
 
         device, dtype = self.resolve(device, dtype)
         settings = self._settings()
-        network = load_pretrained(AutoModel, self.model, dtype, _POOLER)
+        network = load_pretrained(AutoModel, self.model, settings, dtype, _UNUSED)
         encoder = HFImageEncoder(network, settings, self, device, dtype)
         weights = sorted((k, v) for k, v in network.state_dict().items() if not k.startswith(_POOLER))
         facts = {"image_size": self.image_size, "dtype": str(dtype), "mean": encoder.mean, "std": encoder.std}
+        facts |= computing_fields(settings)
         encoder.spec = replace(encoder.spec, fingerprint=fingerprint("hf_image", facts, weights))
         return encoder
 
@@ -94,7 +104,7 @@ class HFImageEncoder:
         if network.main_input_name != "pixel_values":
             raise cannot_load(config.model, f"{type(network).__name__} does not take single images")
         self.network = network.to(device).eval().requires_grad_(False)
-        self.mean, self.std = _pixel_statistics(config.model)
+        self.mean, self.std = pixel_statistics(config.model)
         self.device, self.dtype = device, dtype
         # ViT refuses other sizes than its own unless told; DINOv2 and v3 always interpolate and know no such option.
         knows = "interpolate_pos_encoding" in inspect.signature(self.network.forward).parameters
@@ -131,14 +141,3 @@ class HFImageEncoder:
         """All tokens of ``uint8 [M, 3, H, W]``: ``[M, prefix + N, D]``."""
         pixels = normalise(frames_MCHW.to(self.device), self.mean, self.std, self.dtype)
         return self.network(pixel_values=pixels, **self.options).last_hidden_state
-
-
-def _pixel_statistics(model: str) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation per channel, in the range 0..1, that the model's pixels should have."""
-    from transformers.image_processing_base import ImageProcessingMixin
-
-    try:
-        said, _ = ImageProcessingMixin.get_image_processor_dict(model)
-    except OSError:  # the model comes without the file
-        said = {}
-    return list(said.get("image_mean", IMAGENET_MEAN)), list(said.get("image_std", IMAGENET_STD))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wildlam.encoders.identity import strange_weights, unknown_fields
 from wildlam.types import WildlamError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -18,43 +21,88 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-def load_pretrained(auto_class: Any, model: str, dtype: torch.dtype, unused: str, **kwargs: Any) -> Any:
+def load_pretrained(
+    auto_class: Any, model: str, settings: Any, dtype: torch.dtype, unused: tuple[str, ...], **kwargs: Any
+) -> Any:
     """``auto_class.from_pretrained(model, ...)`` with every failure told as one WildlamError.
 
     Args:
         auto_class: a class of ``transformers`` with ``from_pretrained``.
         model: name on the Hugging Face hub, or a local folder with ``config.json`` and safetensors weights.
+        settings: its config, from ``load_config``.
         dtype: of the weights.
-        unused: name of a part that the caller does not use, whose weights may be missing.
+        unused: parts that the caller does not use, by the beginnings of their weights' names.
         kwargs: further arguments of ``from_pretrained``.
 
     Raises:
-        WildlamError: the model cannot be found, read or reached, or its file lacks weights that the model needs.
+        WildlamError: the model cannot be found, read or reached, or its weights are not those of the model that its
+            config describes (``identity.strange_weights``).
     """
-    from safetensors import SafetensorError
+    from transformers.utils import logging
 
+    told = logging.get_verbosity()
+    logging.set_verbosity_error()  # its table of weights, of which one line is told below
     try:
-        # safetensors only: a pickled file could run code.
-        network, info = auto_class.from_pretrained(
-            model, dtype=dtype, use_safetensors=True, output_loading_info=True, **kwargs
+        # safetensors only, and no code of the repository's: either could do anything. Weights of other shapes are
+        # reported then, each by its name.
+        network, found = auto_class.from_pretrained(
+            model,
+            config=settings,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **kwargs,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise cannot_load(model, str(error).strip().splitlines()[0]) from error
-    # from_pretrained leaves weights that the checkpoint lacks at random values.
-    lacking = [str(key) for keys in ("missing_keys", "mismatched_keys") for key in info[keys]]
-    if lacking := sorted(key for key in lacking if not key.startswith(unused)):
-        raise cannot_load(model, f"it lacks {len(lacking)} weights of {type(network).__name__}, such as {lacking[0]}")
+    except Exception as error:  # whatever transformers raises for files that it cannot use
+        raise cannot_load(model, _reason(model, error)) from error
+    finally:
+        logging.set_verbosity(told)
+    if strange := strange_weights(network, found, unused):
+        raise cannot_load(model, strange)
     return network
 
 
-def load_config(model: str) -> Any:
-    """The ``transformers`` config of ``model``; WildlamError if it cannot be had."""
-    from transformers import AutoConfig
+def load_config(model: str, harmless: Mapping[str, Any] | None = None) -> Any:
+    """The ``transformers`` config of ``model``.
+
+    Args:
+        model: see ``load_pretrained``.
+        harmless: see ``identity.unknown_fields``.
+
+    Raises:
+        WildlamError: it cannot be had, or has fields that the model's class does not know.
+    """
+    import transformers
 
     try:
-        return AutoConfig.from_pretrained(model)
-    except (OSError, ValueError, KeyError) as error:
-        raise cannot_load(model, str(error).strip().splitlines()[0]) from error
+        settings = transformers.AutoConfig.from_pretrained(model, trust_remote_code=False)
+    except Exception as error:  # whatever transformers raises for files that it cannot use
+        raise cannot_load(model, _reason(model, error)) from error
+    if unknown := unknown_fields(settings, harmless or {}):
+        told = ", ".join(f"{name} = {value!r}" for name, value in sorted(unknown.items()))
+        raise WildlamError(
+            f"{model}: cannot be loaded (transformers {transformers.__version__} computes models of type "
+            f"{settings.model_type} without {told}); if the config.json of {model} is from a newer transformers, "
+            "install that one; if such a field changes nothing, take it out of that file"
+        )
+    patch = getattr(settings, "patch_size", None)
+    if isinstance(patch, list | tuple) and len(set(patch)) == 1:  # the sides of a square
+        settings.patch_size = patch[0]
+    return settings
+
+
+def _reason(model: str, error: Exception) -> str:
+    """What ``transformers`` could not do, in one line, and why where the hub is not to be asked."""
+    from huggingface_hub import constants
+
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, KeyError):
+        lines = [f"it does not know {lines[0]}"]
+    if isinstance(error, OSError) and constants.HF_HUB_OFFLINE and not Path(model).is_dir():
+        return f"HF_HUB_OFFLINE is set, and not all of its files are in {constants.HF_HUB_CACHE}"
+    return lines[0] if len(lines) == 1 or not lines[0].endswith(":") else f"{lines[0]} {lines[1].strip()}"
 
 
 def cannot_load(model: str, reason: str) -> WildlamError:
@@ -64,11 +112,70 @@ def cannot_load(model: str, reason: str) -> WildlamError:
     elif _HUB_NAME.fullmatch(model):
         remedy = (
             f"where the hub can be reached run `hf download {model} --local-dir FOLDER`, then give FOLDER as the "
-            "encoder's model"
+            "encoder's model; the encoder lite0 needs no download"
         )
     else:
         remedy, reason = "give an existing folder or a name on the hub such as facebook/dinov2-base", "no such folder"
     return WildlamError(f"{model}: cannot be loaded ({reason}); {remedy}")
+
+
+def pixel_statistics(model: str, kind: Literal["image", "video"] = "image") -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel, in the range 0..1, that the model's pixels should have.
+
+    As the preprocessor's file beside the weights says; ImageNet's where there is none, or it does not say. A single
+    number is that of all channels.
+
+    Args:
+        model: see ``load_pretrained``.
+        kind: what the model takes, as each has its own file.
+
+    Raises:
+        WildlamError: the file gives no usable numbers.
+    """
+    try:
+        if kind == "image":
+            from transformers.image_processing_base import ImageProcessingMixin
+
+            said, _ = ImageProcessingMixin.get_image_processor_dict(model)
+        else:
+            from transformers.video_processing_utils import BaseVideoProcessor
+
+            said, _ = BaseVideoProcessor.get_video_processor_dict(model)
+    except OSError as error:
+        if "JSON" in str(error):
+            raise cannot_load(model, _reason(model, error)) from error
+        said = {}  # the model comes without the file
+    if not isinstance(said, dict):
+        raise cannot_load(model, "the configuration of its preprocessor is no JSON object")
+    if said.get("do_normalize") is False:
+        mean, std = [0.0] * 3, [1.0] * 3
+    else:
+        mean = _channels(model, "image_mean", said.get("image_mean", IMAGENET_MEAN))
+        std = _channels(model, "image_std", said.get("image_std", IMAGENET_STD))
+    if min(std) <= 0:
+        raise _preprocessor(model, "image_std", std, "numbers above 0")
+    # The statistics are those of pixels multiplied by this; here pixels are divided by 255.
+    factor = 1 if said.get("do_rescale") is False else said.get("rescale_factor")
+    if factor is None or factor == 1 / 255:
+        return mean, std
+    if not isinstance(factor, int | float) or not factor > 0:
+        raise _preprocessor(model, "rescale_factor", factor, "a number above 0")
+    return [one / (255 * factor) for one in mean], [one / (255 * factor) for one in std]
+
+
+def _channels(model: str, field: str, value: Any) -> list[float]:
+    """Three numbers of a preprocessor's field, which may give one for all."""
+    numbers = list(value) if isinstance(value, list | tuple) else [value]
+    if len(numbers) not in (1, 3) or not all(type(one) in (int, float) and math.isfinite(one) for one in numbers):
+        raise _preprocessor(model, field, value, "three numbers, or one, or do_normalize as false")
+    return numbers * 3 if len(numbers) == 1 else numbers
+
+
+def _preprocessor(model: str, field: str, value: Any, wanted: str) -> WildlamError:
+    return WildlamError(
+        f"{model}: {field} in the configuration of its preprocessor is {json.dumps(value)}; write {wanted} there, as "
+        "the model was trained"
+    )
 
 
 def normalise(frames_MCHW: Tensor, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> Tensor:

@@ -22,12 +22,33 @@ from wildlam.encoders.hub import (
     load_config,
     load_pretrained,
     normalise,
+    pixel_statistics,
     standardise,
 )
+from wildlam.encoders.identity import computing_fields
 from wildlam.types import EncoderSpec
 
 ATTENTION = "wildlam_frame_causal"
 """Name of the frame-causal attention in the registry of ``transformers``."""
+_UNUSED = ("predictor.", "pooler.", "classifier.")  # all but the encoder: predictor, attentive pooler, classifier
+# Fields of the released config files that no code reads, and the only value of the others with which that is so.
+_HARMLESS = {"image_size": None, "hidden_dropout_prob": None, "wide_SiLU": None, "use_SiLU": False}
+# Fields that tell V-JEPA 2.1 (arXiv 2603.14482) apart, in the ports of it to transformers that name their type vjepa2,
+# and what they are for V-JEPA 2. Its positions, norms and embeddings differ; transformers 5.23 does not compute it.
+_OTHER_VERSION = {
+    "use_rope_interleave": False,
+    "interpolate_rope": False,
+    "use_modality_embeddings": False,
+    "modality_embedding": False,
+    "use_image_patch_embedder": False,
+    "img_temporal_dim_size": None,
+    "hierarchical_layers": None,
+    "num_distillation_outputs": 1,
+    "n_output_distillation": 1,
+    "teacher_embed_dim": None,
+    "use_context_projection": False,
+    "return_all_tokens": False,
+}
 _CHUNK = 64  # frames that one call of the network takes in per-frame mode, to bound memory
 
 
@@ -47,33 +68,52 @@ class VJEPA2(EncoderConfig):
     def build(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> VJEPA2Encoder:
         """Load the model; see `EncoderConfig.build`."""
         device, dtype = self.resolve(device, dtype)
-        settings = load_config(self.model)
-        if settings.model_type != "vjepa2":
-            raise cannot_load(self.model, f"a model of type {settings.model_type}, not vjepa2")
+        settings = self._settings()
         from transformers import VJEPA2Model
 
         how = {"attn_implementation": _registered()}
-        network = load_pretrained(VJEPA2Model, self.model, dtype, "predictor", **how).encoder
+        network = load_pretrained(VJEPA2Model, self.model, settings, dtype, _UNUSED, **how).encoder
         weights = sorted(network.state_dict().items())
-        print_of = fingerprint("vjepa2", {"mode": self.mode, "dtype": str(dtype)}, weights)
-        return VJEPA2Encoder(network, settings, self.mode, device, dtype, print_of)
+        facts = {"mode": self.mode, "dtype": str(dtype)} | computing_fields(settings)
+        mean, std = pixel_statistics(self.model, "video")
+        if (tuple(mean), tuple(std)) != (IMAGENET_MEAN, IMAGENET_STD):  # of all released models
+            facts |= {"mean": mean, "std": std}
+        print_of = fingerprint("vjepa2", facts, weights)
+        encoder = VJEPA2Encoder(network, settings, self.mode, device, dtype, print_of)
+        encoder.mean, encoder.std = mean, std
+        return encoder
 
     def hollow(self) -> VJEPA2Encoder:
         """See `EncoderConfig.hollow`; the default model's size is known without the hub."""
         from transformers import VJEPA2Config, VJEPA2Model
         from transformers.initialization import no_init_weights
 
-        settings = VJEPA2Config() if self.model == VJEPA2.model else load_config(self.model)
+        settings = VJEPA2Config() if self.model == VJEPA2.model else self._settings()
         _, dtype = self.resolve("cpu", torch.bfloat16 if self.dtype == "auto" else None)
         with no_init_weights():
             network = VJEPA2Model._from_config(settings, attn_implementation=_registered(), dtype=dtype).encoder
         return VJEPA2Encoder(network, settings, self.mode, torch.device("cpu"), dtype, "")
 
+    def _settings(self) -> Any:
+        """The ``transformers`` configuration, of a V-JEPA 2 and no other version of it."""
+        settings = load_config(self.model, _HARMLESS | dict.fromkeys(_OTHER_VERSION))
+        if settings.model_type != "vjepa2":
+            raise cannot_load(self.model, f"a model of type {settings.model_type}, not vjepa2")
+        other = [name for name, off in _OTHER_VERSION.items() if getattr(settings, name, off) != off]
+        if other:
+            raise cannot_load(
+                self.model,
+                f"its config has {', '.join(other)}: a V-JEPA 2.1, which computes otherwise than V-JEPA 2 and is not "
+                "supported",
+            )
+        return settings
+
 
 class VJEPA2Encoder:
     """Frozen, frame-causal V-JEPA 2 (`Encoder`). Its states are layer-normed over the width, without gain and bias.
 
-    Only the encoder is kept, not the predictor. The frames are square, of the checkpoint's own size.
+    Only the encoder is kept, not the predictor. Pixels are normalised as the video preprocessor's file beside the
+    weights says, and as on ImageNet where there is none. The frames are square, of the checkpoint's own size.
 
     Args:
         network: the encoder of a ``VJEPA2Model`` with the attention that ``ATTENTION`` names.
@@ -95,6 +135,7 @@ class VJEPA2Encoder:
     ) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.device, self.dtype, self.mode = device, dtype, mode
+        self.mean, self.std = list(IMAGENET_MEAN), list(IMAGENET_STD)
         self.tubelet = settings.tubelet_size
         side = settings.crop_size // settings.patch_size
         self.spec = EncoderSpec(
@@ -125,7 +166,7 @@ class VJEPA2Encoder:
 
     def _encode_clips(self, video_BTCHW: Tensor) -> Tensor:
         """``uint8 [B, F, 3, H, W]`` to float32 ``[B, T·N, D]``."""
-        frames = normalise(video_BTCHW.to(self.device).flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD, self.dtype)
+        frames = normalise(video_BTCHW.to(self.device).flatten(0, 1), self.mean, self.std, self.dtype)
         return standardise(self.network(frames.unflatten(0, video_BTCHW.shape[:2])).last_hidden_state)
 
 

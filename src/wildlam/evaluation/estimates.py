@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,11 @@ from torch import Tensor
 RESAMPLES = 2000
 LEVEL = 0.95
 """Share of the resamples that lie within an interval."""
+
+FEWEST_RECORDINGS, FEWEST_CLIPS = 5, 10
+"""Under either, nothing is claimed of other videos and no interval is shown: of one recording it has no width, and of
+few the bootstrap's is too narrow (of five normal values, 84 % hold the truth rather than 95 %; that two of them do not
+overlap is much rarer by chance)."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,14 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return interval_text(self.mean, self.low, self.high)
+
+
+def interval_text(mean: float, low: float, high: float, form: str = ".3f") -> str:
+    """A mean and, in brackets, its interval; an interval without width is none and left out."""
+    if low == high:
+        return f"{mean:{form}}"
+    return f"{mean:{form}} ({low:{form}} to {high:{form}})"
 
 
 @dataclass
@@ -40,15 +52,40 @@ class PerClip:
     names: list[str]
     sources: list[str]
 
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> PerClip:
+        """What ``to_json`` told."""
+        values = {name: torch.tensor(of_clips, dtype=torch.float64) for name, of_clips in told["values"].items()}
+        return cls(values, list(told["names"]), list(told["sources"]))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def recordings(self) -> list[str]:
+        """Each clip's recording: what intervals draw, and what is counted. Every video is taken for one."""
+        return self.names
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are recordings and clips enough to speak of others."""
+        return len(set(self.recordings)) >= FEWEST_RECORDINGS and len(self) >= FEWEST_CLIPS
+
+    def where(self, chosen: Sequence[bool]) -> PerClip:
+        """The clips that ``chosen`` marks."""
+        index = [i for i, is_chosen in enumerate(chosen) if is_chosen]
+        values = {name: of_clips[index] for name, of_clips in self.values.items()}
+        return PerClip(values, [self.names[i] for i in index], [self.sources[i] for i in index])
+
     def estimate(self, name: str, over: str | None = None, source: str | None = None) -> Estimate:
         """Mean of ``name``, or its mean over that of ``over``, of all clips or of one source's.
 
-        The interval is of the percentile bootstrap. Whole videos are drawn, as the clips of one resemble each other.
+        The interval is of the percentile bootstrap. It draws whole recordings, as the clips of one resemble each other.
         """
         chosen = [i for i, s in enumerate(self.sources) if source in (None, s)]
         top = self.values[name][chosen].double()
         bottom = torch.ones_like(top) if over is None else self.values[over][chosen].double()
-        return ratio_of_means(top, bottom, [self.names[i] for i in chosen])
+        return ratio_of_means(top, bottom, [self.recordings[i] for i in chosen])
 
     def to_json(self) -> dict[str, Any]:
         """All values as plain lists."""

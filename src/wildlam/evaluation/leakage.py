@@ -23,7 +23,8 @@ class Leakage:
 
     Attributes:
         per_clip: ``plain`` (the clip as it was), ``cut`` (the same step, but the next state is another clip's), both
-            with the action inferred from the transition itself; ``plain_copy`` and ``cut_copy`` copy the last state.
+            with the action inferred from the transition itself; ``plain_copy`` and ``cut_copy`` copy the last state;
+            ``plain_deterministic`` and ``cut_deterministic``, if there is such a model, are of one without actions.
     """
 
     per_clip: PerClip
@@ -42,7 +43,10 @@ class Leakage:
 
 @torch.no_grad()
 def leakage(
-    model: LatentActionModel, clips: InferredClips, after_cut: Callable[[list[int]], Tensor] | None = None
+    model: LatentActionModel,
+    clips: InferredClips,
+    after_cut: Callable[[list[int]], Tensor] | None = None,
+    deterministic: LatentActionModel | None = None,
 ) -> Leakage:
     """Cut every clip in its middle to the end of another one, and predict the first state after the cut.
 
@@ -55,6 +59,7 @@ def leakage(
             states ``[n, N, D]`` that it makes of the moment after the cut to their partners' (``clips.partners``) at
             ``cut_at(clips)``. By default the partner's own state there is taken, which is the same for encoders of
             single frames.
+        deterministic: a model trained without latent actions, which cannot leak: what it reaches is the control.
     """
     device = next(model.parameters()).device
     partners, cut = clips.partners, cut_at(clips)
@@ -70,7 +75,11 @@ def leakage(
         ):
             past, following = clip[:, :-1], clip[:, -1]
             predicted = model.predict(past, z)[:, -1]
-            for key, guess in ((name, predicted), (f"{name}_copy", past[:, -1])):
+            guesses = {name: predicted, f"{name}_copy": past[:, -1]}
+            if deterministic is not None:
+                bare = deterministic.predict(past, deterministic.infer(clip))
+                guesses[f"{name}_deterministic"] = bare[:, -1]
+            for key, guess in guesses.items():
                 errors.setdefault(key, []).append((guess.float() - following).abs().mean(dim=(1, 2)).cpu())
     return Leakage(PerClip({name: torch.cat(parts) for name, parts in errors.items()}, clips.names, clips.sources))
 

@@ -54,7 +54,7 @@ class Probes:
         y = y - y.mean(dim=(0, 1))
         count = y.new_full(errors.shape, y.shape[1])
         sums_4CA = torch.stack([errors * y.shape[1], y.square().sum(dim=1), y.sum(dim=1), count])
-        video = numbered(self.squared_errors.names)
+        video = numbered(self.squared_errors.recordings)
         videos = int(video.max()) + 1
         sums_4VA = torch.zeros(4, videos, y.shape[-1], dtype=torch.float64).index_add_(1, video, sums_4CA)
         draws = torch.randint(videos, (RESAMPLES, videos), generator=torch.Generator().manual_seed(0))

@@ -118,7 +118,7 @@ def evaluate_all(
         "one_step": lambda: one_step(model, clips, bounds.get("deterministic")),
         "rollout": lambda: rollout(model, clips, bounds),
         "pixel_rollout": lambda: pixel_rollout(model, pixels[0], clips, pixels[1]) if pixels and pairs else None,
-        "leakage": lambda: leakage(model, clips, after_cut) if pairs else None,
+        "leakage": lambda: leakage(model, clips, after_cut, bounds.get("deterministic")) if pairs else None,
         "cycle": lambda: cycle(model, clips, found["rollout"]) if pairs else None,
         "locality": lambda: locality(model, encoder, backgrounds) if min(encoder.spec.grid) > 1 else None,
         "probes": lambda: [found for clips in labelled if (found := _probes(clips))],

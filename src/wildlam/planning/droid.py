@@ -30,7 +30,7 @@ def prior_of_actions(episodes: Sequence[Episode], fps: float, horizon: int = HOR
     found = []
     for episode in episodes:
         if episode.split == "train":
-            found.append(episode.space.between(episode.poses[episode.sampled(fps)[0]]))
+            found += [episode.space.between(episode.poses[run]) for run in episode.sampled(fps)[0]]
     if sum(map(len, found)) < 2:
         raise WildlamError("training episodes hold fewer than two actions")
     actions = torch.from_numpy(np.concatenate(found)).float()

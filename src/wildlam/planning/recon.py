@@ -37,8 +37,8 @@ def prior_of_totals(episodes: Sequence[Episode], fps: float, horizon: int = HORI
     """
     totals = []
     for episode in episodes:
-        if episode.split == "train":
-            actions = episode.space.between(episode.poses[episode.sampled(fps)[0]])
+        for run in episode.sampled(fps)[0] if episode.split == "train" else ():
+            actions = episode.space.between(episode.poses[run])
             whole = len(actions) // horizon
             totals.append(actions[: whole * horizon].reshape(whole, horizon, -1).sum(axis=1))
     if (windows := sum(map(len, totals))) < 2:

@@ -72,13 +72,9 @@ def paragraph(text: str) -> str:
 
 def verdict_box(verdict: Verdict) -> str:
     """The judgement in words, marked as good, bad or unknown."""
-    kind, head = {
-        True: ("good", "The latent actions work."),
-        False: ("bad", "The latent actions do not work yet."),
-        None: ("unknown", "The latent actions were not judged."),
-    }[verdict.works]
+    kind = {True: "good", False: "bad", None: "unknown"}[verdict.works]
     reasons = "".join(f"<li>{escape(sentence)}</li>\n" for sentence in verdict.sentences)
-    return f'<div class="verdict {kind}"><strong>{head}</strong>\n<ul>\n{reasons}</ul></div>\n'
+    return f'<div class="verdict {kind}"><strong>{verdict.head}</strong>\n<ul>\n{reasons}</ul></div>\n'
 
 
 def figure(image: bytes, alt: str, caption: str = "", *, wide: bool = False) -> str:

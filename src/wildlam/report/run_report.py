@@ -37,6 +37,9 @@ STRIPS_PER_SOURCE = 2
 QUERIES = 3
 NEIGHBOURS = 5
 
+WIDE = 5
+"""Columns of pictures from which a figure takes the whole width; fewer would be blown up."""
+
 
 def write_run_report(
     run: Run,
@@ -51,8 +54,6 @@ def write_run_report(
 
     ``pictures`` are the sections of ``pictures_section``, where there is a decoder.
     """
-    picture = nearest_actions(*nearest_transitions(found.clips, manifest))
-    (folder / "actions.svg").write_bytes(picture)
     facts = run.facts
     subtitle = (
         f"{facts['encoder']['name']} states of {manifest.root}, wildlam {facts['versions']['wildlam']}, "
@@ -63,24 +64,17 @@ def write_run_report(
         f"Latent actions: {run.path.name}",
         Section(
             "What was learnt",
-            verdict_box(verdict(summary))
+            verdict_box(verdict(summary, found.per_clip()))
             + error_table(summary)
             + figure(error_bars(summary), "Bars of the held-out one-step error by source and kind of latent action")
             + paragraph(
                 f"{summary['clips']} held-out clips. Errors are mean absolute differences of the encoder's normalised "
-                "states one step ahead. Another clip's action is inferred from another video of the same source."
+                "states one step ahead. Another clip's action is inferred from another video of the same source, where "
+                "one is held out."
             ),
         ),
         *evaluation_sections(found, manifest, run.encoder_spec.grid),
-        Section(
-            "The same latent action in other videos",
-            paragraph(
-                "Each block starts with a held-out transition. Beside it stand the transitions of other held-out "
-                "videos whose latent actions are nearest to its own. If z is an action, they show the same movement "
-                "in other places."
-            )
-            + figure(picture, "Query transitions and their nearest neighbours by latent action", wide=True),
-        ),
+        Section("The same latent action in other videos", _same_action(found.clips, manifest, folder / "actions.svg")),
         *pictures,
         Section(
             "Where the prediction is wrong",
@@ -93,14 +87,33 @@ def write_run_report(
     )
 
 
+def _same_action(clips: InferredClips, manifest: Manifest, picture: Path) -> str:
+    """Transitions beside their neighbours, kept as ``picture`` too; a sentence where no other video is held out."""
+    queries, neighbours = nearest_transitions(clips, manifest)
+    if not any(neighbours):
+        picture.unlink(missing_ok=True)  # of an evaluation before
+        return paragraph("No source has a second held-out video in which to look for the same action.")
+    drawn = nearest_actions(queries, neighbours)
+    picture.write_bytes(drawn)
+    alt = "Query transitions and their nearest neighbours by latent action"
+    return paragraph(
+        "Each block starts with a held-out transition. Beside it stand the transitions of other held-out videos whose "
+        "latent actions are nearest to its own. If z is an action, they show the same movement in other places."
+    ) + figure(drawn, alt, wide=len(neighbours[0]) + 1 >= WIDE)
+
+
 def nearest_transitions(clips: InferredClips, manifest: Manifest) -> tuple[list[Transition], list[list[Transition]]]:
     """Pick unlike transitions of the source with the most clips, and for each the nearest of its other videos.
+
+    Sources of one video are left aside, if there are others.
 
     Returns:
         The queries, and for each its neighbours by latent action, nearest first, each from another video.
     """
     steps = clips.z.shape[1]
-    source = Counter(clips.sources).most_common(1)[0][0]
+    videos_of = Counter(source for source, _ in set(zip(clips.sources, clips.names, strict=True)))
+    several = [source for source in clips.sources if videos_of[source] > 1]
+    source = Counter(several or clips.sources).most_common(1)[0][0]
     places = [(i, t) for i, s in enumerate(clips.sources) if s == source for t in range(steps)]
     z = torch.stack([clips.z[i, t] for i, t in places])
     names = [clips.names[i] for i, _ in places]

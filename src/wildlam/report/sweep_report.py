@@ -16,6 +16,7 @@ import numpy as np
 
 from wildlam.evaluation.estimates import Estimate
 from wildlam.report.html import Section, figure, paragraph, table, write_report
+from wildlam.report.judgement import FAILED, Verdict, verdict_of
 from wildlam.report.sweep_plot import BOUNDS, sweep_figure
 from wildlam.sweep import SweepConfig
 from wildlam.training import Run
@@ -34,9 +35,6 @@ FIGURES = {
 }
 """Columns of the table."""
 
-LEAK_FREE = 2.0
-"""Ratio of the error at a scene cut to that without one which the paper's models reach."""
-
 SAME = 0.01
 """Ratios that differ by less are about the same."""
 
@@ -51,13 +49,15 @@ ABOUT = (
 
 @dataclass(frozen=True)
 class Setting:
-    """A limit at one strength (a bound has none): mean, lowest and highest of each figure over its finished seeds."""
+    """A limit at one strength (a bound has none): mean, lowest and highest of each figure over its finished seeds, and
+    the verdicts on them."""
 
     bottleneck: str
     key: str
     strength: float | None
     seeds: int
     figures: Mapping[str, Estimate]
+    verdicts: Sequence[Verdict] = ()
 
     @property
     def name(self) -> str:
@@ -98,8 +98,22 @@ def rows(sweep: SweepConfig) -> list[dict[str, Any]]:
     return found
 
 
-def settings(found: Sequence[Row]) -> list[Setting]:
-    """The rows by setting, in order of first appearance; those without a finished run are left out."""
+def verdicts(sweep: SweepConfig) -> dict[str, Verdict]:
+    """The verdict on each finished run, by its name: that of the run's own report, but that the model without actions
+    to compare with is the sweep's of the same seed."""
+    finished = [run for run in sweep.grid() if run.is_finished]
+    bare = {run.seed: run.path for run in finished if run.bottleneck == "Deterministic"}
+    return {run.name: verdict_of(run.path, bare.get(run.seed)) for run in finished}
+
+
+def settings(found: Sequence[Row], judged: Mapping[str, Verdict] | None = None) -> list[Setting]:
+    """The rows by setting, in order of first appearance; those without a finished run are left out.
+
+    Args:
+        found: of ``rows``.
+        judged: of ``verdicts``.
+    """
+    judged = judged or {}
     groups: dict[tuple, list[Row]] = {}
     for row in found:
         if _known(row, "one_step.idm") is not None:
@@ -111,19 +125,22 @@ def settings(found: Sequence[Row]) -> list[Setting]:
             values = [value for row in members if (value := _known(row, name)) is not None]
             if values and name not in ("strength", "seed"):
                 figures[name] = Estimate(sum(values) / len(values), min(values), max(values))
-        result.append(Setting(bottleneck, key, strength, len(members), figures))
+        of_seeds = [judged[row["run"]] for row in members if row["run"] in judged]
+        result.append(Setting(bottleneck, key, strength, len(members), figures, of_seeds))
     return result
 
 
 def findings(found: Sequence[Setting]) -> list[str]:
     """The verdict, sentence by sentence, computed from the settings."""
+    if little := [judged for setting in found for judged in setting.verdicts if judged.is_too_little]:
+        return little[0].lines
     by_name = {setting.bottleneck: setting for setting in found}
     sentences = []
     if all(name in by_name for name in BOUNDS):
         worst, best = (by_name[name].figures["one_step.idm"] for name in BOUNDS)
-        sentences.append(f"The one-step error is {worst} without latent actions and {best} with unconstrained ones.")
+        sentences.append(f"One step ahead, the error is {worst} without actions and {best} with actions under no limit.")
         if worst.mean <= best.mean:
-            sentences.append("Unconstrained actions do not help: there is no gap to span. Train longer.")
+            sentences.append("Even under no limit, actions do not help: there is nothing to compare limits by. Next: train longer.")
     limited = [setting for setting in found if setting.strength is not None]
     for bottleneck in dict.fromkeys(setting.bottleneck for setting in limited):
         shares = [
@@ -134,10 +151,11 @@ def findings(found: Sequence[Setting]) -> list[str]:
         if shares:
             (low, least), (high, most) = min(shares, key=lambda s: s[0]), max(shares, key=lambda s: s[0])
             sentences.append(
-                f"{bottleneck} spans {_percent(low)} ({least.key}={least.strength:g}) to {_percent(high)} "
-                f"({most.key}={most.strength:g}) of the gap between the bounds."
+                f"Of the error that actions can remove, {bottleneck} removes {_percent(low)} "
+                f"({least.key}={least.strength:g}) to {_percent(high)} ({most.key}={most.strength:g})."
             )
-    return [*sentences, *_leak(found), *_cycle(found)]
+    acting = [setting for setting in found if setting.bottleneck != "Deterministic"]
+    return [*sentences, *_judged(acting), *_leak(found), *_cycle(found)]
 
 
 def write_sweep_report(sweep: SweepConfig) -> list[str]:
@@ -147,32 +165,32 @@ def write_sweep_report(sweep: SweepConfig) -> list[str]:
         The verdict, sentence by sentence, what is unfinished and failed included.
     """
     found = rows(sweep)
-    grouped = settings(found)
+    grouped = settings(found, verdicts(sweep))
     facts = [Run(sweep.out / row["run"]).facts for row in found if _known(row, "one_step.idm") is not None]
     machines = sorted({fact["machine"] for fact in facts})
     versions = {name: ", ".join(sorted({f["versions"][name] for f in facts})) for name in _first(facts, "versions")}
-    verdict = [*findings(grouped), *_unfinished(found)]
+    said = [*findings(grouped), *_unfinished(found)]
     everything = {
         "command": sweep.made_by, "machines": machines, "versions": versions, "videos": sweep.run.data.path.name,
-        "verdict": verdict, "runs": found,
+        "verdict": said, "runs": found,
     }  # fmt: skip
     write_atomically(sweep.out / "sweep.json", json.dumps(everything, indent=2))
     picture = sweep_figure(grouped)
     (sweep.out / "sweep.svg").write_bytes(picture)
     cells = table_rows(grouped)
     made = f"{sweep.made_by}; {', '.join(machines)}; {', '.join(f'{n} {v}' for n, v in versions.items())}"
-    write_atomically(sweep.out / "sweep.md", markdown(cells, verdict, made))
+    write_atomically(sweep.out / "sweep.md", markdown(cells, said, made))
     alt = "Error against strength of each limit, and scene-cut ratio, cycle ratio and probe R² against the error"
     write_report(
         sweep.out / "report.html",
         f"Limits on the latent action: {sweep.out.name}",
-        Section("What was found", "".join(paragraph(sentence) for sentence in verdict)),
+        Section("What was found", "".join(paragraph(sentence) for sentence in said)),
         Section("Figure", figure(picture, alt, ABOUT, wide=True)),
         Section("Table", table(cells)),
         Section("How to get this again", paragraph(sweep.made_by)),
         subtitle=made,
     )
-    return verdict
+    return said
 
 
 def table_rows(found: Sequence[Setting]) -> dict[str, dict[str, str]]:
@@ -199,26 +217,54 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
+def _judged(acting: Sequence[Setting]) -> Iterator[str]:
+    """In which settings the actions work, by the verdicts on the single runs, and what fails in the others."""
+    by_outcome: dict[str, list[str]] = {}
+    for setting in acting:
+        of_seeds = {judged.works for judged in setting.verdicts}
+        if not of_seeds:
+            continue
+        failed = {c.test for judged in setting.verdicts for c in judged.claims if c.counts and c.holds is False}
+        if len(of_seeds) > 1:
+            outcome = "Not the same in all seeds"
+        elif of_seeds == {False}:
+            outcome = (
+                f"The actions do not work yet ({', '.join(said for test, said in FAILED.items() if test in failed)})"
+            )
+        else:
+            outcome = "The actions work" if of_seeds == {True} else "It cannot be told whether the actions work"
+        by_outcome.setdefault(outcome, []).append(setting.name)
+    for outcome, names in by_outcome.items():
+        yield f"{outcome}: {', '.join(names)}."
+
+
 def _leak(found: Sequence[Setting]) -> Iterator[str]:
     """Whether z carries the next state. A model without z cannot leak: its ratio is the reference on this data, as with
-    actions that say nothing of a new scene the error at a cut stays, and the error elsewhere falls.
+    actions that say nothing of a new scene the error at a cut stays, and the error elsewhere falls. Settings whose
+    actions are not used are left out: their ratio is that of a model without actions, and says nothing.
     """
     name = "leakage.ratio"
-    acting = [s for s in found if name in s.figures and s.bottleneck != "Deterministic"]
+    cuts = {s.name: [c for judged in s.verdicts for c in judged.claims if c.test == "cut"] for s in found}
+    acting = [s for s in found if s.bottleneck != "Deterministic" and name in s.figures and cuts[s.name]]
     if not acting:
         return
     ratios = [s.figures[name].mean for s in acting]
-    reached = sum(ratio >= LEAK_FREE for ratio in ratios)
-    yield (
-        f"At a scene cut the error is {min(ratios):.2f}x to {max(ratios):.2f}x that without one; "
-        f"{reached} of {len(ratios)} settings reach the {LEAK_FREE:g}x of the paper's models."
-    )
-    for bare in (s for s in found if name in s.figures and s.bottleneck == "Deterministic"):
-        under = [s.name for s in acting if s.figures[name].high < bare.figures[name].low]
-        told = f"under it, so their actions tell of the next scene: {', '.join(under)}" if under else "none is under it"
-        if min(s.seeds for s in [bare, *acting]) < 2:
-            told = "one seed is too few to say which are under it"
-        yield f"Without latent actions, which cannot leak, it is {bare.mean(name):.2f}x; {told}."
+    told = f"At a scene cut the error is {_range(ratios)} that without one where the actions are used"
+    controls = {
+        "of copying": [s.figures["leakage.copy_ratio"].mean for s in acting if "leakage.copy_ratio" in s.figures]
+    }
+    controls["without actions"] = [
+        s.figures[name].mean for s in found if s.bottleneck == "Deterministic" and name in s.figures
+    ]
+    for control, of_control in controls.items():
+        if of_control:
+            told += f"; {control} it is {_range(of_control)}"
+    yield f"{told}."
+    under = [s.name for s in acting if all(claim.below for claim in cuts[s.name])]
+    if under:
+        yield f"Clearly under that, so that actions hand over some of the next state: {', '.join(under)}."
+    else:
+        yield "No setting is clearly under that in every seed: there is no sign that actions hand over the next state."
 
 
 def _cycle(found: Sequence[Setting]) -> Iterator[str]:
@@ -229,15 +275,18 @@ def _cycle(found: Sequence[Setting]) -> Iterator[str]:
         and (ratio := s.mean("cycle.ratio")) is not None
         and (error := s.mean("one_step.idm")) is not None
     ]
+    chance = [s.figures["cycle.other_ratio"].mean for s in found if s.bottleneck != "Deterministic" and "cycle.other_ratio" in s.figures]
+    told = "Carried to another video and back, actions have"
+    against = f" (unrelated actions, which is chance: {_range(chance)})" if chance else ""
     low, high = (end((ratio for _, ratio in pairs), default=0.0) for end in (min, max))
     correlation = rank_correlation(*zip(*pairs, strict=True)) if len(pairs) > 2 else math.nan
     if len(pairs) > 2 and high - low < SAME:
-        yield f"The cycle ratio is about the same in all {len(pairs)} settings, {low:.2f} to {high:.2f}."
+        yield f"{told} about the same in all {len(pairs)} settings, {_range([low, high])} the error{against}."
     elif math.isfinite(correlation):
         grows = "grows" if correlation > 0.5 else "falls" if correlation < -0.5 else "neither grows nor falls clearly"
         yield (
-            f"The cycle ratio {grows} with capacity: rank correlation {correlation:.2f} over {len(pairs)} settings, "
-            f"ratios {low:.2f} to {high:.2f}."
+            f"{told} {_range([low, high])} the error{against}; it {grows} with the room that the limit leaves (rank "
+            f"correlation {correlation:.2f} over {len(pairs)} settings)."
         )
 
 
@@ -278,6 +327,11 @@ def _mean(values: Iterator[float | None]) -> float | None:
 
 def _first(facts: Sequence[dict[str, Any]], key: str) -> dict[str, str]:
     return facts[0][key] if facts else {}
+
+
+def _range(ratios: Sequence[float]) -> str:
+    low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
+    return f"{low} times" if low == high else f"{low} to {high} times"
 
 
 def _percent(share: float) -> str:

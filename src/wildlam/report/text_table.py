@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wildlam.evaluation.estimates import interval_text
+
 
 def text_table(head: Sequence[str], rows: Mapping[str, Sequence[str]], width: int) -> list[str]:
     """Lines of a table: the names of its rows in full, then columns of ``width`` characters."""
@@ -16,7 +18,7 @@ def text_table(head: Sequence[str], rows: Mapping[str, Sequence[str]], width: in
 def text_of_summary(summary: Mapping[str, Mapping[str, Any]], figures: Sequence[str]) -> list[str]:
     """Lines of a table of some figures of each model: the mean, with the interval about it."""
     cells = {
-        label: [f"{of['mean']:.3g} ({of['low']:.3g} to {of['high']:.3g})" for of in (row[name] for name in figures)]
+        label: [interval_text(of["mean"], of["low"], of["high"], ".3g") for of in (row[name] for name in figures)]
         for label, row in summary.items()
     }
     return text_table(figures, cells, 28)

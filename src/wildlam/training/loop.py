@@ -40,7 +40,8 @@ class TrainingConfig:
         recompute: keep of each block only what goes into it, and run it again in the backward pass: far less memory for
             a third more operations (activation checkpointing).
         compile: compile the transformer blocks (torch.compile), and on CUDA pass over what attention may not see (flex
-            attention): faster steps after a minute or more, for long trainings.
+            attention) and compile the blocks of an encoder that is used at every step: faster steps after a minute or
+            more, for long trainings.
         precision: bf16 runs matrix products in bfloat16 (autocast), fp32 none.
         ema: decay of a moving average of the weights, saved and evaluated in their place; 0 for none.
         log_every: steps between lines of metrics.jsonl.
