@@ -60,7 +60,11 @@ def test_good():
 
 @pytest.mark.parametrize(
     ("recordings", "each", "amount"),
-    [(1, 3, "3 clips of 1 recording are"), (1, 1, "1 clip of 1 recording is"), (4, 50, "200 clips of 4 recordings are")],
+    [
+        (1, 3, "3 clips of 1 recording are"),
+        (1, 1, "1 clip of 1 recording is"),
+        (4, 50, "200 clips of 4 recordings are"),
+    ],
 )
 def test_too_little_to_tell(recordings, each, amount):
     """However good the figures: no interval, no claim about other videos."""

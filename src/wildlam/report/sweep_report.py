@@ -138,9 +138,13 @@ def findings(found: Sequence[Setting]) -> list[str]:
     sentences = []
     if all(name in by_name for name in BOUNDS):
         worst, best = (by_name[name].figures["one_step.idm"] for name in BOUNDS)
-        sentences.append(f"One step ahead, the error is {worst} without actions and {best} with actions under no limit.")
+        sentences.append(
+            f"One step ahead, the error is {worst} without actions and {best} with actions under no limit."
+        )
         if worst.mean <= best.mean:
-            sentences.append("Even under no limit, actions do not help: there is nothing to compare limits by. Next: train longer.")
+            sentences.append(
+                "Even under no limit, actions do not help: there is nothing to compare limits by. Next: train longer."
+            )
     limited = [setting for setting in found if setting.strength is not None]
     for bottleneck in dict.fromkeys(setting.bottleneck for setting in limited):
         shares = [
@@ -275,7 +279,11 @@ def _cycle(found: Sequence[Setting]) -> Iterator[str]:
         and (ratio := s.mean("cycle.ratio")) is not None
         and (error := s.mean("one_step.idm")) is not None
     ]
-    chance = [s.figures["cycle.other_ratio"].mean for s in found if s.bottleneck != "Deterministic" and "cycle.other_ratio" in s.figures]
+    chance = [
+        s.figures["cycle.other_ratio"].mean
+        for s in found
+        if s.bottleneck != "Deterministic" and "cycle.other_ratio" in s.figures
+    ]
     told = "Carried to another video and back, actions have"
     against = f" (unrelated actions, which is chance: {_range(chance)})" if chance else ""
     low, high = (end((ratio for _, ratio in pairs), default=0.0) for end in (min, max))
