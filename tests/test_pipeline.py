@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from wildlam import cli, evaluating, loading
 from wildlam.config import RunConfig, read_config
 from wildlam.data.clips import DataConfig
+from wildlam.data.encode import encode_videos
 from wildlam.data.poses import write_poses
+from wildlam.data.store import FeatureStore, StoredVideo
 from wildlam.encoders import VJEPA2, Lite0
 from wildlam.evaluating import evaluate
 from wildlam.evaluation.clips import infer_clips
@@ -73,7 +76,7 @@ def drawn(clips, steps=20):
 def test_a_run_leaves_what_it_promises(config):
     run = train(config)
     assert run == config.out
-    files = {"config.yaml", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "deterministic"}
+    files = {".lock", "config.yaml", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "deterministic"}
     assert {path.name for path in run.iterdir()} == files | {"results.json", "evaluations.json"}
     assert read_config(run / "config.yaml") == config
     assert [row["step"] for row in Run(run).metrics()] == [1, 2, 3, 4]
@@ -120,6 +123,39 @@ def test_an_existing_run_is_not_overwritten(config):
         train(replace(config, baseline=False))
     with pytest.raises(WildlamError, match="another configuration"):
         train(replace(config, seed=1), resume=True)
+
+
+def test_a_folder_that_another_process_trains_into_is_refused(config):
+    run = Run(config.out)
+    with run.training(), pytest.raises(WildlamError, match=r"run is in use by process \d+ on \S+ \(training\).*--out"):
+        train(config)
+    assert not (config.out / "config.yaml").exists()
+
+
+def test_states_that_another_encoder_is_writing_are_waited_for_and_not_written_again(config, caplog):
+    """Two runs at once: every video is in the store once, as by one run."""
+    encoder = config.encoder.build("cpu")
+    manifest = index_videos(config.data)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(loading.encode, config.data, encoder, manifest, ALONE) for _ in range(2)]
+        stores = [job.result() for job in jobs]
+    assert [len(store.sequences().length) for store in stores] == [6, 6]
+    assert "waiting for process" in caplog.text
+    assert "(encoding videos)" in caplog.text
+
+
+def test_videos_that_a_store_has_twice_are_mended_by_the_next_run(config, caplog):
+    encoder = config.encoder.build("cpu")
+    manifest = index_videos(config.data)
+    store = loading.encode(config.data, encoder, manifest, ALONE)
+    states = len(store)
+    other = FeatureStore.create_or_resume(store.path.with_name("other.lance"), encoder.spec, store.fps, store.frames)
+    encode_videos([manifest[0]], manifest.root, encoder, other, progress=False)
+    store.append(StoredVideo.of(manifest[0]), [(0, torch.from_numpy(other.sequences().times), other.read_all())])
+    store.commit()
+    assert len(store) > states
+    assert len(loading.encode(config.data, encoder, manifest, ALONE)) == states
+    assert "states were there twice, of 1 videos; removed" in caplog.text
 
 
 def test_processes_of_the_job_that_began_a_run_go_on_with_it(config, monkeypatch):

@@ -6,8 +6,6 @@ with it. What is finished is never done again, and what is half done goes on fro
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import shlex
 import subprocess
@@ -23,6 +21,7 @@ import yaml
 
 from wildlam.config import Parser, RunConfig, differences, dump_config, run_parser, to_config
 from wildlam.loading import load_clips
+from wildlam.locks import locked
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Unconstrained
 from wildlam.pipeline import train
 from wildlam.training.distributed import Processes, default_device
@@ -249,7 +248,7 @@ def train_one(sweep: SweepConfig, index: int) -> None:
         claim(sweep)
         encode_once(sweep)
         run.path.mkdir(parents=True, exist_ok=True)
-        with _alone(run.path.with_name(f".{run.path.name}.lock")):
+        with locked(run.path, "training"):
             if run.is_finished:
                 log.info("%s is finished", run.name)
                 return
@@ -298,7 +297,7 @@ def encode_once(sweep: SweepConfig) -> None:
     Raises:
         WildlamError: whatever is wrong with the videos or the encoder.
     """
-    with _alone(sweep.out / ".encode.lock"):
+    with locked(sweep.out, "encoding videos", file=sweep.out / ".encode.lock"):
         device = default_device()
         load_clips(sweep.run, sweep.run.encoder.build(device), Processes(0, 1, device))
 
@@ -339,15 +338,3 @@ def _left(grid: list[GridRun], passed: float) -> str:
     if not seconds:
         return text
     return f"{text}, about {(len(grid) - len(seconds)) * sum(seconds) / len(seconds) / 60:.0f} min left"
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Wait until no other process, of this machine or another, is inside."""
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for another process at %s", path.parent)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -64,6 +64,34 @@ def test_videos_in_tar_shards_are_those_in_files(folder):
     assert torch.equal(batches[0].video, batches[1].video)
 
 
+def test_hidden_files_and_capitals_are_the_same_in_folders_and_shards(folder):
+    """macOS puts ``._a.mp4``, which is no video, beside each file of a tar; cameras write capitals."""
+    (folder / "mac").mkdir()
+    with tarfile.open(folder / "mac" / "S.TAR", "w") as tar:
+        for name in NAMES[:2]:
+            hidden = tarfile.TarInfo(f"./._{name}")
+            hidden.size = 4
+            tar.addfile(hidden, io.BytesIO(b"\0\5\x16\7"))
+            tar.add(folder / "plain" / name, f"./{name.upper()}")
+    manifest = quiet_index(folder / "mac")
+    assert [video.path for video in manifest] == ["S.TAR/./A.MP4", "S.TAR/./B.MP4"]
+    assert {video.source for video in manifest} == {"."}
+    video = manifest.file("S.TAR/./B.MP4")
+    assert torch.equal(decode_at(video, [0.5], 32), decode_at(folder / "plain" / "b.mp4", [0.5], 32))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gifs_are_films(tmp_path, make_video, read_number, backend):
+    for name in "ab":
+        make_video(tmp_path / f"{name}.mp4", frames=10, fps=10)
+        ffmpeg = ["ffmpeg", "-v", "error", "-i", tmp_path / f"{name}.mp4", tmp_path / f"{name}.GIF"]
+        subprocess.run(ffmpeg, check=True)
+        (tmp_path / f"{name}.mp4").unlink()
+    assert [(video.path, video.frames) for video in quiet_index(tmp_path)] == [("a.GIF", 10), ("b.GIF", 10)]
+    times = [0.05, 0.35, 0.95]
+    assert [read_number(frame) for frame in decode_at(tmp_path / "a.GIF", times, 32, backend)] == [0, 3, 9]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_video_in_a_tar_shard_decodes_as_the_file(folder, backend):
     member = {m.name: m for m in tar_members(folder / "tars" / "wild" / "0001.tar")}["d.mp4"]

@@ -89,6 +89,20 @@ def test_finds_videos_at_any_depth(folder):
     )
 
 
+def test_linked_folders_are_followed_out_of_the_tree_and_once(folder, tmp_path):
+    root = folder("a.mp4", "sub/b.mp4")
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    shutil.copy(root / "a.mp4", tmp_path / "elsewhere" / "deep" / "c.mp4")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
+    (root / "up").symlink_to(tmp_path)
+    (root / "inside").symlink_to(root / "sub")
+    (root / "videos").symlink_to(tmp_path / "elsewhere")
+    (root / "videos again").symlink_to(tmp_path / "elsewhere" / "deep")
+    (root / "linked.mp4").symlink_to(tmp_path / "elsewhere" / "deep" / "c.mp4")
+    assert find_videos(root) == ["a.mp4", "linked.mp4", "sub/b.mp4", "videos/deep/c.mp4"]
+    assert len(quiet_index(root)) == 4
+
+
 def test_written_and_read_back(folder):
     root = folder("a.mp4", "b.mp4", "c/d.mp4")
     made = quiet_index(root, held_out=0.3)
@@ -327,12 +341,11 @@ def test_sources_of_a_list_lie_below_the_folder_that_all_lie_in(make_video, tmp_
     listed = tmp_path / "list.txt"
     listed.write_text("\n".join(str(path) for path in sorted((tmp_path / "test").rglob("*.mp4"))))
     manifest = quiet_index(listed, held_out=1e-6)
-    assert [(Path(v.path).name, v.source, v.split) for v in manifest] == [
-        ("a.mp4", "droid", "train"),
-        ("b.mp4", "droid", "held_out"),  # of each source one is
-        ("d.mp4", "web", "train"),
-        ("c.mp4", "web", "held_out"),
-    ]
+    rows = [(Path(v.path).name, v.source, v.split) for v in manifest]
+    assert rows[2:] == [("d.mp4", "web", "train"), ("c.mp4", "web", "held_out")]
+    # The hash of an absolute path says which of the other two; of each source one is held out.
+    assert sorted(rows[:2], key=lambda row: row[2])[0][1:] == ("droid", "held_out")
+    assert sorted(rows[:2], key=lambda row: row[2])[1][1:] == ("droid", "train")
     few = [line for line in listed.read_text().splitlines() if "web/" in line]
     listed.write_text("\n".join(few))
     assert {video.source for video in quiet_index(listed)} == {"."}  # now all lie in web

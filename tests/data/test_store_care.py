@@ -170,6 +170,23 @@ def test_any_mutation_ends_in_the_same_states_or_in_one_error(path, seed):
         assert left == list(range(30))
 
 
+def test_videos_encoded_twice_are_found_and_mended(path, capsys):
+    """As by two encoders at once, before one waited for the other."""
+    store = FeatureStore.create_or_resume(path, SPEC, 4.0, 8)
+    for number in (3, 17):
+        add(store, number)
+    store.commit()
+    with pytest.raises(AssertionError):
+        assert video_numbers(store) == list(range(30))
+    assert store_care.verify(store, progress=False).copies == {"3.mp4": LENGTH, "17.mp4": LENGTH}
+    assert cli.main(["store", "verify", str(path)]) == 2
+    assert f"twice      {LENGTH} states of 17.mp4" in capsys.readouterr().out
+    assert store_care.repair(store, progress=False).copies == {"3.mp4": LENGTH, "17.mp4": LENGTH}
+    mended = FeatureStore.open(path)
+    assert sorted(video_numbers(mended)) == list(range(30))
+    assert not store_care.verify(mended, progress=False)
+
+
 def test_the_command_tells_finds_and_mends(path, capsys):
     assert cli.main(["store", "info", str(path.parent)]) == 0
     told = capsys.readouterr().out
