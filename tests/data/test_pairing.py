@@ -1,10 +1,13 @@
 """States and frames, paired by time."""
 
+import subprocess
+
 import numpy as np
 import pytest
 
 from wildlam.data.droid import counted
 from wildlam.data.pairing import pair, read_film, tell
+from wildlam.data.video import VideoError
 from wildlam.types import WildlamError
 
 TEN = np.arange(20) / 10
@@ -80,6 +83,13 @@ def test_a_films_frames_are_found_when_they_are_shown(make_video, read_number, t
     assert film.start == pytest.approx(0.25, abs=0.11)  # Matroska's are moved where frames are reordered
     frames = film.frames(np.array([0, 2, 3, 6]))
     assert [read_number(frame) for frame in frames([3, 0, 1, 2], 64)] == [6, 0, 2, 3]
+
+
+def test_a_film_without_times_is_told(make_video, tmp_path):
+    whole, raw = make_video(tmp_path / "a.mp4"), tmp_path / "a.h264"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", whole, "-c", "copy", raw], check=True)
+    with pytest.raises(VideoError, match=r"a\.h264: "):
+        read_film(raw)
 
 
 def test_places_of_frames_are_counted_from_one_to_the_next():

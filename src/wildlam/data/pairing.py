@@ -146,7 +146,7 @@ def read_film(path: Path) -> Film:
     """Find out when a film's frames are shown: from the packets of the whole file, of which one frame is decoded.
 
     Raises:
-        VideoError: it is missing, damaged or cut short; see ``probe``.
+        VideoError: it is missing, damaged or cut short, see ``probe``, or stores no times.
     """
     probe(path)
     try:
@@ -164,6 +164,8 @@ def read_film(path: Path) -> Film:
         raise VideoError(path, f"decoding fails, the file is damaged or cut short: {error.strerror}") from error
     # Packets before the first frame that decodes show nothing; a last one that lasts no time is not on display.
     stamps = sorted(stamp for stamp in durations if stamp is not None and stamp >= first)
+    if not stamps:
+        raise VideoError(path, "stores no times of frames: pack it anew, ffmpeg -r RATE -i IN -c copy OUT.mp4")
     if not durations.get(stamps[-1]):
         del stamps[-1]
     return Film(path, (np.array(stamps, dtype=np.float64) - first) * unit, first * unit)
