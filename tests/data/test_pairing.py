@@ -1,5 +1,6 @@
 """States and frames, paired by time."""
 
+
 import numpy as np
 import pytest
 

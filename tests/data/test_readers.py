@@ -409,13 +409,19 @@ def test_an_episode_that_begins_in_the_one_before_is_told(tmp_path, make_video, 
     write_lerobot(tmp_path, "v3.0", make_video, episodes=3)
     file = tmp_path / "meta/episodes/chunk-000/file-000.parquet"
     rows = pq.read_table(file).to_pylist()
-    for end in ("from", "to"):
-        rows[1][f"videos/{LEROBOT_CAMERA}/{end}_timestamp"] -= 2 / 15
-    pq.write_table(pa.Table.from_pylist(rows), file)
+    for i in range(1, 3):
+        for end in ("from", "to"):
+            rows[i][f"videos/{LEROBOT_CAMERA}/{end}_timestamp"] -= 2 / 15
+        pq.write_table(pa.Table.from_pylist(rows), file)
     data = tmp_path / "data/chunk-000/file-000.parquet"
     pq.write_table(pq.read_table(data).slice(1), data)  # so that states and frames are not equally many
     assert len(read_episodes(tmp_path)) == 3
-    assert "states have other frames than by time: episode_000001 (by 2)" in caplog.text
+    assert "states have other frames than by time: episode_000001 (by 2); episode_000002 (by 2)" in caplog.text
+    for end in ("from", "to"):
+        rows[0][f"videos/{LEROBOT_CAMERA}/{end}_timestamp"] -= 2 / 15
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    read_episodes(tmp_path)
+    assert "by time: episode_000000 (by 2); episode_000001 (by 2); episode_000002 (by 2)" in caplog.text
 
 
 def test_lerobot_counts_in_the_films_own_time(tmp_path, make_video, read_number, caplog):

@@ -98,9 +98,11 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
         film = films[file] = films.get(file) or read_film(file)
         moments = film.times + film.start
         # Half a frame sooner, as rounding may put an episode's first frame before its beginning.
-        sooner = NEAR * np.median(np.diff(moments)) if len(moments) > 1 else 0.0
-        first, last = np.searchsorted(moments, [begins - sooner, ends - sooner]).tolist()
-        taken.setdefault(file, []).append(place := Taken(f"episode_{number:06d}", first, last, len(table), []))
+        period = float(np.median(np.diff(moments))) if len(moments) > 1 else 1.0
+        first, last = np.searchsorted(moments, [begins - NEAR * period, ends - NEAR * period]).tolist()
+        before_film = round(max(moments[0] - begins, 0.0) / period) if math.isfinite(ends) and len(moments) else 0
+        place = Taken(f"episode_{number:06d}", first - before_film, last, len(table), [])
+        taken.setdefault(file, []).append(place)
         if number not in splits:
             continue
         name = place.name
@@ -122,7 +124,7 @@ class Taken(NamedTuple):
 
     Attributes:
         name: of the episode.
-        first: number of the first frame that is said to be its own.
+        first: number of the first frame that is said to be its own, below 0 if that is before the film begins.
         last: of the first that no longer is.
         states: how many it has.
         ahead: of each state that has a frame, the frame's number in the film less the state's in the episode.
