@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
@@ -103,7 +104,7 @@ def step_seconds(config: RunConfig, spec: EncoderSpec, device: torch.device, cli
         if spent < PATIENCE:  # the first takes longer, for what is set up once: measure again, on ever more clips
             spent = 0.0
             while True:
-                took = seconds_of(lambda: gradients(count), device)
+                took = seconds_of(partial(gradients, count), device)
                 spent += took
                 if count == part or spent > BUDGET:
                     break
