@@ -175,6 +175,14 @@ def test_the_command_tells_costs_without_videos(capsys):
     told = capsys.readouterr().out
     for words in ("world model", "Time on 2 x A100", "encoder (frozen)", "videos of 1 Mbit/s", "A100 has 75 GiB: fits"):
         assert words in told
+    cli.main(["train", "--estimate", *small, "--gpus", "2", "--baseline", "false"])
+    assert "Time on 2 x H100" in capsys.readouterr().out
+    cli.main(["train", "--estimate", *small, "--training.batch_size", "2"])
+    told = capsys.readouterr().out
+    for words in ("world model", "Time on this machine", "measured on a few steps", "this machine has"):
+        assert words in told
+    assert re.search(r"\n  1,000 steps +[\d.]+ (s|minutes|hours)\n", told)
+    assert "H100 at" not in told
     assert not Path("videos").exists()
     assert cli.main(["train", "--estimate", "--gpus", "0"]) == 2
     assert "--gpus must be at least 1" in capsys.readouterr().err

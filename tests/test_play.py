@@ -1,6 +1,7 @@
 """Episodes in the simulators: judged, reported, refused."""
 
 import json
+import re
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -49,10 +50,11 @@ def run(tmp_path, make_video):
 
 
 @pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
-def test_episodes_are_played_and_reported(run, capsys):
+def test_episodes_are_played_and_reported(run, capsys, caplog):
     assert cli.main(["play", str(run), "--world", "nav", "--episodes", "1"]) == 0
     told = capsys.readouterr()
     assert "1 episodes of 12 steps" in told.out
+    assert re.search(r"latent +12 steps +[\d.]+ (ms|s|minutes)", caplog.text)  # before it begins
     assert "30/30" in told.err  # steps: six to the goal, twelve by chance, twelve planned
     found = json.loads((run / "play-nav" / "play.json").read_text())
     assert found["summary"].keys() == {"no move", "random", "latent"}

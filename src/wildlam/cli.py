@@ -252,29 +252,32 @@ def train(argv: Arguments) -> None:
 def _estimate(argv: Arguments) -> None:
     """Tell what a run would cost, without training: parameters, operations, memory, reading and time.
 
-    Takes the keys of `wildlam train` (the videos are not looked at), too.
+    Takes the keys of `wildlam train` (the videos are not looked at), too. Without --gpu and --gpus the time is that of
+    this machine, measured on a few steps.
 
     Examples:
       wildlam train --estimate --training.steps 3000
       wildlam train --config configs/paper_vitl.yaml --estimate --gpus 8 --gpu A100 --training.accumulate 16
     """
     from wildlam.config import RunConfig, run_parser, to_config
-    from wildlam.estimate import GPUS, UTILISATION, estimate, text
+    from wildlam.estimate import GPUS, UTILISATION, estimate, text, text_here
     from wildlam.types import WildlamError
 
     description = inspect.cleandoc(_estimate.__doc__ or "")
     parser = run_parser(description=description, prog="wildlam train --estimate")
     parser.add_argument("--estimate", action="store_true", help="do not train")
-    parser.add_argument("--gpus", type=int, default=1, help="how many")
-    parser.add_argument("--gpu", choices=list(GPUS), default="H100", help="their kind")
+    parser.add_argument("--gpus", type=int, help="how many; 1 if only their kind is given")
+    parser.add_argument("--gpu", choices=list(GPUS), help="their kind; H100 if only their number is given")
     parser.add_argument(
         "--utilisation", type=float, default=UTILISATION, help="share of the stated FLOP/s that they reach, 0 to 1"
     )
     parser.set_defaults({"data.path": Path("videos")})
     args = parser.parse_args(list(argv))
-    if args.gpus < 1 or not 0 < args.utilisation <= 1:
-        raise WildlamError(f"--gpus must be at least 1 and --utilisation a share, got {args.gpus}, {args.utilisation}")
-    print(text(estimate(to_config(RunConfig, parser, args), args.gpus), args.gpu, args.gpus, args.utilisation))
+    here, count = args.gpu is None and args.gpus is None, 1 if args.gpus is None else args.gpus
+    if count < 1 or not 0 < args.utilisation <= 1:
+        raise WildlamError(f"--gpus must be at least 1 and --utilisation a share, got {count}, {args.utilisation}")
+    config = to_config(RunConfig, parser, args)
+    print(text_here(config) if here else text(estimate(config, count), args.gpu or "H100", count, args.utilisation))
 
 
 def evaluate(argv: Arguments) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
@@ -25,7 +26,9 @@ from wildlam.types import Encoder, EncoderSpec
 log = logging.getLogger(__name__)
 
 BUDGET = 3.0
-"""Seconds that measuring a part may take, about; one step of each is made even if it takes longer."""
+"""Seconds after which no larger step is measured."""
+PATIENCE = 15.0
+"""Seconds of a first step from which on it is taken as it is, and not measured again."""
 FRAMES = 16
 """Frames that are encoded to measure an encoder that takes any number of them."""
 
@@ -95,15 +98,19 @@ def step_seconds(config: RunConfig, spec: EncoderSpec, device: torch.device, cli
             optimizer.step()
             optimizer.zero_grad()
 
-        first = min(part, 2)
-        took = seconds_of(lambda: gradients(first), device)
-        update()  # the first makes the optimiser's state
-        if took < BUDGET:  # what the first step took was not computing alone
-            took = min(took, seconds_of(lambda: gradients(first), device))
-        count = max(first, min(part, int(BUDGET / took * first)))
-        if count > first:
-            took = seconds_of(lambda: gradients(count), device)
-        return took * part / count * training.accumulate + seconds_of(update, device)
+        took = seconds_of(lambda: gradients(1), device)
+        updated = seconds_of(update, device)
+        count, spent = 1, took + updated
+        if spent < PATIENCE:  # the first takes longer, for what is set up once: measure again, on ever more clips
+            spent = 0.0
+            while True:
+                took = seconds_of(partial(gradients, count), device)
+                spent += took
+                if count == part or spent > BUDGET:
+                    break
+                count = min(part, 4 * count)
+            updated = seconds_of(update, device)
+        return took * part / count * training.accumulate + updated
 
 
 def encode_seconds(encoder: Encoder, frames: int) -> float:
@@ -114,8 +121,8 @@ def encode_seconds(encoder: Encoder, frames: int) -> float:
     with _aside(device):
         video = torch.randint(256, size, dtype=torch.uint8)
         took = seconds_of(lambda: encoder.encode(video), device)
-        if took < BUDGET:
-            took = min(took, seconds_of(lambda: encoder.encode(video), device))
+        if took < PATIENCE:
+            took = seconds_of(lambda: encoder.encode(video), device)
     return took / frames
 
 

@@ -6,6 +6,7 @@ of each part, its tracker the bytes held at once.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,8 +18,12 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from torch.utils.weak import WeakIdKeyDictionary
 
+from wildlam import durations
 from wildlam.config import RunConfig, without_actions
+from wildlam.data.indexing import cores
+from wildlam.durations import in_words
 from wildlam.models import attention
+from wildlam.training.distributed import default_device
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 from wildlam.training.parallel import blocks_of, check_shard, recompute
 from wildlam.types import Encoder, WildlamError
@@ -237,48 +242,94 @@ def text(found: Estimate, kind: str, count: int, utilisation: float) -> str:
     """The estimate as text, for a number and kind of GPU."""
     gpu = GPUS[kind]
     seconds = found.step_seconds(gpu, count, utilisation)
-    total = sum(found.flops.values()) + found.optimizer_flops * count
-    lines = ["Parameters"]
-    lines += [f"  {name:24}{number / 1e6:12,.1f} M" for name, number in found.parameters.items() if number]
-    lines += ["", f"Operations of a step of {found.clips:,} clips (matrix products, forward and backward)"]
-    lines += [f"  {name:24}{flops / 1e12:12,.3f} TFLOP" for name, flops in found.flops.items() if flops]
-    lines.append(f"  {'optimiser, each GPU':24}{found.optimizer_flops / 1e12:12,.3f} TFLOP")
-    lines.append(f"  {'all':24}{total / 1e12:12,.3f} TFLOP")
+    lines = _operations(found, count, "optimiser, each GPU")
     if found.stored:
         lines.append("  The encoder is not counted: states are encoded once, before, and read from the store.")
         once, room = found.hour_flops / (gpu.flops * utilisation), found.hour_bytes / 1e9
-        lines.append(f"  An hour of video takes {_time(once)} of one GPU, without decoding, and {room:.3g} GB of disk.")
-    lines += ["", f"Memory of each GPU at the peak, {found.part} clips at once"]
-    told = {words: found.memory[name] / 2**30 for name, words in MEMORY.items() if name in found.memory}
-    lines += [f"  {words:24}{size:12,.2f} GiB" for words, size in told.items()]
-    if not found.memory["act"]:
-        lines.append("  The peak is that of the update, when no activations are held.")
-    fits = "fits" if found.memory["total"] < 0.9 * gpu.memory else f"does not fit: {_remedy(found, gpu)}"
-    lines.append(f"  {kind} has {gpu.memory / 2**30:.0f} GiB: {fits}")
+        lines.append(
+            f"  An hour of video takes {in_words(once)} of one GPU, without decoding, and {room:.3g} GB of disk."
+        )
+    lines += ["", f"Memory of each GPU at the peak, {found.part} clips at once", *_memory(found, kind, gpu.memory)]
     what = "states" if found.stored else f"videos of {VIDEO_BYTES * 8 / 1e6:g} Mbit/s"
     lines += ["", "Reading", f"  {what:24}{found.read / seconds / 1e6:12,.1f} MB/s in all"]
     lines += ["", f"Time on {count} x {kind} at {utilisation:.0%} of {gpu.flops / 1e12:g} TFLOP/s each"]
-    lines.append(f"  {'step':24}{_time(seconds):>12}; {found.clips / seconds / count:,.1f} clips/s of each GPU")
-    lines.append(f"  {f'{found.steps:,} steps':24}{_time(seconds * found.steps):>12}")
+    lines.append(f"  {'step':24}{in_words(seconds):>12}; {found.clips / seconds / count:,.1f} clips/s of each GPU")
+    lines.append(f"  {f'{found.steps:,} steps':24}{in_words(seconds * found.steps):>12}")
     if found.baseline:
         more = found.baseline.step_seconds(gpu, count, utilisation) * found.steps
-        lines.append(f"  {'baseline':24}{_time(more):>12} more (--baseline false does without)")
+        lines.append(f"  {'baseline':24}{in_words(more):>12} more (--baseline false does without)")
     if not found.stored:
         lines.append("  Videos are decoded by the CPU meanwhile, which may take longer: it is not counted.")
     return "\n".join(lines)
 
 
-def _time(seconds: float) -> str:
-    """In the unit that suits it."""
-    for unit, of_seconds in (("hours", 3600), ("minutes", 60), ("s", 1)):
-        if seconds >= of_seconds:
-            return f"{seconds / of_seconds:,.1f} {unit}"
-    return f"{1000 * seconds:.3g} ms"
+def text_here(config: RunConfig) -> str:
+    """The estimate as text for one process on this machine, whose time is measured on a few real steps.
+
+    Raises:
+        WildlamError: as ``estimate`` does.
+    """
+    device = default_device()
+    cpu = device.type == "cpu"
+    found = estimate(config, accelerated=not cpu)
+    lines = _operations(found, 1, "optimiser")
+    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if device.type == "cuda":
+        room = torch.cuda.get_device_properties(device).total_memory
+    lines += ["", f"Memory at the peak, {found.part} clips at once", *_memory(found, "this machine", room)]
+    name = f"{cores()} cores" if cpu else torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if sum(found.memory[kind] for kind in ("param", "grad", "opt")) > 0.9 * room:
+        lines += ["", f"Time on this machine ({name}): not measured, as the model does not fit; see --gpu"]
+        return "\n".join(lines)
+    encoder = config.encoder.hollow()
+    seconds = durations.step_seconds(config, encoder.spec, device, found.clips)
+    if cpu:
+        frame = durations.encode_seconds(encoder, config.data.frames)
+        how = "training and encoder measured on a few steps"
+    else:  # the encoder without weights lies on the CPU
+        learnt = sum(found.flops.values()) - found.flops["encoder"] + found.optimizer_flops
+        frame = found.hour_flops / (config.data.fps * 3600) / (learnt / seconds)
+        how = "training measured on a few steps, the encoder by that rate"
+    lines += ["", f"Time on this machine ({name}); {how}"]
+    if found.stored:
+        once = in_words(frame * config.data.fps * 3600)
+        lines.append(
+            f"  {'an hour of video':24}{once:>12} to encode, once, and {found.hour_bytes / 1e9:.3g} GB of disk"
+        )
+    else:
+        seconds += frame * config.data.frames * found.clips
+    lines.append(f"  {'step':24}{in_words(seconds):>12}; {found.clips / seconds:,.1f} clips/s")
+    lines.append(f"  {f'{found.steps:,} steps':24}{in_words(seconds * found.steps):>12}")
+    if found.baseline:
+        share = sum(found.baseline.flops.values()) / sum(found.flops.values())
+        more = in_words(seconds * found.steps * share)
+        lines.append(f"  {'baseline':24}{more:>12} more, by its operations (--baseline false does without)")
+    lines.append("  Decoding and the evaluation at the end are not counted. Of a kind of GPU: --gpu H100")
+    return "\n".join(lines)
 
 
-def _remedy(found: Estimate, gpu: Gpu) -> str:
+def _operations(found: Estimate, count: int, updates: str) -> list[str]:
+    total = sum(found.flops.values()) + found.optimizer_flops * count
+    lines = ["Parameters"]
+    lines += [f"  {name:24}{number / 1e6:12,.1f} M" for name, number in found.parameters.items() if number]
+    lines += ["", f"Operations of a step of {found.clips:,} clips (matrix products, forward and backward)"]
+    lines += [f"  {name:24}{flops / 1e12:12,.3f} TFLOP" for name, flops in found.flops.items() if flops]
+    lines.append(f"  {updates:24}{found.optimizer_flops / 1e12:12,.3f} TFLOP")
+    return [*lines, f"  {'all':24}{total / 1e12:12,.3f} TFLOP"]
+
+
+def _memory(found: Estimate, name: str, room: float) -> list[str]:
+    told = {words: found.memory[kind] / 2**30 for kind, words in MEMORY.items() if kind in found.memory}
+    lines = [f"  {words:24}{size:12,.2f} GiB" for words, size in told.items()]
+    if not found.memory["act"]:
+        lines.append("  The peak is that of the update, when no activations are held.")
+    fits = "fits" if found.memory["total"] < 0.9 * room else f"does not fit: {_remedy(found, room)}"
+    return [*lines, f"  {name} has {room / 2**30:.0f} GiB: {fits}"]
+
+
+def _remedy(found: Estimate, room: float) -> str:
     """What would make room, as far as it goes."""
-    if sum(found.memory.get(kind, 0) for kind in ("param", "grad", "opt", "encoder")) > 0.9 * gpu.memory:
+    if sum(found.memory.get(kind, 0) for kind in ("param", "grad", "opt", "encoder")) > 0.9 * room:
         return "parameters and what belongs to them alone are too many; raise training.shard"
     if found.part > 1:
         return "raise training.accumulate"

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -142,21 +143,46 @@ def check_out(config: RunConfig, resume: bool) -> None:
 def _tell_parts(
     config: RunConfig, encoder: Encoder, team: Processes, resume: bool, rows: Manifest, frames: float | None
 ) -> None:
-    """Print what is left to do, and how long it takes here; all processes measure at once, as they will work."""
+    """Print what is left to do; all processes measure at once, as they will work."""
     assert config.out is not None
-    clips = config.training.batch_size // team.world_size
-    parts = []
-    if frames is None:
-        online = durations.encoding(config, encoder, rows, clips * config.data.frames)
-    elif frames > FEW_FRAMES:
-        parts.append(durations.encoding(config, encoder, rows, frames / team.world_size))
+    left = {}
     settings = {"train": config, "baseline": without_actions(config)}
     for (name, of), out in zip(settings.items(), (config.out, config.out / BASELINE), strict=True):
         last = checkpoints.last(Run(out).checkpoints) if resume else None
         steps = config.training.steps - (last.step if last else 0)
         if of and steps > 0:
-            parts.append(durations.training(of, encoder, clips, steps, online if frames is None else None, name))
-    if team.is_main:
+            left[name] = of, steps
+    tell_parts(config, encoder, rows, frames, left, team)
+
+
+def tell_parts(
+    config: RunConfig,
+    encoder: Encoder,
+    rows: Manifest,
+    frames: float | None,
+    trainings: Mapping[str, tuple[RunConfig, int]],
+    team: Processes | None = None,
+) -> None:
+    """Print how long it takes on this machine to encode, train and evaluate.
+
+    Args:
+        config: says how clips are cut and shared.
+        encoder: of the clips.
+        rows: the videos.
+        frames: that are to be encoded before; None if clips are at each step.
+        trainings: configuration and steps, by what they are called.
+        team: all processes that measure at once.
+    """
+    count = team.world_size if team else 1
+    clips = config.training.batch_size // count
+    parts, online = [], None
+    if frames is None:
+        online = durations.encoding(config, encoder, rows, clips * config.data.frames)
+    elif frames > FEW_FRAMES:
+        parts.append(durations.encoding(config, encoder, rows, frames / count))
+    for name, (of, steps) in trainings.items():
+        parts.append(durations.training(of, encoder, clips, steps, online, name))
+    if team is None or team.is_main:
         durations.tell([*parts, durations.Part("evaluate", "and report", None)])
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +15,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from wildlam.controlling import load_driven
+from wildlam import durations
+from wildlam.controlling import Driven, load_driven
 from wildlam.data.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.data.films import mp4_bytes
 from wildlam.data.labelled import encode_frames
 from wildlam.evaluation.estimates import PerClip
 from wildlam.plan import dynamics_of
-from wildlam.planning.closed_loop import ITERATIONS, SAMPLES, Policy, Replanner, Trace, World, follow
+from wildlam.planning.closed_loop import ITERATIONS, MEMORY, SAMPLES, Policy, Replanner, Trace, World, follow
+from wildlam.planning.dynamics import Dynamics
 from wildlam.planning.solvers import Prior
 from wildlam.report.plan_report import compared
 from wildlam.report.play_report import SHOWN, grid, write_play_report
@@ -130,6 +134,7 @@ def play(
     prior = Prior(mean, std, driver.action_mean - 3 * driver.action_std, driver.action_mean + 3 * driver.action_std)
     dynamics = dynamics_of(driven, baselines)
 
+    durations.tell(_parts(task, driven, dynamics, prior, episodes))
     traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
     with ExitStack() as stack, tqdm(total=episodes * _steps(len(dynamics)), desc="playing", unit="step") as bar:
         opened_worlds = (task.open(i, config.data.fps, encoder.spec.image_size) for i in range(min(AT_ONCE, episodes)))
@@ -216,6 +221,31 @@ def _random(prior: Prior, seed: int) -> Policy:
     rng = np.random.default_rng(seed)
     mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
     return lambda frames, _: mean + std * rng.normal(size=(len(frames[0]), len(mean)))
+
+
+def _parts(
+    task: Task, driven: Driven, dynamics: dict[str, Dynamics], prior: Prior, episodes: int
+) -> list[durations.Part]:
+    """How long each policy's episodes take here: a reset and a step of a world of its own are measured, and a plan."""
+    device, together = driven.encoder.device, min(AT_ONCE, episodes)
+    with task.open(0, driven.config.data.fps, driven.encoder.spec.image_size) as world:
+        seen: list[tuple[np.ndarray, dict[str, Any]]] = []
+        begin = durations.seconds_of(lambda: seen.append(world.reset(seed=0)), device)
+        step = durations.seconds_of(lambda: world.step(driven.controller.action_mean.double().cpu().numpy()), device)
+    frames, poses = (np.repeat(one[None], together, axis=0) for one in (seen[0][0], seen[0][1]["pose"]))
+    video = torch.from_numpy(frames[:, None]).permute(0, 1, 4, 2, 3)
+    wanted = encode_frames(driven.encoder, video)[:, 0].float()
+    acted = episodes * (begin + STEPS * step)
+    parts = [durations.Part("goals", f"{episodes} episodes", episodes * (begin + AWAY * step))]
+    parts.append(durations.Part("random", f"{episodes * STEPS:,} steps", acted))
+    for label, one in dynamics.items():
+        planner = Replanner(
+            one, partial(encode_frames, driven.encoder), wanted, prior, driven.space.between, bf16=driven.bf16
+        )
+        plan = durations.seconds_of(partial(planner, [frames] * MEMORY, [poses] * MEMORY), device)
+        plans = math.ceil(episodes / AT_ONCE) * STEPS
+        parts.append(durations.Part(label, f"{episodes * STEPS:,} steps", acted + plans * plan))
+    return parts
 
 
 def _steps(planners: int) -> int:

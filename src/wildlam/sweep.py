@@ -20,10 +20,11 @@ import jsonargparse
 import yaml
 
 from wildlam.config import Parser, RunConfig, differences, dump_config, run_parser, to_config
+from wildlam.data.manifest import Manifest
 from wildlam.loading import load_clips
 from wildlam.locks import locked
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Unconstrained
-from wildlam.pipeline import train
+from wildlam.pipeline import tell_parts, train
 from wildlam.training.distributed import Processes, default_device
 from wildlam.training.run import read_json, write_atomically
 from wildlam.types import WildlamError
@@ -275,9 +276,9 @@ def train_all(sweep: SweepConfig, start: Callable[[SweepConfig, int], int] | Non
     """
     start = start or _in_new_process
     claim(sweep)
-    encode_once(sweep)
     grid = sweep.grid()
     waiting = [index for index, run in enumerate(grid) if not run.is_finished]
+    encode_once(sweep, len(waiting))
     began = time.monotonic()
     for done, index in enumerate(waiting):
         run = grid[index]
@@ -291,15 +292,22 @@ def train_all(sweep: SweepConfig, start: Callable[[SweepConfig, int], int] | Non
             write_atomically(run.failed, how)
 
 
-def encode_once(sweep: SweepConfig) -> None:
+def encode_once(sweep: SweepConfig, runs: int = 0) -> None:
     """Index and encode the videos, which all runs share; of several processes one does it and the others wait.
+
+    Before that it is told how long this and training ``runs`` runs take, if there are any.
 
     Raises:
         WildlamError: whatever is wrong with the videos or the encoder.
     """
     with locked(sweep.out, "encoding videos", file=sweep.out / ".encode.lock"):
         device = default_device()
-        load_clips(sweep.run, sweep.run.encoder.build(device), Processes(0, 1, device))
+        encoder = sweep.run.encoder.build(device)
+
+        def before(rows: Manifest, frames: float | None) -> None:
+            tell_parts(sweep.run, encoder, rows, frames, {"train": (sweep.run, runs * sweep.run.training.steps)})
+
+        load_clips(sweep.run, encoder, Processes(0, 1, device), before if runs else None)
 
 
 def slurm_script(sweep: SweepConfig) -> str:
