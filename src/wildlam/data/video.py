@@ -75,7 +75,8 @@ def probe(path: AnyFile) -> VideoInfo:
     ):  # anew, as not every container finds its first packet again by seeking
         line, end, sound_end = _whole_line(path, container, stream, first)
         shorter = _shorter(path, container, stream, line, end, sound_end)
-        header_rate = float(stream.average_rate or 0)
+        declaring = container.format.name.startswith(_DECLARING)  # of others, FFmpeg guesses
+        header_rate = float(stream.average_rate or 0) if declaring else 0.0
     assert line.duration is not None
     if line.duration <= 0:
         raise VideoError(path, "a single picture that lasts no time")
@@ -104,9 +105,14 @@ def _whole_line(
         # The packets from the last keyframe on give the true end.
         container.seek((stream.start_time or 0) + (stream.duration or 0), stream=stream)
         origin = end = seconds(stream, first.pts)
-        for packet in container.demux(stream):
-            if packet.pts is not None and not packet.is_discard:  # what an edit list cuts away
-                end = max(end, seconds(stream, packet.pts + (packet.duration or 0)))
+        try:
+            for packet in container.demux(stream):
+                if packet.pts is not None and not packet.is_discard:  # what an edit list cuts away
+                    end = max(end, seconds(stream, packet.pts + (packet.duration or 0)))
+        except av.FFmpegError as error:
+            if not indexed.odd:
+                raise
+            raise VideoError(path, f"cut short: {indexed.odd[0].partition(': ')[2]}") from error
         sounds = [seconds(other, (other.start_time or 0) + (other.duration or 0)) for other in sound]
         return replace(indexed, duration=end - origin), end, max(sounds, default=0.0)
     stamps, sound_end = [], 0.0
