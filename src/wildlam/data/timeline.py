@@ -178,7 +178,8 @@ def from_stamps(
     final = np.flatnonzero(kept)[np.argmax(ticks[kept])]
     last = durations[final] * tick
     if not 0 < last <= max(_limit(usual, _joined(container)), usual):
-        last = usual
+        mean = float(shown[-1] - shown[0]) / max(len(shown) - 1, 1)  # without the rounding of stamps
+        last = usual = mean if abs(mean - usual) < 2 * tick else usual
     return TimeLine(
         int(kept.sum()),
         float((ticks[final] - begin) * tick + last),
@@ -195,9 +196,12 @@ def _spread(times: np.ndarray, usual: float, breaks: tuple[float, ...], odd: tup
 
     MPEG-PS gives only some frames a stamp, and libavformat's guesses between them may repeat and step back.
     """
+    even = usual * np.arange(len(times))
     begins = [0.0]
     for time in times[1:].tolist():
         begins.append(time if time - begins[-1] > usual / 2 else begins[-1] + usual)
+    if np.abs(times - even).max() < 5 * usual:  # stamps that err both ways, of frames at an even rate
+        begins = even.tolist()
     shown = np.array(begins)
     later = tuple(begins[int(np.searchsorted(times, at - usual / 4))] for at in breaks)
     odd += ("timestamps repeated: frames that share one are shown one after the other",)

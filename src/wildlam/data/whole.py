@@ -10,8 +10,8 @@ from typing import BinaryIO
 def missing_end(file: BinaryIO, container: str) -> str | None:
     """What tells that a file's end is missing, or None if nothing does.
 
-    MP4 and MOV (boxes), Matroska and WebM (segment), AVI (RIFF chunks), ASF (file size) state their length; MPEG-TS consists of whole
-    packets; the last page of an Ogg file is marked. Others, and live recordings, cannot tell.
+    MP4 and MOV (boxes), Matroska and WebM (segment), AVI (RIFF chunks) and ASF (file size) state their length; MPEG-TS
+    consists of whole packets; the last page of an Ogg file is marked. Others, and live recordings, cannot tell.
 
     Args:
         file: the whole file, open for reading.
