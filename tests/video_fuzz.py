@@ -75,7 +75,7 @@ def draw(rng: random.Random) -> Recipe:
     if recipe.gop == 1:
         recipe.b_frames = 0
     recipe.size = rng.choice([(64, 48), (48, 64), (66, 50)])
-    if "mpeg2" not in codec and "mpeg1" not in codec:  # these know some aspects of the whole picture only
+    if not any(name in codec for name in ("mpeg1", "mpeg2", "flv1")):  # they know some aspects only, or none
         recipe.aspect = rng.choice(["1/1", "1/1", "2/1", "3/4"])
     if container in ("ts", "mkv"):
         recipe.offset = rng.choice([0.0, 0.0, 7.5, 3600.0, 95441.7 if container == "ts" else 70.0])
