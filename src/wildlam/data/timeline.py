@@ -99,6 +99,11 @@ class TimeLine:
         """Whether packets' own pts are the times of the frames, so that a reader may seek by them."""
         return self.stamps is None and self.shown is None
 
+    @property
+    def hides(self) -> bool:
+        """Whether an edit list hides frames."""
+        return any(odd.startswith("hidden frames") for odd in self.odd)
+
 
 def packets_of(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
     """The packets of a file without the empty ones that end each stream: those that `TimeLine.stamps` numbers."""

@@ -265,7 +265,9 @@ def _torchcodec_samples(path: AnyFile, times: Sequence[float], size: int) -> Ite
         ) from error
     with opened_video(path) as (container, stream):
         slack = slack_of(stream)
-        exact = container.format.name.startswith(_EXACT_IN_TORCHCODEC) and line_of(path, container, stream).plain
+        line = line_of(path, container, stream)
+        # Of trimmed files it takes a wrong end.
+        exact = container.format.name.startswith(_EXACT_IN_TORCHCODEC) and line.plain and not line.hides
         geometry = geometry_of(first_frame(path, container.decode(stream)), aspect_of(stream)) if exact else Geometry()
     if not exact or geometry.mirrored:  # it turns frames and does not mirror them
         yield from _pyav_samples(path, times, size)
