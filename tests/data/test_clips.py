@@ -42,6 +42,7 @@ def table(*durations: float, sources: str = "") -> Manifest:
     rows = [
         {
             **dict.fromkeys(SCHEMA.names, 1),
+            **dict.fromkeys(("breaks", "odd")),
             "path": f"{i}.mp4",
             "source": sources[i] if sources else ".",
             "duration": float(duration),

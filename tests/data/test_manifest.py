@@ -453,6 +453,25 @@ def test_the_working_copy_of_a_mapped_manifest(mapped, folder, monkeypatch, capl
         Manifest.read(path)
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_manifest_of_version_4_opens(videos, tmp_path, monkeypatch, mapped):
+    """It lacks what is odd about videos; indexing the folder looks again."""
+    monkeypatch.setattr(manifest_module, "MAPPED_FROM", 1 if mapped else 100)
+    new = index(videos, cache=tmp_path, progress=False)
+    path = tmp_path / "manifest.parquet"
+    names = [name for name in manifest_module.SCHEMA.names if name not in ("breaks", "odd")]
+    before = pa.schema([manifest_module.SCHEMA.field(name) for name in names])
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest_module, "SCHEMA", before)
+        patch.setattr(manifest_module, "_VERSION", 4)
+        Manifest(new.root, new.table.select(names), new.held_out).write(path)
+    old = Manifest.read(path)
+    assert [video.path for video in old] == [video.path for video in new]
+    assert {video.odd for video in old} == {None}
+    assert old.cuts() == {}
+    assert [video.odd for video in index(videos, cache=tmp_path, progress=False)] == [[]] * len(new)
+
+
 MANY = 200_000
 READ = """
 import sys, numpy as np, pyarrow as pa

@@ -1,6 +1,5 @@
 """States and frames, paired by time."""
 
-
 import numpy as np
 import pytest
 

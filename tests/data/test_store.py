@@ -474,7 +474,7 @@ def test_a_store_of_many_videos_keeps_columns_and_no_objects(tmp_path):
     }
     others = {f.name: pa.array(np.ones(MANY), f.type) for f in SCHEMA if f.name in ("duration", "fps", "frames")}
     others |= {f.name: pa.array(np.ones(MANY, int)) for f in SCHEMA if f.name in ("width", "height", "rotation")}
-    others |= {name: pa.nulls(MANY, SCHEMA.field(name).type) for name in ("cuts", "offset")}
+    others |= {f.name: pa.nulls(MANY, f.type) for f in SCHEMA if f.name not in {"path", *known, *others}}
     table = pa.table({f.name: ({"path": pa.array(paths)} | known | others)[f.name] for f in SCHEMA}, SCHEMA)
     Manifest(tmp_path, table, 0.1).write(tmp_path / "many.parquet")
     store = FeatureStore.create_or_resume(tmp_path / "store", FRAME, 4.0, 16)

@@ -20,9 +20,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from wildlam.data.files import Location
+from wildlam.data.frames import SLACK
 from wildlam.data.manifest import Manifest, cache_folder
 from wildlam.data.mixture import EVENLY, weighted
-from wildlam.data.video import SLACK, Backend, OnError, VideoError, decode_at
+from wildlam.data.video import Backend, OnError, VideoError, decode_at
 from wildlam.types import BatchSource, StateBatch, VideoBatch, WildlamError
 
 log = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ def find_cuts(path: AnyFile) -> list[float]:
     begins, cuts = [], []
     try:
         for number, (frame, begin, _) in enumerate(all_frames(path)):
-            begins.append(begin)
+            begins.append(round(begin, 9))
             if size is not None and size != (frame.width, frame.height):
                 cuts.append(begin)
                 detector = ContentDetector()

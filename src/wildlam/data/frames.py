@@ -7,6 +7,7 @@ import itertools
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -23,6 +24,13 @@ from wildlam.data.timeline import Stamp, TimeLine, from_index, from_stamps, pack
 # Timestamps are rational and requested times are floats: without slack, rounding in ``k / fps`` would pick the frame
 # before the one meant. It is far below the shortest frame interval (1 ms in Matroska).
 SLACK = 1e-6
+# Where stamps are whole milliseconds, frame k of 15 a second is stamped up to half of one after ``k / 15``.
+_SLACK_OF_MS = 5e-4
+
+
+def slack_of(stream: VideoStream) -> float:
+    """Seconds that a requested time may be before a frame's timestamp and still mean that frame."""
+    return _SLACK_OF_MS if stream.time_base == Fraction(1, 1000) else SLACK
 
 
 def all_frames(path: AnyFile) -> Iterator[tuple[VideoFrame, float, float]]:
@@ -32,7 +40,7 @@ def all_frames(path: AnyFile) -> Iterator[tuple[VideoFrame, float, float]]:
         VideoError: it cannot be decoded.
     """
     begin = 0.0
-    for frame, end, _ in frames_from(path, None):
+    for frame, end, *_ in frames_from(path, None):
         yield frame, begin, end
         begin = end
 
@@ -74,8 +82,10 @@ def times_of(path: AnyFile) -> tuple[np.ndarray, float]:
 
 def frames_from(
     path: AnyFile, times: Sequence[float] | None, seek: bool = True
-) -> Iterator[tuple[VideoFrame, float, float]]:
-    """Frames, when they leave the display, and their pixels' aspect; all on display at one of ``times`` are among them.
+) -> Iterator[tuple[VideoFrame, float, float, float]]:
+    """Frames, when they leave the display, their pixels' aspect, and what `slack_of` says of the film.
+
+    All that are on display at one of ``times`` are among them.
 
     Starts at the keyframe before the first time (without ``seek``, at the start). Without ``times``, all frames.
     """
@@ -84,26 +94,27 @@ def frames_from(
     def sampled(begin: float, end: float) -> bool:
         if origin is None or times is None:
             return True
-        first = bisect_left(times, begin - origin - SLACK)
-        return first < len(times) and times[first] < end - origin - SLACK
+        first = bisect_left(times, begin - origin - slack)
+        return first < len(times) and times[first] < end - origin - slack
 
     with opened_video(path) as (container, stream):
-        aspect, line = aspect_of(stream), line_of(path, container, stream)
+        aspect, line, slack = aspect_of(stream), line_of(path, container, stream), slack_of(stream)
         if not line.plain:
             for frame, end in _by_line(container, stream, line):
-                yield frame, end, aspect
+                yield frame, end, aspect, slack
             return
         frames = _decoded(container, stream, sampled)
         first = first_frame(path, frames)
         origin = seconds(stream, first.pts)
-        if seek and times is not None and times[0] > 0:
-            sought = _seek(container, stream, sampled, origin, origin + times[0] + SLACK)
+        # After a seek in MPEG-PS, FFmpeg gives the frames that have no stamps other ones than from the start.
+        if seek and times is not None and times[0] > 0 and container.format.name != "mpeg":
+            sought = _seek(container, stream, sampled, origin, origin + times[0] + slack)
             if sought is None:  # no keyframe to be found: decode from the start, in a container not yet moved
                 yield from frames_from(path, times, seek=False)
                 return
             first, frames = sought
         for frame, end in _ending(stream, itertools.chain([first], frames), line):
-            yield frame, end - origin, aspect
+            yield frame, end - origin, aspect, slack
 
 
 def _ending(stream: VideoStream, frames: Iterator[VideoFrame], line: TimeLine) -> Iterator[tuple[VideoFrame, float]]:

@@ -9,6 +9,7 @@ What FFmpeg says, and when it is believed (names as in libavformat/avformat.h an
   reordering. AVI and some others store nothing else, and libavformat's pts of reordered H.264 in AVI is wrong (dts plus
   a constant). There the k-th frame that the decoder hands out is shown at the k-th dts in ascending order: presentation
   order is the decoder's, and dts and pts are the same moments in another order.
+  Where MPEG-PS and MPEG-TS give several frames one pts, frames are shown one after the other in the decoder's order.
 - **Neither**, in raw streams (``AVFMT_NOTIMESTAMPS``: H.264, HEVC, MPEG-1 ...; what libavformat's parsers make up for
   reordered frames is wrong): frames are counted by the rate in the bit stream (``AVCodecContext.framerate``),
   without one by FFmpeg's default for such files, 25 a second.
@@ -19,6 +20,8 @@ What FFmpeg says, and when it is believed (names as in libavformat/avformat.h an
   another piece of film (the limits of ffmpeg's ``-dts_delta_threshold``). In formats that are cut and joined as they
   are (``AVFMT_TS_DISCONT``: MPEG-TS, MPEG-PS) one second ahead is enough. A player goes on with the next piece at once:
   its first frame is shown when the last one's time is over, and a break is noted. No gap becomes a still picture.
+  Streams that were joined and then remuxed may overlap without a step back of the dts, which the muxer has mended: a
+  keyframe's pts is before that of a packet ahead of it, which is so in no sound film. This begins another piece too.
 - **pts_wrap_bits**: stamps of MPEG-TS and MPEG-PS have 33 bits. A step back by 2^33 is the clock's wrap, no break. The
   first stamp may be anything, below zero too: times count from the first frame.
 - **avg_frame_rate, r_frame_rate** and declared durations are headers' opinions: reported where they differ, never used.
@@ -39,7 +42,7 @@ from av.video.stream import VideoStream
 BACK = 0.1
 """Seconds that a dts may step back before another piece of film begins."""
 BACK_REORDERED = 1.0
-"""and a pts, where reordered frames have no dts."""
+"""and a pts, where most packets have no dts."""
 AHEAD = 10.0
 """Seconds that it may step ahead,"""
 AHEAD_JOINED = 1.0
@@ -59,11 +62,12 @@ class Stamp(NamedTuple):
     dts: int | None
     duration: int
     hidden: bool
+    key: bool
 
     @classmethod
     def of(cls, packet: Packet) -> Stamp:
         """Copy it, so that the packet's data need not stay in memory."""
-        return cls(packet.pts, packet.dts, packet.duration or 0, packet.is_discard)
+        return cls(packet.pts, packet.dts, packet.duration or 0, packet.is_discard, packet.is_keyframe)
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,11 @@ class TimeLine:
         """Whether packets' own pts are the times of the frames, so that a reader may seek by them."""
         return self.stamps is None and self.shown is None
 
+    @property
+    def hides(self) -> bool:
+        """Whether an edit list hides frames."""
+        return any(odd.startswith("hidden frames") for odd in self.odd)
+
 
 def packets_of(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
     """The packets of a file without the empty ones that end each stream: those that `TimeLine.stamps` numbers."""
@@ -107,15 +116,22 @@ def from_index(container: InputContainer, stream: VideoStream) -> TimeLine | Non
     Reads nothing. Packets that lie beyond the file's end are left out.
     """
     entries = stream.index_entries
+    odd: tuple[str, ...] = ()
     if not container.format.name.startswith("mov") or not stream.frames or not len(entries):
         return None
     table = np.array([(entry.timestamp, entry.is_discard, entry.pos + entry.size) for entry in entries], dtype=np.int64)
     if container.size > 0:
-        table = table[table[:, 2] <= container.size]
+        there = table[:, 2] <= container.size
+        if not there.all():
+            odd = (f"shorter than declared: {int((~there).sum())} of {len(there)} frames lie beyond the file's end",)
+        table = table[there]
     dts, hidden = table[:, 0], table[:, 1] > 0
-    if not len(dts) or _pieces(dts, _tick(stream), _joined(container))[0]:
+    if not len(dts):
         return None
-    return TimeLine(int((~hidden).sum()), odd=_hidden(hidden))
+    steps = np.diff(dts) * _tick(stream)
+    if (steps < -BACK).any() or (steps > _limit(_usual(dts) * _tick(stream), _joined(container))).any():
+        return None
+    return TimeLine(int((~hidden).sum()), odd=odd + _hidden(hidden))
 
 
 def from_stamps(
@@ -152,7 +168,8 @@ def from_stamps(
             times - times[0],
             odd + _hidden(hidden),
         )
-    ticks, breaks, wraps, usual = _continuous(pts, dts, hidden, durations, tick, _joined(container))
+    keys = np.array([stamp.key for stamp in stamps])
+    ticks, breaks, wraps, usual = _continuous(pts, dts, hidden, durations, tick, _joined(container), keys)
     odd = _breaks_told(breaks) + _hidden(hidden)
     if wraps:
         odd += ("clock wraps: its 33 bits pass zero; time goes on",)
@@ -160,10 +177,14 @@ def from_stamps(
         odd += (f"timestamps missing: {holes} of {len(stamps)} frames have none",)
     begin = ticks[~hidden].min() if first is None or breaks or wraps else first
     kept = ~hidden & (ticks >= begin)
+    shown = np.sort(ticks[kept]) * tick
+    if _joined(container) and len(np.unique(ticks[kept])) < len(shown):
+        return _spread(shown - shown[0], usual, breaks, odd)
     final = np.flatnonzero(kept)[np.argmax(ticks[kept])]
     last = durations[final] * tick
     if not 0 < last <= max(_limit(usual, _joined(container)), usual):
-        last = usual
+        mean = float(shown[-1] - shown[0]) / max(len(shown) - 1, 1)  # without the rounding of stamps
+        last = usual = mean if abs(mean - usual) < 2 * tick else usual
     return TimeLine(
         int(kept.sum()),
         float((ticks[final] - begin) * tick + last),
@@ -173,6 +194,23 @@ def from_stamps(
         None,
         odd,
     )
+
+
+def _spread(times: np.ndarray, usual: float, breaks: tuple[float, ...], odd: tuple[str, ...]) -> TimeLine:
+    """The time line of frames some of which share their ``times``, ascending: none is shown before the last one's end.
+
+    MPEG-PS gives only some frames a stamp, and libavformat's guesses between them may repeat and step back.
+    """
+    even = usual * np.arange(len(times))
+    begins = [0.0]
+    for time in times[1:].tolist():
+        begins.append(time if time - begins[-1] > usual / 2 else begins[-1] + usual)
+    if np.abs(times - even).max() < 5 * usual:  # stamps that err both ways, of frames at an even rate
+        begins = even.tolist()
+    shown = np.array(begins)
+    later = tuple(begins[int(np.searchsorted(times, at - usual / 4))] for at in breaks)
+    odd += ("timestamps repeated: frames that share one are shown one after the other",)
+    return TimeLine(len(shown), begins[-1] + usual, usual, later, None, shown, odd)
 
 
 def _counted(stream: VideoStream, frames: int) -> TimeLine:
@@ -191,39 +229,68 @@ def _continuous(
     durations: np.ndarray,
     tick: float,
     joined: bool,
+    keys: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple[float, ...], int, float]:
     """Stamps of packets on one time line, ``int64 [P]``; breaks in seconds; wraps; the usual interval in seconds."""
     order = np.where(dts.mask, pts.filled(0), dts.filled(0)).astype(np.int64)
     for k in np.flatnonzero(pts.mask & dts.mask):  # neither: as long after the packet before it as that one lasts
         order[k] = order[k - 1] + durations[k - 1] if k else order[~(pts.mask & dts.mask)][0]
     shown = np.where(pts.mask, order, pts.filled(0)).astype(np.int64)
-    # Where a dts is missing, the pts of reordered frames steps back without a break.
-    steps, usual = _pieces(order, tick, joined, BACK_REORDERED if dts.mask.any() else BACK)
-    breaks, wraps, offset = [], 0, 0
+    # Without dts, the pts of reordered frames steps back without a break. Some packets, as Matroska's first, lack it.
+    known = np.flatnonzero(~dts.mask)
+    if 2 * len(known) < len(order):
+        steps = (np.flatnonzero(np.diff(order) * tick < -BACK_REORDERED) + 1).tolist()
+    else:
+        steps = (known[:-1][np.diff(order[known]) * tick < -BACK] + 1).tolist()
+    if keys is not None and not pts.mask.any():
+        steps = _overlaps(shown, keys & ~hidden, steps)
+    usual = max(round(_usual(shown[~hidden])), 1)
+    begins, wraps, offset = [], 0, 0
     end = None  # of what came before
     for begin, until in zip([0, *steps], [*steps, len(order)], strict=True):
         piece = shown[begin:until]
         seen = piece[~hidden[begin:until]]
-        if begin and abs(order[begin] - order[begin - 1] + _WRAP) * tick < AHEAD_JOINED and joined:
+        if begin and joined and abs(order[begin] - order[begin - 1] + _WRAP) * tick < AHEAD_JOINED:
             offset += _WRAP
             wraps += 1
         elif begin and len(seen) and end is not None:
             offset = end - seen.min()
-            breaks.append(end)
+            begins.append(end)
         piece += offset
         if len(seen):
-            seen = piece[~hidden[begin:until]]
-            end = max(end or seen.max(), seen.max()) + max(round(usual / tick), 1)
-    origin = shown[~hidden].min() if (~hidden).any() else 0
-    return shown, tuple(float((at - origin) * tick) for at in breaks), wraps, usual
+            latest = seen.max() + offset
+            end = max(end or latest, latest + usual)
+    # What is ahead of a gap: in the order of display, as the dts of reordered frames jumps some packets later.
+    seen = np.unique(shown[~hidden])
+    gaps = np.diff(seen)
+    wide = gaps * tick > _limit(usual * tick, joined)
+    edges, lost = seen[1:][wide], np.append(0, np.cumsum(gaps[wide] - usual))
+    breaks = np.sort(np.array([*begins, *edges], dtype=np.int64))
+    breaks -= lost[np.searchsorted(edges, breaks, side="right")]
+    shown -= lost[np.searchsorted(edges, shown, side="right")]
+    origin = seen[0] if len(seen) else 0
+    return shown, tuple(float((at - origin) * tick) for at in breaks), wraps, usual * tick
 
 
-def _pieces(order: np.ndarray, tick: float, joined: bool, back: float = BACK) -> tuple[list[int], float]:
-    """Where a new piece of film begins, as numbers of packets, and the usual interval in seconds."""
-    deltas = np.diff(order) * tick
-    usual = float(np.median(deltas[deltas > 0])) if (deltas > 0).any() else 0.0
-    odd = (deltas < -back) | (deltas > _limit(usual, joined))
-    return (np.flatnonzero(odd) + 1).tolist(), usual
+def _usual(stamps: np.ndarray) -> float:
+    """The usual interval between stamps, in ticks."""
+    gaps = np.diff(np.unique(stamps))
+    return float(np.median(gaps)) if len(gaps) else 0.0
+
+
+def _overlaps(shown: np.ndarray, keys: np.ndarray, steps: list[int]) -> list[int]:
+    """The steps, and in between the keyframes that are shown before a frame ahead of them in the file."""
+    found = []
+    for begin, until in zip([0, *steps], [*steps, len(shown)], strict=True):
+        found.append(begin)
+        while begin < until:
+            latest = np.maximum.accumulate(shown[begin:until])
+            early = np.flatnonzero(keys[begin + 1 : until] & (shown[begin + 1 : until] < latest[:-1]))
+            if not len(early):
+                break
+            begin += 1 + int(early[0])
+            found.append(begin)
+    return found[1:]
 
 
 def _limit(usual: float, joined: bool) -> float:

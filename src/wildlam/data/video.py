@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from wildlam.data.files import AnyFile, opened
-from wildlam.data.frames import SLACK, frames_from, line_of
+from wildlam.data.frames import frames_from, line_of, slack_of
 from wildlam.data.geometry import Geometry, aspect_of, geometry_of, square
 from wildlam.data.looks import look
 from wildlam.data.opening import VideoError, first_frame, opened_video, reading, seconds
@@ -78,7 +78,8 @@ def probe(path: AnyFile) -> VideoInfo:
     ):  # anew, as not every container finds its first packet again by seeking
         line, end, sound_end = _whole_line(path, container, stream, first)
         shorter = _shorter(path, container, stream, line, end, sound_end)
-        header_rate = float(stream.average_rate or 0)
+        declaring = container.format.name.startswith(_DECLARING)  # of others, FFmpeg guesses
+        header_rate = float(stream.average_rate or 0) if declaring else 0.0
     assert line.duration is not None
     if line.duration <= 0:
         raise VideoError(path, "a single picture that lasts no time")
@@ -109,9 +110,14 @@ def _whole_line(
         # The packets from the last keyframe on give the true end.
         container.seek((stream.start_time or 0) + (stream.duration or 0), stream=stream)
         origin = end = seconds(stream, first.pts)
-        for packet in container.demux(stream):
-            if packet.pts is not None and not packet.is_discard:  # what an edit list cuts away
-                end = max(end, seconds(stream, packet.pts + (packet.duration or 0)))
+        try:
+            for packet in container.demux(stream):
+                if packet.pts is not None and not packet.is_discard:  # what an edit list cuts away
+                    end = max(end, seconds(stream, packet.pts + (packet.duration or 0)))
+        except av.FFmpegError as error:
+            if not indexed.odd:
+                raise
+            raise VideoError(path, f"cut short: {indexed.odd[0].partition(': ')[2]}") from error
         sounds = [seconds(other, (other.start_time or 0) + (other.duration or 0)) for other in sound]
         return replace(indexed, duration=end - origin), end, max(sounds, default=0.0)
     stamps, sound_end = [], 0.0
@@ -142,12 +148,12 @@ def _shorter(
         declared, reached = _clock(stream.metadata["DURATION"]), end
     # Others, such as MPEG-TS, declare none: FFmpeg makes one up from the first and last packets, or from the bit rate.
     # Matroska counts it from time 0, not from the first frame.
-    if container.format.name.startswith(_DECLARING) and line.plain and _short_of(declared, reached):
+    if container.format.name.startswith(_DECLARING) and not line.breaks and _short_of(declared, reached):
         raise VideoError(
             path, f"cut short: its header promises {declared:.2f} s, its frames end at {line.duration:.2f} s"
         )
     told: tuple[str, ...] = ()
-    if line.plain and sound_end and _short_of(sound_end, end):
+    if not line.breaks and sound_end and _short_of(sound_end, end):
         told = (f"shorter than declared: its sound goes on until {sound_end:.2f} s, its picture until {end:.2f} s",)
     with opened(path) as source, open(source, "rb") if isinstance(source, str) else nullcontext(source) as file:
         if lacking := missing_end(file, container.format.name):
@@ -232,9 +238,9 @@ def _pyav_samples(path: AnyFile, times: Sequence[float], size: int) -> Iterator[
     pending = iter(times)
     time = next(pending, None)
     reformatter = VideoReformatter()  # keeps the scaler's tables from frame to frame
-    for frame, end, aspect in frames_from(path, times):
+    for frame, end, aspect, slack in frames_from(path, times):
         image = None  # most frames are never sampled: convert on demand
-        while time is not None and time + SLACK < end:
+        while time is not None and time + slack < end:
             if frame.is_corrupt:
                 raise VideoError(path, f"the frame at {time:.3f} s is damaged")
             if image is None:
@@ -263,17 +269,20 @@ def _torchcodec_samples(path: AnyFile, times: Sequence[float], size: int) -> Ite
             "FFmpeg's shared libraries, or choose --data.backend=pyav"
         ) from error
     with opened_video(path) as (container, stream):
-        exact = container.format.name.startswith(_EXACT_IN_TORCHCODEC) and line_of(path, container, stream).plain
+        slack = slack_of(stream)
+        line = line_of(path, container, stream)
+        # Of trimmed files it takes a wrong end.
+        exact = container.format.name.startswith(_EXACT_IN_TORCHCODEC) and line.plain and not line.hides
         geometry = geometry_of(first_frame(path, container.decode(stream)), aspect_of(stream)) if exact else Geometry()
     if not exact or geometry.mirrored:  # it turns frames and does not mirror them
         yield from _pyav_samples(path, times, size)
         return
     with reading(path), opened(path) as source:
-        yield from _torchcodec_frames(path, source, times, size, geometry)
+        yield from _torchcodec_frames(path, source, times, size, geometry, slack)
 
 
 def _torchcodec_frames(
-    path: AnyFile, source: Any, times: Sequence[float], size: int, geometry: Geometry
+    path: AnyFile, source: Any, times: Sequence[float], size: int, geometry: Geometry, slack: float
 ) -> Iterator[tuple[float, Tensor]]:
     from torchcodec.decoders import VideoDecoder
 
@@ -284,9 +293,9 @@ def _torchcodec_frames(
         end = decoder.metadata.end_stream_seconds
         assert end is not None  # after the scan that a decoder begins with
         origin = decoder.get_frame_at(0).pts_seconds
-        pending = itertools.takewhile(lambda time: origin + time + SLACK < end, times)
+        pending = itertools.takewhile(lambda time: origin + time + slack < end, times)
         while piece := list(itertools.islice(pending, 8)):  # whole frames, not yet resized: a few at a time
-            stamps = [origin + time + SLACK for time in piece]
+            stamps = [origin + time + slack for time in piece]
             frames = decoder.get_frames_played_at(stamps)
             if (frames.pts_seconds > torch.tensor(stamps, dtype=torch.float64)).any():
                 raise VideoError(path, "torchcodec mixes up this file's frames: choose --data.backend=pyav")

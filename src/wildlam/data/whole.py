@@ -10,15 +10,15 @@ from typing import BinaryIO
 def missing_end(file: BinaryIO, container: str) -> str | None:
     """What tells that a file's end is missing, or None if nothing does.
 
-    MP4 and MOV (boxes), Matroska and WebM (segment), AVI (RIFF chunks) state their length; MPEG-TS consists of whole
-    packets; the last page of an Ogg file is marked. Others, and live recordings, cannot tell.
+    MP4 and MOV (boxes), Matroska and WebM (segment), AVI (RIFF chunks) and ASF (file size) state their length; MPEG-TS
+    consists of whole packets; the last page of an Ogg file is marked. Others, and live recordings, cannot tell.
 
     Args:
         file: the whole file, open for reading.
         container: FFmpeg's name for its format.
     """
     size = file.seek(0, 2)
-    checks = {"mov": _boxes, "matroska": _segment, "avi": _chunks}
+    checks = {"mov": _boxes, "matroska": _segment, "avi": _chunks, "asf": _told_size}
     for name, ends in checks.items():
         if container.startswith(name):
             lacking = max((end - size for end in ends(file, size)), default=0)
@@ -68,6 +68,15 @@ def _chunks(file: BinaryIO, size: int) -> Iterator[int]:
             return
         yield at + 8 + length
         at += 8 + length + length % 2
+
+
+def _told_size(file: BinaryIO, size: int) -> Iterator[int]:
+    """The file size in an ASF file's File Properties Object (ASF specification, 3.2); 0 in live recordings."""
+    file.seek(0)
+    head = file.read(1 << 16)
+    at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    if at >= 0:
+        yield int.from_bytes(head[at + 40 : at + 48], "little")
 
 
 def _packets(file: BinaryIO, size: int) -> str | None:
