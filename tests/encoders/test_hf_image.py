@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from wildlam.encoders import HFImage
+from wildlam.encoders.hub import pixel_statistics
 from wildlam.encoders.identity import computing_fields
 from wildlam.types import WildlamError
 
@@ -208,3 +209,11 @@ def test_a_preprocessor_that_says_nothing_usable_is_refused(folders, tmp_path, s
     (tmp_path / "vit" / "preprocessor_config.json").write_text(said)
     with pytest.raises(WildlamError, match=told):
         build(model)
+
+
+def test_pixels_normalised_by_guess_are_told(monkeypatch, caplog, folders):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    pixel_statistics(folders["vit"])
+    assert not caplog.text
+    assert pixel_statistics("some-lab/some-vit") == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    assert "some-lab/some-vit: no preprocessor_config.json in the hub's cache" in caplog.text

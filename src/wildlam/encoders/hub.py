@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from wildlam.encoders.identity import strange_weights, unknown_fields
 from wildlam.types import WildlamError
+
+log = logging.getLogger(__name__)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -145,6 +148,10 @@ def pixel_statistics(model: str, kind: Literal["image", "video"] = "image") -> t
         if "JSON" in str(error):
             raise cannot_load(model, _reason(model, error)) from error
         said = {}  # the model comes without the file
+        if kind == "image" and not Path(model).is_dir() and _unasked(model):
+            log.warning(
+                "%s: no preprocessor_config.json in the hub's cache; pixels are normalised as on ImageNet", model
+            )
     if not isinstance(said, dict):
         raise cannot_load(model, "the configuration of its preprocessor is no JSON object")
     if said.get("do_normalize") is False:
@@ -161,6 +168,13 @@ def pixel_statistics(model: str, kind: Literal["image", "video"] = "image") -> t
     if not isinstance(factor, int | float) or not factor > 0:
         raise _preprocessor(model, "rescale_factor", factor, "a number above 0")
     return [one / (255 * factor) for one in mean], [one / (255 * factor) for one in std]
+
+
+def _unasked(model: str) -> bool:
+    """Whether the hub's cache neither has a preprocessor's file nor knows that there is none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return try_to_load_from_cache(model, "preprocessor_config.json") is None
 
 
 def _channels(model: str, field: str, value: Any) -> list[float]:

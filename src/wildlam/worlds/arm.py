@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from wildlam.data.action_spaces import ARM
 from wildlam.types import WildlamError
 from wildlam.worlds.filming import SHARE, WORKERS, Format, Take, distracted, film_all
+from wildlam.worlds.opengl import cannot_draw, refuse_unusable
 
 try:
     import gymnasium
@@ -45,20 +46,34 @@ _TABLE_HEIGHT = 0.4
 _EYE = (2.05, 0.35, 1.0)  # of the camera
 _DRAWING = threading.Lock()
 """Held while OpenGL is called: Mesa's software driver, drawing in two threads at once, rarely ends the process."""
+_FAILED: list[WildlamError] = []
+"""Why no picture can be drawn; where MuJoCo could not open a context once, it hangs when asked for another."""
 
 
 def _mujoco() -> Any:
-    os.environ.setdefault("MUJOCO_GL", "egl")  # without a display
+    if not os.environ.get("MUJOCO_GL"):
+        os.environ["MUJOCO_GL"] = "egl"  # without a display
+    if _FAILED:
+        raise _FAILED[0]
+    refuse_unusable()
     try:
         import mujoco
-    except (ImportError, AttributeError, OSError) as error:  # or what its OpenGL library raises
-        raise WildlamError(
-            f"the arm cannot be simulated ({error}); pip install 'wildlam[worlds]' and, on Debian, "
-            "apt-get install libegl1 libgl1 libgles2"
-        ) from error
+    except Exception as error:  # whatever its OpenGL library has to say
+        if isinstance(error, ModuleNotFoundError):
+            raise WildlamError(
+                f"the arm cannot be simulated ({error}); pip install 'wildlam[worlds]' and, on Debian, "
+                "apt-get install libegl1 libgl1 libgles2"
+            ) from error
+        raise cannot_draw(error) from error
     if not mujoco.__version__.startswith("3.3."):
         raise WildlamError(f"the arm needs mujoco 3.3, this is {mujoco.__version__}: pip install 'mujoco==3.3.0'")
     return mujoco
+
+
+def _renderer(mujoco: Any) -> Any:
+    """MuJoCo's renderer, whose and whose context's ``__del__`` do not miss what their ``__init__`` could not make."""
+    mujoco.GLContext._context = None
+    return type("Renderer", (mujoco.Renderer,), {"_gl_context": None, "_mjr_context": None})
 
 
 class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -88,15 +103,15 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
         self._substeps = max(1, round(1 / (fps * _TIMESTEP)))
         self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
         self.action_space = gymnasium.spaces.Box(-STEP, STEP, dtype=np.float64)
-        try:
-            # Twice as large, and averaged: smooth edges, twice as fast as multisampling without a GPU.
-            with _DRAWING:
-                self._renderer = mujoco.Renderer(self._model, 2 * size, 2 * size)
-        except Exception as error:  # whatever OpenGL has to say
-            raise WildlamError(
-                f"the arm cannot be drawn ({error}); on Debian: apt-get install libegl1 libgl1 libgles2; where "
-                "mujoco is imported before wildlam.worlds, set MUJOCO_GL=egl"
-            ) from error
+        with _DRAWING:
+            if _FAILED:
+                raise _FAILED[0]
+            try:
+                # Twice as large, and averaged: smooth edges, twice as fast as multisampling without a GPU.
+                self._renderer = _renderer(mujoco)(self._model, 2 * size, 2 * size)
+            except Exception as error:  # whatever OpenGL has to say
+                _FAILED.append(cannot_draw(error))
+                raise _FAILED[0] from error
         self._fingers = [self._model.joint(f"robot0:{side}_gripper_finger_joint").qposadr[0] for side in "lr"]
         self._hand = self._model.body("robot0:gripper_link").id
 
