@@ -125,7 +125,7 @@ def test_index(call, refused, videos, tmp_path):
         code, said = call("index", videos)[:2]
         assert code == 0
         assert said.splitlines()[0] == "6 videos, 0.01 hours, 2 held out, 4 for training"
-        assert "5 videos are copies of others (the same bytes, or encoded anew)" in said
+        assert "copy: 5 (a/train/a0.mp4: the same bytes as a/test/a2.mp4, or encoded anew)" in said
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "notes.txt").write_text("no video")

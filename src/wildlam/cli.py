@@ -13,7 +13,6 @@ import os
 import shlex
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,8 +95,8 @@ def index(argv: Arguments) -> None:
     """
     from wildlam.data.clips import DataConfig
     from wildlam.data.files import location
-    from wildlam.data.indexing import index, oddities
-    from wildlam.data.recordings import tell
+    from wildlam.data.indexing import index
+    from wildlam.data.oddities import oddities, summary
     from wildlam.types import WildlamError
 
     parser = _parser("index")
@@ -122,16 +121,12 @@ def index(argv: Arguments) -> None:
         raise WildlamError(str(error).removeprefix("data.")) from error
     except WildlamError as error:  # its remedies name the keys of `train`
         raise WildlamError(str(error).replace("--data.path", "PATH").replace("--data.", "--")) from error
-    odd = oddities(manifest)
-    for kind, count in Counter(kind for _, kind, _ in odd).most_common():
-        example = next(f"{path}: {details}" for path, kinds, details in odd if kinds == kind)
-        print(f"{kind}: {count} ({example})")
     if args.report is not None:
-        _write_csv(args.report, [("path", "kind", "details"), *odd])
+        _write_csv(args.report, [("path", "kind", "details"), *oddities(manifest)])
     hours = manifest.column("duration").to_numpy().sum() / 3600
     held_out = len(manifest.split("held_out"))
     print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")
-    for line in tell(manifest):
+    for line in summary(manifest):
         print(line)
     if args.cuts:
         cuts = manifest.cuts()

@@ -20,6 +20,7 @@ from wildlam.data.clips import ClipSource, DataConfig, Draws, decode_windows, ev
 from wildlam.data.encode import encode_videos, refresh
 from wildlam.data.indexing import index
 from wildlam.data.manifest import Manifest, manifest_path
+from wildlam.data.oddities import summary
 from wildlam.data.poses import has_poses
 from wildlam.data.store import FeatureStore
 from wildlam.data.store_care import drop_copies
@@ -81,6 +82,8 @@ def index_videos(data: DataConfig) -> Manifest:
     options: dict[str, Any] = {"held_out": data.held_out, "on_error": data.on_error, "cuts": data.cuts}
     options |= {"max_skipped": data.max_bad, "exclude": data.exclude, "cache": data.cache}
     manifest = index(data.path, **options)
+    for line in summary(manifest):
+        log.info(line)
     return long_enough(manifest, data.frames, data.fps, data.on_error)
 
 

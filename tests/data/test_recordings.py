@@ -161,8 +161,8 @@ def test_the_command_tells_what_belongs_together(tmp_path, capsys):
     assert cli.main(["index", str(tmp_path), "--exclude", "d.*", "broken*"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("5 videos, ")
-    assert "2 recordings have several videos (cameras, parts, copies), 4 in all" in told
-    assert "1 videos are copies of others (the same bytes, or encoded anew), such as copy.mp4 of b.mp4" in told
+    assert "recordings of several videos (cameras, parts, copies): 2, of 4 videos" in told
+    assert "copy: 1 (copy.mp4: the same bytes as b.mp4, or encoded anew)" in told
     assert cli.main(["index", str(tmp_path), "--on_error", "skip", "--max_bad", "0.01"]) == 2
     assert "more than the 1% that may be skipped" in capsys.readouterr().err
     assert cli.main(["index", str(tmp_path), "--on_error", "skip", "--max_bad", "0.5"]) == 0

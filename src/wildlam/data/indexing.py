@@ -273,12 +273,6 @@ def _stamp(about: dict[str, Any]) -> tuple[int, int]:
     return int(about["size"] or 0), round(seconds * 1e9)
 
 
-def oddities(manifest: Manifest) -> list[tuple[str, str, str]]:
-    """What is odd about videos: path, kind and details of each oddity, in the manifest's order."""
-    listed = zip(manifest.column("path").to_pylist(), manifest.column("odd").to_pylist(), strict=True)
-    return [(path, *odd.split(": ", 1)) for path, odds in listed for odd in odds or ()]
-
-
 def read_list(path: Location | str) -> list[str]:
     """Paths in a list of videos without header: one a line, with or without a label after it; labels are dropped.
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from wildlam.data import looks
 from wildlam.data.files import AnyFile, Location, inside, opened
-from wildlam.data.manifest import Manifest, Video
+from wildlam.data.manifest import Video
 from wildlam.data.video import VideoError, decode_at
 
 _CAMERAS = frozenset(("wrist", "left", "right", "front", "rear", "back", "top", "side", "overhead", "ego", "exo"))
@@ -248,24 +248,3 @@ def joined(names: Mapping[str, str], copied: Mapping[str, str]) -> dict[str, str
     """The first path of the recording that each video is of, by names and copies together."""
     first = _first_of([*names.items(), *copied.items()])
     return {path: first[path] for path in names}
-
-
-def tell(manifest: Manifest) -> list[str]:
-    """What was found to belong together, as lines of text: a line for recordings, one for copies."""
-    lines = []
-    videos, firsts = manifest.column("path").to_pylist(), manifest.recordings().to_pylist()
-    several = [(path, first) for path, first in zip(videos, firsts, strict=True) if path != first]
-    if several:
-        count = len({first for _, first in several})
-        lines.append(
-            f"{count} recordings have several videos (cameras, parts, copies), {len(several) + count} in all, and are "
-            f"split as one, such as {several[0][1]} and {several[0][0]}"
-        )
-    originals = manifest.column("copy_of").to_pylist()
-    copied = [(path, first) for path, first in zip(videos, originals, strict=True) if first not in (None, path)]
-    if copied:
-        lines.append(
-            f"{len(copied)} videos are copies of others (the same bytes, or encoded anew), such as {copied[0][0]} of "
-            f"{copied[0][1]}"
-        )
-    return lines
