@@ -218,6 +218,7 @@ def test_a_finished_run_resumes_to_itself(config):
 @pytest.mark.parametrize("store", [True, False])
 def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypatch):
     caplog.set_level("INFO", logger="wildlam")
+    monkeypatch.setattr("wildlam.pipeline.FEW_STEPS", 0)
     config = replace(config, data=replace(config.data, store=store))
     torch.manual_seed(7)
     run = train(config)

@@ -35,6 +35,8 @@ EVAL_BATCHES_WHILE_TRAINING = 6
 
 FEW_FRAMES = 16
 """Frames that an estimate by the videos' durations may miss or see too many."""
+FEW_STEPS = 20
+"""Of a training that is over before it is measured."""
 
 
 def train(config: RunConfig, *, resume: bool = False) -> Path:
@@ -173,6 +175,9 @@ def tell_parts(
         trainings: configuration and steps, by what they are called.
         team: all processes that measure at once.
     """
+    trainings = {name: (of, steps) for name, (of, steps) in trainings.items() if steps > FEW_STEPS}
+    if not trainings and (frames or 0) <= FEW_FRAMES:
+        return
     count = team.world_size if team else 1
     clips = config.training.batch_size // count
     parts, online = [], None
