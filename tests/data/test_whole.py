@@ -29,7 +29,7 @@ MUXED = {
     "plain.ogv": "-c:v libtheora -q:v 7",
     "plain.wmv": "-c:v wmv2 -q:v 4",
 }
-REFUSED = {"fast.mp4", "plain.mkv", "sound.mkv", "plain.webm", "plain.flv", "plain.mov"}
+REFUSED = {"fast.mp4", "plain.mkv", "sound.mkv", "plain.webm", "plain.avi", "plain.flv", "plain.mov"}
 UNKNOWABLE = {"live.mkv"}
 
 

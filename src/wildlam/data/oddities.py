@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+import pyarrow.compute as pc
+
 from wildlam.data.manifest import Manifest
 
 
 def oddities(manifest: Manifest) -> list[tuple[str, str, str]]:
     """Path, kind and details of each oddity, in the manifest's order; of a copy, which video it is a copy of."""
-    columns = (manifest.column(name).to_pylist() for name in ("path", "odd", "copy_of"))
+    # Of millions of videos few are odd: only those become Python's objects.
+    counts = pc.fill_null(pc.list_value_length(manifest.column("odd")), 0)
+    copies = pc.fill_null(pc.not_equal(manifest.column("copy_of"), manifest.column("path")), False)
+    rows = np.flatnonzero(pc.or_(pc.greater(counts, 0), copies).to_numpy())
     found: list[tuple[str, str, str]] = []
-    for path, odds, first in zip(*columns, strict=True):
-        for odd in odds or ():
+    for row in manifest.take(rows, ["path", "odd", "copy_of"]).to_pylist():
+        path, first = row["path"], row["copy_of"]
+        for odd in row["odd"] or ():
             kind, details = odd.split(": ", 1)
             found.append((path, kind, details))
         if first not in (None, path):
@@ -27,8 +34,9 @@ def summary(manifest: Manifest) -> list[str]:
     for kind, count in Counter(kind for _, kind, _ in odd).most_common():
         path, details = next((path, details) for path, kinds, details in odd if kinds == kind)
         lines.append(f"{kind}: {count} ({path}: {details})")
-    pairs = zip(manifest.column("path").to_pylist(), manifest.recordings().to_pylist(), strict=True)
-    if several := [(path, first) for path, first in pairs if path != first]:
+    rows = np.flatnonzero(pc.not_equal(manifest.recordings(), manifest.column("path")).to_numpy())
+    found = manifest.take(rows, ["path", "recording"]).to_pylist()
+    if several := [(row["path"], row["recording"]) for row in found]:
         count = len({first for _, first in several})
         path, first = several[0]
         lines.append(

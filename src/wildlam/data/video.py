@@ -146,6 +146,9 @@ def _shorter(
         declared, reached = (container.duration or 0) / av.time_base, max(end, sound_end)
     if stream.metadata.get("DURATION"):  # of Matroska, where the container's duration is that of the longest stream
         declared, reached = _clock(stream.metadata["DURATION"]), end
+    if container.format.name == "avi" and stream.average_rate:
+        # FFmpeg shortens the duration to what is there; the header's number of frames stays.
+        declared = max(declared, stream.frames / float(stream.average_rate))
     # Others, such as MPEG-TS, declare none: FFmpeg makes one up from the first and last packets, or from the bit rate.
     # Matroska counts it from time 0, not from the first frame.
     if container.format.name.startswith(_DECLARING) and not line.breaks and _short_of(declared, reached):
