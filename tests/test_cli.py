@@ -336,7 +336,7 @@ def test_two_processes(store, videos, tmp_path):
     train = [str(Path(sys.executable).parent / "wildlam"), "train", "--data.path", str(videos), *TINY]
     options = ["--data.store", store, "--baseline", store]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*torchrun, *train, *options], env=environment, capture_output=True, text=True, timeout=110)
+    done = subprocess.run([*torchrun, *train, *options], env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "runs").iterdir()
     assert json.loads((run / "results.json").read_text())["clips"] == 2

@@ -270,7 +270,7 @@ def test_a_run_on_an_object_store(bucket, tmp_path):
     """By the command, from an address; batches are prepared by a process of its own."""
 
     def wildlam(*arguments: str) -> None:
-        subprocess.run([str(Path(sys.executable).with_name("wildlam")), *arguments], check=True, timeout=100)
+        subprocess.run([str(Path(sys.executable).with_name("wildlam")), *arguments], check=True, timeout=400)
 
     out = tmp_path / "run"
     options = ["--data.path", f"{bucket}/tars", "--data.cache", str(tmp_path / "cache"), "--data.frames", "4"]

@@ -26,7 +26,7 @@ sign, and so its gradient, may turn."""
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     out = tmp_path_factory.mktemp("alone") / "one.safetensors"
-    subprocess.run([sys.executable, str(HERE / "shared_steps.py"), str(out), "--compiled"], check=True, timeout=110)
+    subprocess.run([sys.executable, str(HERE / "shared_steps.py"), str(out), "--compiled"], check=True, timeout=400)
     return load_file(out)
 
 
@@ -99,7 +99,7 @@ ONE = [sys.executable, str(HERE / "tiny_run.py")]
 
 
 def run_alone(*arguments):
-    subprocess.run([*ONE, *map(str, arguments)], check=True, timeout=110)
+    subprocess.run([*ONE, *map(str, arguments)], check=True, timeout=400)
 
 
 @pytest.mark.slow
