@@ -17,7 +17,7 @@ GPU = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 
 
 def measure(*arguments):
-    done = subprocess.run([sys.executable, str(GPU), *map(str, arguments)], capture_output=True, text=True, timeout=250)
+    done = subprocess.run([sys.executable, str(GPU), *map(str, arguments)], capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -29,7 +29,7 @@ def test_without_a_gpu_it_says_so(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_all_of_it_runs_on_small_models(tmp_path):
     measure("--tiny", "--out", tmp_path / "gpu.json")
     rows = {row["name"]: row for row in json.loads((tmp_path / "gpu.json").read_text())}

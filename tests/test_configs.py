@@ -156,7 +156,7 @@ def test_the_papers_decoder():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_real_step_of_vit_l():
     """At batch 1, with fewer frames: 2 states of 256 tokens."""
     config = parse("--config", str(FOLDER / "paper_vitl.yaml"))

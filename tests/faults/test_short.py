@@ -10,7 +10,7 @@ from tests.faults.full_disk import FREE, fill_disks, small_disk
 from tests.faults.kills import kill_all
 from tests.faults.mutations import mutate_all, prepare
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
