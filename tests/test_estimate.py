@@ -36,7 +36,7 @@ def real_step(of: RunConfig, clips: int):
     states = torch.randn(clips, 8, 4, 448)
 
     def step():
-        with torch.autocast("cpu", torch.bfloat16, enabled=of.training.precision == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=of.training.bf16(torch.device("cpu"))):
             loss = model(states).total
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

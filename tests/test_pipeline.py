@@ -107,6 +107,7 @@ def test_what_the_machine_decides_is_written_down(config, monkeypatch, tmp_path)
     written = read_config(run / "config.yaml")
     assert written.data.path == config.data.path
     assert written.encoder.dtype in ("bfloat16", "float32")
+    assert written.training.precision == ("bf16" if written.encoder.dtype == "bfloat16" else "fp32")
 
 
 def test_no_baseline(config):

@@ -16,7 +16,7 @@ from wildlam.config import RunConfig, dump_config, read_as, read_config
 from wildlam.data.action_spaces import ActionSpace
 from wildlam.data.labelled import LabelledClips
 from wildlam.data.pairing import TOLERANCE
-from wildlam.encoders.base import fingerprint
+from wildlam.encoders.base import fast_dtype, fingerprint
 from wildlam.evaluation.controlled import controlled_rollout
 from wildlam.evaluation.estimates import Estimate
 from wildlam.evaluation.probes import fit_ridge, standardiser
@@ -103,8 +103,13 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     Raises:
         WildlamError: it holds a controller of another configuration or run, or something is wrong with data or disk.
     """
-    config = replace(config, data=config.data.absolute(), unlabelled=config.unlabelled and config.unlabelled.absolute())
     _, of_run, encoder, model = _open(path)
+    config = replace(
+        config,
+        data=config.data.absolute(),
+        unlabelled=config.unlabelled and config.unlabelled.absolute(),
+        training=config.training.settled(encoder.device),
+    )
     run = claimed(out or path / FOLDER, config, "controller")
     _check_driven(run, model, "give another --out")
     labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance)
@@ -227,8 +232,8 @@ class Driven:
 
     @property
     def bf16(self) -> bool:
-        """Whether its matrix products were made in bfloat16."""
-        return self.config.training.precision == "bf16"
+        """Whether its matrix products are made in bfloat16: as in training, where the device does not emulate that."""
+        return self.config.training.precision == "bf16" and fast_dtype(self.encoder.device) == torch.bfloat16
 
 
 def load_driven(path: Path, controller: Path | None = None) -> Driven:

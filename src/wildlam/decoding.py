@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -69,8 +69,9 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
     """
     opened, config = Run.open(path), config or DecodingConfig()
     of_run = read_config(opened.path / "config.yaml")
-    run = claimed(opened.path / FOLDER, config, "decoder")
     encoder = of_run.encoder.build(default_device())
+    config = replace(config, training=config.training.settled(encoder.device))
+    run = claimed(opened.path / FOLDER, config, "decoder")
     check_encoder(opened, encoder.spec)
     perceptual = config.perceptual.build(encoder.device)
     torch.manual_seed(config.seed)

@@ -89,7 +89,7 @@ def step_seconds(config: RunConfig, spec: EncoderSpec, device: torch.device, cli
 
         def gradients(count: int) -> None:
             shape = (count, config.data.frames // spec.frames_per_state, spec.tokens, spec.width)
-            with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=training.bf16(device)):
                 loss = model(torch.randn(shape, device=device)).total
             loss.backward()
 

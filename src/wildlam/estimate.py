@@ -162,6 +162,8 @@ def _estimate(
     training, data, spec, network = config.training, config.data, encoder.spec, encoder.network
     parts = processes * training.accumulate
     part = training.batch_size // parts
+    # Every GPU of GPUS multiplies bfloat16.
+    bf16 = training.bf16(torch.device("cpu")) or (accelerated and training.precision == "auto")
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = config.model.build(spec.width, spec.grid)
         model.bottleneck.eval()  # a codebook follows the data, and there are none
@@ -182,7 +184,7 @@ def _estimate(
             flop_counter() as counter,
             tracker,
         ):
-            with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bf16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 loss = model(states).total
             loss.backward()
             del loss

@@ -133,7 +133,8 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     Raises:
         WildlamError: it holds a model of another configuration, or something is wrong with data or disk.
     """
-    config = replace(config, data=config.data.absolute())
+    training = config.training.settled(encoder.device)
+    config = replace(config, data=config.data.absolute(), training=training)
     run = claimed(out, config, "model")
     labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed, config.tolerance)
     torch.manual_seed(config.seed)

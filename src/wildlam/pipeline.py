@@ -212,11 +212,12 @@ def _resolved(config: RunConfig, team: Processes) -> RunConfig:
 
 
 def _portable(config: RunConfig, device: torch.device) -> RunConfig:
-    """Settle the encoder's precision and make paths absolute, so that the run can be used elsewhere and later."""
+    """Settle both precisions and make paths absolute, so that the run can be used elsewhere and later."""
     _, dtype = config.encoder.resolve(device, None)
     encoder = replace(config.encoder, dtype="bfloat16" if dtype == torch.bfloat16 else "float32")
     cache = config.data.cache and config.data.cache.absolute()
-    return replace(config, encoder=encoder, data=replace(config.data, path=config.data.path.absolute(), cache=cache))
+    data = replace(config.data, path=config.data.path.absolute(), cache=cache)
+    return replace(config, encoder=encoder, data=data, training=config.training.settled(device))
 
 
 def _check_shares(config: RunConfig, team: Processes) -> None:

@@ -121,10 +121,19 @@ def test_average_of_the_weights_is_what_is_kept(tmp_path):
 
 
 def test_metrics_tensorboard_and_precision(tmp_path):
-    tiny_fit(tmp_path, 5, bottleneck=Sparse(dim=4))
+    tiny_fit(tmp_path, 5, bottleneck=Sparse(dim=4), precision="bf16")
     row = Run(tmp_path).metrics()[-1]
     assert {"step", "loss", "prediction", "penalty", "sparsity", "z_std", "gradient_norm", "lr_factor"} <= row.keys()
     assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_a_precision_that_is_not_given_is_the_device_s(monkeypatch):
+    device = torch.device("cpu")
+    for native, name in ((torch.bfloat16, "bf16"), (torch.float32, "fp32")):
+        monkeypatch.setattr("wildlam.training.loop.fast_dtype", lambda device, native=native: native)
+        assert TrainingConfig().settled(device) == TrainingConfig(precision=name)
+        for given in ("bf16", "fp32"):
+            assert TrainingConfig(precision=given).settled(device).precision == given
 
 
 @pytest.mark.parametrize("bad", [{"steps": 0}, {"ema": 1.0}, {"accumulate": 0}])

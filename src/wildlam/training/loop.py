@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from wildlam.encoders.base import fast_dtype
 from wildlam.training import checkpoints
 from wildlam.training.distributed import Processes
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
@@ -42,7 +43,8 @@ class TrainingConfig:
         compile: compile the transformer blocks (torch.compile), and on CUDA pass over what attention may not see (flex
             attention) and compile the blocks of an encoder that is used at every step: faster steps after a minute or
             more, for long trainings.
-        precision: bf16 runs matrix products in bfloat16 (autocast), fp32 none.
+        precision: bf16 runs matrix products in bfloat16 (autocast), fp32 none; auto is bf16 where the device multiplies
+            it in hardware, and is written down in the run as what it came to.
         ema: decay of a moving average of the weights, saved and evaluated in their place; 0 for none.
         log_every: steps between lines of metrics.jsonl.
         eval_every: steps between held-out evaluations.
@@ -58,7 +60,7 @@ class TrainingConfig:
     shard_encoder: bool = False
     recompute: bool = False
     compile: bool = False
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     ema: float = 0.0
     log_every: int = 10
     eval_every: int = 100
@@ -74,6 +76,14 @@ class TrainingConfig:
             raise ValueError(f"training.ema must lie in [0, 1), got {self.ema}")
         if self.ema and self.shard > 1:
             raise ValueError("training.ema averages whole models; give training.shard=1, or ema=0")
+
+    def bf16(self, device: torch.device) -> bool:
+        """Whether matrix products are made in bfloat16 on ``device``."""
+        return fast_dtype(device) == torch.bfloat16 if self.precision == "auto" else self.precision == "bf16"
+
+    def settled(self, device: torch.device) -> TrainingConfig:
+        """This configuration with the precision that it comes to on ``device``, to be gone on with elsewhere."""
+        return replace(self, precision="bf16" if self.bf16(device) else "fp32")
 
 
 def fit(
@@ -129,7 +139,8 @@ def fit(
         compile_blocks(model)
         if device.type == "cuda":
             use_flex_attention(model)
-    parallel = share(model, processes, config.shard, config.precision == "bf16")
+    bf16 = config.bf16(device)
+    parallel = share(model, processes, config.shard, bf16)
     optimizer = MuonAdamW(model, config.optimizer)
     if checkpoint and (start < config.steps or average is not None):  # a finished run needs its weights alone
         _restore(checkpoint, model, optimizer, average)
@@ -153,7 +164,7 @@ def fit(
             for i, part in enumerate(parts):
                 inputs = prepare(part)
                 with unsynchronised(parallel, last=i + 1 == len(parts)):
-                    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                         loss = parallel(*inputs)
                     (loss.total / len(parts)).backward()
                 total += loss.total.detach() / len(parts)
@@ -182,7 +193,7 @@ def fit(
                 del weights
             if processes.is_main and evaluate is not None and evaluates:
                 evaluated.to(device).eval()
-                with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     held_out = evaluate(evaluated)
                 evaluated.to("cpu" if sharded else device).train()
                 values |= {f"held_out/{key}": value for key, value in held_out.items()}
