@@ -43,7 +43,7 @@ from wildlam.types import WildlamError
 from .test_decoding import make_run
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-TRAINING = TrainingConfig(steps=2, batch_size=4, log_every=1, save_every=1, eval_every=2)
+TRAINING = TrainingConfig(steps=2, batch_size=4, log_every=1, save_every=1, eval_every=2, precision="fp32")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 
 CONFIG = DecodingConfig(
     decoder=DecoderConfig(image_size=16, upsample=1),
-    training=TrainingConfig(steps=2, batch_size=2, log_every=1, save_every=1, eval_every=2),
+    training=TrainingConfig(steps=2, batch_size=2, log_every=1, save_every=1, eval_every=2, precision="fp32"),
 )
 
 

@@ -42,7 +42,7 @@ def config(videos, tmp_path):
         data=DataConfig(path=videos, workers=0),
         encoder=Lite0(image_size=64, dtype="float32"),
         model=ModelConfig(bottleneck=Noisy(dim=4)),
-        training=TrainingConfig(steps=4, batch_size=4, log_every=1, save_every=1, eval_every=2),
+        training=TrainingConfig(steps=4, batch_size=4, log_every=1, save_every=1, eval_every=2, precision="fp32"),
         out=tmp_path / "run",
     )
 
@@ -102,7 +102,8 @@ def test_what_the_machine_decides_is_written_down(config, monkeypatch, tmp_path)
     """So the run can be used from another folder, and on a machine with another fast precision."""
     monkeypatch.chdir(tmp_path)
     given = replace(config, data=replace(config.data, path=config.data.path.relative_to(tmp_path)), out=None)
-    run = train(replace(given, encoder=Lite0(image_size=64), baseline=False))
+    training = replace(config.training, precision="auto")
+    run = train(replace(given, encoder=Lite0(image_size=64), training=training, baseline=False))
     assert (run.parent.name, run.name[:7]) == ("runs", "videos-")
     written = read_config(run / "config.yaml")
     assert written.data.path == config.data.path

@@ -54,7 +54,7 @@ def sweep(videos, tmp_path):
         data=DataConfig(path=videos, workers=0),
         encoder=Lite0(image_size=64, dtype="float32"),
         model=ModelConfig(bottleneck=Noisy(dim=4)),
-        training=TrainingConfig(steps=4, batch_size=4, log_every=1, save_every=1, eval_every=2),
+        training=TrainingConfig(steps=4, batch_size=4, log_every=1, save_every=1, eval_every=2, precision="fp32"),
         out=tmp_path / "sweep",
     )
     return SweepConfig(run=run, limits={"Noisy": {"beta": [0.01]}}, bounds=False, seeds=[0, 1])
