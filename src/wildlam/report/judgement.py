@@ -177,11 +177,16 @@ def _beside(found: dict[str, PerClip], without_actions: Told) -> dict[str, PerCl
     """The same with the errors of a model without actions in them, where it was evaluated on the same clips."""
     joined = {}
     for name, part in found.items():
-        if name in without_actions and (bare := PerClip.from_json(without_actions[name])).names == part.names:
+        if name in without_actions and _same_clips(bare := PerClip.from_json(without_actions[name]), part):
             taken = {"idm": "deterministic", "plain": "plain_deterministic", "cut": "cut_deterministic"}
             values = {new: bare.values[old] for old, new in taken.items() if old in bare.values}
             joined[name] = replace(part, values=part.values | values)
     return joined
+
+
+def _same_clips(one: PerClip, other: PerClip) -> bool:
+    """Whether they are of the same clips, each paired with the same other one."""
+    return (one.names, one.recordings) == (other.names, other.recordings)
 
 
 def _too_little(one_step: PerClip) -> Verdict:
@@ -258,7 +263,7 @@ def _of_sources(one_step: PerClip, overall: bool | None) -> Iterator[Claim]:
 
 def _elsewhere(part: PerClip) -> PerClip:
     """The clips that were paired with one of another recording, and whose errors are numbers."""
-    partners = another_clip(part.sources, part.names)
+    partners = another_clip(part.sources, part.recordings)
     finite = torch.stack(list(part.values.values())).isfinite().all(dim=0).tolist()
     return part.where([ok and part.recordings[i] != part.recordings[partners[i]] for i, ok in enumerate(finite)])
 
