@@ -8,7 +8,7 @@ judge by ``verdict``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,7 @@ def verdict(results: Told, per_clip: Told, without_actions: Told | None = None) 
     overall = _together(claims)
     claims += _of_sources(one_step, overall)
     if overall is not False:
-        claims += [*_cut(found.get("leakage")), *_cycle(found.get("cycle"))]
+        claims += [*_across("cut", found.get("leakage"), _cut), *_across("cycle", found.get("cycle"), _cycle)]
     claims += [*_locality(evaluations), *_probes(found, evaluations)]
     works = _together(claims)
     tried = f"Tried on {_amount(one_step)} that are held out; in brackets, 95 % intervals over recordings."
@@ -261,6 +261,21 @@ def _of_sources(one_step: PerClip, overall: bool | None) -> Iterator[Claim]:
         yield Claim("source", None, f"Too few to judge by themselves: {', '.join(small)}.", counts=False)
 
 
+TOO_FEW = {
+    "cut": "Scene cuts: too few clips have another recording of their source to cut to.",
+    "cycle": "Other videos: too few clips have another recording of their source to carry actions to.",
+}
+"""What is said where a test of two recordings cannot be made."""
+
+
+def _across(test: str, part: PerClip | None, judged: Callable[[PerClip], Claim]) -> Iterator[Claim]:
+    """What a test of two recordings says, of the clips that have another one; nothing if it was not run."""
+    if part is None:
+        return
+    part = _elsewhere(part)
+    yield judged(part) if part.is_enough else Claim(test, None, TOO_FEW[test], counts=False)
+
+
 def _elsewhere(part: PerClip) -> PerClip:
     """The clips that were paired with one of another recording, and whose errors are numbers."""
     partners = another_clip(part.sources, part.recordings)
@@ -268,15 +283,8 @@ def _elsewhere(part: PerClip) -> PerClip:
     return part.where([ok and part.recordings[i] != part.recordings[partners[i]] for i, ok in enumerate(finite)])
 
 
-def _cut(leakage: PerClip | None) -> Iterator[Claim]:
+def _cut(leakage: PerClip) -> Claim:
     """Scene cuts against copying, which has no actions, and against a model without them, which cannot leak."""
-    if leakage is None:
-        return
-    leakage = _elsewhere(leakage)
-    if not leakage.is_enough:
-        said = "Scene cuts: too few clips have another recording of their source to cut to."
-        yield Claim("cut", None, said, counts=False)
-        return
     ratio = leakage.estimate("cut", over="plain")
     controls = {"Taking the last frame again": leakage.estimate("cut_copy", over="plain_copy")}
     if "cut_deterministic" in leakage.values:
@@ -288,26 +296,17 @@ def _cut(leakage: PerClip | None) -> Iterator[Claim]:
     )
     below = ratio.high < against.low
     if against.mean < LEAK_UNDER:
-        yield Claim("cut", None, f"{told} Such jumps are too small here to tell anything.", counts=False)
-    elif below and ratio.mean < LEAK_UNDER:
+        return Claim("cut", None, f"{told} Such jumps are too small here to tell anything.", counts=False)
+    if below and ratio.mean < LEAK_UNDER:
         said = f"{told} The action hands over the next frame itself instead of what changes."
-        yield Claim("cut", False, said, remedies=(TIGHTER,), below=True)
-    elif below:
-        said = f"{told} The action hands over a little of the next frame itself."
-        yield Claim("cut", True, said, below=True)
-    else:
-        yield Claim("cut", True, f"{told} There is no sign that the action hands over the next frame itself.")
+        return Claim("cut", False, said, remedies=(TIGHTER,), below=True)
+    if below:
+        return Claim("cut", True, f"{told} The action hands over a little of the next frame itself.", below=True)
+    return Claim("cut", True, f"{told} There is no sign that the action hands over the next frame itself.")
 
 
-def _cycle(cycle: PerClip | None) -> Iterator[Claim]:
+def _cycle(cycle: PerClip) -> Claim:
     """A journey to another video and back against chance, which is the other clip's own actions."""
-    if cycle is None:
-        return
-    cycle = _elsewhere(cycle)
-    if not cycle.is_enough:
-        said = "Other videos: too few clips have another recording of their source to carry actions to."
-        yield Claim("cycle", None, said, counts=False)
-        return
     ratio, chance = cycle.estimate("cycled", over="original"), cycle.estimate("other", over="original")
     told = (
         f"Carried to another video and back, the action has {_times(ratio)} its error; an unrelated one, which is "
@@ -315,17 +314,15 @@ def _cycle(cycle: PerClip | None) -> Iterator[Claim]:
     )
     bound = min((1 + chance.mean) / 2, TRANSFERS_UNDER)
     if not _exceeds(chance, MARGIN):
-        yield Claim("cycle", None, f"{told}: as chance does as well, this tells nothing.", counts=False)
-    elif ratio.low > bound:
-        said = f"{told}: it means something else there."
-        yield Claim("cycle", False, said, remedies=(TIGHTER, LONGER))
-    elif ratio.high >= chance.low:
-        yield Claim("cycle", None, f"{told}: the intervals overlap, so it cannot be told.", remedies=(MORE_VIDEOS,))
-    elif ratio.mean > bound:
-        said = f"{told}: it may mean something else there."
-        yield Claim("cycle", None, said, remedies=(MORE_VIDEOS,))
-    else:
-        yield Claim("cycle", True, f"{told}: it means much the same there.")
+        return Claim("cycle", None, f"{told}: as chance does as well, this tells nothing.", counts=False)
+    if ratio.low > bound:
+        return Claim("cycle", False, f"{told}: it means something else there.", remedies=(TIGHTER, LONGER))
+    if ratio.high >= chance.low:
+        said = f"{told}: the intervals overlap, so it cannot be told."
+        return Claim("cycle", None, said, remedies=(MORE_VIDEOS,))
+    if ratio.mean > bound:
+        return Claim("cycle", None, f"{told}: it may mean something else there.", remedies=(MORE_VIDEOS,))
+    return Claim("cycle", True, f"{told}: it means much the same there.")
 
 
 def _locality(evaluations: Told) -> Iterator[Claim]:
