@@ -276,11 +276,19 @@ def test_words_for_someone_who_has_not_read_the_paper(errors):
 
 
 def test_a_run_evaluated_without_values_of_clips(tmp_path):
-    """As the packaged model is: nothing is claimed, and what to do is told."""
-    (tmp_path / "results.json").write_text(json.dumps({"all": GOOD}))
+    """As the packaged model is: averages are told beside their controls, nothing is claimed, what to do is told."""
+    ratios = {"leakage": {"ratio": 2.0, "copy_ratio": 2.1}, "cycle": {"ratio": 1.1, "other_ratio": 1.4}}
+    evaluations = {test: {name: {"mean": r} for name, r in of.items()} for test, of in ratios.items()}
+    (tmp_path / "results.json").write_text(json.dumps({"all": GOOD, "evaluations": evaluations}))
     result = verdict_of(tmp_path)
     assert result.works is None
-    assert "evaluations.json is missing" in result.sentences[0]
-    assert "wildlam eval" in result.sentences[1]
+    missing, errors, cut, cycle, then = result.sentences
+    assert "evaluations.json is missing" in missing
+    assert "taking the last frame again has 1.50 times, the action of another clip has 1.92 times and a model" in errors
+    assert "2.00 times what it was; that of taking the last frame again, 2.10 times." in cut
+    assert "chance, has 1.40 times." in cycle
+    assert "wildlam eval" in then
+    (tmp_path / "results.json").write_text(json.dumps({"all": {"idm": 0.1}}))
+    assert len(verdict_of(tmp_path).sentences) == 2
     (tmp_path / "evaluations.json").write_text(json.dumps({"one_step": clips(GOOD)}))
     assert verdict_of(tmp_path).works is True

@@ -121,10 +121,37 @@ def verdict_of(folder: Path, without_actions: Path | None = None) -> Verdict:
     """
     results, per_clip = read_json(folder / "results.json"), folder / "evaluations.json"
     if not per_clip.is_file():
-        said = f"{per_clip} is missing, so nothing can be said of how sure the figures are."
-        return Verdict(None, [said, "Next: evaluate again with wildlam eval, where the videos are."])
+        said = f"{per_clip} is missing, so it is not known how sure the figures are."
+        then = (
+            "Next: wildlam eval RUN judges it where its videos are, wildlam eval RUN --data.path DIR on other videos."
+        )
+        return Verdict(None, [said, *_averages(results), then])
     bare = without_actions and without_actions / "evaluations.json"
     return verdict(results, read_json(per_clip), read_json(bare) if bare and bare.is_file() else None)
+
+
+def _averages(results: Told) -> Iterator[str]:
+    """What is known of a run that lacks the figures of its clips, as the packaged one does: each beside its control."""
+    means, found = results.get("all") or {}, results.get("evaluations") or {}
+    idm = known(means, "idm")
+    controls = {
+        "copy": "taking the last frame again",
+        "permuted": "the action of another clip",
+        "deterministic": "a model trained without actions",
+    }
+    told = [f"{said} has {e / idm:.2f} times" for name, said in controls.items() if idm and (e := known(means, name))]
+    if told:
+        yield f"On average over all held-out clips, {_list(told)} the error of the model."
+    if cut := found.get("leakage"):
+        yield (
+            f"Where the film jumps to another scene, the error is {cut['ratio']['mean']:.2f} times what it was; that "
+            f"of taking the last frame again, {cut['copy_ratio']['mean']:.2f} times."
+        )
+    if cycle := found.get("cycle"):
+        yield (
+            f"Carried to another video and back, the action has {cycle['ratio']['mean']:.2f} times its error; an "
+            f"unrelated one, which is chance, has {cycle['other_ratio']['mean']:.2f} times."
+        )
 
 
 def verdict(results: Told, per_clip: Told, without_actions: Told | None = None) -> Verdict:
