@@ -123,7 +123,7 @@ def test_the_page_of_one_recording(manifest, held_out, tmp_path):
     assert "Too little to tell." in page
     assert "7 clips of 1 recording are held out" in page
     assert "No source has a second held-out recording in which to look for the same action." in page
-    assert "One recording is held out: there is no other to cut to" in page
+    assert "No source has a second held-out recording to cut to or to carry actions to." in page
     assert "bootstrap intervals" not in page
     assert not re.search(r"<td>[-.\d]+ \(", page)
     assert not (tmp_path / "actions.svg").exists()

@@ -37,6 +37,8 @@ LOOSER = "loosen the limit on the action (of Noisy, a smaller --model.bottleneck
 TIGHTER = "tighten the limit on the action (of Noisy, a larger --model.bottleneck.beta)"
 USE_THEM = "put them to use with wildlam infer, wildlam transfer or wildlam controller train"
 
+NO_DIFFERENCE = "the interval holds 1, which is no difference, so"
+
 Told = Mapping[str, Any]
 """Contents of ``results.json``, or of ``evaluations.json``."""
 
@@ -144,8 +146,8 @@ def _averages(results: Told) -> Iterator[str]:
         yield f"On average over all held-out clips, {_list(told)} the error of the model."
     if cut := found.get("leakage"):
         yield (
-            f"Where the film jumps to another scene, the error is {cut['ratio']['mean']:.2f} times what it was; that "
-            f"of taking the last frame again, {cut['copy_ratio']['mean']:.2f} times."
+            f"Where the film jumps to another scene, the error is {cut['ratio']['mean']:.2f} times that without "
+            f"the jump; of taking the last frame again, {cut['copy_ratio']['mean']:.2f} times."
         )
     if cycle := found.get("cycle"):
         yield (
@@ -188,7 +190,10 @@ def verdict(results: Told, per_clip: Told, without_actions: Told | None = None) 
         claims += [*_across("cut", found.get("leakage"), _cut), *_across("cycle", found.get("cycle"), _cycle)]
     claims += [*_locality(evaluations), *_probes(found, evaluations)]
     works = _together(claims)
-    tried = f"Tried on {_amount(one_step)} that are held out; in brackets, 95 % intervals over recordings."
+    tried = (
+        f"Tried on {_amount(one_step)} that are held out; in brackets, how far other recordings like these "
+        "may move a figure (95 % intervals)."
+    )
     remedies = dict.fromkeys(r for c in claims if c.counts and c.holds is not True for r in c.remedies)
     then = f"Next: {'; or '.join(remedies) if remedies else USE_THEM}."
     return Verdict(works, [tried, *(claim.said for claim in claims), then], claims)
@@ -244,18 +249,18 @@ def _errors(one_step: PerClip) -> list[Claim]:
     outcome = {
         True: "the model has learnt to predict",
         False: f"the model has {'hardly' if copy.low > 1 else 'not'} learnt to predict",
-        None: "whether the model predicts better cannot be told",
+        None: f"{NO_DIFFERENCE} whether the model predicts better cannot be told",
     }
     told = (
         f"Taking the last frame again, instead of predicting the next, has {_times(copy)} the error: {outcome[learns]}."
     )
     claims = [Claim("learns", learns, told, remedies=(LONGER, ADD))]
     outcome = {
-        True: "the model goes by the action",
-        False: "the model ignores the action",
-        None: "whether the model goes by the action cannot be told",
+        True: "it goes by the action",
+        False: "it ignores the action",
+        None: f"{NO_DIFFERENCE} whether it goes by the action cannot be told",
     }
-    told = f"Given the action of another clip, it has {_times(permuted)} the error: {outcome[uses]}."
+    told = f"Given the action of another clip, the model has {_times(permuted)} its error: {outcome[uses]}."
     claims.append(Claim("uses", uses, told, remedies=(LONGER, LOOSER)))
     if "deterministic" in one_step.values:
         bare = one_step.estimate("deterministic", over="idm")
@@ -263,7 +268,7 @@ def _errors(one_step: PerClip) -> list[Claim]:
         outcome = {
             True: "the action helps",
             False: "the action does not help",
-            None: "the interval holds 1, so whether the action helps cannot be told",
+            None: f"{NO_DIFFERENCE} whether the action helps cannot be told",
         }
         told = f"A model trained without actions has {_times(bare)} the error: {outcome[helps]}."
         claims.append(Claim("helps", helps, told, remedies=(LONGER, LOOSER)))
@@ -318,8 +323,8 @@ def _cut(leakage: PerClip) -> Claim:
         controls["The model without actions"] = leakage.estimate("cut_deterministic", over="plain_deterministic")
     against = list(controls.values())[-1]
     told = (
-        f"Where the film jumps to another scene, which no action foretells, the error is {_times(ratio)} what it was. "
-        + " ".join(f"{name}: {_times(e)}, {_compared(ratio, e)}." for name, e in controls.items())
+        f"Where the film jumps to another scene, which no action foretells, the error is {_times(ratio)} that without "
+        "the jump. " + " ".join(f"{name}: {_times(e)}, {_compared(ratio, e)}." for name, e in controls.items())
     )
     below = ratio.high < against.low
     if against.mean < LEAK_UNDER:
@@ -373,6 +378,10 @@ def _locality(evaluations: Told) -> Iterator[Claim]:
     yield Claim("locality", None, f"{told}: {said}.", counts=False)
 
 
+COMPARED = ("linear z", "linear state")
+"""The probe of the inferred action, and that of the frame before, which is its control."""
+
+
 def _probes(found: Mapping[str, PerClip], evaluations: Told) -> Iterator[Claim]:
     """How much of the true actions can be read from the latent ones, against from the state alone."""
     of_probe = evaluations.get("probes") or {}
@@ -386,14 +395,16 @@ def _probes(found: Mapping[str, PerClip], evaluations: Told) -> Iterator[Claim]:
             continue
         told, no_more = [], []
         for action in actions:
-            z, state = of_probe["linear z"][action], of_probe["linear state"][action]
-            told.append(f"{_percent(z)} of {action}, against {_percent(state)}")
+            z, state = (of_probe[probe][action] for probe in COMPARED)
+            told.append(f"of {action} {_percent(z)} against {_percent(state)}")
             if z["low"] <= state["high"]:
                 no_more.append(f"{action} (less)" if z["high"] < state["low"] else f"{action} (the intervals overlap)")
         said = (
-            "Of the variance of the true actions, which training never saw, a straight line from the inferred action "
-            f"explains, against one from the frame before, {'; '.join(told)}."
+            "A straight line from the inferred action explains so much of the variance of the true ones, which "
+            f"training never saw, against one from the frame before alone: {'; '.join(told)}."
         )
+        if any(of_probe[probe][action]["mean"] < 0 for probe in COMPARED for action in actions):
+            said += " Under 0 % is worse than always saying the average."
         if no_more:
             said += f" No more than the frame before, as far as can be told: {', '.join(no_more)}."
         yield Claim("probes", None, said, counts=False)

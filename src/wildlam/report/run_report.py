@@ -69,8 +69,8 @@ def write_run_report(
             + figure(error_bars(summary), "Bars of the held-out one-step error by source and kind of latent action")
             + paragraph(
                 f"{summary['clips']} held-out clips. Errors are mean absolute differences of the encoder's normalised "
-                "states one step ahead. Another clip's action is inferred from another video of the same source, where "
-                "one is held out."
+                "states one step ahead. Another clip's action is inferred from another recording of the same source, "
+                "where one is held out."
             ),
         ),
         *evaluation_sections(found, manifest, run.encoder_spec.grid),
