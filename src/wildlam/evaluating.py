@@ -160,13 +160,12 @@ def _after_cut(held_out: InferredClips, clips: Clips, data: DataConfig) -> Calla
     return after_cut
 
 
-def _backgrounds(held_out: InferredClips, clips: Clips) -> Tensor:
-    """The first frames of clips spread over all held-out videos, ``uint8 [n, 3, S, S]``."""
+def _backgrounds(held_out: InferredClips, clips: Clips) -> tuple[Tensor, list[str]]:
+    """First frames of clips spread over all held-out videos, ``uint8 [n, 3, S, S]``, and the recording of each."""
     chosen = torch.linspace(0, len(held_out) - 1, min(SCENES, len(held_out))).round().int().tolist()
     size = clips.encoder.spec.image_size
-    return torch.cat(
-        [decode_at(clips.manifest.file(held_out.names[i]), [float(held_out.times[i, 0])], size) for i in chosen]
-    )
+    frames = [decode_at(clips.manifest.file(held_out.names[i]), [float(held_out.times[i, 0])], size) for i in chosen]
+    return torch.cat(frames), [held_out.recordings[i] for i in chosen]
 
 
 def _labelled(model: LatentActionModel, held_out: InferredClips, clips: Clips) -> list[Labelled]:

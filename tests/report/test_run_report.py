@@ -113,7 +113,7 @@ def test_the_page_of_one_recording(manifest, held_out, tmp_path):
         bounds={},
         pixels=None,
         after_cut=None,
-        backgrounds=torch.zeros(0, 3, 64, 64, dtype=torch.uint8),
+        backgrounds=(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), []),
         labelled=[],
         progress=False,
     )
@@ -145,7 +145,7 @@ def test_the_page(manifest, held_out, tmp_path):
         bounds={},
         pixels=None,
         after_cut=None,
-        backgrounds=torch.zeros(0, 3, 64, 64, dtype=torch.uint8),
+        backgrounds=(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), []),
         labelled=[],
         progress=False,
     )
