@@ -18,7 +18,6 @@ from common import machine
 import wildlam
 from wildlam.data.action_spaces import PLANAR
 from wildlam.data.poses import true_actions
-from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.controls import Blind, Cheating, Shuffled
 from wildlam.evaluation.cycle import cycle
 from wildlam.evaluation.estimates import Estimate
@@ -57,7 +56,7 @@ def main() -> None:
     found: dict[str, dict[str, Estimate | None]] = {}
     for name, model in models.items():
         model.eval()
-        clips, labelled = infer_clips(model, data.held_out), infer_clips(model, data.labelled())
+        clips, labelled = data.inferred(model, data.held_out), data.inferred(model, data.labelled())
         actions, known = true_actions(clips, data.manifest.root)
         of_train = true_actions(labelled, data.manifest.root)[0]
         errors, unrolled = one_step(model, clips), rollout(model, clips)

@@ -21,10 +21,12 @@ from wildlam.encoders import VJEPA2, Lite0
 from wildlam.evaluating import evaluate
 from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.leakage import cut_at
+from wildlam.evaluation.one_step import one_step
 from wildlam.loading import index_videos, load_clips, store_path
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Deterministic, Noisy, Unconstrained
 from wildlam.pipeline import train
+from wildlam.report.judgement import verdict
 from wildlam.training import Run, TrainingConfig, checkpoints
 from wildlam.training.distributed import Processes
 from wildlam.types import VideoBatch, WildlamError
@@ -412,6 +414,23 @@ def test_videos_that_come_and_go(config, store, make_video, videos):
     clips = load_clips(config, encoder, ALONE)
     assert drawn(clips, 40) == {f"a/train/{name}.mp4" for name in ("a0", "a1", "new")} | {"b/train/b1.mp4"}
     assert {name for batch in clips.held_out for name in batch.names} == {"a/test/a2.mp4", "a/test/moved.mp4"}
+
+
+def test_the_cameras_of_an_episode_are_one_recording(config, make_video, videos):
+    """Six held-out videos, of two episodes: far from five recordings."""
+    for episode in (1, 2):
+        for camera in ("ext1", "ext2", "wrist"):
+            make_video(videos / "a" / "test" / f"ep{episode}_{camera}.mp4", frames=96 * episode)
+    clips = load_clips(config, config.encoder.build("cpu"), ALONE)
+    model = config.model.build(clips.encoder.spec.width, clips.encoder.spec.grid).eval()
+    held_out = clips.inferred(model, clips.held_out)
+    cameras = held_out.where(torch.tensor(["/ep" in name for name in held_out.names]))
+    assert len(set(cameras.names)) == 6
+    told = verdict({}, {"one_step": one_step(model, cameras).to_json()})
+    assert told.head == "Too little to tell."
+    assert "of 2 recordings are held out" in told.sentences[0]
+    by_name = one_step(model, replace(cameras, recordings=[]))
+    assert by_name.is_enough  # as if it were six
 
 
 def test_many_sources_share_the_held_out_clips(config, monkeypatch):

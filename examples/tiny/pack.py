@@ -19,7 +19,7 @@ from wildlam.pretrained import TINY
 from wildlam.training import checkpoints
 from wildlam.training.distributed import Processes
 
-KEPT = ("config.yaml", "run.json", "actions.json", "results.json", "metrics.jsonl")
+KEPT = ("config.yaml", "run.json", "actions.json", "results.json", "evaluations.json", "metrics.jsonl")
 MADE_BY = "bash examples/tiny/train.sh"
 
 

@@ -809,8 +809,7 @@ def results(folder: Path) -> list[str]:
         "; ".join(f"{method}: {METHODS[method]}" for method in present),
         "",
         *verdict_of(folder).lines,
-        "",
-        f"report     {folder / 'report.html'}",
+        *(["", f"report     {report}"] if (report := folder / "report.html").is_file() else []),
     ]
 
 

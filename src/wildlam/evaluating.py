@@ -21,7 +21,7 @@ from wildlam.data.poses import true_actions
 from wildlam.data.video import decode_at
 from wildlam.decoding import FOLDER as DECODER
 from wildlam.decoding import load_decoder
-from wildlam.evaluation.clips import InferredClips, infer_clips
+from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.leakage import cut_at
 from wildlam.evaluation.one_step import error_table
 from wildlam.evaluation.suite import Labelled, evaluate_all
@@ -96,7 +96,7 @@ def evaluate_run(
         if name in bounds:
             raise WildlamError(f"{path}: a second {name} model beside {run.path}; one of a kind can be compared with")
         bounds[name] = load_model(other, settings, spec).to(device)
-    held_out = infer_clips(model, clips.held_out)
+    held_out = clips.inferred(model, clips.held_out)
     frames, decoder = _frames(held_out, clips, config.data), None
     if any((run.path / DECODER / "checkpoints").glob("step_*")):
         decoder = load_decoder(run.path, spec, device)
@@ -160,13 +160,12 @@ def _after_cut(held_out: InferredClips, clips: Clips, data: DataConfig) -> Calla
     return after_cut
 
 
-def _backgrounds(held_out: InferredClips, clips: Clips) -> Tensor:
-    """The first frames of clips spread over all held-out videos, ``uint8 [n, 3, S, S]``."""
+def _backgrounds(held_out: InferredClips, clips: Clips) -> tuple[Tensor, list[str]]:
+    """First frames of clips spread over all held-out videos, ``uint8 [n, 3, S, S]``, and the recording of each."""
     chosen = torch.linspace(0, len(held_out) - 1, min(SCENES, len(held_out))).round().int().tolist()
     size = clips.encoder.spec.image_size
-    return torch.cat(
-        [decode_at(clips.manifest.file(held_out.names[i]), [float(held_out.times[i, 0])], size) for i in chosen]
-    )
+    frames = [decode_at(clips.manifest.file(held_out.names[i]), [float(held_out.times[i, 0])], size) for i in chosen]
+    return torch.cat(frames), [held_out.recordings[i] for i in chosen]
 
 
 def _labelled(model: LatentActionModel, held_out: InferredClips, clips: Clips) -> list[Labelled]:
@@ -174,7 +173,7 @@ def _labelled(model: LatentActionModel, held_out: InferredClips, clips: Clips) -
     batches, root = clips.labelled(), clips.manifest.root
     if not batches:
         return []
-    train, found = infer_clips(model, batches), []
+    train, found = clips.inferred(model, batches), []
     for space in SPACES.values():
         actions, known = true_actions(held_out, root, space)
         of_train = true_actions(train, root, space)

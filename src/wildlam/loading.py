@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from wildlam.data.poses import has_poses
 from wildlam.data.store import FeatureStore
 from wildlam.data.store_care import drop_copies
 from wildlam.data.store_source import StoreSource, eval_batches, longest_sequence
+from wildlam.evaluation.clips import InferredClips, infer_clips
 from wildlam.evaluation.rollout import SECONDS
 from wildlam.locks import locked
 from wildlam.models import LatentActionModel
@@ -69,6 +70,11 @@ class Clips:
     def batches(self, start: int, stop: int) -> Iterator[VideoBatch | StateBatch]:
         """This process's batches of steps ``start`` to ``stop - 1``, prepared ahead."""
         return prefetch(self.source, start, stop, self.workers)
+
+    def inferred(self, model: LatentActionModel, batches: Sequence[StateBatch]) -> InferredClips:
+        """Some held-out or labelled clips with the latent actions that a model infers in them, see ``infer_clips``."""
+        names = {name for batch in batches for name in batch.names}
+        return infer_clips(model, batches, self.manifest.recordings_of(names))
 
     def states(self, batch: VideoBatch | StateBatch) -> tuple[Tensor]:
         """States ``[B, T, N, D]`` of a batch, float32, on the device."""

@@ -18,7 +18,6 @@ from wildlam import durations
 from wildlam.config import RunConfig, dump_config, read_config, without_actions
 from wildlam.data.manifest import Manifest
 from wildlam.evaluating import BASELINE, evaluate_run
-from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.one_step import one_step
 from wildlam.loading import Clips, load_clips
 from wildlam.models import LatentActionModel
@@ -252,7 +251,7 @@ def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: boo
 
     def held_out(current: torch.nn.Module) -> dict[str, float]:
         assert isinstance(current, LatentActionModel)
-        errors = one_step(current, infer_clips(current, few))
+        errors = one_step(current, clips.inferred(current, few))
         return {method: float(values.mean()) for method, values in errors.values.items()}
 
     fit(

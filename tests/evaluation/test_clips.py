@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from wildlam.evaluation.clips import another_clip, infer_clips
+from wildlam.evaluation.one_step import one_step
 
 from .conftest import make_batches
 
@@ -42,6 +43,16 @@ def test_the_other_clip_is_of_another_video_of_the_same_source(clips_per_video, 
     for i, j in enumerate(another_clip(sources, names)):
         assert sources[i] == sources[j]
         assert names[i] != names[j]
+
+
+def test_the_other_clip_is_of_no_other_camera_of_the_same_recording(model):
+    """``x/0.mp4`` and ``x/1.mp4`` are two cameras, and so are those of ``y``; there are four more videos of each."""
+    batches = make_batches()
+    clips = infer_clips(model, batches, {f"{s}/1.mp4": f"{s}/0.mp4" for s in "xy"})
+    assert clips.recordings[4:6] == ["x/0.mp4", "y/0.mp4"]
+    assert all(clips.recordings[i] != clips.recordings[j] for i, j in enumerate(clips.partners))
+    assert clips.choose([5, 23]).recordings == ["y/0.mp4", "y/5.mp4"]
+    assert one_step(model, clips).recordings == clips.recordings
 
 
 def test_the_other_clip_where_one_video_has_most_clips():

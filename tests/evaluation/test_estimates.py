@@ -40,8 +40,26 @@ def test_a_ratio_is_resampled_in_pairs():
 
 
 def test_json_holds_every_value():
-    result = PerClip({"a": torch.tensor([1.0, 2.0])}, ["u", "v"], ["x", "y"])
-    assert result.to_json() == {"names": ["u", "v"], "sources": ["x", "y"], "values": {"a": [1.0, 2.0]}}
+    result = PerClip({"a": torch.tensor([1.0, 2.0])}, ["u", "v"], ["x", "y"], ["u", "u"])
+    told = {"names": ["u", "v"], "sources": ["x", "y"], "recordings": ["u", "u"], "values": {"a": [1.0, 2.0]}}
+    assert result.to_json() == told
+    assert PerClip.from_json(told).recordings == ["u", "u"]
+
+
+def test_json_of_before_takes_every_video_for_a_recording():
+    told = {"names": ["u", "v"], "sources": ["x", "y"], "values": {"a": [1.0, 2.0]}}
+    assert PerClip.from_json(told).recordings == ["u", "v"]
+
+
+def test_cameras_of_a_recording_are_drawn_together():
+    """Three cameras that see the same say no more than one."""
+    values = {"a": torch.arange(4.0).repeat_interleave(3)}
+    names = [f"{i}_{camera}" for i in range(4) for camera in range(3)]
+    cameras = PerClip(values, names, ["x"] * 12, [name[0] for name in names])
+    one = PerClip({"a": torch.arange(4.0)}, list("0123"), ["x"] * 4)
+    assert cameras.estimate("a") == one.estimate("a")
+    assert not cameras.is_enough
+    assert PerClip(values, names, ["x"] * 12).is_enough
 
 
 def test_an_interval_without_width_is_not_shown():
@@ -65,6 +83,7 @@ def test_how_much_is_enough(recordings, clips, enough):
 
 
 def test_some_of_the_clips():
-    found = PerClip({"a": torch.tensor([1.0, 2.0, 3.0])}, ["u", "v", "w"], ["x", "y", "x"])
+    found = PerClip({"a": torch.tensor([1.0, 2.0, 3.0])}, ["u", "v", "w"], ["x", "y", "x"], ["r", "s", "r"])
     some = found.where([True, False, True])
     assert (some.names, some.sources, some.values["a"].tolist()) == (["u", "w"], ["x", "x"], [1.0, 3.0])
+    assert some.recordings == ["r", "r"]

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -52,12 +53,8 @@ class Even(Linear):
         return super().predict(states, actions.abs())
 
 
-def sources():
-    return ["x"] * len(NAMES)
-
-
 def test_samples_of_the_same_distribution_cannot_be_told_apart():
-    found = [two_sample(normal(seed), normal(100 + seed), NAMES, sources(), seed) for seed in range(12)]
+    found = [two_sample(clips(normal(seed)), normal(100 + seed), seed) for seed in range(12)]
     assert sum(test.accuracy.mean for test in found) / 12 == pytest.approx(0.5, abs=0.03)
     assert sum(test.p_value < 0.1 for test in found) <= 4
     assert max(test.coefficient for test in found) < 0.02
@@ -65,7 +62,7 @@ def test_samples_of_the_same_distribution_cannot_be_told_apart():
 
 @pytest.mark.parametrize("change", [lambda z: z + 0.7, lambda z: 2 * z])
 def test_a_shift_and_a_wider_spread_are_caught(change):
-    test = two_sample(normal(0), change(normal(1)), NAMES, sources())
+    test = two_sample(clips(normal(0)), change(normal(1)))
     assert test.p_value < 0.01
     assert test.accuracy.low > 0.5
     assert test.coefficient > 0.02
@@ -76,13 +73,23 @@ def test_videos_whose_moments_are_alike_do_not_feign_a_difference():
     found = []
     for seed in range(12):
         z = normal(seed, VIDEOS, 1, WIDTH).repeat_interleave(CLIPS, dim=0).expand(-1, STEPS, -1)
-        found.append(two_sample(z, normal(100 + seed), NAMES, sources(), seed))
+        found.append(two_sample(clips(z), normal(100 + seed), seed))
     assert sum(test.p_value < 0.1 for test in found) <= 4
     assert sum(test.accuracy.mean for test in found) / 12 < 0.6
 
 
+def test_another_camera_of_a_recording_is_no_neighbour():
+    """Cameras that infer the very same would each find the other, and tell inferred from sampled in every case."""
+    z = normal(0)
+    z[1::2] = z[::2]
+    both = clips(z)
+    apart, together = replace(both, names=[f"c{i}" for i in range(len(z))], recordings=[]), both
+    assert two_sample(apart, normal(1)).accuracy.mean > 0.6
+    assert two_sample(together, normal(1)).accuracy.mean == pytest.approx(0.5, abs=0.08)
+
+
 def test_two_points_are_as_far_apart_as_can_be():
-    test = two_sample(torch.zeros(40, 5, 4), torch.ones(40, 5, 4), NAMES, sources())
+    test = two_sample(clips(torch.zeros(40, 5, 4)), torch.ones(40, 5, 4))
     assert test.coefficient == pytest.approx(1)
     assert test.accuracy.mean == 1
 
@@ -92,10 +99,10 @@ def test_equal_codes_are_told_apart_by_how_often_they_come():
         drawn = torch.rand(len(NAMES), STEPS, generator=torch.Generator().manual_seed(seed)) < common
         return torch.eye(WIDTH)[drawn.long()]
 
-    same = two_sample(codes(0, 0.9), codes(1, 0.9), NAMES, sources())
+    same = two_sample(clips(codes(0, 0.9)), codes(1, 0.9))
     assert same.accuracy.mean == pytest.approx(0.5, abs=0.08)
     assert same.p_value > 0.05
-    other = two_sample(codes(0, 0.9), codes(1, 0.5), NAMES, sources())
+    other = two_sample(clips(codes(0, 0.9)), codes(1, 0.5))
     expected = ((0.9**2 + 0.5**2) / 1.4 + (0.1**2 + 0.5**2) / 0.6) / 2  # each code's neighbour is one of its own kind
     assert other.accuracy.mean == pytest.approx(expected, abs=0.06)
     assert other.p_value < 0.01
@@ -118,7 +125,7 @@ def test_the_prior_is_compared_and_embedded():
         (None, normal(0), "no bottleneck"),
         (Unconstrained(dim=WIDTH), normal(0), "no prior"),
         (Deterministic(dim=WIDTH), torch.zeros(40, STEPS, WIDTH), "nothing to sample"),
-        (Noisy(dim=WIDTH), normal(0)[:2], "one video"),
+        (Noisy(dim=WIDTH), normal(0)[:2], "one recording"),
     ],
 )
 def test_where_there_is_nothing_to_sample_the_rest_is_told(bottleneck, z, note):

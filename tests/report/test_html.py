@@ -90,10 +90,17 @@ def test_tables_emphasise_the_best_and_show_gaps():
     assert 'class="best">2.0' in table({"a": {"x": 1.0, "y": 2.0}}, best="max", decimals=1)
 
 
-def test_error_table_has_a_dash_for_every_missing_method():
+def test_error_table_has_no_column_of_what_was_not_measured():
     html = error_table({"sources": {}, "all": {"idm": 0.5}})
-    assert html.count("—") == 4
+    assert html.count("—") == 0
     assert "0.500" in html
+    assert "inferred actions" in html
+    assert "model without actions" not in html
+
+
+def test_error_table_has_a_dash_where_one_source_was_not_measured():
+    of_sources = {"a": {"idm": 0.5}, "b": {"idm": 0.5, "deterministic": 0.6}}
+    assert error_table({"sources": of_sources, "all": {"idm": 0.5}}).count("—") == 2
 
 
 def test_figure_refuses_other_formats():

@@ -51,7 +51,7 @@ def test_good():
     tried, copying, unrelated, without, cut, cycle, then = result.sentences
     assert tried.startswith("Tried on 24 clips of 12 recordings that are held out")
     assert copying.startswith("Taking the last frame again, instead of predicting the next, has 1.50 times (1.")
-    assert unrelated.startswith("Given the action of another clip, it has 1.9")
+    assert unrelated.startswith("Given the action of another clip, the model has 1.9")
     assert without.startswith("A model trained without actions has 1.33 times")
     assert "no sign that the action hands over the next frame" in cut
     assert "an unrelated one, which is chance, has 1.5" in cycle
@@ -87,7 +87,7 @@ def test_enough_recordings_with_too_few_clips():
 def test_ignored():
     result = judge(IGNORED, leakage=clips(CUT), cycle=clips(CYCLE))
     assert result.works is False
-    assert "the model ignores the action" in said(result)
+    assert "it ignores the action" in said(result)
     assert "another video and back" not in said(result)  # nothing is claimed of an action that is not used
     assert "jumps" not in said(result)
     assert "loosen the limit" in result.sentences[-1]
@@ -106,7 +106,7 @@ def test_uncertain_errors_are_not_claimed():
     result = judge(clips(GOOD, recordings=6, noise=0.6))
     assert result.works is None
     assert result.head == "Too little to tell."
-    assert "cannot be told" in said(result)
+    assert "the interval holds 1, which is no difference, so" in said(result)
     assert "hold out more" in result.sentences[-1]
 
 
@@ -224,10 +224,11 @@ R2 = {
 def test_probes_against_the_state_alone():
     known = clips({f"linear z: {action}": 1.0 for action in R2["linear z"]})
     told = judge(GOOD, {"probes": R2}, probes=known).sentences[-2]
-    assert "60 % (50 to 70) of forward, against 20 % (10 to 30)" in told
+    assert "of forward 60 % (50 to 70) against 20 % (10 to 30)" in told
     assert told.endswith(
         "No more than the frame before, as far as can be told: left (the intervals overlap), turn (less)."
     )
+    assert "Under 0 % is worse than always saying the average." in told  # of turn
 
 
 def test_probes_of_too_few_recordings():
@@ -276,11 +277,19 @@ def test_words_for_someone_who_has_not_read_the_paper(errors):
 
 
 def test_a_run_evaluated_without_values_of_clips(tmp_path):
-    """As the packaged model is: nothing is claimed, and what to do is told."""
-    (tmp_path / "results.json").write_text(json.dumps({"all": GOOD}))
+    """As the packaged model is: averages are told beside their controls, nothing is claimed, what to do is told."""
+    ratios = {"leakage": {"ratio": 2.0, "copy_ratio": 2.1}, "cycle": {"ratio": 1.1, "other_ratio": 1.4}}
+    evaluations = {test: {name: {"mean": r} for name, r in of.items()} for test, of in ratios.items()}
+    (tmp_path / "results.json").write_text(json.dumps({"all": GOOD, "evaluations": evaluations}))
     result = verdict_of(tmp_path)
     assert result.works is None
-    assert "evaluations.json is missing" in result.sentences[0]
-    assert "wildlam eval" in result.sentences[1]
+    missing, errors, cut, cycle, then = result.sentences
+    assert "evaluations.json is missing" in missing
+    assert "taking the last frame again has 1.50 times, the action of another clip has 1.92 times and a model" in errors
+    assert "2.00 times that without the jump; of taking the last frame again, 2.10 times." in cut
+    assert "chance, has 1.40 times." in cycle
+    assert "wildlam eval" in then
+    (tmp_path / "results.json").write_text(json.dumps({"all": {"idm": 0.1}}))
+    assert len(verdict_of(tmp_path).sentences) == 2
     (tmp_path / "evaluations.json").write_text(json.dumps({"one_step": clips(GOOD)}))
     assert verdict_of(tmp_path).works is True

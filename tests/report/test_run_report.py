@@ -60,6 +60,15 @@ def test_neighbours_are_near_and_of_other_videos(manifest):
         assert distances == pytest.approx(expected, rel=1e-3)
 
 
+def test_another_camera_of_the_same_recording_is_no_neighbour(manifest):
+    names = [video.path for video in manifest]
+    actions = torch.randn(6, 3, 2, generator=torch.Generator().manual_seed(0))
+    cameras = dataclasses.replace(inferred(actions, names), recordings=[names[i // 2 * 2] for i in range(6)])
+    for query, found in zip(*nearest_transitions(cameras, manifest), strict=True):
+        assert len(found) == 2  # of the other two recordings, one each
+        assert len({names.index(transition.name) // 2 for transition in [query, *found]}) == 3
+
+
 def test_queries_are_unlike_large_and_occur_more_than_once(manifest):
     actions = torch.zeros(6, 3, 2)  # of the fifth video no action, of the others:
     actions[:2, :, 0], actions[2:4, :, 0], actions[5, :, 1] = 5.0, -5.0, 50.0
@@ -104,7 +113,7 @@ def test_the_page_of_one_recording(manifest, held_out, tmp_path):
         bounds={},
         pixels=None,
         after_cut=None,
-        backgrounds=torch.zeros(0, 3, 64, 64, dtype=torch.uint8),
+        backgrounds=(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), []),
         labelled=[],
         progress=False,
     )
@@ -113,8 +122,8 @@ def test_the_page_of_one_recording(manifest, held_out, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "Too little to tell." in page
     assert "7 clips of 1 recording are held out" in page
-    assert "No source has a second held-out video in which to look for the same action." in page
-    assert "One recording is held out: there is no other to cut to" in page
+    assert "No source has a second held-out recording in which to look for the same action." in page
+    assert "No source has a second held-out recording to cut to or to carry actions to." in page
     assert "bootstrap intervals" not in page
     assert not re.search(r"<td>[-.\d]+ \(", page)
     assert not (tmp_path / "actions.svg").exists()
@@ -136,7 +145,7 @@ def test_the_page(manifest, held_out, tmp_path):
         bounds={},
         pixels=None,
         after_cut=None,
-        backgrounds=torch.zeros(0, 3, 64, 64, dtype=torch.uint8),
+        backgrounds=(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), []),
         labelled=[],
         progress=False,
     )

@@ -172,6 +172,12 @@ class Manifest:
         """The path of the first video of each row's recording; rows of one recording have the same."""
         return pc.coalesce(self.column("recording"), self.column("path"))
 
+    def recordings_of(self, paths: Iterable[str]) -> dict[str, str]:
+        """The recording of each of some videos, by path; see ``recordings``."""
+        wanted = pa.array(set(paths), pa.string())
+        found = self.where(pc.is_in(self.column("path"), value_set=wanted).to_numpy())
+        return dict(zip(found.column("path").to_pylist(), found.recordings().to_pylist(), strict=True))
+
     def cuts(self) -> dict[str, list[float]]:
         """Where shots end, by cuts or breaks, of the videos that are known to have some, in seconds, by path."""
         columns = self.column("cuts"), self.column("breaks")

@@ -13,9 +13,12 @@ from wildlam.types import EncoderSpec
 
 @dataclass
 class Scene:
-    """Films ``uint8 [F, 3, S, S]`` of one scene by name; discs stand at ``columns`` of ``row``, the first one moves."""
+    """Films ``uint8 [F, 3, S, S]`` of one scene by name; discs stand at ``columns`` of ``row``, the first one moves.
 
-    name: str
+    ``frame`` is the number of the one behind the target's discs.
+    """
+
+    frame: int
     row: int
     columns: tuple[int, int]
     films: dict[str, Tensor]
@@ -70,7 +73,7 @@ def compose(
         films[f"line moves {k}"] = film(target_frame, row_discs, shifted_row, line, k)
         films[f"shifted rests {k}"] = film(source_frame, source_discs[:1], shifted_row, [column], None)
         films[f"shifted moves {k}"] = film(source_frame, source_discs[:1], shifted_row, [column], 0)
-    return Scene(f"frame {target_frame}", row, columns, films)
+    return Scene(target_frame, row, columns, films)
 
 
 def _film(

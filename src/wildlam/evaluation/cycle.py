@@ -56,4 +56,4 @@ def cycle(model: LatentActionModel, clips: InferredClips, unrolled: Rollout) -> 
         errors.append((model.rollout(context_a, again).float() - following).abs().mean(dim=(1, 2, 3)).cpu())
     known = unrolled.per_clip.values
     values = {"original": known["idm"], "cycled": torch.cat(errors), "other": known["permuted"]}
-    return Cycle(PerClip(values, clips.names, clips.sources))
+    return Cycle(clips.per_clip(values))

@@ -1,9 +1,9 @@
-"""Figures of held-out clips, and how sure they are: the mean over clips with a bootstrap interval over videos."""
+"""Figures of held-out clips, and how sure they are: the mean over clips with a bootstrap interval over recordings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -46,25 +46,26 @@ class PerClip:
         values: name to one value per clip, float ``[clips]``.
         names: each clip's video.
         sources: each clip's source.
+        recordings: each clip's recording, which intervals draw and which are counted: all cameras of an episode and all
+            parts of a film are one. By default every video is.
     """
 
     values: dict[str, Tensor]
     names: list[str]
     sources: list[str]
+    recordings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.recordings = self.recordings or self.names
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> PerClip:
-        """What ``to_json`` told."""
+        """What ``to_json`` told; before it told of recordings, every video was taken for one."""
         values = {name: torch.tensor(of_clips, dtype=torch.float64) for name, of_clips in told["values"].items()}
-        return cls(values, list(told["names"]), list(told["sources"]))
+        return cls(values, list(told["names"]), list(told["sources"]), list(told.get("recordings", ())))
 
     def __len__(self) -> int:
         return len(self.names)
-
-    @property
-    def recordings(self) -> list[str]:
-        """Each clip's recording: what intervals draw, and what is counted. Every video is taken for one."""
-        return self.names
 
     @property
     def is_enough(self) -> bool:
@@ -75,7 +76,7 @@ class PerClip:
         """The clips that ``chosen`` marks."""
         index = [i for i, is_chosen in enumerate(chosen) if is_chosen]
         values = {name: of_clips[index] for name, of_clips in self.values.items()}
-        return PerClip(values, [self.names[i] for i in index], [self.sources[i] for i in index])
+        return PerClip(values, *([of[i] for i in index] for of in (self.names, self.sources, self.recordings)))
 
     def estimate(self, name: str, over: str | None = None, source: str | None = None) -> Estimate:
         """Mean of ``name``, or its mean over that of ``over``, of all clips or of one source's.
@@ -90,11 +91,11 @@ class PerClip:
     def to_json(self) -> dict[str, Any]:
         """All values as plain lists."""
         values = {name: [round(v, 6) for v in of_clips.tolist()] for name, of_clips in self.values.items()}
-        return {"names": self.names, "sources": self.sources, "values": values}
+        return {"names": self.names, "sources": self.sources, "recordings": self.recordings, "values": values}
 
 
 def ratio_of_means(top: Tensor, bottom: Tensor, groups: Sequence[str]) -> Estimate:
-    """``mean(top) / mean(bottom)`` of paired values ``[n]`` with its interval, drawing whole groups (videos)."""
+    """``mean(top) / mean(bottom)`` of paired values ``[n]`` with its interval, drawing whole groups (recordings)."""
     index = numbered(groups)
     count = int(index.max()) + 1
     sums = torch.zeros(2, count, dtype=torch.float64).index_add_(1, index, torch.stack([top, bottom]).double())

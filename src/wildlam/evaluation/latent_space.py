@@ -100,14 +100,14 @@ def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) 
     variance, directions = variance.flip(0).clamp(min=0), directions.T.flip(0)
 
     chosen = _spread(len(clips), max(TRANSITIONS // clips.z.shape[1], 1))
-    inferred = clips.z[chosen].flatten(0, 1)
+    some = clips.choose(chosen)
+    inferred = some.z.flatten(0, 1)
     samples, note = _sample(model, len(inferred), seed)
     sampling = None
-    if samples is not None and len({clips.names[i] for i in chosen}) > 1:
-        names, sources = ([labels[i] for i in chosen] for labels in (clips.names, clips.sources))
-        sampling = two_sample(clips.z[chosen], samples.view_as(clips.z[chosen]), names, sources, seed)
+    if samples is not None and len(set(some.recordings)) > 1:
+        sampling = two_sample(some, samples.view_as(some.z), seed)
     elif samples is not None:
-        note = "clips of one video alone cannot be compared with samples"
+        note = "clips of one recording alone cannot be compared with samples"
     embedding, method = _embed(inferred if samples is None else torch.cat([inferred, samples]), seed)
 
     targets = _spread(len(clips), TARGETS)
@@ -119,7 +119,7 @@ def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) 
     for i in range(len(points)):
         values[f"effect {i + 1}"] = change[:, i, [0, -1]].mean(dim=(1, 2))
         values[f"opposition {i + 1}"] = opposition[:, i]
-    traversal = PerClip(values, [clips.names[i] for i in targets], [clips.sources[i] for i in targets])
+    traversal = clips.choose(targets).per_clip(values)
     return LatentSpace(
         sampling, note, embedding, method, chosen, directions, variance, mean, targets, change, traversal
     )

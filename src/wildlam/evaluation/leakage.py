@@ -81,7 +81,7 @@ def leakage(
                 guesses[f"{name}_deterministic"] = bare[:, -1]
             for key, guess in guesses.items():
                 errors.setdefault(key, []).append((guess.float() - following).abs().mean(dim=(1, 2)).cpu())
-    return Leakage(PerClip({name: torch.cat(parts) for name, parts in errors.items()}, clips.names, clips.sources))
+    return Leakage(clips.per_clip({name: torch.cat(parts) for name, parts in errors.items()}))
 
 
 def cut_at(clips: InferredClips) -> int:

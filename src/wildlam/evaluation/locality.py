@@ -12,8 +12,8 @@ wholly in its place; it is given beside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -87,13 +87,18 @@ class Locality:
     def _ratio(self, top: Tensor, bottom: Tensor) -> Estimate | None:
         if not bottom.sum() > 0:
             return None
-        both = PerClip({"top": top, "bottom": bottom}, self.scenes.names, self.scenes.sources)
+        both = replace(self.scenes, values={"top": top, "bottom": bottom})
         return both.estimate("top", over="bottom")
 
 
 @torch.no_grad()
 def locality(
-    model: LatentActionModel, encoder: Encoder, frames: Tensor | None = None, seed: int = 0, scenes: int = 32
+    model: LatentActionModel,
+    encoder: Encoder,
+    frames: Tensor | None = None,
+    seed: int = 0,
+    scenes: int = 32,
+    recordings: Sequence[str] = (),
 ) -> Locality:
     """Compose scenes, transfer their latent actions, and measure where the change falls.
 
@@ -104,6 +109,7 @@ def locality(
             textures if None or a single one.
         seed: of the scenes.
         scenes: how many to compose.
+        recordings: the one that each of the ``M`` frames is of; by default every frame is of its own.
 
     Raises:
         WildlamError: the token map is too coarse to tell places apart.
@@ -119,6 +125,7 @@ def locality(
     generator = torch.Generator().manual_seed(seed)
     if frames is None or len(frames) < 2:
         frames = torch.stack([texture(spec.image_size, 6, generator) for _ in range(scenes)]).byte()
+        recordings = ()
     shifts = min(SHIFTS, stations - 1)
     row, column = _token_stations(spec.grid, stations)
     composed = [compose(i, frames, spec, stations, shifts, generator) for i in range(scenes)]
@@ -139,8 +146,10 @@ def locality(
         moved = torch.stack([_centroid(changes[f"{kind} {k}"], spec.grid) for k in range(shifts + 1)]) * stations
         k = torch.arange(shifts + 1.0)[:, None] - shifts / 2
         values[f"{kind}: slope"] = (k * moved).sum(dim=0) / k.square().sum()
+    names = [f"frame {scene.frame}" for scene in composed]
+    of_scenes = [recordings[scene.frame] for scene in composed] if recordings else []
     return Locality(
-        PerClip(values, [scene.name for scene in composed], ["composed"] * scenes),
+        PerClip(values, names, ["composed"] * scenes, of_scenes),
         stations,
         {kind: changes[kind] for kind in KINDS},
         place,

@@ -44,7 +44,7 @@ def one_step(model: LatentActionModel, clips: InferredClips, deterministic: Late
             predicted["deterministic"] = deterministic.predict(past, deterministic.infer(states))
         for method, prediction in predicted.items():
             errors.setdefault(method, []).append((prediction.float() - following).abs().mean(dim=(1, 2, 3)).cpu())
-    return PerClip({m: torch.cat(errors[m]) for m in METHODS if m in errors}, clips.names, clips.sources)
+    return clips.per_clip({m: torch.cat(errors[m]) for m in METHODS if m in errors})
 
 
 def error_table(errors: PerClip) -> dict[str, dict]:

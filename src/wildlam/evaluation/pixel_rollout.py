@@ -69,5 +69,4 @@ def pixel_rollout(
             pictures = decoder.decode(torch.cat([context, future], dim=1))
             for metric, of_clips in pixel_metrics(pictures[:, -shown:], truth[:, -shown:], decoder.perceptual).items():
                 values.setdefault(f"{name}: {metric}", []).append(of_clips.cpu())
-    names, sources = [clips.names[i] for i in chosen], [clips.sources[i] for i in chosen]
-    return PixelRollout(PerClip({key: torch.cat(parts) for key, parts in values.items()}, names, sources))
+    return PixelRollout(clips.choose(chosen).per_clip({key: torch.cat(parts) for key, parts in values.items()}))

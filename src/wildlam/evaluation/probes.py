@@ -27,7 +27,7 @@ STATES_FOR_COMPONENTS = 512
 """Training states that they are computed from, at most."""
 FOLDS = 5
 PENALTIES = 10.0 ** torch.arange(-4, 4, dtype=torch.float64)
-"""Ridge penalties, per transition; each action dimension gets the best in cross-validation over videos."""
+"""Ridge penalties, per transition; each action dimension gets the best in cross-validation over recordings."""
 HIDDEN, BATCH, LEARNING_RATE, WEIGHT_DECAY, EPOCHS, PATIENCE = 128, 256, 3e-3, 1e-2, 100, 10
 
 INPUTS = {"z": ("z",), "z and state": ("z", "state"), "state": ("state",)}
@@ -48,18 +48,18 @@ class Probes:
     action_names: list[str]
 
     def r_squared(self, probe: str) -> dict[str, Estimate]:
-        """R² of a probe by action, and their ``mean``; the intervals draw whole videos, and SST is each draw's own."""
+        """R² of a probe by action, and their ``mean``; intervals draw whole recordings, and SST is each draw's own."""
         errors = torch.stack([self.squared_errors.values[f"{probe}: {a}"] for a in self.action_names], dim=-1).double()
         y = self.actions.double()
         y = y - y.mean(dim=(0, 1))
         count = y.new_full(errors.shape, y.shape[1])
         sums_4CA = torch.stack([errors * y.shape[1], y.square().sum(dim=1), y.sum(dim=1), count])
-        video = numbered(self.squared_errors.recordings)
-        videos = int(video.max()) + 1
-        sums_4VA = torch.zeros(4, videos, y.shape[-1], dtype=torch.float64).index_add_(1, video, sums_4CA)
-        draws = torch.randint(videos, (RESAMPLES, videos), generator=torch.Generator().manual_seed(0))
-        times_drawn = torch.zeros(RESAMPLES, videos).scatter_add_(1, draws, torch.ones(RESAMPLES, videos))
-        drawn = torch.cat([torch.ones(1, videos), times_drawn]).double() @ sums_4VA  # first, every video once
+        recording = numbered(self.squared_errors.recordings)
+        recordings = int(recording.max()) + 1
+        sums_4RA = torch.zeros(4, recordings, y.shape[-1], dtype=torch.float64).index_add_(1, recording, sums_4CA)
+        draws = torch.randint(recordings, (RESAMPLES, recordings), generator=torch.Generator().manual_seed(0))
+        times_drawn = torch.zeros(RESAMPLES, recordings).scatter_add_(1, draws, torch.ones(RESAMPLES, recordings))
+        drawn = torch.cat([torch.ones(1, recordings), times_drawn]).double() @ sums_4RA  # first, each once
         sse, squares, total, number = drawn
         r2 = 1 - sse / (squares - total.square() / number)
         r2 = torch.cat([r2, r2.mean(dim=-1, keepdim=True)], dim=-1).nan_to_num(nan=-torch.inf)
@@ -100,7 +100,7 @@ def probes(
     that never vary are left out.
 
     Args:
-        train: clips to fit on, of two videos or more.
+        train: clips to fit on, of two recordings or more.
         train_actions: their true actions ``[clips, T - 1, A]``.
         held_out: clips to judge on, none of a video in ``train``.
         held_out_actions: their true actions.
@@ -112,13 +112,13 @@ def probes(
     """
     parts = [_known(train, train_actions), _known(held_out, held_out_actions)]
     (train_kept, train_y), (kept, y) = parts
-    train_names, names = ([c.names[i] for i in k] for c, k in ((train, train_kept), (held_out, kept)))
-    if shared := sorted(set(train_names) & set(names)):
+    train, held_out = train.choose(train_kept), held_out.choose(kept)
+    if shared := sorted(set(train.names) & set(held_out.names)):
         raise WildlamError(f"{shared[0]}: is among both the training and the held-out videos of the probes")
-    if len(set(train_names)) < 2 or not names:
+    if len(of_train := set(train.recordings)) < 2 or not len(held_out):
         raise WildlamError(
-            f"true actions are known of {len(set(train_names))} training and {len(set(names))} held-out videos; "
-            "probes need two and one: add videos with poses"
+            f"true actions are known of {len(of_train)} training and {len(set(held_out.recordings))} held-out "
+            "recordings; probes need two and one: add videos with poses"
         )
     varies = (train_y.flatten(0, 1).std(dim=0) > 0) & (y.flatten(0, 1).std(dim=0) > 0)
     if not varies.any():
@@ -126,8 +126,8 @@ def probes(
     train_y, y = train_y[..., varies], y[..., varies]
     chosen = [name for name, v in zip(action_names, varies.tolist(), strict=True) if v]
 
-    train_z, z = train.z[train_kept].double(), held_out.z[kept].double()
-    train_past, past = train.states[train_kept][:, :-1], held_out.states[kept][:, :-1]
+    train_z, z = train.z.double(), held_out.z.double()
+    train_past, past = train.states[:, :-1], held_out.states[:, :-1]
     reduce = _principal_components(train_past)
     train_state, state = reduce(train_past), reduce(past)
     scale_y, scale_z = standardiser(train_y), standardiser(train_z)
@@ -137,17 +137,17 @@ def probes(
         "z": (scale_z(train_z), scale_z(z)),
         "state": (scale_state(train_state), scale_state(state)),
     }
-    videos = numbered(train_names).repeat_interleave(train_y.shape[1])
+    recordings = numbered(train.recordings).repeat_interleave(train_y.shape[1])
     errors: dict[str, Tensor] = {}
     for kind, fit in (("linear", fit_ridge), ("mlp", partial(_fit_mlp, seed=seed))):
         for what, inputs in INPUTS.items():
             train_x, x = (torch.cat([features[name][side] for name in inputs], dim=-1) for side in (0, 1))
-            predict = fit(train_x.flatten(0, 1), scale_y(train_y).flatten(0, 1), videos)
+            predict = fit(train_x.flatten(0, 1), scale_y(train_y).flatten(0, 1), recordings)
             missed = predict(x.flatten(0, 1)).unflatten(0, y.shape[:2]) - scale_y(y)
             spread = train_y.flatten(0, 1).std(dim=0)  # back to the actions' own units
             squared = (missed * spread).square().mean(dim=1)
             errors |= {f"{kind} {what}: {name}": squared[:, i].float() for i, name in enumerate(chosen)}
-    return Probes(PerClip(errors, names, [held_out.sources[i] for i in kept]), y.float(), chosen)
+    return Probes(held_out.per_clip(errors), y.float(), chosen)
 
 
 Predict = Callable[[Tensor], Tensor]
@@ -180,15 +180,15 @@ def _principal_components(states_CTND: Tensor) -> Predict:
     return lambda states: torch.stack([(clip.flatten(1).float() - mean) @ directions for clip in states]).double()
 
 
-def fit_ridge(x: Tensor, y: Tensor, videos: Tensor) -> Predict:
-    """A linear map from standardised x ``[rows, X]`` to y ``[rows, Y]``, each y's penalty chosen across videos.
+def fit_ridge(x: Tensor, y: Tensor, recordings: Tensor) -> Predict:
+    """A linear map from standardised x ``[rows, X]`` to y ``[rows, Y]``, each y's penalty chosen across recordings.
 
     Args:
         x: inputs.
         y: targets.
-        videos: number of the video that each row is of, from 0.
+        recordings: number of the recording that each row is of, from 0.
     """
-    fold = videos % min(FOLDS, int(videos.max()) + 1)
+    fold = recordings % min(FOLDS, int(recordings.max()) + 1)
     sse = torch.zeros(len(PENALTIES), y.shape[1], dtype=torch.float64)
     for i in range(int(fold.max()) + 1):
         inner, outer = fold != i, fold == i
@@ -203,9 +203,9 @@ def _ridge(x: Tensor, y: Tensor) -> Tensor:
     return basis @ ((basis.T @ (x.T @ y / len(x))) / (variance.clamp(min=0) + PENALTIES[:, None])[..., None])
 
 
-def _fit_mlp(x: Tensor, y: Tensor, videos: Tensor, seed: int) -> Predict:
-    """Stop early on every fifth video (at least one), which the fit does not see."""
-    aside = videos % min(FOLDS, int(videos.max()) + 1) == 0
+def _fit_mlp(x: Tensor, y: Tensor, recordings: Tensor, seed: int) -> Predict:
+    """Stop early on every fifth recording (at least one), which the fit does not see."""
+    aside = recordings % min(FOLDS, int(recordings.max()) + 1) == 0
     x, y = x.float(), y.float()
     inner_x, inner_y = x[~aside], y[~aside]
     with torch.random.fork_rng(devices=[]), torch.enable_grad():

@@ -81,4 +81,4 @@ def rollout(
     start = clips.times.shape[1] - horizon - 1
     seconds = (clips.times[:, start + 1 :] - clips.times[:, start : start + 1]).mean(dim=0)
     means = {method: of_clips.mean(dim=1) for method, of_clips in errors.items()}
-    return Rollout(errors, PerClip(means, clips.names, clips.sources), [round(s, 3) for s in seconds.tolist()])
+    return Rollout(errors, clips.per_clip(means), [round(s, 3) for s in seconds.tolist()])

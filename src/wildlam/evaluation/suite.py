@@ -95,7 +95,7 @@ def evaluate_all(
     bounds: dict[str, LatentActionModel],
     pixels: tuple[Decoder, Callable[[int], Tensor]] | None,
     after_cut: Callable[[list[int]], Tensor] | None,
-    backgrounds: Tensor,
+    backgrounds: tuple[Tensor, Sequence[str]],
     labelled: Sequence[Labelled],
     progress: bool = True,
 ) -> Evaluations:
@@ -108,7 +108,7 @@ def evaluate_all(
         bounds: models to compare with: ``deterministic``, ``unconstrained``.
         pixels: a decoder, and what gives the frames of a clip (see ``pixel_rollout``), if there is one.
         after_cut: see ``leakage``.
-        backgrounds: frames ``uint8 [n, 3, S, S]`` for the scenes of ``locality``.
+        backgrounds: frames ``uint8 [n, 3, S, S]`` for the scenes of ``locality``, and the recording of each.
         labelled: clips with true actions, for each kind of action that there is.
         progress: show a progress bar.
     """
@@ -120,7 +120,9 @@ def evaluate_all(
         "pixel_rollout": lambda: pixel_rollout(model, pixels[0], clips, pixels[1]) if pixels and pairs else None,
         "leakage": lambda: leakage(model, clips, after_cut, bounds.get("deterministic")) if pairs else None,
         "cycle": lambda: cycle(model, clips, found["rollout"]) if pairs else None,
-        "locality": lambda: locality(model, encoder, backgrounds) if min(encoder.spec.grid) > 1 else None,
+        "locality": lambda: (
+            locality(model, encoder, backgrounds[0], recordings=backgrounds[1]) if min(encoder.spec.grid) > 1 else None
+        ),
         "probes": lambda: [found for clips in labelled if (found := _probes(clips))],
         "latent_space": lambda: latent_space(model, clips),
     }

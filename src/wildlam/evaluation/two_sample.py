@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.estimates import Estimate, PerClip, numbered
 
 PERMUTATIONS = 500
@@ -18,9 +19,9 @@ class TwoSample:
 
     Attributes:
         coefficient: energy coefficient of inhomogeneity, 0 (same distribution) to 1 (Székely and Rizzo, 2013).
-        p_value: of a permutation test on it. Whole videos are permuted, as the transitions of one resemble each other.
+        p_value: of a permutation test on it. Whole recordings are permuted, as the transitions of one are alike.
         told_apart: ``accuracy`` of a 1-nearest-neighbour classifier (Lopez-Paz and Oquab, 2017), per clip: 0.5 where
-            the two cannot be told apart, 1 where they always can. Neighbours come from other videos.
+            the two cannot be told apart, 1 where they always can. Neighbours come from other recordings.
     """
 
     coefficient: float
@@ -33,29 +34,26 @@ class TwoSample:
         return self.told_apart.estimate("accuracy")
 
 
-def two_sample(
-    inferred_CTZ: Tensor, samples_CTZ: Tensor, names: list[str], sources: list[str], seed: int = 0
-) -> TwoSample:
+def two_sample(clips: InferredClips, samples_CTZ: Tensor, seed: int = 0) -> TwoSample:
     """Test whether inferred latent actions and as many samples share a distribution.
 
     Args:
-        inferred_CTZ: latent actions of clips.
+        clips: with the inferred latent actions, of two recordings at least.
         samples_CTZ: samples, in any order.
-        names: each clip's video, two different ones at least.
-        sources: each clip's source.
         seed: of the permutations.
     """
-    video = numbered(names).repeat_interleave(inferred_CTZ.shape[1])
-    count, videos = len(video), int(video.max()) + 1
+    inferred_CTZ = clips.z
+    recording = numbered(clips.recordings).repeat_interleave(inferred_CTZ.shape[1])
+    count, recordings = len(recording), int(recording.max()) + 1
     points = torch.cat([inferred_CTZ.flatten(0, 1), samples_CTZ.flatten(0, 1)])
     # Not by matrix product, under which the distance of equal codes is not quite zero.
     distances = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
     generator = torch.Generator().manual_seed(seed)
 
-    # A sample goes with the video of the inferred action beside it: blocks of equal sizes, of either kind, to permute.
-    block = torch.cat([video, video + videos])
-    permuted = torch.rand(PERMUTATIONS, 2 * videos, generator=generator).argsort(dim=1) < videos
-    labels = torch.cat([torch.arange(2 * videos)[None] < videos, permuted])[:, block].float()
+    # A sample goes with the recording of the inferred action beside it: blocks of equal sizes, of either kind.
+    block = torch.cat([recording, recording + recordings])
+    permuted = torch.rand(PERMUTATIONS, 2 * recordings, generator=generator).argsort(dim=1) < recordings
+    labels = torch.cat([torch.arange(2 * recordings)[None] < recordings, permuted])[:, block].float()
     first, second = (one / one.sum(dim=1, keepdim=True) for one in (labels, 1 - labels))
     to_first, to_second = first @ distances, second @ distances
     across = 2 * (to_first * second).sum(dim=1)
@@ -63,11 +61,11 @@ def two_sample(
     coefficients = (across - within) / across.clamp(min=1e-12)
     p_value = float((coefficients >= coefficients[0] - 1e-6).double().mean())  # the true labelling is one of them
 
-    # Neighbours in the own video, and its share of the samples, do not count: neighbouring moments are alike.
-    own = torch.cat([video, video])
+    # Neighbours in the own recording, and its share of the samples, do not count: neighbouring moments are alike.
+    own = torch.cat([recording, recording])
     apart = distances.masked_fill(own[:, None] == own, torch.inf)
     nearest = (apart == apart.amin(dim=1, keepdim=True)).float()  # several, where codes are equal: each gives its share
     is_sample = torch.arange(2 * count) >= count
     correct = (nearest * (is_sample[:, None] == is_sample)).sum(dim=1) / nearest.sum(dim=1)
     accuracy = correct.view(2, *inferred_CTZ.shape[:2]).mean(dim=(0, 2))
-    return TwoSample(float(coefficients[0]), p_value, PerClip({"accuracy": accuracy}, names, sources))
+    return TwoSample(float(coefficients[0]), p_value, clips.per_clip({"accuracy": accuracy}))

@@ -57,11 +57,12 @@ def evaluation_sections(found: Evaluations, manifest: Manifest, grid: tuple[int,
         )
     if found.leakage and found.cycle:
         title = "Does z hold the next state, or an action?"
-        if len(set(found.one_step.recordings)) > 1:
+        recordings = found.clips.recordings
+        if any(recordings[i] != recordings[j] for i, j in enumerate(found.clips.partners)):
             yield Section(title, _leakage_and_cycle(found.leakage, found.cycle))
         else:
             yield Section(
-                title, paragraph("One recording is held out: there is no other to cut to or carry actions to.")
+                title, paragraph("No source has a second held-out recording to cut to or to carry actions to.")
             )
     if found.probes:
         of_all = summary_of_all(found.probes) or {}

@@ -153,10 +153,14 @@ def table(
 
 
 def error_table(errors: Mapping[str, Any]) -> str:
-    """The error table ``{"sources": {name: errors}, "all": errors}`` with the lowest error of each row emphasised."""
+    """The error table ``{"sources": {name: errors}, "all": errors}`` with the lowest error of each row emphasised.
+
+    A method that was not measured, such as a model without actions that was not trained, has no column.
+    """
     sources = errors.get("sources", {})
     rows = {**(sources if len(sources) > 1 else {}), "all": errors.get("all", {})}
-    return table(rows, caption="Held-out one-step L1 error (lower is better).", best="min", columns=METHODS)
+    measured = {method: head for method, head in METHODS.items() if any(method in row for row in rows.values())}
+    return table(rows, caption="Held-out one-step L1 error (lower is better).", best="min", columns=measured)
 
 
 def write_report(path: Path, title: str, *sections: Section, subtitle: str = "") -> None:

@@ -8,7 +8,7 @@ judge by ``verdict``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ LONGER = "train longer (--training.steps)"
 LOOSER = "loosen the limit on the action (of Noisy, a smaller --model.bottleneck.beta)"
 TIGHTER = "tighten the limit on the action (of Noisy, a larger --model.bottleneck.beta)"
 USE_THEM = "put them to use with wildlam infer, wildlam transfer or wildlam controller train"
+
+NO_DIFFERENCE = "the interval holds 1, which is no difference, so"
 
 Told = Mapping[str, Any]
 """Contents of ``results.json``, or of ``evaluations.json``."""
@@ -121,10 +123,37 @@ def verdict_of(folder: Path, without_actions: Path | None = None) -> Verdict:
     """
     results, per_clip = read_json(folder / "results.json"), folder / "evaluations.json"
     if not per_clip.is_file():
-        said = f"{per_clip} is missing, so nothing can be said of how sure the figures are."
-        return Verdict(None, [said, "Next: evaluate again with wildlam eval, where the videos are."])
+        said = f"{per_clip} is missing, so it is not known how sure the figures are."
+        then = (
+            "Next: wildlam eval RUN judges it where its videos are, wildlam eval RUN --data.path DIR on other videos."
+        )
+        return Verdict(None, [said, *_averages(results), then])
     bare = without_actions and without_actions / "evaluations.json"
     return verdict(results, read_json(per_clip), read_json(bare) if bare and bare.is_file() else None)
+
+
+def _averages(results: Told) -> Iterator[str]:
+    """What is known of a run that lacks the figures of its clips, as the packaged one does: each beside its control."""
+    means, found = results.get("all") or {}, results.get("evaluations") or {}
+    idm = known(means, "idm")
+    controls = {
+        "copy": "taking the last frame again",
+        "permuted": "the action of another clip",
+        "deterministic": "a model trained without actions",
+    }
+    told = [f"{said} has {e / idm:.2f} times" for name, said in controls.items() if idm and (e := known(means, name))]
+    if told:
+        yield f"On average over all held-out clips, {_list(told)} the error of the model."
+    if cut := found.get("leakage"):
+        yield (
+            f"Where the film jumps to another scene, the error is {cut['ratio']['mean']:.2f} times that without "
+            f"the jump; of taking the last frame again, {cut['copy_ratio']['mean']:.2f} times."
+        )
+    if cycle := found.get("cycle"):
+        yield (
+            f"Carried to another video and back, the action has {cycle['ratio']['mean']:.2f} times its error; an "
+            f"unrelated one, which is chance, has {cycle['other_ratio']['mean']:.2f} times."
+        )
 
 
 def verdict(results: Told, per_clip: Told, without_actions: Told | None = None) -> Verdict:
@@ -158,10 +187,13 @@ def verdict(results: Told, per_clip: Told, without_actions: Told | None = None) 
     overall = _together(claims)
     claims += _of_sources(one_step, overall)
     if overall is not False:
-        claims += [*_cut(found.get("leakage")), *_cycle(found.get("cycle"))]
+        claims += [*_across("cut", found.get("leakage"), _cut), *_across("cycle", found.get("cycle"), _cycle)]
     claims += [*_locality(evaluations), *_probes(found, evaluations)]
     works = _together(claims)
-    tried = f"Tried on {_amount(one_step)} that are held out; in brackets, 95 % intervals over recordings."
+    tried = (
+        f"Tried on {_amount(one_step)} that are held out; in brackets, how far other recordings like these "
+        "may move a figure (95 % intervals)."
+    )
     remedies = dict.fromkeys(r for c in claims if c.counts and c.holds is not True for r in c.remedies)
     then = f"Next: {'; or '.join(remedies) if remedies else USE_THEM}."
     return Verdict(works, [tried, *(claim.said for claim in claims), then], claims)
@@ -177,11 +209,16 @@ def _beside(found: dict[str, PerClip], without_actions: Told) -> dict[str, PerCl
     """The same with the errors of a model without actions in them, where it was evaluated on the same clips."""
     joined = {}
     for name, part in found.items():
-        if name in without_actions and (bare := PerClip.from_json(without_actions[name])).names == part.names:
+        if name in without_actions and _same_clips(bare := PerClip.from_json(without_actions[name]), part):
             taken = {"idm": "deterministic", "plain": "plain_deterministic", "cut": "cut_deterministic"}
             values = {new: bare.values[old] for old, new in taken.items() if old in bare.values}
             joined[name] = replace(part, values=part.values | values)
     return joined
+
+
+def _same_clips(one: PerClip, other: PerClip) -> bool:
+    """Whether they are of the same clips, each paired with the same other one."""
+    return (one.names, one.recordings) == (other.names, other.recordings)
 
 
 def _too_little(one_step: PerClip) -> Verdict:
@@ -212,18 +249,18 @@ def _errors(one_step: PerClip) -> list[Claim]:
     outcome = {
         True: "the model has learnt to predict",
         False: f"the model has {'hardly' if copy.low > 1 else 'not'} learnt to predict",
-        None: "whether the model predicts better cannot be told",
+        None: f"{NO_DIFFERENCE} whether the model predicts better cannot be told",
     }
     told = (
         f"Taking the last frame again, instead of predicting the next, has {_times(copy)} the error: {outcome[learns]}."
     )
     claims = [Claim("learns", learns, told, remedies=(LONGER, ADD))]
     outcome = {
-        True: "the model goes by the action",
-        False: "the model ignores the action",
-        None: "whether the model goes by the action cannot be told",
+        True: "it goes by the action",
+        False: "it ignores the action",
+        None: f"{NO_DIFFERENCE} whether it goes by the action cannot be told",
     }
-    told = f"Given the action of another clip, it has {_times(permuted)} the error: {outcome[uses]}."
+    told = f"Given the action of another clip, the model has {_times(permuted)} its error: {outcome[uses]}."
     claims.append(Claim("uses", uses, told, remedies=(LONGER, LOOSER)))
     if "deterministic" in one_step.values:
         bare = one_step.estimate("deterministic", over="idm")
@@ -231,7 +268,7 @@ def _errors(one_step: PerClip) -> list[Claim]:
         outcome = {
             True: "the action helps",
             False: "the action does not help",
-            None: "the interval holds 1, so whether the action helps cannot be told",
+            None: f"{NO_DIFFERENCE} whether the action helps cannot be told",
         }
         told = f"A model trained without actions has {_times(bare)} the error: {outcome[helps]}."
         claims.append(Claim("helps", helps, told, remedies=(LONGER, LOOSER)))
@@ -256,53 +293,52 @@ def _of_sources(one_step: PerClip, overall: bool | None) -> Iterator[Claim]:
         yield Claim("source", None, f"Too few to judge by themselves: {', '.join(small)}.", counts=False)
 
 
+TOO_FEW = {
+    "cut": "Scene cuts: too few clips have another recording of their source to cut to.",
+    "cycle": "Other videos: too few clips have another recording of their source to carry actions to.",
+}
+"""What is said where a test of two recordings cannot be made."""
+
+
+def _across(test: str, part: PerClip | None, judged: Callable[[PerClip], Claim]) -> Iterator[Claim]:
+    """What a test of two recordings says, of the clips that have another one; nothing if it was not run."""
+    if part is None:
+        return
+    part = _elsewhere(part)
+    yield judged(part) if part.is_enough else Claim(test, None, TOO_FEW[test], counts=False)
+
+
 def _elsewhere(part: PerClip) -> PerClip:
     """The clips that were paired with one of another recording, and whose errors are numbers."""
-    partners = another_clip(part.sources, part.names)
+    partners = another_clip(part.sources, part.recordings)
     finite = torch.stack(list(part.values.values())).isfinite().all(dim=0).tolist()
     return part.where([ok and part.recordings[i] != part.recordings[partners[i]] for i, ok in enumerate(finite)])
 
 
-def _cut(leakage: PerClip | None) -> Iterator[Claim]:
+def _cut(leakage: PerClip) -> Claim:
     """Scene cuts against copying, which has no actions, and against a model without them, which cannot leak."""
-    if leakage is None:
-        return
-    leakage = _elsewhere(leakage)
-    if not leakage.is_enough:
-        said = "Scene cuts: too few clips have another recording of their source to cut to."
-        yield Claim("cut", None, said, counts=False)
-        return
     ratio = leakage.estimate("cut", over="plain")
     controls = {"Taking the last frame again": leakage.estimate("cut_copy", over="plain_copy")}
     if "cut_deterministic" in leakage.values:
         controls["The model without actions"] = leakage.estimate("cut_deterministic", over="plain_deterministic")
     against = list(controls.values())[-1]
     told = (
-        f"Where the film jumps to another scene, which no action foretells, the error is {_times(ratio)} what it was. "
-        + " ".join(f"{name}: {_times(e)}, {_compared(ratio, e)}." for name, e in controls.items())
+        f"Where the film jumps to another scene, which no action foretells, the error is {_times(ratio)} that without "
+        "the jump. " + " ".join(f"{name}: {_times(e)}, {_compared(ratio, e)}." for name, e in controls.items())
     )
     below = ratio.high < against.low
     if against.mean < LEAK_UNDER:
-        yield Claim("cut", None, f"{told} Such jumps are too small here to tell anything.", counts=False)
-    elif below and ratio.mean < LEAK_UNDER:
+        return Claim("cut", None, f"{told} Such jumps are too small here to tell anything.", counts=False)
+    if below and ratio.mean < LEAK_UNDER:
         said = f"{told} The action hands over the next frame itself instead of what changes."
-        yield Claim("cut", False, said, remedies=(TIGHTER,), below=True)
-    elif below:
-        said = f"{told} The action hands over a little of the next frame itself."
-        yield Claim("cut", True, said, below=True)
-    else:
-        yield Claim("cut", True, f"{told} There is no sign that the action hands over the next frame itself.")
+        return Claim("cut", False, said, remedies=(TIGHTER,), below=True)
+    if below:
+        return Claim("cut", True, f"{told} The action hands over a little of the next frame itself.", below=True)
+    return Claim("cut", True, f"{told} There is no sign that the action hands over the next frame itself.")
 
 
-def _cycle(cycle: PerClip | None) -> Iterator[Claim]:
+def _cycle(cycle: PerClip) -> Claim:
     """A journey to another video and back against chance, which is the other clip's own actions."""
-    if cycle is None:
-        return
-    cycle = _elsewhere(cycle)
-    if not cycle.is_enough:
-        said = "Other videos: too few clips have another recording of their source to carry actions to."
-        yield Claim("cycle", None, said, counts=False)
-        return
     ratio, chance = cycle.estimate("cycled", over="original"), cycle.estimate("other", over="original")
     told = (
         f"Carried to another video and back, the action has {_times(ratio)} its error; an unrelated one, which is "
@@ -310,17 +346,15 @@ def _cycle(cycle: PerClip | None) -> Iterator[Claim]:
     )
     bound = min((1 + chance.mean) / 2, TRANSFERS_UNDER)
     if not _exceeds(chance, MARGIN):
-        yield Claim("cycle", None, f"{told}: as chance does as well, this tells nothing.", counts=False)
-    elif ratio.low > bound:
-        said = f"{told}: it means something else there."
-        yield Claim("cycle", False, said, remedies=(TIGHTER, LONGER))
-    elif ratio.high >= chance.low:
-        yield Claim("cycle", None, f"{told}: the intervals overlap, so it cannot be told.", remedies=(MORE_VIDEOS,))
-    elif ratio.mean > bound:
-        said = f"{told}: it may mean something else there."
-        yield Claim("cycle", None, said, remedies=(MORE_VIDEOS,))
-    else:
-        yield Claim("cycle", True, f"{told}: it means much the same there.")
+        return Claim("cycle", None, f"{told}: as chance does as well, this tells nothing.", counts=False)
+    if ratio.low > bound:
+        return Claim("cycle", False, f"{told}: it means something else there.", remedies=(TIGHTER, LONGER))
+    if ratio.high >= chance.low:
+        said = f"{told}: the intervals overlap, so it cannot be told."
+        return Claim("cycle", None, said, remedies=(MORE_VIDEOS,))
+    if ratio.mean > bound:
+        return Claim("cycle", None, f"{told}: it may mean something else there.", remedies=(MORE_VIDEOS,))
+    return Claim("cycle", True, f"{told}: it means much the same there.")
 
 
 def _locality(evaluations: Told) -> Iterator[Claim]:
@@ -344,6 +378,10 @@ def _locality(evaluations: Told) -> Iterator[Claim]:
     yield Claim("locality", None, f"{told}: {said}.", counts=False)
 
 
+COMPARED = ("linear z", "linear state")
+"""The probe of the inferred action, and that of the frame before, which is its control."""
+
+
 def _probes(found: Mapping[str, PerClip], evaluations: Told) -> Iterator[Claim]:
     """How much of the true actions can be read from the latent ones, against from the state alone."""
     of_probe = evaluations.get("probes") or {}
@@ -357,14 +395,16 @@ def _probes(found: Mapping[str, PerClip], evaluations: Told) -> Iterator[Claim]:
             continue
         told, no_more = [], []
         for action in actions:
-            z, state = of_probe["linear z"][action], of_probe["linear state"][action]
-            told.append(f"{_percent(z)} of {action}, against {_percent(state)}")
+            z, state = (of_probe[probe][action] for probe in COMPARED)
+            told.append(f"of {action} {_percent(z)} against {_percent(state)}")
             if z["low"] <= state["high"]:
                 no_more.append(f"{action} (less)" if z["high"] < state["low"] else f"{action} (the intervals overlap)")
         said = (
-            "Of the variance of the true actions, which training never saw, a straight line from the inferred action "
-            f"explains, against one from the frame before, {'; '.join(told)}."
+            "A straight line from the inferred action explains so much of the variance of the true ones, which "
+            f"training never saw, against one from the frame before alone: {'; '.join(told)}."
         )
+        if any(of_probe[probe][action]["mean"] < 0 for probe in COMPARED for action in actions):
+            said += " Under 0 % is worse than always saying the average."
         if no_more:
             said += f" No more than the frame before, as far as can be told: {', '.join(no_more)}."
         yield Claim("probes", None, said, counts=False)

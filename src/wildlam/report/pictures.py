@@ -50,8 +50,8 @@ def pictures_section(
         strips += figure(picture_strips([strip]), f"Strip of {name}: truth, decoded truth and predictions", wide=True)
         films = side_by_side({"true": true, "true state, decoded": rows["true state"], "rollout": rows["rollout"]})
         rollouts += video(mp4_bytes(films, fps), f"Film of {name} and its rollout", f"{name}; {_known(known)}")
-        if clips.names[i] == clips.names[j]:
-            continue  # nothing is carried to another video
+        if clips.recordings[i] == clips.recordings[j]:
+            continue  # nothing is carried to another recording
         films = side_by_side(
             {"source": true, "target": frames(j), "source's actions on target": to_uint8(decoder.decode(carried)[0])}
         )
@@ -63,7 +63,7 @@ def pictures_section(
         paragraph("The latent actions inferred in the first film, unrolled from the first states of the second.")
         + transfers
         if transfers
-        else paragraph("No source has a second held-out video to carry actions to."),
+        else paragraph("No source has a second held-out recording to carry actions to."),
     )
 
 

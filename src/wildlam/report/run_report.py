@@ -69,8 +69,8 @@ def write_run_report(
             + figure(error_bars(summary), "Bars of the held-out one-step error by source and kind of latent action")
             + paragraph(
                 f"{summary['clips']} held-out clips. Errors are mean absolute differences of the encoder's normalised "
-                "states one step ahead. Another clip's action is inferred from another video of the same source, where "
-                "one is held out."
+                "states one step ahead. Another clip's action is inferred from another recording of the same source, "
+                "where one is held out."
             ),
         ),
         *evaluation_sections(found, manifest, run.encoder_spec.grid),
@@ -88,56 +88,58 @@ def write_run_report(
 
 
 def _same_action(clips: InferredClips, manifest: Manifest, picture: Path) -> str:
-    """Transitions beside their neighbours, kept as ``picture`` too; a sentence where no other video is held out."""
+    """Transitions beside their neighbours, kept as ``picture`` too; a sentence where no other recording is held out."""
     queries, neighbours = nearest_transitions(clips, manifest)
     if not any(neighbours):
         picture.unlink(missing_ok=True)  # of an evaluation before
-        return paragraph("No source has a second held-out video in which to look for the same action.")
+        return paragraph("No source has a second held-out recording in which to look for the same action.")
     drawn = nearest_actions(queries, neighbours)
     picture.write_bytes(drawn)
     alt = "Query transitions and their nearest neighbours by latent action"
     return paragraph(
-        "Each block starts with a held-out transition. Beside it stand the transitions of other held-out videos whose "
-        "latent actions are nearest to its own. If z is an action, they show the same movement in other places."
+        "Each block starts with a held-out transition. Beside it stand the transitions of other held-out recordings "
+        "whose latent actions are nearest to its own. If z is an action, they show the same movement in other places."
     ) + figure(drawn, alt, wide=len(neighbours[0]) + 1 >= WIDE)
 
 
 def nearest_transitions(clips: InferredClips, manifest: Manifest) -> tuple[list[Transition], list[list[Transition]]]:
-    """Pick unlike transitions of the source with the most clips, and for each the nearest of its other videos.
+    """Pick unlike transitions of the source with the most clips, and for each the nearest of its other recordings.
 
-    Sources of one video are left aside, if there are others.
+    Sources of one recording are left aside, if there are others.
 
     Returns:
-        The queries, and for each its neighbours by latent action, nearest first, each from another video.
+        The queries, and for each its neighbours by latent action, nearest first, each from another recording.
     """
     steps = clips.z.shape[1]
-    videos_of = Counter(source for source, _ in set(zip(clips.sources, clips.names, strict=True)))
-    several = [source for source in clips.sources if videos_of[source] > 1]
+    recordings_of = Counter(source for source, _ in set(zip(clips.sources, clips.recordings, strict=True)))
+    several = [source for source in clips.sources if recordings_of[source] > 1]
     source = Counter(several or clips.sources).most_common(1)[0][0]
     places = [(i, t) for i, s in enumerate(clips.sources) if s == source for t in range(steps)]
     z = torch.stack([clips.z[i, t] for i, t in places])
-    names = [clips.names[i] for i, _ in places]
+    of = [clips.recordings[i] for i, _ in places]
 
-    # The nearest transition of every other video, for each transition: the neighbours to show.
-    videos = sorted(set(names))
-    columns = [[k for k, name in enumerate(names) if name == video] for video in videos]
+    # The nearest transition of every other recording, for each transition: the neighbours to show. Another camera of
+    # the same moment would show nothing.
+    recordings = sorted(set(of))
+    columns = [[k for k, one in enumerate(of) if one == recording] for recording in recordings]
     distance = torch.cdist(z, z)
     nearest = torch.stack([distance[:, column].amin(dim=1) for column in columns], dim=1)
-    nearest[torch.arange(len(z)), torch.tensor([videos.index(name) for name in names])] = torch.inf
-    shown = min(NEIGHBOURS, len(videos) - 1)
+    nearest[torch.arange(len(z)), torch.tensor([recordings.index(one) for one in of])] = torch.inf
+    shown = min(NEIGHBOURS, len(recordings) - 1)
     ranked = nearest.sort(dim=1)
 
     def transition(k: int, away: float | None = None) -> Transition:
         i, t = places[k]
-        before, after = decode_at(manifest.file(names[k]), clips.times[i, t : t + 2].tolist(), PICTURE).numpy()
-        return Transition(before, after, names[k], away)
+        name = clips.names[i]
+        before, after = decode_at(manifest.file(name), clips.times[i, t : t + 2].tolist(), PICTURE).numpy()
+        return Transition(before, after, name, away)
 
     queries = _unlike(z, ranked.values[:, 0], QUERIES)
     neighbours = []
     for query in queries:
         found = []
-        for away, video in zip(ranked.values[query, :shown], ranked.indices[query, :shown], strict=True):
-            column = columns[int(video)]
+        for away, recording in zip(ranked.values[query, :shown], ranked.indices[query, :shown], strict=True):
+            column = columns[int(recording)]
             found.append(transition(column[int(distance[query, column].argmin())], float(away)))
         neighbours.append(found)
     return [transition(k) for k in queries], neighbours
@@ -146,8 +148,8 @@ def nearest_transitions(clips: InferredClips, manifest: Manifest) -> tuple[list[
 def _unlike(z: Tensor, away: Tensor, count: int) -> list[int]:
     """Choose latent actions of ``[n, Z]`` far from each other, among those that are large and have near neighbours.
 
-    ``away`` is each one's distance to the nearest of another video. Eligible is the larger half by norm, and of that
-    the better half by distance over norm: for an action that occurs once, the nearest others tell nothing.
+    ``away`` is each one's distance to the nearest of another recording. Eligible is the larger half by norm, and of
+    that the better half by distance over norm: for an action that occurs once, the nearest others tell nothing.
     """
     norm = z.norm(dim=-1)
     large = (norm >= norm.median()).nonzero()[:, 0]
