@@ -191,9 +191,9 @@ def _decode_ahead(
             except Full:
                 continue
 
-    def decode(path: AnyFile, queue: Queue) -> None:
+    def decode(path: AnyFile, plain: bool, queue: Queue) -> None:
         try:
-            for piece in decode_grid(path, store.fps, spec.image_size, backend, chunk):
+            for piece in decode_grid(path, store.fps, spec.image_size, backend, chunk, plain):
                 put(queue, piece)
                 if stop.is_set():
                     return
@@ -207,7 +207,8 @@ def _decode_ahead(
             while True:
                 while len(waiting) < workers and (video := next(videos, None)) is not None:
                     waiting.append((video, Queue(_QUEUE)))
-                    pool.submit(decode, inside(root, video.path, video.offset, video.size), waiting[-1][1])
+                    file = inside(root, video.path, video.offset, video.size)
+                    pool.submit(decode, file, video.plain, waiting[-1][1])
                 if not waiting:
                     return
                 video, queue = waiting.popleft()
