@@ -39,6 +39,8 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+RULES = 1
+"""Version of these rules. Stored states of frames that were found by others are doubted, see `encode.refresh`."""
 BACK = 0.1
 """Seconds that a dts may step back before another piece of film begins."""
 BACK_REORDERED = 1.0
