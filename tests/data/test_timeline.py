@@ -334,6 +334,24 @@ def test_the_index_tells_and_no_clip_crosses_a_break(odd_folder, tmp_path, capsy
     assert {True, False} == set.union(*sides)
 
 
+def test_the_report_says_which_files_were_skipped_and_why(tmp_path):
+    folder, report = tmp_path / "videos", tmp_path / "odd.csv"
+    (folder / "b").mkdir(parents=True)
+    for number in range(3):
+        film(folder / f"{number}.mp4", H264, first=40 * number)
+    (folder / "b" / "text.mp4").write_text("no film")
+    (folder / "empty.mkv").touch()
+    (folder / "shard.tar").write_text("no shard")
+    args = ["index", str(folder), "--report", str(report), "--on_error", "skip", "--max_bad", "0.6"]
+    for _ in range(2):  # again, when the others are known
+        assert main(args) == 0
+        skipped = [row for row in csv.reader(report.open()) if row[1] == "skipped"]
+        assert [row[0] for row in skipped] == ["b/text.mp4", "empty.mkv", "shard.tar"]
+        assert "not a video" in skipped[0][2]
+        assert "empty" in skipped[1][2]
+        assert "not a tar file" in skipped[2][2]
+
+
 def test_no_sequence_of_states_crosses_a_break(odd_folder, tmp_path):
     manifest = index(odd_folder, cache=tmp_path, progress=False)
     encoder = Lite0(image_size=32, dtype="float32").build("cpu")
