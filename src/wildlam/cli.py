@@ -111,18 +111,22 @@ def index(argv: Arguments) -> None:
     parser.add_argument("--exclude", nargs="+", default=[], help="patterns of paths or names to leave out: '*.gif'")
     parser.add_argument("--cuts", action="store_true", help="look for cuts, for --data.cuts (wildlam[cuts]; slower)")
     parser.add_argument("--cache", type=Path, help="folder for the manifest; PATH/.wildlam if not given")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write what is odd about which video as CSV")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write as CSV what is odd about which video, or why it is skipped"
+    )
     args = parser.parse_args(list(argv))
     try:
         common = {name: getattr(args, name) for name in ("held_out", "on_error", "exclude", "cuts", "cache")}
         DataConfig(path=args.path, max_bad=args.max_bad, **common)  # its checks
-        manifest = index(args.path, max_skipped=args.max_bad, **common)
+        skipped: list[tuple[str, str]] = []
+        manifest = index(args.path, max_skipped=args.max_bad, skipped=skipped, **common)
     except ValueError as error:
         raise WildlamError(str(error).removeprefix("data.")) from error
     except WildlamError as error:  # its remedies name the keys of `train`
         raise WildlamError(str(error).replace("--data.path", "PATH").replace("--data.", "--")) from error
     if args.report is not None:
-        _write_csv(args.report, [("path", "kind", "details"), *oddities(manifest)])
+        rows = [*oddities(manifest), *((path, "skipped", reason) for path, reason in skipped)]
+        _write_csv(args.report, [("path", "kind", "details"), *rows])
     hours = manifest.column("duration").to_numpy().sum() / 3600
     held_out = len(manifest.split("held_out"))
     print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")

@@ -87,10 +87,10 @@ def test_draws_cover_all_footage_evenly():
 def test_eval_windows_are_side_by_side_and_in_order():
     windows = eval_windows(table(5.0, 1.9, 4.0), 8, 4.0)
     assert windows == [
-        Window("0.mp4", ".", 0.0, None, 1),
-        Window("0.mp4", ".", 2.0, None, 1),
-        Window("2.mp4", ".", 0.0, None, 1),
-        Window("2.mp4", ".", 2.0, None, 1),
+        Window("0.mp4", ".", 0.0, None, 1, False),
+        Window("0.mp4", ".", 2.0, None, 1, False),
+        Window("2.mp4", ".", 0.0, None, 1, False),
+        Window("2.mp4", ".", 2.0, None, 1, False),
     ]
 
 

@@ -240,6 +240,40 @@ def test_a_changed_video_is_encoded_anew_and_a_moved_one_relabelled(tmp_path, vi
         assert torch.equal(*states)
 
 
+@pytest.mark.parametrize("spec", [FRAME, CLIP], ids=["frame", "clip"])
+def test_what_an_earlier_version_may_have_taken_wrongly_is_encoded_anew_once(tmp_path, videos, caplog, spec):
+    """Its stores do not tell by what rules frames were found; here, all its states are zeros."""
+    path, (root, rows) = tmp_path / "store", videos
+    rows = [replace(row, duration=(20 + 4 * i) / 8, odd=[]) for i, row in enumerate(rows)]
+    write_video(root / "c/6.avi", frames=20, seed=6)
+    rows.append(replace(row(root, "c/6.avi"), duration=2.5, odd=[]))
+    made = FeatureStore.create_or_resume(path, spec, fps=4.0, frames=4)
+    for i, video in enumerate(rows):
+        states = (10 + 2 * i if i < 5 else 10) // spec.frames_per_state
+        times = torch.arange(states, dtype=torch.float64) * spec.frames_per_state / 4
+        made.append(replace(StoredVideo.of(video), rules=None), [(0, times, random_states(states, spec) * 0)])
+    made.commit()
+    made.dataset.drop_columns(["rules"])
+    assert len(FeatureStore.open(path).sequences().videos) == len(rows)  # opens as it is
+
+    odd = ["discontinuity: timestamps jump at 1.00 s; shots end there"]
+    rows[1] = replace(rows[1], odd=odd)
+    rows[2] = replace(rows[2], duration=rows[2].duration + 2)
+    rows[3] = replace(rows[3], odd=None)  # of a manifest that does not tell
+    with caplog.at_level("WARNING"):
+        made, report, _ = fill(path, videos, spec, rows=rows)
+    assert (report.encoded, report.kept) == (3, 3)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert "3 videos are encoded anew (a/it's 2.mp4, b/3.mp4, c/6.avi)" in told[0]
+    for i, found in enumerate(made.sequences().of()):
+        states = made.read(made.sequences().first[i] + np.arange(made.sequences().length[i]))
+        assert bool(states.any()) == (found.path in ("a/it's 2.mp4", "b/3.mp4", "c/6.avi"))
+
+    made, report, encoder = fill(path, videos, spec, rows=rows)
+    assert (report.encoded, report.kept, encoder.calls) == (0, 6, 0)
+
+
 def test_a_failing_video_leaves_nothing_behind(tmp_path, videos):
     root, rows = videos
     broken = root / rows[2].path
@@ -487,6 +521,7 @@ def test_a_store_of_many_videos_keeps_columns_and_no_objects(tmp_path):
         **{name: column.take(pa.array(twice)) for name, column in known.items()},
         "states": pa.array([bytes(store.state_bytes)] * len(twice), pa.binary(store.state_bytes)),
         "crc": pa.array(np.zeros(len(twice)), pa.uint32()),
+        "rules": pa.nulls(len(twice), pa.int32()),
     }
     columns["origin_crc"] = pa.array(origins(columns))
     lance.write_dataset(pa.table(columns, store.dataset.schema), str(tmp_path / "store"), mode="append")

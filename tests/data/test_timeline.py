@@ -12,14 +12,16 @@ import torch
 from tests.data.backends import BACKENDS
 from tests.data.ffmpeg import H264, ffmpeg, film, needs_ffmpeg
 from wildlam.cli import main
-from wildlam.data.clips import Draws, decode_windows, eval_windows
+from wildlam.data import frames as frames_module
+from wildlam.data.clips import ClipSource, Draws, decode_windows, eval_windows
 from wildlam.data.encode import encode_videos
-from wildlam.data.frames import all_frames
+from wildlam.data.frames import all_frames, line_of
 from wildlam.data.indexing import index
 from wildlam.data.oddities import oddities
+from wildlam.data.opening import opened_video
 from wildlam.data.store import FeatureStore
 from wildlam.data.store_source import StoreSource
-from wildlam.data.timeline import Stamp, from_stamps
+from wildlam.data.timeline import Stamp, from_stamps, in_decoders_order, known_plain
 from wildlam.data.video import decode_at, decode_grid, probe
 from wildlam.encoders import Lite0
 
@@ -136,6 +138,92 @@ def test_grid_and_random_seeks_agree(case, read_number, backend):
     assert [read_number(image) for image in together] == [numbers[k] for k in chosen]
 
 
+class Reads:
+    """Counts how often a film is read through for its time line."""
+
+    def __init__(self, monkeypatch):
+        self.count = 0
+        monkeypatch.setattr(frames_module, "_LINES", {})
+        monkeypatch.setattr(frames_module, "from_stamps", self._from_stamps)
+
+    def _from_stamps(self, *args):
+        self.count += 1
+        return from_stamps(*args)
+
+
+def varying(folder: Path) -> Path:
+    """Every third frame is 20 ms late, and every other third 40 ms."""
+    times = "-vf settb=1/1000,setpts=PTS+mod(N\\,3)*20 -enc_time_base 1/1000 -fps_mode passthrough"
+    return film(folder / "a.mkv", f"{H264} {times}")
+
+
+# name -> (what makes a film that the index finds plain, whether it is read through all the same)
+PLAIN = {
+    "MKV": (lambda d: film(d / "a.mkv", H264), False),
+    "MKV, starts late": (lambda d: film(d / "a.mkv", f"{H264} -output_ts_offset 70"), False),
+    "MKV of an MP4": (lambda d: shifted(d / "b.mkv", film(d / "a.mp4", H264), 3.3), False),
+    "MKV, varying rate": (varying, False),
+    "MKV, long group": (lambda d: film(d / "a.mkv", H264.replace("-g 10", "-g 250"), 60), False),
+    "MKV, VP9": (lambda d: film(d / "a.mkv", "-c:v libvpx-vp9 -b:v 1M -g 10"), False),
+    "WebM": (lambda d: film(d / "a.webm", "-c:v libvpx-vp9 -b:v 1M -g 10"), False),
+    "TS": (lambda d: film(d / "a.ts", H264), False),
+    "TS, starts late": (lambda d: film(d / "a.ts", f"{H264} -output_ts_offset 70000"), False),
+    "TS, MPEG-2": (lambda d: film(d / "a.ts", "-c:v mpeg2video -bf 2 -g 10 -q:v 2", fps=25), False),
+    "FLV": (lambda d: film(d / "a.flv", H264), False),
+    "AVI": (lambda d: film(d / "a.avi", "-c:v mjpeg -q:v 2"), False),
+    "AVI, B-frames": (lambda d: film(d / "a.avi", H264), True),
+    "MP4": (lambda d: film(d / "a.mp4", H264), False),
+    "MP4 in fragments": (lambda d: film(d / "a.mp4", f"{H264} -movflags frag_keyframe+empty_moov"), False),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_film_known_as_plain_gives_the_same_frames_without_being_read_through(name, backend, tmp_path, monkeypatch):
+    make, through = PLAIN[name]
+    path = make(tmp_path)
+    info = probe(path)
+    assert known_plain(info.odd)
+    reads = Reads(monkeypatch)
+    fps = info.frames / info.duration
+    clips = [[(first + k + 0.5) / fps for k in range(4)] for first in range(0, info.frames - 5, 3)]
+    seeking = [decode_at(path, times, 32, backend, plain=True) for times in clips]
+    assert reads.count == through
+    for clip, times in zip(seeking, clips, strict=True):
+        assert torch.equal(clip, decode_at(path, times, 32, backend))
+    # Of the grid, the times too: the last frame ends where it does.
+    pieces = zip(
+        decode_grid(path, 3 * fps, 32, backend, plain=True), decode_grid(path, 3 * fps, 32, backend), strict=True
+    )
+    for (times, frames), (same_times, same_frames) in pieces:
+        assert torch.equal(times, same_times)
+        assert torch.equal(frames, same_frames)
+
+
+def test_what_the_index_tells_of_a_film_is_what_its_packets_do(case):
+    """A film is plain by the index if it is plain by its packets, but for those that `in_decoders_order` knows."""
+    path, _, _, _ = case
+    with opened_video(path) as (container, stream):
+        line = line_of(path, container, stream)
+        by_index = known_plain(probe(path).odd) and not in_decoders_order(container, stream)
+    assert by_index == (line.plain and not line.hides)
+
+
+def test_clips_and_encoding_of_an_indexed_folder_read_no_plain_film_through(tmp_path, monkeypatch):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.mkv", "b.ts", "c.webm"):
+        film(folder / name, H264 if name != "c.webm" else "-c:v libvpx-vp9 -b:v 1M -g 10", 40, first=ord(name[0]) % 90)
+    manifest = index(folder, cache=tmp_path, progress=False)
+    reads = Reads(monkeypatch)
+    decode_windows(manifest, eval_windows(manifest, 5, 5.0), 5, 5.0, 32)
+    ClipSource(manifest, frames=5, fps=5.0, size=32, batch=4).batch(0)
+    encoder = Lite0(image_size=32, dtype="float32").build("cpu")
+    store = FeatureStore.create_or_resume(tmp_path / "store", encoder.spec, 10.0, 4)
+    assert encode_videos(manifest, folder, encoder, store, progress=False).encoded == 3
+    assert reads.count == 0
+
+
 def test_a_clock_that_wraps_goes_on(tmp_path, read_number):
     path = wrapping(tmp_path)
     info = probe(path)
@@ -244,6 +332,24 @@ def test_the_index_tells_and_no_clip_crosses_a_break(odd_folder, tmp_path, capsy
     sides = [{read_number(frame) < 20 for frame in clip} for clip in clips]
     assert all(len(side) == 1 for side in sides)
     assert {True, False} == set.union(*sides)
+
+
+def test_the_report_says_which_files_were_skipped_and_why(tmp_path):
+    folder, report = tmp_path / "videos", tmp_path / "odd.csv"
+    (folder / "b").mkdir(parents=True)
+    for number in range(3):
+        film(folder / f"{number}.mp4", H264, first=40 * number)
+    (folder / "b" / "text.mp4").write_text("no film")
+    (folder / "empty.mkv").touch()
+    (folder / "shard.tar").write_text("no shard")
+    args = ["index", str(folder), "--report", str(report), "--on_error", "skip", "--max_bad", "0.6"]
+    for _ in range(2):  # again, when the others are known
+        assert main(args) == 0
+        skipped = [row for row in csv.reader(report.open()) if row[1] == "skipped"]
+        assert [row[0] for row in skipped] == ["b/text.mp4", "empty.mkv", "shard.tar"]
+        assert "not a video" in skipped[0][2]
+        assert "empty" in skipped[1][2]
+        assert "not a tar file" in skipped[2][2]
 
 
 def test_no_sequence_of_states_crosses_a_break(odd_folder, tmp_path):

@@ -23,6 +23,7 @@ from wildlam.data.files import Location
 from wildlam.data.frames import SLACK
 from wildlam.data.manifest import Manifest, cache_folder
 from wildlam.data.mixture import EVENLY, weighted
+from wildlam.data.timeline import known_plain
 from wildlam.data.video import Backend, OnError, VideoError, decode_at
 from wildlam.types import BatchSource, StateBatch, VideoBatch, WildlamError
 
@@ -100,6 +101,7 @@ class Window:
         start: timestamp of the clip's first frame, in seconds.
         offset: byte at which the video begins, if it is inside a tar shard.
         size: bytes of the video.
+        plain: whether the index found the film's times plain, so that no more of it is read than the clip.
     """
 
     video: str
@@ -107,6 +109,7 @@ class Window:
     start: float
     offset: int | None
     size: int
+    plain: bool
 
 
 def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError = "raise") -> Manifest:
@@ -231,10 +234,10 @@ def eval_windows(manifest: Manifest, frames: int, fps: float, per_source: int | 
 
 
 def _windows(manifest: Manifest, rows: np.ndarray, starts: np.ndarray) -> list[Window]:
-    columns = manifest.take(rows, ["path", "source", "offset", "size"]).to_pydict()
+    columns = manifest.take(rows, ["path", "source", "offset", "size", "odd"]).to_pydict()
     return [
-        Window(path, source, start, offset, size)
-        for path, source, offset, size, start in zip(*columns.values(), starts.tolist(), strict=True)
+        Window(path, source, start, offset, size, known_plain(odd))
+        for path, source, offset, size, odd, start in zip(*columns.values(), starts.tolist(), strict=True)
     ]
 
 
@@ -246,10 +249,13 @@ def decode_windows(
     Raises:
         VideoError: a clip cannot be decoded.
     """
-    clips = [
-        decode_at(manifest.file(w.video, w.offset, w.size), _times(w, frames, fps), size, backend) for w in windows
-    ]
-    return _batch(windows, clips)
+    return _batch(windows, [_decoded(manifest, window, frames, fps, size, backend) for window in windows])
+
+
+def _decoded(manifest: Manifest, window: Window, frames: int, fps: float, size: int, backend: Backend) -> Tensor:
+    times = [window.start + k / fps for k in range(frames)]
+    file = manifest.file(window.video, window.offset, window.size)
+    return decode_at(file, times, size, backend, window.plain)
 
 
 class ClipSource:
@@ -314,8 +320,7 @@ class ClipSource:
         rng = np.random.default_rng((self.seed, step, place + 1))  # (seed, step, 0) would be (seed, step) to numpy
         for attempt in range(1, self.attempts + 1):
             try:
-                path = self.manifest.file(window.video, window.offset, window.size)
-                return window, decode_at(path, _times(window, self.frames, self.fps), self.size, self.backend)
+                return window, _decoded(self.manifest, window, self.frames, self.fps, self.size, self.backend)
             except VideoError as error:
                 if self.on_error == "raise" or attempt == self.attempts:
                     raise
@@ -403,10 +408,6 @@ class _Steps(Dataset):
             return self.source.batch(self.start + index)
         except WildlamError as error:
             return error  # raised again by the consumer; raised here, a DataLoader would wrap it in a traceback
-
-
-def _times(window: Window, frames: int, fps: float) -> list[float]:
-    return [window.start + k / fps for k in range(frames)]
 
 
 def _batch(windows: list[Window], clips: list[Tensor]) -> VideoBatch:

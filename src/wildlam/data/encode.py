@@ -24,6 +24,7 @@ from wildlam.data.files import AnyFile, Location, inside, location
 from wildlam.data.indexing import cores
 from wildlam.data.manifest import Manifest, Video
 from wildlam.data.store import FeatureStore, StoredVideo
+from wildlam.data.timeline import RULES
 from wildlam.data.video import Backend, OnError, VideoError, decode_grid
 from wildlam.types import Encoder, WildlamError
 
@@ -129,25 +130,58 @@ def encode_videos(
 def refresh(rows: Iterable[Video], store: FeatureStore) -> tuple[np.ndarray, float]:
     """Remove the states of videos that have changed since, and relabel those that moved to another split or source.
 
+    States that an earlier version encoded are removed too, where their frames may not be those that the index now tells
+    of; a warning says so.
+
     Returns:
         Numbers of the rows whose video the store does not hold (any more), and how many seconds they last in all.
     """
-    stored, todo, changed, seconds = store.sequences().videos, array("q"), [], 0.0
+    sequences = store.sequences()
+    stored, todo, changed, doubtful, seconds = sequences.videos, array("q"), [], [], 0.0
+    states = np.bincount(sequences.video, sequences.length, len(stored))
     numbered = enumerate(rows)
     while some := list(islice(numbered, _AT_ONCE)):
         place = pc.index_in(pa.array([row.path for _, row in some]), value_set=stored["path"])
         known = {row["path"]: StoredVideo(**row) for row in stored.take(place.drop_null()).to_pylist()}
-        for number, row in some:
+        for (number, row), at in zip(some, place.to_pylist(), strict=True):
             video, old = StoredVideo.of(row), known.get(row.path)
-            if old is None or (old.size, old.mtime_ns) != (video.size, video.mtime_ns):
+            if old is None:
                 todo.append(number)
-                seconds += row.duration
-                if old is not None:
-                    changed.append(row.path)
-            elif old != video:
-                store.relabel(video)
-    store.delete(changed)
+            elif (old.size, old.mtime_ns) != (video.size, video.mtime_ns):
+                changed.append(row.path)
+                todo.append(number)
+            elif old.rules != RULES and _other_frames(row, states[at], store):
+                doubtful.append(row.path)
+                todo.append(number)
+            else:
+                if (old.source, old.split) != (video.source, video.split):
+                    store.relabel(video)
+                continue
+            seconds += row.duration
+    store.delete([*changed, *doubtful])
+    if doubtful:
+        named = ", ".join(doubtful[:3]) + (", ..." if len(doubtful) > 3 else "")
+        log.warning(
+            "%s: %d videos are encoded anew (%s): the states there are of an earlier version, which may have taken "
+            "other frames than are shown",
+            store.path,
+            len(doubtful),
+            named,
+        )
     return np.array(todo, dtype=np.int64), seconds
+
+
+def _other_frames(row: Video, states: float, store: FeatureStore) -> bool:
+    """Whether an earlier version may have taken other frames of a video, of which the store holds so many states.
+
+    So it may of odd films and of AVI, where it took the decoding times for those of display; of others, if there are
+    not as many as the film's duration gives.
+    """
+    if row.odd is None:  # no one has looked
+        return False
+    expected = row.duration * store.fps / store.spec.frames_per_state
+    # Its end is rounded to whole states.
+    return bool(row.odd) or row.path.lower().endswith(".avi") or abs(states - expected) > 1.5
 
 
 def _encode(
@@ -191,9 +225,9 @@ def _decode_ahead(
             except Full:
                 continue
 
-    def decode(path: AnyFile, queue: Queue) -> None:
+    def decode(path: AnyFile, plain: bool, queue: Queue) -> None:
         try:
-            for piece in decode_grid(path, store.fps, spec.image_size, backend, chunk):
+            for piece in decode_grid(path, store.fps, spec.image_size, backend, chunk, plain):
                 put(queue, piece)
                 if stop.is_set():
                     return
@@ -207,7 +241,8 @@ def _decode_ahead(
             while True:
                 while len(waiting) < workers and (video := next(videos, None)) is not None:
                     waiting.append((video, Queue(_QUEUE)))
-                    pool.submit(decode, inside(root, video.path, video.offset, video.size), waiting[-1][1])
+                    file = inside(root, video.path, video.offset, video.size)
+                    pool.submit(decode, file, video.plain, waiting[-1][1])
                 if not waiting:
                     return
                 video, queue = waiting.popleft()

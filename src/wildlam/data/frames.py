@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from wildlam.data.files import AnyFile, TarMember
 from wildlam.data.geometry import aspect_of
 from wildlam.data.opening import VideoError, first_frame, opened_video, seconds
-from wildlam.data.timeline import Stamp, TimeLine, from_index, from_stamps, packets_of
+from wildlam.data.timeline import Stamp, TimeLine, from_index, from_stamps, in_decoders_order, packets_of
 
 # Timestamps are rational and requested times are floats: without slack, rounding in ``k / fps`` would pick the frame
 # before the one meant. It is far below the shortest frame interval (1 ms in Matroska).
@@ -81,13 +81,17 @@ def times_of(path: AnyFile) -> tuple[np.ndarray, float]:
 
 
 def frames_from(
-    path: AnyFile, times: Sequence[float] | None, seek: bool = True
+    path: AnyFile, times: Sequence[float] | None, plain: bool = False, seek: bool = True
 ) -> Iterator[tuple[VideoFrame, float, float, float]]:
     """Frames, when they leave the display, their pixels' aspect, and what `slack_of` says of the film.
 
     All that are on display at one of ``times`` are among them.
 
     Starts at the keyframe before the first time (without ``seek``, at the start). Without ``times``, all frames.
+
+    A film that is ``plain``, as `known_plain` has it of an index, is not read through before: what is not asked for
+    stays where it is. It is read through all the same where an index does not tell: in AVI with reordered frames, and
+    if the last frame is reached and the container does not say how long it lasts.
     """
     origin: float | None = None  # timestamp of the first frame; until it is decoded, none is passed over
 
@@ -98,11 +102,13 @@ def frames_from(
         return first < len(times) and times[first] < end - origin - slack
 
     with opened_video(path) as (container, stream):
-        aspect, line, slack = aspect_of(stream), line_of(path, container, stream), slack_of(stream)
-        if not line.plain:
-            for frame, end in _by_line(container, stream, line):
-                yield frame, end, aspect, slack
-            return
+        aspect, slack = aspect_of(stream), slack_of(stream)
+        if not plain or in_decoders_order(container, stream):
+            line = line_of(path, container, stream)
+            if not line.plain:
+                for frame, end in _by_line(container, stream, line):
+                    yield frame, end, aspect, slack
+                return
         frames = _decoded(container, stream, sampled)
         first = first_frame(path, frames)
         origin = seconds(stream, first.pts)
@@ -110,15 +116,21 @@ def frames_from(
         if seek and times is not None and times[0] > 0 and container.format.name != "mpeg":
             sought = _seek(container, stream, sampled, origin, origin + times[0] + slack)
             if sought is None:  # no keyframe to be found: decode from the start, in a container not yet moved
-                yield from frames_from(path, times, seek=False)
+                yield from frames_from(path, times, plain, seek=False)
                 return
             first, frames = sought
-        for frame, end in _ending(stream, itertools.chain([first], frames), line):
+        last = lambda: line_of(path, container, stream).last  # noqa: E731
+        for frame, end in _ending(stream, itertools.chain([first], frames), last):
             yield frame, end - origin, aspect, slack
 
 
-def _ending(stream: VideoStream, frames: Iterator[VideoFrame], line: TimeLine) -> Iterator[tuple[VideoFrame, float]]:
-    """Frames by ascending timestamp, and when each leaves the display, in seconds by the file's clock."""
+def _ending(
+    stream: VideoStream, frames: Iterator[VideoFrame], last: Callable[[], float]
+) -> Iterator[tuple[VideoFrame, float]]:
+    """Frames by ascending timestamp, and when each leaves the display, in seconds by the file's clock.
+
+    ``last`` tells how long the last frame lasts, if the container does not.
+    """
     ordered = _in_order(frames)
     previous = next(ordered)
     for frame in ordered:
@@ -126,7 +138,7 @@ def _ending(stream: VideoStream, frames: Iterator[VideoFrame], line: TimeLine) -
             continue  # old AVI files with packed B-frames give some frames twice
         yield previous, seconds(stream, frame.pts)
         previous = frame
-    yield previous, seconds(stream, previous.pts) + (seconds(stream, previous.duration) or line.last)
+    yield previous, seconds(stream, previous.pts) + (seconds(stream, previous.duration) or last())
 
 
 def _by_line(container: InputContainer, stream: VideoStream, line: TimeLine) -> Iterator[tuple[VideoFrame, float]]:
@@ -145,7 +157,7 @@ def _by_line(container: InputContainer, stream: VideoStream, line: TimeLine) -> 
             yield frame, float(end)
         return
     origin = None
-    for frame, end in _ending(stream, decoded(), line):
+    for frame, end in _ending(stream, decoded(), lambda: line.last):
         origin = seconds(stream, frame.pts) if origin is None else origin
         yield frame, end - origin
 

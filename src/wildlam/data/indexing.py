@@ -68,6 +68,7 @@ def index(
     cache: Path | str | None = None,
     workers: int | None = None,
     progress: bool = True,
+    skipped: list[tuple[str, str]] | None = None,
 ) -> Manifest:
     """Make or refresh the manifest of a folder of videos; only new and changed files are opened.
 
@@ -84,6 +85,7 @@ def index(
         cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
         workers: threads that open files; by default the number of cores.
         progress: show a bar with the time left.
+        skipped: takes the path, relative as in the manifest, and the reason of each file that is skipped.
 
     Raises:
         VideoError: a file cannot be used (with ``on_error="raise"``).
@@ -105,9 +107,12 @@ def index(
         target = manifest_path(root, cache)
         base, listed = _videos_at(root)
     with locked(target, "indexing videos"):
-        new = _indexed(
+        new, failures = _indexed(
             base, listed, target, held_out, on_error, max_skipped, exclude, cuts, workers or cores(), progress
         )
+    if skipped is not None:
+        top = str(base).rstrip("/") + "/"
+        skipped += sorted((failure.path.removeprefix(top), failure.reason) for failure in failures)
     return new if cuts else new.uncut()
 
 
@@ -122,8 +127,8 @@ def _indexed(
     cuts: bool,
     workers: int,
     progress: bool,
-) -> Manifest:
-    """The manifest at ``target``, made or refreshed; see `index`."""
+) -> tuple[Manifest, list[VideoError]]:
+    """The manifest at ``target``, made or refreshed, and what was skipped; see `index`."""
     unfinished = target.with_name(f"unfinished-{target.name}")  # what an interrupted indexing got done
     last = unfinished if unfinished.exists() else target
     old = Manifest.read(last) if last.exists() else Manifest(base, SCHEMA.empty_table(), held_out)
@@ -194,7 +199,7 @@ def _indexed(
         new.write(target)
     if unfinished.exists():  # asked first, as even a vain unlink fails on a read-only file system
         unfinished.unlink()
-    return new
+    return new, failures
 
 
 def _excluded(path: str, patterns: Sequence[str]) -> bool:

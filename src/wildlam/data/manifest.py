@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wildlam.data.files import AnyFile, Location, inside, is_remote, location, names_tar
+from wildlam.data.timeline import known_plain
 from wildlam.types import Split, WildlamError
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,11 @@ class Video:
     look: bytes | None = None
     copy_of: str | None = None
     recording: str | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it can be decoded from any place without being read through before; see `known_plain`."""
+        return known_plain(self.odd)
 
 
 _ARROW = {

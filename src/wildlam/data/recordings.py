@@ -178,7 +178,7 @@ def _same_films(
     def decode(place: tuple[int, float]) -> None:
         row, time = rows[place[0]], place[1]
         with suppress(VideoError):  # whoever reads it next says what is wrong
-            frames[place] = _cells_about(inside(base, row.path, row.offset, row.size), time)
+            frames[place] = _cells_about(inside(base, row.path, row.offset, row.size), time, row.plain)
 
     matches: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     for moment in range(len(_MOMENTS)):
@@ -202,14 +202,14 @@ def _moment(number: int, duration: float) -> float:
     return _MOMENTS[number] * 2.0 ** np.floor(np.log2(duration))
 
 
-def _cells_about(file: AnyFile, time: float) -> np.ndarray:
+def _cells_about(file: AnyFile, time: float, plain: bool) -> np.ndarray:
     """The cells of the frames about a time, ``float32 [9, 256]``, each less its mean.
 
     Raises:
         VideoError: they cannot be decoded.
     """
     times = np.clip(time + _ABOUT, 0, None)
-    cells = decode_at(file, times.tolist(), _FINE).float().mean(1).flatten(1).numpy()
+    cells = decode_at(file, times.tolist(), _FINE, plain=plain).float().mean(1).flatten(1).numpy()
     return cells - cells.mean(1, keepdims=True)
 
 

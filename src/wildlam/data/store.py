@@ -38,6 +38,7 @@ from lance.fragment import FragmentMetadata, write_fragments
 from torch import Tensor
 
 from wildlam.data.manifest import Video
+from wildlam.data.timeline import RULES
 from wildlam.types import EncoderSpec, Split, WildlamError
 
 VERSION = 4
@@ -46,6 +47,7 @@ _LANCE_FORMAT: Literal["2.1"] = "2.1"
 _KEY = b"wildlam.store"
 _CHECKED = ["time", "states", "crc"]
 _ORIGIN = ["video", "size", "mtime_ns", "sequence", "index"]
+_RULES = pa.field("rules", pa.int32())  # null, or lacking, in stores of before
 _SAME_TIME = 1e-3  # seconds by which the times of one frame may differ
 _SLICE = 1 << 13  # rows whose origins are objects at a time
 _READ_BYTES = 8 << 20  # read at a time: halves the time of large clips against one read of a whole batch of them
@@ -63,6 +65,7 @@ class StoredVideo:
         split: ``"train"`` or ``"held_out"``.
         size: bytes of the file; with ``mtime_ns`` it tells whether the file has changed since it was encoded.
         mtime_ns: time of the file's last change, nanoseconds since the epoch.
+        rules: version of the rules (`timeline.RULES`) by which its frames were found; None in stores of before them.
     """
 
     path: str
@@ -70,11 +73,12 @@ class StoredVideo:
     split: Split
     size: int
     mtime_ns: int
+    rules: int | None = None
 
     @classmethod
     def of(cls, video: Video) -> StoredVideo:
-        """What the store knows of a row of a manifest."""
-        return cls(video.path, video.source, video.split, video.size, video.mtime_ns)
+        """What the store is to know of a row of a manifest, whose frames are found by today's rules."""
+        return cls(video.path, video.source, video.split, video.size, video.mtime_ns, RULES)
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,9 @@ class FeatureStore:
             raise WildlamError(
                 f"{path}: holds windows of {store.frames} frames, not {frames}: choose another folder or window"
             )
+        if _RULES.name not in store.dataset.schema.names:
+            with store.writing():
+                store.dataset.add_columns(_RULES)
         with store.reading():
             ids = store.dataset.to_table(columns=["sequence"])["sequence"].to_numpy()
         store._next_sequence = int(ids.max(initial=-1)) + 1
@@ -422,6 +429,7 @@ class FeatureStore:
             **{name: pa.array([text] * n, pa.string()) for name, text in same.items()},
             "size": pa.array(np.full(n, video.size), pa.int64()),
             "mtime_ns": pa.array(np.full(n, video.mtime_ns), pa.int64()),
+            "rules": pa.array([video.rules] * n, _RULES.type),
             "states": binary,
             "crc": pa.array(_checksums(bits, times.numpy()), pa.uint32()),
         }
@@ -443,11 +451,14 @@ class FeatureStore:
         return bits.reshape(-1, self.state_bytes // 2)[column.offset : column.offset + len(column)]
 
     def _scan(self) -> Sequences:
-        names = {"video": "path"} | dict.fromkeys(("source", "split", "size", "mtime_ns"))
+        names = {"video": "path"} | dict.fromkeys(("source", "split", "size", "mtime_ns", "rules"))
         with self.reading():
             rows = self.dataset.scanner(columns=["index", "sequence", "time"], scan_in_order=True).to_table()
-            columns = list(dict.fromkeys([*names, *_ORIGIN, "origin_crc"]))
-            heads = self.dataset.scanner(columns=columns, filter="index = 0", scan_in_order=True).to_table()
+            columns = dict.fromkeys([*names, *_ORIGIN, "origin_crc"])
+            there = [name for name in columns if name in self.dataset.schema.names]
+            heads = self.dataset.scanner(columns=there, filter="index = 0", scan_in_order=True).to_table()
+            if _RULES.name not in there:
+                heads = heads.append_column(_RULES, pa.nulls(len(heads), _RULES.type))
             wrong = self.misnamed(heads)
         if wrong.any():
             named = ", ".join(heads["video"].filter(pa.array(wrong)).slice(0, 3).to_pylist())
@@ -506,6 +517,7 @@ def _schema(spec: EncoderSpec, fps: float, frames: int) -> pa.Schema:
         "states": pa.binary(spec.tokens * spec.width * 2),
         "crc": pa.uint32(),
         "origin_crc": pa.uint32(),
+        _RULES.name: _RULES.type,
     }
     return pa.schema(list(columns.items()), metadata={_KEY: json.dumps(header).encode()})
 

@@ -29,7 +29,7 @@ What FFmpeg says, and when it is believed (names as in libavformat/avformat.h an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +39,8 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+RULES = 1
+"""Version of these rules. Stored states of frames that were found by others are doubted, see `encode.refresh`."""
 BACK = 0.1
 """Seconds that a dts may step back before another piece of film begins."""
 BACK_REORDERED = 1.0
@@ -51,6 +53,16 @@ INTERVALS = 10
 """A step ahead within so many usual intervals is none."""
 DEFAULT_RATE = 25.0
 """Frames per second of a raw stream that does not tell."""
+_ODD_TIMES = (
+    "discontinuity",
+    "hidden frames",
+    "clock wraps",
+    "timestamps missing",
+    "timestamps repeated",
+    "decoding times only",
+    "no timestamps",
+)
+"""Kinds of oddities that concern which frames are shown and when."""
 _NOTIMESTAMPS, _TS_DISCONT = 0x0080, 0x0200  # of AVInputFormat.flags
 _WRAP = 1 << 33
 
@@ -105,6 +117,20 @@ class TimeLine:
         return any(odd.startswith("hidden frames") for odd in self.odd)
 
 
+def known_plain(odd: Iterable[str] | None) -> bool:
+    """Whether a film's frames are shown at their packets' own pts, all of them, going by what is odd about it.
+
+    Args:
+        odd: each as ``"kind: details"``, as an index tells; None if no one has looked.
+    """
+    return odd is not None and not any(one.startswith(_ODD_TIMES) for one in odd)
+
+
+def in_decoders_order(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether an open file stores decoding times alone by its format: AVI whose frames are reordered."""
+    return "avi" in container.format.name and bool(stream.codec_context.has_b_frames)
+
+
 def packets_of(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
     """The packets of a file without the empty ones that end each stream: those that `TimeLine.stamps` numbers."""
     return (packet for packet in container.demux(*streams) if packet.size or packet.dts is not None)
@@ -152,7 +178,7 @@ def from_stamps(
     dts = np.ma.masked_invalid([np.nan if stamp.dts is None else stamp.dts for stamp in stamps])
     if container.format.flags & _NOTIMESTAMPS or (pts.mask.all() and dts.mask.all()):
         return _counted(stream, int((~hidden).sum()))
-    no_order = "avi" in container.format.name and bool(stream.codec_context.has_b_frames)
+    no_order = in_decoders_order(container, stream)
     if no_order or (pts.mask.mean() > 0.1 and not dts.mask.any()):
         ticks, breaks, _, usual = _continuous(dts, dts, hidden, durations, tick, _joined(container))
         times = np.sort(ticks[~hidden]) * tick

@@ -174,11 +174,21 @@ def _clock(text: str) -> float:
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else 0.0
 
 
-def decode_at(path: AnyFile, times: Sequence[float], size: int, backend: Backend = "pyav") -> Tensor:
+def decode_at(
+    path: AnyFile, times: Sequence[float], size: int, backend: Backend = "pyav", plain: bool = False
+) -> Tensor:
     """Decode the frame on display at each of ``times``, in seconds since the first frame and in any order.
 
     Frames are turned upright, their short side is resized to ``size`` pixels (antialiased bilinear) and the centre
     square is cut out. Decoding starts at the keyframe before the earliest time.
+
+    Args:
+        path: the video.
+        times: seconds.
+        size: pixels.
+        backend: library that decodes. However little is asked for, torchcodec reads the whole file.
+        plain: whether an index found the film's times plain (`Video.plain`). PyAV then reads only what it decodes, but
+            for AVI with reordered frames. Otherwise, files other than MP4 and MOV are read through once in a process.
 
     Returns:
         ``uint8 [len(times), 3, size, size]``, RGB.
@@ -195,7 +205,7 @@ def decode_at(path: AnyFile, times: Sequence[float], size: int, backend: Backend
         raise VideoError(path, f"no frame at {ordered[0]:.3f} s: times count from the first frame, at 0 s")
     out = torch.empty(len(times), 3, size, size, dtype=torch.uint8)
     found = 0
-    for _, image in _SAMPLERS[backend](path, ordered, size):
+    for _, image in _SAMPLERS[backend](path, ordered, size, plain):
         out[order[found]] = image
         found += 1
     if found < len(times):
@@ -204,11 +214,11 @@ def decode_at(path: AnyFile, times: Sequence[float], size: int, backend: Backend
 
 
 def decode_grid(
-    path: AnyFile, fps: float, size: int, backend: Backend = "pyav", chunk: int = 64
+    path: AnyFile, fps: float, size: int, backend: Backend = "pyav", chunk: int = 64, plain: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Decode a whole video in one pass, sampled at ``fps`` frames per second from its first frame on.
 
-    The frames are those of ``decode_at`` at times ``0, 1 / fps, 2 / fps, ...``.
+    The frames are those of ``decode_at`` at times ``0, 1 / fps, 2 / fps, ...``. What ``plain`` means is told there.
 
     Yields:
         Times ``float64 [F]`` in seconds and frames ``uint8 [F, 3, size, size]``, ``F <= chunk``; memory stays bounded.
@@ -217,7 +227,7 @@ def decode_grid(
         VideoError: the video cannot be decoded.
         WildlamError: the torchcodec back end was asked for and cannot be loaded.
     """
-    samples = _SAMPLERS[backend](path, _Grid(fps), size)
+    samples = _SAMPLERS[backend](path, _Grid(fps), size, plain)
     while piece := list(itertools.islice(samples, chunk)):
         times, images = zip(*piece, strict=True)
         yield torch.tensor(times, dtype=torch.float64), torch.stack(images)
@@ -236,12 +246,12 @@ class _Grid(Sequence[float]):
         return sys.maxsize
 
 
-def _pyav_samples(path: AnyFile, times: Sequence[float], size: int) -> Iterator[tuple[float, Tensor]]:
+def _pyav_samples(path: AnyFile, times: Sequence[float], size: int, plain: bool) -> Iterator[tuple[float, Tensor]]:
     """Yield ``(time, image [3, size, size])`` for ascending ``times`` until they or the video end."""
     pending = iter(times)
     time = next(pending, None)
     reformatter = VideoReformatter()  # keeps the scaler's tables from frame to frame
-    for frame, end, aspect, slack in frames_from(path, times):
+    for frame, end, aspect, slack in frames_from(path, times, plain):
         image = None  # most frames are never sampled: convert on demand
         while time is not None and time + slack < end:
             if frame.is_corrupt:
@@ -257,7 +267,9 @@ def _pyav_samples(path: AnyFile, times: Sequence[float], size: int) -> Iterator[
             return
 
 
-def _torchcodec_samples(path: AnyFile, times: Sequence[float], size: int) -> Iterator[tuple[float, Tensor]]:
+def _torchcodec_samples(
+    path: AnyFile, times: Sequence[float], size: int, plain: bool
+) -> Iterator[tuple[float, Tensor]]:
     """As ``_pyav_samples``; the pixels are equal because both convert YUV to RGB by swscale's bilinear default.
 
     Where torchcodec would select other frames than those on display, or mirror none, PyAV does the work: in containers
@@ -273,12 +285,13 @@ def _torchcodec_samples(path: AnyFile, times: Sequence[float], size: int) -> Ite
         ) from error
     with opened_video(path) as (container, stream):
         slack = slack_of(stream)
-        line = line_of(path, container, stream)
-        # Of trimmed files it takes a wrong end.
-        exact = container.format.name.startswith(_EXACT_IN_TORCHCODEC) and line.plain and not line.hides
+        exact = container.format.name.startswith(_EXACT_IN_TORCHCODEC)
+        if exact and not plain:
+            line = line_of(path, container, stream)
+            exact = line.plain and not line.hides  # of trimmed files it takes a wrong end
         geometry = geometry_of(first_frame(path, container.decode(stream)), aspect_of(stream)) if exact else Geometry()
     if not exact or geometry.mirrored:  # it turns frames and does not mirror them
-        yield from _pyav_samples(path, times, size)
+        yield from _pyav_samples(path, times, size, plain)
         return
     with reading(path), opened(path) as source:
         yield from _torchcodec_frames(path, source, times, size, geometry, slack)
