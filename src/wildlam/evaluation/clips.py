@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,7 @@ class InferredClips:
         names: each clip's video.
         sources: each clip's source.
         times: timestamps of the states in seconds, ``float64 [clips, T]``.
+        counted: is told how many clips an evaluation is done with, as it goes on.
     """
 
     states: Tensor
@@ -32,6 +33,7 @@ class InferredClips:
     names: list[str]
     sources: list[str]
     times: Tensor
+    counted: Callable[[int], object] = lambda _: None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -50,7 +52,9 @@ class InferredClips:
     def batches(self) -> Iterator[slice]:
         """The clips in portions."""
         for first in range(0, len(self), BATCH):
-            yield slice(first, min(first + BATCH, len(self)))
+            part = slice(first, min(first + BATCH, len(self)))
+            yield part
+            self.counted(part.stop - part.start)
 
 
 @torch.no_grad()
