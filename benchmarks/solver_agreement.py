@@ -26,7 +26,7 @@ from torch import Tensor
 
 from wildlam.controlling import load_driven
 from wildlam.data.readers import read_episodes
-from wildlam.plan import held_out_clips
+from wildlam.plan import held_out_cut
 from wildlam.planning.cem import cem
 from wildlam.planning.cost import GoalCost
 from wildlam.planning.droid import ELITES, HORIZON
@@ -70,7 +70,8 @@ def main() -> None:
     solver = their_solver()
     driven = load_driven(args.run, args.controller)
     fps = driven.config.data.fps
-    clips = held_out_clips(read_episodes(args.data), driven.encoder, HORIZON + 1, fps, args.data).few(CLIPS, 0)
+    cut = held_out_cut(read_episodes(args.data), driven.encoder, HORIZON + 1, fps, args.data)
+    clips = cut.encoded(driven.encoder).few(CLIPS, 0)
     states, std = clips.states.float(), driven.controller.action_std
     cost = GoalCost(Controlled(driven.model, driven.controller), states[:, :1], clips.actions[:, :0], states[:, -1])
     width = len(std)

@@ -94,6 +94,35 @@ def test_a_controller_is_a_run_of_its_own(run, config):
     assert {"over_idm", "z", "movement"} <= json.loads((folder / "results.json").read_text()).keys()
 
 
+def test_a_controller_and_plans_are_told_of_before_they_begin(run, config, caplog, monkeypatch):
+    caplog.set_level("INFO", logger="wildlam")
+    train_controller(run, config)
+    plan(run, "recon", config.data, episodes=2, samples=10)
+    assert "On this machine" not in caplog.text
+    for name in ("durations.SHORT", "durations.FEW_STEPS", "controlling.FEW_CLIPS", "plan.FEW_CANDIDATES"):
+        monkeypatch.setattr(f"wildlam.{name}", 0)
+
+    def told():
+        (text,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("On this machine")]
+        caplog.clear()
+        return [" ".join(line.split()[:3]) for line in text.splitlines()[1:-1]]
+
+    shutil.rmtree(config.data / ".wildlam")
+    folder = train_controller(run, config, run / "again")
+    assert told() == ["encode 12 labelled", "train 2 steps", "judge 3 held-out"]
+    shutil.rmtree(folder / "checkpoints" / "step_00000002")
+    train_controller(run, config, folder)  # the clips are encoded, half of the steps done
+    assert told() == ["train 1 steps", "judge 3 held-out"]
+    weights_before = weights(folder)
+    assert all(torch.equal(weight, weights_before[name]) for name, weight in weights(run / "controller").items())
+    train_labelled_model(
+        loaded(run)[0], LabelledModelConfig(data=config.data, training=TRAINING), 4.0, run / "baseline"
+    )
+    assert told() == ["train 2 steps"]
+    plan(run, "recon", config.data, episodes=2, samples=10, baselines=[run / "baseline"])
+    assert told() == ["encode 2 labelled", "latent 2 episodes", "baseline 2 episodes"]
+
+
 def train_whole_and_cut(run, config, tmp_path):
     """A controller, and one that was interrupted: they become the same."""
     whole = train_controller(run, config, tmp_path / "whole")

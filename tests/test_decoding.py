@@ -1,5 +1,6 @@
 """A decoder from a run's videos: trained, interrupted, used by other runs of its encoder and by no others."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -62,6 +63,19 @@ def test_a_decoder_is_a_run_of_its_own(run):
     pictures = decoder.decode(torch.zeros(1, 3, spec.tokens, spec.width))
     assert pictures.shape == (1, 3, 3, 16, 16)
     assert torch.equal(pictures, load_decoder(run, spec).decode(torch.zeros(1, 3, spec.tokens, spec.width)))
+
+
+def test_what_is_left_of_a_decoder_is_told(run, caplog, monkeypatch):
+    caplog.set_level("INFO", logger="wildlam")
+    folder = train_decoder(run, CONFIG)
+    assert "On this machine" not in caplog.text  # so few steps
+    unmeasured = weights(folder)
+    monkeypatch.setattr("wildlam.durations.SHORT", 0)
+    monkeypatch.setattr("wildlam.durations.FEW_STEPS", 0)
+    shutil.rmtree(folder)
+    train_decoder(run, CONFIG)
+    assert re.search(r"train +2 steps +[\d.]+ (ms|s)\n +all", caplog.text)
+    assert all(torch.equal(weight, unmeasured[name]) for name, weight in weights(folder).items())
 
 
 def test_an_interrupted_decoder_becomes_the_same(run, tmp_path, videos):

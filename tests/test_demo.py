@@ -37,6 +37,29 @@ def test_the_demo_and_the_demo_again(tmp_path, monkeypatch):
     assert json.loads((run / "results.json").read_text())["all"] == results["all"]
 
 
+def test_films_are_told_of_before_they_are_made(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="wildlam")
+    monkeypatch.setattr("wildlam.durations.SHORT", 0)
+    monkeypatch.setattr(demo, "train", lambda config, resume: config.out)
+    monkeypatch.setattr(demo, "collect_filmed", lambda folder: None)
+    made = []
+
+    def collect(folder, *, episodes, seconds, **_):
+        made.append(episodes)
+        for i in range(episodes):
+            (folder / "train" / f"{i}.mp4").parent.mkdir(parents=True, exist_ok=True)
+            (folder / "train" / f"{i}.mp4").touch()
+
+    monkeypatch.setattr(demo, "collect_doom", collect)
+    demo.demo(tmp_path / "run", episodes=6, steps=3, seed=0)
+    told = caplog.text[caplog.text.index("On this machine") :].splitlines()[1:]
+    assert [line.split()[:2] for line in told[:3]] == [["film", "6"], ["encode", "384"], ["evaluate", "and"]]
+    assert made == [1, 6]  # one to measure
+    caplog.clear()
+    demo.demo(tmp_path / "run", episodes=6, steps=3, seed=0)
+    assert not caplog.text
+
+
 def test_without_evo_nothing_is_filmed_for_the_model_that_comes_along(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "evo.core", None)
     with pytest.raises(WildlamError, match=r"pip install 'wildlam\[plan\]'"):

@@ -222,13 +222,16 @@ def test_a_finished_run_resumes_to_itself(config):
 @pytest.mark.parametrize("store", [True, False])
 def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypatch):
     caplog.set_level("INFO", logger="wildlam")
-    monkeypatch.setattr("wildlam.pipeline.FEW_STEPS", 0)
+    monkeypatch.setattr("wildlam.durations.FEW_STEPS", 0)
+    monkeypatch.setattr("wildlam.durations.SHORT", 0)
+    monkeypatch.setattr("wildlam.evaluating.FEW_CLIPS", 0)
     config = replace(config, data=replace(config.data, store=store))
     torch.manual_seed(7)
     run = train(config)
     (told,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("On this machine")]
     parts = {line.split()[0]: line for line in told.splitlines()[1:]}
-    assert parts.keys() == {*(["encode"] if store else []), "train", "baseline", "evaluate", "all"}
+    assert list(parts) == [*(["encode"] if store else []), "train", "baseline", "evaluate", "locality", "report", "all"]
+    assert f"{json.loads((run / 'results.json').read_text())['clips']} clips" in parts["evaluate"]
     if store:
         assert "96 states" in parts["encode"]
         assert told in caplog.text[: caplog.text.index("videos encoded")]
@@ -237,6 +240,29 @@ def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypat
     # What is measured changes nothing.
     monkeypatch.setattr("wildlam.pipeline._tell_parts", lambda *_: None)
     assert_same_run(run, train(replace(config, out=run.with_name("unmeasured"))))
+
+
+def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch, make_video, tmp_path):
+    run = train(config)
+    caplog.set_level("INFO", logger="wildlam")
+    evaluate(run)
+    loading.encode_all(config)
+    assert "On this machine" not in caplog.text  # all is short
+    monkeypatch.setattr("wildlam.durations.SHORT", 0)
+    monkeypatch.setattr("wildlam.evaluating.FEW_CLIPS", 1)
+
+    def told(data=None):
+        caplog.clear()
+        evaluate(run, data)
+        (text,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("On this machine")]
+        return [" ".join(line.split()[:2]) for line in text.splitlines()[1:-1]]
+
+    assert told() == ["evaluate 2", "locality 32", "report UMAP"]
+    for i in range(2):
+        make_video(tmp_path / "other" / "c" / f"{i}.mp4", frames=96)
+    assert told(tmp_path / "other") == ["encode 32", "report UMAP"]  # of which one clip is held out
+    loading.encode_all(replace(config, data=replace(config.data, fps=2)))
+    assert re.search(r"encode +48 states +[\d.]+ (ms|s)\n", caplog.text)
 
 
 def test_what_is_finished_is_not_done_again(config, caplog, monkeypatch):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from wildlam import durations
 from wildlam.config import differences, dump_config, read_as
+from wildlam.durations import Part
 from wildlam.loading import check_encoder
 from wildlam.training import Run, TrainingConfig, checkpoints, fit
 from wildlam.training.distributed import Processes
@@ -60,6 +62,33 @@ def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
             for name in ("config.yaml", "run.json"):
                 (folder / name).unlink(missing_ok=True)
     return run
+
+
+def fitting(
+    run: Run,
+    config: PartConfig,
+    build: Callable[[], nn.Module],
+    inputs: Callable[[int], tuple[Tensor, ...]],
+    device: torch.device,
+    online: Callable[[], Part] | None = None,
+) -> list[Part]:
+    """How long it takes to train what is left of a model in a claimed folder, if that is more than a few steps.
+
+    Args:
+        run: the folder.
+        config: of the model.
+        build: gives it, new.
+        inputs: made up for a number of clips; see ``durations.fit_seconds``.
+        device: to train on.
+        online: gives what is to be encoded at each step.
+    """
+    last = checkpoints.last(run.checkpoints)
+    steps = config.training.steps - (last.step if last else 0)
+    if steps <= durations.FEW_STEPS:
+        return []
+    per_step = durations.fit_seconds(build, inputs, config.training, config.training.batch_size, device)
+    per_step += (online().seconds or 0.0) if online else 0.0
+    return [Part("train", f"{steps:,} steps", steps * per_step)]
 
 
 def fit_beside(

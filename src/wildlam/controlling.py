@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wildlam.beside import claimed, fit_beside, load_best
+from wildlam import durations
+from wildlam.beside import claimed, fit_beside, fitting, load_best
 from wildlam.config import RunConfig, dump_config, read_as, read_config
 from wildlam.data.action_spaces import ActionSpace
-from wildlam.data.labelled import LabelledClips
+from wildlam.data.labelled import Cut, LabelledClips
 from wildlam.data.pairing import TOLERANCE
 from wildlam.encoders.base import fast_dtype, fingerprint
 from wildlam.evaluation.controlled import controlled_rollout
@@ -22,11 +23,13 @@ from wildlam.evaluation.estimates import Estimate
 from wildlam.evaluation.probes import fit_ridge, standardiser
 from wildlam.labelling import (
     AT_ONCE,
+    HELD_OUT_CLIPS,
     STATES,
     ActionBatch,
     check_clips,
     drawn_clips,
     load_labelled,
+    made_up,
     read_space,
     write_space,
 )
@@ -46,6 +49,9 @@ RESULTS = "results.json"
 
 HALF = 64
 """Labelled clips that make half of a batch where the others are unlabelled."""
+
+FEW_CLIPS = 16
+"""Held-out clips that are judged before they are measured."""
 
 STILL = 0.2
 """Size of change, over the true one, below which a controller hardly moves."""
@@ -112,13 +118,13 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     )
     run = claimed(out or path / FOLDER, config, "controller")
     _check_driven(run, model, "give another --out")
-    labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance)
+    tell = partial(_tell_parts, run, config, encoder, model)
+    labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance, tell)
     z, choosing_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.choosing))
     torch.manual_seed(config.seed)
     space = labelled.train.space
     model.requires_grad_(False)
-    predict = model.predict if config.controller.prediction else None
-    controller = config.controller.build(encoder.spec, len(space.action_names), z.shape[-1], predict)
+    controller = _new(config, encoder, model, space)
     controller.fit_scales(labelled.train.actions, z)
 
     if config.unlabelled is not None:
@@ -161,6 +167,33 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     }
     write_atomically(run.path / RESULTS, json.dumps(told | found.summary(), indent=2))
     return run.path
+
+
+def _new(config: ControllingConfig, encoder: Encoder, model: LatentActionModel, space: ActionSpace) -> Controller:
+    predict = model.predict if config.controller.prediction else None
+    return config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim, predict)
+
+
+def _tell_parts(
+    run: Run, config: ControllingConfig, encoder: Encoder, model: LatentActionModel, cut: Cut, held_out: Cut
+) -> None:
+    """Print how long it takes to encode labelled clips, to train and to judge; unlabelled videos are told of apart."""
+    spec, device = encoder.spec, encoder.device
+    space, width = cut.space, model.bottleneck.dim
+
+    def inputs(count: int) -> tuple[Tensor, ...]:
+        actions, z = (torch.randn(count, STATES - 1, n, device=device) for n in (len(space.action_names), width))
+        return actions, made_up(count, spec, device), z
+
+    def judge(count: int) -> None:
+        clips = held_out.with_states(made_up(count, spec, torch.device("cpu")))
+        controlled_rollout(model, _new(config, encoder, model, space).to(device), clips)
+
+    parts = fitting(run, config, lambda: _new(config, encoder, model, space), inputs, device)
+    judged = min(len(held_out.places), HELD_OUT_CLIPS)
+    if judged > FEW_CLIPS:
+        parts.append(durations.many("judge", f"{judged} held-out clips", judged, judge, AT_ONCE, device))
+    durations.tell([*durations.labelled([cut, held_out], encoder), *parts])
 
 
 def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> tuple[Controller, ActionSpace]:
@@ -331,7 +364,8 @@ def _with_guessed(
     data = replace(of_run.data, path=config.unlabelled, mixture={}, frames=STATES)
     like = replace(of_run, data=data, training=replace(of_run.training, batch_size=of_batch - few), seed=config.seed)
     with keys_told_as("--unlabelled"):
-        clips = load_clips(like, encoder, Processes(0, 1, encoder.device))
+        before = partial(durations.tell_encoding, like, encoder)
+        clips = load_clips(like, encoder, Processes(0, 1, encoder.device), before)
     guess = told_actions(z, labelled.actions)
 
     @torch.no_grad()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 import yaml
 from torch import Tensor
 
-from wildlam.beside import claimed, fit_beside, load_best
-from wildlam.config import read_as, read_config
+from wildlam import durations
+from wildlam.beside import claimed, fit_beside, fitting, load_best
+from wildlam.config import RunConfig, read_as, read_config
 from wildlam.data.clips import ClipSource, DataConfig, decode_windows, eval_windows, prefetch
 from wildlam.data.manifest import Manifest
 from wildlam.evaluation.pixels import pixel_metrics
@@ -21,7 +24,7 @@ from wildlam.models.perceptual import PerceptualConfig
 from wildlam.training import Run, TrainingConfig
 from wildlam.training.distributed import default_device
 from wildlam.training.optimizers import OptimizerConfig
-from wildlam.types import EncoderSpec, VideoBatch, WildlamError
+from wildlam.types import Encoder, EncoderSpec, VideoBatch, WildlamError
 
 FOLDER = "decoder"
 """Name of the decoder's folder in a run's."""
@@ -81,6 +84,7 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
         raise WildlamError(str(error)) from error
     data = of_run.data
     manifest = index_videos(data)
+    durations.tell(_parts(run, config, of_run, encoder, model, manifest))
     few = [
         (
             encoder.encode(batch.video),
@@ -127,6 +131,20 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
         title="decoder",
     )
     return run.path
+
+
+def _parts(
+    run: Run, config: DecodingConfig, of_run: RunConfig, encoder: Encoder, model: Decoder, rows: Manifest
+) -> list[durations.Part]:
+    """How long training takes, of which the clips of each step are decoded and encoded."""
+    spec, frames = encoder.spec, of_run.data.frames
+
+    def inputs(count: int) -> tuple[Tensor, ...]:
+        video = torch.randint(256, (count, frames, 3, spec.image_size, spec.image_size), dtype=torch.uint8)
+        return torch.randn(count, frames // spec.frames_per_state, spec.tokens, spec.width).to(encoder.device), video
+
+    online = partial(durations.encoding, of_run, encoder, rows, config.training.batch_size * frames)
+    return fitting(run, config, lambda: copy.deepcopy(model), inputs, encoder.device, online)
 
 
 def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | None = None) -> Decoder:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from wildlam.config import RunConfig
+from wildlam import durations
+from wildlam.config import RunConfig, without_actions
 from wildlam.data.clips import DataConfig
+from wildlam.durations import Part
 from wildlam.evaluating import evaluate
 from wildlam.pipeline import check_out, train
 from wildlam.plan import ProtocolName, plan
 from wildlam.planning.trajectories import evo
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
+from wildlam.training.distributed import default_device
 from wildlam.types import WildlamError
 from wildlam.worlds.doom import DEMO_LEVELS
 from wildlam.worlds.filmed import collect_filmed
+from wildlam.worlds.filming import WORKERS
 from wildlam.worlds.walks import collect_doom, collect_nav
 
 OUT = Path("runs/demo")
@@ -27,6 +34,8 @@ PRETRAINED_OUT = Path("runs/tiny")
 PRETRAINED_EPISODES = 24
 PRETRAINED_SEED = 1000
 """Added to the seed of the films: no seed of training comes near."""
+FEW_FILMS = 4
+"""That are made before one is measured."""
 PLANNED = 16
 """Held-out episodes that are planned in."""
 
@@ -56,6 +65,8 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
     except ValueError as error:
         raise WildlamError(str(error).replace("training.", "--")) from error
     check_out(config, resume=True)
+    if films := _filming("film", collect_doom, videos / "doom", episodes, SECONDS):
+        durations.tell([films, *_learning(config, episodes * SECONDS)])
     collect_filmed(videos / "filmed")
     collect_doom(videos / "doom", episodes=episodes, seconds=SECONDS, seed=seed)
     return train(config, resume=True)
@@ -81,6 +92,10 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
         raise WildlamError(f"--episodes must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}")
     evo()  # before the films
     videos = out / "videos"
+    worlds = {"nav": (collect_nav, SECONDS), "arm": (collect_arm, SECONDS / 2)}
+    films = [_filming(f"film {name}", collect, videos / name, episodes, s) for name, (collect, s) in worlds.items()]
+    if parts := [part for part in films if part]:
+        durations.tell([*parts, Part("evaluate", "told when it begins", None), Part("plan", "likewise", None)])
     collect_nav(videos / "nav", episodes=episodes, seconds=SECONDS, seed=PRETRAINED_SEED + seed)
     collect_arm(videos / "arm", episodes=episodes, seconds=SECONDS / 2, seed=PRETRAINED_SEED + seed)
     run = unpack(out, videos)
@@ -99,6 +114,36 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
         )
         for name, world in protocols
     ]
+
+
+def _filming(name: str, collect: Callable[..., list[Path]], folder: Path, episodes: int, seconds: float) -> Part | None:
+    """How long the films take that a folder lacks, if they are more than a few: one is made and thrown away."""
+    missing = episodes - sum(1 for _ in folder.rglob("*.mp4"))
+    if missing <= FEW_FILMS:
+        return None
+    with TemporaryDirectory() as elsewhere:
+        began = time.monotonic()
+        collect(Path(elsewhere), episodes=1, seconds=seconds, progress=False)
+        took = time.monotonic() - began
+    return Part(name, f"{missing} films", took * missing / WORKERS)
+
+
+def _learning(config: RunConfig, seconds: float) -> list[Part]:
+    """How long training takes, before there are videos: ``train`` tells it again when there are."""
+    encoder = config.encoder.build(default_device())
+    frames, steps = seconds * config.data.fps, config.training.steps
+    parts = [
+        Part(
+            "encode",
+            f"{frames / encoder.spec.frames_per_state:,.0f} states",
+            frames * durations.encode_seconds(encoder, config.data.frames),
+        )
+    ]
+    if steps > durations.FEW_STEPS:
+        for name, of in {"train": config, "baseline": without_actions(config)}.items():
+            if of:
+                parts.append(durations.training(of, encoder, of.training.batch_size, steps, name=name))
+    return [*parts, Part("evaluate", "and report", None)]
 
 
 def demo_config(videos: Path = OUT / "videos", out: Path = OUT, steps: int = STEPS, seed: int = 0) -> RunConfig:

@@ -14,11 +14,14 @@ from functools import partial
 from itertools import islice
 
 import torch
+from torch import Tensor, nn
 
 from wildlam.config import RunConfig
 from wildlam.data.indexing import cores
+from wildlam.data.labelled import AT_ONCE, Cut, encode_places
 from wildlam.data.manifest import Manifest
 from wildlam.data.video import VideoError, decode_grid
+from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 from wildlam.training.parallel import recompute
 from wildlam.types import Encoder, EncoderSpec
@@ -31,6 +34,13 @@ PATIENCE = 15.0
 """Seconds of a first step from which on it is taken as it is, and not measured again."""
 FRAMES = 16
 """Frames that are encoded to measure an encoder that takes any number of them."""
+
+SHORT = 3.0
+"""Seconds of a command that is not announced."""
+FEW_FRAMES = 16
+"""Frames that are encoded before they are measured; an estimate by the videos' durations may miss or see as many."""
+FEW_STEPS = 20
+"""Of a training that is over before it is measured."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,8 @@ class Part:
 
 
 def tell(parts: Sequence[Part]) -> None:
-    """Print the parts of a command and their time, if the time of any is known."""
-    if any(part.seconds is not None for part in parts):
+    """Print the parts of a command and their time, unless those that were measured are over at once."""
+    if sum(part.seconds or 0.0 for part in parts) > SHORT:
         log.info("\n".join(["On this machine, by a few steps measured now:", *lines(parts)]))
 
 
@@ -74,43 +84,69 @@ def in_words(seconds: float) -> str:
 
 
 def step_seconds(config: RunConfig, spec: EncoderSpec, device: torch.device, clips: int) -> float:
-    """Seconds of an optimiser step on ``clips`` clips of states made up, in the parts that the configuration says.
+    """Seconds of an optimiser step of a latent action model; see ``fit_seconds``."""
+    shape = config.data.frames // spec.frames_per_state, spec.tokens, spec.width
+    return fit_seconds(
+        lambda: config.model.build(spec.width, spec.grid),
+        lambda count: (torch.randn(count, *shape, device=device),),
+        config.training,
+        clips,
+        device,
+    )
 
-    Measured on as many clips as ``BUDGET`` allows. What ``torch.compile`` gains is not counted, nor what sharing
-    gradients among processes takes.
+
+def fit_seconds(
+    build: Callable[[], nn.Module],
+    inputs: Callable[[int], tuple[Tensor, ...]],
+    training: TrainingConfig,
+    clips: int,
+    device: torch.device,
+) -> float:
+    """Seconds of an optimiser step on ``clips`` clips, in the parts that the configuration says.
+
+    What ``torch.compile`` gains is not counted, nor what sharing gradients among processes takes.
+
+    Args:
+        build: a model whose ``forward`` returns a ``types.Loss``.
+        inputs: what that takes of a number of clips, made up.
+        training: how to train.
+        clips: of this process.
+        device: to train on.
     """
-    training = config.training
     part = max(clips // training.accumulate, 1)
-    with _aside(device):
-        model = config.model.build(spec.width, spec.grid).to(device).train()
+    with aside(device):
+        model = build().to(device).train()
         if training.recompute:
             recompute(model)
         optimizer = MuonAdamW(model, training.optimizer)
 
         def gradients(count: int) -> None:
-            shape = (count, config.data.frames // spec.frames_per_state, spec.tokens, spec.width)
             with torch.autocast(device.type, torch.bfloat16, enabled=training.bf16(device)):
-                loss = model(torch.randn(shape, device=device)).total
+                loss = model(*inputs(count)).total
             loss.backward()
 
-        def update() -> None:
+        def update(_: int) -> None:
             gradient_norm(model.parameters(), training.optimizer.clip)
             optimizer.step()
             optimizer.zero_grad()
 
-        took = seconds_of(lambda: gradients(1), device)
-        updated = seconds_of(update, device)
-        count, spent = 1, took + updated
-        if spent < PATIENCE:  # the first takes longer, for what is set up once: measure again, on ever more clips
-            spent = 0.0
-            while True:
-                took = seconds_of(partial(gradients, count), device)
-                spent += took
-                if count == part or spent > BUDGET:
-                    break
-                count = min(part, 4 * count)
-            updated = seconds_of(update, device)
-        return took * part / count * training.accumulate + updated
+        return training.accumulate * scaled_seconds(gradients, part, device) + scaled_seconds(update, 1, device)
+
+
+def scaled_seconds(step: Callable[[int], object], whole: int, device: torch.device) -> float:
+    """Seconds of ``step(whole)``, measured on ever more than one, up to the whole, as far as ``BUDGET`` allows.
+
+    The first time takes longer, for what is set up once, and counts only if there is no patience for another.
+    """
+    count, spent = 1, 0.0
+    took = seconds_of(partial(step, 1), device)
+    while took < PATIENCE:
+        took = seconds_of(partial(step, count), device)
+        spent += took
+        if count == whole or spent > BUDGET:
+            break
+        count = min(whole, 4 * count)
+    return took * whole / count
 
 
 def encode_seconds(encoder: Encoder, frames: int) -> float:
@@ -118,12 +154,9 @@ def encode_seconds(encoder: Encoder, frames: int) -> float:
     spec, device = encoder.spec, encoder.device
     frames = frames if spec.context == "clip" else FRAMES
     size = (1, frames, 3, spec.image_size, spec.image_size)
-    with _aside(device):
+    with aside(device):
         video = torch.randint(256, size, dtype=torch.uint8)
-        took = seconds_of(lambda: encoder.encode(video), device)
-        if took < PATIENCE:
-            took = seconds_of(lambda: encoder.encode(video), device)
-    return took / frames
+        return scaled_seconds(lambda _: encoder.encode(video), 1, device) / frames
 
 
 def decode_seconds(rows: Manifest, config: RunConfig, size: int) -> float | None:
@@ -141,6 +174,12 @@ def decode_seconds(rows: Manifest, config: RunConfig, size: int) -> float | None
     return None
 
 
+def tell_encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float | None) -> None:
+    """Print how long it takes to encode ``frames`` frames of videos, if that is what comes first (it is not None)."""
+    if frames and frames > FEW_FRAMES:
+        tell([encoding(config, encoder, rows, frames)])
+
+
 def encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float) -> Part:
     """Decode and encode ``frames`` frames of videos."""
     decode = decode_seconds(rows, config, encoder.spec.image_size)
@@ -150,6 +189,32 @@ def encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float)
         f"{frames / encoder.spec.frames_per_state:,.0f} states",
         None if per_frame is None else frames * per_frame,
     )
+
+
+def labelled(cuts: Sequence[Cut], encoder: Encoder) -> list[Part]:
+    """Decode and encode labelled clips of which no states are kept, if there are more than a few."""
+    places = [place for cut in cuts if not cut.is_kept for place in cut.places]
+    if sum(len(frames) for _, frames in places) <= FEW_FRAMES:
+        return []
+    few = places[len(places) // 2 :][:AT_ONCE]  # in the middle of a film frames are as hard to find as on average
+    return [
+        many(
+            "encode",
+            f"{len(places):,} labelled clips",
+            len(places),
+            lambda count: encode_places(few[:count], encoder),
+            AT_ONCE,
+            encoder.device,
+        )
+    ]
+
+
+def many(name: str, amount: str, count: int, step: Callable[[int], object], at_once: int, device: torch.device) -> Part:
+    """Do something ``count`` times, by a ``step`` that does it so many times, ``at_once`` at most."""
+    together = min(at_once, count)
+    with aside(device):
+        took = scaled_seconds(step, together, device)
+    return Part(name, amount, took * count / together)
 
 
 def training(
@@ -176,7 +241,7 @@ def seconds_of(step: Callable[[], object], device: torch.device) -> float:
 
 
 @contextmanager
-def _aside(device: torch.device) -> Iterator[None]:
+def aside(device: torch.device) -> Iterator[None]:
     """Leave the random numbers of what follows as they are."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)

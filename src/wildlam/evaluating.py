@@ -8,36 +8,44 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from wildlam.config import read_config
+from wildlam import durations
+from wildlam.config import RunConfig, read_config
 from wildlam.data.action_spaces import SPACES
 from wildlam.data.clips import DataConfig
+from wildlam.data.manifest import Manifest
 from wildlam.data.poses import true_actions
 from wildlam.data.video import decode_at
 from wildlam.decoding import FOLDER as DECODER
 from wildlam.decoding import load_decoder
-from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.clips import BATCH, InferredClips, infer_clips
 from wildlam.evaluation.leakage import cut_at
+from wildlam.evaluation.locality import SCENES_AT_ONCE, locality
 from wildlam.evaluation.one_step import error_table
-from wildlam.evaluation.suite import Labelled, evaluate_all
-from wildlam.loading import Clips, check_encoder, load_clips, load_model
+from wildlam.evaluation.suite import Labelled, clip_by_clip, evaluate_all
+from wildlam.loading import Clips, check_encoder, held_out_size, load_clips, load_model
 from wildlam.models import LatentActionModel
 from wildlam.report.pictures import pictures_section
 from wildlam.report.run_report import write_run_report
 from wildlam.training import Run
 from wildlam.training.distributed import processes
 from wildlam.training.run import read_json, write_atomically
-from wildlam.types import WildlamError
+from wildlam.types import Encoder, StateBatch, WildlamError
 
 log = logging.getLogger(__name__)
 
 SCENES = 32
 """Frames of held-out videos in which movers are placed to test locality."""
+
+FEW_CLIPS = 16
+"""Of an evaluation that is over before it is measured."""
 
 BASELINE = "deterministic"
 """Name of the folder, in a run's, of the model trained without latent actions."""
@@ -65,7 +73,7 @@ def evaluate(path: Path, data: Path | None = None, bounds: Sequence[Path] = ()) 
     with processes() as team:
         encoder = config.encoder.build(team.device)
         check_encoder(run, encoder.spec)
-        clips = load_clips(config, encoder, team)
+        clips = load_clips(config, encoder, team, partial(_tell_parts, run, config, encoder, bounds))
         folder.mkdir(exist_ok=True)
         evaluate_run(run, folder, clips, started, bounds, data)
     return folder
@@ -86,16 +94,7 @@ def evaluate_run(
     """Evaluate the best checkpoints, which are those that ``wildlam.load`` gives."""
     spec, device = clips.encoder.spec, clips.encoder.device
     config = read_config(run.path / "config.yaml")
-    model = load_model(run, config, spec).to(device)
-    bounds = {}
-    for path in [*others, *([run.path / BASELINE] if (run.path / BASELINE / "config.yaml").is_file() else [])]:
-        other = Run.open(path)
-        check_encoder(other, spec)
-        settings = read_config(other.path / "config.yaml")
-        name = type(settings.model.bottleneck).__name__.lower()
-        if name in bounds:
-            raise WildlamError(f"{path}: a second {name} model beside {run.path}; one of a kind can be compared with")
-        bounds[name] = load_model(other, settings, spec).to(device)
+    model, bounds = _models(run, clips.encoder, others)
     held_out = clips.inferred(model, clips.held_out)
     frames, decoder = _frames(held_out, clips, config.data), None
     if any((run.path / DECODER / "checkpoints").glob("step_*")):
@@ -135,6 +134,80 @@ def evaluate_run(
             f"cannot write the results to {folder}: {error.strerror}; make room there or make it writable, then: "
             f"wildlam eval {quote(str(run.path))}"
         ) from error
+
+
+def _models(
+    run: Run, encoder: Encoder, others: Sequence[Path]
+) -> tuple[LatentActionModel, dict[str, LatentActionModel]]:
+    """The model of a run, and those that are unrolled beside it, by their bottlenecks."""
+    spec, device = encoder.spec, encoder.device
+    model = load_model(run, read_config(run.path / "config.yaml"), spec).to(device)
+    bounds = {}
+    for path in [*others, *([run.path / BASELINE] if (run.path / BASELINE / "config.yaml").is_file() else [])]:
+        other = Run.open(path)
+        check_encoder(other, spec)
+        settings = read_config(other.path / "config.yaml")
+        name = type(settings.model.bottleneck).__name__.lower()
+        if name in bounds:
+            raise WildlamError(f"{path}: a second {name} model beside {run.path}; one of a kind can be compared with")
+        bounds[name] = load_model(other, settings, spec).to(device)
+    return model, bounds
+
+
+def _tell_parts(
+    run: Run, config: RunConfig, encoder: Encoder, others: Sequence[Path], rows: Manifest, frames: float | None
+) -> None:
+    """Print how long it takes to encode what is not yet, and to evaluate."""
+    if frames is None:  # of the held-out clips alone
+        clips, states = held_out_size(rows, config.data, encoder.spec)
+        frames = clips * states * encoder.spec.frames_per_state
+    parts = [durations.encoding(config, encoder, rows, frames)] if frames > durations.FEW_FRAMES else []
+    durations.tell([*parts, *parts_of_evaluation(config, encoder, rows, *_models(run, encoder, others))])
+
+
+def parts_of_evaluation(
+    config: RunConfig,
+    encoder: Encoder,
+    rows: Manifest,
+    model: LatentActionModel,
+    bounds: dict[str, LatentActionModel],
+    times: int = 1,
+) -> list[durations.Part]:
+    """How long it takes to evaluate a model ``times`` times, on clips made up; some tests take the same on any.
+
+    Args:
+        config: of the run.
+        encoder: of its states.
+        rows: its videos.
+        model: of the run, or one like it.
+        bounds: see ``evaluate_all``.
+        times: for as many runs.
+    """
+    spec, device = encoder.spec, encoder.device
+    clips, states = held_out_size(rows, config.data, spec)
+    seconds = torch.arange(states, dtype=torch.float64) * spec.frames_per_state / config.data.fps
+
+    def judge(pairs: int) -> None:
+        names = [str(i) for i in range(2 * pairs)]
+        made_up = torch.randn(len(names), states, spec.tokens, spec.width)
+        batch = StateBatch(made_up, names, names, [0.0] * len(names), seconds.expand(len(names), -1))
+        found: dict[str, Any] = {}
+        for name, step in clip_by_clip(model, infer_clips(model, [batch]), found, bounds).items():
+            found[name] = step()
+
+    def compose(scenes: int) -> None:
+        locality(model, encoder, torch.randint(256, (2, 3, spec.image_size, spec.image_size)).byte(), scenes=scenes)
+
+    parts = []
+    if clips > FEW_CLIPS:
+        for one in (model, *bounds.values()):
+            one.to(device).eval()
+        amount, pairs = f"{times * clips:,} clips", times * clips // 2
+        parts.append(durations.many("evaluate", amount, pairs, judge, BATCH // 2, device))
+        if min(spec.grid) > 1:
+            amount = f"{times * SCENES:,} scenes"
+            parts.append(durations.many("locality", amount, times * SCENES, compose, SCENES_AT_ONCE, device))
+    return [*parts, durations.Part("report", "UMAP alone: half a minute", None)]
 
 
 def _frames(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[..., Tensor]:

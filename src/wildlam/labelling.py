@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wildlam.beside import claimed, fit_beside, load_best
+from wildlam import durations
+from wildlam.beside import claimed, fit_beside, fitting, load_best
 from wildlam.config import read_as, read_config
 from wildlam.data.action_spaces import SPACES, ActionSpace
-from wildlam.data.labelled import LabelledClips, labelled_clips
+from wildlam.data.labelled import Cut, LabelledClips, cut_clips
 from wildlam.data.pairing import TOLERANCE
 from wildlam.data.readers import cache_folder, read_episodes
 from wildlam.loading import check_encoder
@@ -24,7 +25,7 @@ from wildlam.models.labelled_world_model import LabelledWorldModel
 from wildlam.training import Run, TrainingConfig
 from wildlam.training.distributed import default_device
 from wildlam.training.run import read_json, write_atomically
-from wildlam.types import Encoder, Split, StateBatch, WildlamError, check_seed
+from wildlam.types import Encoder, EncoderSpec, Split, StateBatch, WildlamError, check_seed
 
 BASELINE = "baseline"
 """Name of the folder of a labelled model in a run's."""
@@ -63,27 +64,42 @@ class Labelled:
 
 
 def load_labelled(
-    path: Path, encoder: Encoder, fps: float, clips: int | None, seed: int, tolerance: float = TOLERANCE
+    path: Path,
+    encoder: Encoder,
+    fps: float,
+    clips: int | None,
+    seed: int,
+    tolerance: float = TOLERANCE,
+    before: Callable[[Cut, Cut], None] | None = None,
 ) -> Labelled:
     """Read and encode labelled clips of a folder: ``clips`` of them to learn from and to choose a checkpoint by.
+
+    ``before`` is called when nothing is encoded yet, with the clips of the two splits, for training and held out.
 
     Raises:
         WildlamError: there are not as many, or something is wrong with the data.
     """
     episodes = read_episodes(path, tolerance)
 
-    def of(split: Split) -> LabelledClips:
-        return labelled_clips(episodes, encoder, split, states=STATES, fps=fps, cache=cache_folder(path))
+    def of(split: Split) -> Cut:
+        return cut_clips(episodes, encoder, split, states=STATES, fps=fps, cache=cache_folder(path))
 
-    given = of("train")
-    if (clips or CHOOSING) > len(given):
+    cut, held_out = of("train"), of("held_out")
+    if (clips or CHOOSING) > len(cut.places):
         raise WildlamError(
-            f"{path} holds {len(given)} training clips of {STATES} states, {clips or CHOOSING} are "
+            f"{path} holds {len(cut.places)} training clips of {STATES} states, {clips or CHOOSING} are "
             + ("asked for" if clips else "needed at least")
         )
-    given = given.few(clips, seed)
+    if before:
+        before(cut, held_out)
+    given = cut.encoded(encoder).few(clips, seed)
     train, choosing = given.set_apart(min(len(given) // CHOOSING, HELD_OUT_CLIPS), seed)
-    return Labelled(train, choosing, of("held_out").few(HELD_OUT_CLIPS, seed=0))
+    return Labelled(train, choosing, held_out.encoded(encoder).few(HELD_OUT_CLIPS, seed=0))
+
+
+def made_up(clips: int, spec: EncoderSpec, device: torch.device) -> Tensor:
+    """States of labelled clips that mean nothing, to measure with."""
+    return torch.randn(clips, STATES, spec.tokens, spec.width, device=device)
 
 
 def check_clips(clips: int | None) -> None:
@@ -136,7 +152,20 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     training = config.training.settled(encoder.device)
     config = replace(config, data=config.data.absolute(), training=training)
     run = claimed(out, config, "model")
-    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed, config.tolerance)
+
+    def tell(cut: Cut, held_out: Cut) -> None:
+        width = len(cut.space.action_names)
+
+        def inputs(count: int) -> tuple[Tensor, ...]:
+            actions = torch.randn(count, STATES - 1, width, device=encoder.device)
+            return made_up(count, encoder.spec, encoder.device), actions
+
+        parts = fitting(
+            run, config, lambda: LabelledWorldModel(config.model, encoder.spec, width), inputs, encoder.device
+        )
+        durations.tell([*durations.labelled([cut, held_out], encoder), *parts])
+
+    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed, config.tolerance, tell)
     torch.manual_seed(config.seed)
     space = labelled.train.space
     model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))

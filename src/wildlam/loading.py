@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from wildlam import durations
 from wildlam.config import RunConfig
 from wildlam.data.clips import ClipSource, DataConfig, Draws, decode_windows, eval_windows, long_enough, prefetch
 from wildlam.data.encode import encode_videos, refresh
@@ -131,7 +132,11 @@ def encode_all(config: RunConfig) -> FeatureStore | None:
     """Index and encode the videos of a run; None in all processes but the main one."""
     with processes() as team:
         encoder = config.encoder.build(team.device)
-        store = encode(config.data, encoder, _indexed(config.data, team), team)
+        manifest = _indexed(config.data, team)
+        if team.is_main:
+            frames = _frames_to_encode(manifest, config.data, encoder.spec) / team.world_size
+            durations.tell_encoding(config, encoder, manifest, frames)
+        store = encode(config.data, encoder, manifest, team)
         return store if team.is_main else None
 
 
@@ -154,8 +159,7 @@ def load_clips(
     stored = bool(team.from_main(team.is_main and data.store and _fits(manifest, data, spec)))
     if before:
         before(manifest, _frames_to_encode(manifest, data, spec) if stored else None)
-    sources = len(manifest.split("held_out").sources()[0])
-    per_source = min(CLIPS_PER_SOURCE, max(HELD_OUT_CLIPS // max(sources, 1), 1))
+    per_source = _evaluated_of_source(manifest.split("held_out"))
     share: dict[str, Any] = {"seed": config.seed, "rank": team.rank, "world_size": team.world_size}
     if stored:
         store = encode(data, encoder, manifest, team)
@@ -189,9 +193,7 @@ def load_clips(
         **share,
     )
     rows = manifest.split("held_out")
-    longest = int(rows.column("duration").to_numpy().max() * data.fps) // spec.frames_per_state
-    length = min(_states_to_evaluate(states, data, spec), longest)
-    longer = replace(data, frames=max(states, length) * spec.frames_per_state)
+    longer = replace(data, frames=_longest_evaluated(rows, data, spec) * spec.frames_per_state)
     held_out = list(_encoded(rows, longer, encoder, per_source)) if team.is_main else []
 
     def encoded_labelled() -> list[StateBatch]:
@@ -228,6 +230,25 @@ def _tell_repetitions(manifest: Manifest, data: DataConfig) -> None:
             "%s of %s; --data.fps %.4g would repeat none", slow.sum(), len(manifest), data.fps,
             f"{repeated:,.0f}", f"{frames:,.0f}", rates.min(),
         )  # fmt: skip
+
+
+def held_out_size(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> tuple[int, int]:
+    """How many held-out clips are evaluated, and of how many states, as far as the videos' durations tell."""
+    rows = manifest.split("held_out")
+    states = _longest_evaluated(rows, data, spec)
+    return len(eval_windows(rows, states * spec.frames_per_state, data.fps, _evaluated_of_source(rows))), states
+
+
+def _evaluated_of_source(rows: Manifest) -> int:
+    """The most clips that are evaluated of each source of held-out videos."""
+    return min(CLIPS_PER_SOURCE, max(HELD_OUT_CLIPS // max(len(rows.sources()[0]), 1), 1))
+
+
+def _longest_evaluated(rows: Manifest, data: DataConfig, spec: EncoderSpec) -> int:
+    """States of a clip to evaluate, if the longest held-out video has as many."""
+    states = data.frames // spec.frames_per_state
+    longest = int(rows.column("duration").to_numpy().max() * data.fps) // spec.frames_per_state
+    return max(states, min(_states_to_evaluate(states, data, spec), longest))
 
 
 def _states_to_evaluate(states: int, data: DataConfig, spec: EncoderSpec) -> int:

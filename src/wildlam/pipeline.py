@@ -17,7 +17,7 @@ import torch
 from wildlam import durations
 from wildlam.config import RunConfig, dump_config, read_config, without_actions
 from wildlam.data.manifest import Manifest
-from wildlam.evaluating import BASELINE, evaluate_run
+from wildlam.evaluating import BASELINE, evaluate_run, parts_of_evaluation
 from wildlam.evaluation.one_step import one_step
 from wildlam.loading import Clips, load_clips
 from wildlam.models import LatentActionModel
@@ -31,11 +31,6 @@ from wildlam.types import Encoder, EncoderSpec, WildlamError
 log = logging.getLogger(__name__)
 
 EVAL_BATCHES_WHILE_TRAINING = 6
-
-FEW_FRAMES = 16
-"""Frames that an estimate by the videos' durations may miss or see too many."""
-FEW_STEPS = 20
-"""Of a training that is over before it is measured."""
 
 
 def train(config: RunConfig, *, resume: bool = False) -> Path:
@@ -163,6 +158,7 @@ def tell_parts(
     frames: float | None,
     trainings: Mapping[str, tuple[RunConfig, int]],
     team: Processes | None = None,
+    runs: int = 1,
 ) -> None:
     """Print how long it takes on this machine to encode, train and evaluate.
 
@@ -173,21 +169,27 @@ def tell_parts(
         frames: that are to be encoded before; None if clips are at each step.
         trainings: configuration and steps, by what they are called.
         team: all processes that measure at once.
+        runs: that are evaluated.
     """
-    trainings = {name: (of, steps) for name, (of, steps) in trainings.items() if steps > FEW_STEPS}
-    if not trainings and (frames or 0) <= FEW_FRAMES:
+    trainings = {name: (of, steps) for name, (of, steps) in trainings.items() if steps > durations.FEW_STEPS}
+    if not trainings and (frames or 0) <= durations.FEW_FRAMES:
         return
     count = team.world_size if team else 1
     clips = config.training.batch_size // count
     parts, online = [], None
     if frames is None:
         online = durations.encoding(config, encoder, rows, clips * config.data.frames)
-    elif frames > FEW_FRAMES:
+    elif frames > durations.FEW_FRAMES:
         parts.append(durations.encoding(config, encoder, rows, frames / count))
     for name, (of, steps) in trainings.items():
         parts.append(durations.training(of, encoder, clips, steps, online, name))
     if team is None or team.is_main:
-        durations.tell([*parts, durations.Part("evaluate", "and report", None)])
+        bare = without_actions(config)
+        with durations.aside(encoder.device):
+            model, *other = (of.model.build(encoder.spec.width, encoder.spec.grid) for of in (config, bare) if of)
+        bounds = dict(zip(["deterministic"], other, strict=False))
+        parts += parts_of_evaluation(config, encoder, rows, model, bounds, runs)
+        durations.tell(parts)
 
 
 def _begun_by_this_job(run: Run) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from wildlam import durations
 from wildlam.controlling import Driven, load_driven
 from wildlam.data.action_spaces import PLANAR
 from wildlam.data.episodes import Episode
-from wildlam.data.labelled import LabelledClips, encode_frames, labelled_clips
+from wildlam.data.labelled import Cut, LabelledClips, cut_clips, encode_frames
 from wildlam.data.pairing import TOLERANCE
 from wildlam.data.readers import cache_folder, read_episodes
 from wildlam.evaluation.estimates import PerClip
@@ -46,6 +48,8 @@ OWN_ROWS = ("latent", "no move", "mean", "known goal", "random", "simulator", "i
 """Of the tables of plans and of the closed loop; a baseline is called otherwise."""
 PICTURES = 256
 """Pictures of a simulator encoded together."""
+FEW_CANDIDATES = 1000
+"""Judged by a model before they are measured."""
 FAR_OFF = 10.0
 """How many times larger or smaller motions may be than those that a model learnt from, before units must differ."""
 
@@ -205,6 +209,25 @@ def plan_simulated(
     Raises:
         WildlamError: the clips are no such films, or the simulator is missing.
     """
+    generator, found = torch.Generator().manual_seed(seed), []
+    true_costs = []
+    with (
+        _simulated(clips, encoder, model, bf16) as costs,
+        tqdm(desc=f"planning, {how.name}, simulator", **how.shown(len(clips), progress)) as bar,
+    ):
+        for i in range(len(clips)):
+            cost = costs(i)
+            found.append(how.solve(counted(cost, bar, how.iterations), 1, generator))
+            true_costs.append(cost(clips.actions[i : i + 1, None])[:, 0])
+    planned = torch.cat([one.actions for one in found]).cpu()
+    told = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
+    return Planned(planned, judged(planned, clips, told))
+
+
+def _simulated(
+    clips: LabelledClips, encoder: Encoder, model: LatentActionModel | None, bf16: bool
+) -> AbstractContextManager[Callable[[int], Cost]]:
+    """The simulator's costs of plans in each clip, by its index; see ``plan_simulated``."""
     from wildlam.worlds.simulated import simulated_costs
 
     @torch.no_grad()
@@ -215,23 +238,46 @@ def plan_simulated(
             latent = model.infer(states)
             return model.rollout(states[:1, :1], latent[None])[0, :, -1].float().cpu()
 
-    generator, found = torch.Generator().manual_seed(seed), []
-    true_costs = []
-
     def encode(pictures: Tensor) -> Tensor:
         return torch.cat([encode_frames(encoder, part[:, None])[:, 0].cpu() for part in pictures.split(PICTURES)])
 
-    with (
-        simulated_costs(clips, encode, encoder.spec.image_size, relive if model else None) as costs,
-        tqdm(desc=f"planning, {how.name}, simulator", **how.shown(len(clips), progress)) as bar,
-    ):
-        for i in range(len(clips)):
-            cost = costs(i)
-            found.append(how.solve(counted(cost, bar, how.iterations), 1, generator))
-            true_costs.append(cost(clips.actions[i : i + 1, None])[:, 0])
-    planned = torch.cat([one.actions for one in found]).cpu()
-    told = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
-    return Planned(planned, judged(planned, clips, told))
+    return simulated_costs(clips, encode, encoder.spec.image_size, relive if model else None)
+
+
+def _parts(
+    cut: Cut, dynamics: Mapping[str, Dynamics], how: Protocol, episodes: int, driven: Driven, simulator: bool
+) -> list[durations.Part]:
+    """How long it takes to encode the clips and to plan with each model: an iteration on states made up is measured."""
+    encoder, width = driven.encoder, len(cut.space.action_names)
+    spec, device = encoder.spec, encoder.device
+    parts, amount = durations.labelled([cut], encoder), f"{episodes} episodes"
+    if episodes * how.iterations * how.samples <= FEW_CANDIDATES:
+        return parts
+
+    def planned(one: Dynamics, count: int) -> None:
+        states = torch.randn(count, 2, spec.tokens, spec.width, device=device)
+        cost = GoalCost(one, states[:, :1], torch.empty(count, 0, width, device=device), states[:, 1], driven.bf16)
+        cost(torch.zeros(count, how.samples, how.horizon, width, device=device))
+
+    def simulated(cost: Cost, samples: int) -> None:
+        cost(torch.zeros(1, samples, how.horizon, width))
+
+    iterations = episodes * how.iterations
+    for label, one in dynamics.items():
+        parts.append(durations.many(label, amount, iterations, partial(planned, one), AT_ONCE, device))
+    if simulator:
+        first = cut.with_states(torch.zeros(1, how.horizon + 1, spec.tokens, spec.width))
+        candidates = iterations * how.samples
+        for label, model in _simulators(driven).items():
+            with _simulated(first, encoder, model, driven.bf16) as costs:
+                act = partial(simulated, costs(0))
+                parts.append(durations.many(label, amount, candidates, act, how.samples, device))
+    return parts
+
+
+def _simulators(driven: Driven) -> dict[str, LatentActionModel | None]:
+    """What plans in the simulator, by the names of their rows: see ``plan_simulated``."""
+    return {"simulator": None, "inferred": driven.model}
 
 
 def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None = None) -> PerClip:
@@ -340,7 +386,9 @@ def plan(
     _check_units(found, fps, scaled)
     how = protocol(name, found, fps, encoder.device, samples, iterations, solver)
     folder = made(out or opened.path / f"plan-{name}")
-    clips = held_out_clips(found, encoder, how.horizon + 1, fps, data).few(episodes, seed)
+    cut = held_out_cut(found, encoder, how.horizon + 1, fps, data)
+    durations.tell(_parts(cut, dynamics, how, min(episodes, len(cut.places)), driven, simulator))
+    clips = cut.encoded(encoder).few(episodes, seed)
     if simulator:
         from wildlam.worlds.simulated import check_films
 
@@ -354,7 +402,7 @@ def plan(
         plans[label] = plan_clips(one, clips, how, seed, driven.bf16)
         rows[label] = plans[label].per_clip
     if simulator:
-        for label, model in {"simulator": None, "inferred": driven.model}.items():
+        for label, model in _simulators(driven).items():
             plans[label] = plan_simulated(clips, how, encoder, model, seed, driven.bf16)
             rows[label] = plans[label].per_clip
     summary = {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()}
@@ -448,6 +496,6 @@ def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, A
             )
 
 
-def held_out_clips(episodes: Sequence[Episode], encoder: Encoder, states: int, fps: float, data: Path) -> LabelledClips:
-    """Held-out clips of so many states, kept beside the data."""
-    return labelled_clips(episodes, encoder, "held_out", states=states, fps=fps, cache=cache_folder(data))
+def held_out_cut(episodes: Sequence[Episode], encoder: Encoder, states: int, fps: float, data: Path) -> Cut:
+    """Held-out clips of so many states, which are kept beside the data."""
+    return cut_clips(episodes, encoder, "held_out", states=states, fps=fps, cache=cache_folder(data))

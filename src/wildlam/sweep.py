@@ -305,7 +305,8 @@ def encode_once(sweep: SweepConfig, runs: int = 0) -> None:
         encoder = sweep.run.encoder.build(device)
 
         def before(rows: Manifest, frames: float | None) -> None:
-            tell_parts(sweep.run, encoder, rows, frames, {"train": (sweep.run, runs * sweep.run.training.steps)})
+            trainings = {"train": (sweep.run, runs * sweep.run.training.steps)}
+            tell_parts(sweep.run, encoder, rows, frames, trainings, runs=runs)
 
         load_clips(sweep.run, encoder, Processes(0, 1, device), before if runs else None)
 

@@ -31,7 +31,7 @@ class ToyEncoder:
     """Mean colour of each quadrant; with tubelets, the mean of two frames plus the number of frames before them."""
 
     def __init__(self, spec):
-        self.spec, self.calls = spec, 0
+        self.spec, self.calls, self.device = spec, 0, torch.device("cpu")
 
     def encode(self, video_BTCHW):
         self.calls += 1
@@ -93,6 +93,24 @@ def videos_of(store):
 
 def stored(path="v.mp4", split="train", source="s"):
     return StoredVideo(path, source, split, 1, 2)
+
+
+@pytest.mark.parametrize("spec", [FRAME, CLIP])
+def test_a_cpu_encodes_little_at_once_and_the_same(videos, tmp_path, spec, monkeypatch):
+    """So that the bar moves on."""
+    root, rows = videos
+
+    def encoded(name):
+        made = FeatureStore.create_or_resume(tmp_path / name, spec, 4.0, 4)
+        encoder = ToyEncoder(spec)
+        encode_videos(rows, root, encoder, made, progress=False)
+        return encoder.calls, torch.cat([batch.states for batch in eval_batches(made, "train", 2, None, 4)])
+
+    calls, states = encoded("one")
+    monkeypatch.setattr(encode, "_ON_CPU", 3)
+    more, same = encoded("other")
+    assert torch.equal(states, same)
+    assert (calls, more) == ((6, 25) if spec is FRAME else (19, 19))
 
 
 def test_states_come_back_bit_equal(tmp_path):

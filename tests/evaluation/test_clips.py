@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -16,6 +18,13 @@ def test_batches_are_put_together(model):
     torch.testing.assert_close(clips.z[12:], model.infer(batches[1].states))
     covered = [i for part in clips.batches() for i in range(part.start, part.stop)]
     assert covered == list(range(24))
+
+
+def test_evaluations_tell_how_far_they_are(model):
+    told = []
+    clips = replace(infer_clips(model, [make_batches()[0]] * 3), counted=told.append)
+    one_step(model, clips)
+    assert told == [32, 4]
 
 
 def test_states_stay_in_bfloat16_and_actions_are_float32(model):

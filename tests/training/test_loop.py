@@ -140,3 +140,8 @@ def test_a_precision_that_is_not_given_is_the_device_s(monkeypatch):
 def test_impossible_settings_are_named(bad):
     with pytest.raises(ValueError, match=f"training.{next(iter(bad))}"):
         TrainingConfig(**bad)
+
+
+def test_the_bar_moves_with_every_part_of_a_step(tmp_path, capsys):
+    tiny_fit(tmp_path, 3, accumulate=4)
+    assert "12/12" in capsys.readouterr().err

@@ -31,6 +31,7 @@ from wildlam.types import Encoder, WildlamError
 log = logging.getLogger(__name__)
 
 _CHUNK = 64  # states, or for encoders of context "clip" video frames, that are encoded at once
+_ON_CPU = 16  # states, or a clip, that a CPU encodes at once: it is no faster with more, and the bar moves on
 _AT_ONCE = 1 << 13  # videos that are compared with the store's at a time
 _QUEUE = 2  # decoded chunks that wait for the encoder, per video
 
@@ -192,19 +193,21 @@ def _encode(
     for times, frames in chunks:
         usable = len(frames) // step * step
         # Encoders of context "clip" start anew with each window; a last, shorter window is a clip too. For the others
-        # the whole chunk is one window, and the next chunk continues the sequence.
-        window = store.frames if store.spec.context == "clip" else usable
+        # the whole chunk is one window, or several on a CPU, and the next continues the sequence.
+        on_cpu = encoder.device.type == "cpu"
+        window = store.frames if store.spec.context == "clip" else min(usable, _ON_CPU * step) if on_cpu else usable
         whole = usable - usable % max(window, 1)
         for start, stop in ((0, whole), (whole, usable)):
             if start == stop:
                 continue
-            length = min(window, stop - start)
-            states = encoder.encode(frames[start:stop].unflatten(0, (-1, length))).cpu()
-            stamps = times[start:stop:step].unflatten(0, (len(states), -1))
-            for clip_times, clip in zip(stamps, states, strict=True):
-                yield sequence, clip_times, clip
-                sequence += store.spec.context == "clip"
-            bar.update(stamps.numel())
+            windows = frames[start:stop].unflatten(0, (-1, min(window, stop - start)))
+            stamps = times[start:stop:step].unflatten(0, (len(windows), -1))
+            at_once = 1 if on_cpu else len(windows)
+            for of_some, some in zip(stamps.split(at_once), windows.split(at_once), strict=True):
+                for clip_times, clip in zip(of_some, encoder.encode(some).cpu(), strict=True):
+                    yield sequence, clip_times, clip
+                    sequence += store.spec.context == "clip"
+                bar.update(of_some.numel())
 
 
 def _decode_ahead(

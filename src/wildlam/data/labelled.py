@@ -26,7 +26,10 @@ TOLERATED = 1.2
 READ = "by time"
 """How frames are paired with states: to be changed with it, or states kept from before would be taken for those now."""
 AT_ONCE = 16
-"""Clips encoded together."""
+"""Clips encoded together; one on a CPU, which is no faster with more."""
+
+Place = tuple[Episode, np.ndarray]
+"""Of a clip: its episode and the numbers of its frames there."""
 
 
 @dataclass
@@ -45,7 +48,7 @@ class LabelledClips:
     states: Tensor
     poses: Tensor
     actions: Tensor
-    places: list[tuple[Episode, np.ndarray]]
+    places: list[Place]
     space: ActionSpace
     fps: float
 
@@ -78,17 +81,56 @@ class LabelledClips:
         return self.choose([i for i in range(len(self)) if i not in apart]), self.choose(sorted(apart))
 
 
-def labelled_clips(
-    episodes: Sequence[Episode],
-    encoder: Encoder,
-    split: Split,
-    *,
-    states: int,
-    fps: float,
-    cache: Path | None = None,
-    progress: bool = True,
-) -> LabelledClips:
-    """Cut the episodes of a split into clips of ``states`` states, side by side, and encode them.
+@dataclass(frozen=True)
+class Cut:
+    """Clips cut from episodes, whose frames have not been read yet.
+
+    Attributes:
+        places: each clip's episode and the numbers of its frames there.
+        space: what poses and actions are.
+        fps: states per second, as they really are.
+        kept: where their states are kept; None if nowhere.
+    """
+
+    places: list[Place]
+    space: ActionSpace
+    fps: float
+    kept: Path | None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether their states are there from an earlier call."""
+        return self.kept is not None and self.kept.is_file()
+
+    def encoded(self, encoder: Encoder, progress: bool = True) -> LabelledClips:
+        """The clips with their states, read where they are kept, or else made and kept."""
+        states = _read(self.kept, len(self.places)) if self.kept else None
+        if states is None:
+            states = encode_places(self.places, encoder, progress)
+            if self.kept:
+                try:
+                    self.kept.parent.mkdir(parents=True, exist_ok=True)
+                    save_file({"states": states}, self.kept)
+                except (OSError, SafetensorError) as error:
+                    log.warning(
+                        "cannot keep the states in %s: %s; the next call encodes them anew", self.kept.parent, error
+                    )
+        return self.with_states(states)
+
+    def with_states(self, states: Tensor) -> LabelledClips:
+        """The first clips, of which these are the states ``[C, T, N, D]``."""
+        places = self.places[: len(states)]
+        poses = [episode.poses[frames] for episode, frames in places]
+        actions = np.stack([self.space.between(of_clip) for of_clip in poses]).astype(np.float32)
+        return LabelledClips(
+            states, torch.from_numpy(np.stack(poses)), torch.from_numpy(actions), places, self.space, self.fps
+        )
+
+
+def cut_clips(
+    episodes: Sequence[Episode], encoder: Encoder, split: Split, *, states: int, fps: float, cache: Path | None = None
+) -> Cut:
+    """Cut the episodes of a split into clips of ``states`` states, side by side.
 
     Each frame makes a state of its own: an encoder that makes one state of two frames is shown every frame twice, so
     that one real action is one latent action.
@@ -100,7 +142,6 @@ def labelled_clips(
         states: states per clip, two at least.
         fps: about how many a second; a whole stride of the recorded rate is taken.
         cache: folder in which the states are kept, and found the next time.
-        progress: show a progress bar.
 
     Raises:
         WildlamError: no episode of the split is long enough, or the episodes differ in kind or rate.
@@ -123,21 +164,21 @@ def labelled_clips(
             fps,
         )
     kept = cache and cache / f"labelled-{_key(places, encoder)}.safetensors"
-    encoded = _read(kept, len(places)) if kept else None
-    if encoded is None:
-        encoded = _encode(places, encoder, progress)
-        if kept:
-            try:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                save_file({"states": encoded}, kept)
-            except (OSError, SafetensorError) as error:
-                log.warning("cannot keep the states in %s: %s; the next call encodes them anew", kept.parent, error)
-    poses = [episode.poses[frames] for episode, frames in places]
-    space = places[0][0].space
-    actions = np.stack([space.between(of_clip) for of_clip in poses]).astype(np.float32)
-    return LabelledClips(
-        encoded, torch.from_numpy(np.stack(poses)), torch.from_numpy(actions), places, space, min(rates)
-    )
+    return Cut(places, places[0][0].space, min(rates), kept)
+
+
+def labelled_clips(
+    episodes: Sequence[Episode],
+    encoder: Encoder,
+    split: Split,
+    *,
+    states: int,
+    fps: float,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> LabelledClips:
+    """Cut the episodes of a split into clips and encode them, with a progress bar if asked for; see ``cut_clips``."""
+    return cut_clips(episodes, encoder, split, states=states, fps=fps, cache=cache).encoded(encoder, progress)
 
 
 def encode_frames(encoder: Encoder, video: Tensor) -> Tensor:
@@ -145,18 +186,20 @@ def encode_frames(encoder: Encoder, video: Tensor) -> Tensor:
     return encoder.encode(video.repeat_interleave(encoder.spec.frames_per_state, dim=1))
 
 
-def _encode(places: list[tuple[Episode, np.ndarray]], encoder: Encoder, progress: bool) -> Tensor:
+def encode_places(places: Sequence[Place], encoder: Encoder, progress: bool = False) -> Tensor:
+    """Read and encode clips: ``bfloat16 [C, T, N, D]``, on the CPU."""
     spec, parts = encoder.spec, []
     with tqdm(total=len(places), desc="encoding labelled clips", unit="clip", disable=not progress) as bar:
-        for first in range(0, len(places), AT_ONCE):
-            some = places[first : first + AT_ONCE]
+        at_once = 1 if encoder.device.type == "cpu" else AT_ONCE
+        for first in range(0, len(places), at_once):
+            some = places[first : first + at_once]
             video = torch.stack([episode.frames(frames.tolist(), spec.image_size) for episode, frames in some])
             parts.append(encode_frames(encoder, video).to("cpu", torch.bfloat16))
             bar.update(len(some))
     return torch.cat(parts)
 
 
-def _key(places: list[tuple[Episode, np.ndarray]], encoder: Encoder) -> str:
+def _key(places: Sequence[Place], encoder: Encoder) -> str:
     """Changes with the encoder, with the films, with which frames are taken and with what is known of them."""
     digest = hashlib.sha256(f"{READ} {encoder.spec.fingerprint}".encode())
     for file in dict.fromkeys(episode.file for episode, _ in places):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -28,6 +28,7 @@ class InferredClips:
         sources: each clip's source.
         times: timestamps of the states in seconds, ``float64 [clips, T]``.
         recordings: each clip's recording, which several videos may be of; by default every video is one.
+        counted: is told how many clips an evaluation is done with, as it goes on.
     """
 
     states: Tensor
@@ -36,6 +37,7 @@ class InferredClips:
     sources: list[str]
     times: Tensor
     recordings: list[str] = field(default_factory=list)
+    counted: Callable[[int], object] = lambda _: None
 
     def __post_init__(self) -> None:
         self.recordings = self.recordings or self.names
@@ -65,7 +67,9 @@ class InferredClips:
     def batches(self) -> Iterator[slice]:
         """The clips in portions."""
         for first in range(0, len(self), BATCH):
-            yield slice(first, min(first + BATCH, len(self)))
+            part = slice(first, min(first + BATCH, len(self)))
+            yield part
+            self.counted(part.stop - part.start)
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ STATIONS = 4
 """Places for a disc along either axis, fewer where the token map is coarser."""
 SHIFTS = 2
 """How many stations a source's disc is moved aside, at most."""
+SCENES = 32
 SCENES_AT_ONCE = 8
 KINDS = ("true", "own", "transferred", "other side")
 """Whose change: the truth's (of the encoder's states); that of the target's own latent action; that of the source's,
@@ -97,7 +98,7 @@ def locality(
     encoder: Encoder,
     frames: Tensor | None = None,
     seed: int = 0,
-    scenes: int = 32,
+    scenes: int = SCENES,
     recordings: Sequence[str] = (),
 ) -> Locality:
     """Compose scenes, transfer their latent actions, and measure where the change falls.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -112,25 +112,42 @@ def evaluate_all(
         labelled: clips with true actions, for each kind of action that there is.
         progress: show a progress bar.
     """
-    pairs = len(clips) > 1
     found: dict[str, Any] = {}
+    counting = replace(clips, counted=lambda count: bar.update(count))
     steps: dict[str, Callable[[], Any]] = {
-        "one_step": lambda: one_step(model, clips, bounds.get("deterministic")),
-        "rollout": lambda: rollout(model, clips, bounds),
-        "pixel_rollout": lambda: pixel_rollout(model, pixels[0], clips, pixels[1]) if pixels and pairs else None,
-        "leakage": lambda: leakage(model, clips, after_cut, bounds.get("deterministic")) if pairs else None,
-        "cycle": lambda: cycle(model, clips, found["rollout"]) if pairs else None,
+        **clip_by_clip(model, counting, found, bounds, after_cut),
+        "pixel_rollout": lambda: (
+            pixel_rollout(model, pixels[0], clips, pixels[1]) if pixels and len(clips) > 1 else None
+        ),
         "locality": lambda: (
             locality(model, encoder, backgrounds[0], recordings=backgrounds[1]) if min(encoder.spec.grid) > 1 else None
         ),
         "probes": lambda: [found for clips in labelled if (found := _probes(clips))],
         "latent_space": lambda: latent_space(model, clips),
     }
-    with tqdm(steps.items(), desc="evaluating", unit="test", disable=not progress) as bar:
-        for name, step in bar:
+    with tqdm(desc="evaluating", total=len(steps) * len(clips), unit="clip", disable=not progress) as bar:
+        for done, (name, step) in enumerate(steps.items(), 1):
             bar.set_postfix_str(name.replace("_", " "))
             found[name] = step()
+            bar.update(done * len(clips) - bar.n)  # what does not go clip by clip
     return Evaluations(clips, **found)
+
+
+def clip_by_clip(
+    model: LatentActionModel,
+    clips: InferredClips,
+    found: dict[str, Any],
+    bounds: dict[str, LatentActionModel],
+    after_cut: Callable[[list[int]], Tensor] | None = None,
+) -> dict[str, Callable[[], Any]]:
+    """The evaluations that take longer the more clips there are; ``found`` is to hold what those before found."""
+    bare, pairs = bounds.get("deterministic"), len(clips) > 1
+    return {
+        "one_step": lambda: one_step(model, clips, bare),
+        "rollout": lambda: rollout(model, clips, bounds),
+        "leakage": lambda: leakage(model, clips, after_cut, bare) if pairs else None,
+        "cycle": lambda: cycle(model, clips, found["rollout"]) if pairs else None,
+    }
 
 
 def _probes(labelled: Labelled) -> Probes | None:

@@ -151,7 +151,14 @@ def fit(
 
         run.forget_metrics_after(start)
         writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=start)
-    bar = tqdm(total=config.steps, initial=start, desc=title, unit="step", disable=not processes.is_main)
+    each = config.accumulate  # a part is counted when it is done, as a step of many may take minutes
+    bar = tqdm(
+        total=config.steps * each,
+        initial=start * each,
+        desc=title,
+        unit="part" if each > 1 else "step",
+        disable=not processes.is_main,
+    )
     model.train()
     try:
         for step, batch in enumerate(batches(start), start=start):
@@ -168,6 +175,8 @@ def fit(
                         loss = parallel(*inputs)
                     (loss.total / len(parts)).backward()
                 total += loss.total.detach() / len(parts)
+                if i + 1 < len(parts):
+                    bar.update()
             if is_logged and processes.is_main:
                 values = to_plain(loss.statistics())
             del loss
