@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from common import spread
+from wildlam.fileio import read_json
 from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 
-from wildlam.controlling import ControllingConfig, train_controller
 from wildlam.models.controller import ControllerConfig
-from wildlam.plan import ProtocolName, plan
-from wildlam.training.run import read_json
+from wildlam.workflows.controller import ControllingConfig, train_controller
+from wildlam.workflows.plan import ProtocolName, plan
 
 PROTOCOLS: dict[str, tuple[ProtocolName, str, int | None, int | None]] = {
     "arm": ("droid", "displacement", 64, 6),

@@ -16,17 +16,17 @@ import torch
 from common import machine
 
 import wildlam
-from wildlam.data.action_spaces import PLANAR
-from wildlam.data.poses import true_actions
-from wildlam.evaluation.controls import Blind, Cheating, Shuffled
+from wildlam.distributed import Processes
+from wildlam.episodes.action_spaces import PLANAR
+from wildlam.episodes.poses import true_actions
+from wildlam.evaluation.broken_models import Blind, Cheating, Shuffled
 from wildlam.evaluation.cycle import cycle
-from wildlam.evaluation.estimates import Estimate
+from wildlam.evaluation.intervals import Estimate
 from wildlam.evaluation.leakage import leakage
 from wildlam.evaluation.one_step import one_step
 from wildlam.evaluation.probes import probes
 from wildlam.evaluation.rollout import rollout
-from wildlam.loading import load_clips
-from wildlam.training.distributed import Processes
+from wildlam.states.dataset import load_clips
 
 HEADS = ("permuted / own", "scene cut", "unbridged", "cycle", "probe")
 WORDS = {

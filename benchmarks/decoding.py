@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from common import arguments, finish, row
 
-from wildlam.data.clips import ClipSource, prefetch
-from wildlam.data.indexing import index
-from wildlam.data.video import decode_grid
+from wildlam.video.decode import decode_grid
+from wildlam.video.index import index
+from wildlam.video.loader import ClipSource, prefetch
 
 FRAMES, FPS, SIZE, BATCH = 8, 4.0, 128, 8
 

@@ -20,12 +20,12 @@ import torch
 from common import arguments, finish, row, seconds
 from decoding import write_video
 
-from wildlam.data.encode import encode_videos
-from wildlam.data.indexing import index
-from wildlam.data.store import FeatureStore, StoredVideo
-from wildlam.data.video import decode_grid
 from wildlam.encoders import Lite0
+from wildlam.states.encode import encode_videos
+from wildlam.states.store import FeatureStore, StoredVideo
 from wildlam.types import Encoder
+from wildlam.video.decode import decode_grid
+from wildlam.video.index import index
 
 AIM = 1000 / 4.1  # frames/s
 FPS = 4.0

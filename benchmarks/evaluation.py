@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from common import arguments, finish, matmul_ceiling, row
 
-from wildlam.estimate import flop_counter
-from wildlam.evaluating import evaluate
+from wildlam.workflows.estimate import flop_counter
+from wildlam.workflows.evaluate import evaluate
 
 AIM = 120.0
 """Seconds."""

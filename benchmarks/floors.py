@@ -22,12 +22,12 @@ from gpu import ENCODER_TOO, KINDS, recipe
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from wildlam.config import RunConfig
-from wildlam.demo import demo_config
 from wildlam.encoders import Lite0
-from wildlam.estimate import GPUS, estimate, flop_counter
 from wildlam.models.controller import ControllerConfig
-from wildlam.planning import droid
 from wildlam.planning.dynamics import Controlled
+from wildlam.planning.protocols import droid
+from wildlam.workflows.demo import demo_config
+from wildlam.workflows.estimate import GPUS, estimate, flop_counter
 
 BANDWIDTH = {"H100": 3.35e12, "H200": 4.8e12, "B200": 8e12, "A100": 2.04e12}
 """Bytes a second of a GPU's memory, as its maker states them."""

@@ -35,17 +35,17 @@ from torch.profiler import ProfilerActivity, profile
 
 from wildlam.config import RunConfig, run_parser, to_config
 from wildlam.encoders import Lite0
-from wildlam.estimate import GPUS, flop_counter
 from wildlam.models import ModelConfig
 from wildlam.models.controller import ControllerConfig
-from wildlam.planning import droid
-from wildlam.planning.cem import cem
 from wildlam.planning.cost import GoalCost
 from wildlam.planning.dynamics import Controlled
-from wildlam.planning.solvers import Prior
+from wildlam.planning.protocols import droid
+from wildlam.planning.solvers.base import Prior
+from wildlam.planning.solvers.cem import cem
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 from wildlam.training.parallel import compile_blocks, use_flex_attention
 from wildlam.types import Encoder
+from wildlam.workflows.estimate import GPUS, flop_counter
 
 RECIPE = Path(__file__).parent.parent / "configs" / "paper_vitl.yaml"
 KINDS = ("plain", "compiled", "flex attention", "compiled with flex attention")

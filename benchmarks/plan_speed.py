@@ -19,16 +19,16 @@ import torch
 from common import arguments, finish, matmul_ceiling, row, seconds
 from torch import Tensor
 
-from wildlam.demo import demo_config
 from wildlam.encoders import Lite0
-from wildlam.estimate import flop_counter
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
-from wildlam.planning import droid, recon
-from wildlam.planning.cem import cem
 from wildlam.planning.cost import GoalCost
 from wildlam.planning.dynamics import Controlled, Dynamics
-from wildlam.planning.solvers import Plan, Prior
+from wildlam.planning.protocols import droid, recon
+from wildlam.planning.solvers.base import Plan, Prior
+from wildlam.planning.solvers.cem import cem
+from wildlam.workflows.demo import demo_config
+from wildlam.workflows.estimate import flop_counter
 
 SETTINGS = {"samples": droid.SAMPLES, "elites": droid.ELITES, "iterations": droid.ITERATIONS}
 

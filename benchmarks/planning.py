@@ -28,18 +28,18 @@ from pathlib import Path
 import torch
 from common import spread
 from matplotlib.figure import Figure
+from wildlam.fileio import read_json
 from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 
 from wildlam.config import read_config
-from wildlam.controlling import ControllingConfig, train_controller
-from wildlam.labelling import LabelledModelConfig, train_labelled_model
-from wildlam.plan import EPISODES, ProtocolName, plan
-from wildlam.planning import droid
-from wildlam.play import play
+from wildlam.planning.protocols import droid
 from wildlam.report.plots import LINES, quiet, svg
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
-from wildlam.training.run import read_json
+from wildlam.workflows.baseline import LabelledModelConfig, train_labelled_model
+from wildlam.workflows.controller import ControllingConfig, train_controller
+from wildlam.workflows.plan import EPISODES, ProtocolName, plan
+from wildlam.workflows.play import play
 
 WORLDS: dict[str, tuple[ProtocolName, str, tuple[int, ...]]] = {
     "arm": ("droid", "displacement", (6,)),

@@ -16,9 +16,9 @@ import torch
 from common import arguments, finish, row, seconds
 from torch import Tensor
 
-from wildlam.demo import demo_config
 from wildlam.encoders import Lite0
 from wildlam.models import LatentActionModel
+from wildlam.workflows.demo import demo_config
 
 CANDIDATES = 300
 

@@ -24,14 +24,14 @@ import torch
 from common import finish, row
 from torch import Tensor
 
-from wildlam.controlling import load_driven
-from wildlam.data.readers import read_episodes
-from wildlam.plan import held_out_cut
-from wildlam.planning.cem import cem
+from wildlam.episodes.formats import read_episodes
 from wildlam.planning.cost import GoalCost
-from wildlam.planning.droid import ELITES, HORIZON
 from wildlam.planning.dynamics import Controlled
-from wildlam.planning.solvers import Prior
+from wildlam.planning.protocols.droid import ELITES, HORIZON
+from wildlam.planning.solvers.base import Prior
+from wildlam.planning.solvers.cem import cem
+from wildlam.workflows.controller import load_driven
+from wildlam.workflows.plan import held_out_cut
 
 ASIDE = Path("build/aside")
 CLIPS, SAMPLES, ITERATIONS, SEEDS = 8, 128, 8, 3

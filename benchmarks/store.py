@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from common import arguments, finish, row
 
-from wildlam.data.store import FeatureStore, StoredVideo
-from wildlam.data.store_source import StoreSource
+from wildlam.states.loader import StoreSource
+from wildlam.states.store import FeatureStore, StoredVideo
 from wildlam.types import EncoderSpec
 
 CLIPS, STATES, SEQUENCE = 32, 8, 128

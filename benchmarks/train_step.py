@@ -17,10 +17,10 @@ import torch
 from common import arguments, finish, matmul_ceiling, row, seconds
 from torch.profiler import ProfilerActivity, profile
 
-from wildlam.demo import demo_config
 from wildlam.encoders import Lite0
-from wildlam.estimate import flop_counter
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
+from wildlam.workflows.demo import demo_config
+from wildlam.workflows.estimate import flop_counter
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 

@@ -11,15 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common import machine
+from wildlam.errors import WildlamError
+from wildlam.fileio import read_json, write_atomically
 
 from wildlam.config import read_config
-from wildlam.controlling import print_of
-from wildlam.loading import load_model
 from wildlam.pretrained import unpack
-from wildlam.training.run import Run, read_json, write_atomically
-from wildlam.types import WildlamError
+from wildlam.runs.folder import Run
+from wildlam.states.dataset import load_model
+from wildlam.workflows.controller import print_of
 from wildlam.worlds.arm import collect_arm
-from wildlam.worlds.walks import collect_nav
+from wildlam.worlds.walkers import collect_nav
 
 WORLDS = ("arm", "nav")
 FILMS = {"arm": (collect_arm, 480, 8.0), "nav": (collect_nav, 568, 16.0)}

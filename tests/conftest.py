@@ -14,7 +14,7 @@ import pytest
 from torch import Tensor
 
 from wildlam.evaluation import suite
-from wildlam.models.blocks import SIZES, Size
+from wildlam.models.transformer import SIZES, Size
 
 MakeVideo = Callable[..., Path]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from wildlam.errors import WildlamError
 
 from wildlam.pretrained import unpack
-from wildlam.types import WildlamError
 
 GPU = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 

@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import wildlam
-from wildlam import cli, evaluating, loading
+from wildlam import cli
 from wildlam.config import read_config
-from wildlam.data.store import FeatureStore
-from wildlam.models.blocks import SIZES, Size
+from wildlam.models.transformer import SIZES, Size
+from wildlam.states import dataset
+from wildlam.states.store import FeatureStore
+from wildlam.workflows import evaluate
 
 from .encoders.test_vjepa2 import save_tiny
 
@@ -72,7 +74,7 @@ def trained(make_video, tmp_path_factory):
 
 @pytest.fixture
 def no_report(monkeypatch):
-    monkeypatch.setattr(evaluating, "write_run_report", lambda *arguments: None)
+    monkeypatch.setattr(evaluate, "write_run_report", lambda *arguments: None)
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
@@ -210,7 +212,7 @@ def test_train_into_an_existing_run(trained, refused):
 
 @pytest.mark.usefixtures("no_report")
 def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tmp_path):
-    prepare, left = loading.Clips.states, [None] * 3
+    prepare, left = dataset.Clips.states, [None] * 3
 
     def interrupted(self, batch):
         if not left:
@@ -219,7 +221,7 @@ def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tm
         return prepare(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loading.Clips, "states", interrupted)
+        patch.setattr(dataset.Clips, "states", interrupted)
         status, _, err = call("train", "--data.path", videos, "--out", "run", *TINY, "--training.save_every=1")
     assert status == 130
     assert err.endswith("wildlam: interrupted; go on with: wildlam train --resume run\n")

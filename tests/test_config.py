@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 import yaml
+from wildlam.errors import WildlamError
 
 from wildlam.config import RunConfig, dump_config, keys_of, read_config, run_parser, to_config
-from wildlam.data.clips import DataConfig
 from wildlam.encoders import VJEPA2, HFImage, Lite0
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
-from wildlam.types import WildlamError
+from wildlam.video.loader import DataConfig
 
 
 def parse(*arguments):

@@ -10,13 +10,13 @@ import torch
 import yaml
 
 from wildlam.config import Parser, RunConfig, run_parser, to_config
-from wildlam.controlling import ControllingConfig
-from wildlam.decoding import DecodingConfig
 from wildlam.encoders import HFImage, Lite0
 from wildlam.encoders.base import fast_dtype
 from wildlam.models.bottlenecks import Discrete, Noisy, Sparse
 from wildlam.training.optimizers import MuonAdamW
 from wildlam.types import EncoderSpec
+from wildlam.workflows.controller import ControllingConfig
+from wildlam.workflows.decoder import DecodingConfig
 
 FOLDER = Path(__file__).parent.parent / "configs"
 RECIPES = sorted(FOLDER.glob("*.yaml"))

@@ -5,9 +5,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
-from wildlam.locks import locked
-from wildlam.types import WildlamError
+from wildlam.errors import WildlamError
+from wildlam.fileio import locked
 
 
 def hold(path, held):

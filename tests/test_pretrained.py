@@ -5,14 +5,14 @@ import runpy
 from pathlib import Path
 
 import pytest
+from wildlam.errors import WildlamError
 
 import wildlam
 from wildlam import cli, pretrained
 from wildlam.config import read_config
-from wildlam.controlling import load_controller
 from wildlam.encoders import Lite0
 from wildlam.pretrained import TINY, unpack
-from wildlam.types import WildlamError
+from wildlam.workflows.controller import load_controller
 
 from .test_decoding import make_run
 

@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from wildlam.errors import WildlamError
 
 from tests.data.backends import torchcodec_loads
 from tests.data.ffmpeg import ffmpeg, film
-from wildlam.data.frames import all_frames
-from wildlam.data.timeline import known_plain
-from wildlam.data.video import decode_at, decode_grid, probe
-from wildlam.types import WildlamError
+from wildlam.video.decode import decode_at, decode_grid, probe
+from wildlam.video.frames import all_frames
+from wildlam.video.timeline import known_plain
 
 X264 = "-c:v libx264 -pix_fmt yuv420p"
 CODECS = {

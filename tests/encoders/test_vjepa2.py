@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import Dinov2Config, Dinov2Model, VJEPA2Config, VJEPA2ForVideoClassification, VJEPA2Model
+from wildlam.errors import WildlamError
 
 from wildlam.encoders import VJEPA2
 from wildlam.encoders.identity import computing_fields
-from wildlam.types import WildlamError
 
 SIDE, TOKENS, WIDTH = 32, 4, 48
 

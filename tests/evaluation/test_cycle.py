@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from wildlam.evaluation.broken_models import Shuffled
 from wildlam.evaluation.clips import infer_clips
-from wildlam.evaluation.controls import Shuffled
 from wildlam.evaluation.cycle import cycle
 from wildlam.evaluation.rollout import rollout
 from wildlam.models import ModelConfig

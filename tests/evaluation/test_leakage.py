@@ -1,7 +1,7 @@
 import torch
 
+from wildlam.evaluation.broken_models import Cheating
 from wildlam.evaluation.clips import infer_clips
-from wildlam.evaluation.controls import Cheating
 from wildlam.evaluation.leakage import LEAK_UNDER, cut_at, leakage
 
 from .conftest import WIDTH, make_batches

@@ -5,13 +5,14 @@ import json
 import pytest
 import torch
 from torch import nn
+from wildlam.errors import WildlamError
 
 from wildlam.encoders import Lite0
 from wildlam.evaluation.composed_scenes import compose
 from wildlam.evaluation.locality import KINDS, locality
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Deterministic
-from wildlam.types import EncoderSpec, WildlamError
+from wildlam.types import EncoderSpec
 
 
 class CellMeans:

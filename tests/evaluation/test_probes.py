@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
+from wildlam.errors import WildlamError
 
+from wildlam.evaluation.broken_models import Blind
 from wildlam.evaluation.clips import InferredClips, infer_clips
-from wildlam.evaluation.controls import Blind
-from wildlam.evaluation.estimates import PerClip
+from wildlam.evaluation.intervals import PerClip
 from wildlam.evaluation.probes import Probes, probes, summary_of_all
-from wildlam.types import WildlamError
 
 from .conftest import make_batches
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from wildlam.evaluation.broken_models import Blind, Cheating
 from wildlam.evaluation.clips import infer_clips
-from wildlam.evaluation.controls import Blind, Cheating
 from wildlam.evaluation.rollout import horizon_of, rollout
 from wildlam.models import ModelConfig
 

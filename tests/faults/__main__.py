@@ -20,7 +20,7 @@ from tests.faults.full_disk import fill_disks
 from tests.faults.kills import kill_all
 from tests.faults.mutations import UNWANTED, mutate_all, prepare
 from tests.faults.ranks import kill_ranks
-from wildlam.worlds.filmed import collect_filmed
+from wildlam.worlds.sample_films import collect_filmed
 
 Tallies = dict[str, dict[str, Counter[str]]]
 

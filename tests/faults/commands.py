@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wildlam.data.manifest import Manifest
-from wildlam.data.store import FeatureStore
-from wildlam.data.store_care import find_stores
-from wildlam.training import Run, checkpoints
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run
+from wildlam.states.integrity import find_stores
+from wildlam.states.store import FeatureStore
+from wildlam.video.manifest import Manifest
 
 WILDLAM = (sys.executable, "-m", "tests.faults.often")
 TINY = [

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from tests.faults.commands import TINY, finish, start, states_of
 from tests.faults.worker import Worker
-from wildlam.data.manifest import Manifest
+from wildlam.video.manifest import Manifest
 
 SHARDS = 3
 

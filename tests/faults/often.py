@@ -8,9 +8,10 @@ So that a kill in the middle of a few dozen videos finds something to go on from
 import sys
 
 from wildlam import cli
-from wildlam.data import indexing, store
+from wildlam.states import store
+from wildlam.video import index
 
 if __name__ == "__main__":
-    indexing._SAVE_EVERY = 10
+    index._SAVE_EVERY = 10
     store._GROUP_BYTES = 1 << 20
     sys.exit(cli.main())

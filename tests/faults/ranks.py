@@ -13,7 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults.commands import digest
-from wildlam.training import Run, checkpoints
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run
 
 STEPS = 12
 LIMIT = 200.0

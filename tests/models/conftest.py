@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from wildlam.models import ModelConfig
-from wildlam.models import blocks as blocks_module
-from wildlam.models.blocks import Size
+from wildlam.models import transformer as blocks_module
+from wildlam.models.transformer import Size
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@ import itertools
 import pytest
 import torch
 
-from wildlam.models.blocks import SIZES, Block
 from wildlam.models.decoder import DecoderConfig, shrink
+from wildlam.models.transformer import SIZES, Block
 from wildlam.training.optimizers import is_hidden_matrix
 from wildlam.types import EncoderSpec
 

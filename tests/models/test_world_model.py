@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from wildlam.models.blocks import SIZES, Size
+from wildlam.models.transformer import SIZES, Size
 from wildlam.models.world_model import WorldModel
 
 

@@ -1,16 +1,17 @@
 import pytest
 import torch
 from tqdm import tqdm
+from wildlam.errors import WildlamError
 
 from wildlam.models import ModelConfig
 from wildlam.models.attention import KeyValueCache
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning import cost as costs
-from wildlam.planning.cem import cem
 from wildlam.planning.cost import GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Latent
-from wildlam.planning.solvers import Prior
-from wildlam.types import EncoderSpec, WildlamError
+from wildlam.planning.solvers.base import Prior
+from wildlam.planning.solvers.cem import cem
+from wildlam.types import EncoderSpec
 
 SPEC = EncoderSpec("made-up", 1, (2, 2), 6, 32, "frame", "0")
 

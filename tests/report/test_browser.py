@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from wildlam.data.films import mp4_bytes, side_by_side
 from wildlam.report import Section, error_bars, figure, paragraph, write_report
 from wildlam.report.html import video
+from wildlam.video.write import mp4_bytes, side_by_side
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -6,10 +6,10 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
-from wildlam.models import ModelConfig, blocks
-from wildlam.models.blocks import Size
+from wildlam.distributed import processes
+from wildlam.models import ModelConfig, transformer
 from wildlam.models.bottlenecks import Sparse
-from wildlam.training.distributed import processes
+from wildlam.models.transformer import Size
 
 
 def gradients(team):
@@ -27,7 +27,7 @@ def gradients(team):
 
 
 if __name__ == "__main__":
-    blocks.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
+    transformer.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
     torch.set_num_threads(1)
     with processes() as team:
         found = gradients(team)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from wildlam import evaluating, pipeline
 from wildlam.config import RunConfig
-from wildlam.data.clips import DataConfig
 from wildlam.encoders import VJEPA2
-from wildlam.models import ModelConfig, blocks
-from wildlam.models.blocks import Size
+from wildlam.models import ModelConfig, transformer
 from wildlam.models.bottlenecks import Unconstrained
+from wildlam.models.transformer import Size
 from wildlam.training import TrainingConfig
+from wildlam.video.loader import DataConfig
+from wildlam.workflows import evaluate, train
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
@@ -23,17 +23,17 @@ if __name__ == "__main__":
     parser.add_argument("--parts", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    blocks.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
-    evaluating.write_run_report = lambda *arguments: None
-    fit = pipeline._fit
+    transformer.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
+    evaluate.write_run_report = lambda *arguments: None
+    fit = train._fit
     held = []
 
     def watched(config, run, clips, *others):
         held.append(sum(getattr(p, "_local_tensor", p).numel() for p in clips.encoder.network.parameters()))
         fit(config, run, clips, *others)
 
-    pipeline._fit = watched
-    pipeline.train(
+    train._fit = watched
+    train.train(
         RunConfig(
             data=DataConfig(path=args.videos, workers=0, store=False),
             encoder=VJEPA2(model=args.encoder, dtype="float32"),

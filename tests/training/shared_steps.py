@@ -9,9 +9,9 @@ import argparse
 import torch
 from safetensors.torch import save_file
 
-from wildlam.models import ModelConfig, blocks, bottlenecks
-from wildlam.models.blocks import Size
-from wildlam.training.distributed import processes
+from wildlam.distributed import processes
+from wildlam.models import ModelConfig, bottlenecks, transformer
+from wildlam.models.transformer import Size
 from wildlam.training.loop import _parts
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
 from wildlam.training.parallel import compile_blocks, recompute, share, unsynchronised, whole
@@ -63,7 +63,7 @@ if __name__ == "__main__":
     parser.add_argument("--compiled", action="store_true")
     args = parser.parse_args()
     # Odd numbers of matrices of a shape, and one alone, so that shares come out uneven.
-    blocks.SIZES["tiny"] = Size(width=24, depth=3, heads=1)
+    transformer.SIZES["tiny"] = Size(width=24, depth=3, heads=1)
     torch.set_num_threads(1)
     torch.randn_like = lambda x: torch.zeros_like(x)  # noise belongs to a process; without it all must agree
     torch.Tensor.bfloat16 = torch.Tensor.float  # Muon's rounding would make of the last bit of a sum another step

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from wildlam.errors import WildlamError
 
 from tests.training.tiny_run import tiny_fit
 from wildlam.models.bottlenecks import Sparse, Unconstrained
-from wildlam.training import Run, TrainingConfig, checkpoints
-from wildlam.types import WildlamError
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run
+from wildlam.training import TrainingConfig
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 ROOT = Path(__file__).parents[2]

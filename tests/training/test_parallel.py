@@ -7,13 +7,15 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
+from wildlam.errors import WildlamError
 
+from wildlam.distributed import Processes
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Noisy
-from wildlam.training import Run, TrainingConfig, checkpoints
-from wildlam.training.distributed import Processes
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run
+from wildlam.training import TrainingConfig
 from wildlam.training.parallel import compile_blocks, recompute, share
-from wildlam.types import WildlamError
 
 from ..encoders.test_vjepa2 import save_tiny
 from .test_distributed import HERE, torchrun

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
-from wildlam.models import ModelConfig, blocks
-from wildlam.models.blocks import Size
+from wildlam.distributed import processes
+from wildlam.models import ModelConfig, transformer
 from wildlam.models.bottlenecks import Noisy, Unconstrained
-from wildlam.training import Run, TrainingConfig, fit
-from wildlam.training.distributed import processes
+from wildlam.models.transformer import Size
+from wildlam.runs.folder import Run
+from wildlam.training import TrainingConfig, fit
 from wildlam.types import StateBatch
 
 BATCH = 8
@@ -46,7 +47,7 @@ def tiny_fit(
     **training,
 ):
     """Train a model of milliseconds; ``pause`` seconds pass before each step, and after that ``until`` no more come."""
-    blocks.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
+    transformer.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
     with processes() as team:
         source = MadeUpStates(team.rank, team.world_size, poison)
         torch.manual_seed(0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wildlam.data.action_spaces import PLANAR
+from wildlam.episodes.action_spaces import PLANAR
 
 pytest.importorskip("vizdoom")
 

@@ -10,16 +10,10 @@ import torch
 from torch import Tensor
 
 from wildlam.encoders.base import EncoderConfig, check_video, fingerprint
-from wildlam.encoders.hub import (
-    cannot_load,
-    load_config,
-    load_pretrained,
-    normalise,
-    pixel_statistics,
-    standardise,
-)
+from wildlam.encoders.hub import cannot_load, load_config, load_pretrained, normalise, pixel_statistics, standardise
 from wildlam.encoders.identity import computing_fields
-from wildlam.types import EncoderSpec, WildlamError
+from wildlam.errors import WildlamError
+from wildlam.types import EncoderSpec
 
 _CHUNK = 64  # frames that one call of the network takes, to bound memory
 _POOLER = "pooler"  # a head on the class token, which is not used and often comes without weights

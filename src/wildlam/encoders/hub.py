@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wildlam.encoders.identity import strange_weights, unknown_fields
-from wildlam.types import WildlamError
+from wildlam.errors import WildlamError
 
 log = logging.getLogger(__name__)
 

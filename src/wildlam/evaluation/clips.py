@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from wildlam.evaluation.estimates import PerClip
+from wildlam.evaluation.intervals import PerClip
 from wildlam.models import LatentActionModel
 from wildlam.types import StateBatch
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from wildlam.evaluation.clips import InferredClips
-from wildlam.evaluation.estimates import PerClip
+from wildlam.evaluation.intervals import PerClip
 from wildlam.evaluation.rollout import Rollout, horizon_of
 from wildlam.models import LatentActionModel
 

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wildlam.errors import WildlamError
 from wildlam.evaluation.clips import InferredClips
-from wildlam.evaluation.estimates import PerClip
+from wildlam.evaluation.intervals import PerClip
 from wildlam.evaluation.two_sample import TwoSample, two_sample
 from wildlam.models import LatentActionModel
-from wildlam.types import WildlamError
 
 TRANSITIONS = 1024
 """Inferred latent actions, of whole clips, that are compared with as many samples."""

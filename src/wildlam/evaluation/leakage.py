@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wildlam.evaluation.clips import InferredClips
-from wildlam.evaluation.estimates import PerClip
+from wildlam.evaluation.intervals import PerClip
 from wildlam.models import LatentActionModel
 
 LEAK_UNDER = 1.3

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wildlam.errors import WildlamError
 from wildlam.evaluation.composed_scenes import Scene, compose, texture
-from wildlam.evaluation.estimates import Estimate, PerClip
+from wildlam.evaluation.intervals import Estimate, PerClip
 from wildlam.models import LatentActionModel
-from wildlam.types import Encoder, WildlamError
+from wildlam.types import Encoder
 
 STATIONS = 4
 """Places for a disc along either axis, fewer where the token map is coarser."""

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wildlam.errors import WildlamError
 from wildlam.evaluation.clips import InferredClips
-from wildlam.evaluation.estimates import LEVEL, RESAMPLES, Estimate, PerClip, numbered
-from wildlam.types import WildlamError
+from wildlam.evaluation.intervals import LEVEL, RESAMPLES, Estimate, PerClip, numbered
 
 STATE_COMPONENTS = 64
 """Principal components, of all its tokens together, that stand for a past state."""

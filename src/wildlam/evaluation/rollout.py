@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wildlam.evaluation.clips import InferredClips
-from wildlam.evaluation.estimates import PerClip
+from wildlam.evaluation.intervals import PerClip
 from wildlam.models import LatentActionModel
 
 SECONDS = 2.0

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 from torch import Tensor
 from tqdm import tqdm
 
+from wildlam.errors import WildlamError
 from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.cycle import Cycle, cycle
-from wildlam.evaluation.estimates import PerClip
+from wildlam.evaluation.intervals import PerClip
 from wildlam.evaluation.latent_space import LatentSpace, latent_space
 from wildlam.evaluation.leakage import Leakage, leakage
 from wildlam.evaluation.locality import Locality, locality
@@ -22,7 +23,7 @@ from wildlam.evaluation.probes import Probes, probes, summary_of_all
 from wildlam.evaluation.rollout import Rollout, rollout
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
-from wildlam.types import Encoder, WildlamError
+from wildlam.types import Encoder
 
 log = logging.getLogger(__name__)
 

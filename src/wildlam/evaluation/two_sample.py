@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wildlam.evaluation.clips import InferredClips
-from wildlam.evaluation.estimates import Estimate, PerClip, numbered
+from wildlam.evaluation.intervals import Estimate, PerClip, numbered
 
 PERMUTATIONS = 500
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from wildlam.models.attention import rotary_angles
-from wildlam.models.blocks import Block, Mlp
+from wildlam.models.transformer import Block, Mlp
 from wildlam.types import EncoderSpec, Loss
 
 Predict = Callable[[Tensor, Tensor], Tensor]

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wildlam.models.attention import Mask, frame_causal_bias, rotary_angles
-from wildlam.models.blocks import SIZES, Block
 from wildlam.models.perceptual import PerceptualMetric
+from wildlam.models.transformer import SIZES, Block
 from wildlam.types import EncoderSpec, Loss
 
 

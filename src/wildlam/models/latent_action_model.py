@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from wildlam.models.blocks import SIZES
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
-from wildlam.models.idm import InverseDynamicsModel
+from wildlam.models.inverse_dynamics import InverseDynamicsModel
+from wildlam.models.transformer import SIZES
 from wildlam.models.world_model import Act, WorldModel
 from wildlam.types import Loss
 

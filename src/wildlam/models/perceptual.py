@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from wildlam.encoders.hub import IMAGENET_MEAN, IMAGENET_STD
-from wildlam.types import WildlamError
+from wildlam.errors import WildlamError
 
 BLOCKS = (2, 2, 3, 3, 3)
 """Convolutions in each block of VGG16; the features are those after each block's last ReLU."""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wildlam.models.attention import KeyValueCache, Mask, frame_causal_bias, rotary_angles
-from wildlam.models.blocks import ConditionedBlock, Modulation, Size, modulate
+from wildlam.models.transformer import ConditionedBlock, Modulation, Size, modulate
 
 CONDITION_WIDTH = 256
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from wildlam.errors import WildlamError
 from wildlam.planning.dynamics import Dynamics
-from wildlam.types import WildlamError
 
 Cost = Callable[[Tensor], Tensor]
 """From candidates ``[B, S, H, A]`` to their costs ``[B, S]``."""

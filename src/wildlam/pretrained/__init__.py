@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wildlam.config import dump_config, read_config
-from wildlam.training.run import read_json, write_atomically
-from wildlam.types import WildlamError
+from wildlam.errors import WildlamError
+from wildlam.fileio import read_json, write_atomically
 
 TINY = Path(__file__).parent / "tiny"
 """A run folder with a controller for each world; its card is ``README.md``."""

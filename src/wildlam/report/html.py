@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wildlam.evaluation.one_step import METHODS
-from wildlam.report.judgement import Verdict
+from wildlam.evaluation.verdict import Verdict
 
 CSS = """
 :root { color-scheme: light dark; --ink: #24292f; --soft: #5b6570; --paper: #fdfdfb; --line: #dcdfe3; --panel: #f4f5f3;

@@ -19,7 +19,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from wildlam.evaluation.one_step import METHODS
-from wildlam.report.judgement import known
+from wildlam.evaluation.verdict import known
 
 # Okabe and Ito's palette. Copying learns nothing and is grey.
 COLOURS = {

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from wildlam.distributed import Processes
 from wildlam.encoders.base import fast_dtype
-from wildlam.training import checkpoints
-from wildlam.training.distributed import Processes
+from wildlam.errors import WildlamError
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run, to_plain
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
 from wildlam.training.parallel import compile_blocks, recompute, share, unsynchronised, use_flex_attention, whole
-from wildlam.training.run import Run, to_plain
-from wildlam.types import StateBatch, VideoBatch, WildlamError
+from wildlam.types import StateBatch, VideoBatch
 
 
 @dataclass(frozen=True, kw_only=True)

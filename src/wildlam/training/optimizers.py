@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from wildlam.distributed import in_parts
 from wildlam.encoders.base import fast_dtype
-from wildlam.training.distributed import in_parts
 
 NOT_HIDDEN = ("embed", "head")
 """Modules whose matrices AdamW trains: the first and last layers."""

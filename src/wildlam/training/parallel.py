@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
+from wildlam.distributed import Processes, in_parts
+from wildlam.errors import WildlamError
 from wildlam.models.attention import frame_causal_blocks
-from wildlam.training.distributed import Processes, in_parts
-from wildlam.types import Encoder, WildlamError
+from wildlam.types import Encoder
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh

@@ -1,7 +1,7 @@
 """Sources of video for a first run: walks through Doom levels, and a few short films."""
 
 from wildlam.worlds.doom import LEVELS, DoomNav
-from wildlam.worlds.filmed import collect_filmed
-from wildlam.worlds.walks import collect_doom
+from wildlam.worlds.sample_films import collect_filmed
+from wildlam.worlds.walkers import collect_doom
 
 __all__ = ["LEVELS", "DoomNav", "collect_doom", "collect_filmed"]

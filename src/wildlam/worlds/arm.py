@@ -17,10 +17,10 @@ import av
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from wildlam.data.action_spaces import ARM
-from wildlam.types import WildlamError
-from wildlam.worlds.filming import SHARE, WORKERS, Format, Take, distracted, film_all
+from wildlam.episodes.action_spaces import ARM
+from wildlam.errors import WildlamError
 from wildlam.worlds.opengl import cannot_draw, refuse_unusable
+from wildlam.worlds.recorder import SHARE, WORKERS, Format, Take, distracted, film_all
 
 try:
     import gymnasium

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from wildlam.types import WildlamError
-from wildlam.worlds.filming import WorldLost
+from wildlam.errors import WildlamError
+from wildlam.worlds.recorder import WorldLost
 
 METRE = 64.0
 """Map units that are taken for a metre: a person is half a metre wide."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from wildlam.data.action_spaces import PLANAR
-from wildlam.types import WildlamError
+from wildlam.episodes.action_spaces import PLANAR
+from wildlam.errors import WildlamError
 from wildlam.worlds.doom import SPEED, DoomNav, LevelLeft
-from wildlam.worlds.walks import begin_walk
+from wildlam.worlds.walkers import begin_walk
 
 try:
     import gymnasium

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from functools import cache
 
-from wildlam.types import WildlamError
+from wildlam.errors import WildlamError
 
 BACKENDS = {"egl": "libegl1 libgl1 libgles2", "osmesa": "libosmesa6", "glfw": "libgl1"}
 """Values of MUJOCO_GL on Linux, the one to prefer first, and Debian's packages for each; glfw needs a display too."""

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
+from wildlam.errors import WildlamError
 
 from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
-from wildlam.types import WildlamError
 
 
 def test_noisy_penalty_is_beta_times_the_kl_summed_over_dimensions():

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks.base import Bottleneck, BottleneckConfig, moments
-from wildlam.types import WildlamError
 
 
 @dataclass(frozen=True, kw_only=True)

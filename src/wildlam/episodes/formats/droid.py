@@ -1,0 +1,138 @@
+"""DROID as released: ``LAB/success|failure/DATE/DATETIME/`` with ``trajectory.h5``, ``metadata_*.json`` and mp4 files.
+
+The state is ``observation/robot_state/cartesian_position`` ``(T, 6)`` (metres, xyz-Euler angles in radians) and
+``gripper_position`` ``(T,)`` at 15 Hz. Actions are derived from states, not from the recorded commands.
+
+A film is written one frame a state, and its header may tell any rate: its clock is not that of the states, but its
+frames' spacing is one state's, and a spacing of two is a frame that was lost. The film may be a frame shorter than the
+trajectory.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from wildlam.errors import WildlamError
+
+from wildlam.episodes.action_spaces import ARM
+from wildlam.episodes.episode import Episode, splits_of
+from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
+from wildlam.episodes.pairing import TOLERANCE, pair, read_film, tell
+from wildlam.video.mp4 import write_mp4
+
+log = logging.getLogger(__name__)
+
+RATE = 15.0
+"""Frames per second, whatever the film's header says."""
+STATE = "observation/robot_state"
+
+
+def is_droid(path: Path) -> bool:
+    """Whether a folder holds this layout."""
+    return any(path.rglob("trajectory.h5"))
+
+
+def read_droid(path: Path, camera: str = "ext1", tolerance: float = TOLERANCE) -> list[Episode]:
+    """Read all episodes below a folder.
+
+    Args:
+        path: the folder.
+        camera: ``ext1``, ``ext2`` or ``wrist``: whose film to take.
+        tolerance: seconds that a state may be away from every frame; see ``pair``.
+
+    Raises:
+        WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
+    """
+    files = {str(file.parent.relative_to(path)): file for file in sorted(path.rglob("trajectory.h5"))}
+    splits = splits_of(files)
+    found, paired = [], {}
+    for name, file in files.items():
+        try:
+            with opened_hdf5(file) as data:
+                for key in ("cartesian_position", "gripper_position"):
+                    if f"{STATE}/{key}" not in data:
+                        raise WildlamError(f"{file}: there is no {STATE}/{key}")
+                arm = np.asarray(data[f"{STATE}/cartesian_position"], dtype=np.float64)
+                gripper = np.asarray(data[f"{STATE}/gripper_position"], dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise WildlamError(f"{file}: its states must be numbers ({error})") from error
+        if arm.ndim != 2 or arm.shape[1] != 6 or gripper.shape not in ((len(arm),), (len(arm), 1)):
+            raise WildlamError(
+                f"{file}: cartesian_position {arm.shape} and gripper_position {gripper.shape} do not fit"
+            )
+        film = read_film(_film(file.parent, camera))
+        poses = np.column_stack([arm, gripper.reshape(-1)])
+        times, frames = np.arange(len(poses)) / RATE, counted(film.times) / RATE
+        surplus = round((frames[-1] - times[-1]) * RATE) if len(times) else 0
+        if surplus > 0:
+            told = f"{film.path}: goes on for {surplus} frames after the last of the {len(times)} states of {name}"
+            if surplus > tolerance * RATE:
+                raise WildlamError(f"{told}: it is another recording's, or not of one frame a state")
+            log.warning("%s: its times and the number of states do not agree", told)
+        paired[name] = pairs = pair(times, frames, f"{film.path}, {name}", tolerance)
+        times, poses = times[pairs.states], poses[pairs.states]
+        if not np.isfinite(poses).all():
+            raise WildlamError(f"{file}: expected finite states")
+        found.append(Episode(name, splits[name], times, poses, ARM, film.frames(pairs.frames), film.path))
+    tell(path, paired)
+    return found
+
+
+def counted(times: np.ndarray) -> np.ndarray:
+    """Places of frames ``[F]`` in the row of states, from when they are shown: 0, 1, 2, 4 where the fourth was lost.
+
+    Each is counted from the one before, and of what it then is off (jitter) a tenth is forgotten, so that an error in
+    the rate does not add up. A place such as 3.6 is that of a frame of which no one can be sure.
+    """
+    places, number, off = [], 0, 0.0
+    for step in np.diff(times) / np.median(np.diff(times)) if len(times) > 1 else ():
+        places.append(number + off)
+        place = number + 0.9 * off + step
+        number = max(round(place), number + 1)
+        off = min(max(place - number, -0.5), 0.5)
+    return np.array([*places, number + off])
+
+
+def write_droid(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:
+    """Write episodes of an arm as DROID is released, ``LAB/success/SPLIT/NAME/``, 15 frames a second.
+
+    Args:
+        path: the folder.
+        episodes: what to write, of 15 frames a second.
+        size: side of the square pictures.
+
+    Raises:
+        WildlamError: they are of another kind or rate, or h5py is not installed.
+    """
+    for episode in episodes:
+        if episode.space is not ARM or abs(episode.rate - RATE) > 0.01:
+            raise WildlamError(f"DROID holds {RATE:g} poses of an arm a second; {episode.name} does not")
+        name = episode.file_name
+        folder = path / "WILDLAM" / "success" / episode.split / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with h5py().File(folder / "trajectory.h5", "w") as data:
+            data[f"{STATE}/cartesian_position"] = episode.poses[:, :6]
+            data[f"{STATE}/gripper_position"] = episode.poses[:, 6]
+        film = Path("recordings") / "MP4" / "0.mp4"
+        (folder / f"metadata_{name}.json").write_text(json.dumps({"ext1_mp4_path": str(film)}))
+        frames = episode.frames(range(len(episode.times)), size)
+        write_mp4(folder / film, (frame.permute(1, 2, 0).numpy() for frame in frames), RATE)
+
+
+def _film(folder: Path, camera: str) -> Path:
+    """The film that the metadata name, looked for below the episode's folder; paths that lead out of it are refused."""
+    metadata = sorted(folder.glob("metadata_*.json"))
+    if not metadata:
+        raise WildlamError(f"{folder}: there is no metadata_*.json")
+    try:
+        told = json.loads(metadata[0].read_text())[f"{camera}_mp4_path"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WildlamError(f"{metadata[0]}: there is no {camera}_mp4_path in it") from error
+    film = folder / "recordings" / "MP4" / Path(str(told)).name
+    if not film.is_file():
+        raise WildlamError(f"{film}: there is no such film, which {metadata[0].name} names")
+    return film

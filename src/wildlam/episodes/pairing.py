@@ -1,0 +1,152 @@
+"""Which frame belongs to which recorded state: the one rule for every labelled data set.
+
+A state is paired with the real frame nearest to it in time, if one lies within half a frame period. The period is the
+median spacing of the film's frames and is used for that "near" alone: where a frame lies is read from the file, never
+computed from an average rate, so drift, jitter, offsets and gaps move pairs and do not add up. A state without a frame
+is left out and told; one that is farther than ``TOLERANCE`` from every frame speaks of the wrong film or the wrong
+clock, and is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+from wildlam.errors import WildlamError
+
+from wildlam.video.decode import Backend, decode_at, probe
+from wildlam.video.frames import times_of
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1.0
+"""Seconds that a state may be away from the nearest frame; it is left out, and one still farther is refused."""
+NEAR = 0.5
+"""Of a frame period: how far a frame may be from its state. Farther, another frame would be nearer if none was lost."""
+DOUBTFUL = 0.25
+"""Of a frame period, beyond which a pair is told: half of the way to the neighbouring frame."""
+TOLD = 20
+"""Episodes that a warning names, at most."""
+
+Frames = Callable[[Sequence[int], int], Tensor]
+"""From numbers of frames and a side S in pixels to ``uint8 [n, 3, S, S]``."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Which states have which frames.
+
+    Attributes:
+        states: numbers of the states that have a frame, ``int64 [P]``, ascending.
+        frames: number of each one's frame, ``int64 [P]``.
+        lost: how many states have none.
+        farthest: largest distance of those from a frame, in seconds; 0 if all have one.
+        apart: largest distance within a pair, in frame periods, at most ``NEAR``.
+    """
+
+    states: np.ndarray
+    frames: np.ndarray
+    lost: int
+    farthest: float
+    apart: float
+
+
+def pair(states: np.ndarray, frames: np.ndarray, what: str, tolerance: float = TOLERANCE) -> Pairs:
+    """Pair recorded states with frames, by time.
+
+    Args:
+        states: moments of the states ``[S]``, seconds.
+        frames: moments at which frames are shown ``[F]``, seconds on the same clock, ascending.
+        what: the episode, for errors.
+        tolerance: seconds that a state may be away from every frame.
+
+    Raises:
+        WildlamError: there are fewer than two frames, fewer than two states have one, or a state is farther from every
+            frame than ``tolerance``.
+    """
+    if len(frames) < 2:
+        raise WildlamError(f"{what}: {len(frames)} frames for {len(states)} states; two are needed at least")
+    period = float(np.median(np.diff(frames)))
+    nearest, distance = nearest_to(states, frames)
+    near = distance <= NEAR * period * (1 + 1e-6)  # at exactly half a period, float rounding would decide
+    farthest = float(distance[~near].max(initial=0))
+    if farthest > tolerance:
+        raise WildlamError(
+            f"{what}: {int((~near).sum())} of {len(states)} states have no frame near them; one is {farthest:.2f} s "
+            f"from every frame, {tolerance:g} s are tolerated. Its film is cut short, has a gap, or counts time from "
+            "another moment: mend it, or give a larger --tolerance to leave such states out"
+        )
+    if near.sum() < 2:
+        raise WildlamError(
+            f"{what}: {int(near.sum())} of {len(states)} states have a frame near them; two are needed at least"
+        )
+    apart = float(distance[near].max() / period)
+    return Pairs(np.flatnonzero(near), nearest[near], int((~near).sum()), farthest, apart)
+
+
+def nearest_to(moments: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each moment ``[S]``: the number of the nearest of two or more frames ``[F]``, ascending, and how far it is."""
+    after = np.searchsorted(frames, moments).clip(1, len(frames) - 1)
+    nearest = np.where(moments - frames[after - 1] <= frames[after] - moments, after - 1, after)
+    return nearest, np.abs(frames[nearest] - moments)
+
+
+def tell(path: Path, pairs: Mapping[str, Pairs]) -> None:
+    """Warn of states without a frame and of doubtful pairs, episode by episode."""
+    lost = {name: found for name, found in pairs.items() if found.lost}
+    if lost:
+        log.warning(
+            "%s: left out, as no frame is near: %d of the states: %s",
+            path,
+            sum(found.lost for found in lost.values()),
+            listed(f"{name} {found.lost} (up to {found.farthest:.3f} s away)" for name, found in lost.items()),
+        )
+    doubtful = {name: found for name, found in pairs.items() if found.apart > DOUBTFUL}
+    if doubtful:
+        log.warning(
+            "%s: states lie far from the frames nearest to them, so their own may be the next or the last ones: %s",
+            path,
+            listed(f"{name} (up to {found.apart:.2f} of a frame)" for name, found in doubtful.items()),
+        )
+
+
+def listed(parts: Iterable[str]) -> str:
+    """What is to be told of each episode, of the first of them."""
+    found = list(parts)
+    more = f"; and {len(found) - TOLD} more episodes" if len(found) > TOLD else ""
+    return "; ".join(found[:TOLD]) + more
+
+
+@dataclass(frozen=True)
+class Film:
+    """When the frames of a film are shown.
+
+    Attributes:
+        path: the film.
+        times: of each frame, ``float64 [F]``, ascending, in seconds since the first.
+        start: the first frame's timestamp in the file, in seconds; players and most readers count from it.
+    """
+
+    path: Path
+    times: np.ndarray
+    start: float
+
+    def frames(self, numbers: np.ndarray, backend: Backend = "pyav") -> Frames:
+        """Some of its frames ``[P]``, by number, as an episode's frames 0 to P - 1."""
+        # A moment within each frame's own time on display, so that rounding cannot make it the neighbour's.
+        within = (self.times + 0.25 * np.diff(self.times, append=self.times[-1]))[numbers]
+        return lambda chosen, size: decode_at(self.path, within[list(chosen)].tolist(), size, backend)
+
+
+def read_film(path: Path) -> Film:
+    """Find out when a film's frames are shown: from the packets of the whole file, of which one frame is decoded.
+
+    Raises:
+        VideoError: it is missing, damaged or cut short; see ``probe``.
+    """
+    probe(path)
+    return Film(path, *times_of(path))

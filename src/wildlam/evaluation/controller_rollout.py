@@ -1,0 +1,84 @@
+"""Is a controller as good as the inverse dynamics model? Rollouts under both (arXiv 2601.05230, Tables S1 and S2)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wildlam.episodes.clips import LabelledClips
+from wildlam.evaluation.intervals import PerClip
+from wildlam.models import LatentActionModel
+from wildlam.models.controller import Controller
+
+AT_ONCE = 32
+"""Clips unrolled together."""
+
+
+@dataclass
+class ControlledRollout:
+    """Rollouts from the first state of labelled clips.
+
+    Attributes:
+        per_clip: mean L1 error over the steps of ``idm`` (latent actions inferred from the true future), ``controller``
+            (made of the real actions), ``zero`` and ``copy``; squared error of the controller's latent actions, given
+            the true states, ``z``, and of their mean over all clips, ``z of the mean``; and mean size of the changes
+            from one state to the next, ``true change`` and ``controller change``.
+    """
+
+    per_clip: PerClip
+
+    def summary(self) -> dict[str, Any]:
+        """Errors; ``over_idm``: the controller's over the inferred actions'; ``z``: error over that of the mean;
+        ``movement``: size of predicted changes over that of true ones, near 0 for a controller that does not move;
+        ``movement_idm``: the same under inferred actions."""
+        estimate = self.per_clip.estimate
+        return {
+            **{name: asdict(estimate(name)) for name in ("idm", "controller", "zero", "copy")},
+            "over_idm": asdict(estimate("controller", over="idm")),
+            "z": asdict(estimate("z", over="z of the mean")),
+            "movement": asdict(estimate("controller change", over="true change")),
+            "movement_idm": asdict(estimate("idm change", over="true change")),
+        }
+
+
+@torch.no_grad()
+def controlled_rollout(model: LatentActionModel, controller: Controller, clips: LabelledClips) -> ControlledRollout:
+    """Unroll labelled clips from their first states, by inferred latent actions and by the controller's.
+
+    Args:
+        model: in evaluation mode.
+        controller: of the model, in evaluation mode.
+        clips: labelled ones that the controller has not seen.
+    """
+    device = next(model.parameters()).device
+    values: dict[str, list[Tensor]] = {}
+    all_z = []
+
+    def keep(name: str, of_clips: Tensor) -> None:
+        values.setdefault(name, []).append(of_clips.float().cpu())
+
+    for states_BTND, actions_BTA in zip(clips.states.split(AT_ONCE), clips.actions.split(AT_ONCE), strict=True):
+        states, actions = states_BTND.to(device).float(), actions_BTA.to(device)
+        context, following = states[:, :1], states[:, 1:]
+        z = model.infer(states)
+        futures = {
+            "idm": model.rollout(context, z),
+            "controller": model.drive(context, actions, controller.act),
+            "zero": model.rollout(context, torch.zeros_like(z)),
+            "copy": context.expand_as(following),
+        }
+        for name, future in futures.items():
+            keep(name, (future.float() - following).abs().mean(dim=(1, 2, 3)))
+        for name in ("idm", "controller"):
+            keep(f"{name} change", torch.cat([context, futures[name]], dim=1).diff(dim=1).abs().mean(dim=(1, 2, 3)))
+        keep("true change", states.diff(dim=1).abs().mean(dim=(1, 2, 3)))
+        made = controller.act(actions.flatten(0, 1), states[:, :-1].flatten(0, 1)).view_as(z)
+        keep("z", (made - z).square().mean(dim=(1, 2)))
+        all_z.append(z.float().cpu())
+    z = torch.cat(all_z)
+    keep("z of the mean", (z - z.mean(dim=(0, 1))).square().mean(dim=(1, 2)))
+    joined = {name: torch.cat(parts) for name, parts in values.items()}
+    return ControlledRollout(PerClip(joined, clips.names, ["labelled"] * len(clips)))

@@ -1,0 +1,126 @@
+"""Model-predictive control: plan towards a goal image, act, look, and plan again from what is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wildlam.planning.cost import GoalCost
+from wildlam.planning.dynamics import Dynamics
+from wildlam.planning.solvers.base import Prior
+from wildlam.planning.solvers.cem import cem
+
+MEMORY = 4
+"""Frames that a plan knows, at most."""
+
+SAMPLES = 64
+ELITES = 8
+ITERATIONS = 3
+"""Of the cross-entropy method: fewer than the DROID protocol's, as every step begins about the last plan."""
+
+
+class World(Protocol):
+    """A simulator behind gymnasium's API whose pictures are its observations."""
+
+    def reset(self, *, seed: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin anew: a picture ``uint8 [S, S, 3]``, and the ``pose``."""
+        ...
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Act; the second boolean or the first says that it has ended."""
+        ...
+
+
+@dataclass
+class Trace:
+    """What was seen and where it led.
+
+    Attributes:
+        frames: ``uint8 [T, S, S, 3]``.
+        poses: ``float64 [T, P]``.
+        actions: what was asked for, ``float64 [T - 1, A]``; what came of it is told by the poses.
+    """
+
+    frames: np.ndarray
+    poses: np.ndarray
+    actions: np.ndarray
+
+
+Policy = Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
+"""From frames so far ``uint8 [B, S, S, 3]`` each, and the poses at them, ``[B, P]`` each, to what to do, ``[B, A]``."""
+
+
+def follow(worlds: Sequence[World], seeds: Sequence[int], policy: Policy, steps: int) -> list[Trace]:
+    """Let a policy act in some worlds at once, each begun by its seed; one that ends stays where it ended."""
+    first = [world.reset(seed=seed) for world, seed in zip(worlds, seeds, strict=True)]
+    frames, poses = [np.stack([frame for frame, _ in first])], [np.stack([info["pose"] for _, info in first])]
+    ended, actions = [False] * len(worlds), []
+    for _ in range(steps):
+        chosen = policy(frames, poses)
+        actions.append(chosen)
+        seen, there = frames[-1].copy(), poses[-1].copy()
+        for i, world in enumerate(worlds):
+            if not ended[i]:
+                frame, _, terminated, truncated, info = world.step(chosen[i])
+                ended[i] = terminated or truncated
+                if not ended[i]:
+                    seen[i], there[i] = frame, info["pose"]
+        frames.append(seen)
+        poses.append(there)
+    film, way, asked = (np.stack(parts, axis=1) for parts in (frames, poses, actions))
+    return [Trace(film[i], way[i], asked[i]) for i in range(len(worlds))]
+
+
+@dataclass
+class Replanner:
+    """Replans at every step by the cross-entropy method, begun about what is left of the last plan.
+
+    Attributes:
+        dynamics: world model of real actions.
+        encode: from video ``uint8 [B, T, 3, S, S]`` to states ``[B, T, N, D]``, one for each frame.
+        goals: states to reach, ``[B, N, D]``.
+        prior: of the first plan, ``[H, A]``; its deviation, halved, is that of the later ones.
+        between: from the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt.
+        seed: of the candidates.
+        bf16: see ``GoalCost``.
+    """
+
+    dynamics: Dynamics
+    encode: Callable[[Tensor], Tensor]
+    goals: Tensor
+    prior: Prior
+    between: Callable[[np.ndarray], np.ndarray]
+    seed: int = 0
+    bf16: bool = True
+
+    def __post_init__(self) -> None:
+        self._generator = torch.Generator().manual_seed(self.seed)
+        self._plan: Tensor | None = None
+
+    def __call__(self, frames: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
+        """See ``Policy``."""
+        known = min(MEMORY, len(frames))
+        video = torch.from_numpy(np.stack(frames[-known:], axis=1)).permute(0, 1, 4, 2, 3)
+        states = self.encode(video).to(self.goals.device).float()
+        done = [self.between(of_episode) for of_episode in np.stack(poses[-known:], axis=1)]
+        past = torch.from_numpy(np.stack(done)).to(states)
+        about = self.prior
+        if self._plan is not None:
+            left = torch.cat([self._plan[:, 1:], self.prior.mean[-1].expand(len(states), 1, -1)], dim=1)
+            about = replace(self.prior, mean=left, std=self.prior.std / 2)
+        cost = GoalCost(self.dynamics, states, past, self.goals, self.bf16)
+        self._plan = cem(
+            cost,
+            about,
+            batch=len(states),
+            samples=SAMPLES,
+            elites=ELITES,
+            iterations=ITERATIONS,
+            generator=self._generator,
+        ).actions
+        return self._plan[:, 0].double().cpu().numpy()

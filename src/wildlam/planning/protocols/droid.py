@@ -1,0 +1,44 @@
+"""The DROID protocol (V-JEPA 2-AC; arXiv 2601.05230): three free steps towards a goal image, found by CEM.
+
+A plan is judged by where it leads: the L1 distance between the sums of the planned and of the true displacements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from wildlam.errors import WildlamError
+
+from wildlam.episodes.episode import Episode
+from wildlam.planning.solvers.base import Prior
+
+HORIZON = 3
+SAMPLES = 300
+ELITES = 10
+ITERATIONS = 15
+
+
+def prior_of_actions(episodes: Sequence[Episode], fps: float, horizon: int = HORIZON) -> Prior:
+    """``N(0, I)`` in units of the deviations of training episodes' actions, bounded by the largest of them.
+
+    Raises:
+        WildlamError: fewer than two such actions.
+    """
+    found = []
+    for episode in episodes:
+        if episode.split == "train":
+            found += [episode.space.between(episode.poses[run]) for run in episode.sampled(fps)[0]]
+    if sum(map(len, found)) < 2:
+        raise WildlamError("training episodes hold fewer than two actions")
+    actions = torch.from_numpy(np.concatenate(found)).float()
+    std = actions.std(dim=0).expand(horizon, -1)
+    return Prior(torch.zeros_like(std), std, actions.amin(dim=0), actions.amax(dim=0))
+
+
+def displacement_error(planned_BHA: Tensor, true_BHA: Tensor, position: int) -> Tensor:
+    """``‖Σ a_plan - Σ a_true‖₁`` over the first ``position`` components, ``[B]``."""
+    difference = planned_BHA[:, :, :position].sum(dim=1) - true_BHA[:, :, :position].sum(dim=1)
+    return difference.abs().sum(dim=-1)

@@ -1,0 +1,71 @@
+"""The report's pictures and films of what a run predicts, painted by a decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.rollout import horizon_of
+from wildlam.models import LatentActionModel
+from wildlam.models.decoder import Decoder, to_uint8
+from wildlam.report.html import Section, figure, paragraph, video
+from wildlam.report.pages.decoded import EXPLAINED, painted, telling_clips
+from wildlam.report.strips import Strip, picture_strips
+from wildlam.video.write import mp4_bytes, side_by_side
+
+SHOWN_PER_SOURCE = 2
+
+
+@torch.no_grad()
+def pictures_section(
+    model: LatentActionModel, decoder: Decoder, clips: InferredClips, frames: Callable[[int], Tensor], fps: float
+) -> Iterator[Section]:
+    """Strips and films of some held-out clips, and films of latent actions done to another video.
+
+    Args:
+        model: in evaluation mode.
+        decoder: of its encoder's states.
+        clips: with the latent actions that the model infers.
+        frames: gives the frames of all states of a clip by its index, ``uint8 [T * frames_per_state, 3, S, S]``.
+        fps: of those frames.
+    """
+    offsets = torch.arange(decoder.spec.frames_per_state, dtype=torch.float64) / fps
+    horizon, partners = horizon_of(clips), clips.partners
+    known = (clips.states.shape[1] - horizon) * decoder.spec.frames_per_state
+    device = next(model.parameters()).device
+    strips, rollouts, transfers = "", "", ""
+    for i in telling_clips(frames, clips.names, clips.sources, SHOWN_PER_SOURCE):
+        j = partners[i]
+        states, other = clips.states[i : i + 1].to(device).float(), clips.states[j : j + 1].to(device).float()
+        z = clips.z[i : i + 1].to(device)
+        carried = torch.cat([other[:, :-horizon], model.rollout(other[:, :-horizon], z[:, -horizon:])], dim=1)
+        seconds = (clips.times[i, :, None] + offsets).flatten().tolist()
+        true = frames(i)
+        rows = painted(model, decoder, states, z, true[None], known=states.shape[1] - horizon)
+        name = clips.names[i]
+        strip = Strip(name, {row: pictures.numpy() for row, pictures in rows.items()}, seconds)
+        strips += figure(picture_strips([strip]), f"Strip of {name}: truth, decoded truth and predictions", wide=True)
+        films = side_by_side({"true": true, "true state, decoded": rows["true state"], "rollout": rows["rollout"]})
+        rollouts += video(mp4_bytes(films, fps), f"Film of {name} and its rollout", f"{name}; {_known(known)}")
+        if clips.recordings[i] == clips.recordings[j]:
+            continue  # nothing is carried to another recording
+        films = side_by_side(
+            {"source": true, "target": frames(j), "source's actions on target": to_uint8(decoder.decode(carried)[0])}
+        )
+        words = f"What happens in {name}, done to {clips.names[j]}; {_known(known)}"
+        transfers += video(mp4_bytes(films, fps), words, words)
+    yield Section("What it predicts", paragraph(EXPLAINED) + strips + rollouts)
+    yield Section(
+        "The actions of one video, done to another",
+        paragraph("The latent actions inferred in the first film, unrolled from the first states of the second.")
+        + transfers
+        if transfers
+        else paragraph("No source has a second held-out recording to carry actions to."),
+    )
+
+
+def _known(frames: int) -> str:
+    return "its first frame is known" if frames == 1 else f"its first {frames} frames are known"

@@ -1,0 +1,146 @@
+"""The report of plans: the table, and the best, the median and the worst episode as pictures and trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from wildlam.episodes.action_spaces import PLANAR
+from wildlam.episodes.clips import LabelledClips
+from wildlam.evaluation.intervals import PerClip
+from wildlam.report.html import Section, figure, paragraph, table, write_report
+from wildlam.report.pages.evaluation import cell
+from wildlam.report.plots import INK, LINES, quiet, svg
+
+PICTURE = 128
+
+MODELS = {
+    "no move": "stays where it is",
+    "mean": "does what training episodes do on average, whatever the goal",
+    "random": "does what is drawn from the actions in training episodes",
+    "known goal": "knows the goal's pose: what is left is due to few candidates and to one curve for all steps",
+    "latent": "this run's latent actions, driven by a controller of real ones",
+    "simulator": "the simulator that filmed the episodes, with the same cost: the most that a world model can reach",
+    "inferred": "this run's latent actions, inferred from what the simulator shows: the most of a controller",
+}
+FIGURES = {
+    "displacement": "L1 distance of the planned from the true displacement, in the unit of the poses",
+    "ate": "absolute trajectory error: root mean square distance of the planned from the true positions",
+    "rpe": "relative pose error: the same of each step's displacement",
+    "success": "share of the episodes that end near the goal",
+    "final distance": "from the goal's position at the end",
+    "start distance": "from the goal's position at the beginning",
+}
+FEW = 16
+"""Episodes below which intervals say little."""
+
+
+def explained(cells: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the rows and columns of a table of plans are, as paragraphs of HTML."""
+    told = {label: MODELS.get(label, "a world model of real actions, given as --baselines") for label in cells}
+    columns = [f"{name}: {FIGURES[name]}" for name in next(iter(cells.values())) if name in FIGURES]
+    rows = [f"{label}: {words}" for label, words in told.items()]
+    return paragraph("; ".join(rows) + ".") + paragraph("; ".join(columns) + ".")
+
+
+def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str) -> str:
+    """Each model's figure beside that of staying, in words."""
+    still, sentences = rows["no move"].estimate(by), []
+    for label in plans:
+        own = rows[label].estimate(by)
+        apart = own.high < still.low or own.low > still.high
+        sure = "" if apart else ", which may be chance: their intervals meet"
+        if (by_chance := rows["random"].estimate(by).mean) <= own.mean:
+            sure += f"; acting at random does no worse ({by_chance:.3g})"
+        sentences.append(
+            f"{label}: {by} {own.mean:.3g}, {own.mean / max(still.mean, 1e-12):.2f} of that of staying{sure}."
+        )
+    episodes = len(rows["no move"].names)
+    if episodes < FEW:
+        sentences.append(f"Only {episodes} episode(s): too few to tell models apart.")
+    return " ".join(sentences)
+
+
+def write_plan_report(
+    path: Path,
+    title: str,
+    clips: LabelledClips,
+    rows: Mapping[str, PerClip],
+    plans: Mapping[str, np.ndarray],
+    by: str,
+    subtitle: str,
+) -> None:
+    """Write the page.
+
+    Args:
+        path: the file.
+        title: its heading.
+        clips: that were planned in.
+        rows: figures by model.
+        plans: actions ``[C, H, A]`` by model; the first one's episodes are ranked.
+        by: the figure to rank by.
+        subtitle: what all of it was made with.
+    """
+    figures: list[str] = [name for name in ("displacement", "ate", "rpe") if name in next(iter(rows.values())).values]
+    cells = {label: {name: cell(row.estimate(name)) for name in figures} for label, row in rows.items()}
+    first = next(iter(plans))
+    order = rows[first].values[by].argsort().tolist()
+    shown = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    pictures = ""
+    for word, i in shown.items():
+        episode, numbers = clips.places[i]
+        caption = f"{word}: {episode.name}, {by} {float(rows[first].values[by][i]):.2f}"
+        frames = episode.frames(numbers.tolist(), PICTURE).numpy()
+        ways = {"true": clips.actions[i].numpy(), **{label: actions[i] for label, actions in plans.items()}}
+        pictures += figure(episode_figure(frames, ways, clips.poses[i].numpy(), clips), caption, caption, wide=True)
+    units = ", ".join(clips.space.action_names)
+    write_report(
+        path,
+        title,
+        Section(
+            "Plans",
+            paragraph(compared(rows, plans, by))
+            + table(cells, caption="Lower is better. In brackets, 95 % bootstrap intervals over episodes.")
+            + explained(cells),
+        ),
+        Section(
+            "Best, median and worst",
+            paragraph(f"The frames of the episode, the last of which is the goal; and what was planned ({units}).")
+            + pictures,
+        ),
+        subtitle=subtitle,
+    )
+
+
+@svg
+def episode_figure(
+    frames: np.ndarray, ways: Mapping[str, np.ndarray], poses: np.ndarray, clips: LabelledClips
+) -> Figure:
+    """The frames ``uint8 [T, 3, S, S]`` of an episode, and the ways ``[H, A]`` of each plan from its first pose."""
+    fig = Figure(figsize=(9.0, 4.2))
+    pictures = fig.add_axes((0, 0.72, 1, 0.26))
+    pictures.imshow(np.concatenate(list(np.moveaxis(frames, 1, -1)), axis=1), aspect="equal")
+    pictures.set_axis_off()
+    ground = clips.space is PLANAR
+    ax = fig.add_axes((0.1, 0.12, 0.62, 0.56))
+    markers: list[Any] = []
+    for k, (label, actions) in enumerate(ways.items()):
+        way = clips.space.integrate(poses[0], actions.astype(np.float64)) - poses[0]
+        x, y = way[:, 0], way[:, 1]
+        if ground:  # seen from above, the first heading upwards
+            angle = np.radians(poses[0, 2])
+            forward = np.cos(angle) * way[:, 0] + np.sin(angle) * way[:, 1]
+            left = np.cos(angle) * way[:, 1] - np.sin(angle) * way[:, 0]
+            x, y = -left, forward
+        colour = INK if label == "true" else LINES[(k - 1) % len(LINES)]
+        markers += ax.plot(x, y, color=colour, marker="o", ms=3, lw=1.4, label=label)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_xlabel("to the right" if ground else clips.space.action_names[0])
+    ax.set_ylabel("ahead" if ground else clips.space.action_names[1])
+    quiet(ax, grid="both")
+    fig.legend(handles=markers, loc="center right", frameon=False, fontsize=8.5)
+    return fig

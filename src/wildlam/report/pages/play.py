@@ -1,0 +1,65 @@
+"""The report of episodes in a simulator: the table, and films of what was seen beside the goals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wildlam.evaluation.intervals import PerClip
+from wildlam.planning.mpc import Trace
+from wildlam.report.html import Section, paragraph, table, video, write_report
+from wildlam.report.pages.evaluation import cell
+from wildlam.report.pages.plan import explained
+
+SHOWN = 12
+"""Episodes in a film."""
+IN_A_ROW = 4
+
+
+def grid(goals: Sequence[Trace], traces: Sequence[Trace]) -> list[np.ndarray]:
+    """Frames of one film: for each episode what is seen, and beside it the goal, four episodes in a row."""
+    blank = np.zeros_like(np.concatenate([traces[0].frames[0]] * 2, axis=1))
+    film = []
+    for t in range(len(traces[0].frames)):
+        pairs = [
+            np.concatenate([one.frames[t], goal.frames[-1]], axis=1) for goal, one in zip(goals, traces, strict=True)
+        ]
+        in_a_row = min(IN_A_ROW, len(pairs))
+        pairs += [blank] * (-len(pairs) % in_a_row)
+        rows = [np.concatenate(pairs[i : i + in_a_row], axis=1) for i in range(0, len(pairs), in_a_row)]
+        film.append(np.concatenate(rows, axis=0))
+    return film
+
+
+def write_play_report(
+    path: Path, title: str, rows: Mapping[str, PerClip], films: Mapping[str, bytes], words: str, subtitle: str
+) -> None:
+    """Write the page.
+
+    Args:
+        path: the file.
+        title: its heading.
+        rows: figures by model.
+        films: of each model that plans.
+        words: what counts as success, and what was found.
+        subtitle: what all of it was made with.
+    """
+    cells = {label: {name: cell(row.estimate(name)) for name in row.values} for label, row in rows.items()}
+    pictures = ""
+    for label, film in films.items():
+        shown = rows[label].values["success"][:SHOWN].bool().tolist()
+        ends = ", ".join("reached" if success else "missed" for success in shown)
+        about = f"{label}: of each episode left what is seen, right the goal; row by row: {ends}"
+        pictures += video(film, about, about)
+    write_report(
+        path,
+        title,
+        Section(
+            "Episodes",
+            paragraph(words) + table(cells, caption="In brackets, 95 % bootstrap intervals.") + explained(cells),
+        ),
+        Section("Films", pictures),
+        subtitle=subtitle,
+    )

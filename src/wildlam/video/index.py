@@ -1,0 +1,516 @@
+"""Index a folder of videos: find them, open each once, and split them into training and held-out ones.
+
+Recordings, not clips nor files, are split (see `recordings`), by a hash of the relative path of the first file of each:
+adding files moves none of those already there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+from wildlam.errors import WildlamError
+from wildlam.fileio import locked
+
+from wildlam.types import Split
+from wildlam.video import recordings
+from wildlam.video.cuts import find_cuts
+from wildlam.video.decode import OnError, VideoError, probe
+from wildlam.video.files import Location, inside, is_hidden, is_remote, location, names_tar, reachable, tar_members
+from wildlam.video.manifest import SCHEMA, Manifest, Video, manifest_path
+
+log = logging.getLogger(__name__)
+
+EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "ogv", "flv", "wmv", "gif")
+
+SPLIT_FOLDERS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "test", "held_out", "held-out", "heldout"), "held_out"),
+}
+"""What the name of a folder, or of a part of a data set, says about the split."""
+_ENDINGS = tuple(f".{extension}" for extension in (*EXTENSIONS, "tar"))  # the shards' last
+_LISTED = re.compile(rf"(.+\.(?:{'|'.join((*EXTENSIONS, 'tar'))}))(?:[\s,;]+\S*)?", re.IGNORECASE)
+_SOURCES = 20  # sources of each of which something is held out
+_SAVE_EVERY = 5000  # videos, so that an interrupted indexing of a large folder goes on where it stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A video's file, not yet opened; see `Video` for what the attributes mean."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    offset: int | None = None
+
+
+def index(
+    root: Location | str,
+    *,
+    held_out: float = 0.1,
+    on_error: OnError = "raise",
+    max_skipped: float = 0.1,
+    exclude: Sequence[str] = (),
+    cuts: bool = False,
+    cache: Path | str | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+    skipped: list[tuple[str, str]] | None = None,
+) -> Manifest:
+    """Make or refresh the manifest of a folder of videos; only new and changed files are opened.
+
+    Args:
+        root: a folder, searched at any depth for videos and tar shards of videos (hidden files and folders are
+            left out); or a text or CSV file without header that lists a video or shard per line, optionally
+            followed by a label; all of these may be URLs; or a manifest on a disk, which is then used as it is.
+        held_out: share of the videos to hold out, in (0, 1). Another share than last time draws the splits anew.
+            A folder named train, val, test or the like decides for the videos in it.
+        on_error: ``"raise"`` or ``"skip"`` files that cannot be used; skipped ones are counted and named in a warning.
+        max_skipped: largest share of the files that may be skipped.
+        exclude: patterns (``*``, ``?``, ``[...]``) of paths below ``root``, or of file names, that are left out.
+        cuts: look for cuts where no one has yet; without it, none are told, though they stay in the file.
+        cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
+        workers: threads that open files; by default the number of cores.
+        progress: show a bar with the time left.
+        skipped: takes the path, relative as in the manifest, and the reason of each file that is skipped.
+
+    Raises:
+        VideoError: a file cannot be used (with ``on_error="raise"``).
+        WildlamError: there is nothing at ``root``, no video or only one, too many were skipped, or the manifest cannot
+            be read or written.
+    """
+    root = location(root)
+    if root.suffix.lower() == ".parquet" and is_remote(root):
+        raise WildlamError(f"{root}: a manifest must lie on a disk; copy it there")
+    if root.suffix.lower() == ".parquet" and root.is_file():
+        given = Manifest.read(root)
+        if exclude:
+            wanted = [not _excluded(path, exclude) for path in given.column("path").to_pylist()]
+            given = given.where(np.array(wanted, dtype=bool))
+        if cuts and given.column("cuts").null_count:
+            raise WildlamError(f"{root}: no one has looked for cuts in its videos; `wildlam index FOLDER --cuts` does")
+        return given if cuts else given.uncut()
+    with reachable(root):
+        target = manifest_path(root, cache)
+        base, listed = _videos_at(root)
+    with locked(target, "indexing videos"):
+        new, failures = _indexed(
+            base, listed, target, held_out, on_error, max_skipped, exclude, cuts, workers or cores(), progress
+        )
+    if skipped is not None:
+        top = str(base).rstrip("/") + "/"
+        skipped += sorted((failure.path.removeprefix(top), failure.reason) for failure in failures)
+    return new if cuts else new.uncut()
+
+
+def _indexed(
+    base: Location,
+    listed: dict[str, tuple[int, int] | None],
+    target: Path,
+    held_out: float,
+    on_error: OnError,
+    max_skipped: float,
+    exclude: Sequence[str],
+    cuts: bool,
+    workers: int,
+    progress: bool,
+) -> tuple[Manifest, list[VideoError]]:
+    """The manifest at ``target``, made or refreshed, and what was skipped; see `index`."""
+    unfinished = target.with_name(f"unfinished-{target.name}")  # what an interrupted indexing got done
+    last = unfinished if unfinished.exists() else target
+    old = Manifest.read(last) if last.exists() else Manifest(base, SCHEMA.empty_table(), held_out)
+    if _absolute(old.root) != _absolute(base):
+        raise WildlamError(f"{last}: the manifest of another folder, {old.root}; give {base} another --data.cache")
+    top = _top(listed)
+    known = {video.path: video for video in old}
+    # An unfinished manifest's splits were drawn before it was known what belongs together.
+    settled = old if last is target or not target.exists() else Manifest.read(target)
+    kept = {}
+    if settled.held_out == held_out and (last is target or target.exists()):
+        kept = dict(zip(*(settled.column(name).to_pylist() for name in ("path", "split")), strict=True))
+
+    videos: dict[str, Video] = {}
+    changed: list[Found] = []
+    failures: list[VideoError] = []
+    seen: dict[str, list[float] | None] = {}  # cuts of files that must be opened though they have not changed
+    for path, stamp in listed.items():
+        if _excluded(path, exclude):
+            continue
+        try:
+            files = _files(base, path, stamp)
+        except VideoError as error:
+            failures.append(error)
+            continue
+        for file in files:
+            if _excluded(file.path, exclude):
+                continue
+            row = known.get(file.path)
+            same = row is not None and Found(row.path, row.size, row.mtime_ns, row.offset) == file
+            looked = row is not None and None not in (row.odd, row.look)  # or only an earlier version has
+            if row is not None and same and looked and (row.cuts is not None or not cuts):
+                videos[file.path] = replace(row, source=_source(file.path, top))
+            else:
+                changed.append(file)
+                if row is not None and same:
+                    seen[file.path] = row.cuts
+    count_of_files = len(videos) + len(changed) + len(failures)
+    if not count_of_files:
+        raise WildlamError(f"{base}: --data.exclude leaves no video of {len(listed)}")
+
+    def manifest(splits: dict[str, Split]) -> Manifest:
+        rows = [asdict(replace(videos[path], split=splits[path])) for path in sorted(videos)]
+        return Manifest(base, pa.Table.from_pylist(rows, SCHEMA), held_out)
+
+    if changed:
+        _check_writable(target)  # now, and not after an hour of opening files
+    due = _SAVE_EVERY
+    for count, result in enumerate(_examined(base, changed, top, cuts, seen, workers, progress), 1):
+        if isinstance(result, VideoError):
+            failures.append(result)
+        else:
+            videos[result.path] = result
+        if count == due or (failures and count == len(changed)):
+            due += max(_SAVE_EVERY, count // 4)  # each time, all is written anew
+            drawn = {path: kept.get(path) or _drawn_split(path, held_out, top) for path in videos}
+            manifest(drawn).write(unfinished)
+    _judge(failures, count_of_files, on_error, max_skipped)
+
+    copied = recordings.copies(base, videos, {file.path for file in changed} & videos.keys(), workers)
+    firsts = _firsts(videos, copied)
+    for path, row in videos.items():
+        videos[path] = replace(row, copy_of=copied.get(path), recording=firsts[path])
+    splits = assign_splits(videos, held_out, kept, top, firsts)
+    new = manifest(_from_each_source(splits, kept, top, firsts))
+    if not target.exists() or last is unfinished or old.held_out != held_out or not new.table.equals(old.table):
+        _check_writable(target)
+        new.write(target)
+    if unfinished.exists():  # asked first, as even a vain unlink fails on a read-only file system
+        unfinished.unlink()
+    return new, failures
+
+
+def _excluded(path: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(path, pattern) or fnmatchcase(path.rpartition("/")[2], pattern) for pattern in patterns)
+
+
+def _firsts(videos: Mapping[str, Video], copied: dict[str, str]) -> dict[str, str]:
+    """The first path of each video's recording. Where all are of one, something of it is held out all the same."""
+    names = recordings.by_name(videos)
+    together = recordings.joined(names, copied)
+    if len(videos) < 2 or len(set(together.values())) > 1:
+        return together
+    if len(set(names.values())) > 1:
+        log.warning("all %d videos are copies of one: training sees what is held out; add others", len(videos))
+        return names
+    log.warning("all %d videos are of one recording, going by their names, and so is what is held out", len(videos))
+    return {path: path for path in videos}
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def find_videos(root: Path | str) -> list[str]:
+    """Sorted relative paths of the video files and tar shards below ``root``, by extension.
+
+    Hidden files and folders are left out. A linked folder is followed where it leads out of the tree, once; one that
+    leads to a folder in the tree, or to one that the tree is in, would name the same videos twice or without end.
+    """
+    found: list[str] = []
+    entered = [os.path.realpath(root)]
+    for folder, folders, files in os.walk(root, followlinks=True):
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if not name.startswith(".") and _leads_on(os.path.join(folder, name), entered)
+        ]
+        inside = Path(folder).relative_to(root)
+        found += [
+            (inside / name).as_posix() for name in files if not name.startswith(".") and name.lower().endswith(_ENDINGS)
+        ]
+    return sorted(found)
+
+
+def _leads_on(folder: str, entered: list[str]) -> bool:
+    """Whether to go on into a folder; where a link leads out of the trees ``entered`` so far, it joins them."""
+    if not os.path.islink(folder):
+        return True
+    target = os.path.realpath(folder)
+    if any(os.path.commonpath([target, tree]) in (target, tree) for tree in entered):
+        return False
+    entered.append(target)
+    return True
+
+
+def _found_remotely(root: Location) -> dict[str, tuple[int, int]]:
+    """As `find_videos`, in an object store, with each file's size and time of change: one listing tells all."""
+    folder: Any = root
+    top = folder.path.rstrip("/") + "/"
+    found = {}
+    for name, about in folder.fs.find(folder.path, detail=True).items():
+        inside = name.removeprefix(top)
+        if inside.lower().endswith(_ENDINGS) and not is_hidden(inside):
+            found[inside] = _stamp(about)
+    return dict(sorted(found.items()))
+
+
+def _stamp(about: dict[str, Any]) -> tuple[int, int]:
+    """A remote file's size, and when it changed last in nanoseconds, by what its file system calls that."""
+    names = ("LastModified", "last_modified", "mtime", "updated", "created")
+    when = next((about[name] for name in names if about.get(name)), 0)
+    if isinstance(when, str):
+        when = datetime.fromisoformat(when)
+    seconds = when.timestamp() if isinstance(when, datetime) else float(when)
+    return int(about["size"] or 0), round(seconds * 1e9)
+
+
+def read_list(path: Location | str) -> list[str]:
+    """Paths in a list of videos without header: one a line, with or without a label after it; labels are dropped.
+
+    Paths may hold spaces, which is why the extension and not the first space ends them.
+
+    Raises:
+        WildlamError: the file is no text, or a line names no video.
+    """
+    try:
+        lines = location(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise WildlamError(f"{path}: not a text file in UTF-8; a list of videos has one path a line") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        match = _LISTED.fullmatch(line.strip().replace('"', ""))
+        if match is None:
+            raise WildlamError(
+                f"{path}, line {number}: no video in {line.strip()[:100]!r}; a line is a path, and a label if you like "
+                f"(extensions: {', '.join(EXTENSIONS)})"
+            )
+        found.append(match[1] if "://" in match[1] else PurePosixPath(match[1]).as_posix())
+    return sorted(set(found))
+
+
+def assign_splits(
+    paths: Iterable[str],
+    held_out: float,
+    kept: dict[str, Split],
+    top: str = "",
+    firsts: Mapping[str, str] | None = None,
+) -> dict[str, Split]:
+    """Split videos by their relative paths; ``kept`` holds splits assigned earlier, which stay.
+
+    A folder named train, val, test or the like (below ``top``, that all lie in, if they are no relative paths) decides
+    for its videos; for others the hash of the path does. Should one split come out empty, the recording nearest to the
+    border moves over to it.
+
+    ``firsts`` names the first video of the recording that each is of; by default each is one of its own. The path of
+    the first decides for all of them. Where some have been trained on, or are to be, by an earlier split or a folder's
+    name, the others are as well.
+
+    Raises:
+        WildlamError: there are fewer than two videos.
+    """
+    paths = list(paths)
+    if len(paths) < 2:
+        raise WildlamError(
+            f"{paths[0] if paths else 'no video'}: a second video is needed, as one is held out; add one, or cut this "
+            "one in two, e.g. ffmpeg -i in.mp4 -t 60 -c copy a.mp4 and ffmpeg -ss 60 -i in.mp4 -c copy b.mp4"
+        )
+    members = _members(paths, firsts)
+    splits: dict[str, Split] = {}
+    for first, several in members.items():
+        settled = {kept.get(path) or _named_split(path, top) for path in several} - {None}
+        if settled:
+            splits[first] = "train" if "train" in settled else "held_out"
+        else:
+            splits[first] = _drawn_split(first, held_out, top)
+    # Recordings that a folder's name has put where they are move last.
+    if "held_out" not in splits.values():
+        splits[min(splits, key=lambda path: (_named_split(path, top) is not None, _hash(path)))] = "held_out"
+    if "train" not in splits.values():
+        splits[min(splits, key=lambda path: (_named_split(path, top) is not None, -_hash(path)))] = "train"
+    return {path: splits[first] for first, several in members.items() for path in several}
+
+
+def _members(paths: Iterable[str], firsts: Mapping[str, str] | None) -> dict[str, list[str]]:
+    """The videos of each recording, by the first of them."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        members[firsts[path] if firsts else path].append(path)
+    return members
+
+
+def _from_each_source(
+    splits: dict[str, Split], kept: dict[str, Split], top: str, firsts: Mapping[str, str]
+) -> dict[str, Split]:
+    """Hold out at least one recording of each source, and two of ten, where no earlier split nor folder's name decides.
+
+    More than `_SOURCES` sources are folders of episodes or classes rather than sets, and count as one.
+    """
+    of_source: dict[str, list[list[str]]] = defaultdict(list)
+    for first, several in sorted(_members(splits, firsts).items()):
+        of_source[_source(first, top)].append(several)
+    if len(of_source) > _SOURCES:
+        of_source = {"": [several for found in of_source.values() for several in found]}
+    splits = dict(splits)
+    for found in of_source.values():
+        if any(_named_split(path, top) for several in found for path in several):
+            continue
+        held = sum(splits[several[0]] == "held_out" for several in found)
+        free = [several for several in found if splits[several[0]] == "train" and not kept.keys() & set(several)]
+        wanted = max(min(len(found) // 2, 2 if len(found) >= 10 else 1) - held, 0)
+        for several in sorted(free, key=lambda several: _hash(several[0]))[:wanted]:
+            splits |= dict.fromkeys(several, "held_out")
+    return splits
+
+
+def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | None]]:
+    """The folder that paths are relative to, and the videos' paths, with sizes and times of change where known."""
+    listed: dict[str, tuple[int, int] | None]
+    if root.is_dir():
+        base, listed = root, {**_found_remotely(root)} if is_remote(root) else dict.fromkeys(find_videos(root))
+    elif not root.exists():
+        raise WildlamError(f"{root}: no such folder, manifest or list of videos; check --data.path")
+    elif root.suffix.lower() in (".csv", ".txt"):
+        base, listed = root.parent, dict.fromkeys(read_list(root))
+    else:
+        raise WildlamError(
+            f"{root}: a single file; --data.path takes a folder of videos, a manifest (.parquet) or a list (.csv, .txt)"
+        )
+    if not listed:
+        raise WildlamError(
+            f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files are left out); check "
+            "--data.path"
+        )
+    return base, listed
+
+
+def _absolute(base: Location) -> str:
+    return str(base if is_remote(base) else base.resolve())
+
+
+def _files(base: Location, path: str, stamp: tuple[int, int] | None) -> list[Found]:
+    """A video's file, or the videos in a tar shard."""
+    file = inside(base, path, None, 0)
+    try:
+        path.encode()
+        if stamp is None and isinstance(file, Path):
+            stat = file.stat()
+            stamp = stat.st_size, stat.st_mtime_ns
+        elif stamp is None:
+            stamp = _stamp(file.fs.info(file.path))  # type: ignore[union-attr]
+        if not path.lower().endswith(".tar"):
+            return [Found(path, *stamp)]
+        members = tar_members(file)  # type: ignore[arg-type]
+    except UnicodeEncodeError as error:
+        raise VideoError(path.encode(errors="replace").decode(), "its name is not UTF-8: rename it") from error
+    except OSError as error:
+        raise VideoError(file, error.strerror or str(error) or "unreadable") from error
+    videos = [file for file in members if file.name.lower().endswith(_ENDINGS[:-1]) and not is_hidden(file.name)]
+    if not videos:
+        raise VideoError(file, "holds no video")
+    return [Found(f"{path}/{video.name}", video.size, stamp[1], video.offset) for video in videos]
+
+
+def _examined(
+    base: Location,
+    changed: list[Found],
+    top: str,
+    cuts: bool,
+    seen: Mapping[str, list[float] | None],
+    workers: int,
+    progress: bool,
+) -> Iterator[Video | VideoError]:
+    def examine(found: Found) -> Video | VideoError:
+        file = inside(base, found.path, found.offset, found.size)
+        try:
+            info = probe(file)
+            # Of an odd film, an earlier version may have looked at other frames.
+            shots = None if info.odd else seen.get(found.path)
+            if cuts and shots is None:
+                shots = find_cuts(file)
+        except VideoError as error:
+            return error
+        about = asdict(info) | {"breaks": list(info.breaks), "odd": list(info.odd)}
+        return Video(source=_source(found.path, top), split="train", cuts=shots, **about, **asdict(found))
+
+    # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
+    with ThreadPoolExecutor(workers) as pool:
+        results = pool.map(examine, changed)
+        yield from tqdm(results, "indexing", len(changed), unit="video", disable=not (progress and changed))
+
+
+def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skipped: float) -> None:
+    if not failures:
+        return
+    named = "; ".join(str(failure) for failure in failures[:5]) + ("; ..." if len(failures) > 5 else "")
+    if on_error == "raise":
+        skip = ", or leave {} out with --data.on_error=skip" if len(failures) <= max_skipped * files else ""
+        if len(failures) == 1 and files > 1:
+            raise VideoError(failures[0].path, f"{failures[0].reason}; mend or remove it{skip.format('it')}")
+        raise WildlamError(
+            f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them{skip.format('them')}"
+        )
+    if len(failures) > max_skipped * files:
+        raise WildlamError(
+            f"{len(failures)} of {files} videos cannot be used, more than the {max_skipped:.0%} that may be skipped: "
+            f"{named}. Mend or remove them"
+        )
+    log.warning("skipped %d of %d videos: %s", len(failures), files, named)
+
+
+def _check_writable(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise WildlamError(
+            f"{target.parent}: cannot be written ({error.strerror}); name another folder with --data.cache"
+        ) from error
+
+
+def _top(paths: Iterable[str]) -> str:
+    """The folder that all files of a list lie in that are told by absolute paths or URLs; it ends with a slash."""
+    folders = [path.rpartition("/")[0] + "/" for path in paths if path.startswith("/") or "://" in path]
+    common = os.path.commonprefix(folders)  # noqa: RUF071 (cut back to whole folders; URLs are no paths)
+    return common[: common.rfind("/") + 1]
+
+
+def _folders(path: str, top: str) -> tuple[str, ...]:
+    """The folders below ``top`` that a video lies in."""
+    below = path.removeprefix(top).rpartition("://")[2].lstrip("/")
+    return tuple(part for part in PurePosixPath(below).parts[:-1] if not names_tar(part))
+
+
+def _source(path: str, top: str) -> str:
+    return next((folder for folder in _folders(path, top) if folder.lower() not in SPLIT_FOLDERS), ".")
+
+
+def _named_split(path: str, top: str) -> Split | None:
+    names = map(str.lower, _folders(path, top))
+    return next((SPLIT_FOLDERS[name] for name in names if name in SPLIT_FOLDERS), None)
+
+
+def _drawn_split(path: str, held_out: float, top: str) -> Split:
+    return _named_split(path, top) or ("held_out" if _hash(path) < held_out else "train")
+
+
+def _hash(path: str) -> float:
+    """A number in [0, 1) that depends on the path alone."""
+    return int.from_bytes(blake2b(path.encode(), digest_size=8).digest()) / 2**64

@@ -1,0 +1,149 @@
+"""Models trained beside a run on its encoder's states (decoders, controllers, ...): each in a run folder of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from wildlam.errors import WildlamError
+
+from wildlam.config import differences, dump_config, read_as
+from wildlam.distributed import Processes
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run
+from wildlam.states.dataset import check_encoder
+from wildlam.training import TrainingConfig, fit
+from wildlam.types import Encoder, EncoderSpec
+from wildlam.workflows import durations
+from wildlam.workflows.durations import Part
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class PartConfig(Protocol):
+    """What the configurations of such models have in common."""
+
+    @property
+    def training(self) -> TrainingConfig:
+        """Steps, batch, precision, optimiser."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of initialisation and order of the data."""
+        ...
+
+
+def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
+    """The run folder of a model of this configuration, new or begun; one that has learnt nothing yet is begun anew.
+
+    Raises:
+        WildlamError: it holds a model of another configuration, or something else.
+    """
+    run, file = Run(folder), folder / "config.yaml"
+    try:
+        known = read_as(type(config), file) if file.is_file() else config
+    except WildlamError as error:
+        raise WildlamError(
+            f"{folder} holds no {kind}, or one whose {file.name} is damaged; give another --out"
+        ) from error
+    if known != config:
+        if checkpoints.last(run.checkpoints) is not None:
+            key, old, new = next(differences(file.read_text(), dump_config(config)))
+            raise WildlamError(
+                f"{folder} holds a {kind} with {key} {old}, not {new}; give the same, or another --out where there "
+                "is one, or move it away"
+            )
+        with run.training():  # another process may be about to write its first checkpoint
+            for name in ("config.yaml", "run.json"):
+                (folder / name).unlink(missing_ok=True)
+    return run
+
+
+def fitting(
+    run: Run,
+    config: PartConfig,
+    build: Callable[[], nn.Module],
+    inputs: Callable[[int], tuple[Tensor, ...]],
+    device: torch.device,
+    online: Callable[[], Part] | None = None,
+) -> list[Part]:
+    """How long it takes to train what is left of a model in a claimed folder, if that is more than a few steps.
+
+    Args:
+        run: the folder.
+        config: of the model.
+        build: gives it, new.
+        inputs: made up for a number of clips; see ``durations.fit_seconds``.
+        device: to train on.
+        online: gives what is to be encoded at each step.
+    """
+    last = checkpoints.last(run.checkpoints)
+    steps = config.training.steps - (last.step if last else 0)
+    if steps <= durations.FEW_STEPS:
+        return []
+    per_step = durations.fit_seconds(build, inputs, config.training, config.training.batch_size, device)
+    per_step += (online().seconds or 0.0) if online else 0.0
+    return [Part("train", f"{steps:,} steps", steps * per_step)]
+
+
+def fit_beside(
+    run: Run,
+    config: PartConfig,
+    model: nn.Module,
+    encoder: Encoder,
+    batches: Callable[[int], Iterable[Any]],
+    prepare: Callable[[Any], tuple[Tensor, ...]],
+    *,
+    evaluate: Callable[[nn.Module], dict[str, float]],
+    score: str,
+    title: str,
+) -> None:
+    """Train a model in a claimed folder, from its last checkpoint on if there is one; see ``training.fit``.
+
+    Raises:
+        WildlamError: ``torchrun`` started several processes, which would all write the same folder; or another process
+            trains into it.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise WildlamError(f"the {title} is trained by one process: start it without torchrun, on one GPU")
+    processes = Processes(0, 1, encoder.device)
+    try:
+        with run.training():
+            run.create(dump_config(config), config.seed, encoder.spec)  # type: ignore[arg-type]
+            fit(
+                model,
+                batches,
+                prepare,
+                config.training,
+                run,
+                processes,
+                seed=config.seed,
+                evaluate=evaluate,
+                score=score,
+                resume=True,
+                title=title,
+            )
+    except KeyboardInterrupt:
+        saved = checkpoints.last(run.checkpoints)
+        since = f"goes on from step {saved.step}" if saved else "begins anew: nothing was saved yet"
+        raise KeyboardInterrupt(f"the same command {since}") from None
+
+
+def load_best(run: Run, model: Model, spec: EncoderSpec, device: torch.device) -> Model:
+    """Put the weights of a folder's best checkpoint into ``model``, ready for use.
+
+    Raises:
+        WildlamError: there is no checkpoint, it does not fit, or it was trained on states of another encoder.
+    """
+    check_encoder(run, spec)
+    checkpoint = checkpoints.best(run.checkpoints)
+    checkpoints.load_weights(model, checkpoint.model_tensors(), checkpoint.path)
+    return model.to(device).eval().requires_grad_(False)

@@ -1,0 +1,268 @@
+"""Clips with real actions, and a world model trained on them alone: the baseline that plans are compared with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from wildlam.errors import WildlamError
+from wildlam.fileio import read_json, write_atomically
+
+from wildlam.config import read_as, read_config
+from wildlam.distributed import default_device
+from wildlam.episodes.action_spaces import SPACES, ActionSpace
+from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
+from wildlam.episodes.formats import cache_folder, read_episodes
+from wildlam.episodes.pairing import TOLERANCE
+from wildlam.models import ModelConfig
+from wildlam.models.action_world_model import LabelledWorldModel
+from wildlam.runs.folder import Run
+from wildlam.states.dataset import check_encoder
+from wildlam.training import TrainingConfig
+from wildlam.types import Encoder, EncoderSpec, Split, StateBatch, check_seed
+from wildlam.workflows import durations
+from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+
+BASELINE = "baseline"
+"""Name of the folder of a labelled model in a run's."""
+
+STATES = 8
+"""States of a labelled clip (paper: 8 frames)."""
+
+HELD_OUT_CLIPS = 256
+CHOOSING = 4
+"""One labelled clip of so many, ``HELD_OUT_CLIPS`` at most, is not learnt from but tells which checkpoint is best."""
+AT_ONCE = 32
+"""Clips judged together."""
+
+
+@dataclass
+class ActionBatch(StateBatch):
+    """A batch with what was done: ``actions`` ``[B, ..., A]`` and inferred ``latents`` ``[B, ..., Z]``."""
+
+    actions: Tensor = field(default_factory=lambda: torch.empty(0))
+    latents: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+@dataclass
+class Labelled:
+    """Labelled clips for one encoder.
+
+    Attributes:
+        train: to learn from.
+        choosing: given like those, and set apart, to choose a checkpoint by.
+        held_out: of the other split, to judge what was chosen.
+    """
+
+    train: LabelledClips
+    choosing: LabelledClips
+    held_out: LabelledClips
+
+
+def load_labelled(
+    path: Path,
+    encoder: Encoder,
+    fps: float,
+    clips: int | None,
+    seed: int,
+    tolerance: float = TOLERANCE,
+    before: Callable[[Cut, Cut], None] | None = None,
+) -> Labelled:
+    """Read and encode labelled clips of a folder: ``clips`` of them to learn from and to choose a checkpoint by.
+
+    ``before`` is called when nothing is encoded yet, with the clips of the two splits, for training and held out.
+
+    Raises:
+        WildlamError: there are not as many, or something is wrong with the data.
+    """
+    episodes = read_episodes(path, tolerance)
+
+    def of(split: Split) -> Cut:
+        return cut_clips(episodes, encoder, split, states=STATES, fps=fps, cache=cache_folder(path))
+
+    cut, held_out = of("train"), of("held_out")
+    if (clips or CHOOSING) > len(cut.places):
+        raise WildlamError(
+            f"{path} holds {len(cut.places)} training clips of {STATES} states, {clips or CHOOSING} are "
+            + ("asked for" if clips else "needed at least")
+        )
+    if before:
+        before(cut, held_out)
+    given = cut.encoded(encoder).few(clips, seed)
+    train, choosing = given.set_apart(min(len(given) // CHOOSING, HELD_OUT_CLIPS), seed)
+    return Labelled(train, choosing, held_out.encoded(encoder).few(HELD_OUT_CLIPS, seed=0))
+
+
+def made_up(clips: int, spec: EncoderSpec, device: torch.device) -> Tensor:
+    """States of labelled clips that mean nothing, to measure with."""
+    return torch.randn(clips, STATES, spec.tokens, spec.width, device=device)
+
+
+def check_clips(clips: int | None) -> None:
+    """Refuse too few clips to learn from and to choose by: ValueError."""
+    if clips is not None and clips < CHOOSING:
+        raise ValueError(f"clips must be at least {CHOOSING}, got {clips}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledModelConfig:
+    """Everything that decides a world model trained on real actions alone, the baseline of planning.
+
+    Args:
+        data: labelled videos.
+        clips: labelled clips of 8 states to learn from, of which a quarter chooses the checkpoint; all if not given.
+        tolerance: seconds that a recorded state may be away from every frame of its film. A state without a frame is
+            left out, and told; one still farther is refused, as its film is cut short or another's.
+        model: size and output of the world model; its bottleneck is not used.
+        training: steps, clips per step, precision, optimiser.
+        seed: of the choice of clips, of initialisation and of the order of the data.
+    """
+
+    data: Path
+    clips: int | None = None
+    tolerance: float = TOLERANCE
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_clips(self.clips)
+        check_seed(self.seed)
+
+
+def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: float, out: Path) -> Path:
+    """Train a world model on real actions alone; one that was interrupted goes on where it stopped.
+
+    Args:
+        encoder: of the states.
+        config: its configuration.
+        fps: states per second.
+        out: folder for it, a run folder of its own.
+
+    Returns:
+        That folder.
+
+    Raises:
+        WildlamError: it holds a model of another configuration, or something is wrong with data or disk.
+    """
+    training = config.training.settled(encoder.device)
+    config = replace(config, data=config.data.absolute(), training=training)
+    run = claimed(out, config, "model")
+
+    def tell(cut: Cut, held_out: Cut) -> None:
+        width = len(cut.space.action_names)
+
+        def inputs(count: int) -> tuple[Tensor, ...]:
+            actions = torch.randn(count, STATES - 1, width, device=encoder.device)
+            return made_up(count, encoder.spec, encoder.device), actions
+
+        parts = fitting(
+            run, config, lambda: LabelledWorldModel(config.model, encoder.spec, width), inputs, encoder.device
+        )
+        durations.tell([*durations.labelled([cut, held_out], encoder), *parts])
+
+    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed, config.tolerance, tell)
+    torch.manual_seed(config.seed)
+    space = labelled.train.space
+    model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))
+    model.fit_scales(labelled.train.actions)
+
+    def prepare(batch: ActionBatch) -> tuple[Tensor, ...]:
+        return batch.states.to(encoder.device).float(), batch.actions.to(encoder.device)
+
+    def evaluate(current: torch.nn.Module) -> dict[str, float]:
+        errors = []
+        for part in torch.arange(len(labelled.choosing)).split(AT_ONCE):
+            clips = labelled.choosing.choose(part.tolist())
+            loss = current(clips.states.to(encoder.device).float(), clips.actions.to(encoder.device))
+            errors.append(float(loss.total) * len(part))
+        return {"l1": sum(errors) / len(labelled.choosing)}
+
+    fit_beside(
+        run,
+        config,
+        model,
+        encoder,
+        partial(drawn_clips, labelled.train, config.training.batch_size, config.training.steps, config.seed),
+        prepare,
+        evaluate=evaluate,
+        score="l1",
+        title="labelled model",
+    )
+    write_space(run, space)
+    return run.path
+
+
+def train_baseline(path: Path, config: LabelledModelConfig, out: Path | None = None) -> Path:
+    """Train a labelled model that a run can be compared with: its encoder, frame rate and size of model.
+
+    Args:
+        path: the run folder.
+        config: data and training; the model is the run's, whatever it says.
+        out: folder for it; ``path/baseline`` if not given.
+
+    Raises:
+        WildlamError: see ``train_labelled_model``.
+    """
+    run = Run.open(path)
+    of_run = read_config(run.path / "config.yaml")
+    encoder = of_run.encoder.build(default_device())
+    check_encoder(run, encoder.spec)
+    return train_labelled_model(
+        encoder, replace(config, model=of_run.model), of_run.data.fps, out or run.path / BASELINE
+    )
+
+
+def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldModel, ActionSpace]:
+    """Load the best checkpoint of a world model of real actions, and what they are.
+
+    Raises:
+        WildlamError: there is none, or it was trained on another encoder's states.
+    """
+    run = Run.open(path)
+    space = read_space(
+        run,
+        f"{path} is no world model of real actions, or its training was interrupted: give the same `wildlam "
+        "controller baseline` again, or other --baselines",
+    )
+    config = read_as(LabelledModelConfig, run.path / "config.yaml")
+    model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))
+    return load_best(run, model, encoder.spec, encoder.device), space
+
+
+def write_space(run: Run, space: ActionSpace, drives: str | None = None) -> None:
+    """Say beside the weights of a trained model what its actions are and, of a controller, which model it drives."""
+    told = {"space": space.name, "actions": space.action_names} | ({"drives": drives} if drives else {})
+    write_atomically(run.path / "actions.json", json.dumps(told))
+
+
+def read_space(run: Run, otherwise: str, drives: bool = False) -> ActionSpace:
+    """What ``write_space`` wrote of a labelled model or, if it ``drives``, of a controller.
+
+    Raises:
+        WildlamError: that was damaged; or nothing was written, or of the other kind: it says ``otherwise``.
+    """
+    file = run.path / "actions.json"
+    told = read_json(file) if file.is_file() else {}
+    if told and told.get("space") not in SPACES:
+        raise WildlamError(f"{file}: does not say which of {', '.join(SPACES)} its actions are; restore it")
+    if not told or ("drives" in told) != drives:
+        raise WildlamError(otherwise)
+    return SPACES[told["space"]]
+
+
+def drawn_clips(
+    clips: LabelledClips, count: int, steps: int, seed: int, start: int, latents: Tensor | None = None
+) -> Iterator[ActionBatch]:
+    """Batches of ``count`` clips, drawn with replacement, from a step on; a step's depend on the seed and it alone."""
+    for step in range(start, steps):
+        i = np.random.default_rng([seed, step]).integers(0, len(clips), count)
+        names = [clips.names[k] for k in i]
+        batch = ActionBatch(clips.states[i], names, names, [0.0] * len(i), actions=clips.actions[i])
+        yield batch if latents is None else replace(batch, latents=latents[torch.from_numpy(i)])

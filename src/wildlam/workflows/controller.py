@@ -1,0 +1,400 @@
+"""Train a controller for a run on clips with real actions, and load it: behind ``wildlam controller train``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from wildlam.errors import WildlamError, keys_told_as
+from wildlam.fileio import read_json, write_atomically
+
+from wildlam.config import RunConfig, dump_config, read_as, read_config
+from wildlam.distributed import Processes, default_device
+from wildlam.encoders.base import fast_dtype, fingerprint
+from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.clips import Cut, LabelledClips
+from wildlam.episodes.pairing import TOLERANCE
+from wildlam.evaluation.controller_rollout import controlled_rollout
+from wildlam.evaluation.intervals import Estimate
+from wildlam.evaluation.probes import fit_ridge, standardiser
+from wildlam.models import LatentActionModel
+from wildlam.models.controller import Controller, ControllerConfig
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run
+from wildlam.states.dataset import check_encoder, load_clips, load_model
+from wildlam.training import TrainingConfig
+from wildlam.training.optimizers import OptimizerConfig
+from wildlam.types import Encoder, check_seed
+from wildlam.workflows import durations
+from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+from wildlam.workflows.baseline import (
+    AT_ONCE,
+    HELD_OUT_CLIPS,
+    STATES,
+    ActionBatch,
+    check_clips,
+    drawn_clips,
+    load_labelled,
+    made_up,
+    read_space,
+    write_space,
+)
+
+FOLDER = "controller"
+"""Name of the controller's folder in a run's."""
+
+RESULTS = "results.json"
+
+HALF = 64
+"""Labelled clips that make half of a batch where the others are unlabelled."""
+
+FEW_CLIPS = 16
+"""Held-out clips that are judged before they are measured."""
+
+STILL = 0.2
+"""Size of change, over the true one, below which a controller hardly moves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllingConfig:
+    """Everything that decides a controller, besides the run that it drives.
+
+    Args:
+        data: labelled data: LeRobot, DROID, RECON, or a folder of videos with NAME.poses.csv beside each.
+        clips: labelled clips of 8 states to learn from, of which a quarter chooses the checkpoint; all if not given.
+        tolerance: seconds that a recorded state may be away from every frame of its film. A state without a frame is
+            left out, and told; one still farther is refused, as its film is cut short or another's.
+        unlabelled: videos of the same body whose actions no one knows: what they are is guessed from the latent ones,
+            linearly, and learnt from as well. It may help where labels are few: compare the losses told at the end.
+        controller: what it sees, and its size.
+        training: steps, clips per step, precision, optimiser. AdamW alone at 1e-3 with betas (0.9, 0.999) and a weight
+            decay of 0.04, as in the paper: with Muon, plans were worse at the same loss. Paper: 3000 steps of 256
+            clips.
+        seed: of the choice of clips, of initialisation and of the order of the data.
+    """
+
+    data: Path
+    clips: int | None = None
+    tolerance: float = TOLERANCE
+    unlabelled: Path | None = None
+    controller: ControllerConfig = field(default_factory=ControllerConfig)
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(
+            steps=400,
+            eval_every=40,
+            save_every=40,
+            optimizer=OptimizerConfig(muon=False, adamw_lr=1e-3, beta2=0.999, weight_decay=0.04, warmup=0.1),
+        )
+    )
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_clips(self.clips)
+        check_seed(self.seed)
+
+
+def train_controller(path: Path, config: ControllingConfig, out: Path | None = None) -> Path:
+    """Train a controller that drives a run's model and judge it on held-out clips; one that was interrupted goes on.
+
+    Args:
+        path: the run folder.
+        config: the controller's configuration.
+        out: folder for it; ``path/controller`` if not given.
+
+    Returns:
+        The controller's folder: a run folder of its own, with ``results.json``.
+
+    Raises:
+        WildlamError: it holds a controller of another configuration or run, or something is wrong with data or disk.
+    """
+    _, of_run, encoder, model = _open(path)
+    config = replace(
+        config,
+        data=config.data.absolute(),
+        unlabelled=config.unlabelled and config.unlabelled.absolute(),
+        training=config.training.settled(encoder.device),
+    )
+    run = claimed(out or path / FOLDER, config, "controller")
+    _check_driven(run, model, "give another --out")
+    tell = partial(_tell_parts, run, config, encoder, model)
+    labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance, tell)
+    z, choosing_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.choosing))
+    torch.manual_seed(config.seed)
+    space = labelled.train.space
+    model.requires_grad_(False)
+    controller = _new(config, encoder, model, space)
+    controller.fit_scales(labelled.train.actions, z)
+
+    if config.unlabelled is not None:
+        batches = _with_guessed(config, of_run, encoder, model, labelled.train, z)
+    else:
+        count, steps = config.training.batch_size, config.training.steps
+        batches = partial(drawn_clips, labelled.train, count, steps, config.seed, latents=z)
+
+    def prepare(batch: ActionBatch) -> tuple[Tensor, ...]:
+        return tuple(t.to(encoder.device) for t in (batch.actions, batch.states.float(), batch.latents))
+
+    def evaluate(current: torch.nn.Module) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for part in torch.arange(len(labelled.choosing)).split(AT_ONCE):
+            clips = labelled.choosing.choose(part.tolist())
+            loss = current(clips.actions.to(encoder.device), clips.states.to(encoder.device).float(), choosing_z[part])
+            for name, value in {"loss": loss.total, **loss.statistics()}.items():
+                found[name] = found.get(name, 0.0) + float(value) * len(part) / len(labelled.choosing)
+        return found
+
+    run.create(dump_config(config), config.seed, encoder.spec)
+    write_space(run, space, print_of(model))
+    fit_beside(
+        run,
+        config,
+        controller,
+        encoder,
+        batches,
+        prepare,
+        evaluate=evaluate,
+        score="loss",
+        title="controller",
+    )
+    best = load_best(run, controller, encoder.spec, encoder.device)
+    found = controlled_rollout(model, best, labelled.held_out)
+    told = {
+        "clips": len(labelled.held_out),
+        "fps": labelled.held_out.fps,
+        "choosing": {"clips": len(labelled.choosing), "loss": checkpoints.best(run.checkpoints).score},
+    }
+    write_atomically(run.path / RESULTS, json.dumps(told | found.summary(), indent=2))
+    return run.path
+
+
+def _new(config: ControllingConfig, encoder: Encoder, model: LatentActionModel, space: ActionSpace) -> Controller:
+    predict = model.predict if config.controller.prediction else None
+    return config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim, predict)
+
+
+def _tell_parts(
+    run: Run, config: ControllingConfig, encoder: Encoder, model: LatentActionModel, cut: Cut, held_out: Cut
+) -> None:
+    """Print how long it takes to encode labelled clips, to train and to judge; unlabelled videos are told of apart."""
+    spec, device = encoder.spec, encoder.device
+    space, width = cut.space, model.bottleneck.dim
+
+    def inputs(count: int) -> tuple[Tensor, ...]:
+        actions, z = (torch.randn(count, STATES - 1, n, device=device) for n in (len(space.action_names), width))
+        return actions, made_up(count, spec, device), z
+
+    def judge(count: int) -> None:
+        clips = held_out.with_states(made_up(count, spec, torch.device("cpu")))
+        controlled_rollout(model, _new(config, encoder, model, space).to(device), clips)
+
+    parts = fitting(run, config, lambda: _new(config, encoder, model, space), inputs, device)
+    judged = min(len(held_out.places), HELD_OUT_CLIPS)
+    if judged > FEW_CLIPS:
+        parts.append(durations.many("judge", f"{judged} held-out clips", judged, judge, AT_ONCE, device))
+    durations.tell([*durations.labelled([cut, held_out], encoder), *parts])
+
+
+def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> tuple[Controller, ActionSpace]:
+    """Load the best checkpoint of a controller, and what its actions are.
+
+    Args:
+        path: the controller's folder, or that of the run that it is in.
+        encoder: of the run that it drives.
+        model: of that run.
+
+    Raises:
+        WildlamError: there is none, its training was interrupted, or it was trained for another model.
+    """
+    run = Run(_folder(path))
+    space = read_space(
+        run, f"{path} has no controller; train one with `wildlam controller train`, or give --controller", drives=True
+    )
+    _check_driven(run, model, "give one of this run, or train one with `wildlam controller train`")
+    if not (run.path / RESULTS).is_file():
+        raise WildlamError(
+            f"the training of {run.path} was interrupted: give the same `wildlam controller train` again, or another "
+            "--controller"
+        )
+    config = read_as(ControllingConfig, run.path / "config.yaml")
+    controller = config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim)
+    return load_best(run, controller, encoder.spec, encoder.device), space
+
+
+def print_of(model: LatentActionModel) -> str:
+    """Hash of a model's weights, the same for weights that were rounded to bfloat16."""
+    return fingerprint("latent actions", {}, sorted((k, v.bfloat16()) for k, v in model.state_dict().items()))
+
+
+def _folder(path: Path) -> Path:
+    """Of a controller: the folder given, or the one in that of its run."""
+    return path / FOLDER if (path / FOLDER).is_dir() else path
+
+
+def _check_driven(run: Run, model: LatentActionModel, remedy: str) -> None:
+    """Refuse a controller of a model with other weights: its latent actions would mean other things."""
+    file = run.path / "actions.json"
+    if file.is_file() and read_json(file).get("drives") != print_of(model):
+        raise WildlamError(
+            f"{run.path} holds a controller of another run, or of this one before more training; {remedy}"
+        )
+
+
+@dataclass
+class Driven:
+    """A run whose model a controller drives.
+
+    Attributes:
+        run: its folder.
+        config: its configuration.
+        encoder: of its states.
+        model: the latent action model.
+        controller: from real actions to its latent ones.
+        place: folder of the controller.
+        space: what real actions are.
+    """
+
+    run: Run
+    config: RunConfig
+    encoder: Encoder
+    model: LatentActionModel
+    controller: Controller
+    place: Path
+    space: ActionSpace
+
+    @property
+    def bf16(self) -> bool:
+        """Whether its matrix products are made in bfloat16: as in training, where the device does not emulate that."""
+        return self.config.training.precision == "bf16" and fast_dtype(self.encoder.device) == torch.bfloat16
+
+
+def load_driven(path: Path, controller: Path | None = None) -> Driven:
+    """Load a run's model and a controller of it.
+
+    Args:
+        path: the run folder.
+        controller: its folder; that of the run if not given.
+
+    Raises:
+        WildlamError: there is none, or they do not fit together.
+    """
+    opened, config, encoder, model = _open(path)
+    place = _folder(controller or opened.path)
+    driver, space = load_controller(place, encoder, model)
+    return Driven(opened, config, encoder, model, driver, place, space)
+
+
+def _open(path: Path) -> tuple[Run, RunConfig, Encoder, LatentActionModel]:
+    run = Run.open(path)
+    config = read_config(run.path / "config.yaml")
+    encoder = config.encoder.build(default_device())
+    check_encoder(run, encoder.spec)
+    return run, config, encoder, load_model(run, config, encoder.spec).to(encoder.device)
+
+
+def controller_results(folder: Path) -> str:
+    """The results of a controller as text."""
+    found = read_json(folder / RESULTS)
+    choosing = found["choosing"]
+
+    def told(name: str) -> Estimate:
+        return Estimate(**found[name])
+
+    return "\n".join(
+        [
+            f"Held-out rollouts of {STATES - 1} steps, {found['clips']} labelled clips:",
+            f"error under the inferred actions   {told('idm')}",
+            f"error under the controller's       {told('controller')}",
+            f"error of copying the first state   {told('copy')}",
+            f"controller's over inferred         {told('over_idm')}",
+            f"z error over that of the mean      {told('z')}",
+            f"size of change over the true one   {told('movement')} (inferred: {told('movement_idm')})",
+            "",
+            f"Loss on the {choosing['clips']} labelled clips set apart: {choosing['loss']:.4g}; to choose between",
+            "trainings of the same labels, such as with and without --unlabelled, take the lower.",
+            "",
+            _judged(told("z"), told("controller"), told("copy"), told("movement")),
+        ]
+    )
+
+
+def _judged(z: Estimate, error: Estimate, copy: Estimate, movement: Estimate) -> str:
+    """The results of a controller in words."""
+    if z.mean >= 1:
+        return "The controller is no better than the mean latent action: give more labelled clips."
+    if error.mean >= copy.mean:
+        return "Rollouts are no better than copying the first state: give more labelled clips."
+    if movement.mean < STILL:
+        return "The controller hardly moves: does it see the state (--controller.past tokens)?"
+    return "The controller drives the model: what it does stands in wildlam plan."
+
+
+@torch.no_grad()
+def infer_latents(model: LatentActionModel, clips: LabelledClips) -> Tensor:
+    """Latent actions of labelled clips, ``float32 [C, T - 1, Z]`` on the model's device."""
+    device = next(model.parameters()).device
+    return torch.cat([model.infer(part.to(device).float()).float() for part in clips.states.split(32)])
+
+
+def _with_guessed(
+    config: ControllingConfig,
+    of_run: RunConfig,
+    encoder: Encoder,
+    model: LatentActionModel,
+    labelled: LabelledClips,
+    z: Tensor,
+) -> Callable[[int], Iterator[ActionBatch]]:
+    """Labelled clips, and those of unlabelled videos with the actions that z tells, from a step on.
+
+    The more clips are labelled, the larger is their part of a batch: half of it with ``HALF``. The guess is the linear
+    one of the least squared error; a controller that learns from it takes a guessed action for more than it is worth,
+    and so moves more than one that knows few.
+    """
+    assert config.unlabelled is not None
+    if encoder.spec.frames_per_state > 1:
+        raise WildlamError(
+            f"{encoder.spec.name} makes a state of {encoder.spec.frames_per_state} frames, which labelled clips show "
+            "doubled and films do not: their latent actions last longer; leave --unlabelled out"
+        )
+    of_batch, steps = config.training.batch_size, config.training.steps
+    if of_batch < 2:
+        raise WildlamError("--unlabelled shares a batch with labelled clips: training.batch_size must be at least 2")
+    few = min(max(round(of_batch * len(labelled) / (len(labelled) + HALF)), 1), of_batch - 1)
+    data = replace(of_run.data, path=config.unlabelled, mixture={}, frames=STATES)
+    like = replace(of_run, data=data, training=replace(of_run.training, batch_size=of_batch - few), seed=config.seed)
+    with keys_told_as("--unlabelled"):
+        before = partial(durations.tell_encoding, like, encoder)
+        clips = load_clips(like, encoder, Processes(0, 1, encoder.device), before)
+    guess = told_actions(z, labelled.actions)
+
+    @torch.no_grad()
+    def batches(start: int) -> Iterator[ActionBatch]:
+        known = drawn_clips(labelled, few, steps, config.seed, start, z)
+        for batch, unlabelled in zip(known, clips.batches(start, steps), strict=True):
+            (states,) = clips.states(unlabelled)
+            latents = model.infer(states).float()
+            yield replace(
+                batch,
+                states=torch.cat([batch.states, states.to(batch.states)]),
+                actions=torch.cat([batch.actions, guess(latents).to(batch.actions)]),
+                latents=torch.cat([batch.latents, latents.to(batch.latents)]),
+                names=batch.names + unlabelled.names,
+                sources=batch.sources + unlabelled.sources,
+                starts=batch.starts + unlabelled.starts,
+            )
+
+    return batches
+
+
+def told_actions(z: Tensor, actions: Tensor) -> Callable[[Tensor], Tensor]:
+    """A linear map from latent actions to real ones, from labelled clips: ``[C, T - 1, Z]``, ``[C, T - 1, A]``."""
+    scale = standardiser(z.double().cpu())
+    rows = actions.double().flatten(0, 1)
+    mean, std = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-9)
+    clips = torch.arange(len(actions)).repeat_interleave(actions.shape[1])
+    predict = fit_ridge(scale(z.double().cpu()).flatten(0, 1), (rows - mean) / std, clips)
+    return lambda latents: (mean + std * predict(scale(latents.double().cpu()))).float()

@@ -1,0 +1,185 @@
+"""Train a decoder for the encoder of a run, and load it: the step behind ``wildlam decoder train``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor
+from wildlam.errors import WildlamError
+
+from wildlam.config import RunConfig, read_as, read_config
+from wildlam.distributed import default_device
+from wildlam.evaluation.pixels import pixel_metrics
+from wildlam.models.decoder import Decoder, DecoderConfig, shrink
+from wildlam.models.perceptual import PerceptualConfig
+from wildlam.runs.folder import Run
+from wildlam.states.dataset import check_encoder, index_videos
+from wildlam.training import TrainingConfig
+from wildlam.training.optimizers import OptimizerConfig
+from wildlam.types import Encoder, EncoderSpec, VideoBatch
+from wildlam.video.loader import ClipSource, DataConfig, decode_windows, eval_windows, prefetch
+from wildlam.video.manifest import Manifest
+from wildlam.workflows import durations
+from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+
+FOLDER = "decoder"
+"""Name of the decoder's folder in a run's."""
+
+HELD_OUT_CLIPS = 16
+"""Held-out clips of all sources together that are decoded while training; each source gives one at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """Everything that decides a decoder, besides the run whose encoder and videos it is trained on.
+
+    Args:
+        decoder: size and loss.
+        perceptual: distance to train with besides L1; it is measured too, while training.
+        training: steps, batch, precision, optimiser. Paper: 90,000 steps, 12,000 of them warm-up, of 512 clips, and
+            AdamW at 3e-4; ours suits a laptop's few steps.
+        seed: of initialisation, order of the data and choice of frames.
+    """
+
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(
+            steps=400,
+            batch_size=16,
+            optimizer=OptimizerConfig(adamw_lr=3e-3, weight_decay=0.01, warmup=12 / 90),
+        )
+    )
+    seed: int = 0
+
+
+def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
+    """Train a decoder for the encoder of a run, on the run's videos; one that was interrupted goes on where it stopped.
+
+    Args:
+        path: the run folder.
+        config: the decoder's configuration.
+
+    Returns:
+        The decoder's folder, ``path/decoder``: a run folder of its own.
+
+    Raises:
+        WildlamError: it holds a decoder of another configuration, or something is wrong with the videos or the disk.
+    """
+    opened, config = Run.open(path), config or DecodingConfig()
+    of_run = read_config(opened.path / "config.yaml")
+    encoder = of_run.encoder.build(default_device())
+    config = replace(config, training=config.training.settled(encoder.device))
+    run = claimed(opened.path / FOLDER, config, "decoder")
+    check_encoder(opened, encoder.spec)
+    perceptual = config.perceptual.build(encoder.device)
+    torch.manual_seed(config.seed)
+    try:
+        model = config.decoder.build(encoder.spec, perceptual)
+    except ValueError as error:
+        raise WildlamError(str(error)) from error
+    data = of_run.data
+    manifest = index_videos(data)
+    durations.tell(_parts(run, config, of_run, encoder, model, manifest))
+    few = [
+        (
+            encoder.encode(batch.video),
+            shrink(batch.video.to(encoder.device), config.decoder.image_size),
+            batch.sources[0],
+        )
+        for batch in held_out_clips(manifest, data, encoder.spec.image_size)
+    ]
+    source = ClipSource(
+        manifest.split("train"),
+        frames=data.frames,
+        fps=data.fps,
+        size=encoder.spec.image_size,
+        batch=config.training.batch_size,
+        seed=config.seed,
+        backend=data.backend,
+        on_error=data.on_error,
+        mixture=data.mixture,
+    )
+
+    def prepare(batch: VideoBatch) -> tuple[Tensor, Tensor]:
+        return encoder.encode(batch.video), batch.video.to(encoder.device)
+
+    def held_out(current: torch.nn.Module) -> dict[str, float]:
+        assert isinstance(current, Decoder)
+        metrics = [pixel_metrics(current.decode(states), truth, perceptual) for states, truth, _ in few]
+        sources = [source for _, _, source in few]
+        found = {name: torch.cat([part[name] for part in metrics]) for name in metrics[0]}
+        means = {name: values.mean().item() for name, values in found.items()}
+        for source in sorted(set(sources)):
+            own = torch.tensor([s == source for s in sources])
+            means |= {f"{source}/{name}": values[own].mean().item() for name, values in found.items()}
+        return means
+
+    fit_beside(
+        run,
+        config,
+        model,
+        encoder,
+        lambda start: prefetch(source, start, config.training.steps, data.workers),
+        prepare,
+        evaluate=held_out,
+        score="l1",
+        title="decoder",
+    )
+    return run.path
+
+
+def _parts(
+    run: Run, config: DecodingConfig, of_run: RunConfig, encoder: Encoder, model: Decoder, rows: Manifest
+) -> list[durations.Part]:
+    """How long training takes, of which the clips of each step are decoded and encoded."""
+    spec, frames = encoder.spec, of_run.data.frames
+
+    def inputs(count: int) -> tuple[Tensor, ...]:
+        video = torch.randint(256, (count, frames, 3, spec.image_size, spec.image_size), dtype=torch.uint8)
+        return torch.randn(count, frames // spec.frames_per_state, spec.tokens, spec.width).to(encoder.device), video
+
+    online = partial(durations.encoding, of_run, encoder, rows, config.training.batch_size * frames)
+    return fitting(run, config, lambda: copy.deepcopy(model), inputs, encoder.device, online)
+
+
+def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | None = None) -> Decoder:
+    """Load the best checkpoint of a decoder, ready to decode the states of the encoder that ``spec`` describes.
+
+    Args:
+        path: the decoder's folder, or that of the run that it is in.
+        spec: of the encoder whose states are to be decoded.
+        device: to put it on; the accelerator where there is one, else the CPU, by default.
+
+    Raises:
+        WildlamError: there is none, or it was trained on another encoder's states.
+    """
+    run = Run(path / FOLDER if (path / FOLDER).is_dir() else path)
+    none = f"{path} has no decoder; train one with `wildlam decoder train`, or give --decoder a run that has one"
+    if not (run.path / "config.yaml").is_file():
+        raise WildlamError(none)
+    try:
+        is_decoder = "decoder" in yaml.safe_load((run.path / "config.yaml").read_text())
+    except (yaml.YAMLError, TypeError) as error:
+        raise WildlamError(f"{run.path / 'config.yaml'} is damaged; restore it, or train the decoder again") from error
+    if not is_decoder:
+        raise WildlamError(none)
+    model = read_as(DecodingConfig, run.path / "config.yaml").decoder.build(spec)
+    return load_best(run, model, spec, torch.device(device or default_device()))
+
+
+def held_out_clips(
+    manifest: Manifest, data: DataConfig, size: int, clips: int = HELD_OUT_CLIPS
+) -> Iterator[VideoBatch]:
+    """About ``clips`` held-out clips, the same ones every time, one at least of each source, video by video."""
+    rows = manifest.split("held_out")
+    sources = rows.sources()[0]
+    windows = eval_windows(rows, data.frames, data.fps, max(clips // len(sources), 1))
+    for window in windows:
+        yield decode_windows(rows, [window], data.frames, data.fps, size, data.backend)

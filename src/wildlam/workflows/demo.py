@@ -1,0 +1,152 @@
+"""The demo: collect an unlabelled mix of videos, learn its latent actions, show what was learnt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from wildlam.errors import WildlamError
+
+from wildlam.config import RunConfig, without_actions
+from wildlam.distributed import default_device
+from wildlam.planning.trajectory_errors import evo
+from wildlam.pretrained import unpack
+from wildlam.training import TrainingConfig
+from wildlam.video.loader import DataConfig
+from wildlam.workflows import durations
+from wildlam.workflows.durations import Part
+from wildlam.workflows.evaluate import evaluate
+from wildlam.workflows.plan import ProtocolName, plan
+from wildlam.workflows.train import check_out, train
+from wildlam.worlds.doom import DEMO_LEVELS
+from wildlam.worlds.recorder import WORKERS
+from wildlam.worlds.sample_films import collect_filmed
+from wildlam.worlds.walkers import collect_doom, collect_nav
+
+OUT = Path("runs/demo")
+EPISODES = 240
+SECONDS = 16.0
+"""Length of each walk through a Doom level."""
+STEPS = 360
+
+PRETRAINED_OUT = Path("runs/tiny")
+PRETRAINED_EPISODES = 24
+PRETRAINED_SEED = 1000
+"""Added to the seed of the films: no seed of training comes near."""
+FEW_FILMS = 4
+"""That are made before one is measured."""
+PLANNED = 16
+"""Held-out episodes that are planned in."""
+
+
+def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
+    """Do the library's main job on real input. Called again, it goes on where it stopped.
+
+    Args:
+        out: folder of the run; the videos go to ``out/videos``.
+        episodes: walks through Doom levels, 16 s each.
+        steps: of training.
+        seed: of the walks and of the training.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        WildlamError: fewer than one walk or step, ``out`` holds a run of another configuration, or a simulator is
+            missing.
+    """
+    videos = out / "videos"
+    # What is impossible is refused before anything is filmed.
+    if episodes < 1:
+        raise WildlamError(f"--episodes must be at least 1, got {episodes}")
+    try:
+        config = demo_config(videos, out, steps, seed)
+    except ValueError as error:
+        raise WildlamError(str(error).replace("training.", "--")) from error
+    check_out(config, resume=True)
+    if films := _filming("film", collect_doom, videos / "doom", episodes, SECONDS):
+        durations.tell([films, *_learning(config, episodes * SECONDS)])
+    collect_filmed(videos / "filmed")
+    collect_doom(videos / "doom", episodes=episodes, seconds=SECONDS, seed=seed)
+    return train(config, resume=True)
+
+
+def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
+    """What the model that comes with the package can do, without training: films both worlds, evaluates and plans.
+
+    Args:
+        out: folder of the run; the videos go to ``out/videos``.
+        episodes: films of each world; their levels and seeds are not those that it was trained on.
+        seed: of the films, plans and episodes.
+
+    Returns:
+        The folders of what was planned: by the RECON protocol in ``nav``, by DROID's in ``arm``.
+
+    Raises:
+        WildlamError: fewer films than levels, or a simulator or evo is missing.
+    """
+    from wildlam.worlds.arm import collect_arm
+
+    if episodes < len(DEMO_LEVELS):
+        raise WildlamError(f"--episodes must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}")
+    evo()  # before the films
+    videos = out / "videos"
+    worlds = {"nav": (collect_nav, SECONDS), "arm": (collect_arm, SECONDS / 2)}
+    films = [_filming(f"film {name}", collect, videos / name, episodes, s) for name, (collect, s) in worlds.items()]
+    if parts := [part for part in films if part]:
+        durations.tell([*parts, Part("evaluate", "told when it begins", None), Part("plan", "likewise", None)])
+    collect_nav(videos / "nav", episodes=episodes, seconds=SECONDS, seed=PRETRAINED_SEED + seed)
+    collect_arm(videos / "arm", episodes=episodes, seconds=SECONDS / 2, seed=PRETRAINED_SEED + seed)
+    run = unpack(out, videos)
+    evaluate(run)
+    protocols: tuple[tuple[ProtocolName, str], ...] = (("recon", "nav"), ("droid", "arm"))
+    return [
+        plan(
+            run,
+            name,
+            videos / world,
+            controller=run / f"controller_{world}",
+            episodes=min(PLANNED, episodes),
+            samples=64 if name == "droid" else None,  # fewer than the protocol's: a second each
+            iterations=6 if name == "droid" else None,
+            seed=seed,
+        )
+        for name, world in protocols
+    ]
+
+
+def _filming(name: str, collect: Callable[..., list[Path]], folder: Path, episodes: int, seconds: float) -> Part | None:
+    """How long the films take that a folder lacks, if they are more than a few: one is made and thrown away."""
+    missing = episodes - sum(1 for _ in folder.rglob("*.mp4"))
+    if missing <= FEW_FILMS:
+        return None
+    with TemporaryDirectory() as elsewhere:
+        began = time.monotonic()
+        collect(Path(elsewhere), episodes=1, seconds=seconds, progress=False)
+        took = time.monotonic() - began
+    return Part(name, f"{missing} films", took * missing / WORKERS)
+
+
+def _learning(config: RunConfig, seconds: float) -> list[Part]:
+    """How long training takes, before there are videos: ``train`` tells it again when there are."""
+    encoder = config.encoder.build(default_device())
+    frames, steps = seconds * config.data.fps, config.training.steps
+    parts = [
+        Part(
+            "encode",
+            f"{frames / encoder.spec.frames_per_state:,.0f} states",
+            frames * durations.encode_seconds(encoder, config.data.frames),
+        )
+    ]
+    if steps > durations.FEW_STEPS:
+        for name, of in {"train": config, "baseline": without_actions(config)}.items():
+            if of:
+                parts.append(durations.training(of, encoder, of.training.batch_size, steps, name=name))
+    return [*parts, Part("evaluate", "and report", None)]
+
+
+def demo_config(videos: Path = OUT / "videos", out: Path = OUT, steps: int = STEPS, seed: int = 0) -> RunConfig:
+    """The demo's configuration: the defaults of ``wildlam train``, on the videos collected, for fewer steps."""
+    return RunConfig(data=DataConfig(path=videos), training=TrainingConfig(steps=steps), seed=seed, out=out)

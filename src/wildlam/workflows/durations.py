@@ -1,0 +1,248 @@
+"""How long the parts of a command take on this machine: each is measured on a few steps before the command begins.
+
+What is measured is thrown away, and no random number that the command draws depends on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from wildlam.config import RunConfig
+from wildlam.episodes.clips import AT_ONCE, Cut, encode_places
+from wildlam.training import TrainingConfig
+from wildlam.training.optimizers import MuonAdamW, gradient_norm
+from wildlam.training.parallel import recompute
+from wildlam.types import Encoder, EncoderSpec
+from wildlam.video.decode import VideoError, decode_grid
+from wildlam.video.index import cores
+from wildlam.video.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+BUDGET = 3.0
+"""Seconds after which no larger step is measured."""
+PATIENCE = 15.0
+"""Seconds of a first step from which on it is taken as it is, and not measured again."""
+FRAMES = 16
+"""Frames that are encoded to measure an encoder that takes any number of them."""
+
+SHORT = 3.0
+"""Seconds of a command that is not announced."""
+FEW_FRAMES = 16
+"""Frames that are encoded before they are measured; an estimate by the videos' durations may miss or see as many."""
+FEW_STEPS = 20
+"""Of a training that is over before it is measured."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a command.
+
+    Attributes:
+        name: what is done.
+        amount: how much of it.
+        seconds: it takes on this machine; None where that was not measured.
+    """
+
+    name: str
+    amount: str
+    seconds: float | None
+
+
+def tell(parts: Sequence[Part]) -> None:
+    """Print the parts of a command and their time, unless those that were measured are over at once."""
+    if sum(part.seconds or 0.0 for part in parts) > SHORT:
+        log.info("\n".join(["On this machine, by a few steps measured now:", *lines(parts)]))
+
+
+def lines(parts: Sequence[Part]) -> list[str]:
+    """A line for each part, and one for all of them."""
+    measured = [part.seconds for part in parts if part.seconds is not None]
+    more = "" if len(measured) == len(parts) else ", and what is not measured"
+    told = [
+        f"  {part.name:12}{part.amount:>24}{in_words(part.seconds) if part.seconds is not None else 'not measured':>16}"
+        for part in parts
+    ]
+    return [*told, f"  {'all':12}{'':24}{in_words(sum(measured)):>16}{more}"]
+
+
+def in_words(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, of_seconds in (("hours", 3600), ("minutes", 60), ("s", 1)):
+        if seconds >= of_seconds:
+            return f"{seconds / of_seconds:,.1f} {unit}"
+    return f"{1000 * seconds:.3g} ms"
+
+
+def step_seconds(config: RunConfig, spec: EncoderSpec, device: torch.device, clips: int) -> float:
+    """Seconds of an optimiser step of a latent action model; see ``fit_seconds``."""
+    shape = config.data.frames // spec.frames_per_state, spec.tokens, spec.width
+    return fit_seconds(
+        lambda: config.model.build(spec.width, spec.grid),
+        lambda count: (torch.randn(count, *shape, device=device),),
+        config.training,
+        clips,
+        device,
+    )
+
+
+def fit_seconds(
+    build: Callable[[], nn.Module],
+    inputs: Callable[[int], tuple[Tensor, ...]],
+    training: TrainingConfig,
+    clips: int,
+    device: torch.device,
+) -> float:
+    """Seconds of an optimiser step on ``clips`` clips, in the parts that the configuration says.
+
+    What ``torch.compile`` gains is not counted, nor what sharing gradients among processes takes.
+
+    Args:
+        build: a model whose ``forward`` returns a ``types.Loss``.
+        inputs: what that takes of a number of clips, made up.
+        training: how to train.
+        clips: of this process.
+        device: to train on.
+    """
+    part = max(clips // training.accumulate, 1)
+    with aside(device):
+        model = build().to(device).train()
+        if training.recompute:
+            recompute(model)
+        optimizer = MuonAdamW(model, training.optimizer)
+
+        def gradients(count: int) -> None:
+            with torch.autocast(device.type, torch.bfloat16, enabled=training.bf16(device)):
+                loss = model(*inputs(count)).total
+            loss.backward()
+
+        def update(_: int) -> None:
+            gradient_norm(model.parameters(), training.optimizer.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return training.accumulate * scaled_seconds(gradients, part, device) + scaled_seconds(update, 1, device)
+
+
+def scaled_seconds(step: Callable[[int], object], whole: int, device: torch.device) -> float:
+    """Seconds of ``step(whole)``, measured on ever more than one, up to the whole, as far as ``BUDGET`` allows.
+
+    The first time takes longer, for what is set up once, and counts only if there is no patience for another.
+    """
+    count, spent = 1, 0.0
+    took = seconds_of(partial(step, 1), device)
+    while took < PATIENCE:
+        took = seconds_of(partial(step, count), device)
+        spent += took
+        if count == whole or spent > BUDGET:
+            break
+        count = min(whole, 4 * count)
+    return took * whole / count
+
+
+def encode_seconds(encoder: Encoder, frames: int) -> float:
+    """Seconds to encode a frame of video, in clips of ``frames`` where the encoder looks at a clip as a whole."""
+    spec, device = encoder.spec, encoder.device
+    frames = frames if spec.context == "clip" else FRAMES
+    size = (1, frames, 3, spec.image_size, spec.image_size)
+    with aside(device):
+        video = torch.randint(256, size, dtype=torch.uint8)
+        return scaled_seconds(lambda _: encoder.encode(video), 1, device) / frames
+
+
+def decode_seconds(rows: Manifest, config: RunConfig, size: int) -> float | None:
+    """Seconds to decode a frame of the first video that can be, on all cores; None if none of the first can."""
+    for video in islice(rows, 3):
+        began = time.monotonic()
+        try:
+            decoded = decode_grid(
+                rows.file(video.path, video.offset, video.size), config.data.fps, size, config.data.backend, chunk=64
+            )
+            times, _ = next(iter(decoded))
+        except (VideoError, StopIteration):  # told where it is used
+            continue
+        return (time.monotonic() - began) / len(times) / cores()
+    return None
+
+
+def tell_encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float | None) -> None:
+    """Print how long it takes to encode ``frames`` frames of videos, if that is what comes first (it is not None)."""
+    if frames and frames > FEW_FRAMES:
+        tell([encoding(config, encoder, rows, frames)])
+
+
+def encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float) -> Part:
+    """Decode and encode ``frames`` frames of videos."""
+    decode = decode_seconds(rows, config, encoder.spec.image_size)
+    per_frame = None if decode is None else decode + encode_seconds(encoder, config.data.frames)
+    return Part(
+        "encode",
+        f"{frames / encoder.spec.frames_per_state:,.0f} states",
+        None if per_frame is None else frames * per_frame,
+    )
+
+
+def labelled(cuts: Sequence[Cut], encoder: Encoder) -> list[Part]:
+    """Decode and encode labelled clips of which no states are kept, if there are more than a few."""
+    places = [place for cut in cuts if not cut.is_kept for place in cut.places]
+    if sum(len(frames) for _, frames in places) <= FEW_FRAMES:
+        return []
+    few = places[len(places) // 2 :][:AT_ONCE]  # in the middle of a film frames are as hard to find as on average
+    return [
+        many(
+            "encode",
+            f"{len(places):,} labelled clips",
+            len(places),
+            lambda count: encode_places(few[:count], encoder),
+            AT_ONCE,
+            encoder.device,
+        )
+    ]
+
+
+def many(name: str, amount: str, count: int, step: Callable[[int], object], at_once: int, device: torch.device) -> Part:
+    """Do something ``count`` times, by a ``step`` that does it so many times, ``at_once`` at most."""
+    together = min(at_once, count)
+    with aside(device):
+        took = scaled_seconds(step, together, device)
+    return Part(name, amount, took * count / together)
+
+
+def training(
+    config: RunConfig, encoder: Encoder, clips: int, steps: int, online: Part | None = None, name: str = "train"
+) -> Part:
+    """Train for ``steps`` steps, of ``clips`` clips of this process each; ``online`` if these are encoded at each step.
+
+    A model in parts is not measured: it may not fit into one process.
+    """
+    seconds = None
+    if config.training.shard == 1 and (online is None or online.seconds is not None):
+        per_step = step_seconds(config, encoder.spec, encoder.device, clips)
+        seconds = steps * (per_step + (online.seconds or 0.0 if online else 0.0))
+    return Part(name, f"{steps:,} steps", seconds)
+
+
+def seconds_of(step: Callable[[], object], device: torch.device) -> float:
+    """Wall-clock seconds of a step, until the device is done with it."""
+    began = time.monotonic()
+    step()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return max(time.monotonic() - began, 1e-9)
+
+
+@contextmanager
+def aside(device: torch.device) -> Iterator[None]:
+    """Leave the random numbers of what follows as they are."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield

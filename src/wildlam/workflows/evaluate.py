@@ -1,0 +1,256 @@
+"""Evaluate a trained run and write what was found: the steps behind ``wildlam eval`` and the end of training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import torch
+from torch import Tensor
+from wildlam.errors import WildlamError
+from wildlam.fileio import read_json, write_atomically
+
+from wildlam.config import RunConfig, read_config
+from wildlam.distributed import processes
+from wildlam.episodes.action_spaces import SPACES
+from wildlam.episodes.poses import true_actions
+from wildlam.evaluation.clips import BATCH, InferredClips, infer_clips
+from wildlam.evaluation.leakage import cut_at
+from wildlam.evaluation.locality import SCENES_AT_ONCE, locality
+from wildlam.evaluation.one_step import error_table
+from wildlam.evaluation.suite import Labelled, clip_by_clip, evaluate_all
+from wildlam.models import LatentActionModel
+from wildlam.report.pages.pictures import pictures_section
+from wildlam.report.pages.run import write_run_report
+from wildlam.runs.folder import Run
+from wildlam.states.dataset import Clips, check_encoder, held_out_size, load_clips, load_model
+from wildlam.types import Encoder, StateBatch
+from wildlam.video.decode import decode_at
+from wildlam.video.loader import DataConfig
+from wildlam.video.manifest import Manifest
+from wildlam.workflows import durations
+from wildlam.workflows.decoder import FOLDER as DECODER
+from wildlam.workflows.decoder import load_decoder
+
+log = logging.getLogger(__name__)
+
+SCENES = 32
+"""Frames of held-out videos in which movers are placed to test locality."""
+
+FEW_CLIPS = 16
+"""Of an evaluation that is over before it is measured."""
+
+BASELINE = "deterministic"
+"""Name of the folder, in a run's, of the model trained without latent actions."""
+
+
+def evaluate(path: Path, data: Path | None = None, bounds: Sequence[Path] = ()) -> Path:
+    """Evaluate a trained run on held-out clips, of its own videos or of others, and write results and report.
+
+    Args:
+        path: the run folder.
+        data: another folder of videos; its held-out clips are used.
+        bounds: other runs on the same encoder to unroll beside it, such as one trained without a limit.
+
+    Returns:
+        The folder with ``results.json`` and ``report.html``: the run folder, or for other videos one of theirs in it.
+    """
+    started = time.monotonic()
+    run = Run.open(path)
+    for bound in bounds:
+        Run.open(bound)  # now, and not after an hour of encoding
+    config, folder = read_config(run.path / "config.yaml"), run.path
+    if data is not None:
+        config = replace(config, data=replace(config.data, path=data, cache=None))
+        folder = _folder_for(run, data)
+    with processes() as team:
+        encoder = config.encoder.build(team.device)
+        check_encoder(run, encoder.spec)
+        clips = load_clips(config, encoder, team, partial(_tell_parts, run, config, encoder, bounds))
+        folder.mkdir(exist_ok=True)
+        evaluate_run(run, folder, clips, started, bounds, data)
+    return folder
+
+
+def _folder_for(run: Run, data: Path) -> Path:
+    """Where the results on other videos go: by the name of their folder, and by its path where that name is taken."""
+    folder = run.path / f"on-{data.resolve().stem}"
+    known = folder / "results.json"
+    if known.is_file() and read_json(known).get("data") != str(data.resolve()):
+        return run.path / f"{folder.name}-{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:6]}"
+    return folder
+
+
+def evaluate_run(
+    run: Run, folder: Path, clips: Clips, started: float, others: Sequence[Path] = (), data: Path | None = None
+) -> None:
+    """Evaluate the best checkpoints, which are those that ``wildlam.load`` gives."""
+    spec, device = clips.encoder.spec, clips.encoder.device
+    config = read_config(run.path / "config.yaml")
+    model, bounds = _models(run, clips.encoder, others)
+    held_out = clips.inferred(model, clips.held_out)
+    frames, decoder = _frames(held_out, clips, config.data), None
+    if any((run.path / DECODER / "checkpoints").glob("step_*")):
+        decoder = load_decoder(run.path, spec, device)
+    try:
+        labelled = _labelled(model, held_out, clips)
+    except WildlamError as error:  # no reason to lose everything else
+        log.warning("the true actions are left out: %s", error)
+        labelled = []
+    found = evaluate_all(
+        model,
+        clips.encoder,
+        held_out,
+        bounds=bounds,
+        pixels=(decoder, frames) if decoder else None,
+        after_cut=_after_cut(held_out, clips, config.data) if spec.context == "clip" else None,
+        backgrounds=_backgrounds(held_out, clips),
+        labelled=labelled,
+    )
+    summary = {
+        "seconds": round(time.monotonic() - started, 1),
+        "seed": run.facts["seed"],
+        "videos": str(clips.manifest.root),
+        "data": str((data or config.data.path).resolve()),
+        "clips": len(held_out),
+        "bounds": [str(path) for path in others],
+        **error_table(found.one_step),
+        "evaluations": found.summary(),
+    }
+    try:
+        write_atomically(folder / "results.json", json.dumps(summary, indent=2))
+        write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
+        pictures = pictures_section(model, decoder, held_out, frames, config.data.fps) if decoder else ()
+        write_run_report(run, folder, model, clips.manifest, found, summary, pictures)
+    except OSError as error:
+        raise WildlamError(
+            f"cannot write the results to {folder}: {error.strerror}; make room there or make it writable, then: "
+            f"wildlam eval {quote(str(run.path))}"
+        ) from error
+
+
+def _models(
+    run: Run, encoder: Encoder, others: Sequence[Path]
+) -> tuple[LatentActionModel, dict[str, LatentActionModel]]:
+    """The model of a run, and those that are unrolled beside it, by their bottlenecks."""
+    spec, device = encoder.spec, encoder.device
+    model = load_model(run, read_config(run.path / "config.yaml"), spec).to(device)
+    bounds = {}
+    for path in [*others, *([run.path / BASELINE] if (run.path / BASELINE / "config.yaml").is_file() else [])]:
+        other = Run.open(path)
+        check_encoder(other, spec)
+        settings = read_config(other.path / "config.yaml")
+        name = type(settings.model.bottleneck).__name__.lower()
+        if name in bounds:
+            raise WildlamError(f"{path}: a second {name} model beside {run.path}; one of a kind can be compared with")
+        bounds[name] = load_model(other, settings, spec).to(device)
+    return model, bounds
+
+
+def _tell_parts(
+    run: Run, config: RunConfig, encoder: Encoder, others: Sequence[Path], rows: Manifest, frames: float | None
+) -> None:
+    """Print how long it takes to encode what is not yet, and to evaluate."""
+    if frames is None:  # of the held-out clips alone
+        clips, states = held_out_size(rows, config.data, encoder.spec)
+        frames = clips * states * encoder.spec.frames_per_state
+    parts = [durations.encoding(config, encoder, rows, frames)] if frames > durations.FEW_FRAMES else []
+    durations.tell([*parts, *parts_of_evaluation(config, encoder, rows, *_models(run, encoder, others))])
+
+
+def parts_of_evaluation(
+    config: RunConfig,
+    encoder: Encoder,
+    rows: Manifest,
+    model: LatentActionModel,
+    bounds: dict[str, LatentActionModel],
+    times: int = 1,
+) -> list[durations.Part]:
+    """How long it takes to evaluate a model ``times`` times, on clips made up; some tests take the same on any.
+
+    Args:
+        config: of the run.
+        encoder: of its states.
+        rows: its videos.
+        model: of the run, or one like it.
+        bounds: see ``evaluate_all``.
+        times: for as many runs.
+    """
+    spec, device = encoder.spec, encoder.device
+    clips, states = held_out_size(rows, config.data, spec)
+    seconds = torch.arange(states, dtype=torch.float64) * spec.frames_per_state / config.data.fps
+
+    def judge(pairs: int) -> None:
+        names = [str(i) for i in range(2 * pairs)]
+        made_up = torch.randn(len(names), states, spec.tokens, spec.width)
+        batch = StateBatch(made_up, names, names, [0.0] * len(names), seconds.expand(len(names), -1))
+        found: dict[str, Any] = {}
+        for name, step in clip_by_clip(model, infer_clips(model, [batch]), found, bounds).items():
+            found[name] = step()
+
+    def compose(scenes: int) -> None:
+        locality(model, encoder, torch.randint(256, (2, 3, spec.image_size, spec.image_size)).byte(), scenes=scenes)
+
+    parts = []
+    if clips > FEW_CLIPS:
+        for one in (model, *bounds.values()):
+            one.to(device).eval()
+        amount, pairs = f"{times * clips:,} clips", times * clips // 2
+        parts.append(durations.many("evaluate", amount, pairs, judge, BATCH // 2, device))
+        if min(spec.grid) > 1:
+            amount = f"{times * SCENES:,} scenes"
+            parts.append(durations.many("locality", amount, times * SCENES, compose, SCENES_AT_ONCE, device))
+    return [*parts, durations.Part("report", "UMAP alone: half a minute", None)]
+
+
+def _frames(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[..., Tensor]:
+    """Gives the frames of some states of a clip, ``uint8 [states * frames_per_state, 3, S, S]``."""
+    spec = clips.encoder.spec
+    offsets = torch.arange(spec.frames_per_state, dtype=torch.float64) / data.fps
+
+    def frames(clip: int, states: slice = slice(None)) -> Tensor:
+        times = (held_out.times[clip, states, None] + offsets).flatten().tolist()
+        return decode_at(clips.manifest.file(held_out.names[clip]), times, spec.image_size, data.backend)
+
+    return frames
+
+
+def _after_cut(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[[list[int]], Tensor]:
+    """What an encoder that looks back makes of the moment after a cut: it must see the cut, in pixels."""
+    cut, partners, frames = cut_at(held_out), held_out.partners, _frames(held_out, clips, data)
+
+    def after_cut(chosen: list[int]) -> Tensor:
+        spliced = [torch.cat([frames(i, slice(0, cut)), frames(partners[i], slice(cut, cut + 1))]) for i in chosen]
+        return clips.encoder.encode(torch.stack(spliced))[:, -1]
+
+    return after_cut
+
+
+def _backgrounds(held_out: InferredClips, clips: Clips) -> tuple[Tensor, list[str]]:
+    """First frames of clips spread over all held-out videos, ``uint8 [n, 3, S, S]``, and the recording of each."""
+    chosen = torch.linspace(0, len(held_out) - 1, min(SCENES, len(held_out))).round().int().tolist()
+    size = clips.encoder.spec.image_size
+    frames = [decode_at(clips.manifest.file(held_out.names[i]), [float(held_out.times[i, 0])], size) for i in chosen]
+    return torch.cat(frames), [held_out.recordings[i] for i in chosen]
+
+
+def _labelled(model: LatentActionModel, held_out: InferredClips, clips: Clips) -> list[Labelled]:
+    """Clips with true actions, where a source has them in both splits, for each kind of action."""
+    batches, root = clips.labelled(), clips.manifest.root
+    if not batches:
+        return []
+    train, found = clips.inferred(model, batches), []
+    for space in SPACES.values():
+        actions, known = true_actions(held_out, root, space)
+        of_train = true_actions(train, root, space)
+        if known.any() and of_train[1].any():
+            found.append(Labelled(train, of_train[0], held_out.where(known), actions[known], list(space.action_names)))
+    return found

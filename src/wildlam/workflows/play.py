@@ -1,0 +1,283 @@
+"""Closed loop in a simulator, towards goal images: the steps behind ``wildlam play``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from wildlam.errors import WildlamError
+from wildlam.fileio import made, read_json, write_atomically
+
+from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
+from wildlam.episodes.clips import encode_frames
+from wildlam.evaluation.intervals import PerClip
+from wildlam.planning.dynamics import Dynamics
+from wildlam.planning.mpc import ITERATIONS, MEMORY, SAMPLES, Policy, Replanner, Trace, World, follow
+from wildlam.planning.solvers.base import Prior
+from wildlam.report.pages.plan import compared
+from wildlam.report.pages.play import SHOWN, grid, write_play_report
+from wildlam.report.text import text_of_summary
+from wildlam.types import check_seed
+from wildlam.video.write import mp4_bytes
+from wildlam.workflows import durations
+from wildlam.workflows.controller import Driven, load_driven
+from wildlam.workflows.plan import dynamics_of
+
+WorldName = Literal["nav", "arm"]
+
+EPISODES = 50
+AT_ONCE = 10
+"""Episodes played together."""
+AWAY = 6
+"""Steps from a start to its goal."""
+STEPS = 12
+"""Steps to reach it."""
+HORIZON = 3
+TRIES = 100
+SEEDS = 10_000
+"""Seeds of episodes between those of two runs of a game, so that none is in both."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What it takes to succeed in a world.
+
+    Attributes:
+        space: what its actions are.
+        unit: of lengths.
+        near: a final distance of at most this is a success.
+        far: goals lie at least this far from the start.
+        open: opens the world number ``i``, at a number of steps a second, with pictures of a side in pixels.
+    """
+
+    space: ActionSpace
+    unit: str
+    near: float
+    far: float
+    open: Callable[[int, float, int], Any]
+
+
+def _nav(i: int, fps: float, size: int) -> Any:
+    from wildlam.worlds.doom import HELD_OUT_LEVELS
+    from wildlam.worlds.nav import DoomWalk
+
+    return DoomWalk(HELD_OUT_LEVELS[i % len(HELD_OUT_LEVELS)], size, fps)
+
+
+def _arm(_: int, fps: float, size: int) -> Any:
+    from wildlam.worlds.arm import FetchArm
+
+    return FetchArm(size, fps)
+
+
+TASKS = {
+    "nav": Task(PLANAR, "map units", 30.0, 60.0, _nav),  # a person is 32 wide
+    "arm": Task(ARM, "m", 0.05, 0.1, _arm),
+}
+
+
+def play(
+    path: Path,
+    name: WorldName,
+    *,
+    controller: Path | None = None,
+    baselines: Sequence[Path] = (),
+    episodes: int = EPISODES,
+    seed: int = 0,
+    out: Path | None = None,
+) -> Path:
+    """Let a run's model act in a simulator towards goal images, and whatever it is to be compared with.
+
+    A goal is what is seen after one action, drawn from those that the controller learnt from, was done ``AWAY`` times.
+    Then the episode begins anew, and the model has ``STEPS`` steps.
+
+    Args:
+        path: the run folder.
+        name: the world: nav (levels held out whole) or arm.
+        controller: its folder; that of the run if not given.
+        baselines: folders of world models trained on real actions.
+        episodes: how many.
+        seed: of starts, goals and candidates.
+        out: folder for what is found; ``path/play-NAME`` if not given.
+
+    Returns:
+        That folder, with ``play.json`` and ``report.html``.
+
+    Raises:
+        WildlamError: something is missing, or does not fit together.
+    """
+    if episodes < 1:
+        raise WildlamError(f"--episodes must be at least 1, got {episodes}")
+    check_seed(seed)
+    driven, task = load_driven(path, controller), TASKS[name]
+    opened, config, encoder, driver, space = driven.run, driven.config, driven.encoder, driven.controller, driven.space
+    if space is not task.space:
+        raise WildlamError(
+            f"the controller's actions are {space.name}, {name} takes {task.space.name}; give --controller"
+        )
+    reach = AWAY * float((driver.action_mean.abs() + 3 * driver.action_std)[: space.position].norm())
+    if reach < task.far:
+        raise WildlamError(
+            f"{AWAY} of the controller's largest actions lead {reach:.3g} {task.unit} far, goals lie {task.far:g} away "
+            "at least: it was trained in other units; give --controller"
+        )
+    folder = made(out or opened.path / f"play-{name}")
+    mean, std = driver.action_mean.expand(HORIZON, -1), driver.action_std.expand(HORIZON, -1)
+    prior = Prior(mean, std, driver.action_mean - 3 * driver.action_std, driver.action_mean + 3 * driver.action_std)
+    dynamics = dynamics_of(driven, baselines)
+
+    durations.tell(_parts(task, driven, dynamics, prior, episodes))
+    traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
+    with ExitStack() as stack, tqdm(total=episodes * _steps(len(dynamics)), desc="playing", unit="step") as bar:
+        opened_worlds = (task.open(i, config.data.fps, encoder.spec.image_size) for i in range(min(AT_ONCE, episodes)))
+        worlds = [stack.enter_context(world) for world in opened_worlds]
+        for first in range(0, episodes, AT_ONCE):
+            own_seed = SEEDS * seed + first  # of these episodes alone
+            some = worlds[: episodes - first]
+            starts, goals = _goals(some, task, prior, own_seed, bar)
+            traces["goal"] += goals
+            images = np.stack([goal.frames[-1] for goal in goals])
+            wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
+            policies: dict[str, Policy] = {"random": _random(prior, own_seed)}
+            for label, one in dynamics.items():
+                policies[label] = Replanner(
+                    one,
+                    lambda video: encode_frames(encoder, video),
+                    wanted.float(),
+                    prior,
+                    space.between,
+                    seed=own_seed,
+                    bf16=driven.bf16,
+                )
+            for label, policy in policies.items():
+                traces[label] += follow(some, starts, _counted(policy, bar), STEPS)
+            traces["no move"] += [
+                Trace(g.frames[:1].repeat(STEPS + 1, 0), g.poses[:1].repeat(STEPS + 1, 0), g.actions[:0]) for g in goals
+            ]
+    targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
+    rows = {label: judged(of, targets, task) for label, of in traces.items() if label != "goal"}
+    record = {
+        "world": name,
+        "episodes": episodes,
+        "seed": seed,
+        "controller": str(driven.place),
+        "baselines": [str(folder) for folder in baselines],
+        "samples": SAMPLES,
+        "iterations": ITERATIONS,
+        "steps": STEPS,
+        "unit": task.unit,
+        "near": task.near,
+        "summary": {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()},
+        "poses": {label: [trace.poses.tolist() for trace in of] for label, of in traces.items()},
+        "actions": {label: [trace.actions.tolist() for trace in of] for label, of in traces.items()},
+    }
+    try:
+        write_atomically(folder / "play.json", json.dumps(record))
+        shown = {label: grid(traces["goal"][:SHOWN], traces[label][:SHOWN]) for label in dynamics}
+        films = {label: mp4_bytes(frames, config.data.fps) for label, frames in shown.items()}
+        write_play_report(
+            folder / "report.html",
+            f"Closed loop in {name}: {opened.path.name}",
+            rows,
+            films,
+            f"Success: within {task.near:g} {task.unit} of the goal after {STEPS} steps. Goals lie {AWAY} steps away. "
+            + compared(rows, dynamics, "final distance"),
+            f"{opened.facts['encoder']['name']} states, controller {driven.place}, {episodes} episodes, seed {seed}",
+        )
+    except OSError as error:
+        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
+    return folder
+
+
+def judged(traces: Sequence[Trace], targets: np.ndarray, task: Task) -> PerClip:
+    """``success`` and ``final distance`` of each episode, and the ``start distance``; targets are poses ``[E, P]``."""
+    ways = np.stack([trace.poses for trace in traces])
+    away = np.linalg.norm((ways - targets[:, None])[..., : task.space.position], axis=-1)
+    values = {"success": away[:, -1] <= task.near, "final distance": away[:, -1], "start distance": away[:, 0]}
+    names = [f"episode {i}" for i in range(len(traces))]
+    return PerClip({k: torch.from_numpy(v).float() for k, v in values.items()}, names, [task.space.name] * len(names))
+
+
+def table(folder: Path) -> str:
+    """The summary of ``play.json`` as text."""
+    found = read_json(folder / "play.json")
+    lines = [
+        f"{found['world']}: {found['episodes']} episodes of {found['steps']} steps towards a goal image, "
+        f"seed {found['seed']}; success is to end within {found['near']:g} {found['unit']}:",
+        *text_of_summary(found["summary"], ("success", "final distance")),
+    ]
+    return "\n".join([*lines, "", f"episodes   {folder / 'play.json'}", f"report     {folder / 'report.html'}"])
+
+
+def _random(prior: Prior, seed: int) -> Policy:
+    rng = np.random.default_rng(seed)
+    mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
+    return lambda frames, _: mean + std * rng.normal(size=(len(frames[0]), len(mean)))
+
+
+def _parts(
+    task: Task, driven: Driven, dynamics: dict[str, Dynamics], prior: Prior, episodes: int
+) -> list[durations.Part]:
+    """How long each policy's episodes take here: a reset and a step of a world of its own are measured, and a plan."""
+    device, together = driven.encoder.device, min(AT_ONCE, episodes)
+    with task.open(0, driven.config.data.fps, driven.encoder.spec.image_size) as world:
+        seen: list[tuple[np.ndarray, dict[str, Any]]] = []
+        begin = durations.seconds_of(lambda: seen.append(world.reset(seed=0)), device)
+        step = durations.seconds_of(lambda: world.step(driven.controller.action_mean.double().cpu().numpy()), device)
+    frames, poses = (np.repeat(one[None], together, axis=0) for one in (seen[0][0], seen[0][1]["pose"]))
+    video = torch.from_numpy(frames[:, None]).permute(0, 1, 4, 2, 3)
+    wanted = encode_frames(driven.encoder, video)[:, 0].float()
+    acted = episodes * (begin + STEPS * step)
+    parts = [durations.Part("goals", f"{episodes} episodes", episodes * (begin + AWAY * step))]
+    parts.append(durations.Part("random", f"{episodes * STEPS:,} steps", acted))
+    for label, one in dynamics.items():
+        planner = Replanner(
+            one, partial(encode_frames, driven.encoder), wanted, prior, driven.space.between, bf16=driven.bf16
+        )
+        plan = durations.seconds_of(partial(planner, [frames] * MEMORY, [poses] * MEMORY), device)
+        plans = math.ceil(episodes / AT_ONCE) * STEPS
+        parts.append(durations.Part(label, f"{episodes * STEPS:,} steps", acted + plans * plan))
+    return parts
+
+
+def _steps(planners: int) -> int:
+    """Steps of an episode, to its goal and by each policy: chance and those that plan."""
+    return AWAY + (1 + planners) * STEPS
+
+
+def _counted(policy: Policy, bar: tqdm) -> Policy:
+    def act(frames: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
+        chosen = policy(frames, poses)
+        bar.update(len(chosen))
+        return chosen
+
+    return act
+
+
+def _goals(worlds: Sequence[World], task: Task, prior: Prior, seed: int, bar: tqdm) -> tuple[list[int], list[Trace]]:
+    """Starts, and what leads from each to a goal far enough away: one action, drawn and done again and again."""
+    rng = np.random.default_rng([seed, 1])
+    mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
+    starts, goals = [], []
+    for world in worlds:
+        for _ in range(TRIES):
+            start, action = int(rng.integers(2**31)), mean + std * rng.normal(size=len(mean))
+            (trace,) = follow([world], [start], lambda frames, _, a=action: a[None], AWAY)  # type: ignore[misc]
+            moved = (trace.poses[-1] - trace.poses[0])[: task.space.position]
+            if np.linalg.norm(moved) >= task.far:
+                break
+        else:
+            raise WildlamError(f"no goal {task.far:g} {task.unit} away was found in {TRIES} tries")
+        starts.append(start)
+        goals.append(trace)
+        bar.update(AWAY)
+    return starts, goals

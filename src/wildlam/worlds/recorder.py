@@ -1,0 +1,150 @@
+"""Film a world: many short films with their true poses, by several workers, kept and completed when called again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeVar
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.poses import poses_path, write_poses
+from wildlam.errors import WildlamError
+from wildlam.video.mp4 import write_mp4
+
+World = TypeVar("World")
+WORKERS = 2
+ATTEMPTS = 3
+"""Worlds opened, one after another, where they are lost, before giving up."""
+
+log = logging.getLogger(__name__)
+
+
+class WorldLost(WildlamError):
+    """A simulator ended by itself; another one is as good."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """A film to be made.
+
+    Attributes:
+        path: of the film; its poses lie beside it.
+        seed: from which all that is random in it comes.
+    """
+
+    path: Path
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Format:
+    """What all films of a call have in common: number of frames, their rate and side, and what a pose is."""
+
+    frames: int
+    fps: float
+    size: int
+    space: ActionSpace
+
+
+def film_all(
+    takes: Mapping[str, Sequence[Take]],
+    world: Callable[[str], AbstractContextManager[World]],
+    film: Callable[[World, np.random.Generator], tuple[list[np.ndarray], np.ndarray]],
+    form: Format,
+    *,
+    title: str,
+    progress: bool = True,
+) -> list[Path]:
+    """Make films, each whole or not at all; finished ones are kept.
+
+    Args:
+        takes: by stage; the films of a stage are made one after another in one world.
+        world: opens that of a stage, when the first film needs it.
+        film: gives the frames ``uint8 [H, W, 3]`` and the poses ``[frames, P]``.
+        form: of all films; a file of another form is made again.
+        title: shown with the progress bar.
+        progress: show it.
+
+    Returns:
+        The paths of all films, stage by stage.
+    """
+    stop = threading.Event()
+    with tqdm(total=sum(map(len, takes.values())), desc=title, unit="film", disable=not progress) as bar:
+
+        def make(stage: str) -> None:
+            wanted = [take for take in takes[stage] if not _is_complete(take.path, form)]
+            bar.update(len(takes[stage]) - len(wanted))
+            for attempt in range(ATTEMPTS):
+                try:
+                    with ExitStack() as stack:
+                        opened = stack.enter_context(world(stage)) if wanted else None
+                        while opened is not None and wanted and not stop.is_set():
+                            frames, poses = film(opened, np.random.default_rng(list(wanted[0].seed)))
+                            write_poses(wanted[0].path, poses, form.fps, form.space)
+                            write_mp4(wanted[0].path, frames, form.fps)
+                            bar.update()
+                            del wanted[0]
+                    return
+                except WorldLost as error:
+                    if attempt + 1 == ATTEMPTS:
+                        raise
+                    log.warning("%s; started again", error)
+
+        # Simulators work outside Python, in processes of their own or in C, so that threads are enough.
+        with ThreadPoolExecutor(WORKERS) as pool:
+            jobs = [pool.submit(make, stage) for stage in takes]
+            try:
+                for job in as_completed(jobs):
+                    job.result()
+            except BaseException:
+                stop.set()
+                raise
+    return [take.path for stage in takes for take in takes[stage]]
+
+
+def _is_complete(path: Path, form: Format) -> bool:
+    if not path.exists() or not poses_path(path).exists():
+        return False
+    try:
+        with av.open(str(path)) as file:
+            video = file.streams.video[0]
+            rate = Fraction(form.fps).limit_denominator(1001)
+            told = (video.frames, video.average_rate, video.width, video.height)
+            return told == (form.frames, rate, form.size, form.size)
+    except av.FFmpegError:
+        return False  # not a film that can be opened: to be made again
+
+
+SHARE = 0.15
+"""Share of a world's films with a distraction, unless another is asked for."""
+
+
+def distracted(film: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    """What no action causes, painted over a film: a ball that drifts about, and light that comes and goes.
+
+    Args:
+        film: frames ``uint8 [S, S, 3]``.
+        rng: decides colour, size, paths and periods.
+    """
+    size = film[0].shape[0]
+    rows, columns = np.mgrid[:size, :size]
+    colour, radius = rng.uniform(40, 255, 3), size * rng.uniform(0.06, 0.12)
+    period, phase = rng.uniform(20, 60, 3), rng.uniform(0, 2 * np.pi, 3)
+    painted = []
+    for k, frame in enumerate(film):
+        swing = np.sin(2 * np.pi * k / period + phase)
+        away = np.hypot(rows - size * (0.5 + 0.45 * swing[0]), columns - size * (0.5 + 0.45 * swing[1]))
+        shade = (1 - 0.5 * (away / radius) ** 2)[..., None]
+        ball = np.where(away[..., None] < radius, colour * shade, frame)
+        painted.append((ball * (0.75 + 0.25 * swing[2])).clip(0, 255).astype(np.uint8))
+    return painted

@@ -1,0 +1,101 @@
+"""Model-predictive control, in a world small enough to know: a point on a line, its state its place."""
+
+import numpy as np
+import pytest
+import torch
+
+from wildlam.planning.mpc import Replanner, follow
+from wildlam.planning.solvers.base import Prior
+
+
+class Line:
+    """A point that moves by its action; its picture is as bright as it is far to the right. Ends beyond 100."""
+
+    def reset(self, *, seed):
+        self.place = float(seed)
+        return self.frame, {"pose": self.pose}
+
+    def step(self, action):
+        self.place += float(action[0])
+        return self.frame, 0.0, self.place > 100, False, {"pose": self.pose}
+
+    @property
+    def pose(self):
+        return np.array([self.place])
+
+    @property
+    def frame(self):
+        return np.full((2, 2, 3), np.clip(round(self.place), 0, 255), np.uint8)
+
+
+def encode(video):
+    return video.float().mean(dim=(2, 3, 4))[:, :, None, None]  # [B, T, 1, 1]
+
+
+def moved(poses):
+    return np.diff(poses, axis=0)
+
+
+class Exact:
+    """Knows how the line works, and remembers how it was asked."""
+
+    bytes_per_state = 1
+
+    def __init__(self):
+        self.asked = []
+
+    def rollout(self, context, past, actions):
+        self.asked.append((context.shape[1], past.shape[1]))
+        places = context[:, :, 0, 0]
+        assert torch.allclose(places[:, 1:] - places[:, :-1], past[..., 0], atol=1)  # pictures are rounded
+        return (context[:, -1, 0, 0][:, None, None] + actions[..., 0].cumsum(dim=2))[..., None, None]
+
+
+@pytest.fixture
+def prior():
+    return Prior(torch.zeros(3, 1), torch.full((3, 1), 4.0), torch.tensor([-5.0]), torch.tensor([5.0]))
+
+
+def test_a_good_model_reaches_the_goal_and_stays(prior):
+    dynamics = Exact()
+    policy = Replanner(dynamics, encode, torch.tensor([[[40.0]], [[12.0]]]), prior, moved, bf16=False)
+    right, left = follow([Line(), Line()], [20, 30], policy, 10)
+    assert right.poses[-1] == pytest.approx(40, abs=3)  # only the end of a plan counts
+    assert left.poses[-1] == pytest.approx(12, abs=3)  # only the end of a plan counts
+    assert right.frames.shape == (11, 2, 2, 3)
+    assert right.actions.shape == (10, 1)
+    assert np.abs(right.actions).max() <= 5  # the prior's bounds
+    assert np.allclose(right.poses[0] + right.actions.sum(axis=0), right.poses[-1])
+
+
+def test_a_plan_knows_the_last_frames_and_what_was_done_between_them(prior):
+    dynamics = Exact()
+    policy = Replanner(dynamics, encode, torch.tensor([[[40.0]]]), prior, moved, bf16=False)
+    follow([Line()], [20], policy, 6)
+    assert set(dynamics.asked) == {(1, 0), (2, 1), (3, 2), (4, 3)}
+
+
+def test_what_was_really_done_is_told_and_not_what_was_asked_for(prior):
+    class Stuck(Line):
+        def step(self, action):
+            return super().step(action if self.place < 25 else action * 0)
+
+    policy = Replanner(Exact(), encode, torch.tensor([[[40.0]]]), prior, moved, bf16=False)
+    (trace,) = follow([Stuck()], [20], policy, 8)  # which is asserted at every step
+    assert trace.poses[-1] == trace.poses[-2] < 31
+    assert trace.actions[-1] != 0
+
+
+def test_the_same_seed_acts_the_same(prior):
+    ways = []
+    for seed in (0, 0, 1):
+        policy = Replanner(Exact(), encode, torch.tensor([[[40.0]]]), prior, moved, seed=seed, bf16=False)
+        ways.append(follow([Line()], [20], policy, 4)[0].actions)
+    assert np.array_equal(ways[0], ways[1])
+    assert not np.array_equal(ways[0], ways[2])
+
+
+def test_a_world_that_ends_stays_where_it_ended():
+    ended, going = follow([Line(), Line()], [98, 0], lambda frames, _: np.ones((len(frames[0]), 1)), 5)
+    assert ended.poses[:, 0].tolist() == [98, 99, 100, 100, 100, 100]
+    assert going.poses[-1] == 5

@@ -1,0 +1,153 @@
+"""Films in every format: written by `collect`, read as labelled data, with the splits and poses that they had."""
+
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from wildlam.errors import WildlamError
+
+from wildlam import cli
+from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.formats import read_episodes
+from wildlam.workflows.collect import FORMATS, collect
+from wildlam.worlds import walkers
+from wildlam.worlds.doom import METRE
+from wildlam.worlds.recorder import distracted
+
+FEW = {"episodes": 2, "seconds": 2, "distractors": 0.0, "seed": 0}
+KINDS = [("nav", form) for form in ("lerobot", "recon")] + [("arm", form) for form in ("lerobot", "droid")]
+
+
+@pytest.mark.parametrize(("world", "form"), KINDS)
+def test_what_is_written_is_read_again(tmp_path, world, form, monkeypatch):
+    if not find_spec({"nav": "vizdoom", "arm": "mujoco"}[world]):
+        pytest.skip("needs the simulator")
+    monkeypatch.setattr(walkers, "LEVELS", {name: walkers.LEVELS[name] for name in ("maze", "arena")})
+    kept = []
+    plain = FORMATS[form]
+
+    def keep(path, episodes):
+        kept.extend((e.split, e.poses, e.frames([0, 5], 128)) for e in episodes)
+        plain.write(path, episodes)
+
+    monkeypatch.setitem(FORMATS, form, replace(plain, write=keep))
+    assert collect(world, tmp_path / "out", form, **FEW) == 2
+    found = read_episodes(tmp_path / "out")
+    assert not (tmp_path / "out" / ".films").exists()
+    assert sorted(e.split for e in found) == ["held_out", "train"]
+    for split, poses, frames in kept:
+        (episode,) = (e for e in found if e.split == split)
+        assert episode.space is (PLANAR if world == "nav" else ARM)
+        assert episode.rate == pytest.approx(plain.fps, rel=1e-3)
+        metres = (METRE, METRE, 1) if form == "recon" else np.ones(poses.shape[1])
+        assert np.allclose(episode.space.between(episode.poses), episode.space.between(poses / metres), atol=1e-3)
+        # Compressed twice, but the same pictures.
+        assert (episode.frames([0, 5], 128).float() - frames.float()).abs().mean() < 6
+    if form == "lerobot":  # which takes a task's words from the index of the table that pandas reads
+        tasks = pq.read_table(tmp_path / "out" / "meta" / "tasks.parquet")
+        assert tasks.schema.pandas_metadata["index_columns"] == ["task"]
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(WildlamError, match="--format droid is for arm, not for nav"):
+        collect("nav", tmp_path / "a", "droid", **FEW)
+    with pytest.raises(WildlamError, match="--distractors is a share"):
+        collect("nav", tmp_path / "a", **{**FEW, "distractors": 2.0})
+    (tmp_path / "file").touch()
+    with pytest.raises(WildlamError, match="is not empty"):
+        collect("nav", tmp_path, "recon", **FEW)
+    with pytest.raises(WildlamError, match="--episodes must be at least 1, got 0"):
+        collect("nav", tmp_path / "a", **{**FEW, "episodes": 0})
+    with pytest.raises(WildlamError, match=r"--seed must be 0 to .*, got -1"):
+        collect("nav", tmp_path / "a", **{**FEW, "seed": -1})
+    assert not (tmp_path / "a").exists()  # a refused call claims no folder
+    with pytest.raises(WildlamError, match="--seconds must be at least 2"):
+        collect("nav", tmp_path / "a", **{**FEW, "seconds": 1.0})
+    with pytest.raises(WildlamError, match=r"cannot write to .*: .*; give another --output"):
+        collect("nav", tmp_path / "file" / "below", **FEW)
+
+
+def test_what_is_written_in_a_format_is_there_for_good(tmp_path, monkeypatch):
+    filmed = []
+
+    def film(path, episodes, **_):
+        filmed.append(episodes)
+        return [path] * episodes
+
+    monkeypatch.setattr(walkers, "collect_nav", film)
+    monkeypatch.setattr("wildlam.workflows.collect.read_posed_videos", lambda path: [])
+    monkeypatch.setitem(FORMATS, "recon", replace(FORMATS["recon"], write=lambda path, episodes: None))
+    assert collect("nav", tmp_path / "out", "recon", **FEW) == 2
+    assert collect("nav", tmp_path / "out", "recon", **FEW) == 2
+    assert filmed == [2]
+    with pytest.raises(WildlamError, match="holds films with episodes 2, not 3"):
+        collect("nav", tmp_path / "out", "recon", **{**FEW, "episodes": 3})
+    with pytest.raises(WildlamError, match="holds films with format recon, not video"):
+        collect("nav", tmp_path / "out", **FEW)
+    (tmp_path / "out" / ".films.json").write_text("[]")
+    with pytest.raises(WildlamError, match=r"\.films\.json holds no JSON object"):
+        collect("nav", tmp_path / "out", "recon", **FEW)
+
+
+def test_a_format_that_cannot_be_written_is_not_filmed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    for world, form in (("nav", "recon"), ("arm", "droid")):
+        with pytest.raises(WildlamError, match=r"pip install 'wildlam\[plan\]'"):
+            collect(world, tmp_path / "out", form, **FEW)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
+def test_films_of_one_kind_lie_in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(walkers, "LEVELS", {name: walkers.LEVELS[name] for name in ("maze", "arena")})
+    out = tmp_path / "films"
+    assert collect("nav", out, **FEW) == 2
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
+    with pytest.raises(WildlamError, match="holds films with world nav, not arm"):
+        collect("arm", out, **FEW)
+    with pytest.raises(WildlamError, match="holds films with seconds 2, not 3"):
+        collect("nav", out, **{**FEW, "seconds": 3})
+    with pytest.raises(WildlamError, match="holds films with seed 0, not 1"):
+        collect("nav", out, **{**FEW, "seed": 1})
+    with pytest.raises(WildlamError, match="holds 2 films; ask for as many"):
+        collect("nav", out, **{**FEW, "episodes": 1})
+    assert collect("nav", out, **{**FEW, "episodes": 3}) == 3
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
+    assert before.items() <= after.items()  # nothing was filmed again
+
+
+@pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
+def test_a_call_that_was_interrupted_while_writing_can_be_repeated(tmp_path, monkeypatch):
+    plain = FORMATS["droid"]
+
+    def interrupted(path, episodes):
+        plain.write(path, episodes[:1])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(FORMATS, "droid", replace(plain, write=interrupted))
+        with pytest.raises(KeyboardInterrupt):
+            collect("arm", tmp_path / "out", "droid", **FEW)
+    assert collect("arm", tmp_path / "out", "droid", **FEW) == 2
+    assert len(read_episodes(tmp_path / "out")) == 2
+
+
+def test_the_command_says_what_is_next(tmp_path, capsys):
+    if not find_spec("mujoco"):
+        pytest.skip("needs MuJoCo")
+    assert cli.main(["collect", "arm", "-o", str(tmp_path), "--episodes", "1", "--seconds", "2"]) == 0
+    assert "1 films" in capsys.readouterr().out
+
+
+def test_distractions_move_and_change_the_light():
+    film = [np.full((32, 32, 3), 120, np.uint8)] * 20
+    painted = np.stack(distracted(film, np.random.default_rng(0)))
+    assert painted.shape == (20, 32, 32, 3)
+    corner = painted[:, 0, 0, 0].astype(int)
+    assert corner.max() - corner.min() > 10  # the light
+    balls = np.abs(painted.astype(int) - np.median(painted, axis=(1, 2), keepdims=True)).sum(-1) > 30
+    assert balls.any(axis=(1, 2)).mean() > 0.8
+    assert not np.array_equal(balls[0], balls[10])

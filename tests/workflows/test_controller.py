@@ -1,0 +1,486 @@
+"""Controllers and labelled world models from videos with poses: trained, resumed, loaded, refused; and plans."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from wildlam.errors import WildlamError
+
+from wildlam import cli
+from wildlam.config import read_as, read_config
+from wildlam.encoders import Lite0
+from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.clips import LabelledClips, labelled_clips
+from wildlam.episodes.episode import Episode
+from wildlam.episodes.formats import read_episodes
+from wildlam.episodes.poses import write_poses
+from wildlam.models.controller import ControllerConfig
+from wildlam.planning.protocols.recon import plan_divided
+from wildlam.planning.solvers.base import Prior
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run
+from wildlam.states.dataset import load_model
+from wildlam.training import TrainingConfig
+from wildlam.workflows.baseline import (
+    LabelledModelConfig,
+    load_labelled,
+    load_labelled_model,
+    read_space,
+    train_labelled_model,
+)
+from wildlam.workflows.controller import (
+    ControllingConfig,
+    controller_results,
+    load_controller,
+    load_driven,
+    told_actions,
+    train_controller,
+)
+from wildlam.workflows.plan import Protocol, dynamics_of, known_goal, no_move, plan
+
+from .test_decoding import make_run
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+TRAINING = TrainingConfig(steps=2, batch_size=4, log_every=1, save_every=1, eval_every=2, precision="fp32")
+
+
+@pytest.fixture
+def labelled(make_video, tmp_path):
+    """Four walks of 24 steps at 4 frames/s, one held out."""
+    rng = np.random.default_rng(0)
+    for name in ("train/a", "train/b", "train/c", "test/d"):
+        video = tmp_path / "walks" / f"{name}.mp4"
+        make_video(video, frames=50, fps=8)
+        write_poses(video, rng.normal(size=(50, 3)).cumsum(axis=0), fps=8)
+    return tmp_path / "walks"
+
+
+@pytest.fixture
+def run(labelled, tmp_path):
+    return make_run(tmp_path / "run", labelled, Lite0(image_size=64, dtype="float32"))
+
+
+@pytest.fixture
+def config(labelled):
+    return ControllingConfig(data=labelled, clips=4, controller=ControllerConfig(width=16, blocks=1), training=TRAINING)
+
+
+def weights(folder):
+    return checkpoints.last(Run(folder).checkpoints).model_tensors()
+
+
+def loaded(run):
+    config = read_config(run / "config.yaml")
+    encoder = config.encoder.build("cpu")
+    return encoder, load_model(Run.open(run), config, encoder.spec)
+
+
+def test_a_controller_is_a_run_of_its_own(run, config):
+    before = weights(run)
+    folder = train_controller(run, config)
+    assert folder == run / "controller"
+    assert read_as(ControllingConfig, folder / "config.yaml") == config
+    assert [row["step"] for row in Run(folder).metrics()] == [1, 2]
+    assert all(torch.equal(weights(run)[name], weight) for name, weight in before.items())  # the model stays
+    controller, space = load_controller(run, *loaded(run))
+    assert space is PLANAR
+    assert controller.act(torch.zeros(2, 3), torch.zeros(2, 4, 448)).shape == (2, 4)
+    said = controller_results(folder)
+    assert "controller's over inferred" in said
+    losses = [row["held_out/loss"] for row in Run(folder).metrics() if "held_out/loss" in row]
+    assert json.loads((folder / "results.json").read_text())["choosing"] == {"clips": 1, "loss": min(losses)}
+    assert {"over_idm", "z", "movement"} <= json.loads((folder / "results.json").read_text()).keys()
+
+
+def test_a_controller_and_plans_are_told_of_before_they_begin(run, config, caplog, monkeypatch):
+    caplog.set_level("INFO", logger="wildlam")
+    train_controller(run, config)
+    plan(run, "recon", config.data, episodes=2, samples=10)
+    assert "On this machine" not in caplog.text
+    for name in ("durations.SHORT", "durations.FEW_STEPS", "controlling.FEW_CLIPS", "plan.FEW_CANDIDATES"):
+        monkeypatch.setattr(f"wildlam.{name}", 0)
+
+    def told():
+        (text,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("On this machine")]
+        caplog.clear()
+        return [" ".join(line.split()[:3]) for line in text.splitlines()[1:-1]]
+
+    shutil.rmtree(config.data / ".wildlam")
+    folder = train_controller(run, config, run / "again")
+    assert told() == ["encode 12 labelled", "train 2 steps", "judge 3 held-out"]
+    shutil.rmtree(folder / "checkpoints" / "step_00000002")
+    train_controller(run, config, folder)  # the clips are encoded, half of the steps done
+    assert told() == ["train 1 steps", "judge 3 held-out"]
+    weights_before = weights(folder)
+    assert all(torch.equal(weight, weights_before[name]) for name, weight in weights(run / "controller").items())
+    train_labelled_model(
+        loaded(run)[0], LabelledModelConfig(data=config.data, training=TRAINING), 4.0, run / "baseline"
+    )
+    assert told() == ["train 2 steps"]
+    plan(run, "recon", config.data, episodes=2, samples=10, baselines=[run / "baseline"])
+    assert told() == ["encode 2 labelled", "latent 2 episodes", "baseline 2 episodes"]
+
+
+def train_whole_and_cut(run, config, tmp_path):
+    """A controller, and one that was interrupted: they become the same."""
+    whole = train_controller(run, config, tmp_path / "whole")
+    train_controller(run, config, tmp_path / "cut")
+    for step in (tmp_path / "cut" / "checkpoints").glob("step_*2"):
+        shutil.rmtree(step)
+    again = train_controller(run, config, tmp_path / "cut")
+    for name, weight in weights(whole).items():
+        assert torch.equal(weights(again)[name], weight), name
+    return whole
+
+
+def test_an_interrupted_controller_becomes_the_same(run, config, tmp_path):
+    train_whole_and_cut(run, config, tmp_path)
+
+
+@pytest.fixture
+def unlabelled(make_video, tmp_path):
+    """Three videos without poses, one held out."""
+    for i, name in enumerate(("train/a", "train/b", "test/c")):
+        make_video(tmp_path / "wild" / f"{name}.mp4", frames=50, fps=8, rotation=90 * (i % 2))
+    return tmp_path / "wild"
+
+
+def test_unlabelled_videos_are_learnt_from(run, config, unlabelled, tmp_path):
+    config = replace(config, training=replace(TRAINING, batch_size=8))
+    alone = train_controller(run, config, tmp_path / "alone")
+    config = replace(config, unlabelled=unlabelled)
+    whole = train_whole_and_cut(run, config, tmp_path)
+    assert any(not torch.equal(weights(alone)[name], weight) for name, weight in weights(whole).items())
+
+
+def test_unlabelled_videos_that_are_not_there_are_named(run, config, tmp_path):
+    with pytest.raises(WildlamError, match="nothing"):
+        train_controller(run, replace(config, unlabelled=tmp_path / "nothing"), tmp_path / "out")
+
+
+def test_a_batch_of_one_has_no_room_for_unlabelled_clips(run, config, unlabelled, tmp_path):
+    config = replace(config, unlabelled=unlabelled, training=replace(TRAINING, batch_size=1))
+    with pytest.raises(WildlamError, match="batch_size must be at least 2"):
+        train_controller(run, config, tmp_path / "out")
+
+
+def test_actions_are_told_from_latent_ones_that_hold_them():
+    rng = torch.Generator().manual_seed(0)
+    z, mixed = torch.randn(32, 7, 8, generator=rng), torch.randn(8, 3, generator=rng)
+    scale, offset = torch.tensor([10.0, 1.0, 0.0]), torch.tensor([5.0, -1.0, 2.0])  # the last never varies
+    actions = (z @ mixed) * scale + offset
+    told = told_actions(z[:24], actions[:24])
+    torch.testing.assert_close(told(z[24:].flatten(0, 1)), actions[24:].flatten(0, 1), atol=0.05, rtol=0.01)
+    torch.testing.assert_close(
+        told_actions(z, torch.randn(32, 7, 3, generator=rng))(z).std(), torch.tensor(0.0), atol=0.5, rtol=0
+    )
+
+
+def test_another_configuration_is_refused(run, config):
+    train_controller(run, config)
+    with pytest.raises(WildlamError, match="holds a controller with seed 0, not 1"):
+        train_controller(run, replace(config, seed=1))
+
+
+def test_more_clips_than_there_are_are_refused(run, config):
+    with pytest.raises(WildlamError, match="holds 9 training clips of 8 states, 10 are asked for"):
+        train_controller(run, replace(config, clips=10))
+    with pytest.raises(ValueError, match="clips must be at least 4"):
+        ControllingConfig(data=config.data, clips=1)
+    with pytest.raises(ValueError, match="clips must be at least 4"):
+        LabelledModelConfig(data=config.data, clips=1)
+
+
+def test_held_out_clips_teach_and_choose_nothing(run, config):
+    encoder, _ = loaded(run)
+    found = load_labelled(config.data, encoder, 4.0, 8, seed=0)
+    assert (len(found.train), len(found.choosing)) == (6, 2)
+    assert {episode.split for episode, _ in found.held_out.places} == {"held_out"}
+    assert {episode.split for episode, _ in [*found.train.places, *found.choosing.places]} == {"train"}
+    given = labelled_clips(read_episodes(config.data), encoder, "train", states=8, fps=4.0).few(8, 0)
+    places = sorted((e.name, frames[0]) for e, frames in given.places)
+    both = [*found.train.places, *found.choosing.places]
+    assert sorted((e.name, frames[0]) for e, frames in both) == places
+    assert len(set(found.train.names) & set(found.choosing.names)) <= 1  # of an episode with more than were needed
+
+
+def test_a_labelled_model_learns_from_the_same_clips(run, config, tmp_path):
+    encoder, _ = loaded(run)
+    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
+    folder = train_labelled_model(encoder, settings, 4.0, tmp_path / "labelled")
+    model, space = load_labelled_model(folder, encoder)
+    assert space is PLANAR
+    states = model.rollout(torch.zeros(2, 1, 4, 448), torch.zeros(2, 0, 3), torch.zeros(2, 5, 3, 3))
+    assert states.shape == (2, 5, 3, 4, 448)
+
+
+@pytest.mark.parametrize("protocol", ["droid", "recon"])
+def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
+    train_controller(run, config)
+    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
+    other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
+    folder = plan(run, protocol, config.data, baselines=[other], episodes=2)
+    found = json.loads((folder / "plans.json").read_text())
+    page = (folder / "report.html").read_text()
+    assert page.count("<img") == 3
+    assert "median: test/d.mp4" in page
+    assert found["summary"].keys() == {"no move", "random", "latent", "labelled"} | (
+        {"mean", "known goal"} if protocol == "recon" else set()
+    )
+    for label, figures in found["summary"].items():
+        for name, of in figures.items():
+            assert np.mean(found["per episode"][label][name]) == pytest.approx(of["mean"], rel=1e-4)
+    assert {"displacement", "ate", "rpe"} <= found["summary"]["no move"].keys()
+    true = np.array(found["true"])
+    moved = np.abs(true[:, :, :2].sum(axis=1)).sum(axis=-1)
+    assert found["summary"]["no move"]["displacement"]["mean"] == pytest.approx(moved.mean(), rel=1e-4)
+    assert np.array(found["plans"]["latent"]).shape == true.shape
+    again = plan(run, protocol, config.data, episodes=2, out=tmp_path / "again")
+    assert json.loads((again / "plans.json").read_text())["plans"]["latent"] == found["plans"]["latent"]
+
+
+def test_the_commands(run, config, capsys):
+    few = ["--training.steps", "2", "--training.batch_size", "4", "--controller.width", "16"]
+    assert cli.main(["controller", "train", str(run), "--data", str(config.data), "--clips", "4", *few]) == 0
+    assert "plan       wildlam plan" in capsys.readouterr().out
+    (run / "controller").rename(run / "driver")  # the baseline's plans need one
+    few = ["--training.steps", "2", "--training.batch_size", "4"]
+    assert cli.main(["controller", "baseline", str(run), "--data", str(config.data), "--clips", "4", *few]) == 0
+    assert f"controller wildlam controller train {run} --data {config.data}" in capsys.readouterr().out
+    (run / "driver").rename(run / "controller")
+    assert cli.main(["plan", str(run), "--data", str(config.data), "--episodes", "2"]) == 0
+    assert "recon protocol, 2 held-out episodes" in capsys.readouterr().out
+    assert cli.main(["controller", "baseline", str(run), "--data", str(config.data), "--clips", "4", *few]) == 0
+    assert f"plan       wildlam plan {run} --data {config.data} --baselines {run}/baseline" in capsys.readouterr().out
+    assert (
+        read_as(LabelledModelConfig, run / "baseline" / "config.yaml").model == read_config(run / "config.yaml").model
+    )
+    call = ["plan", str(run), "--data", str(config.data), "--episodes", "2", "--baselines", str(run / "baseline")]
+    assert cli.main(call) == 0
+    assert "\nbaseline " in capsys.readouterr().out
+    assert cli.main(["controller", "drive"]) == 2
+
+
+def test_who_knows_where_the_goal_is_follows_a_curve_but_not_a_zigzag():
+    curve = np.tile([3.0, 0.0, 5.0], (8, 1))
+    zigzag = np.column_stack([curve[:, :2], [40.0, -40.0] * 4])
+    actions = np.stack([curve, zigzag])
+    poses = np.stack([PLANAR.integrate(np.zeros(3), one) for one in actions])
+    episode = Episode("walk", "held_out", np.arange(9) / 4, poses[0], PLANAR, lambda indices, size: None)
+    places = [(episode, np.arange(9))] * 2
+    clips = LabelledClips(
+        torch.zeros(2, 9, 1, 1), torch.tensor(poses), torch.tensor(actions).float(), places, PLANAR, 4.0
+    )
+    prior = Prior(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([[10.0, 5.0, 40.0]]))
+    how = Protocol(
+        "recon", 8, 120, 1, prior, lambda cost, batch, g: plan_divided(cost, prior, batch=batch, generator=g)
+    )
+    known, staying = known_goal(clips, how).values["rpe"], no_move(clips).values["rpe"]
+    assert known[0] < 0.25 * staying[0]
+    assert 0.25 * staying[1] < known[1]
+
+
+def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config, labelled, tmp_path):
+    folder = train_controller(run, config)
+    results = (folder / "results.json").read_text()
+    torch.manual_seed(1)
+    other = make_run(tmp_path / "other", labelled, Lite0(image_size=64, dtype="float32"))
+    with pytest.raises(WildlamError, match="controller of another run"):
+        plan(other, "recon", config.data, controller=folder, episodes=2)
+    with pytest.raises(WildlamError, match=r"controller of another run.*give another --out"):
+        train_controller(other, config, folder)
+    assert (folder / "results.json").read_text() == results
+    with pytest.raises(WildlamError, match="has no controller; train one"):
+        plan(run, "recon", config.data, controller=tmp_path / "nowhere", episodes=2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "The controller drives the model"),
+        ({"z": 1.1}, "no better than the mean latent action"),
+        ({"controller": 0.6}, "no better than copying"),
+        ({"movement": 0.1}, "hardly moves"),
+    ],
+)
+def test_a_controller_is_judged_in_words(tmp_path, changed, said):
+    plain = {
+        "idm": 0.2,
+        "controller": 0.3,
+        "copy": 0.5,
+        "over_idm": 1.5,
+        "z": 0.7,
+        "movement": 0.5,
+        "movement_idm": 0.6,
+    }
+    figures = {name: {"mean": mean, "low": mean, "high": mean} for name, mean in (plain | changed).items()}
+    (tmp_path / "results.json").write_text(json.dumps({"clips": 4, "choosing": {"clips": 1, "loss": 16.4}, **figures}))
+    told = controller_results(tmp_path)
+    assert said in told.splitlines()[-1]
+    assert "Loss on the 1 labelled clips set apart: 16.4;" in told
+
+
+def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(run, config):
+    train_controller(run, config)
+    other = replace(config, clips=5)
+    with pytest.raises(WildlamError, match="holds a controller with clips 4, not 5"):
+        train_controller(run, other)
+    for checkpoint in (run / "controller" / "checkpoints").iterdir():
+        shutil.rmtree(checkpoint)
+    train_controller(run, other)
+
+
+def test_data_by_another_path_are_the_same(run, config, monkeypatch):
+    train_controller(run, config)
+    monkeypatch.chdir(config.data.parent)
+    train_controller(run, replace(config, data=Path(config.data.name)))
+
+
+def test_what_is_something_else_is_named(run, config, tmp_path):
+    controller = train_controller(run, config)
+    baseline = train_labelled_model(
+        loaded(run)[0], LabelledModelConfig(data=config.data, clips=4, training=TRAINING), 4.0, tmp_path / "labelled"
+    )
+    with pytest.raises(WildlamError, match="give the folder of a run, not of a controller"):
+        plan(controller, "recon", config.data)
+    with pytest.raises(WildlamError, match="is no world model of real actions"):
+        dynamics_of(load_driven(run), [controller])
+    with pytest.raises(WildlamError, match="has no controller"):
+        load_driven(run, baseline)
+    with pytest.raises(WildlamError, match=f"{run} holds no controller, or one whose config.yaml is damaged"):
+        train_controller(run, config, run)
+    with pytest.raises(WildlamError, match=r"is a run folder, whose report would be overwritten; give another --out"):
+        plan(run, "recon", config.data, out=run)
+    (controller / "actions.json").write_text('{"drives": "me"}')
+    with pytest.raises(WildlamError, match=r"actions\.json: does not say which of planar, arm"):
+        read_space(Run(controller), "", drives=True)
+
+
+def test_remedies_name_what_can_be_given(run, config, unlabelled, tmp_path):
+    broken = unlabelled / "broken.mp4"
+    broken.write_bytes(b"no film")
+    with pytest.raises(WildlamError, match=r"broken\.mp4.*mend or remove it$"):
+        train_controller(run, replace(config, unlabelled=unlabelled))
+    broken.rename(config.data / "broken.mp4")
+    with pytest.raises(WildlamError, match=r"broken\.mp4.*mend or remove it$"):
+        train_controller(run, config)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WildlamError, match=r"check --data$"):
+        read_episodes(tmp_path / "empty")
+
+
+def test_poses_of_half_a_film_are_refused(run, config):
+    file = next(config.data.rglob("a.poses.csv"))
+    whole = file.read_text()
+    file.write_text("\n".join(whole.splitlines()[:26]) + "\n")
+    with pytest.raises(WildlamError, match=r"a\.poses\.csv: ends at 3\.00 s, its video at 6\.12 s"):
+        train_controller(run, config)
+    head, *rows = whole.splitlines()
+    halved = [",".join([str(float(row.split(",")[0]) / 2), *row.split(",")[1:]]) for row in rows]
+    file.write_text("\n".join([head, *halved]) + "\n")
+    with pytest.raises(WildlamError, match=r"a\.poses\.csv: ends at 3\.06 s, its video at 6\.12 s"):
+        train_controller(run, config)
+
+
+def test_plans_that_could_not_be_written_are_not_made(run, config, tmp_path):
+    train_controller(run, config)
+    (tmp_path / "file").touch()
+    with pytest.raises(WildlamError, match=r"cannot write to .*file: .*; give another --out"):
+        plan(run, "recon", config.data, out=tmp_path / "file")
+
+
+def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
+    train_controller(run, config)
+    plans = {}
+    for solver in ("cem", "icem", "mppi"):
+        few = {"episodes": 2, "samples": 8, "iterations": 2, "out": tmp_path / solver}
+        found = json.loads((plan(run, "droid", config.data, solver=solver, **few) / "plans.json").read_text())
+        plans[solver] = found["plans"]["latent"]
+        assert found["solver"] == solver
+        told = {
+            "samples": 8,
+            "iterations": 2,
+            "data": str(config.data),
+            "controller": str(run / "controller"),
+            "baselines": [],
+        }
+        assert told.items() <= found.items()
+    assert len({str(of) for of in plans.values()}) == 3
+    with pytest.raises(WildlamError, match="--solver mppi is for droid"):
+        plan(run, "recon", config.data, solver="mppi")
+
+
+def test_numbers_below_one_are_refused(run, config):
+    for word in ("episodes", "samples", "iterations"):
+        with pytest.raises(WildlamError, match=f"--{word} must be at least 1, got 0"):
+            plan(run, "recon", config.data, **{word: 0})
+
+
+def test_a_run_without_a_controller_says_how_to_get_one(run, config):
+    with pytest.raises(WildlamError, match="wildlam controller train"):
+        plan(run, "recon", config.data)
+
+
+def test_several_processes_do_not_train_one_controller(run, config, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(WildlamError, match="the controller is trained by one process"):
+        train_controller(run, config)
+
+
+def test_data_in_other_units_are_refused(run, config, tmp_path):
+    train_controller(run, config)
+    metres = tmp_path / "metres"
+    shutil.copytree(config.data, metres, ignore=shutil.ignore_patterns(".wildlam"))
+    for file in metres.rglob("*.poses.csv"):
+        poses = np.loadtxt(file, delimiter=",", skiprows=1)[:, 1:]
+        write_poses(file.with_name(file.name.replace(".poses.csv", ".mp4")), poses / (64, 64, 1), fps=8)
+    with pytest.raises(WildlamError, match=r"the controller learnt from by .*other units"):
+        plan(run, "recon", metres)
+
+
+def test_baselines_keep_their_rows_whatever_their_folders_are_called(run, config, tmp_path):
+    train_controller(run, config)
+    first = train_labelled_model(
+        loaded(run)[0],
+        LabelledModelConfig(data=config.data, clips=4, training=TRAINING),
+        4.0,
+        tmp_path / "a" / "latent",
+    )
+    second = shutil.copytree(first, tmp_path / "b" / "latent")
+    folder = plan(run, "droid", config.data, baselines=[first, second], episodes=2, samples=4, iterations=1)
+    assert json.loads((folder / "plans.json").read_text())["plans"].keys() == {"latent", "a/latent", "b/latent"}
+    with pytest.raises(WildlamError, match="is given twice"):
+        dynamics_of(load_driven(run), [first, first])
+
+
+def test_a_baseline_of_other_actions_is_refused(run, config, tmp_path, monkeypatch):
+    train_controller(run, config)
+    monkeypatch.setattr("wildlam.workflows.plan.load_labelled_model", lambda folder, encoder: (None, ARM))
+    with pytest.raises(WildlamError, match="takes arm actions, the controller planar"):
+        dynamics_of(load_driven(run), [tmp_path / "baseline"])
+
+
+def test_what_was_interrupted_is_not_taken_for_trained(run, config, tmp_path):
+    folder = train_controller(run, config)
+    (folder / "results.json").unlink()
+    with pytest.raises(WildlamError, match="was interrupted: give the same `wildlam controller train` again"):
+        load_driven(run)
+    train_controller(run, config)
+    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
+    other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
+    (other / "actions.json").unlink()
+    with pytest.raises(WildlamError, match="or its training was interrupted"):
+        dynamics_of(load_driven(run), [other])
+
+
+def test_states_that_cannot_be_kept_are_used(run, config, caplog, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("wildlam.episodes.clips.save_file", full)
+    train_controller(run, config)
+    assert "the next call encodes them anew" in caplog.text

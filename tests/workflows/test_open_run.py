@@ -1,0 +1,82 @@
+"""A trained run in use: the latent actions of a whole video, whatever pieces it is encoded in."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from wildlam.errors import WildlamError
+
+from wildlam.config import RunConfig
+from wildlam.encoders import VJEPA2, Lite0
+from wildlam.models import ModelConfig
+from wildlam.models.bottlenecks import Unconstrained
+from wildlam.video.loader import DataConfig
+from wildlam.workflows import open_run
+from wildlam.workflows.open_run import LatentActions, Trained, outputs
+
+from .encoders.test_vjepa2 import save_tiny
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+def untrained(encoder_config, **data):
+    config = RunConfig(
+        data=DataConfig(path="unused", **data),
+        encoder=encoder_config,
+        model=ModelConfig(bottleneck=Unconstrained(dim=4)),
+    )
+    encoder = encoder_config.build("cpu")
+    torch.manual_seed(0)
+    return Trained(config.model.build(encoder.spec.width, encoder.spec.grid).eval(), encoder, config, Path("unused"))
+
+
+def test_pieces_do_not_show_in_the_actions(make_video, tmp_path, monkeypatch):
+    video = make_video(tmp_path / "v.mp4", frames=120)  # 20 states
+    model = untrained(Lite0(image_size=64, dtype="float32"))
+    whole = model.infer(video)
+    monkeypatch.setattr(open_run, "FRAMES_AT_ONCE", 6)
+    pieces = model.infer(video)
+    torch.testing.assert_close(pieces.z, whole.z, atol=1e-4, rtol=1e-4)
+    for actions in (whole, pieces):
+        assert actions.z.shape == (19, 4)
+        np.testing.assert_allclose(actions.start, np.arange(19) / 4)
+        np.testing.assert_allclose(actions.end, np.arange(1, 20) / 4)
+
+
+@pytest.mark.parametrize(("frames", "states"), [(96, 8), (120, 10), (126, 10), (48, 4), (24, 2)])
+def test_clips_of_a_causal_encoder_cover_the_whole_video(make_video, tmp_path, frames, states):
+    """Clips of 4 states overlap by one, so that none of the ``states - 1`` transitions is lost, nor given twice."""
+    video = make_video(tmp_path / "v.mp4", frames=frames)
+    model = untrained(VJEPA2(model=save_tiny(tmp_path / "vjepa2"), dtype="float32"), frames=8)
+    assert [len(clip) for _, clip in model.encode(video)][:-1] == [4] * ((states - 2) // 3)
+    actions = model.infer(video)
+    np.testing.assert_allclose(actions.start, np.arange(states - 1) / 2)
+    np.testing.assert_allclose(actions.end, actions.start + 0.5)
+
+
+@pytest.mark.parametrize("name", ["a", "a.v2", "a.npz", "a.parquet"])
+def test_file_names(tmp_path, name):
+    actions = LatentActions(torch.zeros(1, 4), np.zeros(1), np.ones(1))
+    stem = "a.v2" if name == "a.v2" else "a"
+    assert actions.save(tmp_path / name) == (tmp_path / f"{stem}.npz", tmp_path / f"{stem}.parquet")
+
+
+def test_where_the_actions_of_many_videos_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "films/a.mp4", "films/deep/b.MKV", "films/shard.tar", "films/notes.txt", "other/a.mov"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"")
+    assert outputs([Path("films/a.mp4")]) == {Path("films/a.mp4"): Path("a")}
+    assert outputs([Path("a.mp4")], Path("out")) == {Path("a.mp4"): Path("out")}
+    inside = {Path("films/a.mp4"): Path("out/a"), Path("films/deep/b.MKV"): Path("out/deep/b")}
+    assert outputs([Path("films")], Path("out")) == inside
+    assert outputs([Path("films/a.mp4"), Path("films/deep")]) == {
+        Path("films/a.mp4"): Path("a"),
+        Path("films/deep/b.MKV"): Path("b"),
+    }
+    with pytest.raises(WildlamError, match=r"a.mp4 and films/a.mp4 would both go to out/a; infer them in two calls"):
+        outputs([Path("a.mp4"), Path("films")], Path("out"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WildlamError, match="empty: no videos found"):
+        outputs([Path("empty")])

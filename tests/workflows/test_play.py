@@ -1,0 +1,78 @@
+"""Episodes in the simulators: judged, reported, refused."""
+
+import json
+import re
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from wildlam.errors import WildlamError
+
+from wildlam import cli
+from wildlam.encoders import Lite0
+from wildlam.episodes.action_spaces import PLANAR
+from wildlam.episodes.poses import write_poses
+from wildlam.models.controller import ControllerConfig
+from wildlam.planning.mpc import Trace
+from wildlam.training import TrainingConfig
+from wildlam.workflows.controller import ControllingConfig, train_controller
+from wildlam.workflows.play import STEPS, TASKS, judged, play
+
+from .test_decoding import make_run
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+def test_success_is_to_end_near_the_goal():
+    ways = [np.array([[0, 0, 0], [90, 0, 0]]), np.array([[0, 0, 0], [0, 30, 180]])]
+    traces = [Trace(np.zeros((2, 2, 2, 3), np.uint8), way.astype(float), np.zeros((1, 3))) for way in ways]
+    found = judged(traces, np.array([[100.0, 0, 0], [100, 0, 0]]), TASKS["nav"])
+    assert found.values["success"].tolist() == [1, 0]
+    assert found.values["start distance"].tolist() == [100, 100]
+    assert found.values["final distance"].tolist() == pytest.approx([10, np.hypot(100, 30)])
+
+
+@pytest.fixture
+def run(tmp_path, make_video):
+    rng = np.random.default_rng(0)
+    walks = tmp_path / "walks"
+    for name in ("train/a", "train/b", "test/c"):
+        make_video(walks / f"{name}.mp4", frames=50, fps=8)
+        steps = np.abs(rng.normal(size=(50, 3))) * (20, 1, 0.1)
+        write_poses(walks / f"{name}.mp4", steps.cumsum(axis=0), fps=8)
+    path = make_run(tmp_path / "run", walks, Lite0(image_size=64, pool=2, dtype="float32"))
+    training = TrainingConfig(steps=2, batch_size=4, save_every=2, eval_every=2)
+    train_controller(
+        path, ControllingConfig(data=walks, controller=ControllerConfig(width=16, blocks=1), training=training)
+    )
+    return path
+
+
+@pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
+def test_episodes_are_played_and_reported(run, capsys, caplog):
+    assert cli.main(["play", str(run), "--world", "nav", "--episodes", "1"]) == 0
+    told = capsys.readouterr()
+    assert "1 episodes of 12 steps" in told.out
+    assert re.search(r"latent +12 steps +[\d.]+ (ms|s|minutes)", caplog.text)  # before it begins
+    assert "30/30" in told.err  # steps: six to the goal, twelve by chance, twelve planned
+    found = json.loads((run / "play-nav" / "play.json").read_text())
+    assert found["summary"].keys() == {"no move", "random", "latent"}
+    no_move = found["summary"]["no move"]
+    assert no_move["final distance"]["mean"] == no_move["start distance"]["mean"] >= TASKS["nav"].far
+    assert np.shape(found["poses"]["latent"]) == (1, STEPS + 1, len(PLANAR.pose_names))
+    assert np.shape(found["actions"]["latent"]) == (1, STEPS, len(PLANAR.action_names))
+    assert found["steps"] == STEPS
+    assert "<video" in (run / "play-nav" / "report.html").read_text()
+
+
+def test_what_does_not_fit_is_refused(run, monkeypatch):
+    with pytest.raises(WildlamError, match="actions are planar, arm takes arm"):
+        play(run, "arm")
+    with pytest.raises(WildlamError, match="--episodes must be at least 1"):
+        play(run, "nav", episodes=0)
+    with pytest.raises(WildlamError, match="--seed must be 0 to"):
+        play(run, "nav", seed=-1)
+    monkeypatch.setitem(TASKS, "nav", replace(TASKS["nav"], far=64 * TASKS["nav"].far))
+    with pytest.raises(WildlamError, match="trained in other units"):
+        play(run, "nav")

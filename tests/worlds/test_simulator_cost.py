@@ -1,0 +1,70 @@
+"""The simulators in place of a world model: they come back to the film's poses, and know where plans lead."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from wildlam.errors import WildlamError
+
+from wildlam.encoders import Lite0
+from wildlam.episodes.clips import labelled_clips
+from wildlam.episodes.formats import read_episodes
+from wildlam.episodes.poses import write_poses
+from wildlam.worlds.arm import collect_arm
+from wildlam.worlds.simulator_cost import check_films, simulated_costs
+from wildlam.worlds.walkers import collect_doom
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+FEW = {"episodes": 2, "fps": 8.0, "progress": False, "distractors": 1.0}
+
+
+def clips_of(folder, states):
+    encoder = Lite0(dtype="float32").build("cpu")
+    clips = labelled_clips(read_episodes(folder), encoder, "held_out", states=states, fps=4, progress=False)
+    return clips, lambda pictures: encoder.encode(pictures[:, None])[:, 0]
+
+
+@pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
+def test_the_arm_goes_where_the_film_went(tmp_path):
+    collect_arm(tmp_path, seconds=4, **FEW)
+    clips, encode = clips_of(tmp_path, 4)
+    moving = clips.actions[:, :, :3].abs().sum(dim=(1, 2)).argmax()
+    with simulated_costs(clips, encode, 128) as costs:
+        cost = costs(int(moving))  # which comes to the film's pose, or says that it does not
+        true = clips.actions[moving]
+        found = cost(torch.stack([true, torch.zeros_like(true), -true])[None])[0]
+        assert found[0] < 0.5 * found[1:].min()
+        assert torch.equal(cost(true[None, None])[0, 0], found[0])  # a plan leaves nothing behind
+    relived = []
+    with simulated_costs(clips, encode, 128, lambda states: relived.append(states) or states[:, -1]) as costs:
+        assert torch.allclose(costs(int(moving))(true[None, None])[0, 0], found[0])
+    here = clips.states[moving].float()
+    assert relived[0].shape == (1, *here.shape)
+    steps = (relived[0][0, 1:] - relived[0][0, :-1]).flatten(1).norm(dim=-1)
+    assert (steps > 0).all()  # it moves from picture to picture
+
+
+@pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
+def test_a_walk_goes_where_the_film_went(tmp_path):
+    collect_doom(tmp_path, levels=["garden"], seconds=8, **FEW)
+    clips, encode = clips_of(tmp_path, 4)
+    moving = clips.actions.abs().sum(dim=(1, 2)).argmax()
+    with simulated_costs(clips, encode, 128) as costs:
+        true = clips.actions[moving]
+        found = costs(int(moving))(torch.stack([true, torch.zeros_like(true), -true])[None])[0]
+    assert found[0] < 0.3 * found[1:].min()
+
+
+def test_films_of_elsewhere_are_refused(tmp_path, make_video):
+    for name in ("train/a", "test/b"):
+        make_video(tmp_path / f"{name}.mp4", frames=50, fps=8)
+        write_poses(tmp_path / f"{name}.mp4", np.arange(150.0).reshape(50, 3), fps=8)
+    clips, encode = clips_of(tmp_path, 4)
+    with pytest.raises(WildlamError, match="no film of `wildlam collect`"):
+        check_films(clips)
+    with (
+        simulated_costs(clips, encode, 128) as costs,
+        pytest.raises(WildlamError, match="no film of `wildlam collect`"),
+    ):
+        costs(0)
