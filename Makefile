@@ -24,6 +24,7 @@ lint: .venv/installed-dev ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean: ## remove what make made: the virtual environment and caches; runs stay
 	rm -rf .venv build src/*.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from common import spread
-from wildlam.fileio import read_json
 from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 
+from wildlam.fileio import read_json
 from wildlam.models.controller import ControllerConfig
 from wildlam.workflows.controller import ControllingConfig, train_controller
 from wildlam.workflows.plan import ProtocolName, plan

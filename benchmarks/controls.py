@@ -26,7 +26,7 @@ from wildlam.evaluation.leakage import leakage
 from wildlam.evaluation.one_step import one_step
 from wildlam.evaluation.probes import probes
 from wildlam.evaluation.rollout import rollout
-from wildlam.states.dataset import load_clips
+from wildlam.workflows.open_run import inferred, load_clips
 
 HEADS = ("permuted / own", "scene cut", "unbridged", "cycle", "probe")
 WORDS = {
@@ -56,7 +56,7 @@ def main() -> None:
     found: dict[str, dict[str, Estimate | None]] = {}
     for name, model in models.items():
         model.eval()
-        clips, labelled = data.inferred(model, data.held_out), data.inferred(model, data.labelled())
+        clips, labelled = inferred(data, model, data.held_out), inferred(data, model, data.labelled())
         actions, known = true_actions(clips, data.manifest.root)
         of_train = true_actions(labelled, data.manifest.root)[0]
         errors, unrolled = one_step(model, clips), rollout(model, clips)

@@ -28,10 +28,10 @@ from pathlib import Path
 import torch
 from common import spread
 from matplotlib.figure import Figure
-from wildlam.fileio import read_json
 from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 
 from wildlam.config import read_config
+from wildlam.fileio import read_json
 from wildlam.planning.protocols import droid
 from wildlam.report.plots import LINES, quiet, svg
 from wildlam.training import TrainingConfig

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common import machine
-from wildlam.errors import WildlamError
-from wildlam.fileio import read_json, write_atomically
 
 from wildlam.config import read_config
+from wildlam.errors import WildlamError
+from wildlam.fileio import read_json, write_atomically
 from wildlam.pretrained import unpack
 from wildlam.runs.folder import Run
-from wildlam.states.dataset import load_model
 from wildlam.workflows.controller import print_of
+from wildlam.workflows.open_run import load_model
 from wildlam.worlds.arm import collect_arm
 from wildlam.worlds.walkers import collect_nav
 

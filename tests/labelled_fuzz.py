@@ -26,9 +26,9 @@ import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.formats import read_episodes
+from wildlam.errors import WildlamError
 
 CAMERA = "observation.images.front"
 TICK = Fraction(1, 90000)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.pretrained import unpack
 
 GPU = Path(__file__).parent.parent / "benchmarks" / "gpu.py"

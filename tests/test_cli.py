@@ -20,7 +20,7 @@ from wildlam.states import dataset
 from wildlam.states.store import FeatureStore
 from wildlam.workflows import evaluate
 
-from .encoders.test_vjepa2 import save_tiny
+from .helpers import save_tiny
 
 TINY = ["--training.steps", "4", "--training.batch_size", "4", "--encoder.image_size", "64", "--data.workers", "0"]
 

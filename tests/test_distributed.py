@@ -1,30 +1,25 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from wildlam.errors import WildlamError
 
+from tests.helpers import ROOT, torchrun
 from wildlam import distributed
+from wildlam.errors import WildlamError
 from wildlam.runs.folder import Run
-
-HERE = Path(__file__).parent
-
-
-def torchrun(count, script, *arguments):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(HERE / script), *map(str, arguments)], env=environment, check=True, timeout=400)
 
 
 @pytest.mark.slow
 def test_two_ranks_of_8_clips_give_the_gradients_of_one_of_16(tmp_path):
     """The sparse bottleneck's variance and covariance are those of the global batch."""
-    torchrun(2, "ddp_gradients.py", tmp_path / "two.safetensors")
-    subprocess.run([sys.executable, str(HERE / "ddp_gradients.py"), str(tmp_path / "one.safetensors")], check=True)
+    torchrun(2, "training/ddp_gradients.py", tmp_path / "two.safetensors")
+    subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "training" / "ddp_gradients.py"), str(tmp_path / "one.safetensors")],
+        check=True,
+    )
     one, two = load_file(tmp_path / "one.safetensors"), load_file(tmp_path / "two.safetensors")
     assert one.keys() == two.keys()
     for name in one:
@@ -34,8 +29,8 @@ def test_two_ranks_of_8_clips_give_the_gradients_of_one_of_16(tmp_path):
 
 @pytest.mark.slow
 def test_the_loop_runs_under_torchrun_and_resumes(tmp_path):
-    torchrun(2, "tiny_run.py", tmp_path, 6)
-    torchrun(2, "tiny_run.py", tmp_path, 8, "--resume")
+    torchrun(2, "training/tiny_run.py", tmp_path, 6)
+    torchrun(2, "training/tiny_run.py", tmp_path, 8, "--resume")
     steps = [row["step"] for row in Run(tmp_path).metrics()]
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] != []
@@ -77,7 +72,7 @@ def test_what_is_no_error_of_the_user_is_told_by_each(ending):
 def test_torchrun_prints_an_error_of_the_user_once(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
     program = [sys.executable, "-c", "import sys; from wildlam.cli import main; sys.exit(main())"]
-    options = {"env": os.environ | {"PYTHONPATH": str(HERE.parents[1] / "src")}, "capture_output": True, "text": True}
+    options = {"env": os.environ | {"PYTHONPATH": str(ROOT / "src")}, "capture_output": True, "text": True}
     # Met by the first process alone, and by all:
     for bad in (["--data.path", str(tmp_path / "nowhere")], ["--data.pth", "x"]):
         ended = subprocess.run([*command, *program, "train", *bad], timeout=400, **options)

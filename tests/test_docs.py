@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from wildlam.cli import COMMANDS
-from wildlam.config import RunConfig, keys_of
+from wildlam.config import RunConfig
+from wildlam.config.parser import keys_of
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md") if path.exists()]

@@ -5,16 +5,16 @@ import runpy
 from pathlib import Path
 
 import pytest
-from wildlam.errors import WildlamError
 
 import wildlam
 from wildlam import cli, pretrained
 from wildlam.config import read_config
 from wildlam.encoders import Lite0
+from wildlam.errors import WildlamError
 from wildlam.pretrained import TINY, unpack
 from wildlam.workflows.controller import load_controller
 
-from .test_decoding import make_run
+from .helpers import make_run
 
 
 @pytest.mark.usefixtures("tiny_models")

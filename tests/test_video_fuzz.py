@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.data.ffmpeg import needs_ffmpeg
+from tests.video.ffmpeg import needs_ffmpeg
 from tests.video_fuzz import fuzz
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from wildlam.errors import WildlamError
 
-from tests.data.backends import torchcodec_loads
-from tests.data.ffmpeg import ffmpeg, film
+from tests.video.backends import torchcodec_loads
+from tests.video.ffmpeg import ffmpeg, film
+from wildlam.errors import WildlamError
 from wildlam.video.decode import decode_at, decode_grid, probe
 from wildlam.video.frames import all_frames
 from wildlam.video.timeline import known_plain

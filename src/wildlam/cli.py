@@ -157,7 +157,7 @@ def encode(argv: Arguments) -> None:
       torchrun --nproc-per-node 8 --no-python wildlam encode --data.path ~/videos --encoder VJEPA2
     """
     from wildlam.config import RunConfig, run_parser, to_config
-    from wildlam.states.dataset import encode_all
+    from wildlam.workflows.encode import encode_all
 
     parser = run_parser(**_about("encode"), usage=_RUN_USAGE.format("encode"))
     config = to_config(RunConfig, parser, parser.parse_args(list(argv)))
@@ -318,7 +318,7 @@ def infer(argv: Arguments) -> int:
       wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
     """
     from wildlam.errors import WildlamError
-    from wildlam.workflows.open_run import load, outputs
+    from wildlam.workflows.infer import load, outputs
 
     parser = _parser("infer")
     parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
@@ -406,7 +406,7 @@ def transfer(argv: Arguments) -> None:
       wildlam transfer turning.mp4 kitchen.mp4 --run runs/demo -o kitchen_turning.mp4
     """
     from wildlam.evaluation.rollout import SECONDS
-    from wildlam.workflows.open_run import load
+    from wildlam.workflows.infer import load
     from wildlam.workflows.transfer import check_output
 
     parser = _parser("transfer")
@@ -456,7 +456,8 @@ def decoder(argv: Arguments) -> None:
         print(f"decoder    {train_decoder(args.run, to_config(DecodingConfig, parser, args))}")
         print(f"look       {_command('decoder', 'show', args.run)}")
     elif argv and argv[0] == "show":
-        from wildlam.report.pages.decoded import CLIPS, write_decoded
+        from wildlam.report.pages.decoded import CLIPS
+        from wildlam.workflows.decoder import write_decoded
 
         parser = _parser("decoder show")
         parser.add_argument("run", type=Path, help="run folder")
@@ -487,10 +488,9 @@ def report(argv: Arguments) -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs or sweeps")
     for path in parser.parse_args(list(argv)).runs:
         if (path / "sweep.yaml").is_file():
-            from wildlam.report.pages.sweep import write_sweep_report
-            from wildlam.workflows.sweep import read_sweep
+            from wildlam.workflows.sweep import read_sweep, report_sweep
 
-            write_sweep_report(read_sweep(path))
+            report_sweep(read_sweep(path))
             print(f"report     {path / 'report.html'}")
         else:
             known = path / "results.json"
@@ -509,8 +509,15 @@ def sweep(argv: Arguments) -> None:
       wildlam sweep --config configs/sweeps/limits.yaml --data.path ~/videos --out runs/sweep --slurm sweep.sh
     """
     from wildlam.errors import WildlamError
-    from wildlam.report.pages.sweep import write_sweep_report
-    from wildlam.workflows.sweep import claim, slurm_script, sweep_parser, to_sweep_config, train_all, train_one
+    from wildlam.workflows.sweep import (
+        claim,
+        report_sweep,
+        slurm_script,
+        sweep_parser,
+        to_sweep_config,
+        train_all,
+        train_one,
+    )
 
     parser = sweep_parser(**_about("sweep"), usage=_RUN_USAGE.format("sweep"))
     parser.add_argument("--only", type=int, help="train this run of the grid alone, counted from 0, and do not report")
@@ -534,7 +541,7 @@ def sweep(argv: Arguments) -> None:
         print(f"{len(config.grid())} tasks; adapt the script to your cluster, then: sbatch {args.slurm}")
     else:
         train_all(config)
-        print("\n".join([*write_sweep_report(config), "", f"report     {config.out / 'report.html'}"]))
+        print("\n".join([*report_sweep(config), "", f"report     {config.out / 'report.html'}"]))
         if failed := [run.name for run in config.grid() if run.failure]:
             raise WildlamError(f"{len(failed)} run(s) failed: {', '.join(failed)}; the same command tries them again")
 

@@ -6,31 +6,16 @@ Axes, used as suffixes of names where it helps: ``B`` batch, ``T`` time (latent 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from wildlam.errors import WildlamError
+
 Split = Literal["train", "held_out"]
-
-
-class WildlamError(Exception):
-    """An error the user can mend: its one-line message names the thing that is wrong and the remedy."""
-
-
-@contextmanager
-def keys_told_as(option: str) -> Iterator[None]:
-    """Tell the user of a command who gave videos by ``option`` no remedies by those keys of `train` that it lacks."""
-    try:
-        yield
-    except WildlamError as error:
-        told = re.sub(r",? or leave (it|them) out with --data\.on_error=skip", "", str(error))
-        told = told.replace("name another folder with --data.cache", f"give a copy that can be by {option}")
-        raise WildlamError(told.replace("--data.path", option)) from error
 
 
 def check_seed(seed: int) -> None:

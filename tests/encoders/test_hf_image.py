@@ -19,11 +19,11 @@ from transformers import (
     VJEPA2Config,
     VJEPA2Model,
 )
-from wildlam.errors import WildlamError
 
 from wildlam.encoders import HFImage
 from wildlam.encoders.hub import pixel_statistics
 from wildlam.encoders.identity import computing_fields
+from wildlam.errors import WildlamError
 
 TINY = {"hidden_size": 48, "num_attention_heads": 4, "num_hidden_layers": 2}
 

@@ -8,32 +8,12 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import Dinov2Config, Dinov2Model, VJEPA2Config, VJEPA2ForVideoClassification, VJEPA2Model
-from wildlam.errors import WildlamError
 
 from wildlam.encoders import VJEPA2
 from wildlam.encoders.identity import computing_fields
+from wildlam.errors import WildlamError
 
-SIDE, TOKENS, WIDTH = 32, 4, 48
-
-
-def save_tiny(path, seed=0):
-    torch.manual_seed(seed)
-    config = VJEPA2Config(
-        hidden_size=WIDTH,
-        num_attention_heads=4,
-        num_hidden_layers=2,
-        crop_size=SIDE,
-        patch_size=16,
-        frames_per_clip=8,
-        pred_hidden_size=24,
-        pred_num_attention_heads=2,
-        pred_num_hidden_layers=1,
-    )
-    model = VJEPA2Model(config)
-    for parameter in model.parameters():  # transformers' own start is so small that attention would hardly matter
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    model.save_pretrained(path)
-    return str(path)
+from ..helpers import SIDE, TOKENS, WIDTH, save_tiny
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import labelled_clips
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.poses import poses_path, write_poses
+from wildlam.errors import WildlamError
 from wildlam.types import EncoderSpec
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.formats.droid import counted
 from wildlam.episodes.pairing import pair, read_film, tell
+from wildlam.errors import WildlamError
 
 TEN = np.arange(20) / 10
 

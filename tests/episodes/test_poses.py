@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.episodes.poses import actions_at, poses_path, read_poses, true_actions, write_poses
+from wildlam.errors import WildlamError
 from wildlam.types import StateBatch
 
 

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 from torch import nn
-from wildlam.errors import WildlamError
 
 from wildlam.encoders import Lite0
+from wildlam.errors import WildlamError
 from wildlam.evaluation.composed_scenes import compose
 from wildlam.evaluation.locality import KINDS, locality
 from wildlam.models import ModelConfig

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.evaluation.broken_models import Blind
 from wildlam.evaluation.clips import InferredClips, infer_clips
 from wildlam.evaluation.intervals import PerClip

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.models import perceptual
 from wildlam.models.perceptual import BLOCKS, TORCHVISION, PerceptualConfig
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 from tqdm import tqdm
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.attention import KeyValueCache
 from wildlam.models.controller import ControllerConfig

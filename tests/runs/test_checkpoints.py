@@ -1,9 +1,9 @@
 import pytest
 import torch
 from torch import nn
-from wildlam.errors import WildlamError
 
 from wildlam.distributed import Processes
+from wildlam.errors import WildlamError
 from wildlam.runs import checkpoints
 
 ALONE = Processes(0, 1, torch.device("cpu"))

@@ -1,8 +1,8 @@
 """Run folders: what a kill leaves of one that was being made."""
 
 import pytest
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.runs.folder import Run
 from wildlam.types import EncoderSpec
 

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from wildlam import cli
+from wildlam.errors import WildlamError
 from wildlam.states import integrity
 from wildlam.states.store import FeatureStore, StoredVideo
 from wildlam.types import EncoderSpec

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.states import encode, store
 from wildlam.states.encode import encode_videos
 from wildlam.states.loader import StoreSource, eval_batches

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from tests.training.tiny_run import tiny_fit
+from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import Sparse, Unconstrained
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run

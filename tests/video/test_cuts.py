@@ -6,9 +6,9 @@ import av
 import numpy as np
 import pyarrow as pa
 import pytest
-from wildlam.errors import WildlamError
 
 from wildlam.encoders import Lite0
+from wildlam.errors import WildlamError
 from wildlam.states.encode import encode_videos
 from wildlam.states.loader import StoreSource
 from wildlam.states.store import FeatureStore, Sequences, StoredVideo

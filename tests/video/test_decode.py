@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
-from tests.data.backends import BACKENDS, needs_torchcodec
+from tests.video.backends import BACKENDS, needs_torchcodec
+from wildlam.errors import WildlamError
 from wildlam.video import frames
 from wildlam.video.decode import VideoError, decode_at, decode_grid, probe
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
-from tests.data.backends import BACKENDS
+from tests.video.backends import BACKENDS
 from wildlam.encoders import Lite0
+from wildlam.errors import WildlamError
 from wildlam.states.encode import encode_videos
 from wildlam.states.store import FeatureStore
 from wildlam.video.decode import VideoError, decode_at, decode_grid, probe

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data.backends import BACKENDS
-from tests.data.ffmpeg import ffmpeg, needs_ffmpeg
+from tests.video.backends import BACKENDS
+from tests.video.ffmpeg import ffmpeg, needs_ffmpeg
 from wildlam.video.decode import decode_at, probe
 
 pytestmark = needs_ffmpeg

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.types import VideoBatch
 from wildlam.video.decode import VideoError
 from wildlam.video.index import index

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.video import index as index_module
 from wildlam.video import manifest as manifest_module
 from wildlam.video.decode import VideoError

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.video.loader import DataConfig
 from wildlam.video.mixture import weighted
 

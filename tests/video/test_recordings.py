@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from wildlam.errors import WildlamError
 
 from wildlam import cli
+from wildlam.errors import WildlamError
 from wildlam.video import index as index_module
 from wildlam.video.index import assign_splits, index
 from wildlam.video.manifest import Manifest, manifest_path

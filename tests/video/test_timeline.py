@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data.backends import BACKENDS
-from tests.data.ffmpeg import H264, ffmpeg, film, needs_ffmpeg
+from tests.video.backends import BACKENDS
+from tests.video.ffmpeg import H264, ffmpeg, film, needs_ffmpeg
 from wildlam.cli import main
 from wildlam.encoders import Lite0
 from wildlam.states.encode import encode_videos

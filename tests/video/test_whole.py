@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from wildlam.errors import WildlamError
 
-from tests.data.ffmpeg import H264, ffmpeg, film, needs_ffmpeg
+from tests.video.ffmpeg import H264, ffmpeg, film, needs_ffmpeg
+from wildlam.errors import WildlamError
 from wildlam.video.decode import VideoError, probe
 from wildlam.video.index import index
 from wildlam.video.oddities import oddities

@@ -7,11 +7,11 @@ from importlib.util import find_spec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from wildlam.errors import WildlamError
 
 from wildlam import cli
 from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.episodes.formats import read_episodes
+from wildlam.errors import WildlamError
 from wildlam.workflows.collect import FORMATS, collect
 from wildlam.worlds import walkers
 from wildlam.worlds.doom import METRE

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from wildlam import cli
 from wildlam.config import read_as, read_config
@@ -18,12 +17,12 @@ from wildlam.episodes.clips import LabelledClips, labelled_clips
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.poses import write_poses
+from wildlam.errors import WildlamError
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning.protocols.recon import plan_divided
 from wildlam.planning.solvers.base import Prior
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
-from wildlam.states.dataset import load_model
 from wildlam.training import TrainingConfig
 from wildlam.workflows.baseline import (
     LabelledModelConfig,
@@ -40,9 +39,10 @@ from wildlam.workflows.controller import (
     told_actions,
     train_controller,
 )
+from wildlam.workflows.open_run import load_model
 from wildlam.workflows.plan import Protocol, dynamics_of, known_goal, no_move, plan
 
-from .test_decoding import make_run
+from ..helpers import make_run
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 TRAINING = TrainingConfig(steps=2, batch_size=4, log_every=1, save_every=1, eval_every=2, precision="fp32")
@@ -101,8 +101,8 @@ def test_a_controller_and_plans_are_told_of_before_they_begin(run, config, caplo
     train_controller(run, config)
     plan(run, "recon", config.data, episodes=2, samples=10)
     assert "On this machine" not in caplog.text
-    for name in ("durations.SHORT", "durations.FEW_STEPS", "controlling.FEW_CLIPS", "plan.FEW_CANDIDATES"):
-        monkeypatch.setattr(f"wildlam.{name}", 0)
+    for name in ("durations.SHORT", "durations.FEW_STEPS", "controller.FEW_CLIPS", "plan.FEW_CANDIDATES"):
+        monkeypatch.setattr(f"wildlam.workflows.{name}", 0)
 
     def told():
         (text,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("On this machine")]

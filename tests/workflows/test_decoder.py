@@ -6,20 +6,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
-from wildlam.config import RunConfig, dump_config, read_as
-from wildlam.distributed import Processes
+from wildlam.config import dump_config, read_as
 from wildlam.encoders import Lite0
-from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import Noisy
+from wildlam.errors import WildlamError
 from wildlam.models.decoder import DecoderConfig
 from wildlam.models.perceptual import PerceptualConfig
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
-from wildlam.video.loader import DataConfig
 from wildlam.workflows.decoder import DecodingConfig, load_decoder, train_decoder
+
+from ..helpers import make_run
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -27,19 +25,6 @@ CONFIG = DecodingConfig(
     decoder=DecoderConfig(image_size=16, upsample=1),
     training=TrainingConfig(steps=2, batch_size=2, log_every=1, save_every=1, eval_every=2, precision="fp32"),
 )
-
-
-def make_run(path, videos, encoder):
-    """A run folder with an untrained model."""
-    data = DataConfig(path=videos, workers=0, frames=4)
-    config = RunConfig(data=data, encoder=encoder, model=ModelConfig(bottleneck=Noisy(dim=4)), out=path)
-    spec, run = encoder.build("cpu").spec, Run(path)
-    run.create(dump_config(config), 0, spec)
-    model = config.model.build(spec.width, spec.grid)
-    writer = checkpoints.Writer(run.checkpoints, 1, Processes(0, 1, torch.device("cpu")))
-    writer.save(1, None, model.state_dict(), {})
-    writer.wait()
-    return path
 
 
 @pytest.fixture

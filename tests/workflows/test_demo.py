@@ -4,8 +4,8 @@ import json
 import sys
 
 import pytest
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.runs.folder import Run
 from wildlam.video.index import index
 from wildlam.workflows import demo, evaluate

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
-from wildlam.errors import WildlamError
 
 from wildlam import cli
 from wildlam.config import RunConfig
 from wildlam.encoders import VJEPA2, Lite0
+from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Discrete, Noisy
 from wildlam.training import TrainingConfig

@@ -7,19 +7,19 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from wildlam.errors import WildlamError
 
 from wildlam import cli
 from wildlam.encoders import Lite0
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.poses import write_poses
+from wildlam.errors import WildlamError
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning.mpc import Trace
 from wildlam.training import TrainingConfig
 from wildlam.workflows.controller import ControllingConfig, train_controller
 from wildlam.workflows.play import STEPS, TASKS, judged, play
 
-from .test_decoding import make_run
+from ..helpers import make_run
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 

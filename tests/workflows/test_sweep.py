@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from wildlam import cli
 from wildlam.config import RunConfig, read_config
 from wildlam.encoders import Lite0
+from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
-from wildlam.report.pages.sweep import write_sweep_report
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.states import dataset
@@ -27,6 +26,7 @@ from wildlam.workflows.sweep import (
     SweepConfig,
     claim,
     read_sweep,
+    report_sweep,
     slurm_script,
     sweep_parser,
     to_sweep_config,
@@ -34,7 +34,7 @@ from wildlam.workflows.sweep import (
     train_one,
 )
 
-SHIPPED = Path(__file__).parent.parent / "configs" / "sweeps" / "limits.yaml"
+SHIPPED = Path(__file__).parents[2] / "configs" / "sweeps" / "limits.yaml"
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "evaluation")
 
@@ -129,7 +129,7 @@ def test_mistakes(arguments, complaint):
 def test_a_sweep_leaves_ordinary_runs_and_is_not_done_twice(sweep, evaluation, monkeypatch):
     monkeypatch.setattr(train_module, "evaluate_run", evaluation)
     train_all(sweep, here)
-    write_sweep_report(sweep)
+    report_sweep(sweep)
     assert json.loads((sweep.out / "sweep.json").read_text())["runs"][1]["one_step.copy"] > 0
     for run in sweep.grid():
         assert read_config(run.path / "config.yaml") == run.config
@@ -232,7 +232,7 @@ def test_a_failing_run_stops_no_other(sweep, monkeypatch):
         train_all(sweep, here)
     assert [run.failure for run in sweep.grid()] == ["step 3: the loss is nan", "OutOfMemoryError: no room", None]
     assert [run.is_finished for run in sweep.grid()] == [False, False, True]
-    verdict = write_sweep_report(sweep)
+    verdict = report_sweep(sweep)
     assert "Noisy-1/seed0 failed: step 3: the loss is nan" in verdict
     train_all(sweep, here)
     assert [run.failure for run in sweep.grid()] == [None] * 3

@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from wildlam import cli
 from wildlam.config import RunConfig, read_config
 from wildlam.distributed import Processes
 from wildlam.encoders import VJEPA2, Lite0
 from wildlam.episodes.poses import write_poses
+from wildlam.errors import WildlamError
 from wildlam.evaluation.clips import infer_clips
 from wildlam.evaluation.leakage import cut_at
 from wildlam.evaluation.one_step import one_step
@@ -26,7 +26,7 @@ from wildlam.models.bottlenecks import Deterministic, Noisy, Unconstrained
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.states import dataset
-from wildlam.states.dataset import index_videos, load_clips, store_path
+from wildlam.states.dataset import index_videos, store_path
 from wildlam.states.encode import encode_videos
 from wildlam.states.store import FeatureStore, StoredVideo
 from wildlam.training import TrainingConfig
@@ -34,9 +34,10 @@ from wildlam.types import VideoBatch
 from wildlam.video.loader import DataConfig
 from wildlam.workflows import evaluate as evaluate_module
 from wildlam.workflows.evaluate import evaluate
+from wildlam.workflows.open_run import inferred, load_clips
 from wildlam.workflows.train import train
 
-from .encoders.test_vjepa2 import save_tiny
+from ..helpers import save_tiny
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "no_report")
 
@@ -454,7 +455,7 @@ def test_the_cameras_of_an_episode_are_one_recording(config, make_video, videos)
             make_video(videos / "a" / "test" / f"ep{episode}_{camera}.mp4", frames=96 * episode)
     clips = load_clips(config, config.encoder.build("cpu"), ALONE)
     model = config.model.build(clips.encoder.spec.width, clips.encoder.spec.grid).eval()
-    held_out = clips.inferred(model, clips.held_out)
+    held_out = inferred(clips, model, clips.held_out)
     cameras = held_out.where(torch.tensor(["/ep" in name for name in held_out.names]))
     assert len(set(cameras.names)) == 6
     told = verdict({}, {"one_step": one_step(model, cameras).to_json()})

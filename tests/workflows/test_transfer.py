@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from wildlam.encoders import Lite0
+from wildlam.errors import WildlamError
 from wildlam.models.decoder import DecoderConfig
 from wildlam.training import TrainingConfig
 from wildlam.workflows.decoder import DecodingConfig, train_decoder
-from wildlam.workflows.open_run import load
+from wildlam.workflows.infer import load
 from wildlam.workflows.transfer import check_output
 
-from .test_decoding import make_run
+from ..helpers import make_run
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 

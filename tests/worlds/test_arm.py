@@ -5,10 +5,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.action_spaces import ARM
 from wildlam.episodes.poses import read_poses
+from wildlam.errors import WildlamError
 from wildlam.worlds.arm import ROOM, STEP, FetchArm, Mover, collect_arm
 
 pytestmark = pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.worlds import DoomNav
 
 pytest.importorskip("vizdoom")

@@ -3,8 +3,8 @@ from itertools import pairwise
 
 import av
 import pytest
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.worlds import collect_filmed, sample_films
 
 

@@ -5,12 +5,12 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from wildlam.encoders import Lite0
 from wildlam.episodes.clips import labelled_clips
 from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.poses import write_poses
+from wildlam.errors import WildlamError
 from wildlam.worlds.arm import collect_arm
 from wildlam.worlds.simulator_cost import check_films, simulated_costs
 from wildlam.worlds.walkers import collect_doom

@@ -5,10 +5,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.poses import poses_path, read_poses
+from wildlam.errors import WildlamError
 from wildlam.video.mp4 import write_mp4
 from wildlam.worlds import LEVELS, DoomNav, collect_doom, doom
 from wildlam.worlds.doom import LevelLeft

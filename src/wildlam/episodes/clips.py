@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
+from wildlam.errors import WildlamError
 from wildlam.types import Encoder, Split
 
 log = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from wildlam.errors import WildlamError, keys_told_as
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.pairing import TOLERANCE, Frames, pair, read_film, tell
 from wildlam.episodes.poses import check_reach, has_poses, read_poses
+from wildlam.errors import WildlamError, keys_told_as
 from wildlam.types import Split
 from wildlam.video.decode import Backend
 from wildlam.video.index import assign_splits, index

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from torch import Tensor
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.video.decode import Backend, decode_at, probe
 from wildlam.video.frames import times_of
 

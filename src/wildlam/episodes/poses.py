@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.action_spaces import PLANAR, SPACES, ActionSpace
 from wildlam.episodes.pairing import nearest_to
+from wildlam.errors import WildlamError
 from wildlam.video.files import AnyFile
 
 log = logging.getLogger(__name__)

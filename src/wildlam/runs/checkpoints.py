@@ -24,10 +24,10 @@ import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from wildlam.errors import WildlamError
-from wildlam.fileio import read_json
 
 from wildlam.distributed import Processes
+from wildlam.errors import WildlamError
+from wildlam.fileio import read_json
 
 MODEL, STATE = "model.safetensors", "state"
 _REMEDY = "delete that checkpoint: the one before is used then, or training starts anew"

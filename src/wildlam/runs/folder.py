@@ -8,7 +8,6 @@ import os
 import platform
 import shlex
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -18,10 +17,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from wildlam.errors import WildlamError
-from wildlam.fileio import locked
 
 from wildlam.distributed import job
+from wildlam.errors import WildlamError
+from wildlam.fileio import locked, read_json, write_atomically
 from wildlam.types import EncoderSpec
 
 
@@ -145,53 +144,6 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return found
-
-
-def made(folder: Path) -> Path:
-    """Make a folder before the work whose results go there, and return it.
-
-    Raises:
-        WildlamError: it cannot be made, or not be written to, or is that of a run.
-    """
-    if (folder / "config.yaml").is_file():
-        raise WildlamError(f"{folder} is a run folder, whose report would be overwritten; give another --out")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
-    return folder
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a kill, sees the old one or the new one whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Raises:
-        WildlamError: if it is missing, damaged or holds something else.
-    """
-    try:
-        found = json.loads(path.read_text())
-    except OSError as error:
-        raise WildlamError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:  # no JSON, or no text
-        raise WildlamError(f"{path} is not JSON ({error}); restore it or run again") from error
-    if not isinstance(found, dict):
-        raise WildlamError(f"{path} holds no JSON object; restore it or run again")
     return found
 
 

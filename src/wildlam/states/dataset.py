@@ -1,11 +1,11 @@
-"""From a folder of videos to clips of states, and from a run folder to its model: what every command begins with."""
+"""From a folder of videos to clips of states."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from wildlam.errors import WildlamError
-from wildlam.fileio import locked
 
-from wildlam.config import RunConfig
-from wildlam.distributed import Processes, processes
+from wildlam.distributed import Processes
 from wildlam.episodes.poses import has_poses
-from wildlam.evaluation.clips import InferredClips, infer_clips
-from wildlam.evaluation.rollout import SECONDS
-from wildlam.models import LatentActionModel
-from wildlam.runs import checkpoints
-from wildlam.runs.folder import Run
+from wildlam.fileio import locked
 from wildlam.states.encode import encode_videos, refresh
 from wildlam.states.integrity import drop_copies
 from wildlam.states.loader import StoreSource, eval_batches, longest_sequence
@@ -34,7 +27,6 @@ from wildlam.video.index import index
 from wildlam.video.loader import ClipSource, DataConfig, Draws, decode_windows, eval_windows, long_enough, prefetch
 from wildlam.video.manifest import Manifest, manifest_path
 from wildlam.video.oddities import summary
-from wildlam.workflows import durations
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +65,6 @@ class Clips:
     def batches(self, start: int, stop: int) -> Iterator[VideoBatch | StateBatch]:
         """This process's batches of steps ``start`` to ``stop - 1``, prepared ahead."""
         return prefetch(self.source, start, stop, self.workers)
-
-    def inferred(self, model: LatentActionModel, batches: Sequence[StateBatch]) -> InferredClips:
-        """Some held-out or labelled clips with the latent actions that a model infers in them, see ``infer_clips``."""
-        names = {name for batch in batches for name in batch.names}
-        return infer_clips(model, batches, self.manifest.recordings_of(names))
 
     def states(self, batch: VideoBatch | StateBatch) -> tuple[Tensor]:
         """States ``[B, T, N, D]`` of a batch, float32, on the device."""
@@ -130,39 +117,38 @@ def encode(data: DataConfig, encoder: Encoder, manifest: Manifest, team: Process
     return store
 
 
-def encode_all(config: RunConfig) -> FeatureStore | None:
-    """Index and encode the videos of a run; None in all processes but the main one."""
-    with processes() as team:
-        encoder = config.encoder.build(team.device)
-        manifest = _indexed(config.data, team)
-        if team.is_main:
-            frames = _frames_to_encode(manifest, config.data, encoder.spec) / team.world_size
-            durations.tell_encoding(config, encoder, manifest, frames)
-        store = encode(config.data, encoder, manifest, team)
-        return store if team.is_main else None
-
-
-def load_clips(
-    config: RunConfig,
+def clips_of(
+    data: DataConfig,
     encoder: Encoder,
     team: Processes,
+    *,
+    batch_size: int,
+    seed: int,
+    seconds: float,
     before: Callable[[Manifest, float | None], None] | None = None,
 ) -> Clips:
     """Index the videos and make their clips ready, encoding them first unless ``data.store`` is off or space short.
 
-    ``before`` is called when the videos are known and nothing is encoded, with the number of frames that are to be, or
-    None if clips are encoded at every step.
+    Args:
+        data: the videos, and how clips are cut from them.
+        encoder: of the clips.
+        team: the processes that share the work.
+        batch_size: clips of a step, over all processes.
+        seed: of the order of the clips.
+        seconds: length of held-out clips at least, where states do not look back.
+        before: called when the videos are known and nothing is encoded, with the number of frames that are to be, or
+            None if clips are encoded at every step.
     """
-    data, spec = config.data, encoder.spec
+    spec = encoder.spec
     states = data.frames // spec.frames_per_state
-    manifest = _indexed(data, team)
+    manifest = shared_index(data, team)
     # A mixture that does not fit is refused now, not after hours of encoding.
     Draws(manifest.split("train"), data.frames, data.fps, data.mixture)
     stored = bool(team.from_main(team.is_main and data.store and _fits(manifest, data, spec)))
     if before:
-        before(manifest, _frames_to_encode(manifest, data, spec) if stored else None)
+        before(manifest, frames_to_encode(manifest, data, spec) if stored else None)
     per_source = _evaluated_of_source(manifest.split("held_out"))
-    share: dict[str, Any] = {"seed": config.seed, "rank": team.rank, "world_size": team.world_size}
+    share: dict[str, Any] = {"seed": seed, "rank": team.rank, "world_size": team.world_size}
     if stored:
         store = encode(data, encoder, manifest, team)
         store.cut_at(manifest.cuts())
@@ -170,12 +156,12 @@ def load_clips(
         source: BatchSource = StoreSource(
             store,
             states=states,
-            batch_size=config.training.batch_size,
+            batch_size=batch_size,
             videos=videos,
             mixture=data.mixture,
             **share,
         )
-        length = min(_states_to_evaluate(states, data, spec), longest_sequence(store, "held_out", videos))
+        length = min(_states_to_evaluate(states, seconds * data.fps, spec), longest_sequence(store, "held_out", videos))
         held_out = list(eval_batches(store, "held_out", max(states, length), per_source, EVAL_BATCH, videos))
 
         def labelled() -> list[StateBatch]:
@@ -188,14 +174,14 @@ def load_clips(
         frames=data.frames,
         fps=data.fps,
         size=spec.image_size,
-        batch=config.training.batch_size,
+        batch=batch_size,
         backend=data.backend,
         on_error=data.on_error,
         mixture=data.mixture,
         **share,
     )
     rows = manifest.split("held_out")
-    longer = replace(data, frames=_longest_evaluated(rows, data, spec) * spec.frames_per_state)
+    longer = replace(data, frames=_longest_evaluated(rows, data, spec, seconds) * spec.frames_per_state)
     held_out = list(_encoded(rows, longer, encoder, per_source)) if team.is_main else []
 
     def encoded_labelled() -> list[StateBatch]:
@@ -208,7 +194,7 @@ def load_clips(
     return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
 
 
-def _indexed(data: DataConfig, team: Processes) -> Manifest:
+def shared_index(data: DataConfig, team: Processes) -> Manifest:
     """The manifest of a run's videos, which the main process writes and the others read."""
     if team.is_main:
         manifest = index_videos(data)
@@ -234,10 +220,10 @@ def _tell_repetitions(manifest: Manifest, data: DataConfig) -> None:
         )  # fmt: skip
 
 
-def held_out_size(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> tuple[int, int]:
+def held_out_size(manifest: Manifest, data: DataConfig, spec: EncoderSpec, seconds: float) -> tuple[int, int]:
     """How many held-out clips are evaluated, and of how many states, as far as the videos' durations tell."""
     rows = manifest.split("held_out")
-    states = _longest_evaluated(rows, data, spec)
+    states = _longest_evaluated(rows, data, spec, seconds)
     return len(eval_windows(rows, states * spec.frames_per_state, data.fps, _evaluated_of_source(rows))), states
 
 
@@ -246,18 +232,18 @@ def _evaluated_of_source(rows: Manifest) -> int:
     return min(CLIPS_PER_SOURCE, max(HELD_OUT_CLIPS // max(len(rows.sources()[0]), 1), 1))
 
 
-def _longest_evaluated(rows: Manifest, data: DataConfig, spec: EncoderSpec) -> int:
+def _longest_evaluated(rows: Manifest, data: DataConfig, spec: EncoderSpec, seconds: float) -> int:
     """States of a clip to evaluate, if the longest held-out video has as many."""
     states = data.frames // spec.frames_per_state
     longest = int(rows.column("duration").to_numpy().max() * data.fps) // spec.frames_per_state
-    return max(states, min(_states_to_evaluate(states, data, spec), longest))
+    return max(states, min(_states_to_evaluate(states, seconds * data.fps, spec), longest))
 
 
-def _states_to_evaluate(states: int, data: DataConfig, spec: EncoderSpec) -> int:
-    """States of a clip to evaluate: as in training, or more if two seconds need them and states do not look back."""
+def _states_to_evaluate(states: int, frames: float, spec: EncoderSpec) -> int:
+    """States of a clip to evaluate: as in training, or as many as ``frames`` need where states do not look back."""
     if spec.context == "clip":
         return states
-    return max(states, 1 + round(SECONDS * data.fps / spec.frames_per_state))
+    return max(states, 1 + round(frames / spec.frames_per_state))
 
 
 def _with_poses(manifest: Manifest) -> pa.Array:
@@ -265,38 +251,6 @@ def _with_poses(manifest: Manifest) -> pa.Array:
     train = manifest.split("train") if isinstance(manifest.root, Path) else ()
     known = (video.path for video in train if has_poses(manifest.file(video.path, video.offset, video.size)))
     return pa.array(known, pa.string())
-
-
-def load_model(run: Run, config: RunConfig, spec: EncoderSpec) -> LatentActionModel:
-    """Load the best checkpoint of a run, in evaluation mode and not to be trained further.
-
-    Raises:
-        WildlamError: there is none, it does not fit the configuration, or it holds weights that are not finite.
-    """
-    model = config.model.build(spec.width, spec.grid)
-    checkpoint = checkpoints.best(run.checkpoints)
-    weights = checkpoint.model_tensors()
-    for name, weight in weights.items():
-        if not weight.isfinite().all():
-            raise WildlamError(
-                f"{checkpoint.path}: weight {name!r} is not finite; delete that checkpoint, then --resume"
-            )
-    checkpoints.load_weights(model, weights, checkpoint.path)
-    return model.eval().requires_grad_(False)
-
-
-def check_encoder(run: Run, spec: EncoderSpec) -> None:
-    """Refuse an encoder whose states are not those that the run was trained on.
-
-    Raises:
-        WildlamError: naming both.
-    """
-    trained = run.encoder_spec
-    if trained.fingerprint != spec.fingerprint:
-        raise WildlamError(
-            f"{run.path} was trained on states of {trained.name} {trained.fingerprint}, this encoder is {spec.name} "
-            f"{spec.fingerprint}; train one on its states, or restore its weights and settings as they were then"
-        )
 
 
 def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int) -> Iterator[StateBatch]:
@@ -311,7 +265,7 @@ def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int
         yield StateBatch(states, video.names, video.sources, video.starts, times)
 
 
-def _frames_to_encode(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> float:
+def frames_to_encode(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> float:
     """About how many frames of the videos the store does not hold yet."""
     path = store_path(data, spec)
     stored = len(FeatureStore.open(path, spec)) if path.exists() else 0
@@ -321,7 +275,7 @@ def _frames_to_encode(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -
 def _fits(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> bool:
     """Whether the states of all videos fit on the disk of the cache folder, with a tenth of it to spare."""
     path = store_path(data, spec)
-    needed = _frames_to_encode(manifest, data, spec) / spec.frames_per_state * spec.tokens * spec.width * 2
+    needed = frames_to_encode(manifest, data, spec) / spec.frames_per_state * spec.tokens * spec.width * 2
     free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free
     if needed < 0.9 * free:
         return True

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 from tqdm import tqdm
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.states.store import FeatureStore, StoredVideo
 from wildlam.types import Encoder
 from wildlam.video.decode import Backend, OnError, VideoError, decode_grid

@@ -12,9 +12,9 @@ import lance
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
+
 from wildlam.errors import WildlamError
 from wildlam.fileio import locked
-
 from wildlam.states.store import FeatureStore, is_lances
 from wildlam.types import Split
 

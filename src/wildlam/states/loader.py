@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.states.store import FeatureStore, Sequences
 from wildlam.types import Split, StateBatch
 from wildlam.video.mixture import EVENLY, weighted

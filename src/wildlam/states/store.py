@@ -36,8 +36,8 @@ import pyarrow.compute as pc
 import torch
 from lance.fragment import FragmentMetadata, write_fragments
 from torch import Tensor
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.types import EncoderSpec, Split
 from wildlam.video.manifest import Video
 from wildlam.video.timeline import RULES

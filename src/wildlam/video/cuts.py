@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from wildlam.errors import WildlamError
-
 from wildlam.video.files import AnyFile
 from wildlam.video.frames import all_frames
 from wildlam.video.opening import VideoError

@@ -22,8 +22,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.video.files import AnyFile, opened
 from wildlam.video.frames import frames_from, line_of, slack_of
 from wildlam.video.geometry import Geometry, aspect_of, geometry_of, square

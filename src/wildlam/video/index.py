@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
+
 from wildlam.errors import WildlamError
 from wildlam.fileio import locked
-
 from wildlam.types import Split
 from wildlam.video import recordings
 from wildlam.video.cuts import find_cuts

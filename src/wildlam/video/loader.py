@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.types import BatchSource, StateBatch, VideoBatch
 from wildlam.video.decode import Backend, OnError, VideoError, decode_at
 from wildlam.video.files import Location

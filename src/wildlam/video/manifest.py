@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.types import Split
 from wildlam.video.files import AnyFile, Location, inside, is_remote, location, names_tar
 from wildlam.video.timeline import known_plain

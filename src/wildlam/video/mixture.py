@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+
 from wildlam.errors import WildlamError
 
 EVENLY: Mapping[str, float] = MappingProxyType({})

@@ -11,8 +11,8 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.video.files import AnyFile, opened
 
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from wildlam.errors import WildlamError
 
 from wildlam.config import differences, dump_config, read_as
 from wildlam.distributed import Processes
+from wildlam.errors import WildlamError
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
-from wildlam.states.dataset import check_encoder
 from wildlam.training import TrainingConfig, fit
 from wildlam.types import Encoder, EncoderSpec
 from wildlam.workflows import durations
 from wildlam.workflows.durations import Part
+from wildlam.workflows.open_run import check_encoder
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -11,23 +11,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from wildlam.errors import WildlamError
-from wildlam.fileio import read_json, write_atomically
 
-from wildlam.config import read_as, read_config
-from wildlam.distributed import default_device
+from wildlam.config import read_as
 from wildlam.episodes.action_spaces import SPACES, ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
+from wildlam.errors import WildlamError
+from wildlam.fileio import read_json, write_atomically
 from wildlam.models import ModelConfig
 from wildlam.models.action_world_model import LabelledWorldModel
 from wildlam.runs.folder import Run
-from wildlam.states.dataset import check_encoder
 from wildlam.training import TrainingConfig
 from wildlam.types import Encoder, EncoderSpec, Split, StateBatch, check_seed
 from wildlam.workflows import durations
 from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+from wildlam.workflows.open_run import open_run
 
 BASELINE = "baseline"
 """Name of the folder of a labelled model in a run's."""
@@ -210,13 +209,9 @@ def train_baseline(path: Path, config: LabelledModelConfig, out: Path | None = N
     Raises:
         WildlamError: see ``train_labelled_model``.
     """
-    run = Run.open(path)
-    of_run = read_config(run.path / "config.yaml")
-    encoder = of_run.encoder.build(default_device())
-    check_encoder(run, encoder.spec)
-    return train_labelled_model(
-        encoder, replace(config, model=of_run.model), of_run.data.fps, out or run.path / BASELINE
-    )
+    opened = open_run(path)
+    config = replace(config, model=opened.config.model)
+    return train_labelled_model(opened.encoder, config, opened.config.data.fps, out or opened.run.path / BASELINE)
 
 
 def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldModel, ActionSpace]:

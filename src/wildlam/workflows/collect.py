@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wildlam.errors import WildlamError
-from wildlam.fileio import read_json, write_atomically
-
 from wildlam.episodes.episode import Episode, read_posed_videos
 from wildlam.episodes.formats.droid import write_droid
 from wildlam.episodes.formats.hdf5 import h5py
 from wildlam.episodes.formats.lerobot import write_lerobot
 from wildlam.episodes.formats.recon import write_recon
+from wildlam.errors import WildlamError
+from wildlam.fileio import read_json, write_atomically
 from wildlam.types import check_seed
 
 RECORD = ".films.json"

@@ -10,23 +10,22 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from wildlam.errors import WildlamError, keys_told_as
-from wildlam.fileio import read_json, write_atomically
 
-from wildlam.config import RunConfig, dump_config, read_as, read_config
-from wildlam.distributed import Processes, default_device
+from wildlam.config import RunConfig, dump_config, read_as
+from wildlam.distributed import Processes
 from wildlam.encoders.base import fast_dtype, fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
+from wildlam.errors import WildlamError, keys_told_as
 from wildlam.evaluation.controller_rollout import controlled_rollout
 from wildlam.evaluation.intervals import Estimate
 from wildlam.evaluation.probes import fit_ridge, standardiser
+from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
-from wildlam.states.dataset import check_encoder, load_clips, load_model
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, check_seed
@@ -44,6 +43,7 @@ from wildlam.workflows.baseline import (
     read_space,
     write_space,
 )
+from wildlam.workflows.open_run import load_clips, open_run
 
 FOLDER = "controller"
 """Name of the controller's folder in a run's."""
@@ -289,11 +289,8 @@ def load_driven(path: Path, controller: Path | None = None) -> Driven:
 
 
 def _open(path: Path) -> tuple[Run, RunConfig, Encoder, LatentActionModel]:
-    run = Run.open(path)
-    config = read_config(run.path / "config.yaml")
-    encoder = config.encoder.build(default_device())
-    check_encoder(run, encoder.spec)
-    return run, config, encoder, load_model(run, config, encoder.spec).to(encoder.device)
+    opened = open_run(path)
+    return opened.run, opened.config, opened.encoder, opened.model()
 
 
 def controller_results(folder: Path) -> str:

@@ -11,15 +11,17 @@ from pathlib import Path
 import torch
 import yaml
 from torch import Tensor
-from wildlam.errors import WildlamError
 
-from wildlam.config import RunConfig, read_as, read_config
+from wildlam.config import RunConfig, read_as
 from wildlam.distributed import default_device
+from wildlam.errors import WildlamError
 from wildlam.evaluation.pixels import pixel_metrics
 from wildlam.models.decoder import Decoder, DecoderConfig, shrink
 from wildlam.models.perceptual import PerceptualConfig
+from wildlam.report.pages.decoded import CLIPS, FROM, painted, telling_clips, write_decoded_page
+from wildlam.report.strips import Strip, draw_strips, picture_strips
 from wildlam.runs.folder import Run
-from wildlam.states.dataset import check_encoder, index_videos
+from wildlam.states.dataset import index_videos
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, EncoderSpec, VideoBatch
@@ -27,6 +29,7 @@ from wildlam.video.loader import ClipSource, DataConfig, decode_windows, eval_wi
 from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
 from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+from wildlam.workflows.open_run import open_run
 
 FOLDER = "decoder"
 """Name of the decoder's folder in a run's."""
@@ -72,21 +75,19 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
     Raises:
         WildlamError: it holds a decoder of another configuration, or something is wrong with the videos or the disk.
     """
-    opened, config = Run.open(path), config or DecodingConfig()
-    of_run = read_config(opened.path / "config.yaml")
-    encoder = of_run.encoder.build(default_device())
+    opened, config = open_run(path), config or DecodingConfig()
+    encoder = opened.encoder
     config = replace(config, training=config.training.settled(encoder.device))
-    run = claimed(opened.path / FOLDER, config, "decoder")
-    check_encoder(opened, encoder.spec)
+    run = claimed(opened.run.path / FOLDER, config, "decoder")
     perceptual = config.perceptual.build(encoder.device)
     torch.manual_seed(config.seed)
     try:
         model = config.decoder.build(encoder.spec, perceptual)
     except ValueError as error:
         raise WildlamError(str(error)) from error
-    data = of_run.data
+    data = opened.config.data
     manifest = index_videos(data)
-    durations.tell(_parts(run, config, of_run, encoder, model, manifest))
+    durations.tell(_parts(run, config, opened.config, encoder, model, manifest))
     few = [
         (
             encoder.encode(batch.video),
@@ -183,3 +184,61 @@ def held_out_clips(
     windows = eval_windows(rows, data.frames, data.fps, max(clips // len(sources), 1))
     for window in windows:
         yield decode_windows(rows, [window], data.frames, data.fps, size, data.backend)
+
+
+@torch.no_grad()
+def decoded_strips(path: Path, clips: int = CLIPS, decoder: Path | None = None) -> list[Strip]:
+    """Held-out clips of a run as pictures: the truth, and decoded the true states and those that the run predicts.
+
+    Args:
+        path: the run folder.
+        clips: how many, spread over the sources.
+        decoder: folder of the decoder, or of a run with one of the same encoder; ``path`` if not given.
+
+    Raises:
+        WildlamError: there is no decoder, or it belongs to another encoder.
+    """
+    trained = open_run(path)
+    spec, data, model = trained.encoder.spec, trained.config.data, trained.model()
+    painter = load_decoder(decoder or path, spec, trained.encoder.device)
+    strips = []
+    batches = list(held_out_clips(index_videos(data), data, spec.image_size, FROM * clips))
+    names, sources = ([getattr(batch, of)[0] for batch in batches] for of in ("names", "sources"))
+    for i in telling_clips(lambda i: batches[i].video[0], names, sources, -(-clips // len(set(sources)))):
+        batch = batches[i]
+        states = trained.encoder.encode(batch.video)
+        seconds = [batch.starts[0] + k / data.fps for k in range(data.frames)]
+        rows = painted(model, painter, states, model.infer(states), batch.video, known=1)
+        strips.append(Strip(batch.names[0], {row: pictures.numpy() for row, pictures in rows.items()}, seconds))
+    return strips[:clips]
+
+
+def write_decoded(path: Path, output: Path | None = None, clips: int = CLIPS, decoder: Path | None = None) -> Path:
+    """Write ``decoded_strips`` as a page (.html) or as one picture (.svg, .png, .pdf).
+
+    Args:
+        path: the run folder.
+        output: the file; ``path/decoded.html`` if not given.
+        clips: how many.
+        decoder: folder of the decoder, or of a run with one; ``path`` if not given.
+
+    Raises:
+        WildlamError: as ``decoded_strips``, or the file cannot be written, or is of another kind.
+    """
+    output = output or path / "decoded.html"
+    if clips < 1:
+        raise WildlamError(f"--clips must be at least 1, got {clips}")
+    if output.suffix not in (".html", ".svg", ".png", ".pdf"):
+        raise WildlamError(f"{output}: give a name that ends in .html, .svg, .png or .pdf")
+    strips = decoded_strips(path, clips, decoder)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if output.suffix == ".html":
+            write_decoded_page(output, Run.open(path), strips)
+        elif output.suffix == ".svg":
+            output.write_bytes(picture_strips(strips))
+        else:
+            draw_strips(strips).savefig(output, dpi=110)
+    except OSError as error:
+        raise WildlamError(f"cannot write {output}: {error.strerror}; choose another --output") from error
+    return output

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wildlam.errors import WildlamError
-
 from wildlam.config import RunConfig, without_actions
 from wildlam.distributed import default_device
+from wildlam.errors import WildlamError
 from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig

@@ -15,23 +15,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from wildlam.errors import WildlamError
-from wildlam.fileio import read_json, write_atomically
 
 from wildlam.config import RunConfig, read_config
 from wildlam.distributed import processes
 from wildlam.episodes.action_spaces import SPACES
 from wildlam.episodes.poses import true_actions
+from wildlam.errors import WildlamError
 from wildlam.evaluation.clips import BATCH, InferredClips, infer_clips
 from wildlam.evaluation.leakage import cut_at
 from wildlam.evaluation.locality import SCENES_AT_ONCE, locality
 from wildlam.evaluation.one_step import error_table
+from wildlam.evaluation.rollout import SECONDS
 from wildlam.evaluation.suite import Labelled, clip_by_clip, evaluate_all
+from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.report.pages.pictures import pictures_section
 from wildlam.report.pages.run import write_run_report
 from wildlam.runs.folder import Run
-from wildlam.states.dataset import Clips, check_encoder, held_out_size, load_clips, load_model
+from wildlam.states.dataset import Clips, held_out_size
 from wildlam.types import Encoder, StateBatch
 from wildlam.video.decode import decode_at
 from wildlam.video.loader import DataConfig
@@ -39,6 +40,7 @@ from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
 from wildlam.workflows.decoder import FOLDER as DECODER
 from wildlam.workflows.decoder import load_decoder
+from wildlam.workflows.open_run import check_encoder, inferred, load_clips, load_model, open_run
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +74,7 @@ def evaluate(path: Path, data: Path | None = None, bounds: Sequence[Path] = ()) 
         config = replace(config, data=replace(config.data, path=data, cache=None))
         folder = _folder_for(run, data)
     with processes() as team:
-        encoder = config.encoder.build(team.device)
-        check_encoder(run, encoder.spec)
+        encoder = open_run(path, team.device).encoder
         clips = load_clips(config, encoder, team, partial(_tell_parts, run, config, encoder, bounds))
         folder.mkdir(exist_ok=True)
         evaluate_run(run, folder, clips, started, bounds, data)
@@ -96,7 +97,7 @@ def evaluate_run(
     spec, device = clips.encoder.spec, clips.encoder.device
     config = read_config(run.path / "config.yaml")
     model, bounds = _models(run, clips.encoder, others)
-    held_out = clips.inferred(model, clips.held_out)
+    held_out = inferred(clips, model, clips.held_out)
     frames, decoder = _frames(held_out, clips, config.data), None
     if any((run.path / DECODER / "checkpoints").glob("step_*")):
         decoder = load_decoder(run.path, spec, device)
@@ -160,7 +161,7 @@ def _tell_parts(
 ) -> None:
     """Print how long it takes to encode what is not yet, and to evaluate."""
     if frames is None:  # of the held-out clips alone
-        clips, states = held_out_size(rows, config.data, encoder.spec)
+        clips, states = held_out_size(rows, config.data, encoder.spec, SECONDS)
         frames = clips * states * encoder.spec.frames_per_state
     parts = [durations.encoding(config, encoder, rows, frames)] if frames > durations.FEW_FRAMES else []
     durations.tell([*parts, *parts_of_evaluation(config, encoder, rows, *_models(run, encoder, others))])
@@ -185,7 +186,7 @@ def parts_of_evaluation(
         times: for as many runs.
     """
     spec, device = encoder.spec, encoder.device
-    clips, states = held_out_size(rows, config.data, spec)
+    clips, states = held_out_size(rows, config.data, spec, SECONDS)
     seconds = torch.arange(states, dtype=torch.float64) * spec.frames_per_state / config.data.fps
 
     def judge(pairs: int) -> None:
@@ -247,7 +248,7 @@ def _labelled(model: LatentActionModel, held_out: InferredClips, clips: Clips) -
     batches, root = clips.labelled(), clips.manifest.root
     if not batches:
         return []
-    train, found = clips.inferred(model, batches), []
+    train, found = inferred(clips, model, batches), []
     for space in SPACES.values():
         actions, known = true_actions(held_out, root, space)
         of_train = true_actions(train, root, space)

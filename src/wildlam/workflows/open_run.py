@@ -1,197 +1,96 @@
-"""Use a trained run: load it and infer the latent actions of a video file."""
+"""Open a run folder: its configuration, its encoder, its model, the clips of its videos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from torch import Tensor
-from wildlam.errors import WildlamError
 
 from wildlam.config import RunConfig, read_config
-from wildlam.distributed import default_device
+from wildlam.distributed import Processes, default_device
+from wildlam.errors import WildlamError
+from wildlam.evaluation.clips import InferredClips, infer_clips
 from wildlam.evaluation.rollout import SECONDS
 from wildlam.models import LatentActionModel
+from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
-from wildlam.states.dataset import check_encoder, load_model
-from wildlam.types import Encoder
-from wildlam.video.decode import decode_grid
-from wildlam.video.files import names_tar
-from wildlam.video.frames import SLACK, breaks_of
-from wildlam.video.index import find_videos
-from wildlam.workflows.decoder import load_decoder
-from wildlam.workflows.transfer import Transfer, transfer
-
-FRAMES_AT_ONCE = 64
-"""Video frames encoded at once where states do not depend on a clip."""
+from wildlam.states.dataset import Clips, clips_of
+from wildlam.types import Encoder, EncoderSpec, StateBatch
+from wildlam.video.manifest import Manifest
 
 
-@dataclass
-class LatentActions:
-    """The latent actions of one video.
+@dataclass(frozen=True)
+class OpenRun:
+    """A run folder, its configuration, and the encoder of its states."""
 
-    Attributes:
-        z: ``float32 [T - 1, Z]``; ``z[t]`` leads from the state at ``start[t]`` to that at ``end[t]``.
-        start: timestamps in seconds, ``float64 [T - 1]``.
-        end: likewise.
-    """
-
-    z: Tensor
-    start: np.ndarray
-    end: np.ndarray
-
-    def save(self, path: Path) -> tuple[Path, Path]:
-        """Write ``path`` with ``.npz`` and with ``.parquet`` after it; return both paths.
-
-        Raises:
-            WildlamError: the files cannot be written.
-        """
-        arrays = {"start": self.start, "end": self.end, "z": self.z.numpy()}
-        stem = path.with_suffix("") if path.suffix in (".npz", ".parquet") else path  # the name itself may have dots
-        npz, parquet = (path.with_name(stem.name + suffix) for suffix in (".npz", ".parquet"))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(npz, **arrays)  # type: ignore[arg-type]
-            pq.write_table(pa.table(arrays | {"z": list(self.z.numpy())}), parquet)
-        except OSError as error:
-            raise WildlamError(f"cannot write {npz} and {parquet}: {error}; choose another --output") from error
-        return npz, parquet
-
-
-def outputs(given: Sequence[Path], out: Path | None = None) -> dict[Path, Path]:
-    """Where the latent actions of each video go, without suffix.
-
-    Args:
-        given: video files, and folders that are searched at any depth. (Videos in tar shards are left out.)
-        out: of one video its name, else a folder, where a video of a folder keeps its place below that; here if not
-            given.
-
-    Raises:
-        WildlamError: a folder holds no video, or two videos would go to one place.
-    """
-    if len(given) == 1 and not given[0].is_dir():
-        return {given[0]: out or Path(given[0].stem)}
-    below: list[tuple[Path, Path]] = []
-    for path in given:
-        if path.is_dir():
-            found = [Path(name) for name in find_videos(path) if not names_tar(name)]
-            if not found:
-                raise WildlamError(f"{path}: no videos found; give video files, or folders of them")
-            below += [(path / name, name) for name in found]
-        else:
-            below.append((path, Path(path.name)))
-    taken: dict[Path, Path] = {}
-    for video, name in below:
-        place = (out or Path()) / name.with_suffix("")
-        other = taken.setdefault(place, video)
-        if other != video:
-            raise WildlamError(f"{other} and {video} would both go to {place}; infer them in two calls")
-    return {video: place for place, video in taken.items()}
-
-
-@dataclass
-class Trained:
-    """A trained latent action model and the encoder of its states."""
-
-    model: LatentActionModel
-    encoder: Encoder
+    run: Run
     config: RunConfig
-    path: Path
+    encoder: Encoder
 
-    def encode(self, video: str | Path) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """States of a video file, sampled as in training.
-
-        Yields:
-            Timestamps ``[T]`` and states ``[T, N, D]`` of clips that overlap by one state. They are as long as in
-            training for an encoder whose states depend on the clip before them; the last one may be shorter, and the
-            last one before a break in the video's timestamps, which no clip crosses.
-
-        Raises:
-            VideoError: the file cannot be decoded.
-        """
-        spec, data = self.encoder.spec, self.config.data
-        step = spec.frames_per_state
-        length = data.frames if spec.context == "clip" else FRAMES_AT_ONCE
-        clip: list[tuple[Tensor, Tensor]] = []
-        breaks = list(breaks_of(video))
-        for frame in decode_grid(video, data.fps, spec.image_size, data.backend, chunk=1):
-            if breaks and frame[0].item() + SLACK >= breaks[0]:
-                breaks.pop(0)
-                usable = len(clip) // step * step
-                if usable > step:
-                    yield self._states(clip[:usable])
-                clip = []
-            clip.append(frame)
-            if len(clip) == length:
-                yield self._states(clip)
-                clip = clip[-step:]
-        usable = len(clip) // step * step
-        if usable > step:
-            yield self._states(clip[:usable])
-
-    def _states(self, clip: list[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, Tensor]:
-        times, frames = (torch.cat(parts) for parts in zip(*clip, strict=True))
-        return times[:: self.encoder.spec.frames_per_state].numpy(), self.encoder.encode(frames[None])[0]
-
-    @torch.no_grad()
-    def infer(self, video: str | Path) -> LatentActions:
-        """Infer the latent action of every transition of a video file.
-
-        Raises:
-            VideoError: the file cannot be decoded.
-            WildlamError: it is too short for one transition.
-        """
-        z, start, end = [], [], []
-        for times, states in self.encode(video):
-            z.append(self.model.infer(states[None])[0].float().cpu())
-            start.append(times[:-1])
-            end.append(times[1:])
-        if not z:
-            rate = self.config.data.fps
-            raise WildlamError(f"{video}: too short, at {rate:g} frames/s it holds no transition between two states")
-        return LatentActions(torch.cat(z), np.concatenate(start), np.concatenate(end))
-
-    def transfer(
-        self, source: str | Path, target: str | Path, *, seconds: float = SECONDS, decoder: str | Path | None = None
-    ) -> Transfer:
-        """Apply what happens at the beginning of one video to another.
-
-        Args:
-            source: video whose latent actions are inferred.
-            target: video that they are applied to.
-            seconds: how long.
-            decoder: folder of a decoder, or of a run with one of the same encoder; that of this run if not given.
-
-        Raises:
-            VideoError: a file cannot be decoded.
-            WildlamError: it is too short, or there is no decoder.
-        """
-        return transfer(
-            self.model,
-            self.encoder,
-            load_decoder(Path(decoder or self.path), self.encoder.spec, self.encoder.device),
-            Path(source),
-            Path(target),
-            data=self.config.data,
-            seconds=seconds,
-        )
+    def model(self) -> LatentActionModel:
+        """Its model, on the encoder's device; see ``load_model``."""
+        return load_model(self.run, self.config, self.encoder.spec).to(self.encoder.device)
 
 
-def load(run: str | Path) -> Trained:
-    """Load a run folder: its best checkpoint and its encoder, ready to infer.
+def open_run(path: str | Path, device: torch.device | None = None) -> OpenRun:
+    """Open a run and build its encoder, on the accelerator where there is one if no device is given.
 
     Raises:
-        WildlamError: it is no run folder, or holds no checkpoint that fits.
+        WildlamError: it is no run folder, or the encoder is not the one whose states it was trained on.
     """
-    opened = Run.open(run)
-    config = read_config(opened.path / "config.yaml")
-    device = default_device()
-    encoder = config.encoder.build(device)
-    check_encoder(opened, encoder.spec)
-    model = load_model(opened, config, encoder.spec).to(device)
-    return Trained(model, encoder, config, opened.path)
+    run = Run.open(path)
+    config = read_config(run.path / "config.yaml")
+    encoder = config.encoder.build(device or default_device())
+    check_encoder(run, encoder.spec)
+    return OpenRun(run, config, encoder)
+
+
+def load_clips(
+    config: RunConfig,
+    encoder: Encoder,
+    team: Processes,
+    before: Callable[[Manifest, float | None], None] | None = None,
+) -> Clips:
+    """The clips of a run's videos; see ``states.dataset.clips_of``."""
+    size, seed = config.training.batch_size, config.seed
+    return clips_of(config.data, encoder, team, batch_size=size, seed=seed, seconds=SECONDS, before=before)
+
+
+def inferred(clips: Clips, model: LatentActionModel, batches: Sequence[StateBatch]) -> InferredClips:
+    """Some held-out or labelled clips with the latent actions that a model infers in them, see ``infer_clips``."""
+    names = {name for batch in batches for name in batch.names}
+    return infer_clips(model, batches, clips.manifest.recordings_of(names))
+
+
+def load_model(run: Run, config: RunConfig, spec: EncoderSpec) -> LatentActionModel:
+    """Load the best checkpoint of a run, in evaluation mode and not to be trained further.
+
+    Raises:
+        WildlamError: there is none, it does not fit the configuration, or it holds weights that are not finite.
+    """
+    model = config.model.build(spec.width, spec.grid)
+    checkpoint = checkpoints.best(run.checkpoints)
+    weights = checkpoint.model_tensors()
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise WildlamError(
+                f"{checkpoint.path}: weight {name!r} is not finite; delete that checkpoint, then --resume"
+            )
+    checkpoints.load_weights(model, weights, checkpoint.path)
+    return model.eval().requires_grad_(False)
+
+
+def check_encoder(run: Run, spec: EncoderSpec) -> None:
+    """Refuse an encoder whose states are not those that the run was trained on.
+
+    Raises:
+        WildlamError: naming both.
+    """
+    trained = run.encoder_spec
+    if trained.fingerprint != spec.fingerprint:
+        raise WildlamError(
+            f"{run.path} was trained on states of {trained.name} {trained.fingerprint}, this encoder is {spec.name} "
+            f"{spec.fingerprint}; train one on its states, or restore its weights and settings as they were then"
+        )

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from wildlam.errors import WildlamError
-from wildlam.fileio import made, read_json, write_atomically
 
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips, encode_frames
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
+from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
+from wildlam.fileio import made, read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.planning.cost import Cost, GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Dynamics

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from tqdm import tqdm
-from wildlam.errors import WildlamError
-from wildlam.fileio import made, read_json, write_atomically
 
 from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.clips import encode_frames
+from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
+from wildlam.fileio import made, read_json, write_atomically
 from wildlam.planning.dynamics import Dynamics
 from wildlam.planning.mpc import ITERATIONS, MEMORY, SAMPLES, Policy, Replanner, Trace, World, follow
 from wildlam.planning.solvers.base import Prior

@@ -18,14 +18,15 @@ from typing import Any
 
 import jsonargparse
 import yaml
-from wildlam.errors import WildlamError
-from wildlam.fileio import locked, read_json, write_atomically
 
 from wildlam.config import Parser, RunConfig, differences, dump_config, run_parser, to_config
 from wildlam.distributed import Processes, default_device
+from wildlam.errors import WildlamError
+from wildlam.fileio import locked, read_json, write_atomically
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Unconstrained
-from wildlam.states.dataset import load_clips
+from wildlam.report.pages.sweep import write_sweep_report
 from wildlam.video.manifest import Manifest
+from wildlam.workflows.open_run import load_clips
 from wildlam.workflows.train import tell_parts, train
 
 log = logging.getLogger(__name__)
@@ -308,6 +309,11 @@ def encode_once(sweep: SweepConfig, runs: int = 0) -> None:
             tell_parts(sweep.run, encoder, rows, frames, trainings, runs=runs)
 
         load_clips(sweep.run, encoder, Processes(0, 1, device), before if runs else None)
+
+
+def report_sweep(sweep: SweepConfig) -> list[str]:
+    """Write the report of what is finished; see ``write_sweep_report``."""
+    return write_sweep_report(sweep.out, sweep.grid(), sweep.run.data.path.name, sweep.made_by)
 
 
 def slurm_script(sweep: SweepConfig) -> str:

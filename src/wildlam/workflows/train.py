@@ -13,16 +13,16 @@ from pathlib import Path
 from shlex import quote
 
 import torch
-from wildlam.errors import WildlamError
-from wildlam.fileio import made, write_atomically
 
 from wildlam.config import RunConfig, dump_config, read_config, without_actions
 from wildlam.distributed import Processes, default_device, job, processes, restarted
+from wildlam.errors import WildlamError
 from wildlam.evaluation.one_step import one_step
+from wildlam.fileio import made, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
-from wildlam.states.dataset import Clips, load_clips
+from wildlam.states.dataset import Clips
 from wildlam.training import fit
 from wildlam.training.loop import check_accumulate
 from wildlam.training.parallel import check_shard, compile_blocks, encoder_in_parts
@@ -30,6 +30,7 @@ from wildlam.types import Encoder, EncoderSpec
 from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
 from wildlam.workflows.evaluate import BASELINE, evaluate_run, parts_of_evaluation
+from wildlam.workflows.open_run import inferred, load_clips
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +257,7 @@ def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: boo
 
     def held_out(current: torch.nn.Module) -> dict[str, float]:
         assert isinstance(current, LatentActionModel)
-        errors = one_step(current, clips.inferred(current, few))
+        errors = one_step(current, inferred(clips, current, few))
         return {method: float(values.mean()) for method, values in errors.values.items()}
 
     fit(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from wildlam.errors import WildlamError
-from wildlam.fileio import write_atomically
 
+from wildlam.errors import WildlamError
 from wildlam.evaluation.rollout import SECONDS
+from wildlam.fileio import write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder, to_uint8
 from wildlam.types import Encoder

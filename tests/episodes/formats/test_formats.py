@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.episodes.formats import read_episodes
+from wildlam.errors import WildlamError
 
 RNG = np.random.default_rng(0)
 STEPS = 12

@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
+from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from wildlam.encoders import VJEPA2, Lite0
-from wildlam.report.pages.decoded import decoded_strips, telling_clips, write_decoded
-from wildlam.workflows.decoder import train_decoder
+from wildlam.errors import WildlamError
+from wildlam.report.pages.decoded import telling_clips
+from wildlam.workflows.decoder import decoded_strips, train_decoder, write_decoded
 
-from ..encoders.test_vjepa2 import save_tiny
-from ..test_decoding import CONFIG, make_run
+from ...helpers import make_run, save_tiny
+from ...workflows.test_decoder import CONFIG
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 

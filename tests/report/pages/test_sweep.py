@@ -11,17 +11,14 @@ from wildlam.report.pages.sweep import (
     findings,
     markdown,
     rank_correlation,
-    rows,
-    settings,
     table_rows,
-    verdicts,
-    write_sweep_report,
 )
 from wildlam.report.pages.sweep_plot import sweep_figure
+from wildlam.report.pages.sweep_rows import rows, settings, verdicts
 from wildlam.runs.folder import Run
 from wildlam.types import EncoderSpec
 from wildlam.video.loader import DataConfig
-from wildlam.workflows.sweep import SweepConfig, claim
+from wildlam.workflows.sweep import SweepConfig, claim, report_sweep
 
 ENCODER = EncoderSpec("lite0", 1, (4, 4), 112, 128, "frame", "abc")
 
@@ -81,11 +78,11 @@ def write(run, result, clips=None, **changed):
 
 
 def judged(sweep, rows_of=lambda row: True):
-    return settings([row for row in rows(sweep) if rows_of(row)], verdicts(sweep))
+    return settings([row for row in rows(sweep.grid()) if rows_of(row)], verdicts(sweep.grid()))
 
 
 def test_rows_are_flat(sweep):
-    found = rows(sweep)
+    found = rows(sweep.grid())
     assert len(found) == 10
     row = next(row for row in found if row["run"] == "Noisy-0.01/seed1")
     assert (row["bottleneck"], row["key"], row["strength"], row["seed"]) == ("Noisy", "beta", 0.01, 1)
@@ -100,7 +97,7 @@ def test_intervals_are_over_seeds(sweep):
     first, second = (run for run in sweep.grid() if run.strength == 0.01)
     write(first, results(0.5))
     write(second, results(0.7))
-    setting = next(s for s in settings(rows(sweep)) if s.strength == 0.01)
+    setting = next(s for s in settings(rows(sweep.grid())) if s.strength == 0.01)
     assert setting.seeds == 2
     assert str(setting.figures["one_step.idm"]) == "0.600 (0.500 to 0.700)"
     assert str(setting.figures["capacity"]) == "0.500 (0.250 to 0.750)"
@@ -177,12 +174,12 @@ def test_rank_correlation(x, y, expected):
 
 
 def test_one_seed_is_not_read_as_more(sweep):
-    one = [row for row in rows(sweep) if row["seed"] == 0]
+    one = [row for row in rows(sweep.grid()) if row["seed"] == 0]
     assert table_rows(settings(one))["Deterministic"]["one-step error"] == "0.800"
 
 
 def test_equal_cycle_ratios_are_not_said_to_grow(sweep):
-    found = [row | {"cycle.ratio": 1.0 + 1e-4 * i} for i, row in enumerate(rows(sweep))]
+    found = [row | {"cycle.ratio": 1.0 + 1e-4 * i} for i, row in enumerate(rows(sweep.grid()))]
     said = findings(settings(found))[-1]
     assert said.startswith(
         "Carried to another video and back, actions have about the same in all 4 settings, 1.00 times the error"
@@ -198,7 +195,7 @@ def test_what_is_missing_is_a_dash(sweep):
             clips = per_clip(result)
             del result["evaluations"]
             write(run, result, clips)
-    cells = table_rows(settings(rows(sweep)))
+    cells = table_rows(settings(rows(sweep.grid())))
     assert cells["Noisy beta=0.01"]["one-step error"] == "0.600"  # no range of equal seeds
     assert cells["Noisy beta=0.01"]["scene cut, ratio"] == cells["Noisy beta=0.1"]["scene cut, ratio"] == "—"
     assert cells["Noisy beta=0.01"]["probe R², linear on z"] == "—"
@@ -211,7 +208,7 @@ def test_the_files(sweep):
     (sweep.grid()[-1].path / "results.json").unlink()
     sweep.grid()[-1].failed.write_text("out of memory")
     (sweep.grid()[0].path / "results.json").unlink()
-    verdict = write_sweep_report(sweep)
+    verdict = report_sweep(sweep)
     assert verdict[-2:] == ["Noisy-0.001/seed1 failed: out of memory", "1 of 10 runs are not finished yet."]
     written = json.loads((sweep.out / "sweep.json").read_text())
     assert written["verdict"] == verdict
@@ -226,7 +223,7 @@ def test_the_files(sweep):
 
 
 def test_the_figure(sweep):
-    svg = sweep_figure(settings(rows(sweep)))
+    svg = sweep_figure(settings(rows(sweep.grid())))
     assert ET.fromstring(svg).tag.endswith("svg")
     assert b"#010203" not in svg
     for part in (b"beta", b"deterministic", b"one-step L1 error", b"R"):
@@ -237,5 +234,5 @@ def test_the_figure(sweep):
 def test_an_unfinished_sweep_is_reported(sweep, finished):
     for run in sweep.grid()[finished:]:
         (run.path / "results.json").unlink()
-    verdict = write_sweep_report(sweep)
+    verdict = report_sweep(sweep)
     assert verdict == [f"{10 - finished} of 10 runs are not finished yet."]

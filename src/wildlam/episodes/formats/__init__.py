@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wildlam.errors import WildlamError
-
 from wildlam.episodes.episode import Episode, read_posed_videos
 from wildlam.episodes.formats.droid import is_droid, read_droid
 from wildlam.episodes.formats.lerobot import is_lerobot, read_lerobot
 from wildlam.episodes.formats.recon import is_recon, read_recon
 from wildlam.episodes.pairing import TOLERANCE
+from wildlam.errors import WildlamError
 
 
 def read_episodes(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:

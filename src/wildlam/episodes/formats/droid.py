@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.action_spaces import ARM
 from wildlam.episodes.episode import Episode, splits_of
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
 from wildlam.episodes.pairing import TOLERANCE, pair, read_film, tell
+from wildlam.errors import WildlamError
 from wildlam.video.mp4 import write_mp4
 
 log = logging.getLogger(__name__)

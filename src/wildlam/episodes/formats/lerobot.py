@@ -25,11 +25,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.episode import Episode, splits_of
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, tell
+from wildlam.errors import WildlamError
 from wildlam.types import Split
 from wildlam.video.index import SPLIT_FOLDERS
 from wildlam.video.mp4 import write_mp4

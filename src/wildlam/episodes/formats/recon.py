@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.episode import Episode, splits_of
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
 from wildlam.episodes.pairing import TOLERANCE, Frames, pair, tell
+from wildlam.errors import WildlamError
 from wildlam.video.decode import square
 
 RATE = 4.0

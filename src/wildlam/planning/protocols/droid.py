@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from wildlam.errors import WildlamError
 
 from wildlam.episodes.episode import Episode
+from wildlam.errors import WildlamError
 from wildlam.planning.solvers.base import Prior
 
 HORIZON = 3

@@ -1,28 +1,21 @@
-"""What a sweep found: one row per run, one figure, one table, and a verdict computed from them.
-
-A row is flat: ``bottleneck``, ``key``, ``strength``, ``seed``, ``run``, and figures by dotted name, such as
-``one_step.idm``, ``leakage.ratio`` and ``leakage.ratio.low``. Any figure may be missing.
-"""
+"""What a sweep found: one figure, one table, and a verdict computed from its rows."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from wildlam.fileio import read_json, write_atomically
 
-from wildlam.evaluation.intervals import Estimate
-from wildlam.evaluation.verdict import FAILED, Verdict, verdict_of
+from wildlam.evaluation.verdict import FAILED
+from wildlam.fileio import write_atomically
 from wildlam.report.html import Section, figure, paragraph, table, write_report
-from wildlam.report.pages.sweep_plot import BOUNDS, sweep_figure
+from wildlam.report.pages.sweep_plot import sweep_figure
+from wildlam.report.pages.sweep_rows import BOUNDS, GridRun, Row, Setting, known, rows, settings, verdicts
 from wildlam.runs.folder import Run
-from wildlam.workflows.sweep import SweepConfig
-
-Row = Mapping[str, Any]
 
 FIGURES = {
     "one_step.idm": "one-step error",
@@ -45,89 +38,6 @@ ABOUT = (
     "ratio is the error at a cut over that without one, the cycle ratio the rollout error with actions that have been "
     "to another video and back over that with the original ones."
 )
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A limit at one strength (a bound has none): mean, lowest and highest of each figure over its finished seeds, and
-    the verdicts on them."""
-
-    bottleneck: str
-    key: str
-    strength: float | None
-    seeds: int
-    figures: Mapping[str, Estimate]
-    verdicts: Sequence[Verdict] = ()
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return f"{self.bottleneck} {self.key}={self.strength:g}" if self.strength is not None else self.bottleneck
-
-    def told(self, name: str) -> str:
-        """A figure as text, with its range if there are several seeds; an em dash if it was not measured."""
-        if name not in self.figures:
-            return "—"
-        return str(self.figures[name]) if self.seeds > 1 else f"{self.figures[name].mean:.3f}"
-
-    def mean(self, name: str) -> float | None:
-        """Mean of a figure, if it was measured."""
-        return self.figures[name].mean if name in self.figures else None
-
-
-def rows(sweep: SweepConfig) -> list[dict[str, Any]]:
-    """One row per run of the grid; of an unfinished one there is only what it is and why it failed."""
-    found = []
-    for run in sweep.grid():
-        row: dict[str, Any] = {
-            "bottleneck": run.bottleneck, "key": run.key, "strength": run.strength, "seed": run.seed, "run": run.name,
-            "failure": run.failure,
-        }  # fmt: skip
-        if run.is_finished:
-            results = read_json(run.path / "results.json")
-            row |= {"seconds": results.get("seconds"), "clips": results.get("clips")}
-            row |= dict(_flat({"one_step": results["all"]}))
-            row |= dict(_flat(results.get("evaluations") or {}))
-        found.append(row)
-    bounds = [_mean(_known(row, "one_step.idm") for row in found if row["bottleneck"] == name) for name in BOUNDS]
-    worst, best = bounds
-    for row in found:
-        error = _known(row, "one_step.idm")
-        if error is not None and worst is not None and best is not None and worst > best:
-            row["capacity"] = (worst - error) / (worst - best)
-    return found
-
-
-def verdicts(sweep: SweepConfig) -> dict[str, Verdict]:
-    """The verdict on each finished run, by its name: that of the run's own report, but that the model without actions
-    to compare with is the sweep's of the same seed."""
-    finished = [run for run in sweep.grid() if run.is_finished]
-    bare = {run.seed: run.path for run in finished if run.bottleneck == "Deterministic"}
-    return {run.name: verdict_of(run.path, bare.get(run.seed)) for run in finished}
-
-
-def settings(found: Sequence[Row], judged: Mapping[str, Verdict] | None = None) -> list[Setting]:
-    """The rows by setting, in order of first appearance; those without a finished run are left out.
-
-    Args:
-        found: of ``rows``.
-        judged: of ``verdicts``.
-    """
-    judged = judged or {}
-    groups: dict[tuple, list[Row]] = {}
-    for row in found:
-        if _known(row, "one_step.idm") is not None:
-            groups.setdefault((row["bottleneck"], row["key"], row["strength"]), []).append(row)
-    result = []
-    for (bottleneck, key, strength), members in groups.items():
-        figures = {}
-        for name in dict.fromkeys(name for row in members for name in row):
-            values = [value for row in members if (value := _known(row, name)) is not None]
-            if values and name not in ("strength", "seed"):
-                figures[name] = Estimate(sum(values) / len(values), min(values), max(values))
-        of_seeds = [judged[row["run"]] for row in members if row["run"] in judged]
-        result.append(Setting(bottleneck, key, strength, len(members), figures, of_seeds))
-    return result
 
 
 def findings(found: Sequence[Setting]) -> list[str]:
@@ -158,36 +68,42 @@ def findings(found: Sequence[Setting]) -> list[str]:
     return [*sentences, *_judged(acting), *_leak(found), *_cycle(found)]
 
 
-def write_sweep_report(sweep: SweepConfig) -> list[str]:
+def write_sweep_report(out: Path, grid: Sequence[GridRun], videos: str, made_by: str) -> list[str]:
     """Write ``sweep.json``, ``sweep.svg``, ``sweep.md`` and ``report.html`` of what is finished.
+
+    Args:
+        out: the sweep's folder.
+        grid: its runs.
+        videos: name of the folder of videos.
+        made_by: the command that began it.
 
     Returns:
         The verdict, sentence by sentence, what is unfinished and failed included.
     """
-    found = rows(sweep)
-    grouped = settings(found, verdicts(sweep))
-    facts = [Run(sweep.out / row["run"]).facts for row in found if _known(row, "one_step.idm") is not None]
+    found = rows(grid)
+    grouped = settings(found, verdicts(grid))
+    facts = [Run(out / row["run"]).facts for row in found if known(row, "one_step.idm") is not None]
     machines = sorted({fact["machine"] for fact in facts})
     versions = {name: ", ".join(sorted({f["versions"][name] for f in facts})) for name in _first(facts, "versions")}
     said = [*findings(grouped), *_unfinished(found)]
     everything = {
-        "command": sweep.made_by, "machines": machines, "versions": versions, "videos": sweep.run.data.path.name,
+        "command": made_by, "machines": machines, "versions": versions, "videos": videos,
         "verdict": said, "runs": found,
     }  # fmt: skip
-    write_atomically(sweep.out / "sweep.json", json.dumps(everything, indent=2))
+    write_atomically(out / "sweep.json", json.dumps(everything, indent=2))
     picture = sweep_figure(grouped)
-    (sweep.out / "sweep.svg").write_bytes(picture)
+    (out / "sweep.svg").write_bytes(picture)
     cells = table_rows(grouped)
-    made = f"{sweep.made_by}; {', '.join(machines)}; {', '.join(f'{n} {v}' for n, v in versions.items())}"
-    write_atomically(sweep.out / "sweep.md", markdown(cells, said, made))
+    made = f"{made_by}; {', '.join(machines)}; {', '.join(f'{n} {v}' for n, v in versions.items())}"
+    write_atomically(out / "sweep.md", markdown(cells, said, made))
     alt = "Error against strength of each limit, and scene-cut ratio, cycle ratio and probe R² against the error"
     write_report(
-        sweep.out / "report.html",
-        f"Limits on the latent action: {sweep.out.name}",
+        out / "report.html",
+        f"Limits on the latent action: {out.name}",
         Section("What was found", "".join(paragraph(sentence) for sentence in said)),
         Section("Figure", figure(picture, alt, ABOUT, wide=True)),
         Section("Table", table(cells)),
-        Section("How to get this again", paragraph(sweep.made_by)),
+        Section("How to get this again", paragraph(made_by)),
         subtitle=made,
     )
     return said
@@ -298,35 +214,9 @@ def _unfinished(found: Sequence[Row]) -> Iterator[str]:
     for row in found:
         if row["failure"]:
             yield f"{row['run']} failed: {row['failure']}"
-    waiting = sum(_known(row, "one_step.idm") is None and not row["failure"] for row in found)
+    waiting = sum(known(row, "one_step.idm") is None and not row["failure"] for row in found)
     if waiting:
         yield f"{waiting} of {len(found)} runs are not finished yet."
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Finite numbers of a tree by dotted name; an estimate gives its mean its own name, and its ends theirs below."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            is_estimate = all(_is_number(value.get(part)) for part in ("mean", "low", "high"))
-            if is_estimate:
-                yield prefix + key, value["mean"]
-            yield from _flat({k: v for k, v in value.items() if not is_estimate or k != "mean"}, f"{prefix}{key}.")
-        elif _is_number(value):
-            yield prefix + key, value
-
-
-def _known(row: Row, name: str) -> float | None:
-    value = row.get(name)
-    return value if _is_number(value) else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _mean(values: Iterator[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _first(facts: Sequence[dict[str, Any]], key: str) -> dict[str, str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from wildlam.report.pages.sweep_rows import Setting
 from wildlam.report.plots import COLOURS, LINES, quiet, svg
 
-if TYPE_CHECKING:
-    from wildlam.report.pages.sweep import Setting
-
-BOUNDS = {"Deterministic": ("s", "--"), "Unconstrained": ("^", ":")}
-"""The worst and the best: marker and line of each, which are grey."""
+STYLES = {"Deterministic": ("s", "--"), "Unconstrained": ("^", ":")}
+"""Marker and line of each bound, which are grey."""
 
 AGAINST_ERROR = {
     "leakage.ratio": "error at a scene cut, ratio",
@@ -52,12 +50,12 @@ def sweep_figure(settings: Sequence[Setting]) -> Figure:
         ax.ticklabel_format(axis="y", useOffset=False)
         quiet(ax, grid="y")
     for ax, (name, label) in zip(below.subplots(1, len(AGAINST_ERROR)), AGAINST_ERROR.items(), strict=True):
-        for limit in [*limits, *BOUNDS]:
+        for limit in [*limits, *STYLES]:
             own = [s for s in settings if s.bottleneck == limit and name in s.figures]
             own.sort(key=lambda s: s.figures["one_step.idm"].mean)
             if own:
                 x = [s.figures["one_step.idm"].mean for s in own]
-                marker = BOUNDS[limit][0] if limit in BOUNDS else "o"
+                marker = STYLES[limit][0] if limit in STYLES else "o"
                 _points(ax, x, own, name, colours.get(limit, COLOURS["copy"]), marker)
         ax.invert_xaxis()
         ax.set_xlabel("one-step L1 error, less is more capacity")
@@ -67,7 +65,7 @@ def sweep_figure(settings: Sequence[Setting]) -> Figure:
     handles: list[Any] = [Line2D([], [], color=colours[limit], marker="o", ms=4, label=limit) for limit in limits]
     handles += [
         Line2D([], [], color=COLOURS["copy"], marker=marker, ls=line, ms=4, label=bound)
-        for bound, (marker, line) in BOUNDS.items()
+        for bound, (marker, line) in STYLES.items()
         if any(s.bottleneck == bound for s in settings)
     ]
     if handles:
@@ -77,10 +75,10 @@ def sweep_figure(settings: Sequence[Setting]) -> Figure:
 
 def _bands(ax: Any, settings: Sequence[Setting]) -> None:
     for bound in settings:
-        if bound.bottleneck in BOUNDS:
+        if bound.bottleneck in STYLES:
             error = bound.figures["one_step.idm"]
             ax.axhspan(error.low, error.high, color=COLOURS["copy"], alpha=0.25, lw=0)
-            ax.axhline(error.mean, color=COLOURS["copy"], ls=BOUNDS[bound.bottleneck][1], lw=1.2)
+            ax.axhline(error.mean, color=COLOURS["copy"], ls=STYLES[bound.bottleneck][1], lw=1.2)
             name = bound.bottleneck.lower()
             at = (0.3 if name == "deterministic" else 0.7, error.mean)  # apart, should the bounds be near each other
             ax.annotate(name, at, (0, 3), ax.get_yaxis_transform(), "offset points", fontsize=7.5, ha="center")

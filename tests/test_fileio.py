@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from wildlam.errors import WildlamError
 from wildlam.fileio import locked
 

@@ -1,4 +1,4 @@
-"""The configuration of a run, and how it is read: dataclasses, a YAML file, ``--a.b=c`` overrides (jsonargparse)."""
+"""Configurations from the command line and YAML: ``--a.b=c`` overrides, and errors of one line (jsonargparse)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ import difflib
 import re
 import typing
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import jsonargparse
 import yaml
 
-from wildlam.encoders import EncoderConfig, Lite0
+from wildlam.config.run import CHOSEN_BY_NAME, RunConfig
+from wildlam.encoders import EncoderConfig
 from wildlam.errors import WildlamError
-from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import BottleneckConfig, Deterministic
-from wildlam.training import TrainingConfig
+from wildlam.models.bottlenecks import BottleneckConfig
 from wildlam.video.files import Location, location
-from wildlam.video.loader import DataConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,47 +33,6 @@ jsonargparse.typing.register_type(
     deserializer_exceptions=ValueError,
     type_check=lambda value, _: hasattr(value, "joinpath"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything that decides a training run.
-
-    Args:
-        data: the videos, and how clips are cut from them.
-        encoder: frozen video encoder: Lite0 (offline), VJEPA2 or HFImage.
-        model: inverse dynamics model, bottleneck and world model.
-        training: steps, batch, precision, optimiser.
-        baseline: also train a deterministic model (no latent action) of the same size for as long, to compare with.
-        seed: of initialisation, order of the data and noise.
-        out: folder of the run; runs/<name of the data folder>-<time> if not given.
-    """
-
-    data: DataConfig
-    encoder: EncoderConfig = field(default_factory=Lite0)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    baseline: bool = True
-    seed: int = 0
-    out: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        for key, choice in (("encoder", self.encoder), ("model.bottleneck", self.model.bottleneck)):
-            if type(choice) is CHOSEN_BY_NAME[key]:
-                raise ValueError(f"{key}: choose {' or '.join(cls.__name__ for cls in type(choice).__subclasses__())}")
-
-
-def without_actions(config: RunConfig) -> RunConfig | None:
-    """The model that a run trains beside its own, to compare with: without latent actions, else the same.
-
-    None if it trains none: its own is such a one, or ``baseline`` is off.
-    """
-    if not config.baseline or isinstance(config.model.bottleneck, Deterministic):
-        return None
-    nothing = Deterministic(dim=config.model.bottleneck.dim)
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, bottleneck=nothing))
 
 
 class Parser(jsonargparse.ArgumentParser):
@@ -165,9 +121,6 @@ REWORDED = [
 ]
 """Regular expressions for jsonargparse's messages, and what to say instead."""
 
-CHOSEN_BY_NAME: dict[str, Any] = {"encoder": EncoderConfig, "model.bottleneck": BottleneckConfig}
-"""Keys whose value is one of a class's subclasses."""
-
 
 def _by_likeness(name: str, choices: Iterable[Any]) -> str:
     """The names of classes or fields, those most like ``name`` first."""
@@ -219,65 +172,3 @@ def to_config(cls: type[Config], parser: Parser, namespace: jsonargparse.Namespa
         return cls(**told, **given)
     except ValueError as error:
         raise WildlamError(str(error)) from error
-
-
-def read_config(path: Path) -> RunConfig:
-    """Read the resolved configuration of a run.
-
-    Raises:
-        WildlamError: it is damaged, of another version, or of something else than a run.
-    """
-    return read_as(RunConfig, path, "give the folder of a run, not of a controller or a decoder, or restore the file")
-
-
-def read_as(cls: type[Config], path: Path, remedy: str = "restore the file") -> Config:
-    """Read a resolved configuration, such as that of a decoder; ``remedy`` is what the error says to do.
-
-    Raises:
-        WildlamError: it is damaged, or of another version.
-    """
-    parser = Parser(keys=keys_of(cls), prog=str(path))
-    parser.add_class_arguments(cls)
-    try:
-        config = to_config(cls, parser, parser.parse_path(path))
-    except WildlamError as error:
-        raise WildlamError(f"{path}: {error}; {remedy}") from error
-    # A file cut short is valid YAML too, of a run with other settings; but its last key, or newline, is missing. Keys
-    # between may be missing: the file may be older than they are.
-    text, plain = path.read_text(), _plain(config)
-    known, tree = dict(_leaves(plain)), yaml.safe_load(text)
-    if not text.endswith("\n") or list(plain)[-1] not in tree or any(known[k] != v for k, v in _leaves(tree)):
-        raise WildlamError(f"{path}: not the whole configuration, as training wrote it; restore the file")
-    return config
-
-
-def dump_config(config: DataclassInstance) -> str:
-    """The configuration as YAML that ``read_as`` and ``--config`` take."""
-    return yaml.safe_dump(_plain(config), sort_keys=False)
-
-
-def differences(known: str, given: str) -> Iterator[tuple[str, Any, Any]]:
-    """Where two configurations in YAML differ: dotted key, the one's value, the other's."""
-    one, other = (dict(_leaves(yaml.safe_load(text))) for text in (known, given))
-    for key in one | other:
-        if one.get(key) != other.get(key):
-            yield key, one.get(key), other.get(key)
-
-
-def _leaves(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(tree, dict):
-        yield key, tree
-        return
-    for name, value in tree.items():
-        yield from _leaves(value, f"{key}.{name}" if key else name)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "joinpath"):  # a path, or a URL that behaves like one
-        return str(value)
-    if not dataclasses.is_dataclass(value):
-        return value
-    parts = {part.name: _plain(getattr(value, part.name)) for part in dataclasses.fields(value)}
-    if isinstance(value, (EncoderConfig, BottleneckConfig)):
-        return {"class_path": f"{type(value).__module__}.{type(value).__name__}", "init_args": parts}
-    return parts

@@ -1,26 +1,75 @@
-"""One writer at a time: a lock that the system itself takes back when the process that holds it ends, however it ends.
+"""Files: folders that can be written to, atomic writes, JSON, and locks.
 
-It is ``flock`` on a small file beside what is written. The file stays and says whose it was last; its being there means
-nothing.
+A lock is one that the system itself takes back when the process that holds it ends, however it ends: ``flock`` on a
+small file beside what is written. The file stays and says whose it was last; its being there means nothing.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from wildlam.errors import WildlamError
 
 log = logging.getLogger(__name__)
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # some network file systems have none
+
+
+def made(folder: Path) -> Path:
+    """Make a folder before the work whose results go there, and return it.
+
+    Raises:
+        WildlamError: it cannot be made, or not be written to, or is that of a run.
+    """
+    if (folder / "config.yaml").is_file():
+        raise WildlamError(f"{folder} is a run folder, whose report would be overwritten; give another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
+    return folder
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a kill, sees the old one or the new one whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        WildlamError: if it is missing, damaged or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except OSError as error:
+        raise WildlamError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # no JSON, or no text
+        raise WildlamError(f"{path} is not JSON ({error}); restore it or run again") from error
+    if not isinstance(found, dict):
+        raise WildlamError(f"{path} holds no JSON object; restore it or run again")
+    return found
 
 
 @contextmanager

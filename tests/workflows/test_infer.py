@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from wildlam.errors import WildlamError
 
 from wildlam.config import RunConfig
 from wildlam.encoders import VJEPA2, Lite0
+from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Unconstrained
 from wildlam.video.loader import DataConfig
-from wildlam.workflows import open_run
-from wildlam.workflows.open_run import LatentActions, Trained, outputs
+from wildlam.workflows import infer
+from wildlam.workflows.infer import LatentActions, Trained, outputs
 
-from .encoders.test_vjepa2 import save_tiny
+from ..helpers import save_tiny
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -35,7 +35,7 @@ def test_pieces_do_not_show_in_the_actions(make_video, tmp_path, monkeypatch):
     video = make_video(tmp_path / "v.mp4", frames=120)  # 20 states
     model = untrained(Lite0(image_size=64, dtype="float32"))
     whole = model.infer(video)
-    monkeypatch.setattr(open_run, "FRAMES_AT_ONCE", 6)
+    monkeypatch.setattr(infer, "FRAMES_AT_ONCE", 6)
     pieces = model.infer(video)
     torch.testing.assert_close(pieces.z, whole.z, atol=1e-4, rtol=1e-4)
     for actions in (whole, pieces):

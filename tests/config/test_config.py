@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 import yaml
-from wildlam.errors import WildlamError
 
-from wildlam.config import RunConfig, dump_config, keys_of, read_config, run_parser, to_config
+from wildlam.config import RunConfig, dump_config, read_config, run_parser, to_config
+from wildlam.config.parser import keys_of
 from wildlam.encoders import VJEPA2, HFImage, Lite0
+from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
 from wildlam.video.loader import DataConfig

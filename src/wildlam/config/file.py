@@ -1,0 +1,82 @@
+"""Configurations as files: written whole when a run begins, read back by whatever uses it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from wildlam.config.parser import Config, Parser, keys_of, to_config
+from wildlam.config.run import RunConfig
+from wildlam.encoders import EncoderConfig
+from wildlam.errors import WildlamError
+from wildlam.models.bottlenecks import BottleneckConfig
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read the resolved configuration of a run.
+
+    Raises:
+        WildlamError: it is damaged, of another version, or of something else than a run.
+    """
+    return read_as(RunConfig, path, "give the folder of a run, not of a controller or a decoder, or restore the file")
+
+
+def read_as(cls: type[Config], path: Path, remedy: str = "restore the file") -> Config:
+    """Read a resolved configuration, such as that of a decoder; ``remedy`` is what the error says to do.
+
+    Raises:
+        WildlamError: it is damaged, or of another version.
+    """
+    parser = Parser(keys=keys_of(cls), prog=str(path))
+    parser.add_class_arguments(cls)
+    try:
+        config = to_config(cls, parser, parser.parse_path(path))
+    except WildlamError as error:
+        raise WildlamError(f"{path}: {error}; {remedy}") from error
+    # A file cut short is valid YAML too, of a run with other settings; but its last key, or newline, is missing. Keys
+    # between may be missing: the file may be older than they are.
+    text, plain = path.read_text(), _plain(config)
+    known, tree = dict(_leaves(plain)), yaml.safe_load(text)
+    if not text.endswith("\n") or list(plain)[-1] not in tree or any(known[k] != v for k, v in _leaves(tree)):
+        raise WildlamError(f"{path}: not the whole configuration, as training wrote it; restore the file")
+    return config
+
+
+def dump_config(config: DataclassInstance) -> str:
+    """The configuration as YAML that ``read_as`` and ``--config`` take."""
+    return yaml.safe_dump(_plain(config), sort_keys=False)
+
+
+def differences(known: str, given: str) -> Iterator[tuple[str, Any, Any]]:
+    """Where two configurations in YAML differ: dotted key, the one's value, the other's."""
+    one, other = (dict(_leaves(yaml.safe_load(text))) for text in (known, given))
+    for key in one | other:
+        if one.get(key) != other.get(key):
+            yield key, one.get(key), other.get(key)
+
+
+def _leaves(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(tree, dict):
+        # Before version 0.1, classes were named with their modules.
+        yield key, tree.rpartition(".")[2] if key.endswith(".class_path") else tree
+        return
+    for name, value in tree.items():
+        yield from _leaves(value, f"{key}.{name}" if key else name)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "joinpath"):  # a path, or a URL that behaves like one
+        return str(value)
+    if not dataclasses.is_dataclass(value):
+        return value
+    parts = {part.name: _plain(getattr(value, part.name)) for part in dataclasses.fields(value)}
+    if isinstance(value, (EncoderConfig, BottleneckConfig)):
+        return {"class_path": type(value).__name__, "init_args": parts}
+    return parts

@@ -1,0 +1,58 @@
+"""The configuration of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wildlam.encoders import EncoderConfig, Lite0
+from wildlam.models import ModelConfig
+from wildlam.models.bottlenecks import BottleneckConfig, Deterministic
+from wildlam.training import TrainingConfig
+from wildlam.video.loader import DataConfig
+
+CHOSEN_BY_NAME: dict[str, Any] = {"encoder": EncoderConfig, "model.bottleneck": BottleneckConfig}
+"""Keys whose value is one of a class's subclasses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a training run.
+
+    Args:
+        data: the videos, and how clips are cut from them.
+        encoder: frozen video encoder: Lite0 (offline), VJEPA2 or HFImage.
+        model: inverse dynamics model, bottleneck and world model.
+        training: steps, batch, precision, optimiser.
+        baseline: also train a deterministic model (no latent action) of the same size for as long, to compare with.
+        seed: of initialisation, order of the data and noise.
+        out: folder of the run; runs/<name of the data folder>-<time> if not given.
+    """
+
+    data: DataConfig
+    encoder: EncoderConfig = field(default_factory=Lite0)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    baseline: bool = True
+    seed: int = 0
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        for key, choice in (("encoder", self.encoder), ("model.bottleneck", self.model.bottleneck)):
+            if type(choice) is CHOSEN_BY_NAME[key]:
+                raise ValueError(f"{key}: choose {' or '.join(cls.__name__ for cls in type(choice).__subclasses__())}")
+
+
+def without_actions(config: RunConfig) -> RunConfig | None:
+    """The model that a run trains beside its own, to compare with: without latent actions, else the same.
+
+    None if it trains none: its own is such a one, or ``baseline`` is off.
+    """
+    if not config.baseline or isinstance(config.model.bottleneck, Deterministic):
+        return None
+    nothing = Deterministic(dim=config.model.bottleneck.dim)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, bottleneck=nothing))

@@ -1,1 +1,0 @@
-"""From folders of video to batches: decoding (``video``), indexing (``manifest``) and sampling clips (``clips``)."""

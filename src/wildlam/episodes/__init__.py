@@ -1,0 +1,1 @@
+"""Recordings with real actions: their formats, poses, pairing and clips."""

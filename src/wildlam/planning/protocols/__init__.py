@@ -1,0 +1,1 @@
+"""Protocols by which plans are made and judged."""

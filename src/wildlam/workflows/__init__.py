@@ -1,0 +1,1 @@
+"""What each command does: a configuration in, results out. Nothing here parses arguments."""
