@@ -14,7 +14,7 @@ from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Noisy
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 
 ROOT = Path(__file__).parents[1]
 SIDE, TOKENS, WIDTH = 32, 4, 48

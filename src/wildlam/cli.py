@@ -94,9 +94,9 @@ def index(argv: Arguments) -> None:
       wildlam index ~/videos --on_error skip
     """
     from wildlam.errors import WildlamError
+    from wildlam.video.config import DataConfig
     from wildlam.video.files import location
     from wildlam.video.index import index
-    from wildlam.video.loader import DataConfig
     from wildlam.video.oddities import oddities, summary
 
     parser = _parser("index")

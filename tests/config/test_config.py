@@ -11,7 +11,7 @@ from wildlam.encoders import VJEPA2, HFImage, Lite0
 from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 
 
 def parse(*arguments):

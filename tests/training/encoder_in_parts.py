@@ -12,7 +12,7 @@ from wildlam.models import ModelConfig, transformer
 from wildlam.models.bottlenecks import Unconstrained
 from wildlam.models.transformer import Size
 from wildlam.training import TrainingConfig
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 from wildlam.workflows import evaluate, train
 
 if __name__ == "__main__":

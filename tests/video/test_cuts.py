@@ -16,7 +16,7 @@ from wildlam.types import EncoderSpec
 from wildlam.video.cuts import find_cuts
 from wildlam.video.decode import VideoError
 from wildlam.video.index import index
-from wildlam.video.loader import Draws, eval_windows
+from wildlam.video.sampling import Draws, eval_windows
 
 FPS = 8
 SHOTS = (3.0, 2.5, 4.0)  # seconds of each

@@ -20,8 +20,9 @@ from wildlam.states.store import FeatureStore
 from wildlam.video.decode import VideoError, decode_at, decode_grid, probe
 from wildlam.video.files import TarMember, is_remote, location, opened, tar_members
 from wildlam.video.index import index
-from wildlam.video.loader import ClipSource, decode_windows, eval_windows
+from wildlam.video.loader import ClipSource, decode_windows
 from wildlam.video.manifest import Manifest
+from wildlam.video.sampling import eval_windows
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
 

@@ -14,19 +14,12 @@ import torch
 
 from wildlam.errors import WildlamError
 from wildlam.types import VideoBatch
+from wildlam.video.config import DataConfig
 from wildlam.video.decode import VideoError
 from wildlam.video.index import index
-from wildlam.video.loader import (
-    ClipSource,
-    DataConfig,
-    Draws,
-    Window,
-    decode_windows,
-    eval_windows,
-    long_enough,
-    prefetch,
-)
+from wildlam.video.loader import ClipSource, decode_windows, prefetch
 from wildlam.video.manifest import SCHEMA, Manifest, Video
+from wildlam.video.sampling import Draws, Window, eval_windows, long_enough
 
 
 @pytest.fixture(scope="module")

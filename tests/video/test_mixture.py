@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wildlam.errors import WildlamError
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 from wildlam.video.mixture import weighted
 
 FOOTAGE = np.array([1.0, 3.0, 6.0, 2.0, 8.0, 0.0])

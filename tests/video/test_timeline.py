@@ -20,9 +20,10 @@ from wildlam.video import frames as frames_module
 from wildlam.video.decode import decode_at, decode_grid, probe
 from wildlam.video.frames import all_frames, line_of
 from wildlam.video.index import index
-from wildlam.video.loader import ClipSource, Draws, decode_windows, eval_windows
+from wildlam.video.loader import ClipSource, decode_windows
 from wildlam.video.oddities import oddities
 from wildlam.video.opening import opened_video
+from wildlam.video.sampling import Draws, eval_windows
 from wildlam.video.timeline import Stamp, from_stamps, in_decoders_order, known_plain
 
 pytestmark = needs_ffmpeg

@@ -16,7 +16,7 @@ from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Discrete, Noisy
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import MuonAdamW
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 from wildlam.workflows.estimate import GPUS, estimate, flop_counter, text
 
 

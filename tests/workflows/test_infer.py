@@ -11,7 +11,7 @@ from wildlam.encoders import VJEPA2, Lite0
 from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Unconstrained
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 from wildlam.workflows import infer
 from wildlam.workflows.infer import LatentActions, Trained, outputs
 

@@ -18,7 +18,7 @@ from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.states import dataset
 from wildlam.training import TrainingConfig
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 from wildlam.workflows import evaluate
 from wildlam.workflows import sweep as sweeps
 from wildlam.workflows import train as train_module

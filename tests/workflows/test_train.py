@@ -31,7 +31,7 @@ from wildlam.states.encode import encode_videos
 from wildlam.states.store import FeatureStore, StoredVideo
 from wildlam.training import TrainingConfig
 from wildlam.types import VideoBatch
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 from wildlam.workflows import evaluate as evaluate_module
 from wildlam.workflows.evaluate import evaluate
 from wildlam.workflows.open_run import inferred, load_clips

@@ -11,7 +11,7 @@ from wildlam.encoders import EncoderConfig, Lite0
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic
 from wildlam.training import TrainingConfig
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 
 CHOSEN_BY_NAME: dict[str, Any] = {"encoder": EncoderConfig, "model.bottleneck": BottleneckConfig}
 """Keys whose value is one of a class's subclasses."""

@@ -23,10 +23,12 @@ from wildlam.states.integrity import drop_copies
 from wildlam.states.loader import StoreSource, eval_batches, longest_sequence
 from wildlam.states.store import FeatureStore
 from wildlam.types import BatchSource, Encoder, EncoderSpec, StateBatch, VideoBatch
+from wildlam.video.config import DataConfig
 from wildlam.video.index import index
-from wildlam.video.loader import ClipSource, DataConfig, Draws, decode_windows, eval_windows, long_enough, prefetch
+from wildlam.video.loader import ClipSource, decode_windows, prefetch
 from wildlam.video.manifest import Manifest, manifest_path
 from wildlam.video.oddities import summary
+from wildlam.video.sampling import Draws, eval_windows, long_enough
 
 log = logging.getLogger(__name__)
 

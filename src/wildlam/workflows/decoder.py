@@ -25,8 +25,10 @@ from wildlam.states.dataset import index_videos
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, EncoderSpec, VideoBatch
-from wildlam.video.loader import ClipSource, DataConfig, decode_windows, eval_windows, prefetch
+from wildlam.video.config import DataConfig
+from wildlam.video.loader import ClipSource, decode_windows, prefetch
 from wildlam.video.manifest import Manifest
+from wildlam.video.sampling import eval_windows
 from wildlam.workflows import durations
 from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
 from wildlam.workflows.open_run import open_run

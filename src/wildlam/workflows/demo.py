@@ -13,7 +13,7 @@ from wildlam.errors import WildlamError
 from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 from wildlam.workflows import durations
 from wildlam.workflows.durations import Part
 from wildlam.workflows.evaluate import evaluate

@@ -34,8 +34,8 @@ from wildlam.report.pages.run import write_run_report
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import Clips, held_out_size
 from wildlam.types import Encoder, StateBatch
+from wildlam.video.config import DataConfig
 from wildlam.video.decode import decode_at
-from wildlam.video.loader import DataConfig
 from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
 from wildlam.workflows.decoder import FOLDER as DECODER

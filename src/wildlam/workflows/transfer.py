@@ -16,8 +16,8 @@ from wildlam.fileio import write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder, to_uint8
 from wildlam.types import Encoder
+from wildlam.video.config import DataConfig
 from wildlam.video.decode import decode_at, probe
-from wildlam.video.loader import DataConfig
 from wildlam.video.mp4 import write_mp4
 from wildlam.video.write import side_by_side
 

@@ -7,17 +7,12 @@ import pytest
 
 from wildlam.config import RunConfig
 from wildlam.encoders import Lite0
-from wildlam.report.pages.sweep import (
-    findings,
-    markdown,
-    rank_correlation,
-    table_rows,
-)
+from wildlam.report.pages.sweep import findings, markdown, rank_correlation, table_rows
 from wildlam.report.pages.sweep_plot import sweep_figure
 from wildlam.report.pages.sweep_rows import rows, settings, verdicts
 from wildlam.runs.folder import Run
 from wildlam.types import EncoderSpec
-from wildlam.video.loader import DataConfig
+from wildlam.video.config import DataConfig
 from wildlam.workflows.sweep import SweepConfig, claim, report_sweep
 
 ENCODER = EncoderSpec("lite0", 1, (4, 4), 112, 128, "frame", "abc")
