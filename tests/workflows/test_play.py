@@ -51,7 +51,7 @@ def run(tmp_path, make_video):
 
 @pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
 def test_episodes_are_played_and_reported(run, capsys, caplog, monkeypatch):
-    monkeypatch.setattr("wildlam.durations.SHORT", 0)
+    monkeypatch.setattr("wildlam.workflows.durations.SHORT", 0)
     assert cli.main(["play", str(run), "--world", "nav", "--episodes", "1"]) == 0
     told = capsys.readouterr()
     assert "1 episodes of 12 steps" in told.out
