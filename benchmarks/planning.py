@@ -45,7 +45,7 @@ WORLDS: dict[str, tuple[ProtocolName, str, tuple[int, ...]]] = {
     "arm": ("droid", "displacement", (6,)),
     "nav": ("recon", "rpe", (1,)),
 }
-"""Protocol, the figure that it is judged by, and how often candidates are drawn (RECON's protocol: once)."""
+"""PlanningProtocol, the figure that it is judged by, and how often candidates are drawn (RECON's protocol: once)."""
 PLAY = "closed loop"
 ALL = 0
 COUNTS = [32, ALL, 128, 16, 512, 64]

@@ -30,7 +30,7 @@ from wildlam.planning.dynamics import Controlled
 from wildlam.planning.protocols.droid import ELITES, HORIZON
 from wildlam.planning.solvers.base import Prior
 from wildlam.planning.solvers.cem import cem
-from wildlam.workflows.controller import load_driven
+from wildlam.workflows.controller import load_controlled
 from wildlam.workflows.plan import held_out_cut
 
 ASIDE = Path("build/aside")
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--controller", type=Path, help="its folder; RUN/controller by default")
     args = parser.parse_args()
     solver = their_solver()
-    driven = load_driven(args.run, args.controller)
+    driven = load_controlled(args.run, args.controller)
     fps = driven.config.data.fps
     cut = held_out_cut(read_episodes(args.data), driven.encoder, HORIZON + 1, fps, args.data)
     clips = cut.encoded(driven.encoder).few(CLIPS, 0)

@@ -17,7 +17,7 @@ from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically
 from wildlam.pretrained import unpack
 from wildlam.runs.folder import Run
-from wildlam.workflows.controller import print_of
+from wildlam.workflows.controller import weights_fingerprint
 from wildlam.workflows.open_run import load_model
 from wildlam.worlds.arm import collect_arm
 from wildlam.worlds.walkers import collect_nav
@@ -112,7 +112,7 @@ def alone(folder: Path) -> Iterator[None]:
 def weights_of(run: Path) -> str:
     """A hash of a run's weights."""
     config = read_config(run / "config.yaml")
-    return print_of(load_model(Run.open(run), config, config.encoder.build().spec))
+    return weights_fingerprint(load_model(Run.open(run), config, config.encoder.build().spec))
 
 
 def machines(rows: list[dict]) -> str:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # some network file systems have none
 
 
-def made(folder: Path) -> Path:
+def ensure_writable(folder: Path) -> Path:
     """Make a folder before the work whose results go there, and return it.
 
     Raises:

@@ -164,7 +164,7 @@ def variant(folder, path, fields=None, weights=None):
     return str(path)
 
 
-def print_of(model):
+def weights_fingerprint(model):
     return VJEPA2(model=model, dtype="float32").build("cpu").spec.fingerprint
 
 
@@ -221,7 +221,7 @@ def test_fields_of_released_configs_and_of_another_version_switched_off_change_n
         "torch_dtype": "float32",
     }
     off = {"use_rope_interleave": False, "hierarchical_layers": None, "num_distillation_outputs": 1, "new": None}
-    assert print_of(variant(folder, tmp_path / "same", released | off)) == encoder.spec.fingerprint
+    assert weights_fingerprint(variant(folder, tmp_path / "same", released | off)) == encoder.spec.fingerprint
     with pytest.raises(WildlamError, match="use_SiLU = True"):
         VJEPA2(model=variant(folder, tmp_path / "silu", {"use_SiLU": True})).build("cpu")
 
@@ -236,10 +236,10 @@ def test_a_classifier_is_named_and_left(encoder, tmp_path, caplog):
     whole.save_pretrained(tmp_path / "head")
     whole.vjepa2.save_pretrained(tmp_path / "bare")
     with caplog.at_level("INFO", logger="wildlam"):
-        told = print_of(str(tmp_path / "head"))
+        told = weights_fingerprint(str(tmp_path / "head"))
     assert "left aside, as no state needs them: classifier (2 weights), pooler (" in caplog.text
-    assert told == print_of(str(tmp_path / "bare"))
-    assert told == print_of(variant(tmp_path / "bare", tmp_path / "other", {"pred_hidden_size": 48}))
+    assert told == weights_fingerprint(str(tmp_path / "bare"))
+    assert told == weights_fingerprint(variant(tmp_path / "bare", tmp_path / "other", {"pred_hidden_size": 48}))
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_classifier_is_named_and_left(encoder, tmp_path, caplog):
     ids=lambda field: next(iter(field)),
 )
 def test_the_fingerprint_tells_apart_what_computes_otherwise_with_the_same_weights(folder, tmp_path, field):
-    assert print_of(variant(folder, tmp_path / "other", field)) != print_of(folder)
+    assert weights_fingerprint(variant(folder, tmp_path / "other", field)) != weights_fingerprint(folder)
 
 
 def test_fingerprints_of_released_models_are_those_of_before_fields_entered_them():
@@ -262,7 +262,7 @@ def test_fingerprints_of_released_models_are_those_of_before_fields_entered_them
 def test_sharded_weights_are_the_same_model(folder, encoder, tmp_path):
     VJEPA2Model.from_pretrained(folder).save_pretrained(tmp_path, max_shard_size="50KB")
     assert not (tmp_path / "model.safetensors").exists()
-    assert print_of(str(tmp_path)) == encoder.spec.fingerprint
+    assert weights_fingerprint(str(tmp_path)) == encoder.spec.fingerprint
     sorted(tmp_path.glob("model-*.safetensors"))[0].unlink()
     with pytest.raises(WildlamError, match=r"model-00001-of-"):
         VJEPA2(model=str(tmp_path)).build("cpu")
@@ -272,7 +272,7 @@ def test_pixels_follow_the_video_preprocessor(folder, encoder, video, tmp_path):
     model = variant(folder, tmp_path / "own")
     file = tmp_path / "own" / "video_preprocessor_config.json"
     file.write_text(json.dumps({"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}))
-    assert print_of(model) == encoder.spec.fingerprint
+    assert weights_fingerprint(model) == encoder.spec.fingerprint
     file.write_text(json.dumps({"image_mean": 0.5, "image_std": [0.5]}))
     own = VJEPA2(model=model, dtype="float32").build("cpu")
     assert own.spec.fingerprint != encoder.spec.fingerprint
@@ -280,7 +280,7 @@ def test_pixels_follow_the_video_preprocessor(folder, encoder, video, tmp_path):
 
 
 def test_a_patch_given_as_a_list_is_read(folder, encoder, tmp_path):
-    assert print_of(variant(folder, tmp_path / "list", {"patch_size": [16, 16]})) == encoder.spec.fingerprint
+    assert weights_fingerprint(variant(folder, tmp_path / "list", {"patch_size": [16, 16]})) == encoder.spec.fingerprint
 
 
 def test_offline_is_named_as_the_cause(monkeypatch):

@@ -14,7 +14,7 @@ from wildlam.models import ModelConfig, bottlenecks, transformer
 from wildlam.models.transformer import Size
 from wildlam.training.loop import _parts
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
-from wildlam.training.parallel import compile_blocks, recompute, share, unsynchronised, whole
+from wildlam.training.parallel import compile_blocks, parallelise, recompute, unsynchronised, whole
 from wildlam.types import StateBatch
 
 BATCH = 8
@@ -32,7 +32,7 @@ def steps(team, shard, accumulate, bottleneck, compiled=False):
     if compiled:
         recompute(model)
         compile_blocks(model, backend="eager")
-    parallel = share(model, team, shard, bf16=False)
+    parallel = parallelise(model, team, shard, bf16=False)
     optimizer = MuonAdamW(model, OptimizerConfig())
     found, size = {}, BATCH // team.world_size
     for step in range(5):

@@ -15,7 +15,7 @@ from wildlam.models.bottlenecks import Noisy
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
-from wildlam.training.parallel import compile_blocks, recompute, share
+from wildlam.training.parallel import compile_blocks, recompute
 
 from ..helpers import ROOT, save_tiny, torchrun
 
@@ -147,8 +147,8 @@ def test_parts_in_bfloat16_learn_as_one_process_does(tmp_path):
 
 def test_what_cannot_be_shared_is_refused():
     with pytest.raises(WildlamError, match=r"training.shard=3 does not divide 2 process\(es\)"):
-        share(torch.nn.Linear(2, 2), Processes(0, 2, torch.device("cpu")), 3, bf16=False)
+        parallelise(torch.nn.Linear(2, 2), Processes(0, 2, torch.device("cpu")), 3, bf16=False)
     with pytest.raises(WildlamError, match=r"training.shard=2 does not divide 1"):
-        share(torch.nn.Linear(2, 2), Processes(0, 1, torch.device("cpu")), 2, bf16=False)
+        parallelise(torch.nn.Linear(2, 2), Processes(0, 1, torch.device("cpu")), 2, bf16=False)
     with pytest.raises(ValueError, match=r"training.ema averages whole models"):
         TrainingConfig(ema=0.9, shard=2)

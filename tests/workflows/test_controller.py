@@ -34,13 +34,13 @@ from wildlam.workflows.baseline import (
 from wildlam.workflows.controller import (
     ControllingConfig,
     controller_results,
+    fit_pseudo_labeller,
+    load_controlled,
     load_controller,
-    load_driven,
-    told_actions,
     train_controller,
 )
 from wildlam.workflows.open_run import load_model
-from wildlam.workflows.plan import Protocol, dynamics_of, known_goal, no_move, plan
+from wildlam.workflows.plan import PlanningProtocol, dynamics_of, known_goal, no_move, plan
 
 from ..helpers import make_run
 
@@ -173,10 +173,10 @@ def test_actions_are_told_from_latent_ones_that_hold_them():
     z, mixed = torch.randn(32, 7, 8, generator=rng), torch.randn(8, 3, generator=rng)
     scale, offset = torch.tensor([10.0, 1.0, 0.0]), torch.tensor([5.0, -1.0, 2.0])  # the last never varies
     actions = (z @ mixed) * scale + offset
-    told = told_actions(z[:24], actions[:24])
+    told = fit_pseudo_labeller(z[:24], actions[:24])
     torch.testing.assert_close(told(z[24:].flatten(0, 1)), actions[24:].flatten(0, 1), atol=0.05, rtol=0.01)
     torch.testing.assert_close(
-        told_actions(z, torch.randn(32, 7, 3, generator=rng))(z).std(), torch.tensor(0.0), atol=0.5, rtol=0
+        fit_pseudo_labeller(z, torch.randn(32, 7, 3, generator=rng))(z).std(), torch.tensor(0.0), atol=0.5, rtol=0
     )
 
 
@@ -198,14 +198,14 @@ def test_more_clips_than_there_are_are_refused(run, config):
 def test_held_out_clips_teach_and_choose_nothing(run, config):
     encoder, _ = loaded(run)
     found = load_labelled(config.data, encoder, 4.0, 8, seed=0)
-    assert (len(found.train), len(found.choosing)) == (6, 2)
+    assert (len(found.train), len(found.validation)) == (6, 2)
     assert {episode.split for episode, _ in found.held_out.places} == {"held_out"}
-    assert {episode.split for episode, _ in [*found.train.places, *found.choosing.places]} == {"train"}
+    assert {episode.split for episode, _ in [*found.train.places, *found.validation.places]} == {"train"}
     given = labelled_clips(read_episodes(config.data), encoder, "train", states=8, fps=4.0).few(8, 0)
     places = sorted((e.name, frames[0]) for e, frames in given.places)
-    both = [*found.train.places, *found.choosing.places]
+    both = [*found.train.places, *found.validation.places]
     assert sorted((e.name, frames[0]) for e, frames in both) == places
-    assert len(set(found.train.names) & set(found.choosing.names)) <= 1  # of an episode with more than were needed
+    assert len(set(found.train.names) & set(found.validation.names)) <= 1  # of an episode with more than were needed
 
 
 def test_a_labelled_model_learns_from_the_same_clips(run, config, tmp_path):
@@ -276,7 +276,7 @@ def test_who_knows_where_the_goal_is_follows_a_curve_but_not_a_zigzag():
         torch.zeros(2, 9, 1, 1), torch.tensor(poses), torch.tensor(actions).float(), places, PLANAR, 4.0
     )
     prior = Prior(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([[10.0, 5.0, 40.0]]))
-    how = Protocol(
+    how = PlanningProtocol(
         "recon", 8, 120, 1, prior, lambda cost, batch, g: plan_divided(cost, prior, batch=batch, generator=g)
     )
     known, staying = known_goal(clips, how).values["rpe"], no_move(clips).values["rpe"]
@@ -348,9 +348,9 @@ def test_what_is_something_else_is_named(run, config, tmp_path):
     with pytest.raises(WildlamError, match="give the folder of a run, not of a controller"):
         plan(controller, "recon", config.data)
     with pytest.raises(WildlamError, match="is no world model of real actions"):
-        dynamics_of(load_driven(run), [controller])
+        dynamics_of(load_controlled(run), [controller])
     with pytest.raises(WildlamError, match="has no controller"):
-        load_driven(run, baseline)
+        load_controlled(run, baseline)
     with pytest.raises(WildlamError, match=f"{run} holds no controller, or one whose config.yaml is damaged"):
         train_controller(run, config, run)
     with pytest.raises(WildlamError, match=r"is a run folder, whose report would be overwritten; give another --out"):
@@ -454,27 +454,27 @@ def test_baselines_keep_their_rows_whatever_their_folders_are_called(run, config
     folder = plan(run, "droid", config.data, baselines=[first, second], episodes=2, samples=4, iterations=1)
     assert json.loads((folder / "plans.json").read_text())["plans"].keys() == {"latent", "a/latent", "b/latent"}
     with pytest.raises(WildlamError, match="is given twice"):
-        dynamics_of(load_driven(run), [first, first])
+        dynamics_of(load_controlled(run), [first, first])
 
 
 def test_a_baseline_of_other_actions_is_refused(run, config, tmp_path, monkeypatch):
     train_controller(run, config)
     monkeypatch.setattr("wildlam.workflows.plan.load_labelled_model", lambda folder, encoder: (None, ARM))
     with pytest.raises(WildlamError, match="takes arm actions, the controller planar"):
-        dynamics_of(load_driven(run), [tmp_path / "baseline"])
+        dynamics_of(load_controlled(run), [tmp_path / "baseline"])
 
 
 def test_what_was_interrupted_is_not_taken_for_trained(run, config, tmp_path):
     folder = train_controller(run, config)
     (folder / "results.json").unlink()
     with pytest.raises(WildlamError, match="was interrupted: give the same `wildlam controller train` again"):
-        load_driven(run)
+        load_controlled(run)
     train_controller(run, config)
     settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
     other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
     (other / "actions.json").unlink()
     with pytest.raises(WildlamError, match="or its training was interrupted"):
-        dynamics_of(load_driven(run), [other])
+        dynamics_of(load_controlled(run), [other])
 
 
 def test_states_that_cannot_be_kept_are_used(run, config, caplog, monkeypatch):

@@ -78,8 +78,8 @@ class VJEPA2(EncoderConfig):
         mean, std = pixel_statistics(self.model, "video")
         if (tuple(mean), tuple(std)) != (IMAGENET_MEAN, IMAGENET_STD):  # of all released models
             facts |= {"mean": mean, "std": std}
-        print_of = fingerprint("vjepa2", facts, weights)
-        encoder = VJEPA2Encoder(network, settings, self.mode, device, dtype, print_of)
+        weights_fingerprint = fingerprint("vjepa2", facts, weights)
+        encoder = VJEPA2Encoder(network, settings, self.mode, device, dtype, weights_fingerprint)
         encoder.mean, encoder.std = mean, std
         return encoder
 

@@ -23,7 +23,7 @@ from wildlam.errors import WildlamError
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run, to_plain
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
-from wildlam.training.parallel import compile_blocks, recompute, share, unsynchronised, use_flex_attention, whole
+from wildlam.training.parallel import compile_blocks, parallelise, recompute, unsynchronised, use_flex_attention, whole
 from wildlam.types import StateBatch, VideoBatch
 
 
@@ -141,7 +141,7 @@ def fit(
         if device.type == "cuda":
             use_flex_attention(model)
     bf16 = config.bf16(device)
-    parallel = share(model, processes, config.shard, bf16)
+    parallel = parallelise(model, processes, config.shard, bf16)
     optimizer = MuonAdamW(model, config.optimizer)
     if checkpoint and (start < config.steps or average is not None):  # a finished run needs its weights alone
         _restore(checkpoint, model, optimizer, average)

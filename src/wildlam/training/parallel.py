@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 
-def share(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.Module:
+def parallelise(model: nn.Module, processes: Processes, shard: int, bf16: bool) -> nn.Module:
     """Share a model among all processes.
 
     Args:
@@ -69,7 +69,7 @@ def encoder_in_parts(encoder: Encoder, processes: Processes, shard: int) -> Iter
     Args:
         encoder: the same in all processes.
         processes: this one's place among all.
-        shard: see ``share``.
+        shard: see ``parallelise``.
 
     Raises:
         WildlamError: the processes cannot be grouped so.

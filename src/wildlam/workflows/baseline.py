@@ -35,7 +35,7 @@ STATES = 8
 """States of a labelled clip (paper: 8 frames)."""
 
 HELD_OUT_CLIPS = 256
-CHOOSING = 4
+VALIDATION_EVERY = 4
 """One labelled clip of so many, ``HELD_OUT_CLIPS`` at most, is not learnt from but tells which checkpoint is best."""
 AT_ONCE = 32
 """Clips judged together."""
@@ -55,12 +55,12 @@ class Labelled:
 
     Attributes:
         train: to learn from.
-        choosing: given like those, and set apart, to choose a checkpoint by.
+        validation: given like those, and set apart to select the checkpoint.
         held_out: of the other split, to judge what was chosen.
     """
 
     train: LabelledClips
-    choosing: LabelledClips
+    validation: LabelledClips
     held_out: LabelledClips
 
 
@@ -86,16 +86,16 @@ def load_labelled(
         return cut_clips(episodes, encoder, split, states=STATES, fps=fps, cache=cache_folder(path))
 
     cut, held_out = of("train"), of("held_out")
-    if (clips or CHOOSING) > len(cut.places):
+    if (clips or VALIDATION_EVERY) > len(cut.places):
         raise WildlamError(
-            f"{path} holds {len(cut.places)} training clips of {STATES} states, {clips or CHOOSING} are "
+            f"{path} holds {len(cut.places)} training clips of {STATES} states, {clips or VALIDATION_EVERY} are "
             + ("asked for" if clips else "needed at least")
         )
     if before:
         before(cut, held_out)
     given = cut.encoded(encoder).few(clips, seed)
-    train, choosing = given.set_apart(min(len(given) // CHOOSING, HELD_OUT_CLIPS), seed)
-    return Labelled(train, choosing, held_out.encoded(encoder).few(HELD_OUT_CLIPS, seed=0))
+    train, validation = given.set_apart(min(len(given) // VALIDATION_EVERY, HELD_OUT_CLIPS), seed)
+    return Labelled(train, validation, held_out.encoded(encoder).few(HELD_OUT_CLIPS, seed=0))
 
 
 def made_up(clips: int, spec: EncoderSpec, device: torch.device) -> Tensor:
@@ -105,8 +105,8 @@ def made_up(clips: int, spec: EncoderSpec, device: torch.device) -> Tensor:
 
 def check_clips(clips: int | None) -> None:
     """Refuse too few clips to learn from and to choose by: ValueError."""
-    if clips is not None and clips < CHOOSING:
-        raise ValueError(f"clips must be at least {CHOOSING}, got {clips}")
+    if clips is not None and clips < VALIDATION_EVERY:
+        raise ValueError(f"clips must be at least {VALIDATION_EVERY}, got {clips}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,11 +177,11 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
 
     def evaluate(current: torch.nn.Module) -> dict[str, float]:
         errors = []
-        for part in torch.arange(len(labelled.choosing)).split(AT_ONCE):
-            clips = labelled.choosing.choose(part.tolist())
+        for part in torch.arange(len(labelled.validation)).split(AT_ONCE):
+            clips = labelled.validation.choose(part.tolist())
             loss = current(clips.states.to(encoder.device).float(), clips.actions.to(encoder.device))
             errors.append(float(loss.total) * len(part))
-        return {"l1": sum(errors) / len(labelled.choosing)}
+        return {"l1": sum(errors) / len(labelled.validation)}
 
     fit_beside(
         run,

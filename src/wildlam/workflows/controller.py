@@ -123,7 +123,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     _check_driven(run, model, "give another --out")
     tell = partial(_tell_parts, run, config, encoder, model)
     labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance, tell)
-    z, choosing_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.choosing))
+    z, validation_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.validation))
     torch.manual_seed(config.seed)
     space = labelled.train.space
     model.requires_grad_(False)
@@ -141,15 +141,17 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
 
     def evaluate(current: torch.nn.Module) -> dict[str, float]:
         found: dict[str, float] = {}
-        for part in torch.arange(len(labelled.choosing)).split(AT_ONCE):
-            clips = labelled.choosing.choose(part.tolist())
-            loss = current(clips.actions.to(encoder.device), clips.states.to(encoder.device).float(), choosing_z[part])
+        for part in torch.arange(len(labelled.validation)).split(AT_ONCE):
+            clips = labelled.validation.choose(part.tolist())
+            loss = current(
+                clips.actions.to(encoder.device), clips.states.to(encoder.device).float(), validation_z[part]
+            )
             for name, value in {"loss": loss.total, **loss.statistics()}.items():
-                found[name] = found.get(name, 0.0) + float(value) * len(part) / len(labelled.choosing)
+                found[name] = found.get(name, 0.0) + float(value) * len(part) / len(labelled.validation)
         return found
 
     run.create(dump_config(config), config.seed, encoder.spec)
-    write_space(run, space, print_of(model))
+    write_space(run, space, weights_fingerprint(model))
     fit_beside(
         run,
         config,
@@ -166,7 +168,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     told = {
         "clips": len(labelled.held_out),
         "fps": labelled.held_out.fps,
-        "choosing": {"clips": len(labelled.choosing), "loss": checkpoints.best(run.checkpoints).score},
+        "choosing": {"clips": len(labelled.validation), "loss": checkpoints.best(run.checkpoints).score},
     }
     write_atomically(run.path / RESULTS, json.dumps(told | found.summary(), indent=2))
     return run.path
@@ -225,7 +227,7 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
     return load_best(run, controller, encoder.spec, encoder.device), space
 
 
-def print_of(model: LatentActionModel) -> str:
+def weights_fingerprint(model: LatentActionModel) -> str:
     """Hash of a model's weights, the same for weights that were rounded to bfloat16."""
     return fingerprint("latent actions", {}, sorted((k, v.bfloat16()) for k, v in model.state_dict().items()))
 
@@ -238,14 +240,14 @@ def _folder(path: Path) -> Path:
 def _check_driven(run: Run, model: LatentActionModel, remedy: str) -> None:
     """Refuse a controller of a model with other weights: its latent actions would mean other things."""
     file = run.path / "actions.json"
-    if file.is_file() and read_json(file).get("drives") != print_of(model):
+    if file.is_file() and read_json(file).get("drives") != weights_fingerprint(model):
         raise WildlamError(
             f"{run.path} holds a controller of another run, or of this one before more training; {remedy}"
         )
 
 
 @dataclass
-class Driven:
+class ControlledRun:
     """A run whose model a controller drives.
 
     Attributes:
@@ -272,7 +274,7 @@ class Driven:
         return self.config.training.precision == "bf16" and fast_dtype(self.encoder.device) == torch.bfloat16
 
 
-def load_driven(path: Path, controller: Path | None = None) -> Driven:
+def load_controlled(path: Path, controller: Path | None = None) -> ControlledRun:
     """Load a run's model and a controller of it.
 
     Args:
@@ -285,7 +287,7 @@ def load_driven(path: Path, controller: Path | None = None) -> Driven:
     opened, config, encoder, model = _open(path)
     place = _folder(controller or opened.path)
     driver, space = load_controller(place, encoder, model)
-    return Driven(opened, config, encoder, model, driver, place, space)
+    return ControlledRun(opened, config, encoder, model, driver, place, space)
 
 
 def _open(path: Path) -> tuple[Run, RunConfig, Encoder, LatentActionModel]:
@@ -366,7 +368,7 @@ def _with_guessed(
     with keys_told_as("--unlabelled"):
         before = partial(durations.tell_encoding, like, encoder)
         clips = load_clips(like, encoder, Processes(0, 1, encoder.device), before)
-    guess = told_actions(z, labelled.actions)
+    guess = fit_pseudo_labeller(z, labelled.actions)
 
     @torch.no_grad()
     def batches(start: int) -> Iterator[ActionBatch]:
@@ -387,7 +389,7 @@ def _with_guessed(
     return batches
 
 
-def told_actions(z: Tensor, actions: Tensor) -> Callable[[Tensor], Tensor]:
+def fit_pseudo_labeller(z: Tensor, actions: Tensor) -> Callable[[Tensor], Tensor]:
     """A linear map from latent actions to real ones, from labelled clips: ``[C, T - 1, Z]``, ``[C, T - 1, A]``."""
     scale = standardiser(z.double().cpu())
     rows = actions.double().flatten(0, 1)

@@ -60,7 +60,7 @@ STATE_BYTES = 2
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TrainingCost:
     """What a run costs. Operations are multiplications and additions of matrix products, FLOP.
 
     Attributes:
@@ -91,7 +91,7 @@ class Estimate:
     hour_flops: float
     hour_bytes: float
     recomputed: bool
-    baseline: Estimate | None = None
+    baseline: TrainingCost | None = None
 
     def step_seconds(self, gpu: Gpu, count: int, utilisation: float) -> float:
         """Seconds of a step on ``count`` GPUs that reach a share ``utilisation`` of their stated FLOP/s."""
@@ -126,7 +126,7 @@ class _PeakTracker(MemTracker):
         self.memory_tracking = modules
 
 
-def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) -> Estimate:
+def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) -> TrainingCost:
     """Count what a run costs.
 
     Args:
@@ -158,7 +158,7 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
 
 def _estimate(
     encoder: Encoder, encoder_flops: int, config: RunConfig, *, processes: int, accelerated: bool
-) -> Estimate:
+) -> TrainingCost:
     """Count what one training costs, with an encoder whose operations on a clip are known."""
     training, data, spec, network = config.training, config.data, encoder.spec, encoder.network
     parts = processes * training.accumulate
@@ -215,7 +215,7 @@ def _estimate(
         memory["average"] = held
         memory["total"] += held
     shape = states.shape[1:]
-    return Estimate(
+    return TrainingCost(
         parameters={
             "encoder (frozen)": _parameters(network),
             "inverse dynamics model": _parameters(model.idm),
@@ -241,7 +241,7 @@ def _estimate(
     )
 
 
-def text(found: Estimate, kind: str, count: int, utilisation: float) -> str:
+def text(found: TrainingCost, kind: str, count: int, utilisation: float) -> str:
     """The estimate as text, for a number and kind of GPU."""
     gpu = GPUS[kind]
     seconds = found.step_seconds(gpu, count, utilisation)
@@ -311,7 +311,7 @@ def text_here(config: RunConfig) -> str:
     return "\n".join(lines)
 
 
-def _operations(found: Estimate, count: int, updates: str) -> list[str]:
+def _operations(found: TrainingCost, count: int, updates: str) -> list[str]:
     total = sum(found.flops.values()) + found.optimizer_flops * count
     lines = ["Parameters"]
     lines += [f"  {name:24}{number / 1e6:12,.1f} M" for name, number in found.parameters.items() if number]
@@ -321,7 +321,7 @@ def _operations(found: Estimate, count: int, updates: str) -> list[str]:
     return [*lines, f"  {'all':24}{total / 1e12:12,.3f} TFLOP"]
 
 
-def _memory(found: Estimate, name: str, room: float) -> list[str]:
+def _memory(found: TrainingCost, name: str, room: float) -> list[str]:
     told = {words: found.memory[kind] / 2**30 for kind, words in MEMORY.items() if kind in found.memory}
     lines = [f"  {words:24}{size:12,.2f} GiB" for words, size in told.items()]
     if not found.memory["act"]:
@@ -330,7 +330,7 @@ def _memory(found: Estimate, name: str, room: float) -> list[str]:
     return [*lines, f"  {name} has {room / 2**30:.0f} GiB: {fits}"]
 
 
-def _remedy(found: Estimate, room: float) -> str:
+def _remedy(found: TrainingCost, room: float) -> str:
     """What would make room, as far as it goes."""
     if sum(found.memory.get(kind, 0) for kind in ("param", "grad", "opt", "encoder")) > 0.9 * room:
         return "parameters and what belongs to them alone are too many; raise training.shard"

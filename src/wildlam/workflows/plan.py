@@ -22,7 +22,7 @@ from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
-from wildlam.fileio import made, read_json, write_atomically
+from wildlam.fileio import ensure_writable, read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.planning.cost import Cost, GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Dynamics
@@ -37,7 +37,7 @@ from wildlam.report.text import text_of_summary
 from wildlam.types import Encoder, check_seed
 from wildlam.workflows import durations
 from wildlam.workflows.baseline import load_labelled_model
-from wildlam.workflows.controller import Driven, load_driven
+from wildlam.workflows.controller import ControlledRun, load_controlled
 
 ProtocolName = Literal["droid", "recon"]
 SolverName = Literal["cem", "icem", "mppi"]
@@ -56,7 +56,7 @@ FAR_OFF = 10.0
 
 
 @dataclass(frozen=True)
-class Protocol:
+class PlanningProtocol:
     """How plans are made and judged.
 
     Attributes:
@@ -88,7 +88,7 @@ def protocol(
     samples: int | None = None,
     iterations: int | None = None,
     solver: SolverName = "cem",
-) -> Protocol:
+) -> PlanningProtocol:
     """Set a protocol up by the poses of training episodes, the same for every model that it judges.
 
     Args:
@@ -111,7 +111,7 @@ def protocol(
         totals = recon.prior_of_totals(episodes, fps).to(device)
         samples, iterations = samples or recon.SAMPLES, iterations or recon.ITERATIONS
         divided = partial(recon.plan_divided, samples=samples, iterations=iterations)
-        return Protocol(
+        return PlanningProtocol(
             name,
             recon.HORIZON,
             samples,
@@ -126,7 +126,7 @@ def protocol(
         "icem": partial(icem, elites=droid.ELITES),
         "mppi": mppi,
     }
-    return Protocol(
+    return PlanningProtocol(
         name,
         droid.HORIZON,
         samples,
@@ -157,7 +157,12 @@ class Planned:
 
 
 def plan_clips(
-    dynamics: Dynamics, clips: LabelledClips, how: Protocol, seed: int = 0, bf16: bool = True, progress: bool = True
+    dynamics: Dynamics,
+    clips: LabelledClips,
+    how: PlanningProtocol,
+    seed: int = 0,
+    bf16: bool = True,
+    progress: bool = True,
 ) -> Planned:
     """Plan from the first state of each clip towards its last.
 
@@ -186,7 +191,7 @@ def plan_clips(
 
 def plan_simulated(
     clips: LabelledClips,
-    how: Protocol,
+    how: PlanningProtocol,
     encoder: Encoder,
     model: LatentActionModel | None = None,
     seed: int = 0,
@@ -232,7 +237,7 @@ def _simulated(
     from wildlam.worlds.simulator_cost import simulated_costs
 
     @torch.no_grad()
-    def relive(states: Tensor) -> Tensor:
+    def reinfer_end(states: Tensor) -> Tensor:
         assert model is not None
         states = states.to(encoder.device)
         with torch.autocast(encoder.device.type, torch.bfloat16, enabled=bf16):
@@ -242,11 +247,16 @@ def _simulated(
     def encode(pictures: Tensor) -> Tensor:
         return torch.cat([encode_frames(encoder, part[:, None])[:, 0].cpu() for part in pictures.split(PICTURES)])
 
-    return simulated_costs(clips, encode, encoder.spec.image_size, relive if model else None)
+    return simulated_costs(clips, encode, encoder.spec.image_size, reinfer_end if model else None)
 
 
 def _parts(
-    cut: Cut, dynamics: Mapping[str, Dynamics], how: Protocol, episodes: int, driven: Driven, simulator: bool
+    cut: Cut,
+    dynamics: Mapping[str, Dynamics],
+    how: PlanningProtocol,
+    episodes: int,
+    driven: ControlledRun,
+    simulator: bool,
 ) -> list[durations.Part]:
     """How long it takes to encode the clips and to plan with each model: an iteration on states made up is measured."""
     encoder, width = driven.encoder, len(cut.space.action_names)
@@ -276,7 +286,7 @@ def _parts(
     return parts
 
 
-def _simulators(driven: Driven) -> dict[str, LatentActionModel | None]:
+def _simulators(driven: ControlledRun) -> dict[str, LatentActionModel | None]:
     """What plans in the simulator, by the names of their rows: see ``plan_simulated``."""
     return {"simulator": None, "inferred": driven.model}
 
@@ -298,20 +308,20 @@ def no_move(clips: LabelledClips) -> PerClip:
     return judged(torch.zeros_like(clips.actions), clips)
 
 
-def mean_plan(clips: LabelledClips, how: Protocol) -> PerClip:
+def mean_plan(clips: LabelledClips, how: PlanningProtocol) -> PerClip:
     """Do what training episodes do on average, whatever the goal, on the ground."""
     mean = how.prior.mean.cpu().expand(len(clips), -1, -1)
     return judged(recon.divided(mean)[:, 0], clips)
 
 
-def random_plans(clips: LabelledClips, how: Protocol, seed: int = 0) -> PerClip:
+def random_plans(clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> PerClip:
     """One draw of the protocol's prior per clip."""
     mean, std = how.prior.per_episode(len(clips))
     drawn = how.prior.around(mean, std, white_noise(mean, 1, torch.Generator().manual_seed(seed)))[:, 0].cpu()
     return judged(recon.divided(drawn)[:, 0] if how.name == "recon" else drawn, clips)
 
 
-def known_goal(clips: LabelledClips, how: Protocol, seed: int = 0) -> PerClip:
+def known_goal(clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> PerClip:
     """Plans of one whose cost is true: how far from the goal's pose candidates on the ground end.
 
     What is left of the error is due to the protocol: to few candidates, and to going in one curve where the truth did
@@ -374,7 +384,7 @@ def plan(
         if value is not None and value < 1:
             raise WildlamError(f"{word} must be at least 1, got {value}")
     check_seed(seed)
-    driven = load_driven(path, controller)
+    driven = load_controlled(path, controller)
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
     found = read_episodes(data, tolerance)
     if found[0].space is not space:
@@ -386,7 +396,7 @@ def plan(
     scaled = {**dynamics, "latent": driven.controller}
     _check_units(found, fps, scaled)
     how = protocol(name, found, fps, encoder.device, samples, iterations, solver)
-    folder = made(out or opened.path / f"plan-{name}")
+    folder = ensure_writable(out or opened.path / f"plan-{name}")
     cut = held_out_cut(found, encoder, how.horizon + 1, fps, data)
     durations.tell(_parts(cut, dynamics, how, min(episodes, len(cut.places)), driven, simulator))
     clips = cut.encoded(encoder).few(episodes, seed)
@@ -455,7 +465,7 @@ def table(folder: Path) -> str:
     return "\n".join([*lines, "", f"plans      {folder / 'plans.json'}", f"report     {folder / 'report.html'}"])
 
 
-def dynamics_of(driven: Driven, baselines: Sequence[Path]) -> dict[str, Dynamics]:
+def dynamics_of(driven: ControlledRun, baselines: Sequence[Path]) -> dict[str, Dynamics]:
     """What plans: ``latent``, and world models of real actions by the names of their folders.
 
     Raises:

@@ -19,7 +19,7 @@ from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.clips import encode_frames
 from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
-from wildlam.fileio import made, read_json, write_atomically
+from wildlam.fileio import ensure_writable, read_json, write_atomically
 from wildlam.planning.dynamics import Dynamics
 from wildlam.planning.mpc import ITERATIONS, MEMORY, SAMPLES, Policy, Replanner, Trace, World, follow
 from wildlam.planning.solvers.base import Prior
@@ -29,7 +29,7 @@ from wildlam.report.text import text_of_summary
 from wildlam.types import check_seed
 from wildlam.video.write import mp4_bytes
 from wildlam.workflows import durations
-from wildlam.workflows.controller import Driven, load_driven
+from wildlam.workflows.controller import ControlledRun, load_controlled
 from wildlam.workflows.plan import dynamics_of
 
 WorldName = Literal["nav", "arm"]
@@ -118,7 +118,7 @@ def play(
     if episodes < 1:
         raise WildlamError(f"--episodes must be at least 1, got {episodes}")
     check_seed(seed)
-    driven, task = load_driven(path, controller), TASKS[name]
+    driven, task = load_controlled(path, controller), TASKS[name]
     opened, config, encoder, driver, space = driven.run, driven.config, driven.encoder, driven.controller, driven.space
     if space is not task.space:
         raise WildlamError(
@@ -130,7 +130,7 @@ def play(
             f"{AWAY} of the controller's largest actions lead {reach:.3g} {task.unit} far, goals lie {task.far:g} away "
             "at least: it was trained in other units; give --controller"
         )
-    folder = made(out or opened.path / f"play-{name}")
+    folder = ensure_writable(out or opened.path / f"play-{name}")
     mean, std = driver.action_mean.expand(HORIZON, -1), driver.action_std.expand(HORIZON, -1)
     prior = Prior(mean, std, driver.action_mean - 3 * driver.action_std, driver.action_mean + 3 * driver.action_std)
     dynamics = dynamics_of(driven, baselines)
@@ -225,7 +225,7 @@ def _random(prior: Prior, seed: int) -> Policy:
 
 
 def _parts(
-    task: Task, driven: Driven, dynamics: dict[str, Dynamics], prior: Prior, episodes: int
+    task: Task, driven: ControlledRun, dynamics: dict[str, Dynamics], prior: Prior, episodes: int
 ) -> list[durations.Part]:
     """How long each policy's episodes take here: a reset and a step of a world of its own are measured, and a plan."""
     device, together = driven.encoder.device, min(AT_ONCE, episodes)

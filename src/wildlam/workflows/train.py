@@ -18,7 +18,7 @@ from wildlam.config import RunConfig, dump_config, read_config, without_actions
 from wildlam.distributed import Processes, default_device, job, processes, restarted
 from wildlam.errors import WildlamError
 from wildlam.evaluation.one_step import one_step
-from wildlam.fileio import made, write_atomically
+from wildlam.fileio import ensure_writable, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
@@ -127,7 +127,7 @@ def check_out(config: RunConfig, resume: bool) -> None:
     if out.resolve() == config.data.path.resolve():
         raise WildlamError(f"--out {out} is the folder of the videos; give another one")
     if not (out / "config.yaml").exists():
-        made(out)
+        ensure_writable(out)
         return
     if not resume:
         raise WildlamError(

@@ -35,30 +35,30 @@ class SimulatedCost:
             where the plan begins.
         goal: the picture to reach.
         encode: makes states of pictures.
-        relive: makes of the states along a plan its end, in place of the last of them.
+        reinfer_end: makes of the states along a plan its end, in place of the last of them.
     """
 
     seen: Callable[[np.ndarray, Sequence[int]], list[np.ndarray]]
     goal: np.ndarray
     encode: Encode
-    relive: Relive | None = None
+    reinfer_end: Relive | None = None
 
     def __call__(self, candidates: Tensor) -> Tensor:
         """Costs ``[1, S]`` of candidates ``[1, S, H, A]``."""
         steps = candidates.shape[2]
-        wanted = [steps] if self.relive is None else range(steps + 1)
+        wanted = [steps] if self.reinfer_end is None else range(steps + 1)
         pictures = [self.goal]
         for plan in candidates[0].double().cpu().numpy():
             pictures += self.seen(plan, wanted)
         states = self.encode(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).float()
         goal, along = states[0], states[1:].unflatten(0, (-1, len(wanted)))
-        ends = along[:, 0] if self.relive is None else self.relive(along)
+        ends = along[:, 0] if self.reinfer_end is None else self.reinfer_end(along)
         return (ends - goal).flatten(1).norm(dim=-1)[None].to(candidates)
 
 
 @contextmanager
 def simulated_costs(
-    clips: LabelledClips, encode: Encode, size: int, relive: Relive | None = None
+    clips: LabelledClips, encode: Encode, size: int, reinfer_end: Relive | None = None
 ) -> Iterator[Callable[[int], SimulatedCost]]:
     """The worlds that films of ``wildlam collect`` were made in: gives the cost of plans in each clip, by its index.
 
@@ -66,19 +66,19 @@ def simulated_costs(
         clips: from such films.
         encode: of the states that are compared.
         size: side of its pictures.
-        relive: see ``SimulatedCost``.
+        reinfer_end: see ``SimulatedCost``.
 
     Raises:
         WildlamError: the clips are no such films, or a simulator is missing.
     """
     costs = {PLANAR.name: _walks, ARM.name: _arms}[clips.space.name]
-    with costs(clips, encode, size, relive) as cost:
+    with costs(clips, encode, size, reinfer_end) as cost:
         yield cost
 
 
 @contextmanager
 def _walks(
-    clips: LabelledClips, encode: Encode, size: int, relive: Relive | None
+    clips: LabelledClips, encode: Encode, size: int, reinfer_end: Relive | None
 ) -> Iterator[Callable[[int], SimulatedCost]]:
     """A plan leads where its displacements lead; the camera is put there."""
     worlds: dict[str, DoomNav] = {}
@@ -95,7 +95,7 @@ def _walks(
             way = PLANAR.integrate(poses[0], plan)
             return [world.seen_from(way[step]) for step in steps]
 
-        return SimulatedCost(seen, world.seen_from(poses[-1]), encode, relive)
+        return SimulatedCost(seen, world.seen_from(poses[-1]), encode, reinfer_end)
 
     try:
         yield cost
@@ -106,7 +106,7 @@ def _walks(
 
 @contextmanager
 def _arms(
-    clips: LabelledClips, encode: Encode, size: int, relive: Relive | None
+    clips: LabelledClips, encode: Encode, size: int, reinfer_end: Relive | None
 ) -> Iterator[Callable[[int], SimulatedCost]]:
     """The film is acted again by its seed up to the moment that a plan begins; from there each candidate is done."""
     numbers = clips.places[0][1]
@@ -137,7 +137,7 @@ def _arms(
                         pictures.append(world.frame)
                 return pictures
 
-            return SimulatedCost(seen, goal, encode, relive)
+            return SimulatedCost(seen, goal, encode, reinfer_end)
 
         yield cost
 
