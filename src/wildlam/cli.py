@@ -157,12 +157,12 @@ def encode(argv: Arguments) -> None:
       torchrun --nproc-per-node 8 --no-python wildlam encode --data.path ~/videos --encoder VJEPA2
     """
     from wildlam.config import RunConfig, run_parser, to_config
-    from wildlam.workflows.encode import encode_all
+    from wildlam.workflows.encode import encode as encode_videos
 
     parser = run_parser(**_about("encode"), usage=_RUN_USAGE.format("encode"))
     config = to_config(RunConfig, parser, parser.parse_args(list(argv)))
-    if store := encode_all(config):
-        print(f"{len(store)} states of {store.state_bytes} bytes in {store.path}")
+    if found := encode_videos(config):
+        print(f"{found.states} states of {found.state_bytes} bytes in {found.folder}")
 
 
 def store(argv: Arguments) -> None:
@@ -243,9 +243,9 @@ def train(argv: Arguments) -> None:
             config = replace(config, training=replace(config.training, **shared))
         except ValueError as error:
             raise WildlamError(str(error)) from error
-        _finished(train(config, resume=True))
+        _finished(train(config, resume=True).folder)
     else:
-        _finished(train(to_config(RunConfig, parser, parser.parse_args(list(argv)))))
+        _finished(train(to_config(RunConfig, parser, parser.parse_args(list(argv)))).folder)
 
 
 def _estimate(argv: Arguments) -> None:
@@ -305,7 +305,7 @@ def evaluate(argv: Arguments) -> None:
         help="other runs to unroll beside it, such as an unconstrained one",
     )
     args = parser.parse_args(list(argv))
-    print("\n".join(results(evaluate(args.run, args.data.path, args.bounds))))
+    print("\n".join(results(evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder)))
 
 
 def infer(argv: Arguments) -> int:
@@ -318,7 +318,8 @@ def infer(argv: Arguments) -> int:
       wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
     """
     from wildlam.errors import WildlamError
-    from wildlam.workflows.infer import load, outputs
+    from wildlam.workflows.infer import outputs
+    from wildlam.workflows.trained import load
 
     parser = _parser("infer")
     parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
@@ -371,7 +372,6 @@ def demo(argv: Arguments) -> None:
       wildlam demo --pretrained
     """
     from wildlam.workflows.demo import EPISODES, OUT, PRETRAINED_EPISODES, PRETRAINED_OUT, STEPS, demo, demo_pretrained
-    from wildlam.workflows.plan import table
 
     parser = _parser("demo")
     parser.add_argument("--pretrained", action="store_true", help="use the model that comes with the package")
@@ -387,7 +387,7 @@ def demo(argv: Arguments) -> None:
         episodes = PRETRAINED_EPISODES if args.episodes is None else args.episodes
         plans = demo_pretrained(out, episodes=episodes, seed=args.seed)
         _finished(out)
-        print("\n".join(["", *(table(folder) for folder in plans)]))
+        print("\n".join(["", *map(str, plans)]))
         print(f"Next, closed loop:  {_command('play', out, '--world', 'arm', '--controller', out / 'controller_arm')}")
         return
     episodes = EPISODES if args.episodes is None else args.episodes
@@ -406,8 +406,8 @@ def transfer(argv: Arguments) -> None:
       wildlam transfer turning.mp4 kitchen.mp4 --run runs/demo -o kitchen_turning.mp4
     """
     from wildlam.evaluation.rollout import SECONDS
-    from wildlam.workflows.infer import load
-    from wildlam.workflows.transfer import check_output
+    from wildlam.workflows.decoded_films import check_output
+    from wildlam.workflows.trained import load
 
     parser = _parser("transfer")
     parser.add_argument("source", type=Path, help="video whose latent actions are inferred")
@@ -495,7 +495,7 @@ def report(argv: Arguments) -> None:
         else:
             known = path / "results.json"
             bounds = read_json(known).get("bounds", []) if known.is_file() else []
-            print(f"report     {evaluate(path, bounds=[Path(bound) for bound in bounds]) / 'report.html'}")
+            print(f"report     {evaluate(run=path, bounds=bounds).folder / 'report.html'}")
 
 
 def sweep(argv: Arguments) -> None:
@@ -680,7 +680,7 @@ def plan(argv: Arguments) -> None:
       wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
     """
     from wildlam.episodes.pairing import TOLERANCE
-    from wildlam.workflows.plan import EPISODES, plan, table
+    from wildlam.workflows.plan import EPISODES, plan
 
     parser = _parser("plan")
     parser.add_argument("run", type=Path, help="run folder")
@@ -710,10 +710,10 @@ def plan(argv: Arguments) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the candidates and of the choice of clips")
     parser.add_argument("--out", type=Path, help="folder for what is found; RUN/plan-PROTOCOL by default")
     args = parser.parse_args(list(argv))
-    folder = plan(
-        args.run,
-        args.protocol,
-        args.data,
+    found = plan(
+        run=args.run,
+        protocol=args.protocol,
+        data=args.data,
         controller=args.controller,
         baselines=args.baselines,
         episodes=args.episodes,
@@ -725,7 +725,7 @@ def plan(argv: Arguments) -> None:
         seed=args.seed,
         out=args.out,
     )
-    print(table(folder))
+    print(found)
 
 
 def play(argv: Arguments) -> None:
@@ -739,7 +739,7 @@ def play(argv: Arguments) -> None:
       wildlam play runs/nav/run --world nav --episodes 10
       wildlam play runs/tiny --world arm --controller runs/tiny/controller_arm    # after `wildlam demo --pretrained`
     """
-    from wildlam.workflows.play import EPISODES, TASKS, play, table
+    from wildlam.workflows.play import EPISODES, TASKS, play
 
     parser = _parser("play")
     parser.add_argument("run", type=Path, help="run folder")
@@ -749,16 +749,16 @@ def play(argv: Arguments) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of starts, goals and candidates")
     parser.add_argument("--out", type=Path, help="folder for what is found; RUN/play-WORLD by default")
     args = parser.parse_args(list(argv))
-    folder = play(
-        args.run,
-        args.world,
+    found = play(
+        run=args.run,
+        world=args.world,
         controller=args.controller,
         baselines=args.baselines,
         episodes=args.episodes,
         seed=args.seed,
         out=args.out,
     )
-    print(table(folder))
+    print(found)
 
 
 COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
