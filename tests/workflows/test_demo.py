@@ -9,6 +9,7 @@ from wildlam.errors import WildlamError
 from wildlam.runs.folder import Run
 from wildlam.video.index import index
 from wildlam.workflows import demo, evaluate
+from wildlam.workflows.train import TrainResult
 
 
 def test_the_model_that_comes_along_plans_by_the_protocols(tmp_path, monkeypatch):
@@ -40,7 +41,7 @@ def test_the_demo_and_the_demo_again(tmp_path, monkeypatch):
 def test_films_are_told_of_before_they_are_made(tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", logger="wildlam")
     monkeypatch.setattr("wildlam.workflows.durations.SHORT", 0)
-    monkeypatch.setattr(demo, "train", lambda config, resume: config.out)
+    monkeypatch.setattr(demo, "train", lambda config, resume: TrainResult(config.out, {}))
     monkeypatch.setattr(demo, "collect_filmed", lambda folder: None)
     made = []
 

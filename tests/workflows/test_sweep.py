@@ -129,8 +129,12 @@ def test_mistakes(arguments, complaint):
 def test_a_sweep_leaves_ordinary_runs_and_is_not_done_twice(sweep, evaluation, monkeypatch):
     monkeypatch.setattr(train_module, "evaluate_run", evaluation)
     train_all(sweep, here)
-    report_sweep(sweep)
-    assert json.loads((sweep.out / "sweep.json").read_text())["runs"][1]["one_step.copy"] > 0
+    result = sweeps.sweep(sweep)  # all is done: it only reports
+    assert result.rows == json.loads((sweep.out / "sweep.json").read_text())["runs"]
+    assert result.rows[1]["one_step.copy"] > 0
+    assert result.failed == {}
+    assert str(result).endswith(f"report     {sweep.out / 'report.html'}")
+    assert "image/svg" in result._repr_html_()
     for run in sweep.grid():
         assert read_config(run.path / "config.yaml") == run.config
         assert json.loads((run.path / "results.json").read_text())["seed"] == run.seed

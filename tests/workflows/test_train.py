@@ -299,10 +299,14 @@ def test_what_is_finished_is_not_done_again(config, caplog, monkeypatch):
 
 def test_results_are_those_of_the_best_checkpoint(config):
     """Which is the one that ``wildlam.load`` gives: a later evaluation finds the same."""
-    run = train(config).folder
-    before = json.loads((run / "results.json").read_text())
-    assert evaluate(run=run).folder == run
+    trained = train(config)
+    run, before = trained.folder, json.loads((trained.folder / "results.json").read_text())
+    assert trained.results == before
+    assert trained.verdict.head in trained._repr_html_()
+    evaluated = evaluate(run=run)
+    assert evaluated.folder == run
     after = json.loads((run / "results.json").read_text())
+    assert evaluated.results == after
     assert before["all"] == after["all"]
     assert before["sources"] == after["sources"]
 
