@@ -18,8 +18,10 @@ import torch
 from wildlam.errors import WildlamError
 from wildlam.states import encode, store
 from wildlam.states.encode import encode_videos
+from wildlam.states.layout import origin_checksums
 from wildlam.states.loader import StoreSource, eval_batches
-from wildlam.states.store import FeatureStore, StoredVideo, origins
+from wildlam.states.sequences import StoredVideo
+from wildlam.states.store import FeatureStore
 from wildlam.types import EncoderSpec
 from wildlam.video.decode import VideoError, decode_grid
 from wildlam.video.manifest import SCHEMA, Manifest, Video
@@ -349,7 +351,8 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path):
 def test_a_kill_leaves_the_last_commit(tmp_path):
     script = f"""
 import torch
-from wildlam.data.store import FeatureStore, StoredVideo
+from wildlam.states.sequences import StoredVideo
+from wildlam.states.store import FeatureStore
 from wildlam.types import EncoderSpec
 store = FeatureStore.create_or_resume({str(tmp_path / "store")!r}, {FRAME!r}, 4.0, 16)
 for i in range(10**6):
@@ -497,13 +500,13 @@ MANY = 100_000
 READ = """
 import sys, tracemalloc, pyarrow as pa
 from pathlib import Path
-from wildlam.data.encode import refresh
-from wildlam.data.manifest import Manifest
-from wildlam.data import store_source
-from wildlam.data.store import FeatureStore
-from wildlam.data.store_source import StoreSource, longest_sequence
+from wildlam.states.encode import refresh
+from wildlam.video.manifest import Manifest
+from wildlam.states import loader
+from wildlam.states.store import FeatureStore
+from wildlam.states.loader import StoreSource, longest_sequence
 
-store_source.free_memory = lambda: 0  # the states stay on disk
+loader.free_memory = lambda: 0  # the states stay on disk
 
 tracemalloc.start()
 manifest, store = Manifest.read(Path(sys.argv[1])), FeatureStore.open(sys.argv[2])
@@ -542,7 +545,7 @@ def test_a_store_of_many_videos_keeps_columns_and_no_objects(tmp_path):
         "crc": pa.array(np.zeros(len(twice)), pa.uint32()),
         "rules": pa.nulls(len(twice), pa.int32()),
     }
-    columns["origin_crc"] = pa.array(origins(columns))
+    columns["origin_crc"] = pa.array(origin_checksums(columns))
     lance.write_dataset(pa.table(columns, store.dataset.schema), str(tmp_path / "store"), mode="append")
     command = [sys.executable, "-c", READ, str(tmp_path / "many.parquet"), str(tmp_path / "store")]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -28,7 +28,8 @@ from wildlam.runs.folder import Run
 from wildlam.states import dataset
 from wildlam.states.dataset import index_videos, store_path
 from wildlam.states.encode import encode_videos
-from wildlam.states.store import FeatureStore, StoredVideo
+from wildlam.states.sequences import StoredVideo
+from wildlam.states.store import FeatureStore
 from wildlam.training import TrainingConfig
 from wildlam.types import VideoBatch
 from wildlam.video.config import DataConfig

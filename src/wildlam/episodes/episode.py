@@ -14,7 +14,8 @@ from wildlam.episodes.poses import check_reach, has_poses, read_poses
 from wildlam.errors import WildlamError, keys_told_as
 from wildlam.types import Split
 from wildlam.video.decode import Backend
-from wildlam.video.index import assign_splits, index
+from wildlam.video.index import index
+from wildlam.video.splits import assign_splits
 
 HELD_OUT = 0.1
 """Share of the episodes held out of data sets that do not say which are."""

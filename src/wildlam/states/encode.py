@@ -21,7 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from wildlam.errors import WildlamError
-from wildlam.states.store import FeatureStore, StoredVideo
+from wildlam.states.sequences import StoredVideo
+from wildlam.states.store import FeatureStore
 from wildlam.types import Encoder
 from wildlam.video.decode import Backend, OnError, VideoError, decode_grid
 from wildlam.video.files import AnyFile, Location, inside, location

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from wildlam.errors import WildlamError
 from wildlam.fileio import locked
-from wildlam.states.store import FeatureStore, is_lances
+from wildlam.states.layout import is_lances
+from wildlam.states.store import FeatureStore
 from wildlam.types import Split
 
 ROWS_PER_FILE = 1 << 20

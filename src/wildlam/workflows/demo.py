@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from wildlam.config import RunConfig, without_actions
 from wildlam.distributed import default_device
 from wildlam.errors import WildlamError
+from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
@@ -17,7 +18,7 @@ from wildlam.video.config import DataConfig
 from wildlam.workflows import durations
 from wildlam.workflows.durations import Part
 from wildlam.workflows.evaluate import evaluate
-from wildlam.workflows.plan import ProtocolName, plan
+from wildlam.workflows.plan import plan
 from wildlam.workflows.train import check_out, train
 from wildlam.worlds.doom import DEMO_LEVELS
 from wildlam.worlds.recorder import WORKERS

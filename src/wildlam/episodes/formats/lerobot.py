@@ -31,8 +31,8 @@ from wildlam.episodes.episode import Episode, splits_of
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, tell
 from wildlam.errors import WildlamError
 from wildlam.types import Split
-from wildlam.video.index import SPLIT_FOLDERS
 from wildlam.video.mp4 import write_mp4
+from wildlam.video.splits import SPLIT_FOLDERS
 
 log = logging.getLogger(__name__)
 
