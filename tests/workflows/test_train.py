@@ -57,7 +57,7 @@ def config(videos, tmp_path):
 
 @pytest.fixture
 def no_report(monkeypatch):
-    """Drawing takes longer than all else together; ``test_cli.py`` has runs with reports."""
+    """Drawing takes longer than all else together; ``tests/cli`` has runs with reports."""
     monkeypatch.setattr(evaluate_module, "write_run_report", lambda *arguments: None)
 
 
