@@ -88,7 +88,7 @@ def test_other_processes_may_share_a_run_otherwise(trained, call, refused, tmp_p
 def test_vjepa2_from_end_to_end(call, videos, tmp_path, mode, actions):
     model = save_tiny(tmp_path / "vjepa2")
     encoder = ["--encoder", "VJEPA2", "--encoder.model", model, "--encoder.mode", mode]
-    training = ["--training.steps", "2", "--training.batch_size", "2", "--baseline", "false"]
+    training = ["--training.steps", "2", "--training.batch_size", "2", "--action_free", "false"]
     assert call("train", "--data.path", videos, *encoder, *training, "--out", "run")[0] == 0
     assert (tmp_path / "run" / "report.html").is_file()
     status, out, _ = call("infer", videos / "a" / "test" / "a2.mp4", "--run", "run")
@@ -101,7 +101,7 @@ def test_two_processes(store, videos, tmp_path):
     """``torchrun`` with the default ``--out``: one run and one report, whether states are stored or not."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
     train = [str(Path(sys.executable).parent / "wildlam"), "train", "--data.path", str(videos), *TINY]
-    options = ["--data.store", store, "--baseline", store]
+    options = ["--data.store", store, "--action_free", store]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([*torchrun, *train, *options], env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ import pytest
 
 import wildlam
 from wildlam import cli
+from wildlam.cli.learn import COMMON_KEYS
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
@@ -26,6 +27,38 @@ def test_help_of_a_choice(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "--encoder.help", "VJEPA2"])
     assert "--encoder.mode {causal,per_frame}" in capsys.readouterr().out
+
+
+def shown(capsys, *arguments):
+    with pytest.raises(SystemExit) as left:
+        cli.main(list(arguments))
+    assert left.value.code == 0
+    return set(re.findall(r"^  (?:-\w, )?--([\w.-]+)", capsys.readouterr().out, flags=re.MULTILINE))
+
+
+def test_help_shows_what_most_people_need_and_help_all_the_rest(capsys):
+    few, all_keys = shown(capsys, "train", "--help"), shown(capsys, "train", "--help-all")
+    assert few == COMMON_KEYS | {"help", "help-all"}
+    assert len(COMMON_KEYS - {"config"}) == 10
+    assert few < all_keys
+    assert {"data.mixture", "training.optimizer.clip", "training.shard"} <= all_keys - few
+
+
+@pytest.mark.parametrize(
+    ("arguments", "own"),
+    [
+        (["sweep"], {"limits", "bounds", "seeds", "only", "slurm", "data.path", "out"}),
+        (["train", "--estimate"], {"gpus", "gpu", "utilisation"}),
+    ],
+)
+def test_help_of_other_commands_shows_their_own_keys(capsys, arguments, own):
+    assert shown(capsys, *arguments, "--help") == own | {"config", "help", "help-all"}
+    assert own | {"training.steps", "encoder"} <= shown(capsys, *arguments, "--help-all")
+
+
+def test_commands_are_grouped(call):
+    out = call("--help")[1]
+    assert re.findall(r"^(\w+):$", out, flags=re.MULTILINE) == ["data", "learn", "look", "act"]
 
 
 def test_usage(call):

@@ -132,7 +132,7 @@ def test_an_encoder_in_parts_is_held_in_parts():
 def test_what_is_trained_beside_and_before_is_told():
     told = text(estimate(config()), "H100", 1, 0.4)
     assert re.search(r"baseline +\S+ \w+ more", told)
-    assert "more (" not in text(estimate(replace(config(), baseline=False)), "H100", 1, 0.4)
+    assert "more (" not in text(estimate(replace(config(), action_free=False)), "H100", 1, 0.4)
     of = config()
     found = estimate(replace(of, data=replace(of.data, fps=8)))
     assert found.hour_bytes == 8 * 3600 * 4 * 448 * 2  # an hour of 2 x 2 tokens in bfloat16
@@ -175,7 +175,7 @@ def test_the_command_tells_costs_without_videos(capsys):
     told = capsys.readouterr().out
     for words in ("world model", "Time on 2 x A100", "encoder (frozen)", "videos of 1 Mbit/s", "A100 has 75 GiB: fits"):
         assert words in told
-    cli.main(["train", "--estimate", *small, "--gpus", "2", "--baseline", "false"])
+    cli.main(["train", "--estimate", *small, "--gpus", "2", "--action_free", "false"])
     assert "Time on 2 x H100" in capsys.readouterr().out
     cli.main(["train", "--estimate", *small, "--training.batch_size", "2"])
     told = capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import fields
 from pathlib import Path
 
 from wildlam.cli.common import RUN_USAGE, Arguments, about, command, make_parser
@@ -72,16 +73,19 @@ def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
 def run_encode(argv: Arguments) -> None:
     """Encode the videos of a folder into a feature store; training reads it instead of the videos.
 
-    Takes the same keys as `wildlam train`, which does this by itself. Under torchrun each process encodes its share.
+    Takes the same keys as `wildlam train`, which does this by itself; those of the model and of training count for
+    nothing (--help-all). Under torchrun each process encodes its share.
 
     Examples:
       wildlam encode --data.path ~/videos --encoder VJEPA2 --encoder.model ~/models/vjepa2-vitl --data.frames 16
       torchrun --nproc-per-node 8 --no-python wildlam encode --data.path ~/videos --encoder VJEPA2
     """
     from wildlam.config import RunConfig, run_parser, to_config
+    from wildlam.video.config import DataConfig
     from wildlam.workflows.encode import encode_all
 
     parser = run_parser(**about("encode", run_encode), usage=RUN_USAGE.format("encode"))
+    parser.show_only({"config", "encoder", *(f"data.{part.name}" for part in fields(DataConfig))})
     config = to_config(RunConfig, parser, parser.parse_args(list(argv)))
     if store := encode_all(config):
         print(f"{len(store)} states of {store.state_bytes} bytes in {store.path}")

@@ -8,12 +8,30 @@ from pathlib import Path
 from wildlam.cli.common import RUN_USAGE, Arguments, about, command, finished, make_parser
 from wildlam.errors import WildlamError
 
+COMMON_KEYS = frozenset(
+    {
+        "config",
+        "data.path",
+        "data.fps",
+        "encoder",
+        "model.size",
+        "model.bottleneck",
+        "training.steps",
+        "training.batch_size",
+        "action_free",
+        "seed",
+        "out",
+    }
+)
+"""What `wildlam train --help` shows: what most people need."""
+
 
 def run_train(argv: Arguments) -> None:
     """Train latent actions on a folder of videos, evaluate them on held-out videos and write a report.
 
     --resume RUN goes on with a run that was broken off; --estimate tells what one would cost, without training
-    (`wildlam train --estimate --help`: --gpus, --gpu, --utilisation).
+    (`wildlam train --estimate --help`: --gpus, --gpu, --utilisation). --help shows the keys that most people need,
+    --help-all all of them.
 
     Examples:
       wildlam train --data.path ~/videos
@@ -31,6 +49,7 @@ def run_train(argv: Arguments) -> None:
 
     usage = RUN_USAGE.format("train") + "\n       wildlam train --resume RUN\n       wildlam train --estimate ..."
     parser = run_parser(**about("train", run_train), usage=usage)
+    parser.show_only(COMMON_KEYS)
     if "--estimate" in argv:
         run_estimate(argv)
     elif any(argument.split("=")[0] == "--resume" for argument in argv):
@@ -58,8 +77,8 @@ def run_train(argv: Arguments) -> None:
 def run_estimate(argv: Arguments) -> None:
     """Tell what a run would cost, without training: parameters, operations, memory, reading and time.
 
-    Takes the keys of `wildlam train` (the videos are not looked at), too. Without --gpu and --gpus the time is that of
-    this machine, measured on a few steps.
+    Takes the keys of `wildlam train`, too (--help-all); the videos are not looked at. Without --gpu and --gpus the time
+    is that of this machine, measured on a few steps.
 
     Examples:
       wildlam train --estimate --training.steps 3000
@@ -69,6 +88,7 @@ def run_estimate(argv: Arguments) -> None:
     from wildlam.workflows.estimate import GPUS, UTILISATION, estimate, text, text_here
 
     parser = run_parser(**about("train --estimate", run_estimate))
+    parser.show_only({"config", "gpus", "gpu", "utilisation"})
     parser.add_argument("--estimate", action="store_true", help="do not train")
     parser.add_argument("--gpus", type=int, help="how many; 1 if only their kind is given")
     parser.add_argument("--gpu", choices=list(GPUS), help="their kind; H100 if only their number is given")
@@ -88,6 +108,7 @@ def run_sweep(argv: Arguments) -> None:
     """Train a grid of runs, every limit on z at several strengths and seeds, and compare them in one figure and table.
 
     Called again, it trains what is not finished. On a cluster, --slurm writes a job script with a task for each run.
+    Takes the keys of `wildlam train`, too (--help-all).
 
     Examples:
       wildlam sweep --config configs/sweeps/limits.yaml --data.path ~/videos --out runs/sweep
@@ -105,6 +126,7 @@ def run_sweep(argv: Arguments) -> None:
     )
 
     parser = sweep_parser(**about("sweep", run_sweep), usage=RUN_USAGE.format("sweep"))
+    parser.show_only({"config", "data.path", "limits", "bounds", "seeds", "only", "slurm", "out"})
     parser.add_argument("--only", type=int, help="train this run of the grid alone, counted from 0, and do not report")
     parser.add_argument("--slurm", type=Path, help="write a Slurm job-array script to this file and train nothing")
     args = parser.parse_args(list(argv))

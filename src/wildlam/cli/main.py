@@ -99,7 +99,8 @@ def _usage() -> str:
         f"wildlam {__version__}: learn the action space of unlabelled video",
         "",
         "usage: wildlam COMMAND [--help] ...",
-        "",
     ]
-    lines += [f"  {name:10} {(function.__doc__ or '').splitlines()[0]}" for name, function in COMMANDS.items()]
+    for group, commands in GROUPS.items():
+        lines += ["", f"{group}:"]
+        lines += [f"  {name:10} {(function.__doc__ or '').splitlines()[0]}" for name, function in commands.items()]
     return "\n".join([*lines, "", "start with: wildlam demo"])
