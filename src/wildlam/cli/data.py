@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from wildlam.cli.common import RUN_USAGE, Arguments, about, command, make_parser
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, named
 
 
 def run_index(argv: Arguments) -> None:
@@ -39,15 +39,14 @@ def run_index(argv: Arguments) -> None:
         "--report", type=Path, metavar="FILE", help="write as CSV what is odd about which video, or why it is skipped"
     )
     args = parser.parse_args(list(argv))
+    common = {name: getattr(args, name) for name in ("held_out", "on_error", "exclude", "cuts", "cache")}
     try:
-        common = {name: getattr(args, name) for name in ("held_out", "on_error", "exclude", "cuts", "cache")}
         DataConfig(path=args.path, max_bad=args.max_bad, **common)  # its checks
-        skipped: list[tuple[str, str]] = []
-        manifest = index(args.path, max_skipped=args.max_bad, skipped=skipped, **common)
     except ValueError as error:
         raise WildlamError(str(error).removeprefix("data.")) from error
-    except WildlamError as error:  # its remedies name the keys of `train`
-        raise WildlamError(str(error).replace("--data.path", "PATH").replace("--data.", "--")) from error
+    skipped: list[tuple[str, str]] = []
+    with named({"data.path": "PATH", **{f"data.{name}": f"--{name}" for name in common}}):
+        manifest = index(args.path, max_skipped=args.max_bad, skipped=skipped, **common)
     if args.report is not None:
         rows = [*oddities(manifest), *((path, "skipped", reason) for path, reason in skipped)]
         _write_csv(args.report, [("path", "kind", "details"), *rows])
