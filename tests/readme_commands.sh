@@ -27,7 +27,7 @@ run index "$videos" --cuts
 run encode "${tiny[@]}"
 run store verify "$videos"
 run train "${tiny[@]}" --out runs/first
-run train "${tiny[@]}" --out runs/sparse --model.bottleneck Sparse --model.bottleneck.l1 0.1 --baseline false
+run train "${tiny[@]}" --out runs/sparse --model.bottleneck Sparse --model.bottleneck.l1 0.1 --action_free false
 run train --resume runs/first
 run train --estimate "${tiny[@]}" --gpus 2 # the README's own, at the paper's size, takes a minute
 torchrun --nproc-per-node 2 --no-python wildlam train "${tiny[@]}" --out runs/two

@@ -27,7 +27,7 @@ def config(**training) -> RunConfig:
         encoder=Lite0(image_size=64),
         model=ModelConfig(size="nano", bottleneck=training.pop("bottleneck", Noisy())),
         training=TrainingConfig(batch_size=16, **training),
-        baseline=False,
+        action_free=False,
     )
 
 
@@ -138,7 +138,7 @@ def test_an_encoder_in_parts_is_held_in_parts():
 
 
 def test_what_is_trained_beside_and_before_is_told():
-    told = text(estimate(replace(config(), baseline=True)), "H100", 1, 0.4)
+    told = text(estimate(replace(config(), action_free=True)), "H100", 1, 0.4)
     assert re.search(r"baseline +\S+ \w+ more", told)
     assert "more (" not in text(usual(), "H100", 1, 0.4)
     of = config()
@@ -155,7 +155,7 @@ def test_the_encoder_of_two_trainings_is_counted_once(monkeypatch):
     monkeypatch.setattr(
         type(Lite0().hollow()), "encode", lambda self, video: calls.append(len(video)) or encode(self, video)
     )
-    found = estimate(replace(config(), data=replace(config().data, store=False), baseline=True))
+    found = estimate(replace(config(), data=replace(config().data, store=False), action_free=True))
     assert calls == [1]
     assert found.baseline.flops["encoder"] == found.flops["encoder"] > 0
 
@@ -183,7 +183,7 @@ def test_the_command_tells_costs_without_videos(capsys):
     told = capsys.readouterr().out
     for words in ("world model", "Time on 2 x A100", "encoder (frozen)", "videos of 1 Mbit/s", "A100 has 75 GiB: fits"):
         assert words in told
-    cli.main(["train", "--estimate", *small, "--gpus", "2", "--baseline", "false"])
+    cli.main(["train", "--estimate", *small, "--gpus", "2", "--action_free", "false"])
     assert "Time on 2 x H100" in capsys.readouterr().out
     cli.main(["train", "--estimate", *small, "--training.batch_size", "2"])
     told = capsys.readouterr().out

@@ -11,7 +11,7 @@ import numpy as np
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.pairing import TOLERANCE, Frames, pair, read_film, tell
 from wildlam.episodes.poses import check_reach, has_poses, read_poses
-from wildlam.errors import WildlamError, keys_told_as
+from wildlam.errors import WildlamError, named, videos_given_by
 from wildlam.types import Split
 from wildlam.video.decode import Backend
 from wildlam.video.index import index
@@ -84,7 +84,7 @@ def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = 
     Raises:
         WildlamError: there are none, or one is malformed, naming the file.
     """
-    with keys_told_as("--data"):
+    with named(videos_given_by("--data")):
         manifest = index(path)
     found, paired = [], {}
     columns = (manifest.column(name).to_pylist() for name in ("path", "split", "duration", "fps"))

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.fileio import locked
 from wildlam.types import Split
 from wildlam.video import recordings
@@ -123,7 +123,8 @@ def _indexed(
     last = unfinished if unfinished.exists() else target
     old = Manifest.read(last) if last.exists() else Manifest(base, SCHEMA.empty_table(), held_out)
     if _absolute(old.root) != _absolute(base):
-        raise WildlamError(f"{last}: the manifest of another folder, {old.root}; give {base} another --data.cache")
+        remedy = f"give {base} another {cache}" if (cache := option("data.cache")) else "remove it"
+        raise WildlamError(f"{last}: the manifest of another folder, {old.root}; {remedy}")
     top = common_folder(listed)
     known = {video.path: video for video in old}
     # An unfinished manifest's splits were drawn before it was known what belongs together.
@@ -158,7 +159,7 @@ def _indexed(
                     seen[file.path] = row.cuts
     count_of_files = len(videos) + len(changed) + len(failures)
     if not count_of_files:
-        raise WildlamError(f"{base}: --data.exclude leaves no video of {len(listed)}")
+        raise WildlamError(f"{base}: {option('data.exclude')} leaves no video of {len(listed)}")
 
     def manifest(splits: dict[str, Split]) -> Manifest:
         rows = [asdict(replace(videos[path], split=splits[path])) for path in sorted(videos)]
@@ -300,17 +301,18 @@ def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | No
     if root.is_dir():
         base, listed = root, {**_found_remotely(root)} if is_remote(root) else dict.fromkeys(find_videos(root))
     elif not root.exists():
-        raise WildlamError(f"{root}: no such folder, manifest or list of videos; check --data.path")
+        raise WildlamError(f"{root}: no such folder, manifest or list of videos; check {option('data.path')}")
     elif root.suffix.lower() in (".csv", ".txt"):
         base, listed = root.parent, dict.fromkeys(read_list(root))
     else:
         raise WildlamError(
-            f"{root}: a single file; --data.path takes a folder of videos, a manifest (.parquet) or a list (.csv, .txt)"
+            f"{root}: a single file; {option('data.path')} takes a folder of videos, a manifest (.parquet) or a list "
+            "(.csv, .txt)"
         )
     if not listed:
         raise WildlamError(
             f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files are left out); check "
-            "--data.path"
+            f"{option('data.path')}"
         )
     return base, listed
 
@@ -375,7 +377,8 @@ def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skippe
         return
     named = "; ".join(str(failure) for failure in failures[:5]) + ("; ..." if len(failures) > 5 else "")
     if on_error == "raise":
-        skip = ", or leave {} out with --data.on_error=skip" if len(failures) <= max_skipped * files else ""
+        few = len(failures) <= max_skipped * files
+        skip = f", or leave {{}} out with {by}=skip" if few and (by := option("data.on_error")) else ""
         if len(failures) == 1 and files > 1:
             raise VideoError(failures[0].path, f"{failures[0].reason}; mend or remove it{skip.format('it')}")
         raise WildlamError(
@@ -395,6 +398,6 @@ def _check_writable(target: Path) -> None:
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
-        raise WildlamError(
-            f"{target.parent}: cannot be written ({error.strerror}); name another folder with --data.cache"
-        ) from error
+        cache = option("data.cache")
+        remedy = f"name another folder with {cache}" if cache else f"give a copy that can be by {option('data.path')}"
+        raise WildlamError(f"{target.parent}: cannot be written ({error.strerror}); {remedy}") from error

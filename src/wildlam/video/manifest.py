@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.types import Split
 from wildlam.video.files import AnyFile, Location, inside, is_remote, location, names_tar
 from wildlam.video.timeline import known_plain
@@ -344,6 +344,8 @@ def cache_folder(root: Location | str, cache: Path | str | None = None) -> Path:
     if cache is not None:
         return Path(cache)
     if is_remote(root):
-        raise WildlamError(f"{root}: name a folder on a disk for what is derived from the videos: --data.cache DIR")
+        by = option("data.cache")
+        named = f"name a folder on a disk for what is derived from the videos: {by} DIR"
+        raise WildlamError(f"{root}: {named if by else 'copy it to a disk'}")
     base = root.parent if root.is_file() else root
     return base if base.name == ".wildlam" else base / ".wildlam"  # a manifest lies in it already

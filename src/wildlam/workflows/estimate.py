@@ -260,7 +260,7 @@ def text(found: TrainingCost, kind: str, count: int, utilisation: float) -> str:
     lines.append(f"  {f'{found.steps:,} steps':24}{in_words(seconds * found.steps):>12}")
     if found.baseline:
         more = found.baseline.step_seconds(gpu, count, utilisation) * found.steps
-        lines.append(f"  {'baseline':24}{in_words(more):>12} more (--baseline false does without)")
+        lines.append(f"  {'baseline':24}{in_words(more):>12} more (--action_free false does without)")
     if not found.stored:
         lines.append("  Videos are decoded by the CPU meanwhile, which may take longer: it is not counted.")
     return "\n".join(lines)
@@ -306,7 +306,7 @@ def text_here(config: RunConfig) -> str:
     if found.baseline:
         share = sum(found.baseline.flops.values()) / sum(found.flops.values())
         more = in_words(seconds * found.steps * share)
-        lines.append(f"  {'baseline':24}{more:>12} more, by its operations (--baseline false does without)")
+        lines.append(f"  {'baseline':24}{more:>12} more, by its operations (--action_free false does without)")
     lines.append("  Decoding and the evaluation at the end are not counted. Of a kind of GPU: --gpu H100")
     return "\n".join(lines)
 

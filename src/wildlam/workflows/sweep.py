@@ -136,7 +136,7 @@ class GridRun:
         """Configuration of the run."""
         base = self.sweep.run
         model = replace(base.model, bottleneck=self.limit)
-        return replace(base, model=model, baseline=False, seed=self.seed, out=self.path)
+        return replace(base, model=model, action_free=False, seed=self.seed, out=self.path)
 
     @property
     def path(self) -> Path:
