@@ -27,7 +27,8 @@ lint: .venv/installed-dev ## check style and types
 	$(BIN)/lint-imports
 
 docs: .venv/installed-dev ## build the documentation's site into build/site; warnings and broken links fail it
-	$(BIN)/mkdocs build --strict --quiet
+	@# Not --quiet: it hides warnings from --strict, too.
+	$(BIN)/mkdocs build --strict
 
 wheel: .venv/installed-dev ## build wheel and source distribution into dist/, and try the wheel without the checkout
 	rm -rf dist
