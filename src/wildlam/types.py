@@ -1,4 +1,4 @@
-"""The types every room of the library shares: clips, states, encoders and the error a user can mend.
+"""The types every room of the library shares: clips, states and encoders.
 
 Axes, used as suffixes of names where it helps: ``B`` batch, ``T`` time (latent frames), ``N`` tokens per frame,
 ``D`` width of a token, ``Z`` width of a latent action, ``S`` candidates, ``C H W`` channels and pixels.

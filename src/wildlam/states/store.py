@@ -14,7 +14,8 @@ for, and Lance finds single rows quickly. Lance's file version 2.1 was faster th
 leaves the last commit readable and loses at most the videos after it; so does a full disk. Several processes may
 append at once. Each row has a CRC-32 (zlib: 3 GB/s) of its time and state, which is compared whenever it is read, and
 one of the video and the place there that it is from, compared for a sequence's first row when a store is opened: Lance
-has none, and a disk's flipped bit would be but a strange state or name. `integrity` finds and removes what is damaged.
+has none, and a disk's flipped bit would be but a strange state or name. `states.integrity` finds and removes what
+is damaged.
 """
 
 from __future__ import annotations

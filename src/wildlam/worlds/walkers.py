@@ -239,7 +239,7 @@ def collect_doom(
         walker: who walks.
         turn: the most that a walk turns in a frame, degrees.
         held_out_levels: levels whose walks are all held out; of the others none is then.
-        distractors: share of the walks with a drifting ball and changing light (``filming.distracted``).
+        distractors: share of the walks with a drifting ball and changing light (``recorder.distracted``).
         progress: show a progress bar with the time left.
 
     Returns:
