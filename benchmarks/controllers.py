@@ -68,9 +68,9 @@ def judged(
     plans = folder / f"plans_{args.episodes}"
     if not (plans / "plans.json").is_file():
         plan(
-            args.run,
-            protocol,
-            films(args, world),
+            run=args.run,
+            protocol=protocol,
+            data=films(args, world),
             controller=folder,
             episodes=args.episodes,
             samples=samples,

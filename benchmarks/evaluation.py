@@ -33,11 +33,11 @@ def main() -> None:
         shutil.copytree(RUN, copy, ignore=shutil.ignore_patterns("videos"))
         ceilings = [matmul_ceiling(torch.float32)]
         began = time.perf_counter()
-        evaluate(copy)
+        evaluate(run=copy)
         taken = time.perf_counter() - began
         ceilings.append(matmul_ceiling(torch.float32))
         with flop_counter() as counter:
-            evaluate(copy)
+            evaluate(run=copy)
     flops, ceiling = counter.get_total_flops(), statistics.mean(ceilings)
     rows = [
         row("wildlam eval on the demo's run", taken, "s", AIM, at_most=True),

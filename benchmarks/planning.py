@@ -85,7 +85,7 @@ def main() -> None:
             driver, labelled = driver_of(args, world, TENTH[world], seed), labelled_of(args, world, ALL, seed)
             out = args.work / "study" / f"play_{world}_{seed}"
             if not (out / "play.json").is_file():
-                play(args.run, world, controller=driver, baselines=[labelled], seed=seed, out=out)
+                play(run=args.run, world=world, controller=driver, baselines=[labelled], seed=seed, out=out)
             write(rows.add(rows_of_play(out, world)), args)
     write(rows.read(), args)
     print((args.out / "planning.md").read_text())
@@ -170,9 +170,9 @@ def planned(
         kept = folder / "plans.json"
         if not kept.is_file() or (simulator and "inferred" not in read_json(kept)["summary"]):
             plan(
-                args.run,
-                protocol,
-                films(args, world),
+                run=args.run,
+                protocol=protocol,
+                data=films(args, world),
                 controller=driver,
                 baselines=[labelled],
                 episodes=args.episodes,

@@ -1,18 +1,85 @@
-"""wildlam: learn the action space of unlabelled video and put it to use."""
+"""wildlam: learn the action space of unlabelled video and put it to use.
 
+``load`` gives a trained run; ``train``, ``evaluate``, ``infer``, ``transfer``, ``plan``, ``play``, ``sweep``,
+``encode`` and ``index`` do what the commands do, by a configuration or its keywords, and return what came of it.
+Each name is imported when it is first used: ``import wildlam`` takes no PyTorch.
+"""
+
+# ruff: noqa: I001 (it would have a line for each "as", which says that a name is exported)
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from wildlam.workflows.infer import Trained
+if TYPE_CHECKING:  # for editors and type checkers; the same names as below
+    from wildlam.config import RunConfig as RunConfig
+    from wildlam.encoders import VJEPA2 as VJEPA2, HFImage as HFImage, Lite0 as Lite0
+    from wildlam.errors import WildlamError as WildlamError
+    from wildlam.models import LatentActionModel as LatentActionModel, ModelConfig as ModelConfig
+    from wildlam.models.bottlenecks import (
+        Deterministic as Deterministic,
+        Discrete as Discrete,
+        Noisy as Noisy,
+        Sparse as Sparse,
+        Unconstrained as Unconstrained,
+    )
+    from wildlam.training import TrainingConfig as TrainingConfig
+    from wildlam.training.optimizers import OptimizerConfig as OptimizerConfig
+    from wildlam.video.config import DataConfig as DataConfig
+    from wildlam.workflows.decoded_films import DecodedRollout as DecodedRollout, Transfer as Transfer
+    from wildlam.workflows.encode import EncodeResult as EncodeResult, encode as encode
+    from wildlam.workflows.evaluate import (
+        EvaluateConfig as EvaluateConfig,
+        EvaluateResult as EvaluateResult,
+        evaluate as evaluate,
+    )
+    from wildlam.workflows.index import IndexConfig as IndexConfig, IndexResult as IndexResult, index as index
+    from wildlam.workflows.infer import InferConfig as InferConfig, InferResult as InferResult, infer as infer
+    from wildlam.workflows.plan import PlanConfig as PlanConfig, PlanResult as PlanResult, plan as plan
+    from wildlam.workflows.play import PlayConfig as PlayConfig, PlayResult as PlayResult, play as play
+    from wildlam.workflows.sweep import SweepConfig as SweepConfig, SweepResult as SweepResult, sweep as sweep
+    from wildlam.workflows.train import TrainResult as TrainResult, train as train
+    from wildlam.workflows.trained import LatentActions as LatentActions, Trained as Trained, load as load
+    from wildlam.workflows.transfer import (
+        TransferConfig as TransferConfig,
+        TransferResult as TransferResult,
+        transfer as transfer,
+    )
 
 __version__ = "0.1.0"
 
+_MODULES = {
+    "wildlam.config": ("RunConfig",),
+    "wildlam.encoders": ("HFImage", "Lite0", "VJEPA2"),
+    "wildlam.errors": ("WildlamError",),
+    "wildlam.models": ("LatentActionModel", "ModelConfig"),
+    "wildlam.models.bottlenecks": ("Deterministic", "Discrete", "Noisy", "Sparse", "Unconstrained"),
+    "wildlam.training": ("TrainingConfig",),
+    "wildlam.training.optimizers": ("OptimizerConfig",),
+    "wildlam.video.config": ("DataConfig",),
+    "wildlam.workflows.decoded_films": ("DecodedRollout", "Transfer"),
+    "wildlam.workflows.encode": ("EncodeResult", "encode"),
+    "wildlam.workflows.evaluate": ("EvaluateConfig", "EvaluateResult", "evaluate"),
+    "wildlam.workflows.index": ("IndexConfig", "IndexResult", "index"),
+    "wildlam.workflows.infer": ("InferConfig", "InferResult", "infer"),
+    "wildlam.workflows.plan": ("PlanConfig", "PlanResult", "plan"),
+    "wildlam.workflows.play": ("PlayConfig", "PlayResult", "play"),
+    "wildlam.workflows.sweep": ("SweepConfig", "SweepResult", "sweep"),
+    "wildlam.workflows.train": ("TrainResult", "train"),
+    "wildlam.workflows.trained": ("LatentActions", "Trained", "load"),
+    "wildlam.workflows.transfer": ("TransferConfig", "TransferResult", "transfer"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
-def load(run: str | Path) -> Trained:
-    """Load a trained run folder; see ``wildlam.workflows.infer.load``. (PyTorch is imported only now.)"""
-    from wildlam.workflows.infer import load
+__all__ = sorted([*_MODULE_OF, "__version__"])
 
-    return load(run)
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'wildlam' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""The types every room of the library shares: clips, states and encoders.
+"""The types every room of the library shares: clips, states, encoders; and the checks that configurations share.
 
 Axes, used as suffixes of names where it helps: ``B`` batch, ``T`` time (latent frames), ``N`` tokens per frame,
 ``D`` width of a token, ``Z`` width of a latent action, ``S`` candidates, ``C H W`` channels and pixels.
@@ -6,14 +6,14 @@ Axes, used as suffixes of names where it helps: ``B`` batch, ``T`` time (latent 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-
-from wildlam.errors import WildlamError
 
 Split = Literal["train", "held_out"]
 
@@ -22,10 +22,63 @@ def check_seed(seed: int) -> None:
     """Refuse what no generator takes.
 
     Raises:
-        WildlamError: it is negative, or has more than 32 bits.
+        ValueError: it is no whole number, is negative, or has more than 32 bits.
     """
-    if not 0 <= seed < 2**32:
-        raise WildlamError(f"--seed must be 0 to {2**32 - 1}, got {seed}")
+    if not _is_whole(seed) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed!r}")
+
+
+def check_count(name: str, value: Any) -> None:
+    """Refuse a field that is no whole number from 1 on.
+
+    Raises:
+        ValueError: naming the field.
+    """
+    if not _is_whole(value) or value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value!r}")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a field that is none of its choices.
+
+    Raises:
+        ValueError: naming the field and the choices.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}, got {value!r}")
+
+
+def settle_paths(config: Any, *names: str) -> None:
+    """Make paths of the texts in some fields of a frozen configuration; None stays.
+
+    Raises:
+        ValueError: a field holds something else, naming it.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is None or isinstance(value, os.PathLike):
+            continue
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be a path, got {value!r}")
+        object.__setattr__(config, name, Path(value))
+
+
+def settle_path_lists(config: Any, *names: str) -> None:
+    """As ``settle_paths``, of fields that hold several paths; one alone is a list of one.
+
+    Raises:
+        ValueError: a field holds something else, naming it.
+    """
+    for name in names:
+        value = getattr(config, name)
+        several = [value] if isinstance(value, str | os.PathLike) else value
+        if not isinstance(several, list | tuple) or not all(isinstance(one, str | os.PathLike) for one in several):
+            raise ValueError(f"{name} must be a list of paths, got {value!r}")
+        object.__setattr__(config, name, [Path(one) for one in several])
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)

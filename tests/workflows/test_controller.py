@@ -96,7 +96,7 @@ def test_a_controller_is_a_run_of_its_own(run, config):
 def test_a_controller_and_plans_are_told_of_before_they_begin(run, config, caplog, monkeypatch):
     caplog.set_level("INFO", logger="wildlam")
     train_controller(run, config)
-    plan(run, "recon", config.data, episodes=2, samples=10)
+    plan(run=run, protocol="recon", data=config.data, episodes=2, samples=10)
     assert "On this machine" not in caplog.text
     for name in ("durations.SHORT", "durations.FEW_STEPS", "controller.FEW_CLIPS", "plan.FEW_CANDIDATES"):
         monkeypatch.setattr(f"wildlam.workflows.{name}", 0)
@@ -118,7 +118,7 @@ def test_a_controller_and_plans_are_told_of_before_they_begin(run, config, caplo
         loaded(run)[0], LabelledModelConfig(data=config.data, training=TRAINING), 4.0, run / "baseline"
     )
     assert told() == ["train 2 steps"]
-    plan(run, "recon", config.data, episodes=2, samples=10, baselines=[run / "baseline"])
+    plan(run=run, protocol="recon", data=config.data, episodes=2, samples=10, baselines=[run / "baseline"])
     assert told() == ["encode 2 labelled", "latent 2 episodes", "baseline 2 episodes"]
 
 
@@ -220,7 +220,7 @@ def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
     train_controller(run, config)
     settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
     other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
-    folder = plan(run, protocol, config.data, baselines=[other], episodes=2)
+    folder = plan(run=run, protocol=protocol, data=config.data, baselines=[other], episodes=2).folder
     found = json.loads((folder / "plans.json").read_text())
     page = (folder / "report.html").read_text()
     assert page.count("<img") == 3
@@ -236,7 +236,7 @@ def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
     moved = np.abs(true[:, :, :2].sum(axis=1)).sum(axis=-1)
     assert found["summary"]["no move"]["displacement"]["mean"] == pytest.approx(moved.mean(), rel=1e-4)
     assert np.array(found["plans"]["latent"]).shape == true.shape
-    again = plan(run, protocol, config.data, episodes=2, out=tmp_path / "again")
+    again = plan(run=run, protocol=protocol, data=config.data, episodes=2, out=tmp_path / "again").folder
     assert json.loads((again / "plans.json").read_text())["plans"]["latent"] == found["plans"]["latent"]
 
 
@@ -268,12 +268,12 @@ def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config
     torch.manual_seed(1)
     other = make_run(tmp_path / "other", labelled, Lite0(image_size=64, dtype="float32"))
     with pytest.raises(WildlamError, match="controller of another run"):
-        plan(other, "recon", config.data, controller=folder, episodes=2)
+        plan(run=other, protocol="recon", data=config.data, controller=folder, episodes=2)
     with pytest.raises(WildlamError, match=r"controller of another run.*give another --out"):
         train_controller(other, config, folder)
     assert (folder / "results.json").read_text() == results
     with pytest.raises(WildlamError, match="has no controller; train one"):
-        plan(run, "recon", config.data, controller=tmp_path / "nowhere", episodes=2)
+        plan(run=run, protocol="recon", data=config.data, controller=tmp_path / "nowhere", episodes=2)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_what_is_something_else_is_named(run, config, tmp_path):
         loaded(run)[0], LabelledModelConfig(data=config.data, clips=4, training=TRAINING), 4.0, tmp_path / "labelled"
     )
     with pytest.raises(WildlamError, match="give the folder of a run, not of a controller"):
-        plan(controller, "recon", config.data)
+        plan(run=controller, protocol="recon", data=config.data)
     with pytest.raises(WildlamError, match="is no world model of real actions"):
         dynamics_of(load_controlled(run), [controller])
     with pytest.raises(WildlamError, match="has no controller"):
@@ -332,7 +332,7 @@ def test_what_is_something_else_is_named(run, config, tmp_path):
     with pytest.raises(WildlamError, match=f"{run} holds no controller, or one whose config.yaml is damaged"):
         train_controller(run, config, run)
     with pytest.raises(WildlamError, match=r"is a run folder, whose report would be overwritten; give another --out"):
-        plan(run, "recon", config.data, out=run)
+        plan(run=run, protocol="recon", data=config.data, out=run)
     (controller / "actions.json").write_text('{"drives": "me"}')
     with pytest.raises(WildlamError, match=r"actions\.json: does not say which of planar, arm"):
         read_space(Run(controller), "", drives=True)
@@ -368,7 +368,7 @@ def test_plans_that_could_not_be_written_are_not_made(run, config, tmp_path):
     train_controller(run, config)
     (tmp_path / "file").touch()
     with pytest.raises(WildlamError, match=r"cannot write to .*file: .*; give another --out"):
-        plan(run, "recon", config.data, out=tmp_path / "file")
+        plan(run=run, protocol="recon", data=config.data, out=tmp_path / "file")
 
 
 def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
@@ -376,7 +376,8 @@ def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
     plans = {}
     for solver in ("cem", "icem", "mppi"):
         few = {"episodes": 2, "samples": 8, "iterations": 2, "out": tmp_path / solver}
-        found = json.loads((plan(run, "droid", config.data, solver=solver, **few) / "plans.json").read_text())
+        made = plan(run=run, protocol="droid", data=config.data, solver=solver, **few)
+        found = json.loads((made.folder / "plans.json").read_text())
         plans[solver] = found["plans"]["latent"]
         assert found["solver"] == solver
         told = {
@@ -389,18 +390,18 @@ def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
         assert told.items() <= found.items()
     assert len({str(of) for of in plans.values()}) == 3
     with pytest.raises(WildlamError, match="--solver mppi is for droid"):
-        plan(run, "recon", config.data, solver="mppi")
+        plan(run=run, protocol="recon", data=config.data, solver="mppi")
 
 
 def test_numbers_below_one_are_refused(run, config):
     for word in ("episodes", "samples", "iterations"):
-        with pytest.raises(WildlamError, match=f"--{word} must be at least 1, got 0"):
-            plan(run, "recon", config.data, **{word: 0})
+        with pytest.raises(WildlamError, match=f"^{word} must be at least 1, got 0"):
+            plan(run=run, protocol="recon", data=config.data, **{word: 0})
 
 
 def test_a_run_without_a_controller_says_how_to_get_one(run, config):
     with pytest.raises(WildlamError, match="wildlam controller train"):
-        plan(run, "recon", config.data)
+        plan(run=run, protocol="recon", data=config.data)
 
 
 def test_several_processes_do_not_train_one_controller(run, config, monkeypatch):
@@ -417,7 +418,7 @@ def test_data_in_other_units_are_refused(run, config, tmp_path):
         poses = np.loadtxt(file, delimiter=",", skiprows=1)[:, 1:]
         write_poses(file.with_name(file.name.replace(".poses.csv", ".mp4")), poses / (64, 64, 1), fps=8)
     with pytest.raises(WildlamError, match=r"the controller learnt from by .*other units"):
-        plan(run, "recon", metres)
+        plan(run=run, protocol="recon", data=metres)
 
 
 def test_baselines_keep_their_rows_whatever_their_folders_are_called(run, config, tmp_path):
@@ -429,7 +430,9 @@ def test_baselines_keep_their_rows_whatever_their_folders_are_called(run, config
         tmp_path / "a" / "latent",
     )
     second = shutil.copytree(first, tmp_path / "b" / "latent")
-    folder = plan(run, "droid", config.data, baselines=[first, second], episodes=2, samples=4, iterations=1)
+    folder = plan(
+        run=run, protocol="droid", data=config.data, baselines=[first, second], episodes=2, samples=4, iterations=1
+    ).folder
     assert json.loads((folder / "plans.json").read_text())["plans"].keys() == {"latent", "a/latent", "b/latent"}
     with pytest.raises(WildlamError, match="is given twice"):
         dynamics_of(load_controlled(run), [first, first])

@@ -16,7 +16,7 @@ def test_the_model_that_comes_along_plans_by_the_protocols(tmp_path, monkeypatch
     monkeypatch.setattr(demo, "collect_nav", lambda *_, **__: None)
     monkeypatch.setattr("wildlam.worlds.arm.collect_arm", lambda *_, **__: None)
     monkeypatch.setattr(demo, "evaluate", lambda run: None)
-    monkeypatch.setattr(demo, "plan", lambda run, name, data, **how: asked.update({name: (data.name, how)}))
+    monkeypatch.setattr(demo, "plan", lambda data, protocol, **how: asked.update({protocol: (data.name, how)}))
     demo.demo_pretrained(tmp_path / "tiny", episodes=8, seed=0)
     assert asked["recon"][0] == "nav"
     assert asked["recon"][1]["iterations"] is None  # RECON's draws once

@@ -1,5 +1,6 @@
 """A trained run in use: the latent actions of a whole video, whatever pieces it is encoded in."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Unconstrained
 from wildlam.video.config import DataConfig
-from wildlam.workflows import infer
-from wildlam.workflows.infer import LatentActions, Trained, outputs
+from wildlam.video.decode import decode_grid
+from wildlam.workflows import trained
+from wildlam.workflows.infer import infer, outputs
+from wildlam.workflows.trained import LatentActions, Trained
 
-from ..helpers import save_tiny
+from ..helpers import make_run, save_tiny
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -35,7 +38,7 @@ def test_pieces_do_not_show_in_the_actions(make_video, tmp_path, monkeypatch):
     video = make_video(tmp_path / "v.mp4", frames=120)  # 20 states
     model = untrained(Lite0(image_size=64, dtype="float32"))
     whole = model.infer(video)
-    monkeypatch.setattr(infer, "FRAMES_AT_ONCE", 6)
+    monkeypatch.setattr(trained, "FRAMES_AT_ONCE", 6)
     pieces = model.infer(video)
     torch.testing.assert_close(pieces.z, whole.z, atol=1e-4, rtol=1e-4)
     for actions in (whole, pieces):
@@ -80,3 +83,46 @@ def test_where_the_actions_of_many_videos_go(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     with pytest.raises(WildlamError, match="empty: no videos found"):
         outputs([Path("empty")])
+
+
+def test_a_video_in_memory_gives_the_same_actions(make_video, tmp_path):
+    video = make_video(tmp_path / "v.mp4", frames=96)
+    model = untrained(Lite0(image_size=64, dtype="float32"))
+    ((_, frames),) = list(decode_grid(video, 24.0, 64, chunk=200))
+    whole, own = model.infer(video), model.infer(frames, fps=24)
+    torch.testing.assert_close(own.z, whole.z)
+    np.testing.assert_array_equal(own.end, whole.end)
+    first, second = model.infer(torch.stack([frames, frames]), fps=24)
+    torch.testing.assert_close(first.z, second.z)
+    with pytest.raises(WildlamError, match=r"^video: too short, at 4 frames/s"):
+        model.infer(frames[:3], fps=24)
+    with pytest.raises(WildlamError, match="video is a batch of 1; encode one at a time"):
+        list(model.encode(frames[None], fps=24))
+
+
+def test_actions_as_a_table_and_as_a_picture(monkeypatch):
+    pytest.importorskip("pandas")
+    actions = LatentActions(torch.arange(6.0).view(3, 2), np.arange(3.0), np.arange(1.0, 4.0))
+    rows = actions.to_pandas()
+    assert list(rows.columns) == ["start", "end", "z0", "z1"]
+    assert rows["z1"].tolist() == [1, 3, 5]
+    assert repr(actions) == "LatentActions(3 of width 2, 0.00 to 3.00 s)"
+    assert actions.plot().axes[0].get_xlabel() == "seconds"
+    assert "image/svg" in actions._repr_html_()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(WildlamError, match="pip install pandas"):
+        actions.to_pandas()
+
+
+def test_the_workflow_writes_what_it_gives(videos, make_video, tmp_path):
+    run = make_run(tmp_path / "run", videos, Lite0(image_size=64, dtype="float32"))
+    good, bad = make_video(tmp_path / "films" / "good.mp4", frames=96), tmp_path / "films" / "bad.mp4"
+    bad.write_bytes(b"no video")
+    found = infer(run=run, videos=tmp_path / "films", output=tmp_path / "out")
+    assert found.actions.keys() == {good}
+    assert found.files[good] == (tmp_path / "out" / "good.npz", tmp_path / "out" / "good.parquet")
+    np.testing.assert_array_equal(np.load(found.files[good][0])["z"], found.actions[good].z)
+    assert list(found.failed) == [bad]
+    assert "good.mp4" in found._repr_html_()
+    with pytest.raises(WildlamError, match=r"bad\.mp4"):
+        infer(run=run, videos=bad)

@@ -69,11 +69,11 @@ def test_episodes_are_played_and_reported(run, capsys, caplog, monkeypatch):
 
 def test_what_does_not_fit_is_refused(run, monkeypatch):
     with pytest.raises(WildlamError, match="actions are planar, arm takes arm"):
-        play(run, "arm")
-    with pytest.raises(WildlamError, match="--episodes must be at least 1"):
-        play(run, "nav", episodes=0)
-    with pytest.raises(WildlamError, match="--seed must be 0 to"):
-        play(run, "nav", seed=-1)
+        play(run=run, world="arm")
+    with pytest.raises(WildlamError, match=r"^episodes must be at least 1, got 0"):
+        play(run=run, world="nav", episodes=0)
+    with pytest.raises(WildlamError, match=r"^seed must be 0 to"):
+        play(run=run, world="nav", seed=-1)
     monkeypatch.setitem(TASKS, "nav", replace(TASKS["nav"], far=64 * TASKS["nav"].far))
     with pytest.raises(WildlamError, match="trained in other units"):
-        play(run, "nav")
+        play(run=run, world="nav")

@@ -83,7 +83,7 @@ def drawn(clips, steps=20):
 
 
 def test_a_run_leaves_what_it_promises(config):
-    run = train(config)
+    run = train(config).folder
     assert run == config.out
     files = {".lock", "config.yaml", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "deterministic"}
     assert {path.name for path in run.iterdir()} == files | {"results.json", "evaluations.json"}
@@ -112,7 +112,7 @@ def test_what_the_machine_decides_is_written_down(config, monkeypatch, tmp_path)
     monkeypatch.chdir(tmp_path)
     given = replace(config, data=replace(config.data, path=config.data.path.relative_to(tmp_path)), out=None)
     training = replace(config.training, precision="auto")
-    run = train(replace(given, encoder=Lite0(image_size=64), training=training, action_free=False))
+    run = train(replace(given, encoder=Lite0(image_size=64), training=training, action_free=False)).folder
     assert (run.parent.name, run.name[:7]) == ("runs", "videos-")
     written = read_config(run / "config.yaml")
     assert written.data.path == config.data.path
@@ -121,10 +121,10 @@ def test_what_the_machine_decides_is_written_down(config, monkeypatch, tmp_path)
 
 
 def test_no_baseline(config):
-    run = train(replace(config, action_free=False))
+    run = train(replace(config, action_free=False)).folder
     assert not (run / "deterministic").exists()
     assert "deterministic" not in json.loads((run / "results.json").read_text())["all"]
-    only = train(replace(config, model=ModelConfig(bottleneck=Deterministic(dim=4)), out=run.parent / "only"))
+    only = train(replace(config, model=ModelConfig(bottleneck=Deterministic(dim=4)), out=run.parent / "only")).folder
     assert not (only / "deterministic").exists()
 
 
@@ -202,7 +202,7 @@ def test_what_a_user_would_not_expect_is_said(config, caplog):
 
 @pytest.mark.parametrize("step", [2, 6])  # in the first model's training, and in the baseline's
 def test_an_interrupted_run_resumes_to_the_same_end(config, monkeypatch, step, tmp_path):
-    whole = train(replace(config, out=tmp_path / "whole"))
+    whole = train(replace(config, out=tmp_path / "whole")).folder
     batches = iter(range(100))
     prepare = dataset.Clips.states
 
@@ -216,11 +216,11 @@ def test_an_interrupted_run_resumes_to_the_same_end(config, monkeypatch, step, t
         with pytest.raises(KeyboardInterrupt, match=f"wildlam train --resume {config.out}"):
             train(config)
     assert not (config.out / "results.json").exists()
-    assert_same_run(whole, train(config, resume=True))
+    assert_same_run(whole, train(config, resume=True).folder)
 
 
 def test_a_finished_run_resumes_to_itself(config):
-    run = train(config)
+    run = train(config).folder
     before = (run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"]
     train(config, resume=True)
     assert before == ((run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"])
@@ -234,7 +234,7 @@ def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypat
     monkeypatch.setattr("wildlam.workflows.evaluate.FEW_CLIPS", 0)
     config = replace(config, data=replace(config.data, store=store))
     torch.manual_seed(7)
-    run = train(config)
+    run = train(config).folder
     (told,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("On this machine")]
     parts = {line.split()[0]: line for line in told.splitlines()[1:]}
     assert list(parts) == [*(["encode"] if store else []), "train", "baseline", "evaluate", "locality", "report", "all"]
@@ -246,13 +246,13 @@ def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypat
         assert re.search(r"4 steps +[\d.]+ (ms|s)$", parts[name])
     # What is measured changes nothing.
     monkeypatch.setattr("wildlam.workflows.train._tell_parts", lambda *_: None)
-    assert_same_run(run, train(replace(config, out=run.with_name("unmeasured"))))
+    assert_same_run(run, train(replace(config, out=run.with_name("unmeasured"))).folder)
 
 
 def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch, make_video, tmp_path):
-    run = train(config)
+    run = train(config).folder
     caplog.set_level("INFO", logger="wildlam")
-    evaluate(run)
+    evaluate(run=run)
     dataset.encode_all(config)
     assert "On this machine" not in caplog.text  # all is short
     monkeypatch.setattr("wildlam.workflows.durations.SHORT", 0)
@@ -260,7 +260,7 @@ def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch
 
     def told(data=None):
         caplog.clear()
-        evaluate(run, data)
+        evaluate(run=run, data=data)
         (text,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("On this machine")]
         return [" ".join(line.split()[:2]) for line in text.splitlines()[1:-1]]
 
@@ -277,10 +277,10 @@ def test_what_is_finished_is_not_done_again(config, caplog, monkeypatch):
     drawn = lambda run, folder, *_: (folder / "report.html").write_text("drawn")  # noqa: E731
     monkeypatch.setattr(evaluate_module, "write_run_report", drawn)
     caplog.set_level("INFO", logger="wildlam")
-    run = train(config)
+    run = train(config).folder
     with monkeypatch.context() as patch:
         patch.setattr("wildlam.workflows.train.load_clips", None)  # nothing is even looked at
-        assert train(config, resume=True) == run
+        assert train(config, resume=True).folder == run
     assert f"{run} is finished: trained for 4 steps, evaluated, its report is {run}/report.html" in caplog.text
 
     def unfinished(spoil):
@@ -299,26 +299,26 @@ def test_what_is_finished_is_not_done_again(config, caplog, monkeypatch):
 
 def test_results_are_those_of_the_best_checkpoint(config):
     """Which is the one that ``wildlam.load`` gives: a later evaluation finds the same."""
-    run = train(config)
+    run = train(config).folder
     before = json.loads((run / "results.json").read_text())
-    assert evaluate(run) == run
+    assert evaluate(run=run).folder == run
     after = json.loads((run / "results.json").read_text())
     assert before["all"] == after["all"]
     assert before["sources"] == after["sources"]
 
 
 def test_evaluation_on_other_videos_leaves_the_runs_results(config, make_video, tmp_path):
-    run = train(config)
+    run = train(config).folder
     before = (run / "results.json").read_bytes()
     for i in range(2):
         make_video(tmp_path / "other" / "c" / f"{i}.mp4", frames=96)
-    folder = evaluate(run, tmp_path / "other")
+    folder = evaluate(run=run, data=tmp_path / "other").folder
     assert folder == run / "on-other"
     assert json.loads((folder / "results.json").read_text())["sources"].keys() == {"c"}
     assert (run / "results.json").read_bytes() == before
-    assert evaluate(run, tmp_path / "other") == folder
+    assert evaluate(run=run, data=tmp_path / "other").folder == folder
     shutil.copytree(tmp_path / "other", tmp_path / "of_the_same_name" / "other")
-    assert evaluate(run, tmp_path / "of_the_same_name" / "other") != folder
+    assert evaluate(run=run, data=tmp_path / "of_the_same_name" / "other").folder != folder
 
 
 def test_true_actions_are_probed_where_videos_have_them(config, videos):
@@ -326,7 +326,7 @@ def test_true_actions_are_probed_where_videos_have_them(config, videos):
         write_poses(path, np.cumsum(np.random.default_rng(0).normal(size=(96, 3)), axis=0), fps=24)
     for store in (True, False):
         data = replace(config.data, store=store)
-        run = train(replace(config, action_free=False, data=data, out=config.out.with_name(f"store-{store}")))
+        run = train(replace(config, action_free=False, data=data, out=config.out.with_name(f"store-{store}"))).folder
         probes = json.loads((run / "results.json").read_text())["evaluations"]["probes"]
         assert probes["linear z"].keys() == {"forward", "left", "turn", "mean"}
 
@@ -339,42 +339,42 @@ def test_poses_that_do_not_suffice_cost_the_probes_alone(config, videos, spoil, 
         write_poses(path, np.cumsum(np.random.default_rng(0).normal(size=(96, 3)), axis=0), fps=24)
     if spoil == "damaged":
         (videos / "a/test/a2.poses.csv").write_text("time,x,y,heading\nnorth")
-    results = json.loads((train(replace(config, action_free=False)) / "results.json").read_text())
+    results = json.loads((train(replace(config, action_free=False)).folder / "results.json").read_text())
     assert results["evaluations"]["probes"] is None
     assert results["evaluations"]["cycle"] is not None
     assert "left out" in caplog.text
 
 
 def test_bounds_that_cannot_be(config, tmp_path, monkeypatch):
-    run = train(replace(config, action_free=False))
-    other = train(replace(config, action_free=False, seed=1, out=tmp_path / "other"))
+    run = train(replace(config, action_free=False)).folder
+    other = train(replace(config, action_free=False, seed=1, out=tmp_path / "other")).folder
     with pytest.raises(WildlamError, match="a second noisy model"):
-        evaluate(run, bounds=[other, other])
+        evaluate(run=run, bounds=[other, other])
     monkeypatch.setattr(evaluate_module, "load_clips", None)  # refused before anything is encoded
     with pytest.raises(WildlamError, match="is not a run folder"):
-        evaluate(run, bounds=[tmp_path / "nonsense"])
+        evaluate(run=run, bounds=[tmp_path / "nonsense"])
 
 
 def test_a_decoder_that_is_not_there_yet_is_no_hindrance(config):
-    run = train(replace(config, action_free=False))
+    run = train(replace(config, action_free=False)).folder
     (run / "decoder" / "checkpoints").mkdir(parents=True)
-    evaluate(run)
+    evaluate(run=run)
     assert json.loads((run / "results.json").read_text())["evaluations"]["pixel_rollout"] is None
 
 
 def test_results_that_cannot_be_written(config):
-    run = train(replace(config, action_free=False))
+    run = train(replace(config, action_free=False)).folder
     (run / "evaluations.json").unlink()
     (run / "evaluations.json").mkdir()
     with pytest.raises(WildlamError, match=f"cannot write the results.*wildlam eval {run}"):
-        evaluate(run)
+        evaluate(run=run)
 
 
 def test_other_runs_stand_beside_it_as_bounds(config, tmp_path):
-    run = train(replace(config, action_free=False))
+    run = train(replace(config, action_free=False)).folder
     free = ModelConfig(bottleneck=Unconstrained(dim=4))
-    other = train(replace(config, action_free=False, model=free, out=tmp_path / "free"))
-    evaluate(run, bounds=[other])
+    other = train(replace(config, action_free=False, model=free, out=tmp_path / "free")).folder
+    evaluate(run=run, bounds=[other])
     assert json.loads((run / "results.json").read_text())["bounds"] == [str(other)]
     errors = json.loads((run / "results.json").read_text())["evaluations"]["rollout"]["errors"]
     alone = json.loads((other / "results.json").read_text())["evaluations"]["rollout"]["errors"]
@@ -424,7 +424,7 @@ def test_without_a_store_the_states_are_the_same(config):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_run_without_a_store(config, workers):
     data = replace(config.data, store=False, workers=workers)
-    run = train(replace(config, data=data, action_free=False))
+    run = train(replace(config, data=data, action_free=False)).folder
     assert not store_path(data, config.encoder.build("cpu").spec).exists()
     assert json.loads((run / "results.json").read_text())["clips"] == 2
 
@@ -494,20 +494,20 @@ def test_a_list_and_a_manifest_serve_as_data(config, videos, tmp_path):
     manifest = index_videos(replace(config.data, path=videos / "list.txt"))
     assert len(manifest) == 6
     manifest.write(tmp_path / "mine.parquet")
-    run = train(replace(config, action_free=False, data=replace(config.data, path=tmp_path / "mine.parquet")))
+    run = train(replace(config, action_free=False, data=replace(config.data, path=tmp_path / "mine.parquet"))).folder
     assert json.loads((run / "results.json").read_text())["clips"] == 2
 
 
 def test_another_encoder_is_refused(config):
-    run = train(replace(config, action_free=False))
+    run = train(replace(config, action_free=False)).folder
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("pool: 1", "pool: 2"))
     with pytest.raises(WildlamError, match=r"was trained on states of lite0 .*weights and settings"):
-        evaluate(run)
+        evaluate(run=run)
 
 
 def test_weights_that_are_not_finite_are_refused(config):
-    run = Run(train(replace(config, action_free=False)))
+    run = Run(train(replace(config, action_free=False)).folder)
     for checkpoint in checkpoints.listing(run.checkpoints):
         tensors = checkpoint.model_tensors()
         tensors[min(tensors)][:] = float("nan")
@@ -515,7 +515,7 @@ def test_weights_that_are_not_finite_are_refused(config):
         writer.save(checkpoint.step, checkpoint.score, tensors, {})
         writer.wait()
     with pytest.raises(WildlamError, match=r"step_0000000\d: weight .* is not finite"):
-        evaluate(run.path)
+        evaluate(run=run.path)
 
 
 def test_a_run_that_diverges_says_so(config):
@@ -534,7 +534,7 @@ def test_clips_that_do_not_fit_the_encoder(config, frames, remedy, tmp_path):
 @pytest.mark.parametrize("mode", ["causal", "per_frame"])
 def test_vjepa2(config, mode, tmp_path):
     encoder = VJEPA2(model=save_tiny(tmp_path / "vjepa2"), mode=mode, dtype="float32")
-    run = train(replace(config, encoder=encoder))
+    run = train(replace(config, encoder=encoder)).folder
     clips = 4 if mode == "causal" else 2  # states that look back come in windows as long as in training
     assert json.loads((run / "results.json").read_text())["clips"] == clips
     assert Run(run).encoder_spec.frames_per_state == (2 if mode == "causal" else 1)

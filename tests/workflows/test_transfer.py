@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,9 +11,11 @@ from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
 from wildlam.models.decoder import DecoderConfig
 from wildlam.training import TrainingConfig
+from wildlam.video.decode import decode_grid
+from wildlam.workflows.decoded_films import check_output
 from wildlam.workflows.decoder import DecodingConfig, train_decoder
-from wildlam.workflows.infer import load
-from wildlam.workflows.transfer import check_output
+from wildlam.workflows.trained import load
+from wildlam.workflows.transfer import transfer
 
 from ..helpers import make_run
 
@@ -94,3 +97,62 @@ def test_without_a_decoder_the_remedy_is_named(videos, make_video, tmp_path):
     with pytest.raises(WildlamError, match="wildlam decoder train"):
         load(path).transfer(video, video)
     assert load(path).path == Path(path)
+
+
+def test_videos_in_memory_are_done_to_each_other(run, make_video, tmp_path):
+    model, video = load(run), make_video(tmp_path / "a.mp4", frames=96)
+    ((_, frames),) = list(decode_grid(video, 24.0, 64, chunk=200))
+    found = model.transfer(frames, str(video), fps=24)
+    assert torch.equal(found.films["source"], found.films["target"])
+    assert found.videos == (video,)
+    assert "<video" in found._repr_html_()
+    several = model.transfer(torch.stack([frames, frames.flip(0)]), video, fps=24)
+    assert several[0].errors == found.errors
+    with pytest.raises(WildlamError, match="batches of different sizes: 2 in source, 3 in target"):
+        model.transfer(torch.stack([frames] * 2), torch.stack([frames] * 3), fps=24)
+    with pytest.raises(WildlamError, match=r"^target: lasts 0\.50 s, 2\.25 s are needed"):
+        model.transfer(video, frames[:12], fps=24)
+
+
+def test_latent_actions_are_unrolled_as_pictures(run, make_video, tmp_path):
+    model, video = load(run), make_video(tmp_path / "a.mp4", frames=96)
+    actions = model.infer(video)
+    found = model.rollout(video, actions)
+    assert (found.known, len(found.film), len(found.states)) == (1, 16, 16)
+    few = model.rollout(video, actions.z[:1].numpy())
+    assert (few.known, len(few.film)) == (3, 4)  # of the four states of a clip in training
+    picture = np.zeros((1, 64, 64, 3), np.uint8)
+    assert model.rollout(picture, actions.z[:2], fps=4).known == 1  # one picture is a beginning
+    batch = model.rollout(np.stack([picture] * 2), actions.z[None, :2].repeat(2, 1, 1), fps=4)
+    assert len(batch) == len(model.rollout(np.stack([picture] * 2), actions, fps=4)) == 2
+    assert found.save(tmp_path / "rollout.mp4").stat().st_size > 1000
+    assert "<video" in found._repr_html_()
+    assert "tensor" not in repr(found)
+    with pytest.raises(WildlamError, match=r"ends in \.mp4"):
+        found.save(tmp_path / "rollout.gif")
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        (None, "actions is a NoneType; give LatentActions, or floats"),
+        ([[0.0] * 4], "actions is a list"),
+        (torch.zeros(4), r"actions must be finite floats \[H, 4\], got torch.float32 \[4\]"),
+        (torch.zeros(2, 5), r"got torch.float32 \[2, 5\]"),
+        (torch.zeros(0, 4), r"got torch.float32 \[0, 4\]"),
+        (torch.zeros(2, 4, dtype=torch.int64), "got torch.int64"),
+        (torch.full((2, 4), float("nan")), "must be finite"),
+    ],
+)
+def test_what_are_no_actions_is_named(run, actions, message):
+    with pytest.raises(WildlamError, match=message):
+        load(run).rollout(np.zeros((1, 64, 64, 3), np.uint8), actions, fps=4)
+
+
+def test_the_workflow_writes_the_film(run, make_video, tmp_path):
+    video = make_video(tmp_path / "a.mp4", frames=96)
+    found = transfer(run=run, source=video, target=str(video), output=tmp_path / "film.mp4")
+    assert found.film == tmp_path / "film.mp4"
+    assert found.film.is_file()
+    assert found.errors == found.transfer.errors
+    assert "<video" in found._repr_html_()

@@ -22,7 +22,7 @@ def run_plan(argv: Arguments) -> None:
       wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
     """
     from wildlam.episodes.pairing import TOLERANCE
-    from wildlam.workflows.plan import EPISODES, plan, table
+    from wildlam.workflows.plan import EPISODES, plan
 
     parser = make_parser("plan", run_plan)
     parser.add_argument("run", type=Path, help="run folder")
@@ -52,10 +52,10 @@ def run_plan(argv: Arguments) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the candidates and of the choice of clips")
     parser.add_argument("--out", type=Path, help="folder for what is found; RUN/plan-PROTOCOL by default")
     args = parser.parse_args(list(argv))
-    folder = plan(
-        args.run,
-        args.protocol,
-        args.data,
+    found = plan(
+        run=args.run,
+        protocol=args.protocol,
+        data=args.data,
         controller=args.controller,
         baselines=args.baselines,
         episodes=args.episodes,
@@ -67,7 +67,7 @@ def run_plan(argv: Arguments) -> None:
         seed=args.seed,
         out=args.out,
     )
-    print(table(folder))
+    print(found)
 
 
 def run_play(argv: Arguments) -> None:
@@ -81,7 +81,7 @@ def run_play(argv: Arguments) -> None:
       wildlam play runs/nav/run --world nav --episodes 10
       wildlam play runs/tiny --world arm --controller runs/tiny/controller_arm    # after `wildlam demo --pretrained`
     """
-    from wildlam.workflows.play import EPISODES, TASKS, play, table
+    from wildlam.workflows.play import EPISODES, TASKS, play
 
     parser = make_parser("play", run_play)
     parser.add_argument("run", type=Path, help="run folder")
@@ -91,16 +91,16 @@ def run_play(argv: Arguments) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of starts, goals and candidates")
     parser.add_argument("--out", type=Path, help="folder for what is found; RUN/play-WORLD by default")
     args = parser.parse_args(list(argv))
-    folder = play(
-        args.run,
-        args.world,
+    found = play(
+        run=args.run,
+        world=args.world,
         controller=args.controller,
         baselines=args.baselines,
         episodes=args.episodes,
         seed=args.seed,
         out=args.out,
     )
-    print(table(folder))
+    print(found)
 
 
 def _add_controller(parser: Parser) -> None:
@@ -121,7 +121,6 @@ def run_demo(argv: Arguments) -> None:
       wildlam demo --pretrained
     """
     from wildlam.workflows.demo import EPISODES, OUT, PRETRAINED_EPISODES, PRETRAINED_OUT, STEPS, demo, demo_pretrained
-    from wildlam.workflows.plan import table
 
     parser = make_parser("demo", run_demo)
     parser.add_argument("--pretrained", action="store_true", help="use the model that comes with the package")
@@ -137,7 +136,7 @@ def run_demo(argv: Arguments) -> None:
         episodes = PRETRAINED_EPISODES if args.episodes is None else args.episodes
         plans = demo_pretrained(out, episodes=episodes, seed=args.seed)
         finished(out)
-        print("\n".join(["", *(table(folder) for folder in plans)]))
+        print("\n".join(["", *map(str, plans)]))
         print(f"Next, closed loop:  {command('play', out, '--world', 'arm', '--controller', out / 'controller_arm')}")
         return
     episodes = EPISODES if args.episodes is None else args.episodes

@@ -69,9 +69,9 @@ def run_train(argv: Arguments) -> None:
             config = replace(config, training=replace(config.training, **shared))
         except ValueError as error:
             raise WildlamError(str(error)) from error
-        finished(train(config, resume=True))
+        finished(train(config, resume=True).folder)
     else:
-        finished(train(to_config(RunConfig, parser, parser.parse_args(list(argv)))))
+        finished(train(to_config(RunConfig, parser, parser.parse_args(list(argv)))).folder)
 
 
 def run_estimate(argv: Arguments) -> None:

@@ -35,7 +35,7 @@ def run_evaluate(argv: Arguments) -> None:
         help="other runs to unroll beside it, such as an unconstrained one",
     )
     args = parser.parse_args(list(argv))
-    print("\n".join(results(evaluate(args.run, args.data.path, args.bounds))))
+    print("\n".join(results(evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder)))
 
 
 def run_infer(argv: Arguments) -> int:
@@ -47,7 +47,8 @@ def run_infer(argv: Arguments) -> int:
       wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
       wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
     """
-    from wildlam.workflows.infer import load, outputs
+    from wildlam.workflows.infer import outputs
+    from wildlam.workflows.trained import load
 
     parser = make_parser("infer", run_infer)
     parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
@@ -112,7 +113,7 @@ def run_report(argv: Arguments) -> None:
         else:
             known = path / "results.json"
             bounds = read_json(known).get("bounds", []) if known.is_file() else []
-            print(f"report     {evaluate(path, bounds=[Path(bound) for bound in bounds]) / 'report.html'}")
+            print(f"report     {evaluate(run=path, bounds=bounds).folder / 'report.html'}")
 
 
 def run_transfer(argv: Arguments) -> None:
@@ -126,8 +127,8 @@ def run_transfer(argv: Arguments) -> None:
       wildlam transfer turning.mp4 kitchen.mp4 --run runs/demo -o kitchen_turning.mp4
     """
     from wildlam.evaluation.rollout import SECONDS
-    from wildlam.workflows.infer import load
-    from wildlam.workflows.transfer import check_output
+    from wildlam.workflows.decoded_films import check_output
+    from wildlam.workflows.trained import load
 
     parser = make_parser("transfer", run_transfer)
     parser.add_argument("source", type=Path, help="video whose latent actions are inferred")

@@ -11,6 +11,7 @@ from wildlam.encoders import EncoderConfig, Lite0
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic
 from wildlam.training import TrainingConfig
+from wildlam.types import settle_paths
 from wildlam.video.config import DataConfig
 
 CHOSEN_BY_NAME: dict[str, Any] = {"encoder": EncoderConfig, "model.bottleneck": BottleneckConfig}
@@ -43,6 +44,7 @@ class RunConfig:
     out: Path | None = None
 
     def __post_init__(self) -> None:
+        settle_paths(self, "out")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         for key, choice in (("encoder", self.encoder), ("model.bottleneck", self.model.bottleneck)):

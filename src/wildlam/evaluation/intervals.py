@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -87,6 +87,10 @@ class PerClip:
         top = self.values[name][chosen].double()
         bottom = torch.ones_like(top) if over is None else self.values[over][chosen].double()
         return ratio_of_means(top, bottom, [self.recordings[i] for i in chosen])
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """The mean of each value with its interval, over all clips, as plain numbers."""
+        return {name: asdict(self.estimate(name)) for name in self.values}
 
     def to_json(self) -> dict[str, Any]:
         """All values as plain lists."""

@@ -56,6 +56,15 @@ class LatentActionModel(nn.Module):
         )
         self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, size, config.predict)
 
+    def __repr__(self) -> str:
+        tokens, width = self.state_shape
+        count = sum(parameter.numel() for parameter in self.parameters())
+        limit = type(self.config.bottleneck).__name__
+        return (
+            f"LatentActionModel({self.config.size}, {limit} z of width {self.bottleneck.dim}, "
+            f"states [{tokens}, {width}], {count / 1e6:.1f}M parameters)"
+        )
+
     def forward(self, states: Tensor) -> Loss:
         """Loss of teacher-forced prediction: mean L1 error of the next states plus the bottleneck's penalty."""
         read = self._read(states)

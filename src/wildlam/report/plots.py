@@ -266,6 +266,29 @@ def kl_per_dimension(values: Sequence[float]) -> Figure:
     return fig
 
 
+def latent_actions_figure(z: np.ndarray, start: np.ndarray, end: np.ndarray) -> Figure:
+    """Latent actions over time, a row for each component.
+
+    Args:
+        z: ``[T, Z]``.
+        start: seconds at which each begins, ascending, ``[T]``.
+        end: likewise, at which it ends.
+    """
+    fig = Figure(figsize=(8, min(1 + 0.12 * z.shape[1], 6)), layout="constrained")
+    ax = fig.add_subplot()
+    limit = float(np.abs(z).max()) or 1.0
+    edges = np.append(start, end[-1])
+    mesh = ax.pcolormesh(edges, np.arange(z.shape[1] + 1), z.T, cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True)
+    ax.set_xlabel("seconds")
+    ax.set_ylabel("component of z")
+    fig.colorbar(mesh, ax=ax)
+    return fig
+
+
+latent_actions_svg = svg(latent_actions_figure)
+"""As SVG."""
+
+
 def _shorten(name: str, limit: int = 18) -> str:
     """The end of a long path tells more than its beginning."""
     return name if len(name) <= limit else "…" + name[-limit + 1 :]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from wildlam.video.files import Location
+from wildlam.types import settle_paths
+from wildlam.video.files import Location, location
 from wildlam.video.manifest import cache_folder
 
 
@@ -47,6 +49,10 @@ class DataConfig:
     mixture: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, str | os.PathLike):
+            raise ValueError(f"data.path must be a path or a URL, got {self.path!r}")
+        object.__setattr__(self, "path", location(self.path))
+        settle_paths(self, "cache")
         if self.frames < 2:
             raise ValueError(f"data.frames is {self.frames}: an action needs two frames at least")
         if not 0 < self.fps < float("inf"):

@@ -80,7 +80,10 @@ def collect(
     how = FORMATS[form]
     if episodes < 1:
         raise WildlamError(f"--episodes must be at least 1, got {episodes}")
-    check_seed(seed)
+    try:
+        check_seed(seed)
+    except ValueError as error:
+        raise WildlamError(f"--{error}") from error
     if world not in how.worlds:
         raise WildlamError(f"--format {form} is for {' and '.join(how.worlds)}, not for {world}")
     if not 0 <= distractors <= 1:

@@ -28,7 +28,7 @@ from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
-from wildlam.types import Encoder, check_seed
+from wildlam.types import Encoder, check_seed, settle_paths
 from wildlam.workflows import durations
 from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
 from wildlam.workflows.baseline import (
@@ -94,6 +94,7 @@ class ControllingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        settle_paths(self, "data", "unlabelled")
         check_clips(self.clips)
         check_seed(self.seed)
 

@@ -18,7 +18,7 @@ from wildlam.video.config import DataConfig
 from wildlam.workflows import durations
 from wildlam.workflows.durations import Part
 from wildlam.workflows.evaluate import evaluate
-from wildlam.workflows.plan import plan
+from wildlam.workflows.plan import PlanResult, plan
 from wildlam.workflows.train import check_out, train
 from wildlam.worlds.doom import DEMO_LEVELS
 from wildlam.worlds.recorder import WORKERS
@@ -70,10 +70,10 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
         durations.tell([films, *_learning(config, episodes * SECONDS)])
     collect_filmed(videos / "filmed")
     collect_doom(videos / "doom", episodes=episodes, seconds=SECONDS, seed=seed)
-    return train(config, resume=True)
+    return train(config, resume=True).folder
 
 
-def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
+def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
     """What the model that comes with the package can do, without training: films both worlds, evaluates and plans.
 
     Args:
@@ -82,7 +82,7 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
         seed: of the films, plans and episodes.
 
     Returns:
-        The folders of what was planned: by the RECON protocol in ``nav``, by DROID's in ``arm``.
+        What was planned: by the RECON protocol in ``nav``, by DROID's in ``arm``.
 
     Raises:
         WildlamError: fewer films than levels, or a simulator or evo is missing.
@@ -100,13 +100,13 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[Path]:
     collect_nav(videos / "nav", episodes=episodes, seconds=SECONDS, seed=PRETRAINED_SEED + seed)
     collect_arm(videos / "arm", episodes=episodes, seconds=SECONDS / 2, seed=PRETRAINED_SEED + seed)
     run = unpack(out, videos)
-    evaluate(run)
+    evaluate(run=run)
     protocols: tuple[tuple[ProtocolName, str], ...] = (("recon", "nav"), ("droid", "arm"))
     return [
         plan(
-            run,
-            name,
-            videos / world,
+            run=run,
+            protocol=name,
+            data=videos / world,
             controller=run / f"controller_{world}",
             episodes=min(PLANNED, episodes),
             samples=64 if name == "droid" else None,  # fewer than the protocol's: a second each

@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
-from wildlam.config import RunConfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wildlam.config import RunConfig, config_from
 from wildlam.distributed import processes
-from wildlam.states.dataset import encode, frames_to_encode, shared_index
+from wildlam.report.html import table
+from wildlam.states import dataset
 from wildlam.states.store import FeatureStore
 from wildlam.workflows import durations
 
 
-def encode_all(config: RunConfig) -> FeatureStore | None:
-    """Index and encode the videos of a run; None in all processes but the main one."""
+@dataclass(frozen=True)
+class EncodeResult:
+    """The states of videos. In a notebook, a table.
+
+    Attributes:
+        folder: the feature store's.
+        states: how many it holds.
+        state_bytes: size of one.
+        store: it, opened.
+    """
+
+    folder: Path
+    states: int
+    state_bytes: int
+    store: FeatureStore
+
+    def _repr_html_(self) -> str:
+        return table({str(self.folder): {"states": f"{self.states:,}", "bytes of a state": f"{self.state_bytes:,}"}})
+
+
+def encode(config: RunConfig | None = None, /, **keywords: Any) -> EncodeResult | None:
+    """Index and encode the videos of a run, unless they are encoded already.
+
+    Args:
+        config: the run's configuration.
+        keywords: fields of ``RunConfig``, in its place or to replace what it says, such as ``data={"path": "videos"}``.
+
+    Returns:
+        What there is; of several processes, None in all but the main one.
+
+    Raises:
+        WildlamError: whatever is wrong with the data, the configuration or the disk.
+    """
+    config = config_from(RunConfig, config, keywords)
     with processes() as team:
         encoder = config.encoder.build(team.device)
-        manifest = shared_index(config.data, team)
+        manifest = dataset.shared_index(config.data, team)
         if team.is_main:
-            frames = frames_to_encode(manifest, config.data, encoder.spec) / team.world_size
+            frames = dataset.frames_to_encode(manifest, config.data, encoder.spec) / team.world_size
             durations.tell_encoding(config, encoder, manifest, frames)
-        store = encode(config.data, encoder, manifest, team)
-        return store if team.is_main else None
+        store = dataset.encode(config.data, encoder, manifest, team)
+        return EncodeResult(store.path, len(store), store.state_bytes, store) if team.is_main else None

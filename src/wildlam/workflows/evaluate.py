@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wildlam.config import RunConfig, read_config
+from wildlam.config import RunConfig, config_from, read_config
 from wildlam.distributed import processes
 from wildlam.episodes.action_spaces import SPACES
 from wildlam.episodes.poses import true_actions
@@ -27,15 +27,19 @@ from wildlam.evaluation.locality import SCENES_AT_ONCE, locality
 from wildlam.evaluation.one_step import error_table
 from wildlam.evaluation.rollout import SECONDS
 from wildlam.evaluation.suite import Labelled, clip_by_clip, evaluate_all
+from wildlam.evaluation.verdict import Verdict, verdict_of
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
+from wildlam.report.html import error_table as table_of_errors
+from wildlam.report.html import verdict_box
 from wildlam.report.pages.pictures import pictures_section
 from wildlam.report.pages.run import write_run_report
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import Clips, held_out_size
-from wildlam.types import Encoder, StateBatch
+from wildlam.types import Encoder, StateBatch, settle_path_lists, settle_paths
 from wildlam.video.config import DataConfig
 from wildlam.video.decode import decode_at
+from wildlam.video.files import Location, location
 from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
 from wildlam.workflows.decoder import FOLDER as DECODER
@@ -54,31 +58,74 @@ BASELINE = "deterministic"
 """Name of the folder, in a run's, of the model trained without latent actions."""
 
 
-def evaluate(path: Path, data: Path | None = None, bounds: Sequence[Path] = ()) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Which run, on which videos.
+
+    Args:
+        run: the run folder.
+        data: another folder of videos, or a URL; its held-out clips are used. The run's own if not given.
+        bounds: other runs on the same encoder to unroll beside it, such as one trained without a limit.
+    """
+
+    run: Path
+    data: Location | None = None
+    bounds: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.data, str):
+            object.__setattr__(self, "data", location(self.data))
+        settle_paths(self, "run", "data")
+        settle_path_lists(self, "bounds")
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What was found on held-out clips. In a notebook, the verdict and the table of errors.
+
+    Attributes:
+        folder: where ``results.json`` and ``report.html`` lie: the run folder, or for other videos one in it.
+        results: what ``results.json`` holds: ``all`` and ``sources`` are one-step errors by method, ``evaluations`` all
+            other figures.
+    """
+
+    folder: Path
+    results: dict[str, Any] = field(repr=False)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the latent actions are worth something, in words."""
+        return verdict_of(self.folder)
+
+    def _repr_html_(self) -> str:
+        return verdict_box(self.verdict) + table_of_errors(self.results)
+
+
+def evaluate(config: EvaluateConfig | None = None, /, **keywords: Any) -> EvaluateResult:
     """Evaluate a trained run on held-out clips, of its own videos or of others, and write results and report.
 
     Args:
-        path: the run folder.
-        data: another folder of videos; its held-out clips are used.
-        bounds: other runs on the same encoder to unroll beside it, such as one trained without a limit.
+        config: what to do.
+        keywords: fields of ``EvaluateConfig``, in its place or to replace what it says.
 
-    Returns:
-        The folder with ``results.json`` and ``report.html``: the run folder, or for other videos one of theirs in it.
+    Raises:
+        WildlamError: something is wrong with the run, the videos or the disk.
     """
-    started = time.monotonic()
-    run = Run.open(path)
-    for bound in bounds:
+    config = config_from(EvaluateConfig, config, keywords)
+    started, data = time.monotonic(), config.data
+    run = Run.open(config.run)
+    for bound in config.bounds:
         Run.open(bound)  # now, and not after an hour of encoding
-    config, folder = read_config(run.path / "config.yaml"), run.path
+    of_run, folder = read_config(run.path / "config.yaml"), run.path
     if data is not None:
-        config = replace(config, data=replace(config.data, path=data, cache=None))
+        of_run = replace(of_run, data=replace(of_run.data, path=data, cache=None))
         folder = _folder_for(run, data)
     with processes() as team:
-        encoder = open_run(path, team.device).encoder
-        clips = load_clips(config, encoder, team, partial(_tell_parts, run, config, encoder, bounds))
+        encoder = open_run(config.run, team.device).encoder
+        clips = load_clips(of_run, encoder, team, partial(_tell_parts, run, of_run, encoder, config.bounds))
         folder.mkdir(exist_ok=True)
-        evaluate_run(run, folder, clips, started, bounds, data)
-    return folder
+        evaluate_run(run, folder, clips, started, config.bounds, data)
+    return EvaluateResult(folder, read_json(folder / "results.json"))
 
 
 def _folder_for(run: Run, data: Path) -> Path:

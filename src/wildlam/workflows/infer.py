@@ -1,64 +1,120 @@
-"""Use a trained run: load it and infer the latent actions of a video file."""
+"""Infer the latent actions of video files and write them: behind ``wildlam infer``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from torch import Tensor
-
-from wildlam.config import RunConfig
+from wildlam.config import config_from
 from wildlam.errors import WildlamError
-from wildlam.evaluation.rollout import SECONDS
-from wildlam.models import LatentActionModel
-from wildlam.types import Encoder
-from wildlam.video.decode import decode_grid
+from wildlam.report.html import table
+from wildlam.types import settle_path_lists, settle_paths
 from wildlam.video.files import names_tar
-from wildlam.video.frames import SLACK, breaks_of
 from wildlam.video.index import find_videos
-from wildlam.workflows.decoder import load_decoder
-from wildlam.workflows.open_run import open_run
-from wildlam.workflows.transfer import Transfer, transfer
-
-FRAMES_AT_ONCE = 64
-"""Video frames encoded at once where states do not depend on a clip."""
+from wildlam.workflows.trained import LatentActions, load
 
 
-@dataclass
-class LatentActions:
-    """The latent actions of one video.
+@dataclass(frozen=True, kw_only=True)
+class InferConfig:
+    """Which videos, by which run.
 
-    Attributes:
-        z: ``float32 [T - 1, Z]``; ``z[t]`` leads from the state at ``start[t]`` to that at ``end[t]``.
-        start: timestamps in seconds, ``float64 [T - 1]``.
-        end: likewise.
+    Args:
+        run: the run folder.
+        videos: video files, and folders of them (searched at any depth).
+        output: where to write, without suffix, or of several videos the folder; the videos' names, here, if not given.
     """
 
-    z: Tensor
-    start: np.ndarray
-    end: np.ndarray
+    run: Path
+    videos: list[Path]
+    output: Path | None = None
 
-    def save(self, path: Path) -> tuple[Path, Path]:
-        """Write ``path`` with ``.npz`` and with ``.parquet`` after it; return both paths.
+    def __post_init__(self) -> None:
+        settle_paths(self, "run", "output")
+        settle_path_lists(self, "videos")
+        if not self.videos:
+            raise ValueError("videos is empty; give video files, or folders of them")
 
-        Raises:
-            WildlamError: the files cannot be written.
-        """
-        arrays = {"start": self.start, "end": self.end, "z": self.z.numpy()}
-        stem = path.with_suffix("") if path.suffix in (".npz", ".parquet") else path  # the name itself may have dots
-        npz, parquet = (path.with_name(stem.name + suffix) for suffix in (".npz", ".parquet"))
+
+@dataclass(frozen=True)
+class Inferred:
+    """What came of one video.
+
+    Attributes:
+        video: its file.
+        actions: its latent actions; None if it could not be used.
+        files: where they are written, as .npz and .parquet.
+        error: why the video could not be used; empty if it could.
+    """
+
+    video: Path
+    actions: LatentActions | None
+    files: tuple[Path, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """Latent actions of videos. In a notebook, a table.
+
+    Attributes:
+        actions: by video.
+        files: where they are written, as .npz and .parquet, by video.
+        failed: why a video could not be used, by video.
+    """
+
+    actions: dict[Path, LatentActions]
+    files: dict[Path, tuple[Path, ...]] = field(repr=False)
+    failed: dict[Path, str]
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, dict[str, str]] = {}
+        for video, actions in self.actions.items():
+            rows[str(video)] = {"latent actions": str(len(actions.z)), "files": ", ".join(map(str, self.files[video]))}
+        for video, error in self.failed.items():
+            rows[str(video)] = {"failed": error}
+        return table(rows)
+
+
+def infer(config: InferConfig | None = None, /, **keywords: Any) -> InferResult:
+    """Infer the latent action of every transition of video files, and write them as .npz and .parquet.
+
+    ``wildlam.load(run).infer(video)`` does it for one video, of any form, and writes nothing.
+
+    Args:
+        config: what to do.
+        keywords: fields of ``InferConfig``, in its place or to replace what it says.
+
+    Raises:
+        WildlamError: as ``infer_each``.
+    """
+    found = list(infer_each(config_from(InferConfig, config, keywords)))
+    return InferResult(
+        {one.video: one.actions for one in found if one.actions is not None},
+        {one.video: one.files for one in found if one.files},
+        {one.video: one.error for one in found if one.error},
+    )
+
+
+def infer_each(config: InferConfig) -> Iterator[Inferred]:
+    """As ``infer``, video by video.
+
+    Raises:
+        WildlamError: there is one video alone, and it cannot be used; or something is wrong with the run or with where
+            to write.
+    """
+    places = outputs(config.videos, config.output)
+    trained = load(config.run)
+    for video, place in places.items():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(npz, **arrays)  # type: ignore[arg-type]
-            pq.write_table(pa.table(arrays | {"z": list(self.z.numpy())}), parquet)
-        except OSError as error:
-            raise WildlamError(f"cannot write {npz} and {parquet}: {error}; choose another --output") from error
-        return npz, parquet
+            actions = trained.infer(video)
+        except WildlamError as error:
+            if len(places) == 1:
+                raise
+            yield Inferred(video, None, error=str(error))
+            continue
+        yield Inferred(video, actions, actions.save(place))
 
 
 def outputs(given: Sequence[Path], out: Path | None = None) -> dict[Path, Path]:
@@ -90,101 +146,3 @@ def outputs(given: Sequence[Path], out: Path | None = None) -> dict[Path, Path]:
         if other != video:
             raise WildlamError(f"{other} and {video} would both go to {place}; infer them in two calls")
     return {video: place for place, video in taken.items()}
-
-
-@dataclass
-class Trained:
-    """A trained latent action model and the encoder of its states."""
-
-    model: LatentActionModel
-    encoder: Encoder
-    config: RunConfig
-    path: Path
-
-    def encode(self, video: str | Path) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """States of a video file, sampled as in training.
-
-        Yields:
-            Timestamps ``[T]`` and states ``[T, N, D]`` of clips that overlap by one state. They are as long as in
-            training for an encoder whose states depend on the clip before them; the last one may be shorter, and the
-            last one before a break in the video's timestamps, which no clip crosses.
-
-        Raises:
-            VideoError: the file cannot be decoded.
-        """
-        spec, data = self.encoder.spec, self.config.data
-        step = spec.frames_per_state
-        length = data.frames if spec.context == "clip" else FRAMES_AT_ONCE
-        clip: list[tuple[Tensor, Tensor]] = []
-        breaks = list(breaks_of(video))
-        for frame in decode_grid(video, data.fps, spec.image_size, data.backend, chunk=1):
-            if breaks and frame[0].item() + SLACK >= breaks[0]:
-                breaks.pop(0)
-                usable = len(clip) // step * step
-                if usable > step:
-                    yield self._states(clip[:usable])
-                clip = []
-            clip.append(frame)
-            if len(clip) == length:
-                yield self._states(clip)
-                clip = clip[-step:]
-        usable = len(clip) // step * step
-        if usable > step:
-            yield self._states(clip[:usable])
-
-    def _states(self, clip: list[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, Tensor]:
-        times, frames = (torch.cat(parts) for parts in zip(*clip, strict=True))
-        return times[:: self.encoder.spec.frames_per_state].numpy(), self.encoder.encode(frames[None])[0]
-
-    @torch.no_grad()
-    def infer(self, video: str | Path) -> LatentActions:
-        """Infer the latent action of every transition of a video file.
-
-        Raises:
-            VideoError: the file cannot be decoded.
-            WildlamError: it is too short for one transition.
-        """
-        z, start, end = [], [], []
-        for times, states in self.encode(video):
-            z.append(self.model.infer(states[None])[0].float().cpu())
-            start.append(times[:-1])
-            end.append(times[1:])
-        if not z:
-            rate = self.config.data.fps
-            raise WildlamError(f"{video}: too short, at {rate:g} frames/s it holds no transition between two states")
-        return LatentActions(torch.cat(z), np.concatenate(start), np.concatenate(end))
-
-    def transfer(
-        self, source: str | Path, target: str | Path, *, seconds: float = SECONDS, decoder: str | Path | None = None
-    ) -> Transfer:
-        """Apply what happens at the beginning of one video to another.
-
-        Args:
-            source: video whose latent actions are inferred.
-            target: video that they are applied to.
-            seconds: how long.
-            decoder: folder of a decoder, or of a run with one of the same encoder; that of this run if not given.
-
-        Raises:
-            VideoError: a file cannot be decoded.
-            WildlamError: it is too short, or there is no decoder.
-        """
-        return transfer(
-            self.model,
-            self.encoder,
-            load_decoder(Path(decoder or self.path), self.encoder.spec, self.encoder.device),
-            Path(source),
-            Path(target),
-            data=self.config.data,
-            seconds=seconds,
-        )
-
-
-def load(run: str | Path) -> Trained:
-    """Load a run folder: its best checkpoint and its encoder, ready to infer.
-
-    Raises:
-        WildlamError: it is no run folder, or holds no checkpoint that fits.
-    """
-    opened = open_run(run)
-    return Trained(opened.model(), opened.encoder, opened.config, opened.run.path)

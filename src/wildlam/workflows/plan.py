@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from wildlam.config import config_from
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips, encode_frames
 from wildlam.episodes.episode import Episode
@@ -22,7 +23,7 @@ from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
-from wildlam.fileio import ensure_writable, read_json, write_atomically
+from wildlam.fileio import ensure_writable, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.planning.cost import Cost, GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Dynamics
@@ -30,9 +31,9 @@ from wildlam.planning.protocols.droid import displacement_error
 from wildlam.planning.protocols.protocol import PlanningProtocol, ProtocolName, SolverName, protocol
 from wildlam.planning.references import known_goal, mean_plan, no_move, random_plans
 from wildlam.planning.trajectory_errors import trajectory_errors
-from wildlam.report.pages.plan import write_plan_report
+from wildlam.report.pages.plan import table_of_plans, write_plan_report
 from wildlam.report.text import text_of_summary
-from wildlam.types import Encoder, check_seed
+from wildlam.types import Encoder, check_choice, check_count, check_seed, settle_path_lists, settle_paths
 from wildlam.workflows import durations
 from wildlam.workflows.baseline import load_labelled_model
 from wildlam.workflows.controller import ControlledRun, load_controlled
@@ -50,6 +51,93 @@ FAR_OFF = 10.0
 """How many times larger or smaller motions may be than those that a model learnt from, before units must differ."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """What to plan, with which models, and how.
+
+    Args:
+        run: the run folder.
+        data: labelled videos; plans are made in held-out ones.
+        protocol: how plans are made and judged: recon (on the ground) or droid.
+        controller: folder of the controller; that of the run if not given.
+        baselines: folders of world models trained on real actions, to compare with.
+        episodes: held-out clips to plan in, spread over them by chance.
+        tolerance: seconds that a recorded state may be away from every frame of its film.
+        samples: candidates of an iteration; by default 300 (droid), 120 (recon).
+        iterations: how often candidates are drawn; by default 15 (droid), 1 (recon).
+        solver: of the droid protocol: cem (the protocol's), icem (with coloured noise) or mppi (path integrals).
+        simulator: plan with the simulator that filmed the episodes, too, in place of the model (the upper bound) and in
+            place of the controller.
+        seed: of the candidates and of the choice of clips.
+        out: folder for what is found; RUN/plan-PROTOCOL if not given.
+    """
+
+    run: Path
+    data: Path
+    protocol: ProtocolName = "recon"
+    controller: Path | None = None
+    baselines: list[Path] = field(default_factory=list)
+    episodes: int = EPISODES
+    tolerance: float = TOLERANCE
+    samples: int | None = None
+    iterations: int | None = None
+    solver: SolverName = "cem"
+    simulator: bool = False
+    seed: int = 0
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        settle_paths(self, "run", "data", "controller", "out")
+        settle_path_lists(self, "baselines")
+        check_choice("protocol", self.protocol, get_args(ProtocolName))
+        check_choice("solver", self.solver, get_args(SolverName))
+        for name in ("episodes", "samples", "iterations"):
+            if (value := getattr(self, name)) is not None or name == "episodes":
+                check_count(name, value)
+        if not isinstance(self.tolerance, int | float) or not 0 < self.tolerance < float("inf"):
+            raise ValueError(f"tolerance must be a positive number of seconds, got {self.tolerance!r}")
+        check_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """Plans, and what they are judged by. Printed, it is a table; in a notebook too.
+
+    Attributes:
+        folder: where ``plans.json`` and ``report.html`` lie.
+        protocol: by which plans were made.
+        seed: of the candidates and of the choice of clips.
+        rows: figures of each episode, by model and by what models are compared with.
+        plans: planned actions ``[C, H, A]`` by model, on the CPU.
+    """
+
+    folder: Path
+    protocol: ProtocolName
+    seed: int
+    rows: dict[str, PerClip] = field(repr=False)
+    plans: dict[str, Tensor] = field(repr=False)
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures in the table; lower is better."""
+        return [name for name in ("displacement", "ate", "rpe") if name in self.rows["no move"].values]
+
+    def __str__(self) -> str:
+        episodes = len(self.rows["no move"])
+        return "\n".join(
+            [
+                f"{self.protocol} protocol, {episodes} held-out episodes, seed {self.seed} (lower is better):",
+                *text_of_summary({label: row.summary() for label, row in self.rows.items()}, self.figures),
+                "",
+                f"plans      {self.folder / 'plans.json'}",
+                f"report     {self.folder / 'report.html'}",
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        return table_of_plans(self.rows, self.figures)
+
+
 @dataclass
 class Planned:
     """Plans of one model in held-out clips.
@@ -62,10 +150,6 @@ class Planned:
 
     actions: Tensor
     per_clip: PerClip
-
-    def summary(self) -> dict[str, Any]:
-        """Means with their intervals, over episodes."""
-        return {name: asdict(self.per_clip.estimate(name)) for name in self.per_clip.values}
 
 
 def plan_clips(
@@ -215,130 +299,112 @@ def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None
     return PerClip(values, clips.names, [space.name] * len(clips))
 
 
-def plan(
-    path: Path,
-    name: ProtocolName,
-    data: Path,
-    *,
-    controller: Path | None = None,
-    baselines: Sequence[Path] = (),
-    episodes: int = EPISODES,
-    tolerance: float = TOLERANCE,
-    samples: int | None = None,
-    iterations: int | None = None,
-    solver: SolverName = "cem",
-    simulator: bool = False,
-    seed: int = 0,
-    out: Path | None = None,
-) -> Path:
+def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
     """Plan in held-out episodes with a run's model and its controller, and with what to compare it with.
 
-    Args:
-        path: the run folder.
-        name: the protocol.
-        data: labelled videos; plans are made in held-out ones.
-        controller: its folder; that of the run if not given.
-        baselines: folders of world models trained on real actions.
-        episodes: how many, spread over the clips by chance.
-        tolerance: seconds that a recorded state may be away from every frame; see ``read_episodes``.
-        samples: see ``protocol``.
-        iterations: likewise.
-        solver: likewise.
-        simulator: plan with the simulator that filmed the episodes, too, in place of the model (the upper bound) and in
-            place of the controller.
-        seed: of candidates and of the choice of episodes.
-        out: folder for what is found; ``path/plan-NAME`` if not given.
+    Writes ``plans.json`` and ``report.html`` to a folder.
 
-    Returns:
-        That folder, with ``plans.json`` and ``report.html``.
+    Args:
+        config: what to do.
+        keywords: fields of ``PlanConfig``, in its place or to replace what it says.
 
     Raises:
-        WildlamError: something is missing, or does not fit together.
+        WildlamError: something is missing, out of its range, or does not fit together.
     """
-    for word, value in (("--episodes", episodes), ("--samples", samples), ("--iterations", iterations)):
-        if value is not None and value < 1:
-            raise WildlamError(f"{word} must be at least 1, got {value}")
-    check_seed(seed)
-    driven = load_controlled(path, controller)
+    config = config_from(PlanConfig, config, keywords)
+    driven = load_controlled(config.run, config.controller)
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
-    found = read_episodes(data, tolerance)
+    found = read_episodes(config.data, config.tolerance)
     if found[0].space is not space:
         raise WildlamError(
-            f"{data} holds {found[0].space.name} actions, the controller's are {space.name}; give other --data or "
-            "another --controller"
+            f"{config.data} holds {found[0].space.name} actions, the controller's are {space.name}; give other --data "
+            "or another --controller"
         )
-    dynamics = dynamics_of(driven, baselines)
+    dynamics = dynamics_of(driven, config.baselines)
     scaled = {**dynamics, "latent": driven.controller}
     _check_units(found, fps, scaled)
-    how = protocol(name, found, fps, encoder.device, samples, iterations, solver)
-    folder = ensure_writable(out or opened.path / f"plan-{name}")
-    cut = held_out_cut(found, encoder, how.horizon + 1, fps, data)
-    durations.tell(_parts(cut, dynamics, how, min(episodes, len(cut.places)), driven, simulator))
-    clips = cut.encoded(encoder).few(episodes, seed)
-    if simulator:
+    how = protocol(config.protocol, found, fps, encoder.device, config.samples, config.iterations, config.solver)
+    folder = ensure_writable(config.out or opened.path / f"plan-{config.protocol}")
+    cut = held_out_cut(found, encoder, how.horizon + 1, fps, config.data)
+    episodes = min(config.episodes, len(cut.places))
+    durations.tell(_parts(cut, dynamics, how, episodes, driven, config.simulator))
+    clips = cut.encoded(encoder).few(config.episodes, config.seed)
+    rows, plans = _planned(config, driven, dynamics, how, clips)
+    _write(config, driven, how, clips, folder, rows, plans)
+    return PlanResult(folder, config.protocol, config.seed, rows, {label: one.actions for label, one in plans.items()})
+
+
+def _planned(
+    config: PlanConfig,
+    driven: ControlledRun,
+    dynamics: Mapping[str, Dynamics],
+    how: PlanningProtocol,
+    clips: LabelledClips,
+) -> tuple[dict[str, PerClip], dict[str, Planned]]:
+    """The figures of every row of the table, and the plans of those that plan."""
+    seed, bf16 = config.seed, driven.bf16
+    if config.simulator:
         from wildlam.worlds.simulator_cost import check_films
 
         check_films(clips)  # before an hour of plans
     unlearnt = {"no move": no_move(clips)}
-    if name == "recon":  # the other protocol's candidates lie about staying
+    if config.protocol == "recon":  # the other protocol's candidates lie about staying
         unlearnt |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
     unlearnt["random"] = random_plans(clips, how, seed)
     rows = {label: judged(actions, clips) for label, actions in unlearnt.items()}
     plans = {}
     for label, one in dynamics.items():
-        plans[label] = plan_clips(one, clips, how, seed, driven.bf16)
-        rows[label] = plans[label].per_clip
-    if simulator:
+        plans[label] = plan_clips(one, clips, how, seed, bf16)
+    if config.simulator:
         for label, model in _simulators(driven).items():
-            plans[label] = plan_simulated(clips, how, encoder, model, seed, driven.bf16)
-            rows[label] = plans[label].per_clip
-    summary = {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()}
+            plans[label] = plan_simulated(clips, how, driven.encoder, model, seed, bf16)
+    return rows | {label: one.per_clip for label, one in plans.items()}, plans
+
+
+def _write(
+    config: PlanConfig,
+    driven: ControlledRun,
+    how: PlanningProtocol,
+    clips: LabelledClips,
+    folder: Path,
+    rows: Mapping[str, PerClip],
+    plans: Mapping[str, Planned],
+) -> None:
+    """Write ``plans.json`` and ``report.html``."""
+    name, solver = config.protocol, config.solver
     record = {
         "protocol": name,
         "episodes": len(clips),
-        "seed": seed,
-        "data": str(data),
+        "seed": config.seed,
+        "data": str(config.data),
         "controller": str(driven.place),
-        "baselines": [str(folder) for folder in baselines],
+        "baselines": [str(folder) for folder in config.baselines],
         "samples": how.samples,
         "iterations": how.iterations,
         "solver": solver if name == "droid" else None,
-        "units": space.action_names,
+        "units": driven.space.action_names,
         "fps": clips.fps,
-        "summary": summary,
+        "summary": {label: row.summary() for label, row in rows.items()},
         "per episode": {label: {k: v.tolist() for k, v in row.values.items()} for label, row in rows.items()},
         "plans": {label: one.actions.tolist() for label, one in plans.items()},
         "true": clips.actions.tolist(),
         "clips": [{"video": e.name, "frames": frames.tolist()} for e, frames in clips.places],
     }
-    facts = opened.facts
     try:
         write_atomically(folder / "plans.json", json.dumps(record))
         write_plan_report(
             folder / "report.html",
-            f"Plans by the {name} protocol: {opened.path.name}",
+            f"Plans by the {name} protocol: {driven.run.path.name}",
             clips,
             rows,
             {label: one.actions.numpy() for label, one in plans.items()},
             "rpe" if name == "recon" else "displacement",
-            f"{facts['encoder']['name']} states, {len(clips)} held-out episodes of {data}, controller {driven.place}, "
-            f"{how.samples} candidates drawn {how.iterations} time(s){f' ({solver})' if name == 'droid' else ''}, "
-            f"seed {seed}",
+            f"{driven.run.facts['encoder']['name']} states, {len(clips)} held-out episodes of {config.data}, "
+            f"controller {driven.place}, {how.samples} candidates drawn {how.iterations} time(s)"
+            f"{f' ({solver})' if name == 'droid' else ''}, seed {config.seed}",
         )
     except OSError as error:
         raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
-    return folder
-
-
-def table(folder: Path) -> str:
-    """The summary of ``plans.json`` as text."""
-    found = read_json(folder / "plans.json")
-    figures = [name for name in ("displacement", "ate", "rpe") if name in found["summary"]["no move"]]
-    lines = [
-        f"{found['protocol']} protocol, {found['episodes']} held-out episodes, seed {found['seed']} (lower is better):",
-        *text_of_summary(found["summary"], figures),
-    ]
-    return "\n".join([*lines, "", f"plans      {folder / 'plans.json'}", f"report     {folder / 'report.html'}"])
 
 
 def dynamics_of(driven: ControlledRun, baselines: Sequence[Path]) -> dict[str, Dynamics]:

@@ -6,27 +6,29 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from wildlam.config import config_from
 from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.clips import encode_frames
 from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
-from wildlam.fileio import ensure_writable, read_json, write_atomically
+from wildlam.fileio import ensure_writable, write_atomically
 from wildlam.planning.dynamics import Dynamics
 from wildlam.planning.mpc import ITERATIONS, MEMORY, SAMPLES, Policy, Replanner, Trace, World, follow
 from wildlam.planning.solvers.base import Prior
+from wildlam.report.html import video
 from wildlam.report.pages.plan import compared
-from wildlam.report.pages.play import SHOWN, grid, write_play_report
+from wildlam.report.pages.play import SHOWN, grid, table_of_episodes, write_play_report
 from wildlam.report.text import text_of_summary
-from wildlam.types import check_seed
+from wildlam.types import check_choice, check_count, check_seed, settle_path_lists, settle_paths
 from wildlam.video.write import mp4_bytes
 from wildlam.workflows import durations
 from wildlam.workflows.controller import ControlledRun, load_controlled
@@ -85,41 +87,94 @@ TASKS = {
 }
 
 
-def play(
-    path: Path,
-    name: WorldName,
-    *,
-    controller: Path | None = None,
-    baselines: Sequence[Path] = (),
-    episodes: int = EPISODES,
-    seed: int = 0,
-    out: Path | None = None,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class PlayConfig:
+    """Which run acts in which simulator.
+
+    Args:
+        run: the run folder.
+        world: the simulator: nav (levels held out whole) or arm.
+        controller: folder of the controller; that of the run if not given.
+        baselines: folders of world models trained on real actions, to compare with.
+        episodes: how many.
+        seed: of starts, goals and candidates.
+        out: folder for what is found; RUN/play-WORLD if not given.
+    """
+
+    run: Path
+    world: WorldName
+    controller: Path | None = None
+    baselines: list[Path] = field(default_factory=list)
+    episodes: int = EPISODES
+    seed: int = 0
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        settle_paths(self, "run", "controller", "out")
+        settle_path_lists(self, "baselines")
+        check_choice("world", self.world, get_args(WorldName))
+        check_count("episodes", self.episodes)
+        check_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class PlayResult:
+    """Episodes in a simulator, and how they ended. Printed, it is a table; in a notebook, a table and films.
+
+    Attributes:
+        folder: where ``play.json`` and ``report.html`` lie.
+        world: the simulator.
+        seed: of starts, goals and candidates.
+        rows: figures of each episode, by model and by what models are compared with.
+        films: of the first episodes of each model that plans: MP4 files, as bytes.
+    """
+
+    folder: Path
+    world: WorldName
+    seed: int
+    rows: dict[str, PerClip] = field(repr=False)
+    films: dict[str, bytes] = field(repr=False)
+
+    def __str__(self) -> str:
+        task, episodes = TASKS[self.world], len(self.rows["no move"])
+        summary = {label: row.summary() for label, row in self.rows.items()}
+        return "\n".join(
+            [
+                f"{self.world}: {episodes} episodes of {STEPS} steps towards a goal image, seed {self.seed}; "
+                f"success is to end within {task.near:g} {task.unit}:",
+                *text_of_summary(summary, ("success", "final distance")),
+                "",
+                f"episodes   {self.folder / 'play.json'}",
+                f"report     {self.folder / 'report.html'}",
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        films = [
+            video(film, label, f"{label}: left what is seen, right the goal") for label, film in self.films.items()
+        ]
+        return "".join([table_of_episodes(self.rows), *films])
+
+
+def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     """Let a run's model act in a simulator towards goal images, and whatever it is to be compared with.
 
     A goal is what is seen after one action, drawn from those that the controller learnt from, was done ``AWAY`` times.
-    Then the episode begins anew, and the model has ``STEPS`` steps.
+    Then the episode begins anew, and the model has ``STEPS`` steps. Writes ``play.json`` and ``report.html`` to a
+    folder.
 
     Args:
-        path: the run folder.
-        name: the world: nav (levels held out whole) or arm.
-        controller: its folder; that of the run if not given.
-        baselines: folders of world models trained on real actions.
-        episodes: how many.
-        seed: of starts, goals and candidates.
-        out: folder for what is found; ``path/play-NAME`` if not given.
-
-    Returns:
-        That folder, with ``play.json`` and ``report.html``.
+        config: what to do.
+        keywords: fields of ``PlayConfig``, in its place or to replace what it says.
 
     Raises:
-        WildlamError: something is missing, or does not fit together.
+        WildlamError: something is missing, out of its range, or does not fit together.
     """
-    if episodes < 1:
-        raise WildlamError(f"--episodes must be at least 1, got {episodes}")
-    check_seed(seed)
-    driven, task = load_controlled(path, controller), TASKS[name]
-    opened, config, encoder, driver, space = driven.run, driven.config, driven.encoder, driven.controller, driven.space
+    config = config_from(PlayConfig, config, keywords)
+    name, episodes, seed = config.world, config.episodes, config.seed
+    driven, task = load_controlled(config.run, config.controller), TASKS[name]
+    opened, encoder, driver, space = driven.run, driven.encoder, driven.controller, driven.space
+    fps = driven.config.data.fps
     if space is not task.space:
         raise WildlamError(
             f"the controller's actions are {space.name}, {name} takes {task.space.name}; give --controller"
@@ -130,15 +185,15 @@ def play(
             f"{AWAY} of the controller's largest actions lead {reach:.3g} {task.unit} far, goals lie {task.far:g} away "
             "at least: it was trained in other units; give --controller"
         )
-    folder = ensure_writable(out or opened.path / f"play-{name}")
+    folder = ensure_writable(config.out or opened.path / f"play-{name}")
     mean, std = driver.action_mean.expand(HORIZON, -1), driver.action_std.expand(HORIZON, -1)
     prior = Prior(mean, std, driver.action_mean - 3 * driver.action_std, driver.action_mean + 3 * driver.action_std)
-    dynamics = dynamics_of(driven, baselines)
+    dynamics = dynamics_of(driven, config.baselines)
 
     durations.tell(_parts(task, driven, dynamics, prior, episodes))
     traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
     with ExitStack() as stack, tqdm(total=episodes * _steps(len(dynamics)), desc="playing", unit="step") as bar:
-        opened_worlds = (task.open(i, config.data.fps, encoder.spec.image_size) for i in range(min(AT_ONCE, episodes)))
+        opened_worlds = (task.open(i, fps, encoder.spec.image_size) for i in range(min(AT_ONCE, episodes)))
         worlds = [stack.enter_context(world) for world in opened_worlds]
         for first in range(0, episodes, AT_ONCE):
             own_seed = SEEDS * seed + first  # of these episodes alone
@@ -170,20 +225,20 @@ def play(
         "episodes": episodes,
         "seed": seed,
         "controller": str(driven.place),
-        "baselines": [str(folder) for folder in baselines],
+        "baselines": [str(folder) for folder in config.baselines],
         "samples": SAMPLES,
         "iterations": ITERATIONS,
         "steps": STEPS,
         "unit": task.unit,
         "near": task.near,
-        "summary": {label: {k: asdict(row.estimate(k)) for k in row.values} for label, row in rows.items()},
+        "summary": {label: row.summary() for label, row in rows.items()},
         "poses": {label: [trace.poses.tolist() for trace in of] for label, of in traces.items()},
         "actions": {label: [trace.actions.tolist() for trace in of] for label, of in traces.items()},
     }
+    shown = {label: grid(traces["goal"][:SHOWN], traces[label][:SHOWN]) for label in dynamics}
     try:
         write_atomically(folder / "play.json", json.dumps(record))
-        shown = {label: grid(traces["goal"][:SHOWN], traces[label][:SHOWN]) for label in dynamics}
-        films = {label: mp4_bytes(frames, config.data.fps) for label, frames in shown.items()}
+        films = {label: mp4_bytes(frames, fps) for label, frames in shown.items()}
         write_play_report(
             folder / "report.html",
             f"Closed loop in {name}: {opened.path.name}",
@@ -195,7 +250,7 @@ def play(
         )
     except OSError as error:
         raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
-    return folder
+    return PlayResult(folder, name, seed, rows, films)
 
 
 def judged(traces: Sequence[Trace], targets: np.ndarray, task: Task) -> PerClip:
@@ -205,17 +260,6 @@ def judged(traces: Sequence[Trace], targets: np.ndarray, task: Task) -> PerClip:
     values = {"success": away[:, -1] <= task.near, "final distance": away[:, -1], "start distance": away[:, 0]}
     names = [f"episode {i}" for i in range(len(traces))]
     return PerClip({k: torch.from_numpy(v).float() for k, v in values.items()}, names, [task.space.name] * len(names))
-
-
-def table(folder: Path) -> str:
-    """The summary of ``play.json`` as text."""
-    found = read_json(folder / "play.json")
-    lines = [
-        f"{found['world']}: {found['episodes']} episodes of {found['steps']} steps towards a goal image, "
-        f"seed {found['seed']}; success is to end within {found['near']:g} {found['unit']}:",
-        *text_of_summary(found["summary"], ("success", "final distance")),
-    ]
-    return "\n".join([*lines, "", f"episodes   {folder / 'play.json'}", f"report     {folder / 'report.html'}"])
 
 
 def _random(prior: Prior, seed: int) -> Policy:

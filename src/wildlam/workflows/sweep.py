@@ -19,11 +19,12 @@ from typing import Any
 import jsonargparse
 import yaml
 
-from wildlam.config import Parser, RunConfig, differences, dump_config, run_parser, to_config
+from wildlam.config import Parser, RunConfig, config_from, differences, dump_config, run_parser, to_config
 from wildlam.distributed import Processes, default_device
 from wildlam.errors import WildlamError
 from wildlam.fileio import locked, read_json, write_atomically
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Unconstrained
+from wildlam.report.html import figure, paragraph
 from wildlam.report.pages.sweep import write_sweep_report
 from wildlam.video.manifest import Manifest
 from wildlam.workflows.open_run import load_clips
@@ -162,6 +163,55 @@ class GridRun:
         return self.failed.read_text() if not self.is_finished and self.failed.is_file() else None
 
 
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep found. Printed, its findings; in a notebook, the figure, too.
+
+    Attributes:
+        folder: where ``report.html``, ``sweep.svg``, ``sweep.md`` and the runs' folders lie.
+        findings: in words.
+        rows: what is known of each run.
+        failed: why a run failed, by its name; the same call tries it again.
+        figure: error against strength, as SVG.
+    """
+
+    folder: Path
+    findings: list[str]
+    rows: list[dict[str, Any]] = field(repr=False)
+    failed: dict[str, str]
+    figure: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return "\n".join([*self.findings, "", f"report     {self.folder / 'report.html'}"])
+
+    def _repr_html_(self) -> str:
+        words = "".join(paragraph(finding) for finding in self.findings)
+        return words + figure(self.figure, "Error against strength of each limit", wide=True)
+
+
+def sweep(config: SweepConfig | None = None, /, **keywords: Any) -> SweepResult:
+    """Train and evaluate every run of a grid that is not finished, each in a process of its own, and compare all.
+
+    Args:
+        config: what all runs share, and what varies.
+        keywords: fields of ``SweepConfig``, in its place or to replace what it says.
+
+    Raises:
+        WildlamError: what is wrong with the configuration, the data or the folder; a run that fails is told of in the
+            result.
+    """
+    config = _settled(config_from(SweepConfig, config, keywords))
+    train_all(config)
+    findings = report_sweep(config)
+    return SweepResult(
+        config.out,
+        findings,
+        read_json(config.out / "sweep.json")["runs"],
+        {run.name: run.failure for run in config.grid() if run.failure},
+        (config.out / "sweep.svg").read_bytes(),
+    )
+
+
 def sweep_parser(**kwargs: Any) -> Parser:
     """Make a parser of a run's keys and of the three that say what varies."""
     parser = run_parser(**kwargs)
@@ -183,12 +233,17 @@ def to_sweep_config(parser: Parser, namespace: jsonargparse.Namespace) -> SweepC
         WildlamError: a value is out of its range.
     """
     run = to_config(RunConfig, parser, namespace)
+    return _settled(SweepConfig(run=run, limits=namespace.limits, bounds=namespace.bounds, seeds=namespace.seeds))
+
+
+def _settled(sweep: SweepConfig) -> SweepConfig:
+    """The sweep with absolute paths, if all of its runs are valid."""
+    run = sweep.run
     if run.seed:
         raise WildlamError(f"seed: a sweep takes several; give --seeds [{run.seed}]")
     cache = run.data.cache and run.data.cache.absolute()
     data = replace(run.data, path=run.data.path.absolute(), cache=cache)
-    run = replace(run, data=data, out=(run.out or OUT).absolute())
-    sweep = SweepConfig(run=run, limits=namespace.limits, bounds=namespace.bounds, seeds=namespace.seeds)
+    sweep = replace(sweep, run=replace(run, data=data, out=(run.out or OUT).absolute()))
     sweep.grid()
     return sweep
 

@@ -11,14 +11,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import torch
 
-from wildlam.config import RunConfig, dump_config, read_config, without_actions
-from wildlam.distributed import Processes, default_device, job, processes, restarted
+from wildlam.config import RunConfig, config_from, dump_config, read_config, without_actions
+from wildlam.distributed import Processes, default_device, is_main_process, job, processes, restarted
 from wildlam.errors import WildlamError
 from wildlam.evaluation.one_step import one_step
-from wildlam.fileio import ensure_writable, write_atomically
+from wildlam.fileio import ensure_writable, read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
@@ -29,7 +30,7 @@ from wildlam.training.parallel import check_shard, compile_blocks, encoder_in_pa
 from wildlam.types import Encoder, EncoderSpec
 from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
-from wildlam.workflows.evaluate import BASELINE, evaluate_run, parts_of_evaluation
+from wildlam.workflows.evaluate import BASELINE, EvaluateResult, evaluate_run, parts_of_evaluation
 from wildlam.workflows.open_run import inferred, load_clips
 
 log = logging.getLogger(__name__)
@@ -37,20 +38,28 @@ log = logging.getLogger(__name__)
 EVAL_BATCHES_WHILE_TRAINING = 6
 
 
-def train(config: RunConfig, *, resume: bool = False) -> Path:
+class TrainResult(EvaluateResult):
+    """A trained run and what was found on its held-out clips. In a notebook, the verdict and the table of errors."""
+
+
+def train(config: RunConfig | None = None, /, *, resume: bool = False, **keywords: Any) -> TrainResult:
     """Index, encode, train (a deterministic model for comparison, too), evaluate and report.
 
     Args:
         config: the run's configuration.
         resume: go on where the run in ``config.out`` stopped, of the same configuration but for where its videos are
             and how processes share its work; so do processes that ``torchrun`` starts again.
-
-    Returns:
-        The run folder.
+        keywords: fields of ``RunConfig``, in its place or to replace what it says, such as ``data={"path": "videos"}``.
 
     Raises:
         WildlamError: whatever is wrong with the data, the configuration or the disk.
     """
+    folder = _train(config_from(RunConfig, config, keywords), resume)
+    # Other processes may be on machines that have no such folder.
+    return TrainResult(folder, read_json(folder / "results.json") if is_main_process() else {})
+
+
+def _train(config: RunConfig, resume: bool) -> Path:
     started = time.monotonic()
     with processes() as team, contextlib.ExitStack() as held:
         config = _resolved(config, team)

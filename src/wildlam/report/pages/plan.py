@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,17 @@ def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str) -> str:
     return " ".join(sentences)
 
 
+def cells_of(rows: Mapping[str, PerClip], figures: Sequence[str]) -> dict[str, dict[str, str | None]]:
+    """The cells of a table of some figures by model: means with their intervals."""
+    return {label: {name: cell(row.estimate(name)) for name in figures} for label, row in rows.items()}
+
+
+def table_of_plans(rows: Mapping[str, PerClip], figures: Sequence[str]) -> str:
+    """A table of some figures of plans by model, as HTML."""
+    caption = "Lower is better. In brackets, 95 % bootstrap intervals over episodes."
+    return table(cells_of(rows, figures), caption=caption)
+
+
 def write_plan_report(
     path: Path,
     title: str,
@@ -86,7 +97,7 @@ def write_plan_report(
         subtitle: what all of it was made with.
     """
     figures: list[str] = [name for name in ("displacement", "ate", "rpe") if name in next(iter(rows.values())).values]
-    cells = {label: {name: cell(row.estimate(name)) for name in figures} for label, row in rows.items()}
+    cells = cells_of(rows, figures)
     first = next(iter(plans))
     order = rows[first].values[by].argsort().tolist()
     shown = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
@@ -103,9 +114,7 @@ def write_plan_report(
         title,
         Section(
             "Plans",
-            paragraph(compared(rows, plans, by))
-            + table(cells, caption="Lower is better. In brackets, 95 % bootstrap intervals over episodes.")
-            + explained(cells),
+            paragraph(compared(rows, plans, by)) + table_of_plans(rows, figures) + explained(cells),
         ),
         Section(
             "Best, median and worst",

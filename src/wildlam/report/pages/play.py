@@ -10,8 +10,7 @@ import numpy as np
 from wildlam.evaluation.intervals import PerClip
 from wildlam.planning.mpc import Trace
 from wildlam.report.html import Section, paragraph, table, video, write_report
-from wildlam.report.pages.evaluation import cell
-from wildlam.report.pages.plan import explained
+from wildlam.report.pages.plan import cells_of, explained
 
 SHOWN = 12
 """Episodes in a film."""
@@ -33,6 +32,15 @@ def grid(goals: Sequence[Trace], traces: Sequence[Trace]) -> list[np.ndarray]:
     return film
 
 
+def table_of_episodes(rows: Mapping[str, PerClip]) -> str:
+    """A table of the figures of episodes by model, as HTML."""
+    return table(_cells(rows), caption="In brackets, 95 % bootstrap intervals.")
+
+
+def _cells(rows: Mapping[str, PerClip]) -> dict[str, dict[str, str | None]]:
+    return cells_of(rows, list(rows["no move"].values))
+
+
 def write_play_report(
     path: Path, title: str, rows: Mapping[str, PerClip], films: Mapping[str, bytes], words: str, subtitle: str
 ) -> None:
@@ -46,7 +54,6 @@ def write_play_report(
         words: what counts as success, and what was found.
         subtitle: what all of it was made with.
     """
-    cells = {label: {name: cell(row.estimate(name)) for name in row.values} for label, row in rows.items()}
     pictures = ""
     for label, film in films.items():
         shown = rows[label].values["success"][:SHOWN].bool().tolist()
@@ -58,7 +65,7 @@ def write_play_report(
         title,
         Section(
             "Episodes",
-            paragraph(words) + table(cells, caption="In brackets, 95 % bootstrap intervals.") + explained(cells),
+            paragraph(words) + table_of_episodes(rows) + explained(_cells(rows)),
         ),
         Section("Films", pictures),
         subtitle=subtitle,

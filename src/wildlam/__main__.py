@@ -1,0 +1,9 @@
+"""``python -m wildlam``: the same as the command ``wildlam``."""
+
+import sys
+
+from wildlam.cli import main
+
+if __name__ == "__main__":
+    sys.argv[0] = "wildlam"  # as which runs record it
+    sys.exit(main())

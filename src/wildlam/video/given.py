@@ -1,0 +1,213 @@
+"""Videos as they are given from Python: a file, an array, a tensor, a list of pictures, or a batch of videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from wildlam.errors import WildlamError
+from wildlam.video.decode import Backend, decode_at, decode_grid, probe
+from wildlam.video.frames import breaks_of
+from wildlam.video.geometry import square
+
+AnyVideo: TypeAlias = Any
+"""A path; ``uint8 [T, H, W, 3]`` or ``[T, 3, H, W]`` as array or tensor; a list of pictures (PIL's, or such arrays
+without ``T``); or a batch, ``[B, T, ...]``. All but files need their frames per second beside them."""
+
+FORMS = (
+    "a path, uint8 [T, H, W, 3] or [T, 3, H, W] (array or tensor), a list of pictures, or a batch of videos [B, T, ...]"
+)
+EARLY = 1e-6
+"""Seconds before its time that a picture is on display, for rounding."""
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video in a file.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def breaks(self) -> list[float]:
+        """Seconds at which its timestamps leap, over which no clip lies."""
+        return list(breaks_of(self.path))
+
+    def seconds(self) -> float:
+        """How long it lasts, up to its first break."""
+        info = probe(self.path)
+        return min([info.duration, *info.breaks])
+
+    def grid(self, fps: float, size: int, backend: Backend) -> Iterator[tuple[Tensor, Tensor]]:
+        """One after another, times ``[1]`` and frames ``uint8 [1, 3, size, size]`` at ``fps``; see ``decode_grid``."""
+        return decode_grid(self.path, fps, size, backend, chunk=1)
+
+    def first(self, count: int, fps: float, size: int, backend: Backend) -> Tensor:
+        """The first frames at ``fps``, ``uint8 [count, 3, size, size]``."""
+        return decode_at(self.path, [k / fps for k in range(count)], size, backend)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A video in memory.
+
+    Attributes:
+        name: what errors call it.
+        frames: ``uint8 [T, H, W, 3]``.
+        fps: frames per second.
+    """
+
+    name: str
+    frames: Tensor
+    fps: float
+
+    def __str__(self) -> str:
+        return self.name
+
+    def breaks(self) -> list[float]:
+        """None: every frame follows on the one before."""
+        return []
+
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return len(self.frames) / self.fps
+
+    def grid(self, fps: float, size: int, backend: Backend) -> Iterator[tuple[Tensor, Tensor]]:
+        """As ``VideoFile.grid``; the backend makes no difference."""
+        k = 0
+        while (shown := int((k / fps + EARLY) * self.fps)) < len(self.frames):
+            yield torch.tensor([k / fps], dtype=torch.float64), square(self.frames[shown], 0, size)[None]
+            k += 1
+
+    def first(self, count: int, fps: float, size: int, backend: Backend) -> Tensor:
+        """As ``VideoFile.first``."""
+        grid = self.grid(fps, size, backend)
+        return torch.cat([next(grid)[1] for _ in range(count)])
+
+
+Given: TypeAlias = VideoFile | Pictures
+
+
+def given_videos(videos: Mapping[str, AnyVideo], fps: float | None = None) -> dict[str, Given | list[Given]]:
+    """Tell what videos are given; of a batch, a list.
+
+    Args:
+        videos: in any form, by what errors call them.
+        fps: frames per second of those that are no files.
+
+    Raises:
+        WildlamError: one is something else, there is no ``fps`` for it, or ``fps`` is for none.
+    """
+    if fps is not None and all(_is_path(video) for video in videos.values()):
+        raise WildlamError(f"fps is for arrays and pictures; {' and '.join(map(str, videos.values()))} says its own")
+    return {name: _given(video, fps, name) for name, video in videos.items()}
+
+
+def _given(video: AnyVideo, fps: float | None, name: str) -> Given | list[Given]:
+    if _is_path(video):
+        return VideoFile(Path(video))
+    frames = _frames(video, name)
+    if fps is None:
+        raise WildlamError(f"{name}: {_kind(video)} does not say its frames per second; give fps=")
+    if not isinstance(fps, int | float) or not 0 < fps < float("inf"):
+        raise WildlamError(f"fps must be a positive number of frames per second, got {fps!r}")
+    if frames.dim() == 4:
+        return Pictures(name, frames, fps)
+    return [Pictures(f"{name}[{i}]", one, fps) for i, one in enumerate(frames)]
+
+
+def _frames(video: AnyVideo, name: str) -> Tensor:
+    """``uint8 [T, H, W, 3]``, or of a batch ``[B, T, H, W, 3]``."""
+    if isinstance(video, Image):
+        raise WildlamError(f"{name} is one picture; give a list of them")
+    if isinstance(video, list | tuple):
+        return torch.stack(_alike([_picture(one, f"{name}[{i}]", name) for i, one in enumerate(video)], name))
+    if not isinstance(video, np.ndarray | Tensor):
+        raise WildlamError(f"{name} is {_kind(video)}; give {FORMS}")
+    array = _bytes(video, name)
+    shape = list(array.shape)
+    if array.dim() not in (4, 5):
+        raise WildlamError(f"{name} has shape {shape}{_missing_axis(shape)}; give {FORMS}")
+    return _channels_last(array, name)
+
+
+def _picture(picture: Any, name: str, of: str) -> Tensor:
+    """``uint8 [H, W, 3]``."""
+    if isinstance(picture, Image):
+        return torch.from_numpy(np.array(picture.convert("RGB")))
+    if _is_path(picture):
+        raise WildlamError(f"{of} is a list of paths; give one video at a time, or their pictures opened")
+    if not isinstance(picture, np.ndarray | Tensor):
+        raise WildlamError(f"{name} is {_kind(picture)}; give a list of pictures (PIL's, or uint8 [H, W, 3])")
+    array = _bytes(picture, name)
+    if array.dim() in (4, 5):
+        raise WildlamError(f"{of} is a list of videos; give one at a time, or a batch of equally long ones: stack them")
+    if array.dim() != 3:
+        raise WildlamError(f"{name} has shape {list(array.shape)}; give a picture, uint8 [H, W, 3]")
+    return _channels_last(array, name)
+
+
+def _alike(pictures: list[Tensor], name: str) -> list[Tensor]:
+    if not pictures:
+        raise WildlamError(f"{name} is an empty list; give its pictures")
+    for i, picture in enumerate(pictures):
+        if picture.shape != pictures[0].shape:
+            sizes = " and ".join("x".join(map(str, one.shape[:2])) for one in (pictures[0], picture))
+            raise WildlamError(f"{name}: pictures 0 and {i} are of different sizes ({sizes}); give all the same")
+    return pictures
+
+
+def _bytes(array: np.ndarray | Tensor, name: str) -> Tensor:
+    """The array as a tensor on the CPU, if it holds what pictures hold."""
+    kind = str(array.dtype).removeprefix("torch.")
+    if kind != "uint8":
+        floating = kind.startswith(("float", "bfloat"))
+        remedy = "multiply values from 0 to 1 by 255, round and convert them" if floating else "convert them"
+        raise WildlamError(f"{name} holds {kind}, pictures are uint8, 0 to 255; {remedy}")
+    if 0 in array.shape:
+        raise WildlamError(f"{name} has shape {list(array.shape)}: it holds no picture")
+    return array.detach().cpu() if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _channels_last(array: Tensor, name: str) -> Tensor:
+    if array.shape[-1] == 3:
+        return array
+    if array.shape[-3] == 3:
+        return array.movedim(-3, -1)
+    shape = list(array.shape)
+    if 4 in (shape[-1], shape[-3]):
+        remedy = "; leave out the fourth channel (alpha)"
+    elif 1 in (shape[-1], shape[-3]):
+        remedy = "; repeat the grey channel three times"
+    else:
+        remedy = ""
+    raise WildlamError(f"{name} has shape {shape}, without an axis of 3 colours, first or last of each picture{remedy}")
+
+
+def _missing_axis(shape: list[int]) -> str:
+    if len(shape) != 3:
+        return ""
+    return ", one picture" if 3 in (shape[0], shape[-1]) else ", without colours"
+
+
+def _is_path(video: AnyVideo) -> bool:
+    return isinstance(video, str | os.PathLike)
+
+
+def _kind(video: AnyVideo) -> str:
+    if isinstance(video, np.ndarray | Tensor):
+        return "an array" if isinstance(video, np.ndarray) else "a tensor"
+    return f"of type {type(video).__name__}"

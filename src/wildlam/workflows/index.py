@@ -1,0 +1,104 @@
+"""List the videos of a folder in a manifest: behind ``wildlam index``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from wildlam.config import config_from
+from wildlam.report.html import paragraph, table
+from wildlam.types import settle_paths
+from wildlam.video.config import DataConfig
+from wildlam.video.files import Location, location
+from wildlam.video.index import index as index_videos
+from wildlam.video.manifest import Manifest
+from wildlam.video.oddities import oddities, summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexConfig:
+    """Which videos to list, and what to look for.
+
+    Args:
+        path: folder of videos and tar shards (searched at any depth), or a list of them (.csv, .txt); also a URL.
+        held_out: share of the videos, in (0, 1), that is kept for evaluation.
+        on_error: raise on a video that cannot be used, or skip it (counted and reported).
+        max_bad: share of the videos that on_error=skip may leave out, from 0 to 1.
+        exclude: patterns of paths or file names that are left out, such as ["*.gif", "raw/*"].
+        cuts: look for cuts (pip install 'wildlam[cuts]'; slower).
+        cache: folder for the manifest; PATH/.wildlam if not given.
+    """
+
+    path: Location
+    held_out: float = 0.1
+    on_error: Literal["raise", "skip"] = "raise"
+    max_bad: float = 0.1
+    exclude: list[str] = field(default_factory=list)
+    cuts: bool = False
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.path, str):
+            object.__setattr__(self, "path", location(self.path))
+        settle_paths(self, "cache")
+        try:
+            DataConfig(**{name: getattr(self, name) for name in IndexConfig.__dataclass_fields__})
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix("data.")) from None
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """The videos of a folder. Printed, a summary; in a notebook, a table of what is odd, too.
+
+    Attributes:
+        manifest: the videos, a row each.
+        skipped: path and reason of each file that could not be used.
+    """
+
+    manifest: Manifest = field(repr=False)
+    skipped: list[tuple[str, str]]
+
+    @property
+    def hours(self) -> float:
+        """How long all videos last."""
+        return float(self.manifest.column("duration").to_numpy().sum() / 3600)
+
+    @property
+    def held_out(self) -> int:
+        """How many videos are kept for evaluation."""
+        return len(self.manifest.split("held_out"))
+
+    @property
+    def odd(self) -> list[tuple[str, str, str]]:
+        """Path, kind and details of what is odd about a video, and of what was skipped."""
+        return [*oddities(self.manifest), *((path, "skipped", reason) for path, reason in self.skipped)]
+
+    def __str__(self) -> str:
+        count = len(self.manifest)
+        rest = count - self.held_out
+        head = f"{count} videos, {self.hours:.2f} hours, {self.held_out} held out, {rest} for training"
+        return "\n".join([head, *summary(self.manifest)])
+
+    def _repr_html_(self) -> str:
+        lines = "".join(paragraph(line) for line in str(self).splitlines())
+        rows = {path: {"kind": kind, "details": details} for path, kind, details in self.odd}
+        return lines + (table(rows) if rows else "")
+
+
+def index(config: IndexConfig | None = None, /, **keywords: Any) -> IndexResult:
+    """List the videos of a folder in a manifest, or refresh it: only new and changed files are opened.
+
+    Args:
+        config: what to do.
+        keywords: fields of ``IndexConfig``, in its place or to replace what it says.
+
+    Raises:
+        VideoError: a file cannot be used (with ``on_error="raise"``).
+        WildlamError: there is nothing there, too much was skipped, or the manifest cannot be read or written.
+    """
+    config = config_from(IndexConfig, config, keywords)
+    skipped: list[tuple[str, str]] = []
+    given = {name: getattr(config, name) for name in ("held_out", "on_error", "exclude", "cuts", "cache")}
+    return IndexResult(index_videos(config.path, max_skipped=config.max_bad, skipped=skipped, **given), skipped)

@@ -1,0 +1,83 @@
+"""Configurations from Python: by themselves or by keywords, and what is said of wrong ones."""
+
+from pathlib import Path
+
+import pytest
+
+from wildlam.config import RunConfig, config_from
+from wildlam.encoders import Lite0
+from wildlam.errors import WildlamError
+from wildlam.models.bottlenecks import Sparse
+from wildlam.video.config import DataConfig
+from wildlam.workflows.evaluate import EvaluateConfig
+from wildlam.workflows.index import IndexConfig
+from wildlam.workflows.infer import InferConfig
+from wildlam.workflows.plan import PlanConfig
+from wildlam.workflows.play import PlayConfig
+from wildlam.workflows.transfer import TransferConfig
+
+
+def test_keywords_make_a_configuration_or_change_one():
+    config = config_from(RunConfig, None, {"data": {"path": "videos"}, "training": {"steps": 3}, "out": "run"})
+    assert config == RunConfig(data=DataConfig(path=Path("videos")), training=config.training, out=Path("run"))
+    assert config.training.steps == 3
+    changed = config_from(RunConfig, config, {"training": {"batch_size": 2}, "model": {"bottleneck": Sparse()}})
+    assert (changed.training.steps, changed.training.batch_size) == (3, 2)
+    assert isinstance(changed.model.bottleneck, Sparse)
+    assert config_from(RunConfig, changed, {}) == changed
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({}, "RunConfig needs data"),
+        ({"data": "videos"}, r"data must be DataConfig\(...\) or a dict of its fields, got 'videos'"),
+        ({"data": {"path": 3}}, "data.path must be a path or a URL, got 3"),
+        ({"data": {"path": "v"}, "trainin": {}}, "RunConfig has no trainin; did you mean training?"),
+        ({"data": {"path": "v"}, "xyz": {}}, "RunConfig has no xyz; it has data, encoder"),
+        ({"data": {"path": "v"}, "training": {"steps": -1}}, "training.steps must be at least 1, got -1"),
+        ({"data": {"path": "v"}, "training": {"steps": "x"}}, "TrainingConfig: '<' not supported"),
+        ({"data": {"path": "v"}, "encoder": "Lite0"}, "encoder must be HFImage or Lite0 or VJEPA2, got 'Lite0'"),
+        ({"data": {"path": "v"}, "model": {"bottleneck": {"dim": 3}}}, "bottleneck must be .*Sparse"),
+        ({"data": {"path": "v"}, "out": 3}, "out must be a path, got 3"),
+    ],
+)
+def test_what_is_wrong_is_named(keywords, message):
+    with pytest.raises(WildlamError, match=message):
+        config_from(RunConfig, None, keywords)
+
+
+def test_something_else_than_a_configuration_is_refused():
+    with pytest.raises(WildlamError, match=r"give a RunConfig, or its keywords \(data, .*; got 'runs/demo'"):
+        config_from(RunConfig, "runs/demo", {})  # type: ignore[type-var]
+    with pytest.raises(WildlamError, match="got Lite0"):
+        config_from(RunConfig, Lite0(), {})  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PlanConfig(run="r", data="d", episodes=0), "episodes must be at least 1, got 0"),
+        (lambda: PlanConfig(run="r", data="d", samples=1.5), "samples must be at least 1, got 1.5"),
+        (lambda: PlanConfig(run="r", data="d", protocol="x"), "protocol must be droid or recon, got 'x'"),
+        (lambda: PlanConfig(run="r", data="d", solver="x"), "solver must be cem, icem or mppi"),
+        (lambda: PlanConfig(run="r", data="d", seed=-1), "seed must be 0 to"),
+        (lambda: PlanConfig(run="r", data="d", tolerance=float("nan")), "tolerance must be"),
+        (lambda: PlanConfig(run=None, data=3), "data must be a path, got 3"),
+        (lambda: PlayConfig(run="r", world="moon"), "world must be nav or arm, got 'moon'"),
+        (lambda: PlayConfig(run="r", world="nav", baselines=3), "baselines must be a list of paths, got 3"),
+        (lambda: EvaluateConfig(run="r", bounds=[1]), "bounds must be a list of paths"),
+        (lambda: IndexConfig(path="p", held_out=2), "^held_out is 2: give a share"),
+        (lambda: InferConfig(run="r", videos=[]), "videos is empty"),
+        (lambda: TransferConfig(run="r", source="a", target="b", seconds=0), "seconds must be a positive number"),
+    ],
+)
+def test_values_out_of_their_range_are_named_by_their_field(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_texts_become_paths():
+    config = PlanConfig(run="r", data="d", baselines="b")
+    assert (config.run, config.data, config.baselines) == (Path("r"), Path("d"), [Path("b")])
+    assert InferConfig(run="r", videos="a.mp4").videos == [Path("a.mp4")]
