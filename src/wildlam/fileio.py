@@ -81,7 +81,7 @@ def locked(path: Path, doing: str, *, file: Path | None = None, refusal: str | N
     Args:
         path: a file or folder.
         file: the lock's own; by default ``.NAME.lock`` beside ``path``. Its folder is made.
-        doing: what it is held for, such as "encoding videos", told to others.
+        doing: what it is held for, such as "encoding videos", shown to others.
         refusal: what to do instead of waiting; with it, nobody waits.
 
     Raises:
@@ -92,7 +92,7 @@ def locked(path: Path, doing: str, *, file: Path | None = None, refusal: str | N
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = open(file, "a+")  # noqa: SIM115 (closed below, with what it guards in between)
     except OSError:
-        yield  # whoever writes there tells why it cannot
+        yield  # whoever writes there says why it cannot
         return
     with lock:
         try:

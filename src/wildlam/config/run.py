@@ -31,7 +31,7 @@ class RunConfig:
         model: inverse dynamics model, bottleneck and world model.
         training: steps, batch, precision, optimiser.
         action_free: also train a deterministic model (no latent action) of the same size for as long, to compare with.
-        seed: of initialisation, order of the data and noise.
+        seed: seed of initialisation, order of the data and noise.
         out: folder of the run; runs/<name of the data folder>-<time> if not given.
     """
 

@@ -82,7 +82,7 @@ class Run:
             WildlamError: if it is not one.
         """
         run = cls(path)
-        if (run.path / "sweep.json").is_file():
+        if (run.path / "sweep.yaml").is_file():
             raise WildlamError(f"{run.path} is a sweep, of several runs; give one of its folders, or `report` it whole")
         for name in ("config.yaml", "run.json"):
             if not (run.path / name).is_file():

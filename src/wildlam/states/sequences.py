@@ -24,7 +24,7 @@ class StoredVideo:
         path: path relative to the data folder, with forward slashes.
         source: name of the set the video belongs to.
         split: ``"train"`` or ``"held_out"``.
-        size: bytes of the file; with ``mtime_ns`` it tells whether the file has changed since it was encoded.
+        size: bytes of the file; with ``mtime_ns`` it shows whether the file has changed since it was encoded.
         mtime_ns: time of the file's last change, nanoseconds since the epoch.
         rules: version of the rules (`timeline.RULES`) by which its frames were found; None in stores of before them.
     """
@@ -81,7 +81,7 @@ class Sequences:
 
         Args:
             cuts: times of the first frames of shots, in seconds, ascending, by video.
-            spec: of the encoder.
+            spec: specification of the encoder.
             fps: frames per second at which videos were sampled.
         """
         known = pc.is_in(self.videos["path"], value_set=pa.array(cuts, pa.string())).to_numpy()[self.video]

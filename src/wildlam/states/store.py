@@ -78,7 +78,7 @@ class FeatureStore:
 
         Args:
             path: folder of the store.
-            spec: of the encoder whose states it holds.
+            spec: specification of the encoder whose states it holds.
             fps: rate at which videos are sampled, frames per second.
             frames: video frames per window; matters to encoders of context ``"clip"`` only.
 
@@ -358,7 +358,7 @@ class FeatureStore:
 
     @staticmethod
     def misnamed(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
-        """Which rows tell another origin (``layout.ORIGIN``) than was written: ``bool [rows]``."""
+        """Which rows state another origin (``layout.ORIGIN``) than was written: ``bool [rows]``."""
         return origin_checksums(batch) != batch["origin_crc"].to_numpy()
 
     def bits(self, column: pa.FixedSizeBinaryArray) -> np.ndarray:

@@ -71,7 +71,7 @@ def index(
         on_error: ``"raise"`` or ``"skip"`` files that cannot be used; skipped ones are counted and named in a warning.
         max_skipped: largest share of the files that may be skipped.
         exclude: patterns (``*``, ``?``, ``[...]``) of paths below ``root``, or of file names, that are left out.
-        cuts: look for cuts where no one has yet; without it, none are told, though they stay in the file.
+        cuts: look for cuts where no one has yet; without it, the manifest shows none, though they stay in the file.
         cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
         workers: threads that open files; by default the number of cores.
         progress: show a bar with the time left.
@@ -248,7 +248,7 @@ def _leads_on(folder: str, entered: list[str]) -> bool:
 
 
 def _found_remotely(root: Location) -> dict[str, tuple[int, int]]:
-    """As `find_videos`, in an object store, with each file's size and time of change: one listing tells all."""
+    """As `find_videos`, in an object store, with each file's size and time of change: one listing holds them all."""
     folder: Any = root
     top = folder.path.rstrip("/") + "/"
     found = {}

@@ -7,10 +7,10 @@ of each part, its tracker the bytes held at once.
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -21,7 +21,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from wildlam.config import RunConfig, without_actions
 from wildlam.distributed import default_device
 from wildlam.errors import WildlamError
-from wildlam.models import attention
+from wildlam.models.attention import always_fused
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 from wildlam.training.parallel import blocks_of, check_shard, recompute
 from wildlam.types import Encoder
@@ -181,7 +181,7 @@ def _estimate(
         tracker = _PeakTracker()
         tracker.track_external(model, *optimizer.optimizers, states)
         with (
-            patch.object(attention, "EXPLICIT_UP_TO", 0 if accelerated else attention.EXPLICIT_UP_TO),
+            always_fused() if accelerated else nullcontext(),
             flop_counter() as counter,
             tracker,
         ):

@@ -37,7 +37,7 @@ class Walker:
     """
 
     sees = False
-    """Whether it is told how far the way is clear (``DoomNav.clear``)."""
+    """Whether it knows how far the way is clear (``DoomNav.clear``)."""
 
     def __init__(self, rng: np.random.Generator, tics: int, turn: float = 6.0):
         self.rng, self.tics, self.turn = rng, tics, turn
@@ -226,7 +226,7 @@ def collect_doom(
     held out whole. The pixels of a
     walk depend on level, seed, ``n``, ``seconds``, ``fps`` and ``size`` alone. Finished files are kept, so that an
     interrupted call can simply be repeated; files of another length, rate or size are filmed again. Training reads the
-    pixels alone; the poses beside them (``data.poses``) tell evaluations what was really done.
+    pixels alone; the poses beside them (``data.poses``) give evaluations what was really done.
 
     Args:
         out: folder to write to.

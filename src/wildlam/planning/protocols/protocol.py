@@ -61,12 +61,12 @@ def protocol(
 
     Args:
         name: which.
-        episodes: of one kind; those for training decide the prior.
+        episodes: episodes of one kind; those for training decide the prior.
         fps: steps per second.
         device: that plans are made on.
         samples: candidates of an iteration; the protocol's (300 and 120) if not given.
         iterations: how often candidates are drawn; the protocol's (15 and 1) if not given.
-        solver: of the droid protocol, which is for the cross-entropy method.
+        solver: solver of the droid protocol, which is for the cross-entropy method.
 
     Raises:
         WildlamError: the episodes are of another kind, or too short; or the protocol has no choice of solvers.
