@@ -148,7 +148,7 @@ def test_a_cache_elsewhere(folder, tmp_path):
 def test_a_folder_that_cannot_be_written(folder):
     root = folder("a.mp4", "b.mp4")
     (root / ".wildlam").write_text("in the way")  # root may write anywhere, so permissions would not do here
-    with pytest.raises(WildlamError, match=r"cannot be written.*--data\.cache"):
+    with pytest.raises(WildlamError, match=r"cannot write to .*--data\.cache"):
         quiet_index(root)
 
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from wildlam.errors import WildlamError, option
-from wildlam.fileio import locked
+from wildlam.fileio import locked, writing
 from wildlam.types import Split
 from wildlam.video import recordings
 from wildlam.video.cuts import find_cuts
@@ -478,14 +478,12 @@ def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skippe
 
 
 def _check_writable(target: Path) -> None:
-    try:
+    cache = option("data.cache")
+    remedy = f"name another folder with {cache}" if cache else f"give a copy that can be by {option('data.path')}"
+    with writing(f"to {target.parent}", remedy):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target.parent):
             pass
-    except OSError as error:
-        cache = option("data.cache")
-        remedy = f"name another folder with {cache}" if cache else f"give a copy that can be by {option('data.path')}"
-        raise WildlamError(f"{target.parent}: cannot be written ({error.strerror}); {remedy}") from error
 
 
 def _top(paths: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from wildlam.episodes.formats.hdf5 import h5py
 from wildlam.episodes.formats.lerobot import write_lerobot
 from wildlam.episodes.formats.recon import write_recon
 from wildlam.errors import WildlamError
-from wildlam.fileio import read_json, write_atomically
+from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.types import check_seed
 
 RECORD = ".films.json"
@@ -93,7 +93,7 @@ def collect(
         h5py()  # before the films
     made = {"world": world, "format": form, "seconds": seconds, "fps": how.fps}
     made |= {"distractors": distractors, "seed": seed}
-    try:
+    with writing(f"to {out}", "give another --output"):
         if how.write is not None and (out / RECORD).is_file():
             _check(out, read_json(out / RECORD), made | {"episodes": episodes})
             shutil.rmtree(films, ignore_errors=True)
@@ -110,8 +110,6 @@ def collect(
             how.write(out, read_posed_videos(films))
             write_atomically(out / RECORD, json.dumps(made | {"episodes": episodes}))
             shutil.rmtree(films)
-    except OSError as error:
-        raise WildlamError(f"cannot write to {out}: {error.strerror}; give another --output") from error
     return len(paths)
 
 

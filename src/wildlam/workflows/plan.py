@@ -22,7 +22,7 @@ from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
-from wildlam.fileio import ensure_writable, read_json, write_atomically
+from wildlam.fileio import ensure_writable, read_json, write_atomically, writing
 from wildlam.models import LatentActionModel
 from wildlam.planning.cost import Cost, GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Dynamics
@@ -436,7 +436,7 @@ def plan(
         "clips": [{"video": e.name, "frames": frames.tolist()} for e, frames in clips.places],
     }
     facts = opened.facts
-    try:
+    with writing(f"to {folder}", "give another --out"):
         write_atomically(folder / "plans.json", json.dumps(record))
         write_plan_report(
             folder / "report.html",
@@ -449,8 +449,6 @@ def plan(
             f"{how.samples} candidates drawn {how.iterations} time(s){f' ({solver})' if name == 'droid' else ''}, "
             f"seed {seed}",
         )
-    except OSError as error:
-        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
     return folder
 
 

@@ -19,7 +19,7 @@ from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.clips import encode_frames
 from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
-from wildlam.fileio import ensure_writable, read_json, write_atomically
+from wildlam.fileio import ensure_writable, read_json, write_atomically, writing
 from wildlam.planning.dynamics import Dynamics
 from wildlam.planning.mpc import ITERATIONS, MEMORY, SAMPLES, Policy, Replanner, Trace, World, follow
 from wildlam.planning.solvers.base import Prior
@@ -180,7 +180,7 @@ def play(
         "poses": {label: [trace.poses.tolist() for trace in of] for label, of in traces.items()},
         "actions": {label: [trace.actions.tolist() for trace in of] for label, of in traces.items()},
     }
-    try:
+    with writing(f"to {folder}", "give another --out"):
         write_atomically(folder / "play.json", json.dumps(record))
         shown = {label: grid(traces["goal"][:SHOWN], traces[label][:SHOWN]) for label in dynamics}
         films = {label: mp4_bytes(frames, config.data.fps) for label, frames in shown.items()}
@@ -193,8 +193,6 @@ def play(
             + compared(rows, dynamics, "final distance"),
             f"{opened.facts['encoder']['name']} states, controller {driven.place}, {episodes} episodes, seed {seed}",
         )
-    except OSError as error:
-        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
     return folder
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wildlam.errors import WildlamError
 from wildlam.evaluation.rollout import SECONDS
-from wildlam.fileio import write_atomically
+from wildlam.fileio import write_atomically, writing
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder, to_uint8
 from wildlam.types import Encoder
@@ -70,11 +70,9 @@ class Transfer:
         """
         path = Path(path)
         check_output(path, *self.videos)
-        try:
+        with writing(path, "choose another --output"):
             write_mp4(path, side_by_side(self.films), self.fps)
             write_atomically(_figures_path(path), json.dumps(asdict(self.errors), indent=2))
-        except OSError as error:
-            raise WildlamError(f"cannot write {path}: {error.strerror}; choose another --output") from error
         return path
 
 
