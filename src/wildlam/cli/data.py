@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wildlam.cli.common import RUN_USAGE, Arguments, about, command, make_parser
 from wildlam.errors import WildlamError, named
+from wildlam.fileio import writing
 
 
 def run_index(argv: Arguments) -> None:
@@ -62,11 +63,8 @@ def run_index(argv: Arguments) -> None:
 
 def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
 
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
-    except OSError as error:
-        raise WildlamError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+    with writing(path, "give another --report"), path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
 
 
 def run_encode(argv: Arguments) -> None:

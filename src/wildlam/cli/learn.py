@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wildlam.cli.common import RUN_USAGE, Arguments, about, command, finished, make_parser
 from wildlam.errors import WildlamError
+from wildlam.fileio import writing
 
 COMMON_KEYS = frozenset(
     {
@@ -141,10 +142,8 @@ def run_sweep(argv: Arguments) -> None:
                 f"{config.run.data.path}: no such videos; check --data.path before many jobs look for them"
             )
         claim(config)
-        try:
+        with writing(args.slurm, "give another --slurm"):
             args.slurm.write_text(slurm_script(config))
-        except OSError as error:
-            raise WildlamError(f"cannot write {args.slurm}: {error.strerror}; give another --slurm") from error
         print(f"{len(config.grid())} tasks; adapt the script to your cluster, then: sbatch {args.slurm}")
     else:
         train_all(config)

@@ -13,7 +13,7 @@ from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.posed_videos import read_posed_videos
 from wildlam.errors import WildlamError
-from wildlam.fileio import read_json, write_atomically
+from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.types import check_seed
 
 RECORD = ".films.json"
@@ -67,7 +67,7 @@ def collect(
         how.check()  # before the films
     made = {"world": world, "format": form, "seconds": seconds, "fps": how.fps}
     made |= {"distractors": distractors, "seed": seed}
-    try:
+    with writing(f"to {out}", "give another --output"):
         if how.write is not None and (out / RECORD).is_file():
             _check(out, read_json(out / RECORD), made | {"episodes": episodes})
             shutil.rmtree(films, ignore_errors=True)
@@ -85,8 +85,6 @@ def collect(
             how.write(out, _in_metres(filmed) if how.metres and world == "nav" else filmed)
             write_atomically(out / RECORD, json.dumps(made | {"episodes": episodes}))
             shutil.rmtree(films)
-    except OSError as error:
-        raise WildlamError(f"cannot write to {out}: {error.strerror}; give another --output") from error
     return len(paths)
 
 
