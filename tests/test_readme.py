@@ -9,6 +9,7 @@ import pytest
 from wildlam.cli import main
 
 README = Path(__file__).parents[1] / "README.md"
+SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -22,9 +23,14 @@ def test_the_python_snippets_run(videos, tmp_path, monkeypatch, capsys):
     for name in ("maze_0_001.mp4", "arena_0_001.mp4"):
         shutil.copy(next(videos.rglob("*.mp4")), folder / name)
     capsys.readouterr()
-    infer, transfer = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    infer, transfer, _ = SNIPPETS
     exec(infer, {})
     assert capsys.readouterr().out.strip() == "torch.Size([15, 32]) 0.0 0.25"
     exec(transfer, {})
     assert capsys.readouterr().out.startswith("film.mp4 TransferErrors(source=")
     assert Path("film.mp4").stat().st_size > 1000
+
+
+def test_the_packaged_model_takes_an_array(capsys):
+    exec(SNIPPETS[2], {})
+    assert capsys.readouterr().out == "LatentActions(7 of width 32, 0.00 to 1.75 s)\n"

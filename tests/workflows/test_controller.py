@@ -220,11 +220,15 @@ def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
     train_controller(run, config)
     settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
     other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
-    folder = plan(run=run, protocol=protocol, data=config.data, baselines=[other], episodes=2).folder
+    result = plan(run=run, protocol=protocol, data=config.data, baselines=[other], episodes=2)
+    folder = result.folder
     found = json.loads((folder / "plans.json").read_text())
     page = (folder / "report.html").read_text()
     assert page.count("<img") == 3
     assert "median: test/d.mp4" in page
+    assert {label: row.summary() for label, row in result.rows.items()} == found["summary"]
+    assert {label: actions.tolist() for label, actions in result.plans.items()} == found["plans"]
+    assert "labelled" in result._repr_html_()
     assert found["summary"].keys() == {"no move", "random", "latent", "labelled"} | (
         {"mean", "known goal"} if protocol == "recon" else set()
     )

@@ -34,6 +34,7 @@ from wildlam.training import TrainingConfig
 from wildlam.types import VideoBatch
 from wildlam.video.config import DataConfig
 from wildlam.workflows import evaluate as evaluate_module
+from wildlam.workflows.encode import encode
 from wildlam.workflows.evaluate import evaluate
 from wildlam.workflows.open_run import inferred, load_clips
 from wildlam.workflows.train import train
@@ -253,7 +254,7 @@ def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch
     run = train(config).folder
     caplog.set_level("INFO", logger="wildlam")
     evaluate(run=run)
-    dataset.encode_all(config)
+    encode(config)
     assert "On this machine" not in caplog.text  # all is short
     monkeypatch.setattr("wildlam.workflows.durations.SHORT", 0)
     monkeypatch.setattr("wildlam.workflows.evaluate.FEW_CLIPS", 1)
@@ -268,7 +269,7 @@ def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch
     for i in range(2):
         make_video(tmp_path / "other" / "c" / f"{i}.mp4", frames=96)
     assert told(tmp_path / "other") == ["encode 32", "report UMAP"]  # of which one clip is held out
-    dataset.encode_all(replace(config, data=replace(config.data, fps=2)))
+    encode(replace(config, data=replace(config.data, fps=2)))
     assert re.search(r"encode +48 states +[\d.]+ (ms|s)\n", caplog.text)
 
 
