@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow bench lint clean
+.PHONY: help demo test test-slow bench lint docs wheel clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+): .*## (.*)/make \1\t\2/'
@@ -26,8 +26,18 @@ lint: .venv/installed-dev ## check style and types
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: .venv/installed-dev ## build the documentation's site into build/site; warnings and broken links fail it
+	@# Not --quiet: it hides warnings from --strict, too.
+	$(BIN)/mkdocs build --strict
+
+wheel: .venv/installed-dev ## build wheel and source distribution into dist/, and try the wheel without the checkout
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	tests/wheel.sh dist/*.whl
+
 clean: ## remove what make made: the virtual environment and caches; runs stay
-	rm -rf .venv build src/*.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 .venv/installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -19,8 +19,9 @@ from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 
 from wildlam.fileio import read_json
 from wildlam.models.controller import ControllerConfig
+from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.workflows.controller import ControllingConfig, train_controller
-from wildlam.workflows.plan import ProtocolName, plan
+from wildlam.workflows.plan import plan
 
 PROTOCOLS: dict[str, tuple[ProtocolName, str, int | None, int | None]] = {
     "arm": ("droid", "displacement", 64, 6),

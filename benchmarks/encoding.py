@@ -22,7 +22,8 @@ from decoding import write_video
 
 from wildlam.encoders import Lite0
 from wildlam.states.encode import encode_videos
-from wildlam.states.store import FeatureStore, StoredVideo
+from wildlam.states.sequences import StoredVideo
+from wildlam.states.store import FeatureStore
 from wildlam.types import Encoder
 from wildlam.video.decode import decode_grid
 from wildlam.video.index import index

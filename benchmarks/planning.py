@@ -33,12 +33,13 @@ from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 from wildlam.config import read_config
 from wildlam.fileio import read_json
 from wildlam.planning.protocols import droid
+from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.report.plots import LINES, quiet, svg
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.workflows.baseline import LabelledModelConfig, train_labelled_model
 from wildlam.workflows.controller import ControllingConfig, train_controller
-from wildlam.workflows.plan import EPISODES, ProtocolName, plan
+from wildlam.workflows.plan import EPISODES, plan
 from wildlam.workflows.play import play
 
 WORLDS: dict[str, tuple[ProtocolName, str, tuple[int, ...]]] = {

@@ -26,7 +26,7 @@ def main() -> None:
 
     found = {}
     for target in ("change", "state"):
-        command = f"wildlam train --data.path {args.runs}/demo/videos --training.steps {args.steps} --baseline false"
+        command = f"wildlam train --data.path {args.runs}/demo/videos --training.steps {args.steps} --action_free false"
         command += f" --model.predict {target} --encoder.pool 2 --encoder.fold 1"
         found[target] = [
             results([*command.split(), "--seed", str(seed)], args.runs / f"predict_{target}_{seed}") for seed in SEEDS

@@ -22,7 +22,8 @@ import torch
 from common import arguments, finish, row
 
 from wildlam.states.loader import StoreSource
-from wildlam.states.store import FeatureStore, StoredVideo
+from wildlam.states.sequences import StoredVideo
+from wildlam.states.store import FeatureStore
 from wildlam.types import EncoderSpec
 
 CLIPS, STATES, SEQUENCE = 32, 8, 128

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The commands of README.md on little data, in a folder of their own: each must end well and leave what it promises.
+# The commands of README.md and of the tutorials on little data, in a folder of their own: each must end well and leave what it promises.
 set -euo pipefail
-readme="$(cd "$(dirname "$0")/.." && pwd)/README.md"
+root="$(cd "$(dirname "$0")/.." && pwd)"
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
@@ -27,7 +27,7 @@ run index "$videos" --cuts
 run encode "${tiny[@]}"
 run store verify "$videos"
 run train "${tiny[@]}" --out runs/first
-run train "${tiny[@]}" --out runs/sparse --model.bottleneck Sparse --model.bottleneck.l1 0.1 --baseline false
+run train "${tiny[@]}" --out runs/sparse --model.bottleneck Sparse --model.bottleneck.l1 0.1 --action_free false
 run train --resume runs/first
 run train --estimate "${tiny[@]}" --gpus 2 # the README's own, at the paper's size, takes a minute
 torchrun --nproc-per-node 2 --no-python wildlam train "${tiny[@]}" --out runs/two
@@ -40,7 +40,7 @@ test -s runs/first/decoded.html
 run transfer "$videos/filmed/held_out/carphone_pristine_00.mp4" "$videos/doom/train/map04_0_000.mp4" \
   --run runs/first -o film.mp4
 test -s film.mp4
-sed -E -e 's/\[([^],]+)[^]]*\]/[\1]/' -e '/Sparse:/,/covariance:/d' "$(dirname "$readme")/configs/sweeps/limits.yaml" >few.yaml
+sed -E -e 's/\[([^],]+)[^]]*\]/[\1]/' -e '/Sparse:/,/covariance:/d' "$root/configs/sweeps/limits.yaml" >few.yaml
 run sweep --config few.yaml --data.path "$videos" --out runs/sweep --encoder.image_size 64 --training.steps 2 \
   --training.batch_size 4 --training.eval_every 2 --training.save_every 2
 test -s runs/sweep/sweep.svg
@@ -77,7 +77,7 @@ run controller train runs/first --data arms --clips 4 --training.steps 2 --train
 run play runs/first --world arm --episodes 1 --controller runs/arm_controller
 
 known=$(wildlam --help | sed -nE 's/^  ([a-z]+) .*/\1/p' | paste -sd '|')
-for command in $(sed -nE "s/^(.*[^a-z.\/-])?wildlam ($known)( .*)?$/\2/p" "$readme" | sort -u); do
-  [[ "$ran" == *" $command "* ]] || { echo "README.md shows wildlam $command, which is not run here" >&2; exit 1; }
+for command in $(sed -nE "s/^(.*[^a-z.\/-])?wildlam ($known)( .*)?$/\2/p" "$root/README.md" "$root"/docs/tutorials/*.md | sort -u); do
+  [[ "$ran" == *" $command "* ]] || { echo "README.md or a tutorial shows wildlam $command, which is not run here" >&2; exit 1; }
 done
 echo "the README's commands ran"

@@ -85,7 +85,7 @@ def test_paper_vitl_has_the_papers_numbers():
     config = parse("--config", str(FOLDER / "paper_vitl.yaml"))
     assert (config.training.batch_size, config.training.steps) == (1024, 30_000)
     assert (config.model.size, config.model.bottleneck.dim, config.data.fps) == ("L", 128, 4.0)
-    assert not config.baseline
+    assert not config.action_free
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from wildlam.errors import WildlamError
-from wildlam.fileio import locked
+from wildlam.fileio import ensure_writable, locked, writing
 
 
 def hold(path, held):
@@ -58,3 +58,11 @@ def test_what_cannot_be_written_is_not_locked(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with locked(tmp_path / "file" / "thing", "testing"):
         assert not (tmp_path / "file").is_dir()
+
+
+def test_what_cannot_be_written_is_said_with_a_remedy(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WildlamError, match=r"^cannot write to .*/file/x: Not a directory; give another --out$"):
+        ensure_writable(tmp_path / "file" / "x")
+    with pytest.raises(WildlamError, match=r"^cannot write a and b: full; go$"), writing("a and b", "go"):
+        raise OSError("full")  # a library's own, without a number

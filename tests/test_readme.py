@@ -16,7 +16,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 def test_the_python_snippets_run(videos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     train = ["train", "--data.path", str(videos), "--out", "runs/demo", "--encoder.image_size", "64"]
-    assert main([*train, "--training.steps", "2", "--training.batch_size", "2", "--baseline", "false"]) == 0
+    assert main([*train, "--training.steps", "2", "--training.batch_size", "2", "--action_free", "false"]) == 0
     assert main(["decoder", "train", "runs/demo", "--training.steps", "1", "--training.batch_size", "2"]) == 0
     folder = tmp_path / "runs/demo/videos/doom/held_out"
     folder.mkdir(parents=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 import yaml
 
+from wildlam.distributed import Processes
 from wildlam.pretrained import TINY
-from wildlam.training import checkpoints
-from wildlam.training.distributed import Processes
+from wildlam.runs import checkpoints
 
 KEPT = ("config.yaml", "run.json", "actions.json", "results.json", "evaluations.json", "metrics.jsonl")
 MADE_BY = "bash examples/tiny/train.sh"

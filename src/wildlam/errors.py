@@ -1,22 +1,36 @@
-"""The errors that a user can mend."""
+"""The errors that a user can mend, and how they name the fields of a configuration."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+
+_OPTIONS: ContextVar[Mapping[str, str | None]] = ContextVar("options", default={})  # noqa: B039 (never changed)
 
 
 class WildlamError(Exception):
     """An error the user can mend: its one-line message names the thing that is wrong and the remedy."""
 
 
+def option(field: str) -> str | None:
+    """How a message names a field, such as ``data.path``: the option by which the command that runs takes it.
+
+    Unless ``named`` says otherwise it is that of `wildlam train`, ``--data.path``; None if the command takes no such.
+    """
+    return _OPTIONS.get().get(field, f"--{field}")
+
+
 @contextmanager
-def keys_told_as(option: str) -> Iterator[None]:
-    """Tell the user of a command who gave videos by ``option`` no remedies by those keys of `train` that it lacks."""
+def named(options: Mapping[str, str | None]) -> Iterator[None]:
+    """Let messages name fields by these options, each None if the command that runs lacks it."""
+    before = _OPTIONS.set(options)
     try:
         yield
-    except WildlamError as error:
-        told = re.sub(r",? or leave (it|them) out with --data\.on_error=skip", "", str(error))
-        told = told.replace("name another folder with --data.cache", f"give a copy that can be by {option}")
-        raise WildlamError(told.replace("--data.path", option)) from error
+    finally:
+        _OPTIONS.reset(before)
+
+
+def videos_given_by(given: str) -> dict[str, str | None]:
+    """Options, for ``named``, of a command to which videos are given by ``given`` alone."""
+    return {"data.path": given, "data.cache": None, "data.on_error": None}

@@ -33,13 +33,24 @@ def ensure_writable(folder: Path) -> Path:
     """
     if (folder / "config.yaml").is_file():
         raise WildlamError(f"{folder} is a run folder, whose report would be overwritten; give another --out")
-    try:
+    with writing(f"to {folder}", "give another --out"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
     return folder
+
+
+@contextmanager
+def writing(target: object, remedy: str) -> Iterator[None]:
+    """Say why something cannot be written, and what to do; ``target`` is a file, or words such as "to FOLDER".
+
+    Raises:
+        WildlamError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise WildlamError(f"cannot write {target}: {error.strerror or error}; {remedy}") from error
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -81,7 +92,7 @@ def locked(path: Path, doing: str, *, file: Path | None = None, refusal: str | N
     Args:
         path: a file or folder.
         file: the lock's own; by default ``.NAME.lock`` beside ``path``. Its folder is made.
-        doing: what it is held for, such as "encoding videos", told to others.
+        doing: what it is held for, such as "encoding videos", shown to others.
         refusal: what to do instead of waiting; with it, nobody waits.
 
     Raises:
@@ -92,7 +103,7 @@ def locked(path: Path, doing: str, *, file: Path | None = None, refusal: str | N
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = open(file, "a+")  # noqa: SIM115 (closed below, with what it guards in between)
     except OSError:
-        yield  # whoever writes there tells why it cannot
+        yield  # whoever writes there says why it cannot
         return
     with lock:
         try:

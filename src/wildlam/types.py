@@ -173,7 +173,7 @@ class Loss:
 
     Attributes:
         total: the scalar to minimise.
-        statistics: computes, without gradient, what tells the step's health: scalars, and vectors per dimension. Called
+        statistics: computes, without gradient, figures of the step's health: scalars, and vectors per dimension. Called
             only for the steps that are logged.
     """
 

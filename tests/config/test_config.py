@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
-from wildlam.config import RunConfig, dump_config, read_config, run_parser, to_config
+from wildlam.config import RunConfig, differences, dump_config, read_config, run_parser, to_config
 from wildlam.config.parser import keys_of
 from wildlam.encoders import VJEPA2, HFImage, Lite0
 from wildlam.errors import WildlamError
@@ -157,3 +157,21 @@ def test_keys_hold_those_of_every_choice():
     assert {"seed", "data.frames", "training.optimizer.clip", "encoder.mode", "model.bottleneck.l1"} <= set(
         keys_of(RunConfig)
     )
+
+
+def test_keys_are_taken_by_their_old_names(tmp_path, caplog):
+    said = "baseline is called action_free now; the old name will go"
+    assert not parse("--baseline", "false").action_free
+    assert not parse("--baseline=false").action_free
+    assert not parse_yaml(tmp_path, {"baseline": False}).action_free
+    assert caplog.messages == [said] * 3
+
+
+def test_a_run_with_keys_by_their_old_names_opens(tmp_path, caplog):
+    config = dataclasses.replace(parse(), action_free=False)
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config).replace("action_free:", "baseline:"))
+    assert "\nbaseline: false\n" in path.read_text()
+    assert read_config(path) == config
+    assert not caplog.messages  # nobody typed it
+    assert not list(differences(path.read_text(), dump_config(config)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wildlam.episodes.formats.droid import counted
-from wildlam.episodes.pairing import pair, read_film, tell
+from wildlam.episodes.pairing import pair, read_film, report_pairs
 from wildlam.errors import WildlamError
 
 TEN = np.arange(20) / 10
@@ -62,9 +62,9 @@ def test_what_cannot_be_paired_is_refused(states, frames, tolerance, said):
 
 def test_what_is_left_out_is_told_episode_by_episode(tmp_path, caplog):
     sound, short, off = pair(TEN, TEN, "s"), pair(TEN, TEN[:18], "a"), pair(TEN + 0.04, TEN, "b")
-    tell(tmp_path, {"sound": sound})
+    report_pairs(tmp_path, {"sound": sound})
     assert not caplog.records
-    tell(tmp_path, {"sound": sound, "short": short, "off": off, **{f"e{i}": short for i in range(30)}})
+    report_pairs(tmp_path, {"sound": sound, "short": short, "off": off, **{f"e{i}": short for i in range(30)}})
     lost, doubtful = caplog.messages
     assert "62 of the states: short 2 (up to 0.200 s away); e0 2" in lost
     assert lost.endswith("; and 11 more episodes")

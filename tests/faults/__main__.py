@@ -20,7 +20,7 @@ from tests.faults.full_disk import fill_disks
 from tests.faults.kills import kill_all
 from tests.faults.mutations import UNWANTED, mutate_all, prepare
 from tests.faults.ranks import kill_ranks
-from wildlam.worlds.sample_films import collect_filmed
+from wildlam.worlds.sample_films import collect_sample_films
 
 Tallies = dict[str, dict[str, Counter[str]]]
 
@@ -47,7 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        collect_filmed(folder / "clips")
+        collect_sample_films(folder / "clips")
         clips = sorted((folder / "clips").rglob("*.mp4"), key=lambda path: path.stat().st_size)[:2]
         few, many = (make_folder(folder / name, clips, copies) for name, copies in (("few", 6), ("many", 40)))
         tallies: Tallies = {"kills": kill_all(few, many, folder / "kills", args.kills, args.seed)}

@@ -26,7 +26,7 @@ from wildlam.video.manifest import Manifest
 
 WILDLAM = (sys.executable, "-m", "tests.faults.often")
 TINY = [
-    *("--encoder.image_size", "64", "--model.size", "nano", "--training.batch_size", "4", "--baseline", "false"),
+    *("--encoder.image_size", "64", "--model.size", "nano", "--training.batch_size", "4", "--action_free", "false"),
     *("--training.save_every", "2", "--training.eval_every", "2", "--data.fps", "8", "--data.frames", "4"),
 ]
 SWEEP = """\

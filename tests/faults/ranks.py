@@ -22,7 +22,7 @@ LIMIT = 200.0
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
 SMALL = [
     *("--encoder.image_size", "64", "--model.size", "nano", "--training.batch_size", "4", "--training.save_every", "1"),
-    *("--training.steps", str(STEPS), "--baseline", "false"),
+    *("--training.steps", str(STEPS), "--action_free", "false"),
 ]
 
 

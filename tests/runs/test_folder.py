@@ -30,3 +30,9 @@ def test_a_run_is_known_by_the_file_written_last(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "write_atomically", lambda path, text: written.append(path.name) or write(path, text))
     Run(tmp_path / "run").create("seed: 0\n", 0, SPEC)
     assert written == ["run.json", "config.yaml"]
+
+
+def test_a_sweep_is_no_run_from_its_beginning_on(tmp_path):
+    (tmp_path / "sweep.yaml").touch()  # sweep.json is written at its end
+    with pytest.raises(WildlamError, match="is a sweep, of several runs"):
+        Run.open(tmp_path)

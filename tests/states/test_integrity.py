@@ -9,7 +9,8 @@ import torch
 from wildlam import cli
 from wildlam.errors import WildlamError
 from wildlam.states import integrity
-from wildlam.states.store import FeatureStore, StoredVideo
+from wildlam.states.sequences import StoredVideo
+from wildlam.states.store import FeatureStore
 from wildlam.types import EncoderSpec
 
 SPEC = EncoderSpec("toy", 1, (4, 4), 16, 64, "frame", "aaaa000011112222")

@@ -41,7 +41,7 @@ if __name__ == "__main__":
             training=TrainingConfig(
                 steps=3, batch_size=4, log_every=1, precision="fp32", shard=2, shard_encoder=args.parts
             ),
-            baseline=False,
+            action_free=False,
             out=args.out,
         )
     )

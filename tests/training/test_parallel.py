@@ -15,7 +15,7 @@ from wildlam.models.bottlenecks import Noisy
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
-from wildlam.training.parallel import compile_blocks, recompute
+from wildlam.training.parallel import compile_blocks, parallelise, recompute
 
 from ..helpers import ROOT, save_tiny, torchrun
 

@@ -11,7 +11,8 @@ from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
 from wildlam.states.encode import encode_videos
 from wildlam.states.loader import StoreSource
-from wildlam.states.store import FeatureStore, Sequences, StoredVideo
+from wildlam.states.sequences import Sequences, StoredVideo
+from wildlam.states.store import FeatureStore
 from wildlam.types import EncoderSpec
 from wildlam.video.cuts import find_cuts
 from wildlam.video.decode import VideoError

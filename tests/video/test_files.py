@@ -276,7 +276,7 @@ def test_a_run_on_an_object_store(bucket, tmp_path):
     out = tmp_path / "run"
     options = ["--data.path", f"{bucket}/tars", "--data.cache", str(tmp_path / "cache"), "--data.frames", "4"]
     options += ["--data.store", "false", "--data.workers", "1", "--encoder.image_size", "64"]
-    options += ["--model.size", "nano", "--training.steps", "2", "--training.batch_size", "2", "--baseline", "false"]
+    options += ["--model.size", "nano", "--training.steps", "2", "--training.batch_size", "2", "--action_free", "false"]
     wildlam("train", *options, "--out", str(out))
     assert (out / "report.html").stat().st_size > 0
     assert f"path: {bucket}/tars" in (out / "config.yaml").read_text()

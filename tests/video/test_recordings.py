@@ -15,10 +15,11 @@ import pytest
 from wildlam import cli
 from wildlam.errors import WildlamError
 from wildlam.video import index as index_module
-from wildlam.video.index import assign_splits, index
+from wildlam.video.index import index
 from wildlam.video.manifest import Manifest, manifest_path
 from wildlam.video.mp4 import write_mp4
 from wildlam.video.recordings import by_name
+from wildlam.video.splits import assign_splits
 
 
 def film(path: Path, seed: int, seconds: float = 2.0, fps: int = 25, moves: bool = True) -> Path:

@@ -13,14 +13,11 @@ from wildlam import cli
 from wildlam.config import read_as, read_config
 from wildlam.encoders import Lite0
 from wildlam.episodes.action_spaces import ARM, PLANAR
-from wildlam.episodes.clips import LabelledClips, labelled_clips
-from wildlam.episodes.episode import Episode
+from wildlam.episodes.clips import labelled_clips
 from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.models.controller import ControllerConfig
-from wildlam.planning.protocols.recon import plan_divided
-from wildlam.planning.solvers.base import Prior
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
@@ -40,7 +37,7 @@ from wildlam.workflows.controller import (
     train_controller,
 )
 from wildlam.workflows.open_run import load_model
-from wildlam.workflows.plan import PlanningProtocol, dynamics_of, known_goal, no_move, plan
+from wildlam.workflows.plan import dynamics_of, plan
 
 from ..helpers import make_run
 
@@ -267,25 +264,6 @@ def test_the_commands(run, config, capsys):
     assert cli.main(call) == 0
     assert "\nbaseline " in capsys.readouterr().out
     assert cli.main(["controller", "drive"]) == 2
-
-
-def test_who_knows_where_the_goal_is_follows_a_curve_but_not_a_zigzag():
-    curve = np.tile([3.0, 0.0, 5.0], (8, 1))
-    zigzag = np.column_stack([curve[:, :2], [40.0, -40.0] * 4])
-    actions = np.stack([curve, zigzag])
-    poses = np.stack([PLANAR.integrate(np.zeros(3), one) for one in actions])
-    episode = Episode("walk", "held_out", np.arange(9) / 4, poses[0], PLANAR, lambda indices, size: None)
-    places = [(episode, np.arange(9))] * 2
-    clips = LabelledClips(
-        torch.zeros(2, 9, 1, 1), torch.tensor(poses), torch.tensor(actions).float(), places, PLANAR, 4.0
-    )
-    prior = Prior(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([[10.0, 5.0, 40.0]]))
-    how = PlanningProtocol(
-        "recon", 8, 120, 1, prior, lambda cost, batch, g: plan_divided(cost, prior, batch=batch, generator=g)
-    )
-    known, staying = known_goal(clips, how).values["rpe"], no_move(clips).values["rpe"]
-    assert known[0] < 0.25 * staying[0]
-    assert 0.25 * staying[1] < known[1]
 
 
 def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config, labelled, tmp_path):

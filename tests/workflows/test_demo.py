@@ -42,7 +42,7 @@ def test_films_are_told_of_before_they_are_made(tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", logger="wildlam")
     monkeypatch.setattr("wildlam.workflows.durations.SHORT", 0)
     monkeypatch.setattr(demo, "train", lambda config, resume: TrainResult(config.out, {}))
-    monkeypatch.setattr(demo, "collect_filmed", lambda folder: None)
+    monkeypatch.setattr(demo, "collect_sample_films", lambda folder: None)
     made = []
 
     def collect(folder, *, episodes, seconds, **_):

@@ -1,5 +1,6 @@
 """Costs counted without training, against those of real training steps."""
 
+import functools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,14 @@ def config(**training) -> RunConfig:
         encoder=Lite0(image_size=64),
         model=ModelConfig(size="nano", bottleneck=training.pop("bottleneck", Noisy())),
         training=TrainingConfig(batch_size=16, **training),
+        action_free=False,
     )
+
+
+@functools.cache
+def usual():
+    """What ``config()`` costs, counted once, as that takes seconds."""
+    return estimate(config())
 
 
 def real_step(of: RunConfig, clips: int):
@@ -66,14 +74,14 @@ def test_attention_counts_whatever_computes_it():
         x = torch.zeros(1, 4, queries, width // 4, requires_grad=True)
         torch.nn.functional.scaled_dot_product_attention(x, x, x).sum().backward()
     assert counter.get_total_flops() == (2 + 5) * product
-    explicit, fused = estimate(config(), accelerated=False), estimate(config(), accelerated=True)
+    explicit, fused = estimate(config(), accelerated=False), usual()
     blocks = len(config().model.build(448, (2, 2)).world_model.blocks)
     assert fused.flops["world model"] - explicit.flops["world model"] == 16 * blocks * product
 
 
 def test_operations_are_near_six_for_each_parameter_and_token():
     """Two for each product forward, four backward; attention and what sees a frame once are small beside it."""
-    found = estimate(config())
+    found = usual()
     tokens = 16 * 7 * 4
     model = found.parameters["world model"] + found.parameters["inverse dynamics model"]
     assert sum(found.flops.values()) < 6 * model * tokens
@@ -81,7 +89,7 @@ def test_operations_are_near_six_for_each_parameter_and_token():
 
 
 def test_recomputing_spares_memory_for_more_operations():
-    plain, again = estimate(config()), estimate(config(recompute=True))
+    plain, again = usual(), estimate(config(recompute=True))
     assert again.memory["act"] < 0.7 * plain.memory["act"]
     assert 1.1 < sum(again.flops.values()) / sum(plain.flops.values()) < 1.4
 
@@ -103,7 +111,7 @@ def test_memory_is_that_of_a_real_step(precision):
 
 
 def test_sharing_among_processes_leaves_the_operations_and_spares_memory():
-    one, four = estimate(config()), estimate(config(), processes=4)
+    one, four = usual(), estimate(config(), processes=4)
     assert four.flops == one.flops
     assert four.memory["act"] < 0.5 * one.memory["act"]
     assert four.memory["param"] == one.memory["param"]
@@ -130,13 +138,13 @@ def test_an_encoder_in_parts_is_held_in_parts():
 
 
 def test_what_is_trained_beside_and_before_is_told():
-    told = text(estimate(config()), "H100", 1, 0.4)
+    told = text(estimate(replace(config(), action_free=True)), "H100", 1, 0.4)
     assert re.search(r"baseline +\S+ \w+ more", told)
-    assert "more (" not in text(estimate(replace(config(), baseline=False)), "H100", 1, 0.4)
+    assert "more (" not in text(usual(), "H100", 1, 0.4)
     of = config()
     found = estimate(replace(of, data=replace(of.data, fps=8)))
     assert found.hour_bytes == 8 * 3600 * 4 * 448 * 2  # an hour of 2 x 2 tokens in bfloat16
-    assert found.hour_flops == pytest.approx(2 * estimate(of).hour_flops)
+    assert found.hour_flops == pytest.approx(2 * usual().hour_flops)
     assert found.flops["encoder"] == 0  # of a step
     assert "of one GPU, without decoding, and 0.103 GB of disk" in text(found, "H100", 1, 0.4)
 
@@ -147,7 +155,7 @@ def test_the_encoder_of_two_trainings_is_counted_once(monkeypatch):
     monkeypatch.setattr(
         type(Lite0().hollow()), "encode", lambda self, video: calls.append(len(video)) or encode(self, video)
     )
-    found = estimate(replace(config(), data=replace(config().data, store=False)))
+    found = estimate(replace(config(), data=replace(config().data, store=False), action_free=True))
     assert calls == [1]
     assert found.baseline.flops["encoder"] == found.flops["encoder"] > 0
 
@@ -163,7 +171,7 @@ def test_the_encoder_of_two_trainings_is_counted_once(monkeypatch):
 )
 def test_what_does_not_fit_is_told_what_would_help(memory, part, recomputed, remedy):
     memory = memory | {"total": sum(memory.values())}
-    found = replace(estimate(config()), memory=memory, part=part, recomputed=recomputed)
+    found = replace(usual(), memory=memory, part=part, recomputed=recomputed)
     told = text(found, "RTX4090", 1, 0.4)
     assert re.search(rf"does not fit: .*{remedy}\n", told)
     assert ("no activations are held" in told) == (memory["act"] == 0)
@@ -175,7 +183,7 @@ def test_the_command_tells_costs_without_videos(capsys):
     told = capsys.readouterr().out
     for words in ("world model", "Time on 2 x A100", "encoder (frozen)", "videos of 1 Mbit/s", "A100 has 75 GiB: fits"):
         assert words in told
-    cli.main(["train", "--estimate", *small, "--gpus", "2", "--baseline", "false"])
+    cli.main(["train", "--estimate", *small, "--gpus", "2", "--action_free", "false"])
     assert "Time on 2 x H100" in capsys.readouterr().out
     cli.main(["train", "--estimate", *small, "--training.batch_size", "2"])
     told = capsys.readouterr().out

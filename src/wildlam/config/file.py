@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from wildlam.config.parser import Config, Parser, keys_of, to_config
-from wildlam.config.run import RunConfig
+from wildlam.config.run import RENAMED, RunConfig
 from wildlam.encoders import EncoderConfig
 from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import BottleneckConfig
@@ -34,7 +34,7 @@ def read_as(cls: type[Config], path: Path, remedy: str = "restore the file") -> 
     Raises:
         WildlamError: it is damaged, or of another version.
     """
-    parser = Parser(keys=keys_of(cls), prog=str(path))
+    parser = Parser(keys=keys_of(cls), prog=str(path), says_renamed=False)
     parser.add_class_arguments(cls)
     try:
         config = to_config(cls, parser, parser.parse_path(path))
@@ -65,7 +65,7 @@ def differences(known: str, given: str) -> Iterator[tuple[str, Any, Any]]:
 def _leaves(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     if not isinstance(tree, dict):
         # Before version 0.1, classes were named with their modules.
-        yield key, tree.rpartition(".")[2] if key.endswith(".class_path") else tree
+        yield RENAMED.get(key, key), tree.rpartition(".")[2] if key.endswith(".class_path") else tree
         return
     for name, value in tree.items():
         yield from _leaves(value, f"{key}.{name}" if key else name)

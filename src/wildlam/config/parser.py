@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
-import re
+import logging
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import jsonargparse
 import yaml
 
-from wildlam.config.run import CHOSEN_BY_NAME, RunConfig
+from wildlam.config.run import CHOSEN_BY_NAME, RENAMED, RunConfig
+from wildlam.config.wording import complaint
 from wildlam.encoders import EncoderConfig
 from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import BottleneckConfig
@@ -22,6 +22,8 @@ from wildlam.video.files import Location, location
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+log = logging.getLogger(__name__)
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
@@ -38,11 +40,63 @@ jsonargparse.typing.register_type(
 class Parser(jsonargparse.ArgumentParser):
     """Argument parser whose complaint is one line that names the key, what is wrong and the nearest valid one."""
 
-    def __init__(self, *args: Any, keys: Iterable[str] = (), **kwargs: Any) -> None:
-        """``keys`` are valid ones that the parser does not know until a class is chosen."""
+    def __init__(self, *args: Any, keys: Iterable[str] = (), says_renamed: bool = True, **kwargs: Any) -> None:
+        """``keys`` are valid ones that the parser does not know until a class is chosen.
+
+        With ``says_renamed`` whoever gives a key by its old name reads the new one.
+        """
         # Without abbreviations: a key of a later version must not change what an old command means.
         super().__init__(*args, allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
         self.keys = set(keys)
+        self.says_renamed = says_renamed
+        self.brief: Container[str] | None = None
+
+    def show_only(self, keys: Container[str]) -> None:
+        """Let ``--help`` tell of these keys alone, and add ``--help-all``, which tells of all."""
+        self.add_argument("--help-all", action=HelpAll, help="show every key that this command takes, and exit")
+        self.brief = keys
+
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        """The help text; ``show_only`` says of which keys."""
+        known = {action: action.help for action in self._actions}
+        for action in self._actions:
+            if self.brief is not None and not isinstance(action, ALWAYS_SHOWN) and action.dest not in self.brief:
+                action.help = argparse.SUPPRESS
+        try:
+            return super().format_help(*args, **kwargs)
+        finally:
+            for action, text in known.items():
+                action.help = text
+
+    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Take options by their old names, too."""
+        if args is not None:
+            args = [self._renamed_option(argument) for argument in args]
+        return super().parse_args(args, *others, **kwargs)
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
+        """Take keys by their old names, too."""
+        try:
+            tree = yaml.safe_load(content)
+        except yaml.YAMLError:
+            tree = None  # said better by what follows
+        if isinstance(tree, dict) and not RENAMED.keys().isdisjoint(tree):
+            content = yaml.safe_dump({self._renamed(key): value for key, value in tree.items()}, sort_keys=False)
+        return super().parse_string(content, *args, **kwargs)
+
+    def _renamed_option(self, argument: str) -> str:
+        option, *value = argument.split("=", 1)
+        key = option.removeprefix("--")
+        return "=".join([f"--{self._renamed(key)}", *value]) if option != key else argument
+
+    def _renamed(self, key: str) -> str:
+        """The name that a key has now, if this parser has that key."""
+        new = RENAMED.get(key, key)
+        if new == key or f"--{new}" not in self._option_string_actions:
+            return key
+        if self.says_renamed:
+            log.warning("%s is called %s now; the old name will go", key, new)
+        return new
 
     def get_defaults(self, *args: Any, **kwargs: Any) -> jsonargparse.Namespace:
         """Name the default choices without the values of their keys, or another choice would inherit those."""
@@ -78,6 +132,22 @@ class Parser(jsonargparse.ArgumentParser):
         raise WildlamError(complaint(message, keys))
 
 
+class HelpAll(argparse.Action):
+    """Shows the help of every key."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: Any, *_: Any) -> None:
+        """Show it and leave."""
+        parser.brief = None
+        parser.print_help()
+        parser.exit()
+
+
+ALWAYS_SHOWN = (argparse._HelpAction, HelpAll)
+
+
 class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Keeps the line breaks of descriptions; of defaults it shows those that say something, of types none."""
 
@@ -87,56 +157,6 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHe
             return f"{text}; --{action.dest}.help NAME shows the keys of one"
         has_default = action.option_strings and action.default not in (None, argparse.SUPPRESS)
         return text + (" (default: %(default)s)" if has_default else "")
-
-
-def complaint(message: str, keys: set[str]) -> str:
-    """jsonargparse's error message in plain words, on one line, with the nearest valid key or class."""
-    line = " ".join(message.split())
-    for pattern, plain in REWORDED:
-        line = re.sub(pattern, plain, line)
-    if match := re.match(r"(\S+): there is no (\S+)", line):
-        return f"{line}; choose {_by_likeness(match[2], CHOSEN_BY_NAME[match[1]].__subclasses__())}"
-    if match := re.match(r"unknown key (\S+)\.(\w+) of (\w+)", line):
-        classes = {cls.__name__: cls for cls in CHOSEN_BY_NAME[match[1]].__subclasses__()}
-        return f"{line}; choose {_by_likeness(match[2], dataclasses.fields(classes[match[3]]))}"
-    if match := re.match(r"the following arguments are required: (.*)", line):
-        words = [f"--{word}" if word in keys else word.upper() for word in match[1].split(", ")]
-        return f"{' and '.join(words)} must be given"
-    match = re.match(r"(?:unknown key|unrecognized arguments:) -*([\w.]+)", line)
-    near = (_ending_in(match[1], keys) or _near(match[1], keys)) if match else []
-    return f"{line}; did you mean {' or '.join(near)}?" if near else line
-
-
-REWORDED = [
-    (r"the following arguments are required: (\w+\.\w+)", r"--\1 is required"),
-    (r'Parser key "([\w.]+)":', r"\1:"),
-    (r"Expected a <class '(\w+)'>\. Got value: (.*)", r"expected \1, got \2"),
-    (r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", r"choose one of \1; got \2"),
-    (r"Expected a dot import path string: (\S+)", r"there is no \1"),
-    (r"^(\S+): Problem with given class_path '[\w.]+\.(\w+)': Option '(\w+)' .*", r"unknown key \1.\3 of \2"),
-    (r"^(\S+): Problem with given class_path '[\w.]+': (\w+: )", r"\1.\2"),
-    (r"^Option '([\w.]+)' is not accepted", r"unknown key \1"),
-    (r"^Group '([\w.]+)' does not accept option '([\w.]+)'", r"unknown key \1.\2"),
-    (r' in "<unicode string>",', ","),
-]
-"""Regular expressions for jsonargparse's messages, and what to say instead."""
-
-
-def _by_likeness(name: str, choices: Iterable[Any]) -> str:
-    """The names of classes or fields, those most like ``name`` first."""
-    names = [getattr(choice, "name", None) or choice.__name__ for choice in choices]
-    return " or ".join(difflib.get_close_matches(name, names, n=len(names), cutoff=0))
-
-
-def _ending_in(key: str, keys: set[str]) -> list[str]:
-    return sorted(k for k in keys if k == key or k.endswith(f".{key}"))
-
-
-def _near(key: str, keys: set[str]) -> list[str]:
-    """The key most like this one, as a whole or by its last part alone."""
-    whole = difflib.get_close_matches(key, keys, n=1, cutoff=0.8)
-    last = difflib.get_close_matches(key.rsplit(".", 1)[-1], {k.rsplit(".", 1)[-1] for k in keys}, n=1, cutoff=0.5)
-    return whole or [k for name in last for k in _ending_in(name, keys)]
 
 
 def keys_of(cls: type, prefix: str = "") -> Iterator[str]:

@@ -17,6 +17,9 @@ from wildlam.video.config import DataConfig
 CHOSEN_BY_NAME: dict[str, Any] = {"encoder": EncoderConfig, "model.bottleneck": BottleneckConfig}
 """Keys whose value is one of a class's subclasses."""
 
+RENAMED = {"baseline": "action_free"}
+"""Keys of before, which are still taken, and what they are called now."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -27,8 +30,8 @@ class RunConfig:
         encoder: frozen video encoder: Lite0 (offline), VJEPA2 or HFImage.
         model: inverse dynamics model, bottleneck and world model.
         training: steps, batch, precision, optimiser.
-        baseline: also train a deterministic model (no latent action) of the same size for as long, to compare with.
-        seed: of initialisation, order of the data and noise.
+        action_free: also train a deterministic model (no latent action) of the same size for as long, to compare with.
+        seed: seed of initialisation, order of the data and noise.
         out: folder of the run; runs/<name of the data folder>-<time> if not given.
     """
 
@@ -36,7 +39,7 @@ class RunConfig:
     encoder: EncoderConfig = field(default_factory=Lite0)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    baseline: bool = True
+    action_free: bool = True
     seed: int = 0
     out: Path | None = None
 
@@ -52,9 +55,9 @@ class RunConfig:
 def without_actions(config: RunConfig) -> RunConfig | None:
     """The model that a run trains beside its own, to compare with: without latent actions, else the same.
 
-    None if it trains none: its own is such a one, or ``baseline`` is off.
+    None if it trains none: its own is such a one, or ``action_free`` is off.
     """
-    if not config.baseline or isinstance(config.model.bottleneck, Deterministic):
+    if not config.action_free or isinstance(config.model.bottleneck, Deterministic):
         return None
     nothing = Deterministic(dim=config.model.bottleneck.dim)
     return dataclasses.replace(config, model=dataclasses.replace(config.model, bottleneck=nothing))

@@ -35,7 +35,7 @@ class EncoderConfig:
         Raises:
             WildlamError: the weights cannot be had.
         """
-        raise TypeError("choose an encoder: Lite0, VJEPA2 or HFImage")
+        raise TypeError(_choose())
 
     def hollow(self) -> Encoder:
         """The encoder on the CPU with weights of no meaning, whose fingerprint is empty: to count what it costs.
@@ -43,7 +43,7 @@ class EncoderConfig:
         Raises:
             WildlamError: its size cannot be had.
         """
-        raise TypeError("choose an encoder: Lite0, VJEPA2 or HFImage")
+        raise TypeError(_choose())
 
     def resolve(self, device: torch.device | str | None, dtype: torch.dtype | None) -> tuple[torch.device, torch.dtype]:
         """The device and dtype that ``build`` uses for the arguments it was given."""
@@ -54,6 +54,10 @@ class EncoderConfig:
             chosen = {"bfloat16": torch.bfloat16, "float32": torch.float32}
             dtype = fast_dtype(device) if self.dtype == "auto" else chosen[self.dtype]
         return device, dtype
+
+
+def _choose() -> str:
+    return f"choose an encoder: {', '.join(sorted(one.__name__ for one in EncoderConfig.__subclasses__()))}"
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

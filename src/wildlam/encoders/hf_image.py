@@ -88,7 +88,7 @@ class HFImageEncoder:
         settings: its ``transformers`` configuration.
         config: see ``HFImage``.
         device: that it computes on.
-        dtype: of its weights and activations.
+        dtype: precision of its weights and activations.
 
     Raises:
         WildlamError: it is no vision transformer of single images.

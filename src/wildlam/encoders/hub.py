@@ -27,13 +27,13 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 def load_pretrained(
     auto_class: Any, model: str, settings: Any, dtype: torch.dtype, unused: tuple[str, ...], **kwargs: Any
 ) -> Any:
-    """``auto_class.from_pretrained(model, ...)`` with every failure told as one WildlamError.
+    """``auto_class.from_pretrained(model, ...)`` with every failure raised as one WildlamError.
 
     Args:
         auto_class: a class of ``transformers`` with ``from_pretrained``.
         model: name on the Hugging Face hub, or a local folder with ``config.json`` and safetensors weights.
         settings: its config, from ``load_config``.
-        dtype: of the weights.
+        dtype: precision of the weights.
         unused: parts that the caller does not use, by the beginnings of their weights' names.
         kwargs: further arguments of ``from_pretrained``.
 

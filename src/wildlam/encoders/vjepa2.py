@@ -120,7 +120,7 @@ class VJEPA2Encoder:
         settings: its ``transformers`` configuration.
         mode: see ``VJEPA2``.
         device: that it computes on.
-        dtype: of its weights and activations.
+        dtype: precision of its weights and activations.
         fingerprint: see ``EncoderSpec``.
     """
 

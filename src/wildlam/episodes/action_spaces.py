@@ -79,7 +79,7 @@ class Arm(ActionSpace):
         return np.column_stack([np.diff(poses[:, :3], axis=0), turned, np.diff(poses[:, 6])])
 
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """See ``ActionSpace``; angles are those of the same rotations, perhaps told otherwise."""
+        """See ``ActionSpace``; angles are those of the same rotations, perhaps written otherwise."""
         from scipy.spatial.transform import Rotation
 
         rotations = [Rotation.from_euler("xyz", start[3:6])]

@@ -137,8 +137,8 @@ def cut_clips(
     that one real action is one latent action.
 
     Args:
-        episodes: of one action space.
-        encoder: of the states.
+        episodes: episodes of one action space.
+        encoder: encoder of the states.
         split: whose episodes to take.
         states: states per clip, two at least.
         fps: about how many a second; a whole stride of the recorded rate is taken.

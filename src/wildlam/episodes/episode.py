@@ -9,12 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from wildlam.episodes.action_spaces import ActionSpace
-from wildlam.episodes.pairing import TOLERANCE, Frames, pair, read_film, tell
-from wildlam.episodes.poses import check_reach, has_poses, read_poses
-from wildlam.errors import WildlamError, keys_told_as
+from wildlam.episodes.pairing import Frames
 from wildlam.types import Split
-from wildlam.video.decode import Backend
-from wildlam.video.index import assign_splits, index
+from wildlam.video.splits import assign_splits
 
 HELD_OUT = 0.1
 """Share of the episodes held out of data sets that do not say which are."""
@@ -31,7 +28,7 @@ class Episode:
         poses: pose at each frame, ``float64 [F, P]``.
         space: what a pose is, and what an action between two.
         frames: gives some frames by number, ``uint8 [n, 3, S, S]``, for a side S in pixels.
-        file: that holds the frames; None if none does. Its size and last change tell whether they are the same still.
+        file: that holds the frames; None if none does. Its size and last change show whether they are still the same.
     """
 
     name: str
@@ -70,37 +67,6 @@ class Episode:
         period = np.median(np.diff(self.times))
         uneven = np.abs(np.diff(self.times[chosen]) - stride * period) > period / 2
         return np.split(chosen, np.flatnonzero(uneven) + 1)
-
-
-def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = TOLERANCE) -> list[Episode]:
-    """Read a folder of videos with ``NAME.poses.csv`` beside them.
-
-    Args:
-        path: the folder.
-        backend: that decodes.
-        tolerance: seconds that a pose may be away from every frame; see ``pair``.
-
-    Raises:
-        WildlamError: there are none, or one is malformed, naming the file.
-    """
-    with keys_told_as("--data"):
-        manifest = index(path)
-    found, paired = [], {}
-    columns = (manifest.column(name).to_pylist() for name in ("path", "split", "duration", "fps"))
-    for name, split, duration, fps in zip(*columns, strict=True):
-        video = manifest.file(name)
-        if isinstance(video, Path) and has_poses(video):
-            space, rows = read_poses(video)
-            check_reach(video, rows[:, 0], duration - 1 / fps)
-            film = read_film(video)
-            paired[name] = pairs = pair(rows[:, 0], film.times, str(video), tolerance)
-            rows = rows[pairs.states]
-            frames = film.frames(pairs.frames, backend)
-            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames, video))
-    if not found:
-        raise WildlamError(f"{path}: no poses; beside each video there must be NAME.poses.csv, as `collect` writes it")
-    tell(path, paired)
-    return found
 
 
 def splits_of(names: Iterable[str]) -> dict[str, Split]:

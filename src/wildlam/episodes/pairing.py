@@ -3,7 +3,7 @@
 A state is paired with the real frame nearest to it in time, if one lies within half a frame period. The period is the
 median spacing of the film's frames and is used for that "near" alone: where a frame lies is read from the file, never
 computed from an average rate, so drift, jitter, offsets and gaps move pairs and do not add up. A state without a frame
-is left out and told; one that is farther than ``TOLERANCE`` from every frame speaks of the wrong film or the wrong
+is left out and reported; one that is farther than ``TOLERANCE`` from every frame speaks of the wrong film or the wrong
 clock, and is refused.
 """
 
@@ -28,8 +28,8 @@ TOLERANCE = 1.0
 NEAR = 0.5
 """Of a frame period: how far a frame may be from its state. Farther, another frame would be nearer if none was lost."""
 DOUBTFUL = 0.25
-"""Of a frame period, beyond which a pair is told: half of the way to the neighbouring frame."""
-TOLD = 20
+"""Of a frame period, beyond which a pair is reported: half of the way to the neighbouring frame."""
+NAMED = 20
 """Episodes that a warning names, at most."""
 
 Frames = Callable[[Sequence[int], int], Tensor]
@@ -95,7 +95,7 @@ def nearest_to(moments: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.
     return nearest, np.abs(frames[nearest] - moments)
 
 
-def tell(path: Path, pairs: Mapping[str, Pairs]) -> None:
+def report_pairs(path: Path, pairs: Mapping[str, Pairs]) -> None:
     """Warn of states without a frame and of doubtful pairs, episode by episode."""
     lost = {name: found for name, found in pairs.items() if found.lost}
     if lost:
@@ -115,10 +115,10 @@ def tell(path: Path, pairs: Mapping[str, Pairs]) -> None:
 
 
 def listed(parts: Iterable[str]) -> str:
-    """What is to be told of each episode, of the first of them."""
+    """The reports on the first episodes in one line, and how many more there are."""
     found = list(parts)
-    more = f"; and {len(found) - TOLD} more episodes" if len(found) > TOLD else ""
-    return "; ".join(found[:TOLD]) + more
+    more = f"; and {len(found) - NAMED} more episodes" if len(found) > NAMED else ""
+    return "; ".join(found[:NAMED]) + more
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Film:
 
     Attributes:
         path: the film.
-        times: of each frame, ``float64 [F]``, ascending, in seconds since the first.
+        times: moment of each frame, ``float64 [F]``, ascending, in seconds since the first.
         start: the first frame's timestamp in the file, in seconds; players and most readers count from it.
     """
 

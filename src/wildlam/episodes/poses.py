@@ -76,8 +76,8 @@ def check_reach(video: Path, moments: np.ndarray, end: float, what: str = "its v
 
     Args:
         video: that they lie beside.
-        moments: of the poses, seconds ``[F]``.
-        end: of ``what``, seconds.
+        moments: moments of the poses, seconds ``[F]``.
+        end: end of ``what``, seconds.
         what: they are of.
 
     Raises:

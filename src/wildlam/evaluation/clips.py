@@ -28,7 +28,7 @@ class InferredClips:
         sources: each clip's source.
         times: timestamps of the states in seconds, ``float64 [clips, T]``.
         recordings: each clip's recording, which several videos may be of; by default every video is one.
-        counted: is told how many clips an evaluation is done with, as it goes on.
+        counted: called with the number of clips that an evaluation has finished, as it goes on.
     """
 
     states: Tensor

@@ -33,12 +33,12 @@ def compose(
     place from one state to the next, and never leaves it.
 
     Args:
-        number: of the scene, which decides its two frames too.
+        number: number of the scene, which decides its two frames too.
         frames: ``uint8 [M, 3, S, S]``, ``M >= 2``.
-        spec: of the encoder.
+        spec: specification of the encoder.
         stations: places for a disc along either axis.
         shifts: how many places aside the single disc of a shifted source stands, at most.
-        generator: of all that is drawn.
+        generator: random generator of all that is drawn.
     """
 
     def draw(stop: int) -> int:

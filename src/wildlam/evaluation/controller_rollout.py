@@ -50,7 +50,7 @@ def controlled_rollout(model: LatentActionModel, controller: Controller, clips: 
 
     Args:
         model: in evaluation mode.
-        controller: of the model, in evaluation mode.
+        controller: controller of the model, in evaluation mode.
         clips: labelled ones that the controller has not seen.
     """
     device = next(model.parameters()).device

@@ -60,7 +60,7 @@ class PerClip:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> PerClip:
-        """What ``to_json`` told; before it told of recordings, every video was taken for one."""
+        """The inverse of ``to_json``; files of earlier versions name no recordings, and every video counts as one."""
         values = {name: torch.tensor(of_clips, dtype=torch.float64) for name, of_clips in told["values"].items()}
         return cls(values, list(told["names"]), list(told["sources"]), list(told.get("recordings", ())))
 

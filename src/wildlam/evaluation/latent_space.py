@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wildlam.errors import WildlamError
 from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.components import principal_directions
 from wildlam.evaluation.intervals import PerClip
 from wildlam.evaluation.two_sample import TwoSample, two_sample
 from wildlam.models import LatentActionModel
@@ -92,12 +93,10 @@ def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) 
     Args:
         model: in evaluation mode.
         clips: held-out clips with their inferred latent actions.
-        seed: of samples, permutations and UMAP.
+        seed: seed of samples, permutations and UMAP.
     """
     flat = clips.z.flatten(0, 1)
-    mean = flat.mean(dim=0)
-    variance, directions = torch.linalg.eigh((flat - mean).T @ (flat - mean) / max(len(flat) - 1, 1))
-    variance, directions = variance.flip(0).clamp(min=0), directions.T.flip(0)
+    mean, variance, directions = principal_directions(flat)
 
     chosen = _spread(len(clips), max(TRANSITIONS // clips.z.shape[1], 1))
     some = clips.choose(chosen)
@@ -150,9 +149,8 @@ def _embed(z: Tensor, seed: int) -> tuple[Tensor, str]:
     try:
         from umap import UMAP
     except ImportError:
-        centred = z - z.mean(dim=0)
-        axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :2]
-        flat = centred @ axes
+        mean, _, directions = principal_directions(z)
+        flat = (z - mean) @ directions[:2].T
         return torch.nn.functional.pad(flat, (0, 2 - flat.shape[1])), "PCA"
     threads = torch.get_num_threads()
     flat = torch.from_numpy(UMAP(random_state=seed, n_jobs=1).fit_transform(z.numpy())).float()

@@ -30,7 +30,7 @@ class Leakage:
     per_clip: PerClip
 
     def summary(self) -> dict[str, Any]:
-        """Errors, the ratio ``cut / plain``, the same ratio when copying, and ``bridged``: cut over copying the cut."""
+        """Errors; ``ratio``, cut over plain; ``copy_ratio``, when copying; ``unbridged``, cut over copying the cut."""
         estimate = self.per_clip.estimate
         return {
             "plain": asdict(estimate("plain")),
@@ -75,12 +75,12 @@ def leakage(
         ):
             past, following = clip[:, :-1], clip[:, -1]
             predicted = model.predict(past, z)[:, -1]
-            guesses = {name: predicted, f"{name}_copy": past[:, -1]}
+            predictions = {name: predicted, f"{name}_copy": past[:, -1]}
             if deterministic is not None:
                 bare = deterministic.predict(past, deterministic.infer(clip))
-                guesses[f"{name}_deterministic"] = bare[:, -1]
-            for key, guess in guesses.items():
-                errors.setdefault(key, []).append((guess.float() - following).abs().mean(dim=(1, 2)).cpu())
+                predictions[f"{name}_deterministic"] = bare[:, -1]
+            for key, prediction in predictions.items():
+                errors.setdefault(key, []).append((prediction.float() - following).abs().mean(dim=(1, 2)).cpu())
     return Leakage(clips.per_clip({name: torch.cat(parts) for name, parts in errors.items()}))
 
 

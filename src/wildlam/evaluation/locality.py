@@ -106,15 +106,15 @@ def locality(
 
     Args:
         model: in evaluation mode.
-        encoder: of the model's states.
+        encoder: encoder of the model's states.
         frames: real frames to stand behind the discs, ``uint8 [M, 3, S, S]``, best of a video each; random smooth
             textures if None or a single one.
-        seed: of the scenes.
+        seed: seed of the scenes.
         scenes: how many to compose.
         recordings: the one that each of the ``M`` frames is of; by default every frame is of its own.
 
     Raises:
-        WildlamError: the token map is too coarse to tell places apart.
+        WildlamError: the token map is too coarse to distinguish places.
         ValueError: the frames have another shape.
     """
     spec = encoder.spec

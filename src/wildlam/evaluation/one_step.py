@@ -1,4 +1,4 @@
-"""One-step prediction error of held-out states: does the inferred action tell what happened? (arXiv 2601.05230)"""
+"""One-step prediction error of held-out states: does the inferred action explain what happened? (arXiv 2601.05230)"""
 
 from __future__ import annotations
 

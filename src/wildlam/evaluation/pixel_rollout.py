@@ -48,7 +48,7 @@ def pixel_rollout(
 
     Args:
         model: in evaluation mode.
-        decoder: of its encoder's states.
+        decoder: decoder of its encoder's states.
         clips: with the latent actions that the model infers.
         frames: gives the frames of all states of a clip by its index, ``uint8 [T * frames_per_state, 3, S, S]``.
     """

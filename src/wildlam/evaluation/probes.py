@@ -1,4 +1,4 @@
-"""Do latent actions tell the true ones? Regression from z, and from z with the past state, to known actions.
+"""Do latent actions predict the true ones? Regression from z, and from z with the past state, to known actions.
 
 Probes are fitted on some videos and judged on others: ``R² = 1 - SSE / SST`` of each action dimension, SST about the
 mean of the judged videos. Zero is what their mean would reach. A probe of the state alone, without z, is the control:
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from wildlam.errors import WildlamError
 from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.components import leading_directions
 from wildlam.evaluation.intervals import LEVEL, RESAMPLES, Estimate, PerClip, numbered
 
 STATE_COMPONENTS = 64
@@ -35,7 +36,7 @@ INPUTS = {"z": ("z",), "z and state": ("z", "state"), "state": ("state",)}
 
 @dataclass
 class Probes:
-    """How well each probe tells the true actions of held-out videos.
+    """How well each probe predicts the true actions of held-out videos.
 
     Attributes:
         squared_errors: by probe and action (``"linear z: turn"``), each clip's mean squared error.
@@ -105,7 +106,7 @@ def probes(
         held_out: clips to judge on, none of a video in ``train``.
         held_out_actions: their true actions.
         action_names: names of the A dimensions.
-        seed: of the MLP's initialisation and order.
+        seed: seed of the MLP's initialisation and order.
 
     Raises:
         WildlamError: a video is in both sets, or too little is known to fit or judge.
@@ -171,12 +172,7 @@ def _principal_components(states_CTND: Tensor) -> Predict:
     """A map from states ``[C, T, N, D]`` to their first principal components ``[C, T, components]``."""
     flat = states_CTND.flatten(2).flatten(0, 1)
     rows = torch.linspace(0, len(flat) - 1, min(len(flat), STATES_FOR_COMPONENTS)).round().long()
-    some = flat[rows].float()
-    mean = some.mean(dim=0)
-    # By the Gram matrix: states are wider than they are many.
-    variance, left = torch.linalg.eigh((some - mean) @ (some - mean).T)
-    first = slice(-STATE_COMPONENTS, None)
-    directions = (some - mean).T @ (left[:, first] / variance[first].clamp(min=1e-5 * float(variance[-1])).sqrt())
+    mean, directions = leading_directions(flat[rows].float(), STATE_COMPONENTS)
     return lambda states: torch.stack([(clip.flatten(1).float() - mean) @ directions for clip in states]).double()
 
 

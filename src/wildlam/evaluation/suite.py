@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Summarised(Protocol):
-    """A result that tells its figures."""
+    """A result that reports its figures."""
 
     def summary(self) -> dict[str, Any]:
         """Figures for ``results.json``."""
@@ -104,7 +104,7 @@ def evaluate_all(
 
     Args:
         model: in evaluation mode.
-        encoder: of its states.
+        encoder: encoder of its states.
         clips: held-out ones, with the latent actions that the model infers.
         bounds: models to compare with: ``deterministic``, ``unconstrained``.
         pixels: a decoder, and what gives the frames of a clip (see ``pixel_rollout``), if there is one.

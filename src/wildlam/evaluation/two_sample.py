@@ -1,4 +1,4 @@
-"""Two-sample tests: can samples of latent actions be told from inferred ones?"""
+"""Two-sample tests: can samples of latent actions be distinguished from inferred ones?"""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class TwoSample:
 
     Attributes:
         coefficient: energy coefficient of inhomogeneity, 0 (same distribution) to 1 (Székely and Rizzo, 2013).
-        p_value: of a permutation test on it. Whole recordings are permuted, as the transitions of one are alike.
+        p_value: p-value of a permutation test on it, of whole recordings, as the transitions of one are alike.
         told_apart: ``accuracy`` of a 1-nearest-neighbour classifier (Lopez-Paz and Oquab, 2017), per clip: 0.5 where
-            the two cannot be told apart, 1 where they always can. Neighbours come from other recordings.
+            the two cannot be distinguished, 1 where they always can. Neighbours come from other recordings.
     """
 
     coefficient: float
@@ -40,7 +40,7 @@ def two_sample(clips: InferredClips, samples_CTZ: Tensor, seed: int = 0) -> TwoS
     Args:
         clips: with the inferred latent actions, of two recordings at least.
         samples_CTZ: samples, in any order.
-        seed: of the permutations.
+        seed: seed of the permutations.
     """
     inferred_CTZ = clips.z
     recording = numbered(clips.recordings).repeat_interleave(inferred_CTZ.shape[1])

@@ -49,11 +49,11 @@ class Claim:
 
     Attributes:
         test: its name, a key of ``FAILED`` if the claim counts.
-        holds: whether the claim does; ``None``: it cannot be told.
+        holds: whether the claim does; ``None`` if that cannot be decided.
         said: a plain sentence, with the control.
         counts: whether the verdict depends on it.
         remedies: what to try where it does not hold.
-        below: of scene cuts, the ratio lies clearly under that of the control.
+        below: for scene cuts: whether the ratio lies clearly under that of the control.
     """
 
     test: str
@@ -76,7 +76,7 @@ FAILED = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the latent actions work (``None``: cannot be told), and why, one plain sentence after another.
+    """Whether the latent actions work (``None`` if that cannot be decided), and why, one plain sentence after another.
 
     Attributes:
         works: whether they do.
@@ -200,7 +200,7 @@ def verdict(results: Told, per_clip: Told, without_actions: Told | None = None) 
 
 
 def _together(claims: Sequence[Claim]) -> bool | None:
-    """One that does not hold is enough to fail; one that cannot be told, to leave the others in doubt."""
+    """One that does not hold is enough to fail; one that cannot be decided leaves the others in doubt."""
     held = [claim.holds for claim in claims if claim.counts]
     return False if False in held else None if None in held else True
 
@@ -358,7 +358,7 @@ def _cycle(cycle: PerClip) -> Claim:
 
 
 def _locality(evaluations: Told) -> Iterator[Claim]:
-    """What a motion of one place does in another scene. It is told, not counted: the camera may be all that moves."""
+    """What a motion of one place does in another scene. Reported, not counted: the camera may be all that moves."""
     found = evaluations.get("locality")
     if not found or not (share := found["share"]["transferred"]) or not (true := found["share"]["true"]):
         return

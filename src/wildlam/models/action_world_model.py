@@ -16,7 +16,7 @@ class LabelledWorldModel(nn.Module):
 
     Args:
         config: size and output of the world model; there is no bottleneck.
-        spec: of the encoder of its states.
+        spec: specification of the encoder of its states.
         action_width: width A of a real action.
     """
 

@@ -7,7 +7,8 @@ of later ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -36,6 +37,12 @@ def rotary_angles(frames: Tensor, grid: tuple[int, int], head_dim: int) -> Tenso
     )
     angles = (positions[:, :, None] * frequencies).flatten(1)
     return F.pad(angles, (0, head_dim // 2 - 3 * pairs))
+
+
+def rotations(frames: Tensor, grid: tuple[int, int], head_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of `rotary_angles`, as `rotate` takes them."""
+    angles = rotary_angles(frames, grid, head_dim)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
@@ -78,10 +85,21 @@ EXPLICIT_UP_TO = 1024
 short sequences; for long ones it spares memory."""
 
 
+@contextmanager
+def always_fused() -> Iterator[None]:
+    """Within it, attention on a CPU is one kernel, as on accelerators, however few the keys: to count its cost."""
+    global EXPLICIT_UP_TO
+    before, EXPLICIT_UP_TO = EXPLICIT_UP_TO, 0
+    try:
+        yield
+    finally:
+        EXPLICIT_UP_TO = before
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | BlockMask | None = None) -> Tensor:
     """Scaled dot-product attention, ``[B, heads, L, head_dim]`` to the same.
 
-    What a query may see is told by ``mask``: a bias ``[L, K]`` that adds to the scores, or blocks for flex attention.
+    What a query may see is given by ``mask``: a bias ``[L, K]`` that adds to the scores, or blocks for flex attention.
     """
     if isinstance(mask, BlockMask):
         flex: Any = flex_attention if query.device.type == "cpu" else _compiled_flex_attention()

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from wildlam.models.attention import rotary_angles
+from wildlam.models.attention import rotations
 from wildlam.models.transformer import Block, Mlp
 from wildlam.types import EncoderSpec, Loss
 
@@ -53,10 +53,10 @@ class ControllerConfig:
         """Make a controller, randomly initialised.
 
         Args:
-            spec: of the encoder of the states.
+            spec: specification of the encoder of the states.
             action_width: width A of a real action.
             latent_width: width Z of a latent one.
-            predict: of the frozen model that it learns to drive; for training alone.
+            predict: step of the frozen model that it learns to drive; for training alone.
         """
         return Controller(self, spec, action_width, latent_width, predict)
 
@@ -146,8 +146,7 @@ class Controller(nn.Module):
 
     def _look(self, query: Tensor, states: Tensor) -> Tensor:
         x = self.embed(states) + self.embed_place
-        angles = rotary_angles(torch.zeros(1, device=x.device), self.grid, self.config.width // self.HEADS)
-        cos_sin = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
+        cos_sin = rotations(torch.zeros(1, device=x.device), self.grid, self.config.width // self.HEADS, x.dtype)
         for block in self.blocks:
             x = block(x, cos_sin)
         x = self.norm(x)

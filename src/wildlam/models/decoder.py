@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wildlam.models.attention import Mask, frame_causal_bias, rotary_angles
+from wildlam.models.attention import Mask, frame_causal_bias, rotations
 from wildlam.models.perceptual import PerceptualMetric
 from wildlam.models.transformer import SIZES, Block
 from wildlam.types import EncoderSpec, Loss
@@ -51,7 +51,7 @@ class DecoderConfig:
         """Make a decoder, randomly initialised, of the states of the encoder that ``spec`` describes.
 
         Args:
-            spec: of the encoder.
+            spec: specification of the encoder.
             perceptual: distance to train with, besides L1.
 
         Raises:
@@ -123,8 +123,7 @@ class Decoder(nn.Module):
         (height, width), u, tokens = self.spec.grid, self.upsample, self.grid[0] * self.grid[1]
         x = self.embed(states).view(batch, frames, height, width, u, u, -1).transpose(3, 4)
         x = (x.reshape(batch, frames, tokens, -1) + self.embed_place.to(x.dtype)).flatten(1, 2)
-        angles = rotary_angles(torch.arange(frames, device=x.device), self.grid, self.head_dim)
-        cos_sin = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
+        cos_sin = rotations(torch.arange(frames, device=x.device), self.grid, self.head_dim, x.dtype)
         mask = self.mask(frames, tokens, x) if frames > 1 else None
         for block in self.blocks:
             x = block(x, cos_sin, mask)

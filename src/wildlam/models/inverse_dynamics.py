@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from wildlam.models.attention import rotary_angles
+from wildlam.models.attention import rotations
 from wildlam.models.transformer import Block, Mlp, Size
 
 
@@ -43,8 +43,7 @@ class InverseDynamicsModel(nn.Module):
         before, after = states_BTND[:, :-1], states_BTND[:, 1:]
         batch, pairs = before.shape[:2]
         x = self.embed(torch.cat((before, after - before), dim=-1)).flatten(0, 1)
-        angles = rotary_angles(torch.zeros(1, device=x.device), self.grid, self.head_dim)
-        cos_sin = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
+        cos_sin = rotations(torch.zeros(1, device=x.device), self.grid, self.head_dim, x.dtype)
         for block in self.blocks:
             x = block(x, cos_sin)
         x = self.norm(x)

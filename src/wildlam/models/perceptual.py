@@ -75,9 +75,9 @@ class PerceptualMetric:
     Not a ``Module``, so that a model that has one neither trains nor saves it.
 
     Args:
-        name: of the metric.
+        name: name of the metric.
         convs: weight ``[out, in, 3, 3]`` and bias ``[out]`` of VGG16's 13 convolutions, for red, green and blue.
-        heads: of each of the five blocks, the non-negative weights ``[channels]`` of its squared differences.
+        heads: non-negative weights ``[channels]`` of the squared differences in each of the five blocks.
         mean: subtracted from red, green and blue.
         std: what they are divided by then.
         device: where to compute.

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wildlam.models.attention import KeyValueCache, Mask, frame_causal_bias, rotary_angles
+from wildlam.models.attention import KeyValueCache, Mask, frame_causal_bias, rotations
 from wildlam.models.transformer import ConditionedBlock, Modulation, Size, modulate
 
 CONDITION_WIDTH = 256
@@ -105,8 +105,7 @@ class WorldModel(nn.Module):
         x = self.embed(states)
         condition = F.silu(self.embed_action(actions))
         index = torch.arange(first_frame, first_frame + frames, device=x.device)
-        angles = rotary_angles(index, self.grid, self.head_dim)
-        cos_sin = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
+        cos_sin = rotations(index, self.grid, self.head_dim, x.dtype)
         mask = self.mask(frames, tokens, x) if frames > 1 else None
         for i, block in enumerate(self.blocks):
             x = block(x, condition, cos_sin, mask, caches[i] if caches else None)

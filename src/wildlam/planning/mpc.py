@@ -43,7 +43,7 @@ class Trace:
     Attributes:
         frames: ``uint8 [T, S, S, 3]``.
         poses: ``float64 [T, P]``.
-        actions: what was asked for, ``float64 [T - 1, A]``; what came of it is told by the poses.
+        actions: what was asked for, ``float64 [T - 1, A]``; what came of it is in the poses.
     """
 
     frames: np.ndarray
@@ -84,9 +84,9 @@ class Replanner:
         dynamics: world model of real actions.
         encode: from video ``uint8 [B, T, 3, S, S]`` to states ``[B, T, N, D]``, one for each frame.
         goals: states to reach, ``[B, N, D]``.
-        prior: of the first plan, ``[H, A]``; its deviation, halved, is that of the later ones.
+        prior: prior of the first plan, ``[H, A]``; its deviation, halved, is that of the later ones.
         between: from the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt.
-        seed: of the candidates.
+        seed: seed of the candidates.
         bf16: see ``GoalCost``.
     """
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from wildlam.config import dump_config, read_config
 from wildlam.errors import WildlamError
-from wildlam.fileio import read_json, write_atomically
+from wildlam.fileio import read_json, write_atomically, writing
 
 TINY = Path(__file__).parent / "tiny"
 """A run folder with a controller for each world; its card is ``README.md``."""
@@ -36,12 +36,10 @@ def unpack(out: Path, videos: Path) -> Path:
     else:
         config = read_config(TINY / "config.yaml")
         config = replace(config, out=out, data=replace(config.data, path=videos.absolute()))
-        try:
+        with writing(out, "choose another --out"):
             # The configuration last: without it, what is here is not taken for whole.
             shutil.copytree(TINY, out, dirs_exist_ok=True, ignore=_written_last)
             write_atomically(out / "config.yaml", dump_config(config))
-        except OSError as error:
-            raise WildlamError(f"cannot write {out}: {error.strerror}; choose another --out") from error
     return out
 
 

@@ -64,9 +64,9 @@ class Mosaic:
     """Pictures in rows and columns, in one pair of axes: with one pair each, most of the time goes into empty axes.
 
     Args:
-        rows: of pictures; parts of a row leave room for titles.
-        columns: of pictures.
-        width: of a picture, inches.
+        rows: number of rows of pictures; parts of a row leave room for titles.
+        columns: number of columns of pictures.
+        width: width of a picture, inches.
         height: likewise.
         left: room for the rows' labels, inches.
         top: room for titles above the first row.

@@ -19,7 +19,7 @@ class Strip:
     """The pictures of one clip.
 
     Attributes:
-        name: of its video.
+        name: name of its video.
         rows: what is shown, by name, each ``uint8 [F, 3, H, W]``.
         seconds: timestamps of the ``F`` frames.
     """

@@ -93,7 +93,7 @@ class Writer:
     half written is not seen.
 
     Args:
-        folder: of the checkpoints.
+        folder: folder of the checkpoints.
         keep: how many, besides the best.
         processes: this process's place among all.
     """

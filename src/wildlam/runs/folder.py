@@ -20,7 +20,7 @@ from torch import Tensor
 
 from wildlam.distributed import job
 from wildlam.errors import WildlamError
-from wildlam.fileio import locked, read_json, write_atomically
+from wildlam.fileio import locked, read_json, write_atomically, writing
 from wildlam.types import EncoderSpec
 
 
@@ -56,15 +56,11 @@ class Run:
             "versions": {"python": platform.python_version()} | versions(),
             "encoder": asdict(encoder),
         }
-        try:
+        with writing(f"the run folder {self.path}", "choose another --out"):
             self.path.mkdir(parents=True, exist_ok=True)
             # The configuration last: it is what says that there is a run.
             write_atomically(self.path / "run.json", json.dumps(facts, indent=2))
             write_atomically(self.path / "config.yaml", config_yaml)
-        except OSError as error:
-            raise WildlamError(
-                f"cannot write the run folder {self.path}: {error.strerror}; choose another --out"
-            ) from error
 
     def training(self) -> AbstractContextManager[None]:
         """While this is held, no other process trains into the folder.
@@ -82,7 +78,7 @@ class Run:
             WildlamError: if it is not one.
         """
         run = cls(path)
-        if (run.path / "sweep.json").is_file():
+        if (run.path / "sweep.yaml").is_file():
             raise WildlamError(f"{run.path} is a sweep, of several runs; give one of its folders, or `report` it whole")
         for name in ("config.yaml", "run.json"):
             if not (run.path / name).is_file():

@@ -44,7 +44,7 @@ LABELLED_CLIPS = 256
 EVAL_BATCH = 16
 
 SLOW = 0.99
-"""Share of ``data.fps`` below which a video's own rate is told of: one in a hundred of its frames is a repetition."""
+"""Share of ``data.fps`` below which a video's own rate is reported: one in a hundred of its frames is a repetition."""
 
 
 @dataclass
@@ -133,10 +133,10 @@ def clips_of(
 
     Args:
         data: the videos, and how clips are cut from them.
-        encoder: of the clips.
+        encoder: encoder of the clips.
         team: the processes that share the work.
         batch_size: clips of a step, over all processes.
-        seed: of the order of the clips.
+        seed: seed of the order of the clips.
         seconds: length of held-out clips at least, where states do not look back.
         before: called when the videos are known and nothing is encoded, with the number of frames that are to be, or
             None if clips are encoded at every step.
@@ -223,7 +223,7 @@ def _tell_repetitions(manifest: Manifest, data: DataConfig) -> None:
 
 
 def held_out_size(manifest: Manifest, data: DataConfig, spec: EncoderSpec, seconds: float) -> tuple[int, int]:
-    """How many held-out clips are evaluated, and of how many states, as far as the videos' durations tell."""
+    """How many held-out clips are evaluated, and of how many states, as far as the videos' durations show."""
     rows = manifest.split("held_out")
     states = _longest_evaluated(rows, data, spec, seconds)
     return len(eval_windows(rows, states * spec.frames_per_state, data.fps, _evaluated_of_source(rows))), states

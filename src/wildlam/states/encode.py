@@ -21,7 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from wildlam.errors import WildlamError
-from wildlam.states.store import FeatureStore, StoredVideo
+from wildlam.states.sequences import StoredVideo
+from wildlam.states.store import FeatureStore
 from wildlam.types import Encoder
 from wildlam.video.decode import Backend, OnError, VideoError, decode_grid
 from wildlam.video.files import AnyFile, Location, inside, location
@@ -132,8 +133,8 @@ def encode_videos(
 def refresh(rows: Iterable[Video], store: FeatureStore) -> tuple[np.ndarray, float]:
     """Remove the states of videos that have changed since, and relabel those that moved to another split or source.
 
-    States that an earlier version encoded are removed too, where their frames may not be those that the index now tells
-    of; a warning says so.
+    States that an earlier version encoded are removed too, where their frames may not be those that the index now
+    reports; a warning says so.
 
     Returns:
         Numbers of the rows whose video the store does not hold (any more), and how many seconds they last in all.

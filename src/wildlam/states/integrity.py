@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from wildlam.errors import WildlamError
 from wildlam.fileio import locked
-from wildlam.states.store import FeatureStore, is_lances
+from wildlam.states.layout import is_lances
+from wildlam.states.store import FeatureStore
 from wildlam.types import Split
 
 ROWS_PER_FILE = 1 << 20
@@ -120,7 +121,7 @@ def verify(store: FeatureStore, progress: bool = True) -> Damage:
 
 
 def drop_copies(store: FeatureStore) -> Counter[str]:
-    """Remove states that a video has twice, keeping the first; tell how many, by video.
+    """Remove states that a video has twice, keeping the first; return how many, by video.
 
     Raises:
         WildlamError: the disk is full, or the store is damaged.
@@ -182,7 +183,7 @@ def _repair(store: FeatureStore, progress: bool) -> Damage:
 
 
 class _Row(NamedTuple):
-    """What the row before tells of the next: whether that goes on, and of a video of the right name."""
+    """What the row before says of the next: whether that continues it, in a video of the right name."""
 
     sequence: int
     place: int

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from wildlam.errors import WildlamError
-from wildlam.states.store import FeatureStore, Sequences
+from wildlam.states.sequences import Sequences
+from wildlam.states.store import FeatureStore
 from wildlam.types import Split, StateBatch
 from wildlam.video.mixture import EVENLY, weighted
 

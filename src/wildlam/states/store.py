@@ -14,20 +14,18 @@ for, and Lance finds single rows quickly. Lance's file version 2.1 was faster th
 leaves the last commit readable and loses at most the videos after it; so does a full disk. Several processes may
 append at once. Each row has a CRC-32 (zlib: 3 GB/s) of its time and state, which is compared whenever it is read, and
 one of the video and the place there that it is from, compared for a sequence's first row when a store is opened: Lance
-has none, and a disk's flipped bit would be but a strange state or name. `store_care` finds and removes what is damaged.
+has none, and a disk's flipped bit would be but a strange state or name. `states.integrity` finds and removes what
+is damaged.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import lance
 import numpy as np
@@ -38,112 +36,29 @@ from lance.fragment import FragmentMetadata, write_fragments
 from torch import Tensor
 
 from wildlam.errors import WildlamError
-from wildlam.types import EncoderSpec, Split
-from wildlam.video.manifest import Video
-from wildlam.video.timeline import RULES
+from wildlam.states.layout import (
+    KEY,
+    ORIGIN,
+    RULES_COLUMN,
+    SLICE,
+    VERSION,
+    bits_of,
+    checksums,
+    is_lances,
+    origin_checksums,
+    quoted,
+    reason,
+    schema_of,
+    sealed,
+)
+from wildlam.states.sequences import Sequences, StoredVideo
+from wildlam.types import EncoderSpec
 
-VERSION = 4
-"""Version of the layout on disk; a store of another version is refused."""
 _LANCE_FORMAT: Literal["2.1"] = "2.1"
-_KEY = b"wildlam.store"
 _CHECKED = ["time", "states", "crc"]
-_ORIGIN = ["video", "size", "mtime_ns", "sequence", "index"]
-_RULES = pa.field("rules", pa.int32())  # null, or lacking, in stores of before
-_SAME_TIME = 1e-3  # seconds by which the times of one frame may differ
-_SLICE = 1 << 13  # rows whose origins are objects at a time
 _READ_BYTES = 8 << 20  # read at a time: halves the time of large clips against one read of a whole batch of them
 _GROUP_BYTES = 64 << 20  # a commit holds about this much, so that fragments are few and memory stays bounded
 _GROUP_SECONDS = 60.0  # but a slow encoder commits at least this often
-
-
-@dataclass(frozen=True, slots=True)
-class StoredVideo:
-    """A video as the store knows it.
-
-    Attributes:
-        path: path relative to the data folder, with forward slashes.
-        source: name of the set the video belongs to.
-        split: ``"train"`` or ``"held_out"``.
-        size: bytes of the file; with ``mtime_ns`` it tells whether the file has changed since it was encoded.
-        mtime_ns: time of the file's last change, nanoseconds since the epoch.
-        rules: version of the rules (`timeline.RULES`) by which its frames were found; None in stores of before them.
-    """
-
-    path: str
-    source: str
-    split: Split
-    size: int
-    mtime_ns: int
-    rules: int | None = None
-
-    @classmethod
-    def of(cls, video: Video) -> StoredVideo:
-        """What the store is to know of a row of a manifest, whose frames are found by today's rules."""
-        return cls(video.path, video.source, video.split, video.size, video.mtime_ns, RULES)
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """Where the sequences of a store lie: one entry per sequence, in the order of its rows.
-
-    Columns, not objects: a store may hold millions of videos.
-
-    Attributes:
-        first: row of the sequence's first state, ``int64 [S]``.
-        length: number of its states, ``int64 [S]``.
-        video: number of the video that it comes from, ``int64 [S]``.
-        videos: the videos, each once: a column for each attribute of ``StoredVideo``.
-        times: timestamp in seconds of the (first) frame of *every row* of the store, ``float64 [rows]``.
-    """
-
-    first: np.ndarray
-    length: np.ndarray
-    video: np.ndarray
-    videos: pa.Table
-    times: np.ndarray
-
-    def of(self, sequences: np.ndarray | None = None) -> list[StoredVideo]:
-        """The videos that sequences come from, by the sequences' numbers ``[n]``; of all if none are given."""
-        rows = self.videos.take(pa.array(self.video if sequences is None else self.video[sequences]))
-        return [StoredVideo(**row) for row in rows.to_pylist()]
-
-    def sources(self) -> tuple[list[str], np.ndarray]:
-        """Names of the sources, in order, and the number of each *sequence's* in that list, ``int64 [S]``."""
-        column = self.videos["source"]
-        names = sorted(pc.unique(column).to_pylist())
-        return names, pc.index_in(column, pa.array(names, pa.string())).to_numpy()[self.video]
-
-    def cut(self, cuts: Mapping[str, list[float]], spec: EncoderSpec, fps: float) -> Sequences:
-        """Sequences that end where a shot does.
-
-        A state that knows frames of two shots is in none. Where states know all frames before them in their sequence
-        (context ``"clip"``), a sequence with a cut in it is left out.
-
-        Args:
-            cuts: times of the first frames of shots, in seconds, ascending, by video.
-            spec: of the encoder.
-            fps: frames per second at which videos were sampled.
-        """
-        known = pc.is_in(self.videos["path"], value_set=pa.array(cuts, pa.string())).to_numpy()[self.video]
-        uncut, touched = np.flatnonzero(~known), np.flatnonzero(known)
-        first, length, origin = (a.tolist() for a in (self.first[uncut], self.length[uncut], uncut))
-        for number, video in zip(touched, self.of(touched), strict=True):
-            begin, count = self.first[number], self.length[number]
-            times = self.times[begin : begin + count]
-            edges = np.array(cuts[video.path]) - _SAME_TIME
-            shot = np.searchsorted(edges, times, side="right")
-            whole = shot == np.searchsorted(edges, times + (spec.frames_per_state - 1) / fps, side="right")
-            if spec.context == "clip":
-                pieces = [(0, count)] if whole.all() and (shot == shot[0]).all() else []
-            else:
-                ends = [*np.flatnonzero(np.diff(np.where(whole, shot, -1))) + 1, count]
-                pieces = [(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True) if whole[a]]
-            first += [begin + a for a, _ in pieces]
-            length += [b - a for a, b in pieces]
-            origin += [number] * len(pieces)
-        order = np.argsort(first)
-        begins, lengths = (np.array(values, dtype=np.int64)[order] for values in (first, length))
-        return replace(self, first=begins, length=lengths, video=self.video[np.array(origin, dtype=np.int64)[order]])
 
 
 class FeatureStore:
@@ -163,7 +78,7 @@ class FeatureStore:
 
         Args:
             path: folder of the store.
-            spec: of the encoder whose states it holds.
+            spec: specification of the encoder whose states it holds.
             fps: rate at which videos are sampled, frames per second.
             frames: video frames per window; matters to encoders of context ``"clip"`` only.
 
@@ -178,10 +93,10 @@ class FeatureStore:
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             try:
                 lance.write_dataset(
-                    [], str(path), schema=_schema(spec, fps, frames), data_storage_version=_LANCE_FORMAT
+                    [], str(path), schema=schema_of(spec, fps, frames), data_storage_version=_LANCE_FORMAT
                 )
             except OSError as error:
-                raise WildlamError(f"{path}: the store cannot be created: {_reason(error)}") from error
+                raise WildlamError(f"{path}: the store cannot be created: {reason(error)}") from error
         store = cls.open(path, spec)
         if store.fps != fps:
             raise WildlamError(f"{path}: holds states at {store.fps:g} fps, not {fps:g}: choose another folder or fps")
@@ -189,9 +104,9 @@ class FeatureStore:
             raise WildlamError(
                 f"{path}: holds windows of {store.frames} frames, not {frames}: choose another folder or window"
             )
-        if _RULES.name not in store.dataset.schema.names:
+        if RULES_COLUMN.name not in store.dataset.schema.names:
             with store.writing():
-                store.dataset.add_columns(_RULES)
+                store.dataset.add_columns(RULES_COLUMN)
         with store.reading():
             ids = store.dataset.to_table(columns=["sequence"])["sequence"].to_numpy()
         store._next_sequence = int(ids.max(initial=-1)) + 1
@@ -214,10 +129,10 @@ class FeatureStore:
             if not is_lances(error):
                 raise
             raise WildlamError(
-                f"{path}: the feature store is damaged ({_reason(error)}); delete the folder and encode again"
+                f"{path}: the feature store is damaged ({reason(error)}); delete the folder and encode again"
             ) from error
         try:
-            header = json.loads((dataset.schema.metadata or {}).get(_KEY, b"{}"))
+            header = json.loads((dataset.schema.metadata or {}).get(KEY, b"{}"))
             version = header.get("version")
         except (ValueError, AttributeError) as error:
             raise WildlamError(
@@ -228,7 +143,7 @@ class FeatureStore:
                 f"{path}: not a feature store of version {VERSION} (found: {version}): delete the folder and encode "
                 "again"
             )
-        if header != _sealed(header):
+        if header != sealed(header):
             raise WildlamError(
                 f"{path}: the feature store is damaged (its header is not what was written); delete the folder and "
                 "encode again"
@@ -296,7 +211,7 @@ class FeatureStore:
             for batch in self.dataset.scanner(columns=_CHECKED, scan_in_order=True).to_batches():
                 if (wrong := self.damaged(batch)).any():
                     self._refuse(row + np.flatnonzero(wrong))
-                _bits_of(out[row : row + len(batch)])[:] = self.bits(batch["states"])
+                bits_of(out[row : row + len(batch)])[:] = self.bits(batch["states"])
                 row += len(batch)
         return out
 
@@ -349,7 +264,7 @@ class FeatureStore:
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove the states of the videos with these paths."""
-        names = ", ".join(_quoted(path) for path in paths)
+        names = ", ".join(quoted(path) for path in paths)
         if names:
             with self.writing():
                 self.dataset.delete(f"video IN ({names})")
@@ -357,16 +272,16 @@ class FeatureStore:
 
     def delete_rows(self, ids: np.ndarray) -> None:
         """Remove states by their numbers in Lance (``_rowid``, ``uint64 [n]``)."""
-        for first in range(0, len(ids), _SLICE):
+        for first in range(0, len(ids), SLICE):
             with self.writing():
-                self.dataset.delete(f"_rowid IN ({', '.join(map(str, ids[first : first + _SLICE]))})")
+                self.dataset.delete(f"_rowid IN ({', '.join(map(str, ids[first : first + SLICE]))})")
         self._sequences = None
 
     def relabel(self, video: StoredVideo) -> None:
         """Give the stored states of ``video.path`` the source and split of ``video``."""
-        values = {"source": _quoted(video.source), "split": _quoted(video.split)}
+        values = {"source": quoted(video.source), "split": quoted(video.split)}
         with self.writing():
-            self.dataset.update(values, where=f"video = {_quoted(video.path)}")
+            self.dataset.update(values, where=f"video = {quoted(video.path)}")
         self._sequences = None
 
     def _flush(self, pending: _Pending) -> None:
@@ -386,7 +301,7 @@ class FeatureStore:
         except BaseException as error:
             if not is_lances(error):
                 raise
-            raise WildlamError(f"{self.path}: damaged, cannot be read ({_reason(error)}); {self._remedy}") from error
+            raise WildlamError(f"{self.path}: damaged, cannot be read ({reason(error)}); {self._remedy}") from error
 
     @property
     def _remedy(self) -> str:
@@ -406,7 +321,7 @@ class FeatureStore:
             yield
         except OSError as error:
             raise WildlamError(
-                f"{self.path}: cannot be written to ({_reason(error)}); make room and run again: the states committed "
+                f"{self.path}: cannot be written to ({reason(error)}); make room and run again: the states committed "
                 "before are safe and will not be encoded twice"
             ) from error
 
@@ -418,7 +333,7 @@ class FeatureStore:
                 f"{video.path}: expected states {list(expected)} with as many times, given {list(states.shape)} and "
                 f"{list(times.shape)}"
             )
-        bits = _bits_of(states.detach().to("cpu", torch.bfloat16).contiguous())
+        bits = bits_of(states.detach().to("cpu", torch.bfloat16).contiguous())
         if n and not np.isfinite(states.detach().float().sum().item()):
             raise WildlamError(f"{video.path}: the encoder gave states that are not finite: try dtype float32")
         binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(self.state_bytes), n, [None, pa.py_buffer(bits)])
@@ -430,21 +345,21 @@ class FeatureStore:
             **{name: pa.array([text] * n, pa.string()) for name, text in same.items()},
             "size": pa.array(np.full(n, video.size), pa.int64()),
             "mtime_ns": pa.array(np.full(n, video.mtime_ns), pa.int64()),
-            "rules": pa.array([video.rules] * n, _RULES.type),
+            "rules": pa.array([video.rules] * n, RULES_COLUMN.type),
             "states": binary,
-            "crc": pa.array(_checksums(bits, times.numpy()), pa.uint32()),
+            "crc": pa.array(checksums(bits, times.numpy()), pa.uint32()),
         }
-        columns["origin_crc"] = pa.array(origins(columns), pa.uint32())
+        columns["origin_crc"] = pa.array(origin_checksums(columns), pa.uint32())
         return pa.record_batch(columns, schema=self.dataset.schema)
 
     def damaged(self, batch: pa.RecordBatch) -> np.ndarray:
         """Which rows of a batch with columns time, states and crc are not what was written: ``bool [rows]``."""
-        return _checksums(self.bits(batch["states"]), batch["time"].to_numpy()) != batch["crc"].to_numpy()
+        return checksums(self.bits(batch["states"]), batch["time"].to_numpy()) != batch["crc"].to_numpy()
 
     @staticmethod
     def misnamed(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
-        """Which rows tell another origin (``_ORIGIN``) than was written: ``bool [rows]``."""
-        return origins(batch) != batch["origin_crc"].to_numpy()
+        """Which rows state another origin (``layout.ORIGIN``) than was written: ``bool [rows]``."""
+        return origin_checksums(batch) != batch["origin_crc"].to_numpy()
 
     def bits(self, column: pa.FixedSizeBinaryArray) -> np.ndarray:
         """The bits of stored states as ``int16 [rows, N·D]``, in Arrow's memory."""
@@ -455,11 +370,11 @@ class FeatureStore:
         names = {"video": "path"} | dict.fromkeys(("source", "split", "size", "mtime_ns", "rules"))
         with self.reading():
             rows = self.dataset.scanner(columns=["index", "sequence", "time"], scan_in_order=True).to_table()
-            columns = dict.fromkeys([*names, *_ORIGIN, "origin_crc"])
+            columns = dict.fromkeys([*names, *ORIGIN, "origin_crc"])
             there = [name for name in columns if name in self.dataset.schema.names]
             heads = self.dataset.scanner(columns=there, filter="index = 0", scan_in_order=True).to_table()
-            if _RULES.name not in there:
-                heads = heads.append_column(_RULES, pa.nulls(len(heads), _RULES.type))
+            if RULES_COLUMN.name not in there:
+                heads = heads.append_column(RULES_COLUMN, pa.nulls(len(heads), RULES_COLUMN.type))
             wrong = self.misnamed(heads)
         if wrong.any():
             named = ", ".join(heads["video"].filter(pa.array(wrong)).slice(0, 3).to_pylist())
@@ -496,66 +411,3 @@ class _Pending:
     def due(self) -> bool:
         """Whether it is time to commit."""
         return bool(self.fragments) or self.bytes >= _GROUP_BYTES or time.monotonic() - self.since >= _GROUP_SECONDS
-
-
-def _sealed(header: dict[str, Any]) -> dict[str, Any]:
-    """With the CRC-32 of all that it says: Lance has none of a table's header."""
-    said = {name: value for name, value in header.items() if name != "crc"}
-    return said | {"crc": zlib.crc32(json.dumps(said, sort_keys=True).encode())}
-
-
-def _schema(spec: EncoderSpec, fps: float, frames: int) -> pa.Schema:
-    header = _sealed({"version": VERSION, "spec": asdict(spec), "fps": fps, "frames": frames})
-    columns = {
-        "sequence": pa.int64(),
-        "index": pa.int32(),
-        "time": pa.float64(),
-        "video": pa.string(),
-        "source": pa.string(),
-        "split": pa.string(),
-        "size": pa.int64(),
-        "mtime_ns": pa.int64(),
-        "states": pa.binary(spec.tokens * spec.width * 2),
-        "crc": pa.uint32(),
-        "origin_crc": pa.uint32(),
-        _RULES.name: _RULES.type,
-    }
-    return pa.schema(list(columns.items()), metadata={_KEY: json.dumps(header).encode()})
-
-
-def _bits_of(states: Tensor) -> np.ndarray:
-    """bfloat16 ``[rows, N, D]`` as ``int16 [rows, N·D]``, in the same memory: numpy has no bfloat16."""
-    return states.view(torch.int16).flatten(1).numpy()
-
-
-def _checksums(bits: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """CRC-32 of the time ``float64 [rows]`` and state ``int16 [rows, N·D]`` of each row: ``uint32 [rows]``."""
-    pairs = zip(times, np.ascontiguousarray(bits), strict=True)
-    return np.fromiter((zlib.crc32(row, zlib.crc32(time)) for time, row in pairs), np.uint32, len(bits))
-
-
-def origins(columns: Mapping[str, pa.Array] | pa.RecordBatch | pa.Table) -> np.ndarray:
-    """CRC-32 of what each row says of its origin: ``uint32 [rows]``."""
-    found = np.empty(len(columns["video"]), np.uint32)
-    for first in range(0, len(found), _SLICE):
-        rows = zip(*(columns[name].slice(first, _SLICE).to_pylist() for name in _ORIGIN), strict=True)
-        found[first : first + _SLICE] = [zlib.crc32(repr(row).encode()) for row in rows]
-    return found
-
-
-def is_lances(error: BaseException) -> bool:
-    """Whether an error is one of those that Lance raises when files are not what it wrote.
-
-    ArrowInvalid, which its own become in scans, is a ValueError. Its panics are BaseExceptions of no importable name.
-    """
-    return isinstance(error, OSError | ValueError) or type(error).__name__ == "PanicException"
-
-
-def _quoted(text: str) -> str:
-    """A string literal of Lance's SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _reason(error: BaseException) -> str:
-    """First line of an error's message, without the places in its own source that Lance appends."""
-    return re.split(r", /(?:home|rustc)/", str(error).splitlines()[0])[0]

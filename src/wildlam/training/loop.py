@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,10 @@ from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run, to_plain
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
 from wildlam.training.parallel import compile_blocks, parallelise, recompute, unsynchronised, use_flex_attention, whole
-from wildlam.types import StateBatch, VideoBatch
+from wildlam.types import Loss, StateBatch, VideoBatch
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +113,7 @@ def fit(
         config: how to train.
         run: the folder to log and save to.
         processes: this process's place among all.
-        seed: of the noise in the model.
+        seed: seed of the noise in the model.
         evaluate: held-out figures of the model in evaluation mode; called in the main process alone.
         score: which of these figures decides the best checkpoint (lower is better).
         resume: go on from the last checkpoint, if there is one.
@@ -146,20 +149,8 @@ def fit(
     if checkpoint and (start < config.steps or average is not None):  # a finished run needs its weights alone
         _restore(checkpoint, model, optimizer, average)
     saver = checkpoints.Writer(run.checkpoints, config.keep, processes)
-    writer = None
-    if processes.is_main:
-        from torch.utils.tensorboard import SummaryWriter
-
-        run.forget_metrics_after(start)
-        writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=start)
-    each = config.accumulate  # a part is counted when it is done, as a step of many may take minutes
-    bar = tqdm(
-        total=config.steps * each,
-        initial=start * each,
-        desc=title,
-        unit="part" if each > 1 else "step",
-        disable=not processes.is_main,
-    )
+    writer = _summary_writer(run, start) if processes.is_main else None
+    bar = _bar(title, config, start, processes.is_main)
     model.train()
     try:
         for step, batch in enumerate(batches(start), start=start):
@@ -167,17 +158,8 @@ def fit(
             torch.manual_seed(_noise_seed(seed, step, processes.rank))
             parts = _parts(batch, config.accumulate)
             is_logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
-            total = torch.zeros((), device=device)
+            total, loss = _accumulate_gradients(parallel, parts, prepare, device, bf16, bar)
             values: dict[str, float | list[float]] = {}
-            for i, part in enumerate(parts):
-                inputs = prepare(part)
-                with unsynchronised(parallel, last=i + 1 == len(parts)):
-                    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                        loss = parallel(*inputs)
-                    (loss.total / len(parts)).backward()
-                total += loss.total.detach() / len(parts)
-                if i + 1 < len(parts):
-                    bar.update()
             if is_logged and processes.is_main:
                 values = to_plain(loss.statistics())
             del loss
@@ -209,21 +191,14 @@ def fit(
                 values |= {f"held_out/{key}": value for key, value in held_out.items()}
             if values and writer is not None:
                 values |= {"loss": float(total), "gradient_norm": float(norm), "lr_factor": factor}
-                run.log(done, values)
-                for key, value in values.items():
-                    if isinstance(value, float):
-                        writer.add_scalar(key, value, done)
+                _log(run, writer, done, values)
                 bar.set_postfix(
                     {k: f"{values[k]:.3f}" for k in ("loss", f"held_out/{score}") if k in values}, refresh=False
                 )
             if saves:
-                state = optimizer.state_tensors()
-                if average is not None:
-                    state |= {f"raw.{k}": v for k, v in model.state_dict().items()}
-                    state["averaged"] = average.n_averaged
                 measured = values.get(f"held_out/{score}")
                 best_by = measured if isinstance(measured, float) else None
-                saver.save(done, best_by, evaluated.state_dict(), state)
+                saver.save(done, best_by, evaluated.state_dict(), _state(model, optimizer, average))
         saver.wait()
     finally:
         saver.close()
@@ -231,6 +206,59 @@ def fit(
         if writer is not None:
             writer.close()
     return evaluated.eval()
+
+
+def _summary_writer(run: Run, start: int) -> SummaryWriter:
+    """TensorBoard's writer, where nothing is left of the steps that are taken anew."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    run.forget_metrics_after(start)
+    return SummaryWriter(str(run.path / "tensorboard"), purge_step=start)
+
+
+def _bar(title: str, config: TrainingConfig, start: int, shown: bool) -> tqdm:
+    """A progress bar that counts parts of steps, as a step of many parts may take minutes."""
+    each = config.accumulate
+    unit = "part" if each > 1 else "step"
+    return tqdm(total=config.steps * each, initial=start * each, desc=title, unit=unit, disable=not shown)
+
+
+def _accumulate_gradients(
+    parallel: nn.Module,
+    parts: list[VideoBatch | StateBatch],
+    prepare: Callable[[Any], tuple[Tensor, ...]],
+    device: torch.device,
+    bf16: bool,
+    bar: tqdm,
+) -> tuple[Tensor, Loss]:
+    """Leave the gradients of all parts in the model; give their mean loss, and the last part's with its statistics."""
+    total = torch.zeros((), device=device)
+    for i, part in enumerate(parts):
+        inputs = prepare(part)
+        with unsynchronised(parallel, last=i + 1 == len(parts)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                loss: Loss = parallel(*inputs)
+            (loss.total / len(parts)).backward()
+        total += loss.total.detach() / len(parts)
+        if i + 1 < len(parts):
+            bar.update()
+    return total, loss
+
+
+def _log(run: Run, writer: SummaryWriter, step: int, values: dict[str, float | list[float]]) -> None:
+    run.log(step, values)
+    for key, value in values.items():
+        if isinstance(value, float):
+            writer.add_scalar(key, value, step)
+
+
+def _state(model: nn.Module, optimizer: MuonAdamW, average: AveragedModel | None) -> dict[str, Tensor]:
+    """What a checkpoint holds beside the weights that are evaluated; `_restore` puts it back."""
+    state = optimizer.state_tensors()
+    if average is not None:
+        state |= {f"raw.{k}": v for k, v in model.state_dict().items()}
+        state["averaged"] = average.n_averaged
+    return state
 
 
 def _parts(batch: VideoBatch | StateBatch, count: int) -> list[VideoBatch | StateBatch]:

@@ -154,7 +154,7 @@ def whole(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
     """The tensors, those in parts put together, on the CPU: one after another, so that no GPU ever holds them all.
 
     Args:
-        tensors: of all processes, each of which gives its parts.
+        tensors: tensors of all processes, each of which gives its parts.
         keep: whether this process wants them; others get none.
     """
     found = {}

@@ -49,7 +49,7 @@ class VideoInfo:
         rotation: degrees anticlockwise by which stored frames must be turned to stand upright: 0, 90, 180 or 270.
         breaks: where the file's timestamps jump, in seconds; no clip may cross one. See `timeline`.
         odd: what is odd about it, each as ``"kind: details"``.
-        look: of the first frame, upright: 64 mean grey levels, see `looks`.
+        look: look of the first frame, upright: 64 mean grey levels, see `looks`.
     """
 
     duration: float
@@ -136,7 +136,7 @@ def _whole_line(
 def _shorter(
     path: AnyFile, container: InputContainer, stream: VideoStream, line: TimeLine, end: float, sound_end: float
 ) -> tuple[str, ...]:
-    """What tells that a film is shorter than it should be, where it is kept all the same.
+    """Signs that a film is shorter than it should be, where it is kept all the same.
 
     Raises:
         VideoError: its header promises more than is there.
@@ -218,7 +218,7 @@ def decode_grid(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Decode a whole video in one pass, sampled at ``fps`` frames per second from its first frame on.
 
-    The frames are those of ``decode_at`` at times ``0, 1 / fps, 2 / fps, ...``. What ``plain`` means is told there.
+    The frames are those of ``decode_at`` at times ``0, 1 / fps, 2 / fps, ...``. For ``plain``, see there.
 
     Yields:
         Times ``float64 [F]`` in seconds and frames ``uint8 [F, 3, size, size]``, ``F <= chunk``; memory stays bounded.

@@ -85,7 +85,7 @@ class TarMember:
 
     Attributes:
         tar: the shard.
-        name: of the file in it.
+        name: name of the file in it.
         offset: byte of the shard at which the file begins.
         size: bytes of the file.
     """

@@ -1,8 +1,4 @@
-"""Index a folder of videos: find them, open each once, and split them into training and held-out ones.
-
-Recordings, not clips nor files, are split (see `recordings`), by a hash of the relative path of the first file of each:
-adding files moves none of those already there.
-"""
+"""Index a folder of videos: find them, open each once, and split them into training and held-out ones."""
 
 from __future__ import annotations
 
@@ -10,13 +6,11 @@ import logging
 import os
 import re
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
-from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,27 +18,22 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.fileio import locked
 from wildlam.types import Split
 from wildlam.video import recordings
 from wildlam.video.cuts import find_cuts
 from wildlam.video.decode import OnError, VideoError, probe
-from wildlam.video.files import Location, inside, is_hidden, is_remote, location, names_tar, reachable, tar_members
+from wildlam.video.files import Location, inside, is_hidden, is_remote, location, reachable, tar_members
 from wildlam.video.manifest import SCHEMA, Manifest, Video, manifest_path
+from wildlam.video.splits import assign_splits, common_folder, drawn_split, from_each_source, source_of
 
 log = logging.getLogger(__name__)
 
 EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "ogv", "flv", "wmv", "gif")
 
-SPLIT_FOLDERS: dict[str, Split] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "test", "held_out", "held-out", "heldout"), "held_out"),
-}
-"""What the name of a folder, or of a part of a data set, says about the split."""
 _ENDINGS = tuple(f".{extension}" for extension in (*EXTENSIONS, "tar"))  # the shards' last
 _LISTED = re.compile(rf"(.+\.(?:{'|'.join((*EXTENSIONS, 'tar'))}))(?:[\s,;]+\S*)?", re.IGNORECASE)
-_SOURCES = 20  # sources of each of which something is held out
 _SAVE_EVERY = 5000  # videos, so that an interrupted indexing of a large folder goes on where it stopped
 
 
@@ -82,7 +71,7 @@ def index(
         on_error: ``"raise"`` or ``"skip"`` files that cannot be used; skipped ones are counted and named in a warning.
         max_skipped: largest share of the files that may be skipped.
         exclude: patterns (``*``, ``?``, ``[...]``) of paths below ``root``, or of file names, that are left out.
-        cuts: look for cuts where no one has yet; without it, none are told, though they stay in the file.
+        cuts: look for cuts where no one has yet; without it, the manifest shows none, though they stay in the file.
         cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
         workers: threads that open files; by default the number of cores.
         progress: show a bar with the time left.
@@ -134,8 +123,9 @@ def _indexed(
     last = unfinished if unfinished.exists() else target
     old = Manifest.read(last) if last.exists() else Manifest(base, SCHEMA.empty_table(), held_out)
     if _absolute(old.root) != _absolute(base):
-        raise WildlamError(f"{last}: the manifest of another folder, {old.root}; give {base} another --data.cache")
-    top = _top(listed)
+        remedy = f"give {base} another {cache}" if (cache := option("data.cache")) else "remove it"
+        raise WildlamError(f"{last}: the manifest of another folder, {old.root}; {remedy}")
+    top = common_folder(listed)
     known = {video.path: video for video in old}
     # An unfinished manifest's splits were drawn before it was known what belongs together.
     settled = old if last is target or not target.exists() else Manifest.read(target)
@@ -162,14 +152,14 @@ def _indexed(
             same = row is not None and Found(row.path, row.size, row.mtime_ns, row.offset) == file
             looked = row is not None and None not in (row.odd, row.look)  # or only an earlier version has
             if row is not None and same and looked and (row.cuts is not None or not cuts):
-                videos[file.path] = replace(row, source=_source(file.path, top))
+                videos[file.path] = replace(row, source=source_of(file.path, top))
             else:
                 changed.append(file)
                 if row is not None and same:
                     seen[file.path] = row.cuts
     count_of_files = len(videos) + len(changed) + len(failures)
     if not count_of_files:
-        raise WildlamError(f"{base}: --data.exclude leaves no video of {len(listed)}")
+        raise WildlamError(f"{base}: {option('data.exclude')} leaves no video of {len(listed)}")
 
     def manifest(splits: dict[str, Split]) -> Manifest:
         rows = [asdict(replace(videos[path], split=splits[path])) for path in sorted(videos)]
@@ -185,7 +175,7 @@ def _indexed(
             videos[result.path] = result
         if count == due or (failures and count == len(changed)):
             due += max(_SAVE_EVERY, count // 4)  # each time, all is written anew
-            drawn = {path: kept.get(path) or _drawn_split(path, held_out, top) for path in videos}
+            drawn = {path: kept.get(path) or drawn_split(path, held_out, top) for path in videos}
             manifest(drawn).write(unfinished)
     _judge(failures, count_of_files, on_error, max_skipped)
 
@@ -194,7 +184,7 @@ def _indexed(
     for path, row in videos.items():
         videos[path] = replace(row, copy_of=copied.get(path), recording=firsts[path])
     splits = assign_splits(videos, held_out, kept, top, firsts)
-    new = manifest(_from_each_source(splits, kept, top, firsts))
+    new = manifest(from_each_source(splits, kept, top, firsts))
     if not target.exists() or last is unfinished or old.held_out != held_out or not new.table.equals(old.table):
         _check_writable(target)
         new.write(target)
@@ -258,7 +248,7 @@ def _leads_on(folder: str, entered: list[str]) -> bool:
 
 
 def _found_remotely(root: Location) -> dict[str, tuple[int, int]]:
-    """As `find_videos`, in an object store, with each file's size and time of change: one listing tells all."""
+    """As `find_videos`, in an object store, with each file's size and time of change: one listing holds them all."""
     folder: Any = root
     top = folder.path.rstrip("/") + "/"
     found = {}
@@ -305,97 +295,24 @@ def read_list(path: Location | str) -> list[str]:
     return sorted(set(found))
 
 
-def assign_splits(
-    paths: Iterable[str],
-    held_out: float,
-    kept: dict[str, Split],
-    top: str = "",
-    firsts: Mapping[str, str] | None = None,
-) -> dict[str, Split]:
-    """Split videos by their relative paths; ``kept`` holds splits assigned earlier, which stay.
-
-    A folder named train, val, test or the like (below ``top``, that all lie in, if they are no relative paths) decides
-    for its videos; for others the hash of the path does. Should one split come out empty, the recording nearest to the
-    border moves over to it.
-
-    ``firsts`` names the first video of the recording that each is of; by default each is one of its own. The path of
-    the first decides for all of them. Where some have been trained on, or are to be, by an earlier split or a folder's
-    name, the others are as well.
-
-    Raises:
-        WildlamError: there are fewer than two videos.
-    """
-    paths = list(paths)
-    if len(paths) < 2:
-        raise WildlamError(
-            f"{paths[0] if paths else 'no video'}: a second video is needed, as one is held out; add one, or cut this "
-            "one in two, e.g. ffmpeg -i in.mp4 -t 60 -c copy a.mp4 and ffmpeg -ss 60 -i in.mp4 -c copy b.mp4"
-        )
-    members = _members(paths, firsts)
-    splits: dict[str, Split] = {}
-    for first, several in members.items():
-        settled = {kept.get(path) or _named_split(path, top) for path in several} - {None}
-        if settled:
-            splits[first] = "train" if "train" in settled else "held_out"
-        else:
-            splits[first] = _drawn_split(first, held_out, top)
-    # Recordings that a folder's name has put where they are move last.
-    if "held_out" not in splits.values():
-        splits[min(splits, key=lambda path: (_named_split(path, top) is not None, _hash(path)))] = "held_out"
-    if "train" not in splits.values():
-        splits[min(splits, key=lambda path: (_named_split(path, top) is not None, -_hash(path)))] = "train"
-    return {path: splits[first] for first, several in members.items() for path in several}
-
-
-def _members(paths: Iterable[str], firsts: Mapping[str, str] | None) -> dict[str, list[str]]:
-    """The videos of each recording, by the first of them."""
-    members: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        members[firsts[path] if firsts else path].append(path)
-    return members
-
-
-def _from_each_source(
-    splits: dict[str, Split], kept: dict[str, Split], top: str, firsts: Mapping[str, str]
-) -> dict[str, Split]:
-    """Hold out at least one recording of each source, and two of ten, where no earlier split nor folder's name decides.
-
-    More than `_SOURCES` sources are folders of episodes or classes rather than sets, and count as one.
-    """
-    of_source: dict[str, list[list[str]]] = defaultdict(list)
-    for first, several in sorted(_members(splits, firsts).items()):
-        of_source[_source(first, top)].append(several)
-    if len(of_source) > _SOURCES:
-        of_source = {"": [several for found in of_source.values() for several in found]}
-    splits = dict(splits)
-    for found in of_source.values():
-        if any(_named_split(path, top) for several in found for path in several):
-            continue
-        held = sum(splits[several[0]] == "held_out" for several in found)
-        free = [several for several in found if splits[several[0]] == "train" and not kept.keys() & set(several)]
-        wanted = max(min(len(found) // 2, 2 if len(found) >= 10 else 1) - held, 0)
-        for several in sorted(free, key=lambda several: _hash(several[0]))[:wanted]:
-            splits |= dict.fromkeys(several, "held_out")
-    return splits
-
-
 def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | None]]:
     """The folder that paths are relative to, and the videos' paths, with sizes and times of change where known."""
     listed: dict[str, tuple[int, int] | None]
     if root.is_dir():
         base, listed = root, {**_found_remotely(root)} if is_remote(root) else dict.fromkeys(find_videos(root))
     elif not root.exists():
-        raise WildlamError(f"{root}: no such folder, manifest or list of videos; check --data.path")
+        raise WildlamError(f"{root}: no such folder, manifest or list of videos; check {option('data.path')}")
     elif root.suffix.lower() in (".csv", ".txt"):
         base, listed = root.parent, dict.fromkeys(read_list(root))
     else:
         raise WildlamError(
-            f"{root}: a single file; --data.path takes a folder of videos, a manifest (.parquet) or a list (.csv, .txt)"
+            f"{root}: a single file; {option('data.path')} takes a folder of videos, a manifest (.parquet) or a list "
+            "(.csv, .txt)"
         )
     if not listed:
         raise WildlamError(
             f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files are left out); check "
-            "--data.path"
+            f"{option('data.path')}"
         )
     return base, listed
 
@@ -447,7 +364,7 @@ def _examined(
         except VideoError as error:
             return error
         about = asdict(info) | {"breaks": list(info.breaks), "odd": list(info.odd)}
-        return Video(source=_source(found.path, top), split="train", cuts=shots, **about, **asdict(found))
+        return Video(source=source_of(found.path, top), split="train", cuts=shots, **about, **asdict(found))
 
     # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
     with ThreadPoolExecutor(workers) as pool:
@@ -460,7 +377,8 @@ def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skippe
         return
     named = "; ".join(str(failure) for failure in failures[:5]) + ("; ..." if len(failures) > 5 else "")
     if on_error == "raise":
-        skip = ", or leave {} out with --data.on_error=skip" if len(failures) <= max_skipped * files else ""
+        few = len(failures) <= max_skipped * files
+        skip = f", or leave {{}} out with {by}=skip" if few and (by := option("data.on_error")) else ""
         if len(failures) == 1 and files > 1:
             raise VideoError(failures[0].path, f"{failures[0].reason}; mend or remove it{skip.format('it')}")
         raise WildlamError(
@@ -480,37 +398,6 @@ def _check_writable(target: Path) -> None:
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
-        raise WildlamError(
-            f"{target.parent}: cannot be written ({error.strerror}); name another folder with --data.cache"
-        ) from error
-
-
-def _top(paths: Iterable[str]) -> str:
-    """The folder that all files of a list lie in that are told by absolute paths or URLs; it ends with a slash."""
-    folders = [path.rpartition("/")[0] + "/" for path in paths if path.startswith("/") or "://" in path]
-    common = os.path.commonprefix(folders)  # noqa: RUF071 (cut back to whole folders; URLs are no paths)
-    return common[: common.rfind("/") + 1]
-
-
-def _folders(path: str, top: str) -> tuple[str, ...]:
-    """The folders below ``top`` that a video lies in."""
-    below = path.removeprefix(top).rpartition("://")[2].lstrip("/")
-    return tuple(part for part in PurePosixPath(below).parts[:-1] if not names_tar(part))
-
-
-def _source(path: str, top: str) -> str:
-    return next((folder for folder in _folders(path, top) if folder.lower() not in SPLIT_FOLDERS), ".")
-
-
-def _named_split(path: str, top: str) -> Split | None:
-    names = map(str.lower, _folders(path, top))
-    return next((SPLIT_FOLDERS[name] for name in names if name in SPLIT_FOLDERS), None)
-
-
-def _drawn_split(path: str, held_out: float, top: str) -> Split:
-    return _named_split(path, top) or ("held_out" if _hash(path) < held_out else "train")
-
-
-def _hash(path: str) -> float:
-    """A number in [0, 1) that depends on the path alone."""
-    return int.from_bytes(blake2b(path.encode(), digest_size=8).digest()) / 2**64
+        cache = option("data.cache")
+        remedy = f"name another folder with {cache}" if cache else f"give a copy that can be by {option('data.path')}"
+        raise WildlamError(f"{target.parent}: cannot be written ({error.strerror}); {remedy}") from error

@@ -51,7 +51,7 @@ class ClipSource:
         fps: frames per second at which clips are sampled.
         size: side, in pixels, of the square frames.
         batch: clips in the global batch, a multiple of ``world_size``.
-        seed: of the random clips.
+        seed: seed of the random clips.
         backend: library that decodes.
         on_error: ``"raise"`` on a clip that cannot be decoded, or ``"skip"`` it: warn, and draw another in its place,
             as a function of seed and step too.

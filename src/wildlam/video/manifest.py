@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.types import Split
 from wildlam.video.files import AnyFile, Location, inside, is_remote, location, names_tar
 from wildlam.video.timeline import known_plain
@@ -53,13 +53,13 @@ class Video:
         height: pixels, after rotation.
         rotation: degrees anticlockwise that put a stored frame upright.
         size: bytes of the file.
-        mtime_ns: the file's (a shard's) modification time; with ``size`` it tells whether the file has changed.
+        mtime_ns: the file's (a shard's) modification time; with ``size`` it shows whether the file has changed.
         split: ``"train"`` or ``"held_out"``.
         cuts: times of the first frames of its shots but the first, in seconds; None if no one has looked.
         breaks: times where its timestamps jump, in seconds, which end a shot too; None in a manifest of before 5.
         odd: what is odd about it, each as ``"kind: details"``; likewise.
         offset: byte at which it begins, of a video inside a tar shard.
-        look: of its first frame, see `looks`; None if no one has looked.
+        look: look of its first frame, see `looks`; None if no one has looked.
         copy_of: path of the first video that it is a copy of, or itself the first; None if there is no other.
         recording: path of the first video of its recording, see `recordings`; None in manifests of before.
     """
@@ -113,7 +113,7 @@ class Manifest:
         held_out: the share of videos to hold out that the splits were drawn with.
         rows: numbers of the rows that this manifest consists of; None for all.
         mapped: the file that is mapped into memory, where the table is not in it.
-        no_cuts: whether the table tells no cuts, though the file may.
+        no_cuts: whether the table shows no cuts, though the file may.
     """
 
     root: Location
@@ -344,6 +344,8 @@ def cache_folder(root: Location | str, cache: Path | str | None = None) -> Path:
     if cache is not None:
         return Path(cache)
     if is_remote(root):
-        raise WildlamError(f"{root}: name a folder on a disk for what is derived from the videos: --data.cache DIR")
+        by = option("data.cache")
+        named = f"name a folder on a disk for what is derived from the videos: {by} DIR"
+        raise WildlamError(f"{root}: {named if by else 'copy it to a disk'}")
     base = root.parent if root.is_file() else root
     return base if base.name == ".wildlam" else base / ".wildlam"  # a manifest lies in it already

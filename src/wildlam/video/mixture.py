@@ -18,7 +18,7 @@ def weighted(footage: np.ndarray, names: Sequence[str], of: np.ndarray, mixture:
 
     Args:
         footage: clips that each video could give, ``[V]``, in any unit.
-        names: of the sources.
+        names: names of the sources.
         of: number of each video's source in ``names``, ``[V]``.
         mixture: shares of the sources; those not named divide the rest as their footage does. None named: all do.
 

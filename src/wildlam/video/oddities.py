@@ -1,4 +1,4 @@
-"""What is odd about videos, and which belong together: what an index tells of them, in lines and in rows."""
+"""What is odd about videos, and which belong together: what an index reports of them, in lines and in rows."""
 
 from __future__ import annotations
 

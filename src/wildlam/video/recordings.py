@@ -53,7 +53,7 @@ _FINE = 16  # cells along each side of the frames compared then
 
 
 def by_name(paths: Iterable[str]) -> dict[str, str]:
-    """The first path of the recording that each video is of, as far as names tell."""
+    """The first path of each video's recording, as far as names show."""
     paths = sorted(paths)
     keys = {path: _key(path) for path in paths}
     there = set(keys.values())
@@ -65,7 +65,7 @@ def by_name(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _key(path: str) -> str:
-    """The path without what tells a camera or a part."""
+    """The path without what names a camera or a part."""
     *folders, name = path.split("/")
     stem = PurePosixPath(name).stem
     folders = [folder for folder in folders if _without_cameras(folder) or not folder]
@@ -103,7 +103,7 @@ def copies(base: Location, videos: Mapping[str, Video], changed: set[str], worke
     Args:
         base: folder that the paths are relative to.
         videos: all of them, by path.
-        changed: those that are to be compared with all; what the others tell of each other stays.
+        changed: those that are to be compared with all; what is known of the others stays.
         workers: threads that open files.
 
     Of more than `_MOST` videos of one length each is compared with its neighbours by length only, and of those whose

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.video.decode import OnError
 from wildlam.video.frames import SLACK
 from wildlam.video.manifest import Manifest
@@ -63,7 +63,8 @@ def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError =
     if not fits.any():
         raise WildlamError(f"{reason}: {remedy} or give longer videos")
     if on_error == "raise":
-        raise WildlamError(f"{reason}: {remedy} or leave them out with --data.on_error=skip")
+        skip = f" or leave them out with {by}=skip" if (by := option("data.on_error")) else ""
+        raise WildlamError(f"{reason}: {remedy}{skip}")
     log.warning("skipped: %s", reason)
     return manifest.where(fits)
 

@@ -52,7 +52,7 @@ AHEAD_JOINED = 1.0
 INTERVALS = 10
 """A step ahead within so many usual intervals is none."""
 DEFAULT_RATE = 25.0
-"""Frames per second of a raw stream that does not tell."""
+"""Frames per second of a raw stream that states none."""
 _ODD_TIMES = (
     "discontinuity",
     "hidden frames",
@@ -94,7 +94,7 @@ class TimeLine:
         stamps: pts of each packet in the order of the file, ``int64 [P]``, where the file's own cannot be used as they
             are.
         shown: when each frame is shown that the decoder hands out, in its order, ``float64 [F]`` in seconds, where
-            packets do not tell.
+            packets do not say.
         odd: what is odd, each as ``"kind: details"``.
     """
 
@@ -121,7 +121,7 @@ def known_plain(odd: Iterable[str] | None) -> bool:
     """Whether a film's frames are shown at their packets' own pts, all of them, going by what is odd about it.
 
     Args:
-        odd: each as ``"kind: details"``, as an index tells; None if no one has looked.
+        odd: each as ``"kind: details"``, as an index reports it; None if no one has looked.
     """
     return odd is not None and not any(one.startswith(_ODD_TIMES) for one in odd)
 
@@ -168,7 +168,7 @@ def from_stamps(
     Args:
         container: that they come from.
         stream: that they belong to.
-        stamps: of all packets, one at least, as `packets_of` gives them.
+        stamps: timestamps of all packets, one at least, as `packets_of` gives them.
         first: pts of the first frame that can be decoded, if it is known; packets before it are not counted.
     """
     tick = _tick(stream)

@@ -8,10 +8,10 @@ from typing import BinaryIO
 
 
 def missing_end(file: BinaryIO, container: str) -> str | None:
-    """What tells that a file's end is missing, or None if nothing does.
+    """The sign that a file's end is missing, or None if there is none.
 
     MP4 and MOV (boxes), Matroska and WebM (segment), AVI (RIFF chunks) and ASF (file size) state their length; MPEG-TS
-    consists of whole packets; the last page of an Ogg file is marked. Others, and live recordings, cannot tell.
+    consists of whole packets; the last page of an Ogg file is marked. Others, and live recordings, show nothing.
 
     Args:
         file: the whole file, open for reading.

@@ -4,56 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wildlam.episodes.episode import Episode, read_posed_videos
-from wildlam.episodes.formats.droid import write_droid
-from wildlam.episodes.formats.hdf5 import h5py
-from wildlam.episodes.formats.lerobot import write_lerobot
-from wildlam.episodes.formats.recon import write_recon
+from wildlam.episodes import formats
+from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.episode import Episode
+from wildlam.episodes.formats.posed_videos import read_posed_videos
 from wildlam.errors import WildlamError
-from wildlam.fileio import read_json, write_atomically
+from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.types import check_seed
 
 RECORD = ".films.json"
 """How films are made, in their folder; where they were written in another format, in that folder."""
 SHORTEST = 2.0
 """Seconds of the shortest film: those of a clip of eight states, four a second."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """A format that films are written in.
-
-    Attributes:
-        worlds: those that it is for.
-        fps: rate of the films.
-        write: writes episodes to a folder; None for the films as they are.
-        hdf5: whether that takes h5py.
-    """
-
-    worlds: tuple[str, ...]
-    fps: float
-    write: Callable[[Path, Sequence[Episode]], None] | None = None
-    hdf5: bool = False
-
-
-def _write_recon(path: Path, episodes: Sequence[Episode]) -> None:
-    """RECON's positions are in metres."""
-    from wildlam.worlds.doom import METRE
-
-    write_recon(path, [replace(one, poses=one.poses / (METRE, METRE, 1.0)) for one in episodes])
-
-
-FORMATS = {
-    "video": Written(("nav", "arm"), 8.0),
-    "lerobot": Written(("nav", "arm"), 8.0, write_lerobot),
-    "recon": Written(("nav",), 4.0, _write_recon, hdf5=True),
-    "droid": Written(("arm",), 15.0, write_droid, hdf5=True),
-}
+FORMATS = {name: one for name, one in formats.FORMATS.items() if one.spaces}
+"""Formats that films can be written in."""
+WORLDS = {"nav": PLANAR, "arm": ARM}
+"""Kind of the poses in each world."""
 
 
 def collect(
@@ -84,19 +54,20 @@ def collect(
         check_seed(seed)
     except ValueError as error:
         raise WildlamError(f"--{error}") from error
-    if world not in how.worlds:
-        raise WildlamError(f"--format {form} is for {' and '.join(how.worlds)}, not for {world}")
+    if WORLDS[world] not in how.spaces:
+        fit = " and ".join(name for name, space in WORLDS.items() if space in how.spaces)
+        raise WildlamError(f"--format {form} is for {fit}, not for {world}")
     if not 0 <= distractors <= 1:
         raise WildlamError(f"--distractors is a share, 0 to 1, got {distractors:g}")
     # Films lie in a folder of their own until all is written: after an interruption, other files are written over.
     films = out if how.write is None else out / ".films"
     if seconds < SHORTEST:
         raise WildlamError(f"--seconds must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
-    if how.hdf5:
-        h5py()  # before the films
+    if how.check:
+        how.check()  # before the films
     made = {"world": world, "format": form, "seconds": seconds, "fps": how.fps}
     made |= {"distractors": distractors, "seed": seed}
-    try:
+    with writing(f"to {out}", "give another --output"):
         if how.write is not None and (out / RECORD).is_file():
             _check(out, read_json(out / RECORD), made | {"episodes": episodes})
             shutil.rmtree(films, ignore_errors=True)
@@ -110,12 +81,18 @@ def collect(
             from wildlam.worlds.arm import collect_arm as film
         paths = film(films, episodes=episodes, seconds=seconds, fps=how.fps, distractors=distractors, seed=seed)
         if how.write is not None:
-            how.write(out, read_posed_videos(films))
+            filmed = read_posed_videos(films)
+            how.write(out, _in_metres(filmed) if how.metres and world == "nav" else filmed)
             write_atomically(out / RECORD, json.dumps(made | {"episodes": episodes}))
             shutil.rmtree(films)
-    except OSError as error:
-        raise WildlamError(f"cannot write to {out}: {error.strerror}; give another --output") from error
     return len(paths)
+
+
+def _in_metres(episodes: list[Episode]) -> list[Episode]:
+    """Doom's episodes, whose positions are in map units, with positions in metres."""
+    from wildlam.worlds.doom import METRE
+
+    return [replace(one, poses=one.poses / (METRE, METRE, 1.0)) for one in episodes]
 
 
 def _claim(out: Path, films: Path, made: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from wildlam.encoders.base import fast_dtype, fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.errors import WildlamError, keys_told_as
+from wildlam.errors import WildlamError, named, videos_given_by
 from wildlam.evaluation.controller_rollout import controlled_rollout
 from wildlam.evaluation.intervals import Estimate
 from wildlam.evaluation.probes import fit_ridge, standardiser
@@ -366,7 +366,7 @@ def _with_guessed(
     few = min(max(round(of_batch * len(labelled) / (len(labelled) + HALF)), 1), of_batch - 1)
     data = replace(of_run.data, path=config.unlabelled, mixture={}, frames=STATES)
     like = replace(of_run, data=data, training=replace(of_run.training, batch_size=of_batch - few), seed=config.seed)
-    with keys_told_as("--unlabelled"):
+    with named(videos_given_by("--unlabelled")):
         before = partial(durations.tell_encoding, like, encoder)
         clips = load_clips(like, encoder, Processes(0, 1, encoder.device), before)
     guess = fit_pseudo_labeller(z, labelled.actions)

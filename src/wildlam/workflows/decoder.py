@@ -16,6 +16,7 @@ from wildlam.config import RunConfig, read_as
 from wildlam.distributed import default_device
 from wildlam.errors import WildlamError
 from wildlam.evaluation.pixels import pixel_metrics
+from wildlam.fileio import writing
 from wildlam.models.decoder import Decoder, DecoderConfig, shrink
 from wildlam.models.perceptual import PerceptualConfig
 from wildlam.report.pages.decoded import CLIPS, FROM, painted, telling_clips, write_decoded_page
@@ -233,7 +234,7 @@ def write_decoded(path: Path, output: Path | None = None, clips: int = CLIPS, de
     if output.suffix not in (".html", ".svg", ".png", ".pdf"):
         raise WildlamError(f"{output}: give a name that ends in .html, .svg, .png or .pdf")
     strips = decoded_strips(path, clips, decoder)
-    try:
+    with writing(output, "choose another --output"):
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.suffix == ".html":
             write_decoded_page(output, Run.open(path), strips)
@@ -241,6 +242,4 @@ def write_decoded(path: Path, output: Path | None = None, clips: int = CLIPS, de
             output.write_bytes(picture_strips(strips))
         else:
             draw_strips(strips).savefig(output, dpi=110)
-    except OSError as error:
-        raise WildlamError(f"cannot write {output}: {error.strerror}; choose another --output") from error
     return output

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from wildlam.config import RunConfig, without_actions
 from wildlam.distributed import default_device
 from wildlam.errors import WildlamError
+from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
@@ -17,11 +18,11 @@ from wildlam.video.config import DataConfig
 from wildlam.workflows import durations
 from wildlam.workflows.durations import Part
 from wildlam.workflows.evaluate import evaluate
-from wildlam.workflows.plan import PlanResult, ProtocolName, plan
+from wildlam.workflows.plan import PlanResult, plan
 from wildlam.workflows.train import check_out, train
 from wildlam.worlds.doom import DEMO_LEVELS
 from wildlam.worlds.recorder import WORKERS
-from wildlam.worlds.sample_films import collect_filmed
+from wildlam.worlds.sample_films import collect_sample_films
 from wildlam.worlds.walkers import collect_doom, collect_nav
 
 OUT = Path("runs/demo")
@@ -67,7 +68,7 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
     check_out(config, resume=True)
     if films := _filming("film", collect_doom, videos / "doom", episodes, SECONDS):
         durations.tell([films, *_learning(config, episodes * SECONDS)])
-    collect_filmed(videos / "filmed")
+    collect_sample_films(videos / "filmed")
     collect_doom(videos / "doom", episodes=episodes, seconds=SECONDS, seed=seed)
     return train(config, resume=True).folder
 

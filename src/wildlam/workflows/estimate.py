@@ -7,10 +7,10 @@ of each part, its tracker the bytes held at once.
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -21,7 +21,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from wildlam.config import RunConfig, without_actions
 from wildlam.distributed import default_device
 from wildlam.errors import WildlamError
-from wildlam.models import attention
+from wildlam.models.attention import always_fused
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 from wildlam.training.parallel import blocks_of, check_shard, recompute
 from wildlam.types import Encoder
@@ -181,7 +181,7 @@ def _estimate(
         tracker = _PeakTracker()
         tracker.track_external(model, *optimizer.optimizers, states)
         with (
-            patch.object(attention, "EXPLICIT_UP_TO", 0 if accelerated else attention.EXPLICIT_UP_TO),
+            always_fused() if accelerated else nullcontext(),
             flop_counter() as counter,
             tracker,
         ):
@@ -260,7 +260,7 @@ def text(found: TrainingCost, kind: str, count: int, utilisation: float) -> str:
     lines.append(f"  {f'{found.steps:,} steps':24}{in_words(seconds * found.steps):>12}")
     if found.baseline:
         more = found.baseline.step_seconds(gpu, count, utilisation) * found.steps
-        lines.append(f"  {'baseline':24}{in_words(more):>12} more (--baseline false does without)")
+        lines.append(f"  {'baseline':24}{in_words(more):>12} more (--action_free false does without)")
     if not found.stored:
         lines.append("  Videos are decoded by the CPU meanwhile, which may take longer: it is not counted.")
     return "\n".join(lines)
@@ -306,7 +306,7 @@ def text_here(config: RunConfig) -> str:
     if found.baseline:
         share = sum(found.baseline.flops.values()) / sum(found.flops.values())
         more = in_words(seconds * found.steps * share)
-        lines.append(f"  {'baseline':24}{more:>12} more, by its operations (--baseline false does without)")
+        lines.append(f"  {'baseline':24}{more:>12} more, by its operations (--action_free false does without)")
     lines.append("  Decoding and the evaluation at the end are not counted. Of a kind of GPU: --gpu H100")
     return "\n".join(lines)
 

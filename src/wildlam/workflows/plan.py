@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -27,11 +27,9 @@ from wildlam.fileio import ensure_writable, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.planning.cost import Cost, GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Dynamics
-from wildlam.planning.protocols import droid, recon
-from wildlam.planning.solvers.base import Plan, Prior, white_noise
-from wildlam.planning.solvers.cem import cem
-from wildlam.planning.solvers.icem import icem
-from wildlam.planning.solvers.mppi import mppi
+from wildlam.planning.protocols.droid import displacement_error
+from wildlam.planning.protocols.protocol import PlanningProtocol, ProtocolName, SolverName, protocol
+from wildlam.planning.references import known_goal, mean_plan, no_move, random_plans
 from wildlam.planning.trajectory_errors import trajectory_errors
 from wildlam.report.pages.plan import table_of_plans, write_plan_report
 from wildlam.report.text import text_of_summary
@@ -39,9 +37,6 @@ from wildlam.types import Encoder, check_choice, check_count, check_seed, settle
 from wildlam.workflows import durations
 from wildlam.workflows.baseline import load_labelled_model
 from wildlam.workflows.controller import ControlledRun, load_controlled
-
-ProtocolName = Literal["droid", "recon"]
-SolverName = Literal["cem", "icem", "mppi"]
 
 EPISODES = 64
 AT_ONCE = 8
@@ -141,89 +136,6 @@ class PlanResult:
 
     def _repr_html_(self) -> str:
         return table_of_plans(self.rows, self.figures)
-
-
-@dataclass(frozen=True)
-class PlanningProtocol:
-    """How plans are made and judged.
-
-    Attributes:
-        name: droid or recon.
-        horizon: steps of a plan.
-        samples: candidates of an iteration.
-        iterations: how often they are drawn.
-        prior: that candidates are drawn from.
-        solve: from a cost, a number of episodes and a generator to their plans.
-    """
-
-    name: ProtocolName
-    horizon: int
-    samples: int
-    iterations: int
-    prior: Prior
-    solve: Callable[[Cost, int, torch.Generator], Plan]
-
-    def shown(self, episodes: int, progress: bool) -> dict[str, Any]:
-        """What a bar counts: iterations, as a whole episode may take minutes."""
-        return {"total": episodes * self.iterations, "unit": "iteration", "disable": not progress}
-
-
-def protocol(
-    name: ProtocolName,
-    episodes: Sequence[Episode],
-    fps: float,
-    device: torch.device,
-    samples: int | None = None,
-    iterations: int | None = None,
-    solver: SolverName = "cem",
-) -> PlanningProtocol:
-    """Set a protocol up by the poses of training episodes, the same for every model that it judges.
-
-    Args:
-        name: which.
-        episodes: of one kind; those for training decide the prior.
-        fps: steps per second.
-        device: that plans are made on.
-        samples: candidates of an iteration; the protocol's (300 and 120) if not given.
-        iterations: how often candidates are drawn; the protocol's (15 and 1) if not given.
-        solver: of the droid protocol, which is for the cross-entropy method.
-
-    Raises:
-        WildlamError: the episodes are of another kind, or too short; or the protocol has no choice of solvers.
-    """
-    if name == "recon":
-        if solver != "cem":
-            raise WildlamError(f"the recon protocol keeps the best of one draw; --solver {solver} is for droid")
-        if episodes[0].space is not PLANAR:
-            raise WildlamError("the recon protocol plans on the ground; for an arm give --protocol droid")
-        totals = recon.prior_of_totals(episodes, fps).to(device)
-        samples, iterations = samples or recon.SAMPLES, iterations or recon.ITERATIONS
-        divided = partial(recon.plan_divided, samples=samples, iterations=iterations)
-        return PlanningProtocol(
-            name,
-            recon.HORIZON,
-            samples,
-            iterations,
-            totals,
-            lambda cost, batch, g: divided(cost, totals, batch=batch, generator=g),
-        )
-    prior = droid.prior_of_actions(episodes, fps).to(device)
-    samples, iterations = samples or droid.SAMPLES, iterations or droid.ITERATIONS
-    solve: dict[SolverName, Callable[..., Plan]] = {
-        "cem": partial(cem, elites=droid.ELITES),
-        "icem": partial(icem, elites=droid.ELITES),
-        "mppi": mppi,
-    }
-    return PlanningProtocol(
-        name,
-        droid.HORIZON,
-        samples,
-        iterations,
-        prior,
-        lambda cost, batch, g: solve[solver](
-            cost, prior, batch=batch, samples=samples, iterations=iterations, generator=g
-        ),
-    )
 
 
 @dataclass
@@ -378,50 +290,13 @@ def _simulators(driven: ControlledRun) -> dict[str, LatentActionModel | None]:
 def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None = None) -> PerClip:
     """What plans ``[C, H, A]`` are judged by, per clip."""
     space = clips.space
-    values = {"displacement": droid.displacement_error(planned, clips.actions, space.position), **(more or {})}
+    values = {"displacement": displacement_error(planned, clips.actions, space.position), **(more or {})}
     if space is PLANAR:
         errors = []
         for actions, poses in zip(planned.double().numpy(), clips.poses.numpy(), strict=True):
             errors.append(trajectory_errors(space.integrate(poses[0], actions), poses))
         values |= {name: torch.tensor([e[name] for e in errors]) for name in errors[0]}
     return PerClip(values, clips.names, [space.name] * len(clips))
-
-
-def no_move(clips: LabelledClips) -> PerClip:
-    """Stay where one is."""
-    return judged(torch.zeros_like(clips.actions), clips)
-
-
-def mean_plan(clips: LabelledClips, how: PlanningProtocol) -> PerClip:
-    """Do what training episodes do on average, whatever the goal, on the ground."""
-    mean = how.prior.mean.cpu().expand(len(clips), -1, -1)
-    return judged(recon.divided(mean)[:, 0], clips)
-
-
-def random_plans(clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> PerClip:
-    """One draw of the protocol's prior per clip."""
-    mean, std = how.prior.per_episode(len(clips))
-    drawn = how.prior.around(mean, std, white_noise(mean, 1, torch.Generator().manual_seed(seed)))[:, 0].cpu()
-    return judged(recon.divided(drawn)[:, 0] if how.name == "recon" else drawn, clips)
-
-
-def known_goal(clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> PerClip:
-    """Plans of one whose cost is true: how far from the goal's pose candidates on the ground end.
-
-    What is left of the error is due to the protocol: to few candidates, and to going in one curve where the truth did
-    not. No model can plan much better.
-    """
-    unit = how.prior.std[-1].cpu().numpy()
-
-    def cost(candidates: Tensor) -> Tensor:
-        costs = np.zeros(candidates.shape[:2], np.float32)
-        for (b, s), actions in zip(np.ndindex(*costs.shape), candidates.cpu().double().flatten(0, 1), strict=True):
-            poses = clips.poses[b].numpy()
-            end = clips.space.integrate(poses[0], actions.numpy())[-1]
-            costs[b, s] = np.linalg.norm(clips.space.between(np.stack([poses[-1], end]))[0] / unit)
-        return torch.from_numpy(costs).to(candidates.device)
-
-    return judged(how.solve(cost, len(clips), torch.Generator().manual_seed(seed)).actions.cpu(), clips)
 
 
 def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
@@ -472,10 +347,11 @@ def _planned(
         from wildlam.worlds.simulator_cost import check_films
 
         check_films(clips)  # before an hour of plans
-    rows = {"no move": no_move(clips)}
+    unlearnt = {"no move": no_move(clips)}
     if config.protocol == "recon":  # the other protocol's candidates lie about staying
-        rows |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
-    rows["random"] = random_plans(clips, how, seed)
+        unlearnt |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
+    unlearnt["random"] = random_plans(clips, how, seed)
+    rows = {label: judged(actions, clips) for label, actions in unlearnt.items()}
     plans = {}
     for label, one in dynamics.items():
         plans[label] = plan_clips(one, clips, how, seed, bf16)

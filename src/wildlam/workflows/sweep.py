@@ -22,7 +22,7 @@ import yaml
 from wildlam.config import Parser, RunConfig, config_from, differences, dump_config, run_parser, to_config
 from wildlam.distributed import Processes, default_device
 from wildlam.errors import WildlamError
-from wildlam.fileio import locked, read_json, write_atomically
+from wildlam.fileio import locked, read_json, write_atomically, writing
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Unconstrained
 from wildlam.report.html import figure, paragraph
 from wildlam.report.pages.sweep import write_sweep_report
@@ -137,7 +137,7 @@ class GridRun:
         """Configuration of the run."""
         base = self.sweep.run
         model = replace(base.model, bottleneck=self.limit)
-        return replace(base, model=model, baseline=False, seed=self.seed, out=self.path)
+        return replace(base, model=model, action_free=False, seed=self.seed, out=self.path)
 
     @property
     def path(self) -> Path:
@@ -259,18 +259,17 @@ def claim(sweep: SweepConfig) -> None:
     path = sweep.out / "sweep.yaml"
     if (sweep.out / "config.yaml").exists():
         raise WildlamError(f"{sweep.out} holds a run; give another --out")
-    try:
+    with writing(path, "choose another --out"):
         if not path.exists():
             sweep.out.mkdir(parents=True, exist_ok=True)
             made_by = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
             write_atomically(path, f"{MADE_BY}{made_by}\n{text}")
             return
         known = path.read_text()
+    try:
         other = next((d for d in differences(known, text) if d[0] != "out"), None)
     except yaml.YAMLError as error:
         raise WildlamError(f"{path} is damaged; restore it, or give another --out") from error
-    except OSError as error:
-        raise WildlamError(f"cannot write {path}: {error.strerror}; choose another --out") from error
     if other:
         key, had, given = other
         raise WildlamError(f"{sweep.out} holds a sweep with {key} {had}, not {given}; give another --out")

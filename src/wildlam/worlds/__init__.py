@@ -1,7 +1,7 @@
 """Sources of video for a first run: walks through Doom levels, and a few short films."""
 
 from wildlam.worlds.doom import LEVELS, DoomNav
-from wildlam.worlds.sample_films import collect_filmed
+from wildlam.worlds.sample_films import collect_sample_films
 from wildlam.worlds.walkers import collect_doom
 
-__all__ = ["LEVELS", "DoomNav", "collect_doom", "collect_filmed"]
+__all__ = ["LEVELS", "DoomNav", "collect_doom", "collect_sample_films"]

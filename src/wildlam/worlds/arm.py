@@ -81,7 +81,7 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
 
     An observation is the picture, ``uint8 [size, size, 3]``. An action is DROID's: displacement, xyz-Euler angles of
     the rotation about the world's axes, and change of the opening, ``[7]``, all that the hand shall do in this step;
-    what it did is told by ``pose``, which ``data.action_spaces.ARM`` turns into actions.
+    what it did is in ``pose``, which ``episodes.action_spaces.ARM`` turns into actions.
 
     Args:
         size: side in pixels of the square frames.
@@ -318,8 +318,8 @@ def collect_arm(
         seconds: length of each.
         fps: frames per second.
         size: side of the frames in pixels, even.
-        seed: of all films.
-        distractors: share of the films with a drifting ball and changing light (``filming.distracted``).
+        seed: seed of all films.
+        distractors: share of the films with a drifting ball and changing light (``recorder.distracted``).
         progress: show a progress bar with the time left.
 
     Returns:

@@ -25,7 +25,7 @@ class DoomWalk(gymnasium.Env[np.ndarray, np.ndarray]):
 
     An observation is the picture, ``uint8 [size, size, 3]``. An action is a planar one, ``[3]``: forward and left in
     map units in the frame of the pose before it, and the turn in degrees counter-clockwise: what shall happen.
-    Inertia, walls and the engine's whole speeds (3 map units a step) have their say; what happened is told by ``pose``.
+    Inertia, walls and the engine's whole speeds (3 map units a step) have their say; what happened is in ``pose``.
 
     Args:
         level: a key of ``doom.LEVELS``.

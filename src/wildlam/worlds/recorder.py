@@ -38,7 +38,7 @@ class Take:
     """A film to be made.
 
     Attributes:
-        path: of the film; its poses lie beside it.
+        path: path of the film; its poses lie beside it.
         seed: from which all that is random in it comes.
     """
 

@@ -41,7 +41,7 @@ PARTS = {
 """How each film is cut. Parts are 2.2 s or longer, so that a clip of 8 frames at 4 fps fits; none overlap."""
 
 
-def collect_filmed(out: Path) -> list[Path]:
+def collect_sample_films(out: Path) -> list[Path]:
     """Cut the films into ``out/<split>/<film>_<part>.mp4`` (``split`` is ``train`` or ``held_out``), without sound.
 
     Held-out parts of ``bikes`` and ``bigbuckbunny`` are other moments of films that training has seen, not other films;

@@ -64,7 +64,7 @@ def simulated_costs(
 
     Args:
         clips: from such films.
-        encode: of the states that are compared.
+        encode: encoder of the states that are compared.
         size: side of its pictures.
         reinfer_end: see ``SimulatedCost``.
 

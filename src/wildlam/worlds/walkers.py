@@ -37,7 +37,7 @@ class Walker:
     """
 
     sees = False
-    """Whether it is told how far the way is clear (``DoomNav.clear``)."""
+    """Whether it knows how far the way is clear (``DoomNav.clear``)."""
 
     def __init__(self, rng: np.random.Generator, tics: int, turn: float = 6.0):
         self.rng, self.tics, self.turn = rng, tics, turn
@@ -226,7 +226,7 @@ def collect_doom(
     held out whole. The pixels of a
     walk depend on level, seed, ``n``, ``seconds``, ``fps`` and ``size`` alone. Finished files are kept, so that an
     interrupted call can simply be repeated; files of another length, rate or size are filmed again. Training reads the
-    pixels alone; the poses beside them (``data.poses``) tell evaluations what was really done.
+    pixels alone; the poses beside them (``data.poses``) give evaluations what was really done.
 
     Args:
         out: folder to write to.
@@ -239,7 +239,7 @@ def collect_doom(
         walker: who walks.
         turn: the most that a walk turns in a frame, degrees.
         held_out_levels: levels whose walks are all held out; of the others none is then.
-        distractors: share of the walks with a drifting ball and changing light (``filming.distracted``).
+        distractors: share of the walks with a drifting ball and changing light (``recorder.distracted``).
         progress: show a progress bar with the time left.
 
     Returns:

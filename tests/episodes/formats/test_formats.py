@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from wildlam.episodes import formats
 from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.episodes.formats import read_episodes
 from wildlam.errors import WildlamError
@@ -627,3 +628,15 @@ def test_paths_that_lead_out_of_the_data_set_are_refused(tmp_path):
     (tmp_path / "meta" / "episodes.jsonl").write_text("{}")
     with pytest.raises(WildlamError, match=r"episodes\.jsonl: cannot be read"):
         read_episodes(tmp_path)
+
+
+def test_a_format_is_one_file(tmp_path, monkeypatch):
+    (tmp_path / "newest.py").write_text(
+        "from wildlam.episodes.formats.base import Format\n"
+        "FORMAT = Format('newest', -1, lambda path: (path / 'new').exists(), lambda path, tolerance: ['read'])\n"
+    )
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
+    monkeypatch.setattr(formats, "FORMATS", formats._found())
+    assert list(formats.FORMATS) == ["newest", "lerobot", "droid", "recon", "video"]
+    (tmp_path / "new").touch()
+    assert formats.read_episodes(tmp_path) == ["read"]

@@ -7,7 +7,7 @@ import pytest
 
 from wildlam.config import RunConfig
 from wildlam.encoders import Lite0
-from wildlam.report.pages.sweep import findings, markdown, rank_correlation, table_rows
+from wildlam.report.pages.sweep import findings, markdown, table_rows
 from wildlam.report.pages.sweep_plot import sweep_figure
 from wildlam.report.pages.sweep_rows import rows, settings, verdicts
 from wildlam.runs.folder import Run
@@ -157,15 +157,6 @@ def test_too_few_recordings_are_not_compared(sweep):
         "other videos.",
     ]
     assert not any(word in sentence for sentence in said for word in ("scene cut", "gap", "limit"))
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "expected"),
-    [([1, 2, 3], [10, 20, 90], 1.0), ([1, 2, 3], [3, 2, 1], -1.0), ([1, 2, 2, 3], [1, 2, 2, 3], 1.0)],
-)
-def test_rank_correlation(x, y, expected):
-    assert rank_correlation(x, y) == pytest.approx(expected)
-    assert rank_correlation(x, [1] * len(x)) != rank_correlation(x, [1] * len(x))  # nan: nothing to rank
 
 
 def test_one_seed_is_not_read_as_more(sweep):

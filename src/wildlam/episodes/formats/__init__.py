@@ -1,15 +1,25 @@
-"""Labelled data sets, whatever their layout on disk."""
+"""Labelled data sets, whatever their layout on disk: a file per format, which a new file in this folder adds to."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
 
-from wildlam.episodes.episode import Episode, read_posed_videos
-from wildlam.episodes.formats.droid import is_droid, read_droid
-from wildlam.episodes.formats.lerobot import is_lerobot, read_lerobot
-from wildlam.episodes.formats.recon import is_recon, read_recon
+from wildlam.episodes.episode import Episode
+from wildlam.episodes.formats.base import Format
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.errors import WildlamError
+
+
+def _found() -> dict[str, Format]:
+    modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    formats: list[Format] = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
+    return {one.name: one for one in sorted(formats, key=lambda one: one.order)}
+
+
+FORMATS = _found()
+"""All formats by name, in the order in which a folder's is looked for."""
 
 
 def read_episodes(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
@@ -17,8 +27,8 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
     with ``NAME.poses.csv`` beside them.
 
     Args:
-        path: its folder.
-        tolerance: seconds that a state may be away from every frame: it is left out, and told; see ``pairing``.
+        path: folder of the data set.
+        tolerance: seconds that a state may be away from every frame: it is left out, with a warning; see ``pairing``.
 
     Raises:
         WildlamError: there is none, or it is malformed, naming the file; or a state is farther from every frame.
@@ -27,11 +37,7 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
         raise WildlamError(f"--tolerance must be a positive number of seconds, got {tolerance:g}")
     if not path.exists():
         raise WildlamError(f"{path}: there is no such folder")
-    if is_lerobot(path):
-        return read_lerobot(path, tolerance=tolerance)
-    if is_droid(path):
-        return read_droid(path, tolerance=tolerance)
-    return read_recon(path, tolerance) if is_recon(path) else read_posed_videos(path, tolerance=tolerance)
+    return next(one for one in FORMATS.values() if one.detects(path)).read(path, tolerance)
 
 
 def cache_folder(path: Path) -> Path:

@@ -3,7 +3,7 @@
 The state is ``observation/robot_state/cartesian_position`` ``(T, 6)`` (metres, xyz-Euler angles in radians) and
 ``gripper_position`` ``(T,)`` at 15 Hz. Actions are derived from states, not from the recorded commands.
 
-A film is written one frame a state, and its header may tell any rate: its clock is not that of the states, but its
+A film is written one frame a state, and its header may state any rate: its clock is not that of the states, but its
 frames' spacing is one state's, and a spacing of two is a frame that was lost. The film may be a frame shorter than the
 trajectory.
 """
@@ -19,8 +19,9 @@ import numpy as np
 
 from wildlam.episodes.action_spaces import ARM
 from wildlam.episodes.episode import Episode, splits_of
+from wildlam.episodes.formats.base import Format
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
-from wildlam.episodes.pairing import TOLERANCE, pair, read_film, tell
+from wildlam.episodes.pairing import TOLERANCE, pair, read_film, report_pairs
 from wildlam.errors import WildlamError
 from wildlam.video.mp4 import write_mp4
 
@@ -78,7 +79,7 @@ def read_droid(path: Path, camera: str = "ext1", tolerance: float = TOLERANCE) -
         if not np.isfinite(poses).all():
             raise WildlamError(f"{file}: expected finite states")
         found.append(Episode(name, splits[name], times, poses, ARM, film.frames(pairs.frames), film.path))
-    tell(path, paired)
+    report_pairs(path, paired)
     return found
 
 
@@ -136,3 +137,16 @@ def _film(folder: Path, camera: str) -> Path:
     if not film.is_file():
         raise WildlamError(f"{film}: there is no such film, which {metadata[0].name} names")
     return film
+
+
+FORMAT = Format(
+    "droid",
+    order=1,
+    detects=is_droid,
+    read=lambda path, tolerance: read_droid(path, tolerance=tolerance),
+    spaces=(ARM,),
+    fps=RATE,
+    write=write_droid,
+    check=h5py,
+    metres=True,
+)

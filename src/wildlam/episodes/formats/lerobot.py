@@ -28,11 +28,12 @@ import pyarrow.parquet as pq
 
 from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.episode import Episode, splits_of
-from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, tell
+from wildlam.episodes.formats.base import Format
+from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
 from wildlam.errors import WildlamError
 from wildlam.types import Split
-from wildlam.video.index import SPLIT_FOLDERS
 from wildlam.video.mp4 import write_mp4
+from wildlam.video.splits import SPLIT_FOLDERS
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
     parts = list(_v3(path, templates, chosen) if version == "v3.0" else _v2(path, size, templates, chosen))
     if not parts:
         raise WildlamError(f"{path}: holds no episode")
-    splits = _told_splits(file, info, [number for number, *_ in parts])
+    splits = _stated_splits(file, info, [number for number, *_ in parts])
     drawn = splits_of(f"episode_{number:06d}" for number in splits)
     films: dict[Path, Film] = {}
     taken: dict[Path, list[Taken]] = {}
@@ -113,7 +114,7 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
         place.ahead.extend((first + pairs.frames - pairs.states).tolist())
         frames = film.frames(first + pairs.frames)
         found.append(Episode(name, splits[number] or drawn[name], times, poses, space, frames, file))
-    tell(path, paired)
+    report_pairs(path, paired)
     for file, places in taken.items():
         if off := _miscounted(places, len(films[file].times)):
             log.warning("%s: counted one by one, states have other frames than by time: %s", file, listed(off))
@@ -124,11 +125,11 @@ class Taken(NamedTuple):
     """What an episode has of a film.
 
     Attributes:
-        name: of the episode.
+        name: name of the episode.
         first: number of the first frame that is said to be its own, below 0 if that is before the film begins.
-        last: of the first that no longer is.
+        last: number of the first frame behind it that no longer is its own.
         states: how many it has.
-        ahead: of each state that has a frame, the frame's number in the film less the state's in the episode.
+        ahead: for each state that has a frame, the number of that frame less the number of the state.
     """
 
     name: str
@@ -143,7 +144,7 @@ def _miscounted(places: list[Taken], frames: int) -> list[str]:
 
     LeRobot writes the episodes of a film one behind the other, and one frame a state. So an episode begins where the
     one before it ends and, in a film that holds as many frames as there are states, the k-th frame is the k-th state's.
-    Times may lead elsewhere, where something was deleted or where they are wrong: that is told.
+    Times may lead elsewhere, where something was deleted or where they are wrong: that is reported.
     """
     whole = sum(one.states for one in places) == frames
     off, ended, before = [], 0, 0
@@ -226,7 +227,7 @@ def _inside(root: Path, template: str, **where: Any) -> Path:
     return root / place
 
 
-def _told_splits(file: Path, info: dict[str, Any], numbers: Sequence[int]) -> dict[int, Split | None]:
+def _stated_splits(file: Path, info: dict[str, Any], numbers: Sequence[int]) -> dict[int, Split | None]:
     """What ``splits`` says of each episode, by its number (``{"train": "0:90", "test": "90:100"}``); None if nothing.
 
     Where parts to hold out are stated beside one to train on, what is in neither is left out; where a part to train on
@@ -424,3 +425,13 @@ def _table(file: Path) -> pa.Table:
         except pa.ArrowException as error:
             raise WildlamError(f"{file}: its episode_index must be whole numbers ({error})") from error
     return table
+
+
+FORMAT = Format(
+    "lerobot",
+    order=0,
+    detects=is_lerobot,
+    read=lambda path, tolerance: read_lerobot(path, tolerance=tolerance),
+    spaces=(PLANAR, ARM),
+    write=write_lerobot,
+)

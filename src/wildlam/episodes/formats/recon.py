@@ -25,8 +25,9 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.episode import Episode, splits_of
+from wildlam.episodes.formats.base import Format
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
-from wildlam.episodes.pairing import TOLERANCE, Frames, pair, tell
+from wildlam.episodes.pairing import TOLERANCE, Frames, pair, report_pairs
 from wildlam.errors import WildlamError
 from wildlam.video.decode import square
 
@@ -71,7 +72,7 @@ def read_recon(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
         holds = file if file.suffix == ".hdf5" else file.parent
         frames = partial(_chosen, pictures, numbers[pairs.frames])
         found.append(Episode(name, splits[name], times, poses, PLANAR, frames, holds))
-    tell(path, paired)
+    report_pairs(path, paired)
     return found
 
 
@@ -213,3 +214,16 @@ def _latin1(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise WildlamError(f"encodes text as {encoding}; only numpy arrays are read from pickles")
     return text.encode("latin1")
+
+
+FORMAT = Format(
+    "recon",
+    order=2,
+    detects=is_recon,
+    read=read_recon,
+    spaces=(PLANAR,),
+    fps=RATE,
+    write=write_recon,
+    check=h5py,
+    metres=True,
+)

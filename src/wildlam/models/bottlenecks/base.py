@@ -56,7 +56,7 @@ class Bottleneck(nn.Module):
 
     @abstractmethod
     def statistics(self, x: Tensor) -> dict[str, Tensor]:
-        """What tells the bottleneck's health on inputs ``[..., in_width]``: scalars, and vectors per dimension."""
+        """Figures of the bottleneck's health on inputs ``[..., in_width]``: scalars, and vectors per dimension."""
 
     @abstractmethod
     def sample(self, count: int) -> Tensor:

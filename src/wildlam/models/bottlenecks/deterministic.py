@@ -35,7 +35,7 @@ class DeterministicBottleneck(Bottleneck):
         return x.new_zeros((*x.shape[:-1], self.dim))
 
     def statistics(self, x: Tensor) -> dict[str, Tensor]:
-        """Nothing to tell."""
+        """None: there is nothing to measure."""
         return {}
 
     def sample(self, count: int) -> Tensor:

@@ -21,7 +21,7 @@ class Discrete(BottleneckConfig):
     Args:
         codes: size of the codebook; larger leaves more capacity (paper: 16 to 32768).
         commitment: price of the IDM's squared distance from its code.
-        decay: of the moving averages that the codes follow.
+        decay: decay of the moving averages that the codes follow.
         reset_after: a code unused for this many latent actions starts anew from one of the batch (paper: 2.5 million of
             the 240 million seen; here as share of a shorter training).
     """

@@ -62,14 +62,14 @@ def plan_divided(
     """Draw actions, divide them, and keep the mean of the best.
 
     Args:
-        cost: of candidates ``[B, S, H, A]``.
-        prior: of their sums, ``[1, A]``.
+        cost: cost of candidates ``[B, S, H, A]``.
+        prior: prior of their sums, ``[1, A]``.
         batch: episodes B.
         samples: actions to draw.
         best: how many of them the plan is the mean of.
         iterations: how often to draw, after the first time from where the best were (the protocol draws once).
         horizon: steps H.
-        generator: of the draws, on the CPU.
+        generator: random generator of the draws, on the CPU.
     """
     mean, std = prior.per_episode(batch)
     history = []

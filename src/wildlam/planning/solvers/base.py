@@ -49,7 +49,7 @@ class Plan:
 
     Attributes:
         actions: ``[B, H, A]``.
-        cost: of those actions, ``[B]``.
+        cost: cost of those actions, ``[B]``.
         history: lowest cost among the candidates of each iteration, ``[iterations, B]``.
     """
 
@@ -61,6 +61,16 @@ class Plan:
 def white_noise(mean: Tensor, samples: int, generator: torch.Generator | None) -> Tensor:
     """Noise ``[B, S, H, A]`` for a mean ``[B, H, A]``, drawn on the CPU: the same on every device."""
     return torch.randn(len(mean), samples, *mean.shape[1:], generator=generator)
+
+
+def next_candidates(
+    prior: Prior, mean: Tensor, std: Tensor, samples: int, generator: torch.Generator | None, iteration: int
+) -> Tensor:
+    """Candidates ``[B, S, H, A]`` of an iteration, the mean among them in all but the first (0)."""
+    candidates = prior.around(mean, std, white_noise(mean, samples, generator))
+    if iteration:
+        candidates[:, 0] = mean
+    return candidates
 
 
 def lowest(candidates: Tensor, costs: Tensor, count: int) -> tuple[Tensor, Tensor]:

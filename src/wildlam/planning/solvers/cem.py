@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from wildlam.planning.cost import Cost
-from wildlam.planning.solvers.base import Plan, Prior, lowest, white_noise
+from wildlam.planning.solvers.base import Plan, Prior, lowest, next_candidates
 
 
 @torch.no_grad()
@@ -24,13 +24,13 @@ def cem(
     The mean itself is among the candidates of every iteration but the first, so that a plan is never worse than it.
 
     Args:
-        cost: of candidates ``[B, S, H, A]``.
+        cost: cost of candidates ``[B, S, H, A]``.
         prior: from which the first candidates are drawn; a warm start is a prior about an earlier plan.
         batch: episodes B.
         samples: candidates per iteration.
         elites: how many of them the next distribution is fitted to.
         iterations: how often.
-        generator: of the draws, on the CPU: the same draws on every device.
+        generator: random generator of the draws, on the CPU: the same draws on every device.
 
     Returns:
         The mean of the last elites, with its cost.
@@ -38,9 +38,7 @@ def cem(
     mean, std = prior.per_episode(batch)
     history = []
     for iteration in range(iterations):
-        candidates = prior.around(mean, std, white_noise(mean, samples, generator))
-        if iteration:
-            candidates[:, 0] = mean
+        candidates = next_candidates(prior, mean, std, samples, generator, iteration)
         kept, costs = lowest(candidates, cost(candidates), elites)
         history.append(costs[:, 0])
         mean, std = kept.mean(dim=1), kept.std(dim=1, correction=0)

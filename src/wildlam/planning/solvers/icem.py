@@ -27,7 +27,7 @@ def icem(
     """Minimise a cost by improved CEM.
 
     Args:
-        cost: of candidates ``[B, S, H, A]``.
+        cost: cost of candidates ``[B, S, H, A]``.
         prior: from which the first candidates are drawn.
         batch: episodes B.
         samples: candidates of the first iteration.
@@ -37,7 +37,7 @@ def icem(
         kept: share of the elites that stay among the next candidates.
         decay: by which the samples shrink from one iteration to the next, to twice the elites at least.
         momentum: share of the last mean and deviation in the next.
-        generator: of the draws, on the CPU.
+        generator: random generator of the draws, on the CPU.
 
     Returns:
         The best candidate of all iterations, with its cost.

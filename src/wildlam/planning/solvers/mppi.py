@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from wildlam.planning.cost import Cost
-from wildlam.planning.solvers.base import Plan, Prior, white_noise
+from wildlam.planning.solvers.base import Plan, Prior, next_candidates
 
 
 @torch.no_grad()
@@ -22,14 +22,14 @@ def mppi(
     """Minimise a cost by path integrals. The noise keeps its size; only the mean moves.
 
     Args:
-        cost: of candidates ``[B, S, H, A]``.
+        cost: cost of candidates ``[B, S, H, A]``.
         prior: from which the first candidates are drawn, and whose deviations stay.
         batch: episodes B.
         samples: candidates per iteration.
         iterations: how often.
         temperature: weights are ``exp(-(cost - lowest) / (temperature * spread))``, with the spread of the candidates'
             costs, so that it has no unit.
-        generator: of the draws, on the CPU.
+        generator: random generator of the draws, on the CPU.
 
     Returns:
         The last mean, with its cost.
@@ -37,9 +37,7 @@ def mppi(
     mean, std = prior.per_episode(batch)
     history = []
     for iteration in range(iterations):
-        candidates = prior.around(mean, std, white_noise(mean, samples, generator))
-        if iteration:
-            candidates[:, 0] = mean
+        candidates = next_candidates(prior, mean, std, samples, generator, iteration)
         costs = cost(candidates)
         lowest = costs.amin(dim=1, keepdim=True)
         history.append(lowest[:, 0])

@@ -54,7 +54,7 @@ def painted(
     Args:
         model: in evaluation mode.
         painter: decoder of its encoder's states.
-        states: of one clip, ``[1, T, N, D]``.
+        states: states of one clip, ``[1, T, N, D]``.
         z: its latent actions, ``[1, T - 1, Z]``.
         video: its frames, ``uint8 [1, F, 3, H, W]``.
         known: states from which the rollout starts.

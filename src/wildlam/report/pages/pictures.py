@@ -27,10 +27,10 @@ def pictures_section(
 
     Args:
         model: in evaluation mode.
-        decoder: of its encoder's states.
+        decoder: decoder of its encoder's states.
         clips: with the latent actions that the model infers.
         frames: gives the frames of all states of a clip by its index, ``uint8 [T * frames_per_state, 3, S, S]``.
-        fps: of those frames.
+        fps: rate of those frames.
     """
     offsets = torch.arange(decoder.spec.frames_per_state, dtype=torch.float64) / fps
     horizon, partners = horizon_of(clips), clips.partners

@@ -50,7 +50,7 @@ def write_play_report(
         path: the file.
         title: its heading.
         rows: figures by model.
-        films: of each model that plans.
+        films: films of each model that plans.
         words: what counts as success, and what was found.
         subtitle: what all of it was made with.
     """

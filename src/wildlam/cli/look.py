@@ -1,0 +1,152 @@
+"""Commands that look at what was learnt: eval, infer, show, report, transfer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from wildlam.cli.common import Arguments, make_parser, results, summary
+from wildlam.errors import WildlamError
+
+
+def run_evaluate(argv: Arguments) -> None:
+    """Evaluate a trained run on held-out videos again, its own or others, and write results and report.
+
+    Of its own videos they replace the run's; of others they go to RUN/on-NAME_OF_THE_FOLDER.
+
+    Examples:
+      wildlam eval runs/demo
+      wildlam eval runs/demo --data.path ~/other/videos
+      wildlam eval runs/demo --bounds runs/unconstrained
+    """
+    from wildlam.video.files import location
+    from wildlam.workflows.evaluate import evaluate
+
+    parser = make_parser("eval", run_evaluate)
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument(
+        "--data.path", type=location, help="another folder of videos, of which the held-out ones are used"
+    )
+    parser.add_argument(
+        "--bounds",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="other runs to unroll beside it, such as an unconstrained one",
+    )
+    args = parser.parse_args(list(argv))
+    print("\n".join(results(evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder)))
+
+
+def run_infer(argv: Arguments) -> int:
+    """Infer the latent action of every transition of videos, with timestamps, as .npz and .parquet.
+
+    Of several videos one that cannot be used is told, the others are done, and the exit status is 1.
+
+    Examples:
+      wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
+      wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
+    """
+    from wildlam.workflows.infer import outputs
+    from wildlam.workflows.trained import load
+
+    parser = make_parser("infer", run_infer)
+    parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
+    parser.add_argument("--run", type=Path, required=True, help="run folder")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="where to write, without suffix, or of several videos the folder; the videos' names, here, by default",
+    )
+    args = parser.parse_args(list(argv))
+    places = outputs(args.video, args.output)
+    trained, failed = load(args.run), 0
+    for video, place in places.items():
+        try:
+            actions = trained.infer(video)
+        except WildlamError as error:
+            if len(places) == 1:
+                raise
+            print(f"wildlam: error: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        npz, parquet = actions.save(place)
+        print(f"{len(actions.z)} latent actions of width {actions.z.shape[1]} in {npz} and {parquet}")
+    if failed:
+        print(f"wildlam: {failed} of {len(places)} videos could not be used", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def run_show(argv: Arguments) -> None:
+    """Print a run's summary: what it is, how far it got, its results.
+
+    Example:
+      wildlam show runs/demo
+    """
+    from wildlam.runs.folder import Run
+
+    parser = make_parser("show", run_show)
+    parser.add_argument("run", type=Path, help="run folder")
+    print(summary(Run.open(parser.parse_args(list(argv)).run)))
+
+
+def run_report(argv: Arguments) -> None:
+    """Write the report of runs and sweeps again: one self-contained page each, as report.html in its folder.
+
+    A run is evaluated for it, as by `wildlam eval` and beside the same bounds as then; of a sweep what is finished is
+    gathered.
+
+    Example:
+      wildlam report runs/demo runs/sweep
+    """
+    from wildlam.fileio import read_json
+    from wildlam.workflows.evaluate import evaluate
+
+    parser = make_parser("report", run_report)
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs or sweeps")
+    for path in parser.parse_args(list(argv)).runs:
+        if (path / "sweep.yaml").is_file():
+            from wildlam.workflows.sweep import read_sweep, report_sweep
+
+            report_sweep(read_sweep(path))
+            print(f"report     {path / 'report.html'}")
+        else:
+            known = path / "results.json"
+            bounds = read_json(known).get("bounds", []) if known.is_file() else []
+            print(f"report     {evaluate(run=path, bounds=bounds).folder / 'report.html'}")
+
+
+def run_transfer(argv: Arguments) -> None:
+    """Apply what happens in one video to another, and show both and the result side by side.
+
+    Infers the latent actions of the source's first seconds and unrolls them from the target's first frames. Writes a
+    film (source, target as it was, target under the source's actions) and, beside it, what the states say as .mp4.json.
+    Needs a decoder: `wildlam decoder train RUN`.
+
+    Example:
+      wildlam transfer turning.mp4 kitchen.mp4 --run runs/demo -o kitchen_turning.mp4
+    """
+    from wildlam.evaluation.rollout import SECONDS
+    from wildlam.workflows.decoded_films import check_output
+    from wildlam.workflows.trained import load
+
+    parser = make_parser("transfer", run_transfer)
+    parser.add_argument("source", type=Path, help="video whose latent actions are inferred")
+    parser.add_argument("target", type=Path, help="video that they are applied to")
+    parser.add_argument("--run", type=Path, required=True, help="run folder")
+    parser.add_argument("-o", "--output", type=Path, default=Path("transfer.mp4"), help="film to write, .mp4")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how much of the source to apply")
+    parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
+    args = parser.parse_args(list(argv))
+    check_output(args.output, args.source, args.target)
+    found = load(args.run).transfer(args.source, args.target, seconds=args.seconds, decoder=args.decoder)
+    path = found.save(args.output)
+    errors = found.errors
+    print(
+        f"error on the source      {errors.source:.4f} with its own actions\n"
+        f"                         {errors.cycled:.4f} with those re-inferred on the target\n"
+        f"                         {errors.copy:.4f} when copying its last state\n"
+        f"agreement of actions     {errors.agreement:.2f} (cosine of inferred and re-inferred; 1: the same)\n"
+        f"effect on the target     {errors.effect:.2f} of that of its own actions\n"
+        f"film                     {path}"
+    )

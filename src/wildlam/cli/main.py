@@ -1,0 +1,106 @@
+"""Entry point: finds the command, runs it, and turns errors and interrupts into a line and an exit status.
+
+A command parses its arguments, calls one function of the library and prints what came of it. It imports what it needs
+when it is called, so that ``wildlam --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import signal
+import sys
+
+from wildlam import __version__
+from wildlam.cli import act, data, learn, look
+from wildlam.cli.common import Arguments, Command
+from wildlam.errors import WildlamError
+
+GROUPS: dict[str, dict[str, Command]] = {
+    "data": {"index": data.run_index, "encode": data.run_encode, "store": data.run_store, "collect": data.run_collect},
+    "learn": {
+        "train": learn.run_train,
+        "sweep": learn.run_sweep,
+        "decoder": learn.run_decoder,
+        "controller": learn.run_controller,
+    },
+    "look": {
+        "eval": look.run_evaluate,
+        "infer": look.run_infer,
+        "show": look.run_show,
+        "report": look.run_report,
+        "transfer": look.run_transfer,
+    },
+    "act": {"plan": act.run_plan, "play": act.run_play, "demo": act.run_demo},
+}
+COMMANDS: dict[str, Command] = {name: function for group in GROUPS.values() for name, function in group.items()}
+
+
+def main(argv: Arguments | None = None) -> int:
+    """Run ``wildlam COMMAND ...``; return the exit status.
+
+    0; 1 if some of many files could not be used; 2 for an error that the user can mend; 130 if interrupted.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"wildlam {__version__}")
+        return 0
+    if not sys.stderr.isatty():  # a log file: no new line ten times a second. tqdm reads this when it is imported
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("wildlam").setLevel(logging.INFO)  # others speak up when something is wrong
+    try:
+        command = COMMANDS.get(argv[0])
+        if command is None:
+            near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
+            raise WildlamError(f"unknown command {argv[0]!r}; {hint}")
+        status = command(argv[1:])
+    except WildlamError as error:
+        if _tells(error):
+            print(f"wildlam: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        if os.environ.get("RANK", "0") != "0":  # under torchrun the first process says it for all
+            return 130
+        anew = argv[0] in ("plan", "play") or "--estimate" in argv
+        remedy = str(interrupt) or f"the same command {'begins anew' if anew else 'goes on from what was finished'}"
+        print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if _tells(error):
+            raise
+        return 2
+    return status or 0
+
+
+def _tells(error: Exception) -> bool:
+    """Whether it is this process that prints an error, of those that ``torchrun`` started."""
+    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
+        return True
+    from wildlam.distributed import tells
+
+    return tells(error)
+
+
+def _interrupt(*_: object) -> None:
+    """End as Ctrl-C does, so that the simulators' processes end too."""
+    raise KeyboardInterrupt
+
+
+def _usage() -> str:
+    lines = [
+        f"wildlam {__version__}: learn the action space of unlabelled video",
+        "",
+        "usage: wildlam COMMAND [--help] ...",
+    ]
+    for group, commands in GROUPS.items():
+        lines += ["", f"{group}:"]
+        lines += [f"  {name:10} {(function.__doc__ or '').splitlines()[0]}" for name, function in commands.items()]
+    return "\n".join([*lines, "", "start with: wildlam demo"])

@@ -1,0 +1,38 @@
+"""What a format of labelled videos is: how it is recognised, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.episode import Episode
+
+
+@dataclass(frozen=True)
+class Format:
+    """A layout of labelled videos on disk; the ``FORMAT`` of each file in this folder is one.
+
+    Attributes:
+        name: as users write it, ``collect --format NAME``.
+        order: place among the formats when a folder's is looked for, as a folder may look like several.
+        detects: whether a folder is of this format.
+        read: reads all episodes below a folder; with the seconds that a state may be away from every frame.
+        spaces: kinds of action that can be written in it; none if it is only read.
+        fps: frames per second of what is written.
+        write: writes episodes to a folder; None for films with poses beside them, which need no writing.
+        check: raises a WildlamError where what writing takes is not installed.
+        metres: whether positions must be in metres.
+    """
+
+    name: str
+    order: int
+    detects: Callable[[Path], bool]
+    read: Callable[[Path, float], list[Episode]]
+    spaces: tuple[ActionSpace, ...] = ()
+    fps: float = 8.0
+    write: Callable[[Path, Sequence[Episode]], None] | None = None
+    check: Callable[[], Any] | None = None
+    metres: bool = False

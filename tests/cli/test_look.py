@@ -1,0 +1,116 @@
+"""eval, infer and show: what they print, leave and answer to mistakes."""
+
+import json
+import re
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import wildlam
+
+
+def test_show(trained, call):
+    run, videos = trained
+    status, out, _ = call("show", run)
+    assert status == 0
+    assert re.search(rf"^videos +{videos}, 8 frames at 4 frames/s$", out, flags=re.MULTILINE)
+    assert re.search(r"^steps +4 of 4$", out, flags=re.MULTILINE)
+    assert re.search(r"^ +idm +permuted +zero +deterministic +copy$", out, flags=re.MULTILINE)
+    assert re.search(r"^all( +0\.\d{4}){5}$", out, flags=re.MULTILINE)
+
+
+def test_show_of_a_run_that_has_only_begun(trained, call, tmp_path):
+    (tmp_path / "begun").mkdir()
+    for name in ("config.yaml", "run.json"):
+        (tmp_path / "begun" / name).write_bytes((trained[0] / name).read_bytes())
+    status, out, _ = call("show", "begun")
+    assert status == 0
+    assert out.endswith("steps      0 of 4\n")
+
+
+def test_what_is_no_run(refused, tmp_path):
+    for command in (("show", tmp_path), ("eval", tmp_path), ("train", "--resume", tmp_path)):
+        assert "is not a run folder: it has no config.yaml" in refused(*command)
+
+
+@pytest.mark.usefixtures("no_report")
+def test_eval(trained, call, videos):
+    before = json.loads((trained[0] / "results.json").read_text())
+    status, out, _ = call("eval", trained[0])
+    assert status == 0
+    assert f"{before['all']['idm']:.4f}" in out
+    status, out, _ = call("eval", trained[0], "--data.path", videos)
+    assert status == 0
+    assert re.search(r"^a( +0\.\d{4}){5}$", out, flags=re.MULTILINE)
+    assert json.loads((trained[0] / "on-videos" / "results.json").read_text())["data"] == str(videos.resolve())
+    assert "on-videos" not in out  # where no report is
+
+
+def test_infer(trained, call, tmp_path):
+    run, videos = trained
+    status, out, _ = call("infer", videos / "test" / "c.mp4", "--run", run, "--output", "out/my.actions")
+    assert (status, out) == (0, "15 latent actions of width 32 in out/my.actions.npz and out/my.actions.parquet\n")
+    arrays = np.load(tmp_path / "out" / "my.actions.npz", allow_pickle=False)
+    table = pq.read_table(tmp_path / "out" / "my.actions.parquet")
+    assert arrays["z"].shape == (15, 32)
+    assert arrays["z"].dtype == np.float32
+    assert (arrays["start"] < arrays["end"]).all()
+    assert (np.diff(arrays["start"]) > 0).all()
+    for name in ("start", "end", "z"):
+        assert np.array_equal(np.stack(table[name].to_numpy()), arrays[name])
+    snippet = wildlam.load(run).infer(videos / "test" / "c.mp4")
+    assert np.array_equal(snippet.z.numpy(), arrays["z"])
+
+
+def test_infer_writes_here_by_default(trained, call, tmp_path):
+    run, videos = trained
+    assert call("infer", videos / "test" / "c.mp4", "--run", run)[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"c.npz", "c.parquet"}
+
+
+def test_infer_of_many(trained, call, tmp_path):
+    run, videos = trained
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    status, out, err = call(
+        "infer", "bad.mp4", videos / "test", videos / "train" / "a.mp4", "--run", run, "--output", "z"
+    )
+    assert status == 1
+    assert sorted(path.name for path in (tmp_path / "z").glob("*.npz")) == ["a.npz", "c.npz", "d.npz"]
+    assert len(out.splitlines()) == 3
+    assert "wildlam: error: bad.mp4: not a video" in err
+    assert err.endswith("wildlam: 1 of 4 videos could not be used\n")
+    of_many = np.load(tmp_path / "z" / "c.npz")["z"]
+    assert np.array_equal(of_many, wildlam.load(run).infer(videos / "test" / "c.mp4").z.numpy())
+    assert call("infer", videos / "test", "--run", run, "--output", "again")[0] == 0
+
+
+def test_infer_from_what_is_no_good(trained, refused, make_video, tmp_path):
+    run, videos = trained
+    make_video(tmp_path / "short.mp4", frames=3)
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    (tmp_path / "zero.mp4").write_bytes(b"")
+    assert refused("infer", "short.mp4", "--run", run).startswith("short.mp4: too short, at 4 frames/s")
+    assert refused("infer", "bad.mp4", "--run", run).startswith("bad.mp4: not a video")
+    assert refused("infer", "zero.mp4", "--run", run) == "zero.mp4: the file is empty (0 bytes)"
+    assert refused("infer", "none.mp4", "--run", run) == "none.mp4: no such file"
+    complaint = refused("infer", videos / "test" / "c.mp4", "--run", run, "--output", "bad.mp4/x")
+    assert complaint.endswith("choose another --output")
+
+
+def test_a_configuration_cut_short_is_not_taken_for_another(trained, refused, tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in ("run.json", "config.yaml"):
+        (tmp_path / "run" / name).write_text((trained[0] / name).read_text())
+    whole = (tmp_path / "run" / "config.yaml").read_text()
+    (tmp_path / "run" / "config.yaml").write_text(whole[: whole.index("encoder:")])
+    assert "config.yaml: not the whole configuration" in refused("show", "run")
+
+
+def test_a_configuration_from_before_a_key_was_there_has_its_default(trained, call, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text((trained[0] / "run.json").read_text())
+    whole = (trained[0] / "config.yaml").read_text()
+    assert "  recompute: false\n" in whole
+    (tmp_path / "run" / "config.yaml").write_text(whole.replace("  recompute: false\n", ""))
+    assert call("show", "run")[0] == 0
