@@ -14,7 +14,7 @@ from wildlam.worlds.opengl import BACKENDS, working
 pytestmark = pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
 # Twice: MuJoCo hangs when asked for a second context after one that failed.
 TWICE = """
-from wildlam.types import WildlamError
+from wildlam.errors import WildlamError
 from wildlam.worlds.arm import FetchArm
 for _ in range(2):
     try:

@@ -13,7 +13,7 @@ import signal
 import sys
 
 from wildlam import __version__
-from wildlam.cli import act, data, learn, look
+from wildlam.cli import act, completion, data, learn, look
 from wildlam.cli.common import Arguments, Command
 from wildlam.errors import WildlamError
 
@@ -42,6 +42,9 @@ def main(argv: Arguments | None = None) -> int:
 
     0; 1 if some of many files could not be used; 2 for an error that the user can mend; 130 if interrupted.
     """
+    if completion.is_asked():
+        completion.complete(COMMANDS)
+        return 0
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())

@@ -22,3 +22,8 @@ def text_of_summary(summary: Mapping[str, Mapping[str, Any]], figures: Sequence[
         for label, row in summary.items()
     }
     return text_table(figures, cells, 28)
+
+
+def figure_line(name: str, figure: str, more: str = "") -> str:
+    """A line of a list of figures below a heading: the name, the figure flush right, its unit or a remark."""
+    return f"  {name:24}{figure:>12}{more}"

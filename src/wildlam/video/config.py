@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -49,7 +48,8 @@ class DataConfig:
     mixture: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, str | os.PathLike):
+        # A URL's path (universal-pathlib) is no os.PathLike.
+        if not isinstance(self.path, str) and not hasattr(self.path, "joinpath"):
             raise ValueError(f"data.path must be a path or a URL, got {self.path!r}")
         object.__setattr__(self, "path", location(self.path))
         settle_paths(self, "cache")

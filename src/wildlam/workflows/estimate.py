@@ -22,6 +22,7 @@ from wildlam.config import RunConfig, without_actions
 from wildlam.distributed import default_device
 from wildlam.errors import WildlamError
 from wildlam.models.attention import always_fused
+from wildlam.report.text import figure_line
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 from wildlam.training.parallel import blocks_of, check_shard, recompute
 from wildlam.types import Encoder
@@ -254,13 +255,13 @@ def text(found: TrainingCost, kind: str, count: int, utilisation: float) -> str:
         )
     lines += ["", f"Memory of each GPU at the peak, {found.part} clips at once", *_memory(found, kind, gpu.memory)]
     what = "states" if found.stored else f"videos of {VIDEO_BYTES * 8 / 1e6:g} Mbit/s"
-    lines += ["", "Reading", f"  {what:24}{found.read / seconds / 1e6:12,.1f} MB/s in all"]
+    lines += ["", "Reading", figure_line(what, f"{found.read / seconds / 1e6:,.1f}", " MB/s in all")]
     lines += ["", f"Time on {count} x {kind} at {utilisation:.0%} of {gpu.flops / 1e12:g} TFLOP/s each"]
-    lines.append(f"  {'step':24}{in_words(seconds):>12}; {found.clips / seconds / count:,.1f} clips/s of each GPU")
-    lines.append(f"  {f'{found.steps:,} steps':24}{in_words(seconds * found.steps):>12}")
+    lines.append(figure_line("step", in_words(seconds), f"; {found.clips / seconds / count:,.1f} clips/s of each GPU"))
+    lines.append(figure_line(f"{found.steps:,} steps", in_words(seconds * found.steps)))
     if found.baseline:
         more = found.baseline.step_seconds(gpu, count, utilisation) * found.steps
-        lines.append(f"  {'baseline':24}{in_words(more):>12} more (--action_free false does without)")
+        lines.append(figure_line("baseline", in_words(more), " more (--action_free false does without)"))
     if not found.stored:
         lines.append("  Videos are decoded by the CPU meanwhile, which may take longer: it is not counted.")
     return "\n".join(lines)
@@ -297,16 +298,16 @@ def text_here(config: RunConfig) -> str:
     if found.stored:
         once = in_words(frame * config.data.fps * 3600)
         lines.append(
-            f"  {'an hour of video':24}{once:>12} to encode, once, and {found.hour_bytes / 1e9:.3g} GB of disk"
+            figure_line("an hour of video", once, f" to encode, once, and {found.hour_bytes / 1e9:.3g} GB of disk")
         )
     else:
         seconds += frame * config.data.frames * found.clips
-    lines.append(f"  {'step':24}{in_words(seconds):>12}; {found.clips / seconds:,.1f} clips/s")
-    lines.append(f"  {f'{found.steps:,} steps':24}{in_words(seconds * found.steps):>12}")
+    lines.append(figure_line("step", in_words(seconds), f"; {found.clips / seconds:,.1f} clips/s"))
+    lines.append(figure_line(f"{found.steps:,} steps", in_words(seconds * found.steps)))
     if found.baseline:
         share = sum(found.baseline.flops.values()) / sum(found.flops.values())
         more = in_words(seconds * found.steps * share)
-        lines.append(f"  {'baseline':24}{more:>12} more, by its operations (--action_free false does without)")
+        lines.append(figure_line("baseline", more, " more, by its operations (--action_free false does without)"))
     lines.append("  Decoding and the evaluation at the end are not counted. Of a kind of GPU: --gpu H100")
     return "\n".join(lines)
 
@@ -314,16 +315,16 @@ def text_here(config: RunConfig) -> str:
 def _operations(found: TrainingCost, count: int, updates: str) -> list[str]:
     total = sum(found.flops.values()) + found.optimizer_flops * count
     lines = ["Parameters"]
-    lines += [f"  {name:24}{number / 1e6:12,.1f} M" for name, number in found.parameters.items() if number]
+    lines += [figure_line(name, f"{number / 1e6:,.1f}", " M") for name, number in found.parameters.items() if number]
     lines += ["", f"Operations of a step of {found.clips:,} clips (matrix products, forward and backward)"]
-    lines += [f"  {name:24}{flops / 1e12:12,.3f} TFLOP" for name, flops in found.flops.items() if flops]
-    lines.append(f"  {updates:24}{found.optimizer_flops / 1e12:12,.3f} TFLOP")
-    return [*lines, f"  {'all':24}{total / 1e12:12,.3f} TFLOP"]
+    lines += [figure_line(name, f"{flops / 1e12:,.3f}", " TFLOP") for name, flops in found.flops.items() if flops]
+    lines.append(figure_line(updates, f"{found.optimizer_flops / 1e12:,.3f}", " TFLOP"))
+    return [*lines, figure_line("all", f"{total / 1e12:,.3f}", " TFLOP")]
 
 
 def _memory(found: TrainingCost, name: str, room: float) -> list[str]:
     told = {words: found.memory[kind] / 2**30 for kind, words in MEMORY.items() if kind in found.memory}
-    lines = [f"  {words:24}{size:12,.2f} GiB" for words, size in told.items()]
+    lines = [figure_line(words, f"{size:,.2f}", " GiB") for words, size in told.items()]
     if not found.memory["act"]:
         lines.append("  The peak is that of the update, when no activations are held.")
     fits = "fits" if found.memory["total"] < 0.9 * room else f"does not fit: {_remedy(found, room)}"
