@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wildlam.errors import WildlamError
 from wildlam.evaluation.rollout import SECONDS
-from wildlam.fileio import write_atomically
+from wildlam.fileio import write_atomically, writing
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder, to_uint8
 from wildlam.report.html import table, video
@@ -73,11 +73,9 @@ class Transfer:
         """
         path = Path(path)
         check_output(path, *self.videos)
-        try:
+        with writing(path, "choose another --output"):
             write_mp4(path, side_by_side(self.films), self.fps)
             write_atomically(_figures_path(path), json.dumps(asdict(self.errors), indent=2))
-        except OSError as error:
-            raise WildlamError(f"cannot write {path}: {error.strerror}; choose another --output") from error
         return path
 
     def _repr_html_(self) -> str:
@@ -111,10 +109,8 @@ class DecodedRollout:
         """
         path = Path(path)
         check_suffix(path)
-        try:
+        with writing(path, "choose another path"):
             write_mp4(path, self._frames(), self.fps)
-        except OSError as error:
-            raise WildlamError(f"cannot write {path}: {error.strerror}; choose another path") from error
         return path
 
     def _frames(self) -> list[np.ndarray]:

@@ -28,7 +28,7 @@ from wildlam.evaluation.one_step import error_table
 from wildlam.evaluation.rollout import SECONDS
 from wildlam.evaluation.suite import Labelled, clip_by_clip, evaluate_all
 from wildlam.evaluation.verdict import Verdict, verdict_of
-from wildlam.fileio import read_json, write_atomically
+from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.models import LatentActionModel
 from wildlam.report.html import error_table as table_of_errors
 from wildlam.report.html import verdict_box
@@ -173,16 +173,13 @@ def evaluate_run(
         **error_table(found.one_step),
         "evaluations": found.summary(),
     }
-    try:
+    with writing(
+        f"the results to {folder}", f"make room there or make it writable, then: wildlam eval {quote(str(run.path))}"
+    ):
         write_atomically(folder / "results.json", json.dumps(summary, indent=2))
         write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
         pictures = pictures_section(model, decoder, held_out, frames, config.data.fps) if decoder else ()
         write_run_report(run, folder, model, clips.manifest, found, summary, pictures)
-    except OSError as error:
-        raise WildlamError(
-            f"cannot write the results to {folder}: {error.strerror}; make room there or make it writable, then: "
-            f"wildlam eval {quote(str(run.path))}"
-        ) from error
 
 
 def _models(

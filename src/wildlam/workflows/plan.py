@@ -23,7 +23,7 @@ from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
-from wildlam.fileio import ensure_writable, write_atomically
+from wildlam.fileio import ensure_writable, write_atomically, writing
 from wildlam.models import LatentActionModel
 from wildlam.planning.cost import Cost, GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Dynamics
@@ -39,14 +39,12 @@ from wildlam.workflows.baseline import load_labelled_model
 from wildlam.workflows.controller import ControlledRun, load_controlled
 
 EPISODES = 64
-AT_ONCE = 8
-"""Episodes planned together."""
+AT_ONCE = 8  # episodes planned together
 OWN_ROWS = ("latent", "no move", "mean", "known goal", "random", "simulator", "inferred", "goal")
 """Of the tables of plans and of the closed loop; a baseline is called otherwise."""
 PICTURES = 256
 """Pictures of a simulator encoded together."""
-FEW_CANDIDATES = 1000
-"""Judged by a model before they are measured."""
+FEW_CANDIDATES = 1000  # judged by a model before they are measured
 FAR_OFF = 10.0
 """How many times larger or smaller motions may be than those that a model learnt from, before units must differ."""
 
@@ -390,7 +388,7 @@ def _write(
         "true": clips.actions.tolist(),
         "clips": [{"video": e.name, "frames": frames.tolist()} for e, frames in clips.places],
     }
-    try:
+    with writing(f"to {folder}", "give another --out"):
         write_atomically(folder / "plans.json", json.dumps(record))
         write_plan_report(
             folder / "report.html",
@@ -403,8 +401,6 @@ def _write(
             f"controller {driven.place}, {how.samples} candidates drawn {how.iterations} time(s)"
             f"{f' ({solver})' if name == 'droid' else ''}, seed {config.seed}",
         )
-    except OSError as error:
-        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
 
 
 def dynamics_of(driven: ControlledRun, baselines: Sequence[Path]) -> dict[str, Dynamics]:

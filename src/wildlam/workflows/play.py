@@ -20,7 +20,7 @@ from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.clips import encode_frames
 from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
-from wildlam.fileio import ensure_writable, write_atomically
+from wildlam.fileio import ensure_writable, write_atomically, writing
 from wildlam.planning.dynamics import Dynamics
 from wildlam.planning.mpc import ITERATIONS, MEMORY, SAMPLES, Policy, Replanner, Trace, World, follow
 from wildlam.planning.solvers.base import Prior
@@ -236,7 +236,7 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
         "actions": {label: [trace.actions.tolist() for trace in of] for label, of in traces.items()},
     }
     shown = {label: grid(traces["goal"][:SHOWN], traces[label][:SHOWN]) for label in dynamics}
-    try:
+    with writing(f"to {folder}", "give another --out"):
         write_atomically(folder / "play.json", json.dumps(record))
         films = {label: mp4_bytes(frames, fps) for label, frames in shown.items()}
         write_play_report(
@@ -248,8 +248,6 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
             + compared(rows, dynamics, "final distance"),
             f"{opened.facts['encoder']['name']} states, controller {driven.place}, {episodes} episodes, seed {seed}",
         )
-    except OSError as error:
-        raise WildlamError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
     return PlayResult(folder, name, seed, rows, films)
 
 

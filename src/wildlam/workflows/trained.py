@@ -18,6 +18,7 @@ from torch import Tensor
 from wildlam.config import RunConfig
 from wildlam.errors import WildlamError
 from wildlam.evaluation.rollout import SECONDS
+from wildlam.fileio import writing
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
 from wildlam.pretrained import TINY
@@ -81,12 +82,10 @@ class LatentActions:
         arrays = {"start": self.start, "end": self.end, "z": self.z.numpy()}
         stem = path.with_suffix("") if path.suffix in (".npz", ".parquet") else path  # the name itself may have dots
         npz, parquet = (path.with_name(stem.name + suffix) for suffix in (".npz", ".parquet"))
-        try:
+        with writing(f"{npz} and {parquet}", "choose another --output"):
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(npz, **arrays)  # type: ignore[arg-type]
             pq.write_table(pa.table(arrays | {"z": list(self.z.numpy())}), parquet)
-        except OSError as error:
-            raise WildlamError(f"cannot write {npz} and {parquet}: {error}; choose another --output") from error
         return npz, parquet
 
 
