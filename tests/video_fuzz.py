@@ -148,7 +148,7 @@ def differences(path: Path, recipe: Recipe, rng: random.Random) -> list[str]:
     # Times that the film was made with; but ffmpeg writes some of a program stream a frame late where a picture lies
     # across two packets. Where it also shows them so, that is what a player shows.
     due = np.arange(len(wanted)) / recipe.fps
-    if len(begins) == len(wanted) and np.abs(begins - shown_at).max() < 0.3 / recipe.fps:
+    if recipe.container == "mpg" and len(begins) == len(wanted) and np.abs(begins - shown_at).max() < 0.3 / recipe.fps:
         due = begins
     lasts = due[-1] + 1 / recipe.fps
     at_grid = [wanted[i] for i in np.searchsorted(due, np.arange(round(lasts * recipe.fps)) / recipe.fps + 1e-6) - 1]
