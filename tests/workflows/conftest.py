@@ -6,9 +6,7 @@ import pytest
 from wildlam.encoders import Lite0
 from wildlam.episodes.poses import write_poses
 from wildlam.models.controller import ControllerConfig
-from wildlam.workflows.controller import (
-    ControllingConfig,
-)
+from wildlam.workflows.controller import ControllingConfig
 
 from ..helpers import make_run
 from .controllers import TRAINING

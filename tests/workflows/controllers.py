@@ -8,9 +8,7 @@ from wildlam.config import read_config
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
-from wildlam.workflows.controller import (
-    train_controller,
-)
+from wildlam.workflows.controller import train_controller
 from wildlam.workflows.open_run import load_model
 
 TRAINING = TrainingConfig(steps=2, batch_size=4, log_every=1, save_every=1, eval_every=2, precision="fp32")

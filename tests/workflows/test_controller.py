@@ -1,30 +1,24 @@
-"""Controllers and labelled world models from videos with poses: trained, resumed, loaded, refused; and plans."""
+"""Controllers from videos with poses: trained, resumed, loaded, refused."""
 
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from wildlam import cli
 from wildlam.config import read_as, read_config
 from wildlam.encoders import Lite0
-from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import labelled_clips
 from wildlam.episodes.formats import read_episodes
-from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
-from wildlam.models.controller import ControllerConfig
-from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
-from wildlam.training import TrainingConfig
 from wildlam.workflows.baseline import (
     LabelledModelConfig,
     load_labelled,
-    load_labelled_model,
     read_space,
     train_labelled_model,
 )
@@ -36,44 +30,12 @@ from wildlam.workflows.controller import (
     load_controller,
     train_controller,
 )
-from wildlam.workflows.open_run import load_model
 from wildlam.workflows.plan import dynamics_of, plan
 
 from ..helpers import make_run
+from .controllers import TRAINING, loaded, train_whole_and_cut, weights
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-TRAINING = TrainingConfig(steps=2, batch_size=4, log_every=1, save_every=1, eval_every=2, precision="fp32")
-
-
-@pytest.fixture
-def labelled(make_video, tmp_path):
-    """Four walks of 24 steps at 4 frames/s, one held out."""
-    rng = np.random.default_rng(0)
-    for name in ("train/a", "train/b", "train/c", "test/d"):
-        video = tmp_path / "walks" / f"{name}.mp4"
-        make_video(video, frames=50, fps=8)
-        write_poses(video, rng.normal(size=(50, 3)).cumsum(axis=0), fps=8)
-    return tmp_path / "walks"
-
-
-@pytest.fixture
-def run(labelled, tmp_path):
-    return make_run(tmp_path / "run", labelled, Lite0(image_size=64, dtype="float32"))
-
-
-@pytest.fixture
-def config(labelled):
-    return ControllingConfig(data=labelled, clips=4, controller=ControllerConfig(width=16, blocks=1), training=TRAINING)
-
-
-def weights(folder):
-    return checkpoints.last(Run(folder).checkpoints).model_tensors()
-
-
-def loaded(run):
-    config = read_config(run / "config.yaml")
-    encoder = config.encoder.build("cpu")
-    return encoder, load_model(Run.open(run), config, encoder.spec)
 
 
 def test_a_controller_is_a_run_of_its_own(run, config):
@@ -122,28 +84,8 @@ def test_a_controller_and_plans_are_told_of_before_they_begin(run, config, caplo
     assert told() == ["encode 2 labelled", "latent 2 episodes", "baseline 2 episodes"]
 
 
-def train_whole_and_cut(run, config, tmp_path):
-    """A controller, and one that was interrupted: they become the same."""
-    whole = train_controller(run, config, tmp_path / "whole")
-    train_controller(run, config, tmp_path / "cut")
-    for step in (tmp_path / "cut" / "checkpoints").glob("step_*2"):
-        shutil.rmtree(step)
-    again = train_controller(run, config, tmp_path / "cut")
-    for name, weight in weights(whole).items():
-        assert torch.equal(weights(again)[name], weight), name
-    return whole
-
-
 def test_an_interrupted_controller_becomes_the_same(run, config, tmp_path):
     train_whole_and_cut(run, config, tmp_path)
-
-
-@pytest.fixture
-def unlabelled(make_video, tmp_path):
-    """Three videos without poses, one held out."""
-    for i, name in enumerate(("train/a", "train/b", "test/c")):
-        make_video(tmp_path / "wild" / f"{name}.mp4", frames=50, fps=8, rotation=90 * (i % 2))
-    return tmp_path / "wild"
 
 
 def test_unlabelled_videos_are_learnt_from(run, config, unlabelled, tmp_path):
@@ -203,45 +145,6 @@ def test_held_out_clips_teach_and_choose_nothing(run, config):
     both = [*found.train.places, *found.validation.places]
     assert sorted((e.name, frames[0]) for e, frames in both) == places
     assert len(set(found.train.names) & set(found.validation.names)) <= 1  # of an episode with more than were needed
-
-
-def test_a_labelled_model_learns_from_the_same_clips(run, config, tmp_path):
-    encoder, _ = loaded(run)
-    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
-    folder = train_labelled_model(encoder, settings, 4.0, tmp_path / "labelled")
-    model, space = load_labelled_model(folder, encoder)
-    assert space is PLANAR
-    states = model.rollout(torch.zeros(2, 1, 4, 448), torch.zeros(2, 0, 3), torch.zeros(2, 5, 3, 3))
-    assert states.shape == (2, 5, 3, 4, 448)
-
-
-@pytest.mark.parametrize("protocol", ["droid", "recon"])
-def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
-    train_controller(run, config)
-    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
-    other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
-    result = plan(run=run, protocol=protocol, data=config.data, baselines=[other], episodes=2)
-    folder = result.folder
-    found = json.loads((folder / "plans.json").read_text())
-    page = (folder / "report.html").read_text()
-    assert page.count("<img") == 3
-    assert "median: test/d.mp4" in page
-    assert {label: row.summary() for label, row in result.rows.items()} == found["summary"]
-    assert {label: actions.tolist() for label, actions in result.plans.items()} == found["plans"]
-    assert "labelled" in result._repr_html_()
-    assert found["summary"].keys() == {"no move", "random", "latent", "labelled"} | (
-        {"mean", "known goal"} if protocol == "recon" else set()
-    )
-    for label, figures in found["summary"].items():
-        for name, of in figures.items():
-            assert np.mean(found["per episode"][label][name]) == pytest.approx(of["mean"], rel=1e-4)
-    assert {"displacement", "ate", "rpe"} <= found["summary"]["no move"].keys()
-    true = np.array(found["true"])
-    moved = np.abs(true[:, :, :2].sum(axis=1)).sum(axis=-1)
-    assert found["summary"]["no move"]["displacement"]["mean"] == pytest.approx(moved.mean(), rel=1e-4)
-    assert np.array(found["plans"]["latent"]).shape == true.shape
-    again = plan(run=run, protocol=protocol, data=config.data, episodes=2, out=tmp_path / "again").folder
-    assert json.loads((again / "plans.json").read_text())["plans"]["latent"] == found["plans"]["latent"]
 
 
 def test_the_commands(run, config, capsys):
@@ -368,41 +271,6 @@ def test_poses_of_half_a_film_are_refused(run, config):
         train_controller(run, config)
 
 
-def test_plans_that_could_not_be_written_are_not_made(run, config, tmp_path):
-    train_controller(run, config)
-    (tmp_path / "file").touch()
-    with pytest.raises(WildlamError, match=r"cannot write to .*file: .*; give another --out"):
-        plan(run=run, protocol="recon", data=config.data, out=tmp_path / "file")
-
-
-def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
-    train_controller(run, config)
-    plans = {}
-    for solver in ("cem", "icem", "mppi"):
-        few = {"episodes": 2, "samples": 8, "iterations": 2, "out": tmp_path / solver}
-        made = plan(run=run, protocol="droid", data=config.data, solver=solver, **few)
-        found = json.loads((made.folder / "plans.json").read_text())
-        plans[solver] = found["plans"]["latent"]
-        assert found["solver"] == solver
-        told = {
-            "samples": 8,
-            "iterations": 2,
-            "data": str(config.data),
-            "controller": str(run / "controller"),
-            "baselines": [],
-        }
-        assert told.items() <= found.items()
-    assert len({str(of) for of in plans.values()}) == 3
-    with pytest.raises(WildlamError, match="--solver mppi is for droid"):
-        plan(run=run, protocol="recon", data=config.data, solver="mppi")
-
-
-def test_numbers_below_one_are_refused(run, config):
-    for word in ("episodes", "samples", "iterations"):
-        with pytest.raises(WildlamError, match=f"^{word} must be at least 1, got 0"):
-            plan(run=run, protocol="recon", data=config.data, **{word: 0})
-
-
 def test_a_run_without_a_controller_says_how_to_get_one(run, config):
     with pytest.raises(WildlamError, match="wildlam controller train"):
         plan(run=run, protocol="recon", data=config.data)
@@ -412,41 +280,6 @@ def test_several_processes_do_not_train_one_controller(run, config, monkeypatch)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(WildlamError, match="the controller is trained by one process"):
         train_controller(run, config)
-
-
-def test_data_in_other_units_are_refused(run, config, tmp_path):
-    train_controller(run, config)
-    metres = tmp_path / "metres"
-    shutil.copytree(config.data, metres, ignore=shutil.ignore_patterns(".wildlam"))
-    for file in metres.rglob("*.poses.csv"):
-        poses = np.loadtxt(file, delimiter=",", skiprows=1)[:, 1:]
-        write_poses(file.with_name(file.name.replace(".poses.csv", ".mp4")), poses / (64, 64, 1), fps=8)
-    with pytest.raises(WildlamError, match=r"the controller learnt from by .*other units"):
-        plan(run=run, protocol="recon", data=metres)
-
-
-def test_baselines_keep_their_rows_whatever_their_folders_are_called(run, config, tmp_path):
-    train_controller(run, config)
-    first = train_labelled_model(
-        loaded(run)[0],
-        LabelledModelConfig(data=config.data, clips=4, training=TRAINING),
-        4.0,
-        tmp_path / "a" / "latent",
-    )
-    second = shutil.copytree(first, tmp_path / "b" / "latent")
-    folder = plan(
-        run=run, protocol="droid", data=config.data, baselines=[first, second], episodes=2, samples=4, iterations=1
-    ).folder
-    assert json.loads((folder / "plans.json").read_text())["plans"].keys() == {"latent", "a/latent", "b/latent"}
-    with pytest.raises(WildlamError, match="is given twice"):
-        dynamics_of(load_controlled(run), [first, first])
-
-
-def test_a_baseline_of_other_actions_is_refused(run, config, tmp_path, monkeypatch):
-    train_controller(run, config)
-    monkeypatch.setattr("wildlam.workflows.plan.load_labelled_model", lambda folder, encoder: (None, ARM))
-    with pytest.raises(WildlamError, match="takes arm actions, the controller planar"):
-        dynamics_of(load_controlled(run), [tmp_path / "baseline"])
 
 
 def test_what_was_interrupted_is_not_taken_for_trained(run, config, tmp_path):

@@ -1,0 +1,123 @@
+"""Plans by both protocols, and what refuses them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from wildlam.episodes.action_spaces import ARM
+from wildlam.episodes.poses import write_poses
+from wildlam.errors import WildlamError
+from wildlam.workflows.baseline import (
+    LabelledModelConfig,
+    train_labelled_model,
+)
+from wildlam.workflows.controller import (
+    load_controlled,
+    train_controller,
+)
+from wildlam.workflows.plan import dynamics_of, plan
+
+from .controllers import TRAINING, loaded
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+@pytest.mark.parametrize("protocol", ["droid", "recon"])
+def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
+    train_controller(run, config)
+    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
+    other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
+    result = plan(run=run, protocol=protocol, data=config.data, baselines=[other], episodes=2)
+    folder = result.folder
+    found = json.loads((folder / "plans.json").read_text())
+    page = (folder / "report.html").read_text()
+    assert page.count("<img") == 3
+    assert "median: test/d.mp4" in page
+    assert {label: row.summary() for label, row in result.rows.items()} == found["summary"]
+    assert {label: actions.tolist() for label, actions in result.plans.items()} == found["plans"]
+    assert "labelled" in result._repr_html_()
+    assert found["summary"].keys() == {"no move", "random", "latent", "labelled"} | (
+        {"mean", "known goal"} if protocol == "recon" else set()
+    )
+    for label, figures in found["summary"].items():
+        for name, of in figures.items():
+            assert np.mean(found["per episode"][label][name]) == pytest.approx(of["mean"], rel=1e-4)
+    assert {"displacement", "ate", "rpe"} <= found["summary"]["no move"].keys()
+    true = np.array(found["true"])
+    moved = np.abs(true[:, :, :2].sum(axis=1)).sum(axis=-1)
+    assert found["summary"]["no move"]["displacement"]["mean"] == pytest.approx(moved.mean(), rel=1e-4)
+    assert np.array(found["plans"]["latent"]).shape == true.shape
+    again = plan(run=run, protocol=protocol, data=config.data, episodes=2, out=tmp_path / "again").folder
+    assert json.loads((again / "plans.json").read_text())["plans"]["latent"] == found["plans"]["latent"]
+
+
+def test_plans_that_could_not_be_written_are_not_made(run, config, tmp_path):
+    train_controller(run, config)
+    (tmp_path / "file").touch()
+    with pytest.raises(WildlamError, match=r"cannot write to .*file: .*; give another --out"):
+        plan(run=run, protocol="recon", data=config.data, out=tmp_path / "file")
+
+
+def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
+    train_controller(run, config)
+    plans = {}
+    for solver in ("cem", "icem", "mppi"):
+        few = {"episodes": 2, "samples": 8, "iterations": 2, "out": tmp_path / solver}
+        made = plan(run=run, protocol="droid", data=config.data, solver=solver, **few)
+        found = json.loads((made.folder / "plans.json").read_text())
+        plans[solver] = found["plans"]["latent"]
+        assert found["solver"] == solver
+        told = {
+            "samples": 8,
+            "iterations": 2,
+            "data": str(config.data),
+            "controller": str(run / "controller"),
+            "baselines": [],
+        }
+        assert told.items() <= found.items()
+    assert len({str(of) for of in plans.values()}) == 3
+    with pytest.raises(WildlamError, match="--solver mppi is for droid"):
+        plan(run=run, protocol="recon", data=config.data, solver="mppi")
+
+
+def test_numbers_below_one_are_refused(run, config):
+    for word in ("episodes", "samples", "iterations"):
+        with pytest.raises(WildlamError, match=f"^{word} must be at least 1, got 0"):
+            plan(run=run, protocol="recon", data=config.data, **{word: 0})
+
+
+def test_data_in_other_units_are_refused(run, config, tmp_path):
+    train_controller(run, config)
+    metres = tmp_path / "metres"
+    shutil.copytree(config.data, metres, ignore=shutil.ignore_patterns(".wildlam"))
+    for file in metres.rglob("*.poses.csv"):
+        poses = np.loadtxt(file, delimiter=",", skiprows=1)[:, 1:]
+        write_poses(file.with_name(file.name.replace(".poses.csv", ".mp4")), poses / (64, 64, 1), fps=8)
+    with pytest.raises(WildlamError, match=r"the controller learnt from by .*other units"):
+        plan(run=run, protocol="recon", data=metres)
+
+
+def test_baselines_keep_their_rows_whatever_their_folders_are_called(run, config, tmp_path):
+    train_controller(run, config)
+    first = train_labelled_model(
+        loaded(run)[0],
+        LabelledModelConfig(data=config.data, clips=4, training=TRAINING),
+        4.0,
+        tmp_path / "a" / "latent",
+    )
+    second = shutil.copytree(first, tmp_path / "b" / "latent")
+    folder = plan(
+        run=run, protocol="droid", data=config.data, baselines=[first, second], episodes=2, samples=4, iterations=1
+    ).folder
+    assert json.loads((folder / "plans.json").read_text())["plans"].keys() == {"latent", "a/latent", "b/latent"}
+    with pytest.raises(WildlamError, match="is given twice"):
+        dynamics_of(load_controlled(run), [first, first])
+
+
+def test_a_baseline_of_other_actions_is_refused(run, config, tmp_path, monkeypatch):
+    train_controller(run, config)
+    monkeypatch.setattr("wildlam.workflows.plan.load_labelled_model", lambda folder, encoder: (None, ARM))
+    with pytest.raises(WildlamError, match="takes arm actions, the controller planar"):
+        dynamics_of(load_controlled(run), [tmp_path / "baseline"])
