@@ -56,7 +56,7 @@ def settle_paths(config: Any, *names: str) -> None:
     """
     for name in names:
         value = getattr(config, name)
-        if value is None or isinstance(value, os.PathLike):
+        if value is None or hasattr(value, "joinpath"):  # a URL's path (universal-pathlib) is no os.PathLike
             continue
         if not isinstance(value, str):
             raise ValueError(f"{name} must be a path, got {value!r}")

@@ -21,53 +21,21 @@ def run_plan(argv: Arguments) -> None:
       wildlam plan runs/demo --data runs/demo/videos --protocol recon
       wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
     """
-    from wildlam.episodes.pairing import TOLERANCE
-    from wildlam.workflows.plan import EPISODES, plan
+    from wildlam.config import to_config
+    from wildlam.workflows.plan import PlanConfig, plan
 
     parser = make_parser("plan", run_plan)
     parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("--data", type=Path, required=True, help="labelled videos; plans are made in held-out ones")
-    parser.add_argument("--protocol", choices=["droid", "recon"], default="recon", help="how plans are made and judged")
-    _add_controller(parser)
-    parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out clips to plan in")
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=TOLERANCE,
-        help="seconds that a state may be away from every frame of its film",
-    )
-    parser.add_argument("--samples", type=int, help="candidates of an iteration; by default 300 (droid), 120 (recon)")
-    parser.add_argument("--iterations", type=int, help="how often they are drawn; by default 15 (droid), 1 (recon)")
-    parser.add_argument(
-        "--solver",
-        choices=["cem", "icem", "mppi"],
-        default="cem",
-        help="of the droid protocol: cross-entropy method (the protocol's), with coloured noise, or path integrals",
-    )
+    _add_baselines(parser)
     parser.add_argument(
         "--simulator",
         action="store_true",
         help="plan with the simulator that filmed them, too, in place of the model and of the controller: upper bounds",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the candidates and of the choice of clips")
-    parser.add_argument("--out", type=Path, help="folder for what is found; RUN/plan-PROTOCOL by default")
+    parser.add_class_arguments(PlanConfig, skip={"run", "baselines", "simulator"})
     args = parser.parse_args(list(argv))
-    found = plan(
-        run=args.run,
-        protocol=args.protocol,
-        data=args.data,
-        controller=args.controller,
-        baselines=args.baselines,
-        episodes=args.episodes,
-        tolerance=args.tolerance,
-        samples=args.samples,
-        iterations=args.iterations,
-        solver=args.solver,
-        simulator=args.simulator,
-        seed=args.seed,
-        out=args.out,
-    )
-    print(found)
+    given = {name: args[name] for name in ("run", "baselines", "simulator")}
+    print(plan(to_config(PlanConfig, parser, args, **given)))
 
 
 def run_play(argv: Arguments) -> None:
@@ -81,30 +49,18 @@ def run_play(argv: Arguments) -> None:
       wildlam play runs/nav/run --world nav --episodes 10
       wildlam play runs/tiny --world arm --controller runs/tiny/controller_arm    # after `wildlam demo --pretrained`
     """
-    from wildlam.workflows.play import EPISODES, TASKS, play
+    from wildlam.config import to_config
+    from wildlam.workflows.play import PlayConfig, play
 
     parser = make_parser("play", run_play)
     parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("--world", choices=list(TASKS), required=True, help="the simulator")
-    _add_controller(parser)
-    parser.add_argument("--episodes", type=int, default=EPISODES, help="how many")
-    parser.add_argument("--seed", type=int, default=0, help="of starts, goals and candidates")
-    parser.add_argument("--out", type=Path, help="folder for what is found; RUN/play-WORLD by default")
+    _add_baselines(parser)
+    parser.add_class_arguments(PlayConfig, skip={"run", "baselines"})
     args = parser.parse_args(list(argv))
-    found = play(
-        run=args.run,
-        world=args.world,
-        controller=args.controller,
-        baselines=args.baselines,
-        episodes=args.episodes,
-        seed=args.seed,
-        out=args.out,
-    )
-    print(found)
+    print(play(to_config(PlayConfig, parser, args, run=args.run, baselines=args.baselines)))
 
 
-def _add_controller(parser: Parser) -> None:
-    parser.add_argument("--controller", type=Path, help="its folder; RUN/controller by default")
+def _add_baselines(parser: Parser) -> None:
     parser.add_argument(
         "--baselines", type=Path, nargs="+", default=[], help="world models trained on real actions, to compare with"
     )

@@ -19,10 +19,9 @@ def run_index(argv: Arguments) -> None:
     Example:
       wildlam index ~/videos --on_error skip
     """
-    from wildlam.video.config import DataConfig
+    from wildlam.config import to_config
     from wildlam.video.files import location
-    from wildlam.video.index import index
-    from wildlam.video.oddities import oddities, summary
+    from wildlam.workflows.index import IndexConfig, index
 
     parser = make_parser("index", run_index)
     parser.add_argument(
@@ -30,41 +29,23 @@ def run_index(argv: Arguments) -> None:
         type=location,
         help="folder of videos and tar shards (searched at any depth), or a list of them (.csv, .txt); also a URL",
     )
-    parser.add_argument("--held_out", type=float, default=0.1, help="share of the videos kept for evaluation")
-    parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do with a bad file")
-    parser.add_argument("--max_bad", type=float, default=0.1, help="share of the files that --on_error skip may skip")
     parser.add_argument("--exclude", nargs="+", default=[], help="patterns of paths or names to leave out: '*.gif'")
     parser.add_argument("--cuts", action="store_true", help="look for cuts, for --data.cuts (wildlam[cuts]; slower)")
-    parser.add_argument("--cache", type=Path, help="folder for the manifest; PATH/.wildlam if not given")
+    parser.add_class_arguments(IndexConfig, skip={"path", "exclude", "cuts"})
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write as CSV what is odd about which video, or why it is skipped"
     )
     args = parser.parse_args(list(argv))
-    common = {name: getattr(args, name) for name in ("held_out", "on_error", "exclude", "cuts", "cache")}
-    try:
-        DataConfig(path=args.path, max_bad=args.max_bad, **common)  # its checks
-    except ValueError as error:
-        raise WildlamError(str(error).removeprefix("data.")) from error
-    skipped: list[tuple[str, str]] = []
-    with named({"data.path": "PATH", **{f"data.{name}": f"--{name}" for name in common}}):
-        manifest = index(args.path, max_skipped=args.max_bad, skipped=skipped, **common)
+    config = to_config(IndexConfig, parser, args, path=args.path, exclude=args.exclude, cuts=args.cuts)
+    with named({"data.path": "PATH", **{f"data.{part.name}": f"--{part.name}" for part in fields(IndexConfig)[1:]}}):
+        found = index(config)
     if args.report is not None:
-        rows = [*oddities(manifest), *((path, "skipped", reason) for path, reason in skipped)]
-        _write_csv(args.report, [("path", "kind", "details"), *rows])
-    hours = manifest.column("duration").to_numpy().sum() / 3600
-    held_out = len(manifest.split("held_out"))
-    print(f"{len(manifest)} videos, {hours:.2f} hours, {held_out} held out, {len(manifest) - held_out} for training")
-    for line in summary(manifest):
-        print(line)
+        with writing(args.report, "give another --report"), args.report.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("path", "kind", "details"), *found.odd])
+    print(found)
     if args.cuts:
-        cuts = manifest.cuts()
+        cuts = found.manifest.cuts()
         print(f"{sum(map(len, cuts.values()))} cuts in {len(cuts)} of them; --data.cuts true takes no clip across one")
-
-
-def _write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
-
-    with writing(path, "give another --report"), path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
 
 
 def run_encode(argv: Arguments) -> None:

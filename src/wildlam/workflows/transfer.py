@@ -41,7 +41,7 @@ class TransferConfig:
 
 @dataclass(frozen=True)
 class TransferResult:
-    """A film, and what the states say of it. In a notebook, it is shown.
+    """A film, and what the states say of it. Printed, figures; in a notebook, the film.
 
     Attributes:
         film: the file: source, target as it was, and target under the source's actions.
@@ -55,6 +55,17 @@ class TransferResult:
     def errors(self) -> TransferErrors:
         """What the states say."""
         return self.transfer.errors
+
+    def __str__(self) -> str:
+        errors = self.errors
+        return (
+            f"error on the source      {errors.source:.4f} with its own actions\n"
+            f"                         {errors.cycled:.4f} with those re-inferred on the target\n"
+            f"                         {errors.copy:.4f} when copying its last state\n"
+            f"agreement of actions     {errors.agreement:.2f} (cosine of inferred and re-inferred; 1: the same)\n"
+            f"effect on the target     {errors.effect:.2f} of that of its own actions\n"
+            f"film                     {self.film}"
+        )
 
     def _repr_html_(self) -> str:
         return self.transfer._repr_html_()
