@@ -45,7 +45,7 @@ def test_own_videos(videos, tmp_path, monkeypatch):
     pytest.importorskip("pandas")
     monkeypatch.setattr("wildlam.workflows.evaluate.write_run_report", lambda *arguments: None)
     training = {"steps": 2, "batch_size": 2, "precision": "fp32"}
-    settings = {"training": training, "encoder": Lite0(image_size=64), "baseline": False}
+    settings = {"training": training, "encoder": Lite0(image_size=64), "action_free": False}
     module = run_all(EXAMPLES / "own_videos.ipynb", {"videos": videos, "out": tmp_path / "run", "settings": settings})
     assert len(module["actions"].z) == 15
     html = module["found"]._repr_html_()
