@@ -97,6 +97,19 @@ def test_bfloat16_is_close_to_float32(encoder, real_frames):
     assert (states - exact).pow(2).mean().sqrt() < 0.1
 
 
+def test_bfloat16_is_not_emulated(real_frames, monkeypatch):
+    """Where a processor lacks it, its states are those of one that has it, but for rounding; stores fit both."""
+    states, fingerprints = [], set()
+    for native in (torch.bfloat16, torch.float32):
+        monkeypatch.setattr("wildlam.encoders.base.fast_dtype", lambda device, native=native: native)
+        encoder = Lite0(dtype="bfloat16").build("cpu")
+        assert {parameter.dtype for parameter in encoder.network.parameters()} == {native}
+        states.append(encoder.encode(real_frames[None, :2]))
+        fingerprints.add(encoder.spec.fingerprint)
+    assert 0 < (states[0] - states[1]).pow(2).mean().sqrt() < 0.1
+    assert len(fingerprints) == 1
+
+
 def test_spec_and_protocol(encoder):
     spec = encoder.spec
     assert isinstance(encoder, Encoder)

