@@ -51,13 +51,16 @@ def run_play(argv: Arguments) -> None:
     """
     from wildlam.config import to_config
     from wildlam.workflows.play import PlayConfig, play
+    from wildlam.worlds.simulators import SIMULATORS
 
     parser = make_parser("play", run_play)
     parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--world", choices=list(SIMULATORS), required=True, help="the simulator")
     _add_baselines(parser)
-    parser.add_class_arguments(PlayConfig, skip={"run", "baselines"})
+    parser.add_class_arguments(PlayConfig, skip={"run", "world", "baselines"})
     args = parser.parse_args(list(argv))
-    print(play(to_config(PlayConfig, parser, args, run=args.run, baselines=args.baselines)))
+    given = {name: args[name] for name in ("run", "world", "baselines")}
+    print(play(to_config(PlayConfig, parser, args, **given)))
 
 
 def _add_baselines(parser: Parser) -> None:

@@ -228,7 +228,7 @@ def _simulated(
     clips: LabelledClips, encoder: Encoder, model: LatentActionModel | None, bf16: bool
 ) -> AbstractContextManager[Callable[[int], Cost]]:
     """The simulator's costs of plans in each clip, by its index; see ``plan_simulated``."""
-    from wildlam.worlds.simulator_cost import simulated_costs
+    from wildlam.worlds.simulators import simulated_costs
 
     @torch.no_grad()
     def reinfer_end(states: Tensor) -> Tensor:
@@ -342,7 +342,7 @@ def _planned(
     """The figures of every row of the table, and the plans of those that plan."""
     seed, bf16 = config.seed, driven.bf16
     if config.simulator:
-        from wildlam.worlds.simulator_cost import check_films
+        from wildlam.worlds.simulators import check_films
 
         check_films(clips)  # before an hour of plans
     unlearnt = {"no move": no_move(clips)}
