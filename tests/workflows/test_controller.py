@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import wildlam
 from wildlam import cli
 from wildlam.config import read_as, read_config
 from wildlam.encoders import Lite0
@@ -42,6 +43,7 @@ def test_a_controller_is_a_run_of_its_own(run, config):
     before = weights(run)
     folder = train_controller(run, config)
     assert folder == run / "controller"
+    assert Run(folder).facts["command"] == "wildlam.train_controller(...) from Python"
     assert read_as(ControllingConfig, folder / "config.yaml") == config
     assert [row["step"] for row in Run(folder).metrics()] == [1, 2]
     assert all(torch.equal(weights(run)[name], weight) for name, weight in before.items())  # the model stays
@@ -217,6 +219,14 @@ def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(ru
     for checkpoint in (run / "controller" / "checkpoints").iterdir():
         shutil.rmtree(checkpoint)
     train_controller(run, other)
+
+
+def test_keywords_replace_what_the_configuration_says(run, config, tmp_path):
+    folder = wildlam.train_controller(str(run), config, out=str(tmp_path / "other"), seed=1)
+    assert folder == tmp_path / "other"
+    assert read_as(ControllingConfig, folder / "config.yaml") == replace(config, seed=1)
+    with pytest.raises(WildlamError, match="ControllingConfig has no clip; did you mean clips"):
+        wildlam.train_controller(run, data="videos", clip=4)
 
 
 def test_data_by_another_path_are_the_same(run, config, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import shlex
 import signal
 import sys
 
@@ -16,6 +17,7 @@ from wildlam import __version__
 from wildlam.cli import act, completion, data, learn, look
 from wildlam.cli.common import Arguments, Command
 from wildlam.errors import WildlamError
+from wildlam.runs.command import started_by
 
 GROUPS: dict[str, dict[str, Command]] = {
     "data": {"index": data.run_index, "encode": data.run_encode, "store": data.run_store, "collect": data.run_collect},
@@ -64,7 +66,8 @@ def main(argv: Arguments | None = None) -> int:
             near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
             raise WildlamError(f"unknown command {argv[0]!r}; {hint}")
-        status = command(argv[1:])
+        with started_by(shlex.join(["wildlam", *argv])):
+            status = command(argv[1:])
     except WildlamError as error:
         if _tells(error):
             print(f"wildlam: error: {error}", file=sys.stderr)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wildlam.config import read_as
+from wildlam.config import config_from, read_as
 from wildlam.episodes.action_spaces import SPACES, ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
@@ -21,9 +22,10 @@ from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import ModelConfig
 from wildlam.models.action_world_model import LabelledWorldModel
+from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
-from wildlam.types import Encoder, EncoderSpec, Split, StateBatch, check_seed
+from wildlam.types import Encoder, EncoderSpec, Split, StateBatch, check_seed, settle_paths
 from wildlam.workflows import durations
 from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
 from wildlam.workflows.open_run import open_run
@@ -131,6 +133,7 @@ class LabelledModelConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        settle_paths(self, "data")
         check_clips(self.clips)
         check_seed(self.seed)
 
@@ -198,20 +201,28 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     return run.path
 
 
-def train_baseline(path: Path, config: LabelledModelConfig, out: Path | None = None) -> Path:
+@records_call
+def train_baseline(
+    path: Path | str, config: LabelledModelConfig | None = None, /, out: Path | str | None = None, **keywords: Any
+) -> Path:
     """Train a labelled model that a run can be compared with: its encoder, frame rate and size of model.
 
     Args:
         path: the run folder.
         config: data and training; the model is the run's, whatever it says.
         out: folder for it; ``path/baseline`` if not given.
+        keywords: fields of ``LabelledModelConfig``, in its place or to replace what it says.
+
+    Returns:
+        The folder of the model.
 
     Raises:
         WildlamError: see ``train_labelled_model``.
     """
-    opened = open_run(path)
-    config = replace(config, model=opened.config.model)
-    return train_labelled_model(opened.encoder, config, opened.config.data.fps, out or opened.run.path / BASELINE)
+    opened = open_run(Path(path))
+    config = replace(config_from(LabelledModelConfig, config, keywords), model=opened.config.model)
+    folder = Path(out or opened.run.path / BASELINE)
+    return train_labelled_model(opened.encoder, config, opened.config.data.fps, folder)
 
 
 def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldModel, ActionSpace]:

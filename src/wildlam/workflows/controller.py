@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from wildlam.config import RunConfig, dump_config, read_as
+from wildlam.config import RunConfig, config_from, dump_config, read_as
 from wildlam.distributed import Processes
 from wildlam.encoders.base import fast_dtype, fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
@@ -25,6 +26,7 @@ from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
 from wildlam.runs import checkpoints
+from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
@@ -99,13 +101,17 @@ class ControllingConfig:
         check_seed(self.seed)
 
 
-def train_controller(path: Path, config: ControllingConfig, out: Path | None = None) -> Path:
+@records_call
+def train_controller(
+    path: Path | str, config: ControllingConfig | None = None, /, out: Path | str | None = None, **keywords: Any
+) -> Path:
     """Train a controller that drives a run's model and judge it on held-out clips; one that was interrupted goes on.
 
     Args:
         path: the run folder.
         config: the controller's configuration.
         out: folder for it; ``path/controller`` if not given.
+        keywords: fields of ``ControllingConfig``, in its place or to replace what it says.
 
     Returns:
         The controller's folder: a run folder of its own, with ``results.json``.
@@ -113,6 +119,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     Raises:
         WildlamError: it holds a controller of another configuration or run, or something is wrong with data or disk.
     """
+    path, config = Path(path), config_from(ControllingConfig, config, keywords)
     _, of_run, encoder, model = _open(path)
     config = replace(
         config,
@@ -120,7 +127,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
         unlabelled=config.unlabelled and config.unlabelled.absolute(),
         training=config.training.settled(encoder.device),
     )
-    run = claimed(out or path / FOLDER, config, "controller")
+    run = claimed(Path(out or path / FOLDER), config, "controller")
     _check_driven(run, model, "give another --out")
     tell = partial(_tell_parts, run, config, encoder, model)
     labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance, tell)

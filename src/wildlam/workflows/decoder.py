@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from torch import Tensor
 
-from wildlam.config import RunConfig, read_as
+from wildlam.config import RunConfig, config_from, read_as
 from wildlam.distributed import default_device
 from wildlam.errors import WildlamError
 from wildlam.evaluation.pixels import pixel_metrics
@@ -21,6 +22,7 @@ from wildlam.models.decoder import Decoder, DecoderConfig, shrink
 from wildlam.models.perceptual import PerceptualConfig
 from wildlam.report.pages.decoded import CLIPS, FROM, painted, telling_clips, write_decoded_page
 from wildlam.report.strips import Strip, draw_strips, picture_strips
+from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import index_videos
 from wildlam.training import TrainingConfig
@@ -65,12 +67,14 @@ class DecodingConfig:
     seed: int = 0
 
 
-def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
+@records_call
+def train_decoder(path: Path | str, config: DecodingConfig | None = None, /, **keywords: Any) -> Path:
     """Train a decoder for the encoder of a run, on the run's videos; one that was interrupted goes on where it stopped.
 
     Args:
         path: the run folder.
-        config: the decoder's configuration.
+        config: the decoder's configuration; the defaults if not given.
+        keywords: fields of ``DecodingConfig``, in its place or to replace what it says.
 
     Returns:
         The decoder's folder, ``path/decoder``: a run folder of its own.
@@ -78,7 +82,8 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
     Raises:
         WildlamError: it holds a decoder of another configuration, or something is wrong with the videos or the disk.
     """
-    opened, config = open_run(path), config or DecodingConfig()
+    config = config_from(DecodingConfig, config, keywords)
+    opened = open_run(Path(path))
     encoder = opened.encoder
     config = replace(config, training=config.training.settled(encoder.device))
     run = claimed(opened.run.path / FOLDER, config, "decoder")

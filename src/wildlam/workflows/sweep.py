@@ -26,6 +26,7 @@ from wildlam.fileio import locked, read_json, write_atomically, writing
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Unconstrained
 from wildlam.report.html import figure, paragraph
 from wildlam.report.pages.sweep import write_sweep_report
+from wildlam.runs.command import current_command, records_call
 from wildlam.video.manifest import Manifest
 from wildlam.workflows.open_run import load_clips
 from wildlam.workflows.train import tell_parts, train
@@ -189,6 +190,7 @@ class SweepResult:
         return words + figure(self.figure, "Error against strength of each limit", wide=True)
 
 
+@records_call
 def sweep(config: SweepConfig | None = None, /, **keywords: Any) -> SweepResult:
     """Train and evaluate every run of a grid that is not finished, each in a process of its own, and compare all.
 
@@ -197,8 +199,8 @@ def sweep(config: SweepConfig | None = None, /, **keywords: Any) -> SweepResult:
         keywords: fields of ``SweepConfig``, in its place or to replace what it says.
 
     Raises:
-        WildlamError: what is wrong with the configuration, the data or the folder; a run that fails is told of in the
-            result.
+        WildlamError: what is wrong with the configuration, the data or the folder; a run that fails is listed in
+            the result.
     """
     config = _settled(config_from(SweepConfig, config, keywords))
     train_all(config)
@@ -262,8 +264,7 @@ def claim(sweep: SweepConfig) -> None:
     with writing(path, "choose another --out"):
         if not path.exists():
             sweep.out.mkdir(parents=True, exist_ok=True)
-            made_by = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-            write_atomically(path, f"{MADE_BY}{made_by}\n{text}")
+            write_atomically(path, f"{MADE_BY}{current_command()}\n{text}")
             return
         known = path.read_text()
     try:

@@ -22,6 +22,7 @@ from wildlam.evaluation.one_step import one_step
 from wildlam.fileio import ensure_writable, read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.runs import checkpoints
+from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import Clips
 from wildlam.training import fit
@@ -42,6 +43,7 @@ class TrainResult(EvaluateResult):
     """A trained run and what was found on its held-out clips. In a notebook, the verdict and the table of errors."""
 
 
+@records_call
 def train(config: RunConfig | None = None, /, *, resume: bool = False, **keywords: Any) -> TrainResult:
     """Index, encode, train (a deterministic model for comparison, too), evaluate and report.
 
