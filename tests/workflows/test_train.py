@@ -246,7 +246,7 @@ def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypat
     for name in ("train", "baseline"):
         assert re.search(r"4 steps +[\d.]+ (ms|s)$", parts[name])
     # What is measured changes nothing.
-    monkeypatch.setattr("wildlam.workflows.train._tell_parts", lambda *_: None)
+    monkeypatch.setattr("wildlam.workflows.train._announce_parts", lambda *_: None)
     assert_same_run(run, train(replace(config, out=run.with_name("unmeasured"))).folder)
 
 

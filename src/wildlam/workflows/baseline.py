@@ -157,7 +157,7 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     config = replace(config, data=config.data.absolute(), training=training)
     run = claimed(out, config, "model")
 
-    def tell(cut: Cut, held_out: Cut) -> None:
+    def announce(cut: Cut, held_out: Cut) -> None:
         width = len(cut.space.action_names)
 
         def inputs(count: int) -> tuple[Tensor, ...]:
@@ -167,9 +167,9 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
         parts = fitting(
             run, config, lambda: LabelledWorldModel(config.model, encoder.spec, width), inputs, encoder.device
         )
-        durations.tell([*durations.labelled([cut, held_out], encoder), *parts])
+        durations.announce([*durations.labelled([cut, held_out], encoder), *parts])
 
-    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed, config.tolerance, tell)
+    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed, config.tolerance, announce)
     torch.manual_seed(config.seed)
     space = labelled.train.space
     model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))

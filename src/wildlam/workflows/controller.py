@@ -129,8 +129,10 @@ def train_controller(
     )
     run = claimed(Path(out or path / FOLDER), config, "controller")
     _check_driven(run, model, "give another --out")
-    tell = partial(_tell_parts, run, config, encoder, model)
-    labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance, tell)
+    announce = partial(_announce_parts, run, config, encoder, model)
+    labelled = load_labelled(
+        config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance, announce
+    )
     z, validation_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.validation))
     torch.manual_seed(config.seed)
     space = labelled.train.space
@@ -187,7 +189,7 @@ def _new(config: ControllingConfig, encoder: Encoder, model: LatentActionModel, 
     return config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim, predict)
 
 
-def _tell_parts(
+def _announce_parts(
     run: Run, config: ControllingConfig, encoder: Encoder, model: LatentActionModel, cut: Cut, held_out: Cut
 ) -> None:
     """Print how long it takes to encode labelled clips, to train and to judge; unlabelled videos are told of apart."""
@@ -206,7 +208,7 @@ def _tell_parts(
     judged = min(len(held_out.places), HELD_OUT_CLIPS)
     if judged > FEW_CLIPS:
         parts.append(durations.many("judge", f"{judged} held-out clips", judged, judge, AT_ONCE, device))
-    durations.tell([*durations.labelled([cut, held_out], encoder), *parts])
+    durations.announce([*durations.labelled([cut, held_out], encoder), *parts])
 
 
 def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> tuple[Controller, ActionSpace]:
@@ -374,7 +376,7 @@ def _with_guessed(
     data = replace(of_run.data, path=config.unlabelled, mixture={}, frames=STATES)
     like = replace(of_run, data=data, training=replace(of_run.training, batch_size=of_batch - few), seed=config.seed)
     with named(videos_given_by("--unlabelled")):
-        before = partial(durations.tell_encoding, like, encoder)
+        before = partial(durations.announce_encoding, like, encoder)
         clips = load_clips(like, encoder, Processes(0, 1, encoder.device), before)
     guess = fit_pseudo_labeller(z, labelled.actions)
 

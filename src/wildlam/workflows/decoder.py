@@ -95,7 +95,7 @@ def train_decoder(path: Path | str, config: DecodingConfig | None = None, /, **k
         raise WildlamError(str(error)) from error
     data = opened.config.data
     manifest = index_videos(data)
-    durations.tell(_parts(run, config, opened.config, encoder, model, manifest))
+    durations.announce(_parts(run, config, opened.config, encoder, model, manifest))
     few = [
         (
             encoder.encode(batch.video),

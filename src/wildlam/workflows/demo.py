@@ -67,7 +67,7 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
         raise WildlamError(str(error).replace("training.", "--")) from error
     check_out(config, resume=True)
     if films := _filming("film", collect_doom, videos / "doom", episodes, SECONDS):
-        durations.tell([films, *_learning(config, episodes * SECONDS)])
+        durations.announce([films, *_learning(config, episodes * SECONDS)])
     collect_sample_films(videos / "filmed")
     collect_doom(videos / "doom", episodes=episodes, seconds=SECONDS, seed=seed)
     return train(config, resume=True).folder
@@ -96,7 +96,7 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
     worlds = {"nav": (collect_nav, SECONDS), "arm": (collect_arm, SECONDS / 2)}
     films = [_filming(f"film {name}", collect, videos / name, episodes, s) for name, (collect, s) in worlds.items()]
     if parts := [part for part in films if part]:
-        durations.tell([*parts, Part("evaluate", "told when it begins", None), Part("plan", "likewise", None)])
+        durations.announce([*parts, Part("evaluate", "told when it begins", None), Part("plan", "likewise", None)])
     collect_nav(videos / "nav", episodes=episodes, seconds=SECONDS, seed=PRETRAINED_SEED + seed)
     collect_arm(videos / "arm", episodes=episodes, seconds=SECONDS / 2, seed=PRETRAINED_SEED + seed)
     run = unpack(out, videos)

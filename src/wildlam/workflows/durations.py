@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from wildlam.config import RunConfig
 from wildlam.episodes.clips import AT_ONCE, Cut, encode_places
+from wildlam.report.text import text_rows
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 from wildlam.training.parallel import recompute
@@ -58,8 +59,8 @@ class Part:
     seconds: float | None
 
 
-def tell(parts: Sequence[Part]) -> None:
-    """Print the parts of a command and their time, unless those that were measured are over at once."""
+def announce(parts: Sequence[Part]) -> None:
+    """Log the parts of a command and their time, unless those that were measured are over at once."""
     if sum(part.seconds or 0.0 for part in parts) > SHORT:
         log.info("\n".join(["On this machine, by a few steps measured now:", *lines(parts)]))
 
@@ -68,11 +69,10 @@ def lines(parts: Sequence[Part]) -> list[str]:
     """A line for each part, and one for all of them."""
     measured = [part.seconds for part in parts if part.seconds is not None]
     more = "" if len(measured) == len(parts) else ", and what is not measured"
-    told = [
-        f"  {part.name:12}{part.amount:>24}{in_words(part.seconds) if part.seconds is not None else 'not measured':>16}"
-        for part in parts
-    ]
-    return [*told, f"  {'all':12}{'':24}{in_words(sum(measured)):>16}{more}"]
+    times = ["not measured" if part.seconds is None else in_words(part.seconds) for part in parts]
+    rows = [(f"  {part.name}", [part.amount, time]) for part, time in zip(parts, times, strict=True)]
+    *of_parts, all_parts = text_rows([*rows, ("  all", ["", in_words(sum(measured))])], 14, 24)
+    return [*of_parts, all_parts + more]
 
 
 def in_words(seconds: float) -> str:
@@ -174,10 +174,10 @@ def decode_seconds(rows: Manifest, config: RunConfig, size: int) -> float | None
     return None
 
 
-def tell_encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float | None) -> None:
+def announce_encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float | None) -> None:
     """Print how long it takes to encode ``frames`` frames of videos, if that is what comes first (it is not None)."""
     if frames and frames > FEW_FRAMES:
-        tell([encoding(config, encoder, rows, frames)])
+        announce([encoding(config, encoder, rows, frames)])
 
 
 def encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float) -> Part:

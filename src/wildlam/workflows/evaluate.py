@@ -122,7 +122,7 @@ def evaluate(config: EvaluateConfig | None = None, /, **keywords: Any) -> Evalua
         folder = _folder_for(run, data)
     with processes() as team:
         encoder = open_run(config.run, team.device).encoder
-        clips = load_clips(of_run, encoder, team, partial(_tell_parts, run, of_run, encoder, config.bounds))
+        clips = load_clips(of_run, encoder, team, partial(_announce_parts, run, of_run, encoder, config.bounds))
         folder.mkdir(exist_ok=True)
         evaluate_run(run, folder, clips, started, config.bounds, data)
     return EvaluateResult(folder, read_json(folder / "results.json"))
@@ -200,7 +200,7 @@ def _models(
     return model, bounds
 
 
-def _tell_parts(
+def _announce_parts(
     run: Run, config: RunConfig, encoder: Encoder, others: Sequence[Path], rows: Manifest, frames: float | None
 ) -> None:
     """Print how long it takes to encode what is not yet, and to evaluate."""
@@ -208,7 +208,7 @@ def _tell_parts(
         clips, states = held_out_size(rows, config.data, encoder.spec, SECONDS)
         frames = clips * states * encoder.spec.frames_per_state
     parts = [durations.encoding(config, encoder, rows, frames)] if frames > durations.FEW_FRAMES else []
-    durations.tell([*parts, *parts_of_evaluation(config, encoder, rows, *_models(run, encoder, others))])
+    durations.announce([*parts, *parts_of_evaluation(config, encoder, rows, *_models(run, encoder, others))])
 
 
 def parts_of_evaluation(

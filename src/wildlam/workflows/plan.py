@@ -325,7 +325,7 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
     folder = ensure_writable(config.out or opened.path / f"plan-{config.protocol}")
     cut = held_out_cut(found, encoder, how.horizon + 1, fps, config.data)
     episodes = min(config.episodes, len(cut.places))
-    durations.tell(_parts(cut, dynamics, how, episodes, driven, config.simulator))
+    durations.announce(_parts(cut, dynamics, how, episodes, driven, config.simulator))
     clips = cut.encoded(encoder).few(config.episodes, config.seed)
     rows, plans = _planned(config, driven, dynamics, how, clips)
     _write(config, driven, how, clips, folder, rows, plans)

@@ -136,7 +136,7 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     _check_actions(driven, simulator)
     folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}")
     prior, dynamics = _prior_of(driven), dynamics_of(driven, config.baselines)
-    durations.tell(_parts(simulator, driven, dynamics, prior, config.episodes))
+    durations.announce(_parts(simulator, driven, dynamics, prior, config.episodes))
     traces = _all_traces(config, simulator, driven, dynamics, prior)
     targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
     rows = {label: judged(of, targets, simulator) for label, of in traces.items() if label != "goal"}

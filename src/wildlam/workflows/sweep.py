@@ -29,7 +29,7 @@ from wildlam.report.pages.sweep import write_sweep_report
 from wildlam.runs.command import current_command, records_call
 from wildlam.video.manifest import Manifest
 from wildlam.workflows.open_run import load_clips
-from wildlam.workflows.train import tell_parts, train
+from wildlam.workflows.train import announce_parts, train
 
 log = logging.getLogger(__name__)
 
@@ -361,7 +361,7 @@ def encode_once(sweep: SweepConfig, runs: int = 0) -> None:
 
         def before(rows: Manifest, frames: float | None) -> None:
             trainings = {"train": (sweep.run, runs * sweep.run.training.steps)}
-            tell_parts(sweep.run, encoder, rows, frames, trainings, runs=runs)
+            announce_parts(sweep.run, encoder, rows, frames, trainings, runs=runs)
 
         load_clips(sweep.run, encoder, Processes(0, 1, device), before if runs else None)
 

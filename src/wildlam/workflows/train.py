@@ -82,7 +82,7 @@ def _train(config: RunConfig, resume: bool) -> Path:
             held.enter_context(run.training())
         encoder = config.encoder.build(team.device)
         _check_lengths(config, encoder.spec)
-        clips = load_clips(config, encoder, team, partial(_tell_parts, config, encoder, team, resume))
+        clips = load_clips(config, encoder, team, partial(_announce_parts, config, encoder, team, resume))
         if team.is_main and (run.path / "config.yaml").is_file():
             if checkpoints.last(run.checkpoints) is None:
                 log.warning("%s holds no checkpoint: training begins anew", run.path)
@@ -151,7 +151,7 @@ def check_out(config: RunConfig, resume: bool) -> None:
         raise WildlamError(f"{out} holds a run of another configuration; give another --out")
 
 
-def _tell_parts(
+def _announce_parts(
     config: RunConfig, encoder: Encoder, team: Processes, resume: bool, rows: Manifest, frames: float | None
 ) -> None:
     """Print what is left to do; all processes measure at once, as they will work."""
@@ -163,10 +163,10 @@ def _tell_parts(
         steps = config.training.steps - (last.step if last else 0)
         if of and steps > 0:
             left[name] = of, steps
-    tell_parts(config, encoder, rows, frames, left, team)
+    announce_parts(config, encoder, rows, frames, left, team)
 
 
-def tell_parts(
+def announce_parts(
     config: RunConfig,
     encoder: Encoder,
     rows: Manifest,
@@ -204,7 +204,7 @@ def tell_parts(
             model, *other = (of.model.build(encoder.spec.width, encoder.spec.grid) for of in (config, bare) if of)
         bounds = dict(zip(["deterministic"], other, strict=False))
         parts += parts_of_evaluation(config, encoder, rows, model, bounds, runs)
-        durations.tell(parts)
+        durations.announce(parts)
 
 
 def _begun_by_this_job(run: Run) -> bool:

@@ -13,6 +13,7 @@ from wildlam.fileio import write_atomically
 from wildlam.report.html import Section, figure, paragraph, table, write_report
 from wildlam.report.pages.sweep_plot import sweep_figure
 from wildlam.report.pages.sweep_rows import BOUNDS, GridRun, Row, Setting, known, rows, settings, verdicts
+from wildlam.report.text import markdown_table
 from wildlam.runs.folder import Run
 
 FIGURES = {
@@ -118,9 +119,8 @@ def table_rows(found: Sequence[Setting]) -> dict[str, dict[str, str]]:
 def markdown(cells: Mapping[str, Mapping[str, str]], verdict: Sequence[str], made: str) -> str:
     """The verdict and the table as Markdown."""
     heads = ["limit", "seeds", *FIGURES.values()]
-    lines = [heads, ["---"] * len(heads), *([name, *row.values()] for name, row in cells.items())]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([*(f"- {sentence}" for sentence in verdict), "", body, "", ABOUT, "", f"Made by: `{made}`", ""])
+    body = markdown_table(heads, ([name, *row.values()] for name, row in cells.items()))
+    return "\n".join([*(f"- {sentence}" for sentence in verdict), "", *body, "", ABOUT, "", f"Made by: `{made}`", ""])
 
 
 def _judged(acting: Sequence[Setting]) -> Iterator[str]:
