@@ -117,6 +117,7 @@ def run_collect(argv: Arguments) -> None:
       wildlam collect nav -o runs/nav/videos --episodes 400
       wildlam collect arm -o runs/arm/droid --episodes 50 --format droid
     """
+    from wildlam.config.wording import fields_as_options
     from wildlam.workflows.collect import FORMATS, collect
     from wildlam.worlds.recorder import SHARE
     from wildlam.worlds.simulators import SIMULATORS
@@ -131,15 +132,16 @@ def run_collect(argv: Arguments) -> None:
     parser.add_argument("--distractors", type=float, default=SHARE, help="share of the films with a ball and lights")
     parser.add_argument("--seed", type=int, default=0, help="seed of all films")
     args = parser.parse_args(list(argv))
-    films = collect(
-        args.world,
-        args.output,
-        args.format,
-        episodes=args.episodes,
-        seconds=args.seconds,
-        distractors=args.distractors,
-        seed=args.seed,
-    )
+    with fields_as_options("format", "episodes", "seconds", "distractors", "seed"):
+        films = collect(
+            args.world,
+            args.output,
+            args.format,
+            episodes=args.episodes,
+            seconds=args.seconds,
+            distractors=args.distractors,
+            seed=args.seed,
+        )
     print(f"{films} films in {args.output}")
     if args.format == "video":
         print(f"next       {command('train', '--data.path', args.output)}")

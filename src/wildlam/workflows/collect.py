@@ -13,7 +13,7 @@ from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.posed_videos import read_posed_videos
 from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically, writing
-from wildlam.types import check_seed
+from wildlam.types import check_count, check_seed
 from wildlam.worlds.simulators import SIMULATORS
 
 RECORD = ".films.json"
@@ -46,21 +46,20 @@ def collect(
             missing.
     """
     how, simulator = FORMATS[form], SIMULATORS[world]
-    if episodes < 1:
-        raise WildlamError(f"--episodes must be at least 1, got {episodes}")
     try:
+        check_count("episodes", episodes)
         check_seed(seed)
     except ValueError as error:
-        raise WildlamError(f"--{error}") from error
+        raise WildlamError(str(error)) from error
     if simulator.space not in how.spaces:
         fit = " and ".join(name for name, one in SIMULATORS.items() if one.space in how.spaces)
-        raise WildlamError(f"--format {form} is for {fit}, not for {world}")
+        raise WildlamError(f"format {form} is for {fit}, not for {world}")
     if not 0 <= distractors <= 1:
-        raise WildlamError(f"--distractors is a share, 0 to 1, got {distractors:g}")
+        raise WildlamError(f"distractors is a share, 0 to 1, got {distractors:g}")
     # Films lie in a folder of their own until all is written: after an interruption, other files are written over.
     films = out if how.write is None else out / ".films"
     if seconds < SHORTEST:
-        raise WildlamError(f"--seconds must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
+        raise WildlamError(f"seconds must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
     if how.check:
         how.check()  # before the films
     made = {"world": world, "format": form, "seconds": seconds, "fps": how.fps}

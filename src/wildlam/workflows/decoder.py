@@ -235,7 +235,7 @@ def write_decoded(path: Path, output: Path | None = None, clips: int = CLIPS, de
     """
     output = output or path / "decoded.html"
     if clips < 1:
-        raise WildlamError(f"--clips must be at least 1, got {clips}")
+        raise WildlamError(f"clips must be at least 1, got {clips}")
     if output.suffix not in (".html", ".svg", ".png", ".pdf"):
         raise WildlamError(f"{output}: give a name that ends in .html, .svg, .png or .pdf")
     strips = decoded_strips(path, clips, decoder)

@@ -14,6 +14,7 @@ from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
+from wildlam.types import check_count
 from wildlam.video.config import DataConfig
 from wildlam.workflows import durations
 from wildlam.workflows.durations import Part
@@ -59,12 +60,12 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
     """
     videos = out / "videos"
     # What is impossible is refused before anything is filmed.
-    if episodes < 1:
-        raise WildlamError(f"--episodes must be at least 1, got {episodes}")
     try:
+        check_count("episodes", episodes)
+        check_count("steps", steps)
         config = demo_config(videos, out, steps, seed)
     except ValueError as error:
-        raise WildlamError(str(error).replace("training.", "--")) from error
+        raise WildlamError(str(error)) from error
     check_out(config, resume=True)
     if films := _filming("film", collect_doom, videos / "doom", episodes, SECONDS):
         durations.announce([films, *_learning(config, episodes * SECONDS)])
@@ -90,7 +91,7 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
     from wildlam.worlds.arm import collect_arm
 
     if episodes < len(DEMO_LEVELS):
-        raise WildlamError(f"--episodes must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}")
+        raise WildlamError(f"episodes must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}")
     evo()  # before the films
     videos = out / "videos"
     worlds = {"nav": (collect_nav, SECONDS), "arm": (collect_arm, SECONDS / 2)}

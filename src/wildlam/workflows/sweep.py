@@ -298,7 +298,7 @@ def train_one(sweep: SweepConfig, index: int) -> None:
     """
     grid = sweep.grid()
     if not 0 <= index < len(grid):
-        raise WildlamError(f"--only {index}: the sweep has {len(grid)} runs, 0 to {len(grid) - 1}")
+        raise WildlamError(f"only {index}: the sweep has {len(grid)} runs, 0 to {len(grid) - 1}")
     run = grid[index]
     try:
         claim(sweep)

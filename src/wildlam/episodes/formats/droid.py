@@ -19,7 +19,7 @@ import numpy as np
 
 from wildlam.episodes.action_spaces import ARM
 from wildlam.episodes.episode import Episode, splits_of
-from wildlam.episodes.formats.base import Format
+from wildlam.episodes.formats.base import Format, check_kind
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
 from wildlam.episodes.pairing import TOLERANCE, pair, read_film, report_pairs
 from wildlam.errors import WildlamError
@@ -109,9 +109,8 @@ def write_droid(path: Path, episodes: Sequence[Episode], size: int = 128) -> Non
     Raises:
         WildlamError: they are of another kind or rate, or h5py is not installed.
     """
+    check_kind(episodes, f"DROID holds {RATE:g} poses of an arm a second", ARM, RATE)
     for episode in episodes:
-        if episode.space is not ARM or abs(episode.rate - RATE) > 0.01:
-            raise WildlamError(f"DROID holds {RATE:g} poses of an arm a second; {episode.name} does not")
         name = episode.file_name
         folder = path / "WILDLAM" / "success" / episode.split / name
         folder.mkdir(parents=True, exist_ok=True)
