@@ -7,6 +7,7 @@ of each part, its tracker the bytes held at once.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -195,26 +196,7 @@ def _estimate(
         peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
         by_module = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
     inverse = by_module.get("LatentActionModel.idm", 0)
-    memory = {str(kind).rsplit(".", 1)[-1].lower(): size for kind, size in peak.items()}
-    if not data.store:
-        memory["encoder"] = _bytes(network)
-        if training.shard > 1 and training.shard_encoder:
-            memory["encoder"] = memory["encoder"] // training.shard + _gathered(network)
-        # What it makes of a part is gone, layer by layer, before the part's activations are kept, which are far more.
-        memory["total"] += memory["encoder"]
-    held = _bytes(model)
-    if training.shard > 1:
-        memory["gathered"] = _gathered(model)
-        for kind in ("param", "grad", "opt"):
-            memory["total"] -= memory[kind] - memory[kind] // training.shard
-            memory[kind] //= training.shard
-        memory["total"] += memory["gathered"]
-    elif processes > 1:
-        memory["grad"] += held  # DDP's buckets, which are there before the gradients
-        memory["total"] += held
-    if training.ema:
-        memory["average"] = held
-        memory["total"] += held
+    memory = _memory_by_use(peak, model, network, config, processes)
     shape = states.shape[1:]
     return TrainingCost(
         parameters={
@@ -240,6 +222,33 @@ def _estimate(
         hour_bytes=spec.tokens * spec.width * STATE_BYTES / spec.frames_per_state * data.fps * 3600,
         recomputed=training.recompute,
     )
+
+
+def _memory_by_use(
+    peak: Mapping[Any, int], model: torch.nn.Module, encoder: torch.nn.Module, config: RunConfig, processes: int
+) -> dict[str, int]:
+    """Bytes that a process holds at the peak of a step, from those of the model alone in one process."""
+    training, held = config.training, _bytes(model)
+    memory = {str(kind).rsplit(".", 1)[-1].lower(): size for kind, size in peak.items()}
+    if not config.data.store:
+        memory["encoder"] = _bytes(encoder)
+        if training.shard > 1 and training.shard_encoder:
+            memory["encoder"] = memory["encoder"] // training.shard + _gathered(encoder)
+        # What it makes of a part is gone, layer by layer, before the part's activations are kept, which are far more.
+        memory["total"] += memory["encoder"]
+    if training.shard > 1:
+        memory["gathered"] = _gathered(model)
+        for kind in ("param", "grad", "opt"):
+            memory["total"] -= memory[kind] - memory[kind] // training.shard
+            memory[kind] //= training.shard
+        memory["total"] += memory["gathered"]
+    elif processes > 1:
+        memory["grad"] += held  # DDP's buckets, which are there before the gradients
+        memory["total"] += held
+    if training.ema:
+        memory["average"] = held
+        memory["total"] += held
+    return memory
 
 
 def text(found: TrainingCost, kind: str, count: int, utilisation: float) -> str:
