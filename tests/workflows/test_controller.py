@@ -286,12 +286,6 @@ def test_a_run_without_a_controller_says_how_to_get_one(run, config):
         plan(run=run, protocol="recon", data=config.data)
 
 
-def test_several_processes_do_not_train_one_controller(run, config, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(WildlamError, match="the controller is trained by one process"):
-        train_controller(run, config)
-
-
 def test_what_was_interrupted_is_not_taken_for_trained(run, config, tmp_path):
     folder = train_controller(run, config)
     (folder / "results.json").unlink()

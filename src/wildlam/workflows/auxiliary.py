@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=nn.Module)
 
 
-class PartConfig(Protocol):
+class AuxiliaryConfig(Protocol):
     """What the configurations of such models have in common."""
 
     @property
@@ -67,9 +67,9 @@ def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
     return run
 
 
-def fitting(
+def remaining_training(
     run: Run,
-    config: PartConfig,
+    config: AuxiliaryConfig,
     build: Callable[[], nn.Module],
     inputs: Callable[[int], tuple[Tensor, ...]],
     device: torch.device,
@@ -94,9 +94,9 @@ def fitting(
     return [Part("train", f"{steps:,} steps", steps * per_step)]
 
 
-def fit_beside(
+def fit_auxiliary(
     run: Run,
-    config: PartConfig,
+    config: AuxiliaryConfig,
     model: nn.Module,
     encoder: Encoder,
     batches: Callable[[int], Iterable[Any]],

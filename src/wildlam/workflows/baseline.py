@@ -27,7 +27,7 @@ from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
 from wildlam.types import Encoder, EncoderSpec, Split, StateBatch, check_seed, settle_paths
 from wildlam.workflows import durations
-from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training
 from wildlam.workflows.open_run import open_run
 
 BASELINE = "baseline"
@@ -164,7 +164,7 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
             actions = torch.randn(count, STATES - 1, width, device=encoder.device)
             return made_up(count, encoder.spec, encoder.device), actions
 
-        parts = fitting(
+        parts = remaining_training(
             run, config, lambda: LabelledWorldModel(config.model, encoder.spec, width), inputs, encoder.device
         )
         durations.announce([*durations.labelled([cut, held_out], encoder), *parts])
@@ -186,7 +186,7 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
             errors.append(float(loss.total) * len(part))
         return {"l1": sum(errors) / len(labelled.validation)}
 
-    fit_beside(
+    fit_auxiliary(
         run,
         config,
         model,

@@ -32,7 +32,7 @@ from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, check_seed, settle_paths
 from wildlam.workflows import durations
-from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training
 from wildlam.workflows.baseline import (
     AT_ONCE,
     HELD_OUT_CLIPS,
@@ -162,7 +162,7 @@ def train_controller(
 
     run.create(dump_config(config), config.seed, encoder.spec)
     write_space(run, space, weights_fingerprint(model))
-    fit_beside(
+    fit_auxiliary(
         run,
         config,
         controller,
@@ -204,7 +204,7 @@ def _announce_parts(
         clips = held_out.with_states(made_up(count, spec, torch.device("cpu")))
         controlled_rollout(model, _new(config, encoder, model, space).to(device), clips)
 
-    parts = fitting(run, config, lambda: _new(config, encoder, model, space), inputs, device)
+    parts = remaining_training(run, config, lambda: _new(config, encoder, model, space), inputs, device)
     judged = min(len(held_out.places), HELD_OUT_CLIPS)
     if judged > FEW_CLIPS:
         parts.append(durations.many("judge", f"{judged} held-out clips", judged, judge, AT_ONCE, device))

@@ -33,7 +33,7 @@ from wildlam.video.loader import ClipSource, decode_windows, prefetch
 from wildlam.video.manifest import Manifest
 from wildlam.video.sampling import eval_windows
 from wildlam.workflows import durations
-from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training
 from wildlam.workflows.open_run import open_run
 
 FOLDER = "decoder"
@@ -130,7 +130,7 @@ def train_decoder(path: Path | str, config: DecodingConfig | None = None, /, **k
             means |= {f"{source}/{name}": values[own].mean().item() for name, values in found.items()}
         return means
 
-    fit_beside(
+    fit_auxiliary(
         run,
         config,
         model,
@@ -155,7 +155,7 @@ def _parts(
         return torch.randn(count, frames // spec.frames_per_state, spec.tokens, spec.width).to(encoder.device), video
 
     online = partial(durations.encoding, of_run, encoder, rows, config.training.batch_size * frames)
-    return fitting(run, config, lambda: copy.deepcopy(model), inputs, encoder.device, online)
+    return remaining_training(run, config, lambda: copy.deepcopy(model), inputs, encoder.device, online)
 
 
 def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | None = None) -> Decoder:
