@@ -88,7 +88,7 @@ class HFImageEncoder:
         network: a model of ``transformers``.
         settings: its ``transformers`` configuration.
         config: see ``HFImage``.
-        device: that it computes on.
+        device: device that it computes on.
         dtype: precision of its weights and activations.
 
     Raises:

@@ -120,7 +120,7 @@ class VJEPA2Encoder:
         network: the encoder of a ``VJEPA2Model`` with the attention that ``ATTENTION`` names.
         settings: its ``transformers`` configuration.
         mode: see ``VJEPA2``.
-        device: that it computes on.
+        device: device that it computes on.
         dtype: precision of its weights and activations.
         fingerprint: see ``EncoderSpec``.
     """

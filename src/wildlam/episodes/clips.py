@@ -39,7 +39,7 @@ class LabelledClips:
 
     Attributes:
         states: ``bfloat16 [C, T, N, D]``.
-        poses: at each state, ``float64 [C, T, P]``.
+        poses: pose at each state, ``float64 [C, T, P]``.
         actions: between them, ``float32 [C, T - 1, A]``.
         places: each clip's episode and the numbers of its frames there.
         space: what poses and actions are.

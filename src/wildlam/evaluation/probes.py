@@ -39,7 +39,7 @@ class Probes:
     """How well each probe predicts the true actions of held-out videos.
 
     Attributes:
-        squared_errors: by probe and action (``"linear z: turn"``), each clip's mean squared error.
+        squared_errors: errors by probe and action (``"linear z: turn"``), each clip's mean squared error.
         actions: true actions of those clips, ``[clips, T - 1, A]``.
         action_names: names of the A dimensions.
     """

@@ -103,7 +103,7 @@ def evaluate_all(
     """Run every evaluation that the data allows.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         encoder: encoder of its states.
         clips: held-out ones, with the latent actions that the model infers.
         bounds: models to compare with: ``deterministic``, ``unconstrained``.

@@ -115,7 +115,7 @@ def verdict_of(folder: Path, without_actions: Path | None = None) -> Verdict:
     """Judge what ``wildlam eval`` wrote into ``folder``; see ``verdict``.
 
     Args:
-        folder: with ``results.json`` and, beside it, ``evaluations.json``.
+        folder: folder with ``results.json`` and ``evaluations.json``.
         without_actions: the same of a model trained without actions on the same clips, if it is a run of its own.
 
     Raises:

@@ -122,7 +122,7 @@ class Controller(nn.Module):
 
         Args:
             actions: ``[B, T, A]``.
-            states: that they are taken in, and the last one, ``[B, T + 1, N, D]``.
+            states: states that they are taken in, and the last one, ``[B, T + 1, N, D]``.
             latents: inferred between the states, ``[B, T, Z]``.
         """
         z = self.act(actions.flatten(0, 1), states[:, :-1].flatten(0, 1)).view_as(latents)

@@ -82,10 +82,10 @@ class Replanner:
 
     Attributes:
         dynamics: world model of real actions.
-        encode: from video ``uint8 [B, T, 3, S, S]`` to states ``[B, T, N, D]``, one for each frame.
+        encode: maps video ``uint8 [B, T, 3, S, S]`` to states ``[B, T, N, D]``, one for each frame.
         goals: states to reach, ``[B, N, D]``.
         prior: prior of the first plan, ``[H, A]``; its deviation, halved, is that of the later ones.
-        between: from the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt.
+        between: maps the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt.
         seed: seed of the candidates.
         bf16: see ``GoalCost``.
     """

@@ -103,7 +103,7 @@ def eval_batches(
         store: where the states lie.
         split: which videos to draw from.
         states: states per clip, ``T``.
-        per_source: at most so many clips of each source, spread evenly over all of its clips; None for all.
+        per_source: largest number of clips of each source, spread evenly over all of its clips; None for all.
         batch_size: clips per batch; the last one may hold fewer.
 
     Yields:

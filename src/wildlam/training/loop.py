@@ -117,7 +117,7 @@ def fit(
     Args:
         model: the model, on any device; moved to that of ``processes``.
         batches: gives this process's share of the batches from a step on, in order.
-        prepare: from a part of a batch to the tensors that the model's ``forward`` takes.
+        prepare: maps a part of a batch to the tensors that the model's ``forward`` takes.
         config: how to train.
         run: the folder to log and save to.
         processes: this process's place among all.

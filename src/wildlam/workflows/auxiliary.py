@@ -79,10 +79,10 @@ def remaining_training(
 
     Args:
         run: the folder.
-        config: of the model.
+        config: configuration of the model.
         build: gives it, new.
         inputs: made up for a number of clips; see ``durations.fit_seconds``.
-        device: to train on.
+        device: device to train on.
         online: gives what is to be encoded at each step.
     """
     last = checkpoints.last(run.checkpoints)

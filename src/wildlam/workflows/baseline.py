@@ -56,9 +56,9 @@ class Labelled:
     """Labelled clips for one encoder.
 
     Attributes:
-        train: to learn from.
-        validation: given like those, and set apart to select the checkpoint.
-        held_out: of the other split, to judge what was chosen.
+        train: training clips.
+        validation: clips set apart from the training clips, for checkpoint selection.
+        held_out: held-out clips, for the evaluation.
     """
 
     train: LabelledClips
@@ -122,7 +122,7 @@ class LabelledModelConfig:
             left out, and told; one still farther is refused, as its film is cut short or another's.
         model: size and output of the world model; its bottleneck is not used.
         training: steps, clips per step, precision, optimiser.
-        seed: of the choice of clips, of initialisation and of the order of the data.
+        seed: seed of the choice of clips, of initialisation and of the order of the data.
     """
 
     data: Path
@@ -142,7 +142,7 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     """Train a world model on real actions alone; one that was interrupted goes on where it stopped.
 
     Args:
-        encoder: of the states.
+        encoder: encoder of the states.
         config: its configuration.
         fps: states per second.
         out: folder for it, a run folder of its own.

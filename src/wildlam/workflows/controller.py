@@ -77,7 +77,7 @@ class ControllingConfig:
         training: steps, clips per step, precision, optimiser. AdamW alone at 1e-3 with betas (0.9, 0.999) and a weight
             decay of 0.04, as in the paper: with Muon, plans were worse at the same loss. Paper: 3000 steps of 256
             clips.
-        seed: of the choice of clips, of initialisation and of the order of the data.
+        seed: seed of the choice of clips, of initialisation and of the order of the data.
     """
 
     data: Path
@@ -216,8 +216,8 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
 
     Args:
         path: the controller's folder, or that of the run that it is in.
-        encoder: of the run that it drives.
-        model: of that run.
+        encoder: encoder of the run that it drives.
+        model: model of that run.
 
     Raises:
         WildlamError: there is none, its training was interrupted, or it was trained for another model.
@@ -263,9 +263,9 @@ class ControlledRun:
     Attributes:
         run: its folder.
         config: its configuration.
-        encoder: of its states.
+        encoder: encoder of its states.
         model: the latent action model.
-        controller: from real actions to its latent ones.
+        controller: maps real actions to its latent ones.
         place: folder of the controller.
         space: what real actions are.
     """

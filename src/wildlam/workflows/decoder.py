@@ -52,7 +52,7 @@ class DecodingConfig:
         perceptual: distance to train with besides L1; it is measured too, while training.
         training: steps, batch, precision, optimiser. Paper: 90,000 steps, 12,000 of them warm-up, of 512 clips, and
             AdamW at 3e-4; ours suits a laptop's few steps.
-        seed: of initialisation, order of the data and choice of frames.
+        seed: seed of initialisation, order of the data and choice of frames.
     """
 
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -163,8 +163,8 @@ def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | Non
 
     Args:
         path: the decoder's folder, or that of the run that it is in.
-        spec: of the encoder whose states are to be decoded.
-        device: to put it on; the accelerator where there is one, else the CPU, by default.
+        spec: specification of the encoder whose states are to be decoded.
+        device: device to put it on; the accelerator where there is one, else the CPU, by default.
 
     Raises:
         WildlamError: there is none, or it was trained on another encoder's states.

@@ -48,8 +48,8 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
     Args:
         out: folder of the run; the videos go to ``out/videos``.
         episodes: walks through Doom levels, 16 s each.
-        steps: of training.
-        seed: of the walks and of the training.
+        steps: training steps.
+        seed: seed of the walks and of the training.
 
     Returns:
         The run folder.
@@ -80,7 +80,7 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
     Args:
         out: folder of the run; the videos go to ``out/videos``.
         episodes: films of each world; their levels and seeds are not those that it was trained on.
-        seed: of the films, plans and episodes.
+        seed: seed of the films, plans and episodes.
 
     Returns:
         What was planned: by the RECON protocol in ``nav``, by DROID's in ``arm``.

@@ -51,7 +51,7 @@ class Part:
     Attributes:
         name: what is done.
         amount: how much of it.
-        seconds: it takes on this machine; None where that was not measured.
+        seconds: time that it takes on this machine; None where that was not measured.
     """
 
     name: str
@@ -110,8 +110,8 @@ def fit_seconds(
         build: a model whose ``forward`` returns a ``types.Loss``.
         inputs: what that takes of a number of clips, made up.
         training: how to train.
-        clips: of this process.
-        device: to train on.
+        clips: clips of this process.
+        device: device to train on.
     """
     part = max(clips // training.accumulate, 1)
     with aside(device):

@@ -37,7 +37,7 @@ class Gpu:
     """A kind of GPU.
 
     Attributes:
-        flops: of dense matrix products in bfloat16, FLOP/s, as its maker states them.
+        flops: rate of dense matrix products in bfloat16, FLOP/s, as its maker states it.
         memory: bytes.
     """
 
@@ -66,19 +66,19 @@ class TrainingCost:
     """What a run costs. Operations are multiplications and additions of matrix products, FLOP.
 
     Attributes:
-        parameters: of each part.
-        clips: of a step, over all processes.
-        steps: of the run.
+        parameters: number of parameters of each part.
+        clips: clips of a step, over all processes.
+        steps: steps of the run.
         part: clips that a process takes at once: its share of a step over ``training.accumulate``.
-        flops: of a step for all clips, by part, forward and backward; the encoder's is 0 if states are stored.
-        optimizer_flops: of a step's update, in each process.
+        flops: operations of a step for all clips, by part, forward and backward; the encoder's is 0 if states are stored.
+        optimizer_flops: operations of a step's update, in each process.
         memory: bytes that a process holds at the peak, by use.
         read: bytes that a step reads, over all processes.
         stored: whether states are read, or videos.
-        hour_flops: to encode an hour of video, once.
-        hour_bytes: of its states in the store.
+        hour_flops: operations that encode an hour of video, once.
+        hour_bytes: size of its states in the store.
         recomputed: whether blocks are run again in the backward pass.
-        baseline: of the model without actions that is trained for comparison, if one is.
+        baseline: cost of the model without actions that is trained for comparison, if one is.
     """
 
     parameters: dict[str, int]
@@ -132,8 +132,8 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
     """Count what a run costs.
 
     Args:
-        config: of the run; its videos are not looked at.
-        processes: among which each step's clips are shared, and by ``training.shard`` the parameters.
+        config: configuration of the run; its videos are not looked at.
+        processes: number of processes that share each step's clips and, by ``training.shard``, the parameters.
         accelerated: count memory for attention as accelerators compute it, in one kernel; else as the CPU does.
 
     Raises:

@@ -222,12 +222,12 @@ def parts_of_evaluation(
     """How long it takes to evaluate a model ``times`` times, on clips made up; some tests take the same on any.
 
     Args:
-        config: of the run.
-        encoder: of its states.
+        config: configuration of the run.
+        encoder: encoder of its states.
         rows: its videos.
-        model: of the run, or one like it.
+        model: model of the run, or one like it.
         bounds: see ``evaluate_all``.
-        times: for as many runs.
+        times: number of runs that are evaluated.
     """
     spec, device = encoder.spec, encoder.device
     clips, states = held_out_size(rows, config.data, spec, SECONDS)

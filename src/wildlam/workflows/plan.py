@@ -63,10 +63,10 @@ class PlanConfig:
         tolerance: seconds that a recorded state may be away from every frame of its film.
         samples: candidates of an iteration; by default 300 (droid), 120 (recon).
         iterations: how often candidates are drawn; by default 15 (droid), 1 (recon).
-        solver: of the droid protocol: cem (the protocol's), icem (with coloured noise) or mppi (path integrals).
+        solver: solver of the droid protocol: cem (the protocol's), icem (with coloured noise) or mppi (path integrals).
         simulator: plan with the simulator that filmed the episodes, too, in place of the model (the upper bound) and in
             place of the controller.
-        seed: of the candidates and of the choice of clips.
+        seed: seed of the candidates and of the choice of clips.
         out: folder for what is found; RUN/plan-PROTOCOL if not given.
     """
 
@@ -103,8 +103,8 @@ class PlanResult:
 
     Attributes:
         folder: where ``plans.json`` and ``report.html`` lie.
-        protocol: by which plans were made.
-        seed: of the candidates and of the choice of clips.
+        protocol: protocol by which plans were made.
+        seed: seed of the candidates and of the choice of clips.
         rows: figures of each episode, by model and by what models are compared with.
         plans: planned actions ``[C, H, A]`` by model, on the CPU.
     """
@@ -162,9 +162,9 @@ def plan_clips(
 
     Args:
         dynamics: world model that takes real actions.
-        clips: of ``horizon + 1`` states.
+        clips: clips of ``horizon + 1`` states.
         how: the protocol.
-        seed: of the candidates; the same ones for every model.
+        seed: seed of the candidates; the same ones for every model.
         bf16: see ``GoalCost``.
         progress: show a progress bar.
     """
@@ -198,11 +198,11 @@ def plan_simulated(
     actions are inferred, and the model unrolls these.
 
     Args:
-        clips: of ``horizon + 1`` states, from films of ``wildlam collect``.
+        clips: clips of ``horizon + 1`` states, from films of ``wildlam collect``.
         how: the protocol.
-        encoder: of the states that are compared.
-        model: that latent actions are inferred by and for.
-        seed: of the candidates.
+        encoder: encoder of the states that are compared.
+        model: model that infers latent actions, and that they are for.
+        seed: seed of the candidates.
         bf16: see ``GoalCost``.
         progress: show a progress bar.
 

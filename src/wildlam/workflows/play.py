@@ -58,7 +58,7 @@ class PlayConfig:
         controller: folder of the controller; that of the run if not given.
         baselines: folders of world models trained on real actions, to compare with.
         episodes: how many.
-        seed: of starts, goals and candidates.
+        seed: seed of starts, goals and candidates.
         out: folder for what is found; RUN/play-WORLD if not given.
     """
 
@@ -85,9 +85,9 @@ class PlayResult:
     Attributes:
         folder: where ``play.json`` and ``report.html`` lie.
         world: the simulator.
-        seed: of starts, goals and candidates.
+        seed: seed of starts, goals and candidates.
         rows: figures of each episode, by model and by what models are compared with.
-        films: of the first episodes of each model that plans: MP4 files, as bytes.
+        films: films of the first episodes of each model that plans: MP4 files, as bytes.
     """
 
     folder: Path

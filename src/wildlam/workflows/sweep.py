@@ -170,7 +170,7 @@ class SweepResult:
 
     Attributes:
         folder: where ``report.html``, ``sweep.svg``, ``sweep.md`` and the runs' folders lie.
-        findings: in words.
+        findings: what was found, in words.
         rows: what is known of each run.
         failed: why a run failed, by its name; the same call tries it again.
         figure: error against strength, as SVG.

@@ -179,12 +179,12 @@ def announce_parts(
 
     Args:
         config: says how clips are cut and shared.
-        encoder: of the clips.
+        encoder: encoder of the clips.
         rows: the videos.
-        frames: that are to be encoded before; None if clips are at each step.
+        frames: number of frames to encode before; None if clips are encoded at each step.
         trainings: configuration and steps, by what they are called.
         team: all processes that measure at once.
-        runs: that are evaluated.
+        runs: number of runs that are evaluated.
     """
     trainings = {name: (of, steps) for name, (of, steps) in trainings.items() if steps > durations.FEW_STEPS}
     if not trainings and (frames or 0) <= durations.FEW_FRAMES:

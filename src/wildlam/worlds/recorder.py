@@ -39,7 +39,7 @@ class Take:
 
     Attributes:
         path: path of the film; its poses lie beside it.
-        seed: from which all that is random in it comes.
+        seed: seed of all that is random in it.
     """
 
     path: Path
@@ -68,10 +68,10 @@ def film_all(
     """Make films, each whole or not at all; finished ones are kept.
 
     Args:
-        takes: by stage; the films of a stage are made one after another in one world.
-        world: opens that of a stage, when the first film needs it.
+        takes: films to make, by stage; those of a stage are made one after another in one world.
+        world: opens the world of a stage, when the first film needs it.
         film: gives the frames ``uint8 [H, W, 3]`` and the poses ``[frames, P]``.
-        form: of all films; a file of another form is made again.
+        form: format of all films; a file of another one is made again.
         title: shown with the progress bar.
         progress: show it.
 

@@ -52,7 +52,7 @@ def painted(
     """The rows of a strip, each ``uint8 [F, 3, S, S]``: true frames, decoded true states, one step ahead, unrolled.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         painter: decoder of its encoder's states.
         states: states of one clip, ``[1, T, N, D]``.
         z: its latent actions, ``[1, T - 1, Z]``.

@@ -26,9 +26,9 @@ def pictures_section(
     """Strips and films of some held-out clips, and films of latent actions done to another video.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         decoder: decoder of its encoder's states.
-        clips: with the latent actions that the model infers.
+        clips: clips with the latent actions that the model infers.
         frames: gives the frames of all states of a clip by its index, ``uint8 [T * frames_per_state, 3, S, S]``.
         fps: rate of those frames.
     """

@@ -90,7 +90,7 @@ def write_plan_report(
     Args:
         path: the file.
         title: its heading.
-        clips: that were planned in.
+        clips: clips that were planned in.
         rows: figures by model.
         plans: actions ``[C, H, A]`` by model; the first one's episodes are ranked.
         by: the figure to rank by.
