@@ -59,7 +59,7 @@ KEYS = ("protocol", "world", "seed", "clips")
 FEW = 64
 """Labelled clips up to which the other films are tried, and the labelled model is trained gently."""
 WORTH = 0.01
-"""Share of the loss on clips set apart that seeing the other films must save, to be taken for more than chance."""
+"""Share by which seeing the other films must lower the validation loss, to be taken for more than chance."""
 FILMED = "_films"
 """Ends the name of a controller that was shown the other films, too."""
 TENTH = {"arm": 168, "nav": 396}
@@ -122,7 +122,7 @@ def steps_of(args: argparse.Namespace, count: int) -> int:
 def driver_of(args: argparse.Namespace, world: str, count: int, seed: int) -> Path:
     """A controller of one world, number of clips and seed: its folder.
 
-    Of few clips two are trained, one of them with the other films, too; it is taken if its loss on the clips set apart
+    Of few clips two are trained, one of them with the other films, too; it is taken if its validation loss
     is lower by ``WORTH``: at the same loss, those that saw the films planned worse.
     """
     few, often = clips_of(args, world, count, seed), judged_every(args, count)
@@ -240,7 +240,7 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         f"Made by `python benchmarks/planning.py` on {machines(rows)}:",
         f"{args.episodes} held-out episodes; mean over the seeds (smallest to largest); lower is better.",
         "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (up to 64 clips,",
-        "of the other films, too, without labels, if the loss on clips set apart is lower by 1 %); *labelled*: a world",
+        "of the other films, too, without labels, if the validation loss is lower by 1 %); *labelled*: a world",
         "model of real actions, of the labelled clips, for as many steps. A quarter of the clips chooses checkpoints.",
         f"On the arm the DROID protocol has {args.samples} candidates, drawn {WORLDS['arm'][2][0]} times, in place of",
         f"{droid.SAMPLES} drawn {droid.ITERATIONS} times.",

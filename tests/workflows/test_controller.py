@@ -188,7 +188,7 @@ def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({}, "The controller drives the model"),
+        ({}, "The controller works"),
         ({"z": 1.1}, "no better than the mean latent action"),
         ({"controller": 0.6}, "no better than copying"),
         ({"movement": 0.1}, "hardly moves"),
@@ -208,7 +208,7 @@ def test_a_controller_is_judged_in_words(tmp_path, changed, said):
     (tmp_path / "results.json").write_text(json.dumps({"clips": 4, "choosing": {"clips": 1, "loss": 16.4}, **figures}))
     told = controller_results(tmp_path)
     assert said in told.splitlines()[-1]
-    assert "Loss on the 1 labelled clips set apart: 16.4;" in told
+    assert "Validation loss, on 1 labelled clips: 16.4;" in told
 
 
 def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(run, config):

@@ -390,7 +390,7 @@ def test_the_cameras_of_an_episode_are_one_recording(config, make_video, videos)
     cameras = held_out.where(torch.tensor(["/ep" in name for name in held_out.names]))
     assert len(set(cameras.names)) == 6
     told = verdict({}, {"one_step": one_step(model, cameras).to_json()})
-    assert told.head == "Too little to tell."
+    assert told.head == "Inconclusive."
     assert "of 2 recordings are held out" in told.sentences[0]
     by_name = one_step(model, replace(cameras, recordings=[]))
     assert by_name.is_enough  # as if it were six

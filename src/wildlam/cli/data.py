@@ -70,7 +70,7 @@ def run_encode(argv: Arguments) -> None:
 
 
 def run_store(argv: Arguments) -> None:
-    """Look after the encoded states of videos: info tells what there is, verify reads all of it, repair mends it.
+    """Look after the encoded states of videos: info shows what there is, verify reads all of it, repair mends it.
 
     PATH is a store, or a folder of videos that has been encoded. Every state has a checksum, which training compares as
     well. repair removes each video of which a state is damaged, to be encoded again by the next run, and what is there
@@ -95,7 +95,7 @@ def run_store(argv: Arguments) -> None:
             print("\n".join(integrity.describe(opened)))
             continue
         damage = (integrity.verify if args.action == "verify" else integrity.repair)(opened)
-        print("\n".join([f"store      {path}", *integrity.tell(damage)]))
+        print("\n".join([f"store      {path}", *integrity.describe_damage(damage)]))
         if damage and args.action == "verify":
             damaged.append(str(path))
         elif args.action == "repair":

@@ -30,7 +30,7 @@ COMMON_KEYS = frozenset(
 def run_train(argv: Arguments) -> None:
     """Train latent actions on a folder of videos, evaluate them on held-out videos and write a report.
 
-    --resume RUN goes on with a run that was broken off; --estimate tells what one would cost, without training
+    --resume RUN resumes an interrupted run; --estimate shows what one would cost, without training
     (`wildlam train --estimate --help`: --gpus, --gpu, --utilisation). --help shows the keys that most people need,
     --help-all all of them.
 
@@ -75,7 +75,7 @@ def run_train(argv: Arguments) -> None:
 
 
 def run_estimate(argv: Arguments) -> None:
-    """Tell what a run would cost, without training: parameters, operations, memory, reading and time.
+    """Show what a run would cost, without training: parameters, operations, memory, reading and time.
 
     Takes the keys of `wildlam train`, too (--help-all); the videos are not looked at. Without --gpu and --gpus the time
     is that of this machine, measured on a few steps.

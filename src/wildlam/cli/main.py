@@ -69,7 +69,7 @@ def main(argv: Arguments | None = None) -> int:
         with started_by(shlex.join(["wildlam", *argv])):
             status = command(argv[1:])
     except WildlamError as error:
-        if _tells(error):
+        if _prints(error):
             print(f"wildlam: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
@@ -80,19 +80,19 @@ def main(argv: Arguments | None = None) -> int:
         print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
         return 130
     except Exception as error:
-        if _tells(error):
+        if _prints(error):
             raise
         return 2
     return status or 0
 
 
-def _tells(error: Exception) -> bool:
-    """Whether it is this process that prints an error, of those that ``torchrun`` started."""
+def _prints(error: Exception) -> bool:
+    """Whether this process prints an error, of those that ``torchrun`` started."""
     if "TORCHELASTIC_ERROR_FILE" not in os.environ:
         return True
-    from wildlam.distributed import tells
+    from wildlam.distributed import prints
 
-    return tells(error)
+    return prints(error)
 
 
 def _interrupt(*_: object) -> None:

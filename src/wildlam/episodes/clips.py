@@ -30,7 +30,7 @@ AT_ONCE = 16
 """Clips encoded together; one on a CPU, which is no faster with more."""
 
 Place = tuple[Episode, np.ndarray]
-"""Of a clip: its episode and the numbers of its frames there."""
+"""A clip's episode and the numbers of its frames there."""
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Cut:
         places: each clip's episode and the numbers of its frames there.
         space: what poses and actions are.
         fps: states per second, as they really are.
-        kept: where their states are kept; None if nowhere.
+        kept: file that their states are kept in; None if they are not kept.
     """
 
     places: list[Place]

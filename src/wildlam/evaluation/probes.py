@@ -123,7 +123,7 @@ def probes(
         )
     varies = (train_y.flatten(0, 1).std(dim=0) > 0) & (y.flatten(0, 1).std(dim=0) > 0)
     if not varies.any():
-        raise WildlamError("the true actions never vary, so that there is nothing to tell; film other motions")
+        raise WildlamError("the true actions never vary, so there is nothing to predict; film other motions")
     train_y, y = train_y[..., varies], y[..., varies]
     chosen = [name for name, v in zip(action_names, varies.tolist(), strict=True) if v]
 

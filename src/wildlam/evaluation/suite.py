@@ -65,8 +65,8 @@ class Evaluations:
         """Figures with their intervals, for ``results.json``."""
         parts: dict[str, Summarised | None] = {name: getattr(self, name) for name in SUMMARISED}
         errors = {method: asdict(self.one_step.estimate(method)) for method in self.one_step.values}
-        told = {name: part.summary() if part else None for name, part in parts.items()}
-        return {"one_step": errors, **told, "probes": summary_of_all(self.probes)}
+        summaries = {name: part.summary() if part else None for name, part in parts.items()}
+        return {"one_step": errors, **summaries, "probes": summary_of_all(self.probes)}
 
     def per_clip(self) -> dict[str, Any]:
         """Values of every clip, for ``evaluations.json``."""

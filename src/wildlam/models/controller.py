@@ -93,7 +93,7 @@ class Controller(nn.Module):
         if config.past == "tokens":
             self.blocks = nn.ModuleList(Block(width, self.HEADS) for _ in range(config.blocks))
             self.norm = nn.LayerNorm(width)
-            # Rotary positions tell tokens apart from each other; this tells the query where in the picture each lies.
+            # Rotary positions distinguish tokens; this gives the query the place of each in the picture.
             self.embed_place = nn.Parameter(torch.randn(spec.tokens, width) * 0.02)
             self.cross = nn.MultiheadAttention(width, self.HEADS, batch_first=True)
         self.norm_mlp = nn.LayerNorm(width)

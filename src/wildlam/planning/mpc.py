@@ -21,7 +21,7 @@ MEMORY = 4
 SAMPLES = 64
 ELITES = 8
 ITERATIONS = 3
-"""Of the cross-entropy method: fewer than the DROID protocol's, as every step begins about the last plan."""
+"""Iterations of the cross-entropy method: fewer than the DROID protocol's, as every step starts from the last plan."""
 
 
 class World(Protocol):

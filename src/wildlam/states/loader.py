@@ -157,7 +157,7 @@ def read_clips(
 
 
 def free_memory() -> int:
-    """Bytes of memory free now, or in all where the system does not tell what is free."""
+    """Bytes of memory free now, or in all where the system does not report what is free."""
     pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
     return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
 

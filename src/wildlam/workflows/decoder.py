@@ -20,7 +20,7 @@ from wildlam.evaluation.pixels import pixel_metrics
 from wildlam.fileio import writing
 from wildlam.models.decoder import Decoder, DecoderConfig, shrink
 from wildlam.models.perceptual import PerceptualConfig
-from wildlam.report.pages.decoded import CLIPS, FROM, painted, telling_clips, write_decoded_page
+from wildlam.report.pages.decoded import CLIPS, FROM, informative_clips, painted, write_decoded_page
 from wildlam.report.strips import Strip, draw_strips, picture_strips
 from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
@@ -45,14 +45,14 @@ HELD_OUT_CLIPS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingConfig:
-    """Everything that decides a decoder, besides the run whose encoder and videos it is trained on.
+    """Model and training of a decoder, for the encoder and videos of a given run.
 
     Args:
         decoder: size and loss.
-        perceptual: distance to train with besides L1; it is measured too, while training.
+        perceptual: loss added to L1; it is also reported while training.
         training: steps, batch, precision, optimiser. Paper: 90,000 steps, 12,000 of them warm-up, of 512 clips, and
             AdamW at 3e-4; ours suits a laptop's few steps.
-        seed: seed of initialisation, order of the data and choice of frames.
+        seed: seed of the initialisation, the order of the data and the choice of frames.
     """
 
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -69,7 +69,7 @@ class DecodingConfig:
 
 @records_call
 def train_decoder(path: Path | str, config: DecodingConfig | None = None, /, **keywords: Any) -> Path:
-    """Train a decoder for the encoder of a run, on the run's videos; one that was interrupted goes on where it stopped.
+    """Train a decoder for the encoder of a run, on the run's videos; an interrupted training is resumed.
 
     Args:
         path: the run folder.
@@ -212,7 +212,7 @@ def decoded_strips(path: Path, clips: int = CLIPS, decoder: Path | None = None) 
     strips = []
     batches = list(held_out_clips(index_videos(data), data, spec.image_size, FROM * clips))
     names, sources = ([getattr(batch, of)[0] for batch in batches] for of in ("names", "sources"))
-    for i in telling_clips(lambda i: batches[i].video[0], names, sources, -(-clips // len(set(sources)))):
+    for i in informative_clips(lambda i: batches[i].video[0], names, sources, -(-clips // len(set(sources)))):
         batch = batches[i]
         states = trained.encoder.encode(batch.video)
         seconds = [batch.starts[0] + k / data.fps for k in range(data.frames)]

@@ -97,7 +97,7 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
     worlds = {"nav": (collect_nav, SECONDS), "arm": (collect_arm, SECONDS / 2)}
     films = [_filming(f"film {name}", collect, videos / name, episodes, s) for name, (collect, s) in worlds.items()]
     if parts := [part for part in films if part]:
-        durations.announce([*parts, Part("evaluate", "told when it begins", None), Part("plan", "likewise", None)])
+        durations.announce([*parts, Part("evaluate", "estimated when it starts", None), Part("plan", "likewise", None)])
     collect_nav(videos / "nav", episodes=episodes, seconds=SECONDS, seed=PRETRAINED_SEED + seed)
     collect_arm(videos / "arm", episodes=episodes, seconds=SECONDS / 2, seed=PRETRAINED_SEED + seed)
     run = unpack(out, videos)
@@ -131,7 +131,7 @@ def _filming(name: str, collect: Callable[..., list[Path]], folder: Path, episod
 
 
 def _learning(config: RunConfig, seconds: float) -> list[Part]:
-    """How long training takes, before there are videos: ``train`` tells it again when there are."""
+    """Estimated times of training before there are videos; ``train`` estimates again when there are."""
     encoder = config.encoder.build(default_device())
     frames, steps = seconds * config.data.fps, config.training.steps
     parts = [

@@ -1,7 +1,7 @@
-"""What a training run will cost, counted without training: behind ``wildlam train --estimate``.
+"""What a training run will cost, without training: ``wildlam train --estimate``.
 
-One real training step is run on PyTorch's fake tensors, which have shapes but no data: its counter tells the operations
-of each part, its tracker the bytes held at once.
+One training step runs on PyTorch's fake tensors, which have shapes but no data; a counter gives the operations of each
+part, a tracker the peak memory.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ UTILISATION = 0.4
 VIDEO_BYTES = 125_000
 """Bytes of a second of video, assumed: 1 Mbit/s, H.264 of about 256 pixels."""
 STATE_BYTES = 2
-"""Of a number in the store of states."""
+"""Bytes of a number in the store of states."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class TrainingCost:
         clips: clips of a step, over all processes.
         steps: steps of the run.
         part: clips that a process takes at once: its share of a step over ``training.accumulate``.
-        flops: operations of a step for all clips, by part, forward and backward; the encoder's is 0 if states are stored.
+        flops: operations of a step, by part, forward and backward; the encoder's is 0 if states are stored.
         optimizer_flops: operations of a step's update, in each process.
         memory: bytes that a process holds at the peak, by use.
         read: bytes that a step reads, over all processes.
@@ -332,8 +332,8 @@ def _operations(found: TrainingCost, count: int, updates: str) -> list[str]:
 
 
 def _memory(found: TrainingCost, name: str, room: float) -> list[str]:
-    told = {words: found.memory[kind] / 2**30 for kind, words in MEMORY.items() if kind in found.memory}
-    lines = [figure_line(words, f"{size:,.2f}", " GiB") for words, size in told.items()]
+    sizes = {words: found.memory[kind] / 2**30 for kind, words in MEMORY.items() if kind in found.memory}
+    lines = [figure_line(words, f"{size:,.2f}", " GiB") for words, size in sizes.items()]
     if not found.memory["act"]:
         lines.append("  The peak is that of the update, when no activations are held.")
     fits = "fits" if found.memory["total"] < 0.9 * room else f"does not fit: {_remedy(found, room)}"

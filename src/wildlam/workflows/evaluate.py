@@ -52,7 +52,7 @@ SCENES = 32
 """Frames of held-out videos in which movers are placed to test locality."""
 
 FEW_CLIPS = 16
-"""Of an evaluation that is over before it is measured."""
+"""Number of clips up to which an evaluation is not announced."""
 
 BASELINE = "deterministic"
 """Name of the folder, in a run's, of the model trained without latent actions."""
@@ -65,7 +65,7 @@ class EvaluateConfig:
     Args:
         run: the run folder.
         data: another folder of videos, or a URL; its held-out clips are used. The run's own if not given.
-        bounds: other runs on the same encoder to unroll beside it, such as one trained without a limit.
+        bounds: other runs on the same encoder to compare rollouts with, such as one trained without a limit.
     """
 
     run: Path
@@ -185,7 +185,7 @@ def evaluate_run(
 def _models(
     run: Run, encoder: Encoder, others: Sequence[Path]
 ) -> tuple[LatentActionModel, dict[str, LatentActionModel]]:
-    """The model of a run, and those that are unrolled beside it, by their bottlenecks."""
+    """The model of a run and those that its rollouts are compared with, by their bottlenecks."""
     spec, device = encoder.spec, encoder.device
     model = load_model(run, read_config(run.path / "config.yaml"), spec).to(device)
     bounds = {}
@@ -195,7 +195,7 @@ def _models(
         settings = read_config(other.path / "config.yaml")
         name = type(settings.model.bottleneck).__name__.lower()
         if name in bounds:
-            raise WildlamError(f"{path}: a second {name} model beside {run.path}; one of a kind can be compared with")
+            raise WildlamError(f"{path}: a second {name} model, besides {run.path}; give one of each kind")
         bounds[name] = load_model(other, settings, spec).to(device)
     return model, bounds
 

@@ -41,7 +41,7 @@ from wildlam.workflows.controller import ControlledRun, load_controlled
 EPISODES = 64
 AT_ONCE = 8  # episodes planned together
 OWN_ROWS = ("latent", "no move", "mean", "known goal", "random", "simulator", "inferred", "goal")
-"""Of the tables of plans and of the closed loop; a baseline is called otherwise."""
+"""Rows of the tables of plans and of the closed loop; no baseline may have such a name."""
 PICTURES = 256
 """Pictures of a simulator encoded together."""
 FEW_CANDIDATES = 1000  # judged by a model before they are measured
@@ -220,8 +220,8 @@ def plan_simulated(
             found.append(how.solve(counted(cost, bar, how.iterations), 1, generator))
             true_costs.append(cost(clips.actions[i : i + 1, None])[:, 0])
     planned = torch.cat([one.actions for one in found]).cpu()
-    told = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
-    return Planned(planned, judged(planned, clips, told))
+    values = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
+    return Planned(planned, judged(planned, clips, values))
 
 
 def _simulated(

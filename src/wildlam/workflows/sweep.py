@@ -350,7 +350,7 @@ def train_all(sweep: SweepConfig, start: Callable[[SweepConfig, int], int] | Non
 def encode_once(sweep: SweepConfig, runs: int = 0) -> None:
     """Index and encode the videos, which all runs share; of several processes one does it and the others wait.
 
-    Before that it is told how long this and training ``runs`` runs take, if there are any.
+    Before that, the time of this and of training ``runs`` runs is logged, if there are any.
 
     Raises:
         WildlamError: whatever is wrong with the videos or the encoder.

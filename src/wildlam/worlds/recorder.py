@@ -119,8 +119,8 @@ def _is_complete(path: Path, form: Format) -> bool:
         with av.open(str(path)) as file:
             video = file.streams.video[0]
             rate = Fraction(form.fps).limit_denominator(1001)
-            told = (video.frames, video.average_rate, video.width, video.height)
-            return told == (form.frames, rate, form.size, form.size)
+            found = (video.frames, video.average_rate, video.width, video.height)
+            return found == (form.frames, rate, form.size, form.size)
     except av.FFmpegError:
         return False  # not a film that can be opened: to be made again
 

@@ -70,10 +70,10 @@ def read_droid(path: Path, camera: str = "ext1", tolerance: float = TOLERANCE) -
         times, frames = np.arange(len(poses)) / RATE, counted(film.times) / RATE
         surplus = round((frames[-1] - times[-1]) * RATE) if len(times) else 0
         if surplus > 0:
-            told = f"{film.path}: goes on for {surplus} frames after the last of the {len(times)} states of {name}"
+            problem = f"{film.path}: goes on for {surplus} frames after the last of the {len(times)} states of {name}"
             if surplus > tolerance * RATE:
-                raise WildlamError(f"{told}: it is another recording's, or not of one frame a state")
-            log.warning("%s: its times and the number of states do not agree", told)
+                raise WildlamError(f"{problem}: it is another recording's, or not of one frame a state")
+            log.warning("%s: its times and the number of states do not agree", problem)
         paired[name] = pairs = pair(times, frames, f"{film.path}, {name}", tolerance)
         times, poses = times[pairs.states], poses[pairs.states]
         if not np.isfinite(poses).all():
@@ -129,10 +129,10 @@ def _film(folder: Path, camera: str) -> Path:
     if not metadata:
         raise WildlamError(f"{folder}: there is no metadata_*.json")
     try:
-        told = json.loads(metadata[0].read_text())[f"{camera}_mp4_path"]
+        named = json.loads(metadata[0].read_text())[f"{camera}_mp4_path"]
     except (ValueError, KeyError, TypeError) as error:
         raise WildlamError(f"{metadata[0]}: there is no {camera}_mp4_path in it") from error
-    film = folder / "recordings" / "MP4" / Path(str(told)).name
+    film = folder / "recordings" / "MP4" / Path(str(named)).name
     if not film.is_file():
         raise WildlamError(f"{film}: there is no such film, which {metadata[0].name} names")
     return film

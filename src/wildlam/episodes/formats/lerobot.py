@@ -158,8 +158,8 @@ def _miscounted(places: list[Taken], frames: int) -> list[str]:
 def _field(file: Path, fields: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
     """A field of a JSON object, of the kind that it must be of."""
     if not isinstance(value := fields.get(name), kind):
-        told = f"is {str(value)[:100]!r}" if name in fields else "is missing"
-        raise WildlamError(f"{file}: {name} {told}; expected {KINDS[kind]}")
+        problem = f"is {str(value)[:100]!r}" if name in fields else "is missing"
+        raise WildlamError(f"{file}: {name} {problem}; expected {KINDS[kind]}")
     return value
 
 
@@ -227,10 +227,10 @@ def _inside(root: Path, template: str, **where: Any) -> Path:
 def _stated_splits(file: Path, info: dict[str, Any], numbers: Sequence[int]) -> dict[int, Split | None]:
     """What ``splits`` says of each episode, by its number (``{"train": "0:90", "test": "90:100"}``); None if nothing.
 
-    Where parts to hold out are stated beside one to train on, what is in neither is left out; where a part to train on
+    Where both held-out and training parts are stated, what is in neither is left out; where a part to train on
     is stated alone, what is not in it is held out.
     """
-    told: dict[Split, set[int]] = {"train": set(), "held_out": set()}
+    stated: dict[Split, set[int]] = {"train": set(), "held_out": set()}
     for part, places in _field(file, {"splits": {}} | info, "splits", dict).items():
         if (split := SPLIT_FOLDERS.get(part.lower())) is None:
             continue
@@ -243,8 +243,8 @@ def _stated_splits(file: Path, info: dict[str, Any], numbers: Sequence[int]) -> 
                 f"{file}: the split {part!r} is {places!r} and holds none of the episodes: they are numbered "
                 f"{min(numbers)} to {max(numbers)}, {len(numbers)} of them; correct it"
             )
-        told[split] |= found
-    train, held_out = told["train"], told["held_out"]
+        stated[split] |= found
+    train, held_out = stated["train"], stated["held_out"]
     if both := train & held_out:
         log.warning("%s: to be trained on and held out, so held out: %s", file, _episodes(both))
     unstated = set(numbers) - train - held_out if train else set()

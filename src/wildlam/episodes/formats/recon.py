@@ -41,7 +41,7 @@ def is_recon(path: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    """Of either layout, without hidden ones, such as macOS's ``._NAME`` beside each file."""
+    """Files of either layout, without hidden ones such as macOS's ``._NAME`` files."""
     found = [*path.rglob("*.hdf5"), *path.rglob("traj_data.pkl")]
     return sorted(file for file in found if not file.name.startswith("."))
 
