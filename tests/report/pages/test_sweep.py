@@ -151,8 +151,8 @@ def test_too_few_recordings_are_not_compared(sweep):
     said = findings(judged(sweep))
     assert said[:2] == [
         "Inconclusive.",
-        "Only 12 clips of 1 recording are held out. From fewer than 5 recordings, or 10 clips, nothing can be said of "
-        "other videos.",
+        "Only 12 clips of 1 recording are held out. From fewer than 5 recordings, or 10 clips, nothing can be "
+        "concluded about other videos.",
     ]
     assert not any(word in sentence for sentence in said for word in ("scene cut", "gap", "limit"))
 
