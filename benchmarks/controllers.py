@@ -20,6 +20,7 @@ from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 from wildlam.fileio import read_json
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning.protocols.protocol import ProtocolName
+from wildlam.report.text import markdown_table
 from wildlam.workflows.controller import ControllingConfig, train_controller
 from wildlam.workflows.plan import plan
 
@@ -99,12 +100,13 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
     for world in dict.fromkeys(row["world"] for row in rows):
         of_world = [row for row in rows if row["world"] == world]
         figures = list(dict.fromkeys(row["figure"] for row in of_world))
-        lines += ["", f"## {world}", "", f"| controller | {' | '.join(figures)} |", "| --- |" + " --- |" * len(figures)]
+        table = []
         for name in VARIANTS:
             own = [row for row in of_world if row["controller"] == name]
             if own:
                 cells = [spread([row["value"] for row in own if row["figure"] == figure]) for figure in figures]
-                lines.append(f"| {name} | {' | '.join(cells)} |")
+                table.append([name, *cells])
+        lines += ["", f"## {world}", "", *markdown_table(["controller", *figures], table)]
     return "\n".join([*lines, ""])
 
 

@@ -26,6 +26,7 @@ from wildlam.evaluation.leakage import leakage
 from wildlam.evaluation.one_step import one_step
 from wildlam.evaluation.probes import probes
 from wildlam.evaluation.rollout import rollout
+from wildlam.report.text import markdown_table
 from wildlam.workflows.open_run import inferred, load_clips
 
 HEADS = ("permuted / own", "scene cut", "unbridged", "cycle", "probe")
@@ -77,9 +78,9 @@ def main() -> None:
         f"Made by `python benchmarks/controls.py --run {args.run}` on {machine()}: the demo's model and, on its",
         "held-out clips, models that are wrong in a known way, with 95 % bootstrap intervals over videos (one seed).",
         "",
-        "| model | " + " | ".join(heads) + " |",
-        "| --- |" + " --- |" * len(heads),
-        *(f"| {name} | " + " | ".join(str(row[h] or "-") for h in heads) + " |" for name, row in found.items()),
+        *markdown_table(
+            ["model", *heads], ([name, *(str(row[h] or "-") for h in heads)] for name, row in found.items())
+        ),
         "",
         *(f"- **{name}**: {words}." for name, words in WORDS.items()),
         "",

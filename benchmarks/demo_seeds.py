@@ -11,9 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 
 from common import machine, results, spread
+
+from wildlam.report.text import markdown_table
 
 METHODS = ("idm", "permuted", "zero", "deterministic", "copy")
 AIMS = {"idm / copy": 0.75, "idm / permuted": 0.80}
@@ -55,6 +58,10 @@ def main() -> None:
         "idm / copy": lambda errors: errors["idm"] / errors["copy"],
         "idm / permuted": lambda errors: errors["idm"] / errors["permuted"],
     }
+    cells = [
+        [source, *(spread([figure(e) for e in errors]) for figure in (*map(itemgetter, METHODS), *ratios.values()))]
+        for source, errors in rows.items()
+    ]
     seeds = " ".join(map(str, args.seeds))
     lines = [
         "# What the demo reaches",
@@ -62,14 +69,7 @@ def main() -> None:
         f"Made by `python benchmarks/demo_seeds.py --seeds {seeds}` on {machine()}: `wildlam demo --seed S` each.",
         "Held-out one-step L1 error of the states, mean over seeds (smallest to largest). Each seed films its walks.",
         "",
-        "| source | " + " | ".join([*METHODS, *ratios]) + " |",
-        "| --- |" + " --- |" * (len(METHODS) + len(ratios)),
-    ]
-    for source, errors in rows.items():
-        cells = [spread([e[method] for e in errors]) for method in METHODS]
-        cells += [spread([ratio(e) for e in errors]) for ratio in ratios.values()]
-        lines.append(f"| {source} | " + " | ".join(cells) + " |")
-    lines += [
+        *markdown_table(["source", *METHODS, *ratios], cells),
         "",
         "idm: the latent action inferred from the transition itself. permuted: inferred from another clip of the same",
     ]
@@ -81,9 +81,9 @@ def main() -> None:
             lines.append(f"- {name} on {source}, aim at most {aim}: {verdict} (worst seed {worst:.3f}).")
     found = [demo["evaluations"] for demo in demos]
     lines += ["", "Are they actions? Mean over seeds (smallest to largest) of what `wildlam eval` finds:", ""]
-    lines += ["| test | measured |", "| --- | --- |"]
-    for name, figure in TESTS.items():
-        lines.append(f"| {name} | {spread([figure(e) for e in found])} |")
+    lines += markdown_table(
+        ["test", "measured"], ([name, spread([figure(e) for e in found])] for name, figure in TESTS.items())
+    )
     lines.append("")
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "demo.md").write_text("\n".join(lines))

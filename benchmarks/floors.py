@@ -26,6 +26,7 @@ from wildlam.encoders import Lite0
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning.dynamics import Controlled
 from wildlam.planning.protocols import droid
+from wildlam.report.text import markdown_table
 from wildlam.workflows.demo import demo_config
 from wildlam.workflows.estimate import GPUS, estimate, flop_counter
 
@@ -56,12 +57,12 @@ class Floor:
     reached: float | None
     between: str
 
-    def line(self, rate: float, bandwidth: float) -> str:
-        """A line of a Markdown table, for operations and bytes a second."""
+    def cells(self, rate: float, bandwidth: float) -> list[str]:
+        """A row of a table, for operations and bytes a second."""
         floors = self.flops / rate, self.moved / bandwidth
         ours = "not measured" if self.reached is None else duration(self.reached)
         share = "" if self.reached is None else f"{max(floors) / self.reached:.2f}"
-        return f"| {self.what} | {duration(floors[0])} | {duration(floors[1])} | {ours} | {share} | {self.between} |"
+        return [self.what, *map(duration, floors), ours, share, self.between]
 
 
 def main() -> None:
@@ -109,8 +110,8 @@ def main() -> None:
 
 
 def table(floors: list[Floor], rate: float, bandwidth: float) -> list[str]:
-    head = "| what | floor by arithmetic | floor by bytes | reached | share | what stands between |"
-    return [head, "| --- | --- | --- | --- | --- | --- |", *(floor.line(rate, bandwidth) for floor in floors)]
+    head = ["what", "floor by arithmetic", "floor by bytes", "reached", "share", "what stands between"]
+    return markdown_table(head, [floor.cells(rate, bandwidth) for floor in floors])
 
 
 def on_cpu(bench: Mapping[str, float]) -> list[Floor]:
@@ -187,7 +188,7 @@ def on_gpu(measured: Mapping[str, float]) -> tuple[list[Floor], list[str]]:
         best = max(measured.get(f"{step}: clips/s", 0.0) for step in steps)
         total = found.memory["total"] / 2**30
         memory += [
-            f"| {step} | {measured[key]:.1f} GiB | {total:.1f} GiB | {measured[key] / total:.2f} |"
+            [step, f"{measured[key]:.1f} GiB", f"{total:.1f} GiB", f"{measured[key] / total:.2f}"]
             for step in steps
             if (key := f"{step}: memory") in measured
         ]
@@ -213,9 +214,9 @@ def on_gpu(measured: Mapping[str, float]) -> tuple[list[Floor], list[str]]:
         )
     )
     if memory:
-        head = ["| step | memory at the peak | by `--estimate` | share |", "| --- | --- | --- | --- |"]
-        memory = [*head, *memory, ""]
-    return floors, memory
+        head = ["step", "memory at the peak", "by `--estimate`", "share"]
+        return floors, [*markdown_table(head, memory), ""]
+    return floors, []
 
 
 @torch.no_grad()

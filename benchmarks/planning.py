@@ -35,6 +35,7 @@ from wildlam.fileio import read_json
 from wildlam.planning.protocols import droid
 from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.report.plots import LINES, quiet, svg
+from wildlam.report.text import markdown_table
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.workflows.baseline import LabelledModelConfig, train_labelled_model
@@ -58,7 +59,7 @@ KEYS = ("protocol", "world", "seed", "clips")
 FEW = 64
 """Labelled clips up to which the other films are tried, and the labelled model is trained gently."""
 WORTH = 0.01
-"""Share of the loss on clips set apart that seeing the other films must save, to be taken for more than chance."""
+"""Share by which seeing the other films must lower the validation loss, to be taken for more than chance."""
 FILMED = "_films"
 """Ends the name of a controller that was shown the other films, too."""
 TENTH = {"arm": 168, "nav": 396}
@@ -121,7 +122,7 @@ def steps_of(args: argparse.Namespace, count: int) -> int:
 def driver_of(args: argparse.Namespace, world: str, count: int, seed: int) -> Path:
     """A controller of one world, number of clips and seed: its folder.
 
-    Of few clips two are trained, one of them with the other films, too; it is taken if its loss on the clips set apart
+    Of few clips two are trained, one of them with the other films, too; it is taken if its validation loss
     is lower by ``WORTH``: at the same loss, those that saw the films planned worse.
     """
     few, often = clips_of(args, world, count, seed), judged_every(args, count)
@@ -239,7 +240,7 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         f"Made by `python benchmarks/planning.py` on {machines(rows)}:",
         f"{args.episodes} held-out episodes; mean over the seeds (smallest to largest); lower is better.",
         "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (up to 64 clips,",
-        "of the other films, too, without labels, if the loss on clips set apart is lower by 1 %); *labelled*: a world",
+        "of the other films, too, without labels, if the validation loss is lower by 1 %); *labelled*: a world",
         "model of real actions, of the labelled clips, for as many steps. A quarter of the clips chooses checkpoints.",
         f"On the arm the DROID protocol has {args.samples} candidates, drawn {WORLDS['arm'][2][0]} times, in place of",
         f"{droid.SAMPLES} drawn {droid.ITERATIONS} times.",
@@ -254,38 +255,39 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         for figure in (drawn(of_world, often) for often in iterations):
             chosen = [row for row in rows if row["world"] == world and row["figure"] == figure]
             models = list(dict.fromkeys(row["model"] for row in chosen))
-            lines += ["", f"{figure}:", ""]
-            lines.append(f"| labelled clips | seeds | {' | '.join(models)} | latent / labelled | latent / no move |")
-            lines.append("| --- |" + " --- |" * (len(models) + 3))
+            table = []
             for count in counts:
                 of = {m: values(chosen, clips=count, model=m) for m in models}
                 mean = {m: statistics.mean(v) for m, v in of.items() if v}
-                ratios = f"{mean['latent'] / mean['labelled']:.2f} | {mean['latent'] / mean['no move']:.2f}"
+                ratios = [f"{mean['latent'] / mean[other]:.2f}" for other in ("labelled", "no move")]
                 cells = [spread(of[m]) if of[m] else "" for m in models]
-                lines.append(f"| {count} | {len(of['latent'])} | {' | '.join(cells)} | {ratios} |")
+                table.append([str(count), str(len(of["latent"])), *cells, *ratios])
+            heads = ["labelled clips", "seeds", *models, "latent / labelled", "latent / no move"]
+            lines += ["", f"{figure}:", "", *markdown_table(heads, table)]
         lines += [
             "",
             "The controllers (1: as good as inferred; as bad as their mean; as large as the truth; from films, too):",
             "",
         ]
-        told = ["rollout error over inferred", "z error", "size of change", "other films"]
-        lines += [f"| labelled clips | {' | '.join(told)} |", "| --- |" + " --- |" * len(told)]
+        names = ["rollout error over inferred", "z error", "size of change", "other films"]
+        table = []
         for count in counts:
-            cells = [spread(values(rows, world=world, clips=count, model="latent", figure=name)) for name in told]
-            lines.append(f"| {count} | {' | '.join(cells)} |")
+            cells = [spread(values(rows, world=world, clips=count, model="latent", figure=name)) for name in names]
+            table.append([str(count), *cells])
+        lines += markdown_table(["labelled clips", *names], table)
     if closed := [row for row in rows if row["protocol"] == PLAY]:
         lines += ["", "## Closed loop", ""]
         lines += [
             "50 episodes a seed, planning anew at every step towards a goal image (`wildlam play`); mean over seeds"
         ]
         lines += ["(smallest to largest; of one seed, the 95 % interval of its episodes).", ""]
-        lines += ["| world | model | labelled clips | seeds | success | final distance |"]
-        lines += ["| --- |" + " --- |" * 5]
+        table = []
         for world, model, clips in dict.fromkeys((row["world"], row["model"], row["clips"]) for row in closed):
             own = [row for row in closed if (row["world"], row["model"], row["clips"]) == (world, model, clips)]
             cells = [over_seeds([row for row in own if row["figure"] == f]) for f in ("success", "final distance")]
             seeds = len({row["seed"] for row in own})
-            lines.append(f"| {world} | {model} | {clips or 'none'} | {seeds} | {' | '.join(cells)} |")
+            table.append([world, model, str(clips or "none"), str(seeds), *cells])
+        lines += markdown_table(["world", "model", "labelled clips", "seeds", "success", "final distance"], table)
     return "\n".join([*lines, ""])
 
 

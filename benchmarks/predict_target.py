@@ -14,6 +14,8 @@ from pathlib import Path
 
 from common import machine, results, spread
 
+from wildlam.report.text import markdown_table
+
 SEEDS = (0, 1, 2)
 
 
@@ -37,13 +39,13 @@ def main() -> None:
         f"Made by `python benchmarks/predict_target.py --steps {args.steps}` on {machine()}: held-out one-step L1",
         "error on all clips of the demo's videos (states: means of cells), over three seeds (smallest to largest).",
         "",
-        "| `model.predict` | inferred actions | another clip's actions | inferred / copy |",
-        "| --- | --- | --- | --- |",
     ]
+    rows = []
     for target, runs in found.items():
         errors = [run["all"] for run in runs]
-        cells = [spread([e["idm"] for e in errors]), spread([e["permuted"] for e in errors])]
-        lines.append(f"| {target} | {' | '.join(cells)} | {spread([e['idm'] / e['copy'] for e in errors])} |")
+        figures = [[e["idm"] for e in errors], [e["permuted"] for e in errors], [e["idm"] / e["copy"] for e in errors]]
+        rows.append([target, *map(spread, figures)])
+    lines += markdown_table(["`model.predict`", "inferred actions", "another clip's actions", "inferred / copy"], rows)
     lines += ["", "`change` adds the output to the last state; an untrained model is then an exact copy.", ""]
     record = {"machine": machine(), "seeds": SEEDS, **{t: [run["all"] for run in runs] for t, runs in found.items()}}
     args.out.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ CAMERA = "observation.images.front"
 TICK = Fraction(1, 90000)
 HANG = 30.0
 """Seconds for a set, beyond which it hangs."""
-OUTCOMES = ["right", "right and told", "wrong but told", "refused", "silent", "traceback", "hang"]
+OUTCOMES = ["right", "right, reported", "wrong, reported", "refused", "silent", "traceback", "hang"]
 UNWANTED = ["silent", "traceback", "hang"]
 
 
@@ -331,7 +331,7 @@ def judge(root: Path, drawn: Drawn) -> tuple[str, str]:
     said = "\n".join(words.said)
     if not drawn.splits:
         return "silent", "a split without an episode was not refused"
-    outcome = "right and told" if said else "right"
+    outcome = "right, reported" if said else "right"
     for one in drawn.episodes:
         name = f"episode_{one.number:06d}"
         if (side := drawn.splits[one.number]) and (one.number not in found or found[one.number].split != side):
@@ -344,7 +344,7 @@ def judge(root: Path, drawn: Drawn) -> tuple[str, str]:
         if wrong or lost:
             if name not in said:
                 return "silent", f"{name}: state, frame {wrong[:5]}; lost {lost[:5]}"
-            outcome = "wrong but told"
+            outcome = "wrong, reported"
     return outcome, said
 
 

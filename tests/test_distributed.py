@@ -46,7 +46,7 @@ def ending(tmp_path, monkeypatch):
         (tmp_path / str(rank)).mkdir()
         monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / str(rank) / "error.json"))
         monkeypatch.setenv("LOCAL_RANK", str(rank))
-        return distributed.tells(error)
+        return distributed.prints(error)
 
     return end
 

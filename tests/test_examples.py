@@ -10,7 +10,6 @@ from wildlam.encoders import Lite0
 from wildlam.episodes.poses import write_poses
 from wildlam.models.controller import ControllerConfig
 from wildlam.training import TrainingConfig
-from wildlam.workflows.controller import ControllingConfig
 
 from .helpers import make_run
 
@@ -69,9 +68,12 @@ def test_controller_and_plan(make_video, tmp_path):
     walks = tmp_path / "walks"
     run = make_run(tmp_path / "run", walks, Lite0(image_size=64, dtype="float32"))
     training = TrainingConfig(steps=2, batch_size=4, precision="fp32")
-    settings = ControllingConfig(
-        data=walks, clips=4, controller=ControllerConfig(width=16, blocks=1), training=training
-    )
+    settings = {
+        "data": walks,
+        "clips": 4,
+        "controller": ControllerConfig(width=16, blocks=1),
+        "training": training,
+    }
     planning = {"protocol": "recon", "episodes": 2, "samples": 4}
     given = {"run": run, "labelled": walks, "settings": settings, "planning": planning}
     plans = run_all(EXAMPLES / "controller_and_plan.ipynb", given)["plans"]

@@ -20,7 +20,7 @@ def test_a_silent_difference_is_seen(tmp_path, monkeypatch):
     monkeypatch.setattr(labelled_fuzz, "TIMES", [labelled_fuzz.whole_offset, labelled_fuzz.offset])
     monkeypatch.setattr(labelled_fuzz, "SPLITS", ["none"])
     drawn = make(tmp_path / "a", np.random.default_rng(0))
-    assert judge(tmp_path / "a", drawn)[0] == "wrong but told"
+    assert judge(tmp_path / "a", drawn)[0] == "wrong, reported"
     monkeypatch.setattr("wildlam.episodes.formats.lerobot.report_pairs", lambda path, pairs: None)
     monkeypatch.setattr("wildlam.episodes.formats.lerobot._miscounted", lambda places, frames: [])
     assert judge(tmp_path / "a", drawn)[0] == "silent"

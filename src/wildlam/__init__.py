@@ -1,7 +1,8 @@
 """wildlam: learn the action space of unlabelled video and put it to use.
 
 ``load`` gives a trained run; ``train``, ``evaluate``, ``infer``, ``transfer``, ``plan``, ``play``, ``sweep``,
-``encode`` and ``index`` do what the commands do, by a configuration or its keywords, and return what came of it.
+``encode`` and ``index`` do what the commands do, by a configuration or its keywords, and return what came of it;
+``train_controller``, ``train_baseline`` and ``train_decoder`` train what belongs to a run, and return its folder.
 Each name is imported when it is first used: ``import wildlam`` takes no PyTorch.
 """
 
@@ -26,7 +27,16 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
     from wildlam.training import TrainingConfig as TrainingConfig
     from wildlam.training.optimizers import OptimizerConfig as OptimizerConfig
     from wildlam.video.config import DataConfig as DataConfig
+    from wildlam.workflows.baseline import (
+        LabelledModelConfig as LabelledModelConfig,
+        train_baseline as train_baseline,
+    )
+    from wildlam.workflows.controller import (
+        ControllingConfig as ControllingConfig,
+        train_controller as train_controller,
+    )
     from wildlam.workflows.decoded_films import DecodedRollout as DecodedRollout, Transfer as Transfer
+    from wildlam.workflows.decoder import DecodingConfig as DecodingConfig, train_decoder as train_decoder
     from wildlam.workflows.encode import EncodeResult as EncodeResult, encode as encode
     from wildlam.workflows.evaluate import (
         EvaluateConfig as EvaluateConfig,
@@ -57,7 +67,10 @@ _MODULES = {
     "wildlam.training": ("TrainingConfig",),
     "wildlam.training.optimizers": ("OptimizerConfig",),
     "wildlam.video.config": ("DataConfig",),
+    "wildlam.workflows.baseline": ("LabelledModelConfig", "train_baseline"),
+    "wildlam.workflows.controller": ("ControllingConfig", "train_controller"),
     "wildlam.workflows.decoded_films": ("DecodedRollout", "Transfer"),
+    "wildlam.workflows.decoder": ("DecodingConfig", "train_decoder"),
     "wildlam.workflows.encode": ("EncodeResult", "encode"),
     "wildlam.workflows.evaluate": ("EvaluateConfig", "EvaluateResult", "evaluate"),
     "wildlam.workflows.index": ("IndexConfig", "IndexResult", "index"),

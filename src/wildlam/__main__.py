@@ -5,5 +5,4 @@ import sys
 from wildlam.cli import main
 
 if __name__ == "__main__":
-    sys.argv[0] = "wildlam"  # as which runs record it
     sys.exit(main())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
 WAIT = 5.0
-"""Seconds in which other processes of this machine may tell an error that this one met, too."""
+"""Seconds to wait for other processes of this machine to report the same error."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,12 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def tells(error: Exception) -> bool:
-    """Whether this process is the one to print an error that ends it.
+def prints(error: Exception) -> bool:
+    """Whether this process is the one that prints an error that ends it.
 
-    Under ``torchrun`` an error of the user is met by all processes, or by one, whose end breaks the others' connections
-    to it. Each leaves word of it where ``torchrun`` looks for such (``TORCHELASTIC_ERROR_FILE``, a folder for each
-    process of this machine). The first of those with the same error prints it, and none prints what follows from it.
+    Under ``torchrun`` a user's mistake raises in all processes, or in one, whose exit breaks the connections of the
+    others. Each process writes its error to the file that ``torchrun`` reads (``TORCHELASTIC_ERROR_FILE``). The first
+    of those with the same error prints it; errors that only follow from it are not printed.
     """
     own = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if own is None:
@@ -134,17 +134,17 @@ def tells(error: Exception) -> bool:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the others once one has ended: this one is about to
     folder, rank = Path(own).parent.parent, int(os.environ["LOCAL_RANK"])
     if isinstance(error, WildlamError):
-        told = rank > 0 and _said(folder, lambda other, said: other < rank and said == str(error))
-        _leave_word(Path(own), rank, str(error))
+        printed = rank > 0 and _reported(folder, lambda other, message: other < rank and message == str(error))
+        _report(Path(own), rank, str(error))
     else:
-        told = _said(folder, lambda other, _: other != rank)
-        if told:
-            _leave_word(Path(own), rank, None)
-    return not told
+        printed = _reported(folder, lambda other, _: other != rank)
+        if printed:
+            _report(Path(own), rank, None)
+    return not printed
 
 
-def _said(folder: Path, such: Callable[[int, str], bool]) -> bool:
-    """Whether another process has left word of ``such`` an error of the user, by its rank here and its words."""
+def _reported(folder: Path, such: Callable[[int, str], bool]) -> bool:
+    """Whether another process has reported an error for which ``such`` holds, given its local rank and its message."""
     until = time.monotonic() + WAIT
     while time.monotonic() < until:
         for path in folder.glob("*/error.json"):
@@ -158,11 +158,11 @@ def _said(folder: Path, such: Callable[[int, str], bool]) -> bool:
     return False
 
 
-def _leave_word(path: Path, rank: int, words: str | None) -> None:
-    """In the form in which ``torchrun`` reads it, to tell the ``py_callstack`` when it ends; once is enough."""
-    told = {"py_callstack": "the error that wildlam printed above", "timestamp": str(int(time.time()))}
-    message = {"message": "WildlamError", "extraInfo": told}
-    path.write_text(json.dumps({"message": message, "wildlam": {"rank": rank, "error": words}}))
+def _report(path: Path, rank: int, error: str | None) -> None:
+    """Write an error in the form that ``torchrun`` reads; it prints the ``py_callstack`` when it ends."""
+    extra = {"py_callstack": "the error that wildlam printed above", "timestamp": str(int(time.time()))}
+    message = {"message": "WildlamError", "extraInfo": extra}
+    path.write_text(json.dumps({"message": message, "wildlam": {"rank": rank, "error": error}}))
 
 
 def in_parts(tensor: Tensor) -> TypeGuard[DTensor]:

@@ -116,7 +116,7 @@ class Encoder(Protocol):
 
     Attributes:
         spec: what it makes of a clip.
-        device: that it computes on.
+        device: device that it computes on.
         network: its weights.
     """
 

@@ -170,7 +170,7 @@ def test_heads_are_named_and_left(tmp_path, caplog):
         caplog.clear()
         with caplog.at_level("INFO", logger="wildlam"):
             assert build(str(tmp_path / "head")).spec.fingerprint == told
-        assert "left aside, as no state needs them: " in caplog.text
+        assert "not used, as no state needs them: " in caplog.text
         assert "(2 weights)" in caplog.text
 
 

@@ -237,7 +237,7 @@ def test_a_classifier_is_named_and_left(encoder, tmp_path, caplog):
     whole.vjepa2.save_pretrained(tmp_path / "bare")
     with caplog.at_level("INFO", logger="wildlam"):
         told = weights_fingerprint(str(tmp_path / "head"))
-    assert "left aside, as no state needs them: classifier (2 weights), pooler (" in caplog.text
+    assert "not used, as no state needs them: classifier (2 weights), pooler (" in caplog.text
     assert told == weights_fingerprint(str(tmp_path / "bare"))
     assert told == weights_fingerprint(variant(tmp_path / "bare", tmp_path / "other", {"pred_hidden_size": 48}))
 

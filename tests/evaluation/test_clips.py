@@ -20,7 +20,7 @@ def test_batches_are_put_together(model):
     assert covered == list(range(24))
 
 
-def test_evaluations_tell_how_far_they_are(model):
+def test_evaluations_report_their_progress(model):
     told = []
     clips = replace(infer_clips(model, [make_batches()[0]] * 3), counted=told.append)
     one_step(model, clips)

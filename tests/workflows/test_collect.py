@@ -54,19 +54,19 @@ def test_what_is_written_is_read_again(tmp_path, world, form, monkeypatch):
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(WildlamError, match="--format droid is for arm, not for nav"):
+    with pytest.raises(WildlamError, match=r"^format droid is for arm, not for nav"):
         collect("nav", tmp_path / "a", "droid", **FEW)
-    with pytest.raises(WildlamError, match="--distractors is a share"):
+    with pytest.raises(WildlamError, match=r"^distractors is a share"):
         collect("nav", tmp_path / "a", **{**FEW, "distractors": 2.0})
     (tmp_path / "file").touch()
     with pytest.raises(WildlamError, match="is not empty"):
         collect("nav", tmp_path, "recon", **FEW)
-    with pytest.raises(WildlamError, match="--episodes must be at least 1, got 0"):
+    with pytest.raises(WildlamError, match=r"^episodes must be at least 1, got 0"):
         collect("nav", tmp_path / "a", **{**FEW, "episodes": 0})
-    with pytest.raises(WildlamError, match=r"--seed must be 0 to .*, got -1"):
+    with pytest.raises(WildlamError, match=r"^seed must be 0 to .*, got -1"):
         collect("nav", tmp_path / "a", **{**FEW, "seed": -1})
     assert not (tmp_path / "a").exists()  # a refused call claims no folder
-    with pytest.raises(WildlamError, match="--seconds must be at least 2"):
+    with pytest.raises(WildlamError, match=r"^seconds must be at least 2"):
         collect("nav", tmp_path / "a", **{**FEW, "seconds": 1.0})
     with pytest.raises(WildlamError, match=r"cannot write to .*: .*; give another --output"):
         collect("nav", tmp_path / "file" / "below", **FEW)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import wildlam
 from wildlam import cli
 from wildlam.config import read_as, read_config
 from wildlam.encoders import Lite0
@@ -42,6 +43,7 @@ def test_a_controller_is_a_run_of_its_own(run, config):
     before = weights(run)
     folder = train_controller(run, config)
     assert folder == run / "controller"
+    assert Run(folder).facts["command"] == "wildlam.train_controller(...) from Python"
     assert read_as(ControllingConfig, folder / "config.yaml") == config
     assert [row["step"] for row in Run(folder).metrics()] == [1, 2]
     assert all(torch.equal(weights(run)[name], weight) for name, weight in before.items())  # the model stays
@@ -186,7 +188,7 @@ def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({}, "The controller drives the model"),
+        ({}, "The controller works"),
         ({"z": 1.1}, "no better than the mean latent action"),
         ({"controller": 0.6}, "no better than copying"),
         ({"movement": 0.1}, "hardly moves"),
@@ -206,7 +208,7 @@ def test_a_controller_is_judged_in_words(tmp_path, changed, said):
     (tmp_path / "results.json").write_text(json.dumps({"clips": 4, "choosing": {"clips": 1, "loss": 16.4}, **figures}))
     told = controller_results(tmp_path)
     assert said in told.splitlines()[-1]
-    assert "Loss on the 1 labelled clips set apart: 16.4;" in told
+    assert "Validation loss, on 1 labelled clips: 16.4;" in told
 
 
 def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(run, config):
@@ -217,6 +219,14 @@ def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(ru
     for checkpoint in (run / "controller" / "checkpoints").iterdir():
         shutil.rmtree(checkpoint)
     train_controller(run, other)
+
+
+def test_keywords_replace_what_the_configuration_says(run, config, tmp_path):
+    folder = wildlam.train_controller(str(run), config, out=str(tmp_path / "other"), seed=1)
+    assert folder == tmp_path / "other"
+    assert read_as(ControllingConfig, folder / "config.yaml") == replace(config, seed=1)
+    with pytest.raises(WildlamError, match="ControllingConfig has no clip; did you mean clips"):
+        wildlam.train_controller(run, data="videos", clip=4)
 
 
 def test_data_by_another_path_are_the_same(run, config, monkeypatch):
@@ -274,12 +284,6 @@ def test_poses_of_half_a_film_are_refused(run, config):
 def test_a_run_without_a_controller_says_how_to_get_one(run, config):
     with pytest.raises(WildlamError, match="wildlam controller train"):
         plan(run=run, protocol="recon", data=config.data)
-
-
-def test_several_processes_do_not_train_one_controller(run, config, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(WildlamError, match="the controller is trained by one process"):
-        train_controller(run, config)
 
 
 def test_what_was_interrupted_is_not_taken_for_trained(run, config, tmp_path):

@@ -9,7 +9,7 @@ from wildlam.episodes.clips import cut_clips
 from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.poses import write_poses
 from wildlam.workflows import durations
-from wildlam.workflows.durations import Part, lines, scaled_seconds, tell
+from wildlam.workflows.durations import Part, announce, lines, scaled_seconds
 
 CPU = torch.device("cpu")
 
@@ -24,10 +24,10 @@ def test_parts_are_told_in_their_order_with_their_sum():
 
 def test_what_is_over_at_once_is_not_announced(caplog):
     caplog.set_level("INFO", logger="wildlam")
-    tell([Part("encode", "12 states", 1.0), Part("train", "3 steps", 1.0), Part("report", "", None)])
-    tell([])
+    announce([Part("encode", "12 states", 1.0), Part("train", "3 steps", 1.0), Part("report", "", None)])
+    announce([])
     assert not caplog.text
-    tell([Part("encode", "12 states", 1.0), Part("train", "3 steps", 9.0)])
+    announce([Part("encode", "12 states", 1.0), Part("train", "3 steps", 9.0)])
     assert "10.0 s" in caplog.text
 
 

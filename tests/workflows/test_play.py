@@ -17,7 +17,8 @@ from wildlam.models.controller import ControllerConfig
 from wildlam.planning.mpc import Trace
 from wildlam.training import TrainingConfig
 from wildlam.workflows.controller import ControllingConfig, train_controller
-from wildlam.workflows.play import STEPS, TASKS, judged, play
+from wildlam.workflows.play import STEPS, judged, play
+from wildlam.worlds.simulators import SIMULATORS
 
 from ..helpers import make_run
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 def test_success_is_to_end_near_the_goal():
     ways = [np.array([[0, 0, 0], [90, 0, 0]]), np.array([[0, 0, 0], [0, 30, 180]])]
     traces = [Trace(np.zeros((2, 2, 2, 3), np.uint8), way.astype(float), np.zeros((1, 3))) for way in ways]
-    found = judged(traces, np.array([[100.0, 0, 0], [100, 0, 0]]), TASKS["nav"])
+    found = judged(traces, np.array([[100.0, 0, 0], [100, 0, 0]]), SIMULATORS["nav"])
     assert found.values["success"].tolist() == [1, 0]
     assert found.values["start distance"].tolist() == [100, 100]
     assert found.values["final distance"].tolist() == pytest.approx([10, np.hypot(100, 30)])
@@ -60,7 +61,7 @@ def test_episodes_are_played_and_reported(run, capsys, caplog, monkeypatch):
     found = json.loads((run / "play-nav" / "play.json").read_text())
     assert found["summary"].keys() == {"no move", "random", "latent"}
     no_move = found["summary"]["no move"]
-    assert no_move["final distance"]["mean"] == no_move["start distance"]["mean"] >= TASKS["nav"].far
+    assert no_move["final distance"]["mean"] == no_move["start distance"]["mean"] >= SIMULATORS["nav"].far
     assert np.shape(found["poses"]["latent"]) == (1, STEPS + 1, len(PLANAR.pose_names))
     assert np.shape(found["actions"]["latent"]) == (1, STEPS, len(PLANAR.action_names))
     assert found["steps"] == STEPS
@@ -74,6 +75,6 @@ def test_what_does_not_fit_is_refused(run, monkeypatch):
         play(run=run, world="nav", episodes=0)
     with pytest.raises(WildlamError, match=r"^seed must be 0 to"):
         play(run=run, world="nav", seed=-1)
-    monkeypatch.setitem(TASKS, "nav", replace(TASKS["nav"], far=64 * TASKS["nav"].far))
+    monkeypatch.setitem(SIMULATORS, "nav", replace(SIMULATORS["nav"], far=64 * SIMULATORS["nav"].far))
     with pytest.raises(WildlamError, match="trained in other units"):
         play(run=run, world="nav")

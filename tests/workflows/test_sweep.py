@@ -263,7 +263,7 @@ def test_wrong_videos_are_told_once(sweep, tmp_path):
 
 
 def test_a_run_that_is_not_there(sweep):
-    with pytest.raises(WildlamError, match="--only 2: the sweep has 2 runs, 0 to 1"):
+    with pytest.raises(WildlamError, match=r"^only 2: the sweep has 2 runs, 0 to 1"):
         train_one(sweep, 2)
 
 

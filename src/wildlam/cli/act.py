@@ -51,13 +51,16 @@ def run_play(argv: Arguments) -> None:
     """
     from wildlam.config import to_config
     from wildlam.workflows.play import PlayConfig, play
+    from wildlam.worlds.simulators import SIMULATORS
 
     parser = make_parser("play", run_play)
     parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--world", choices=list(SIMULATORS), required=True, help="the simulator")
     _add_baselines(parser)
-    parser.add_class_arguments(PlayConfig, skip={"run", "baselines"})
+    parser.add_class_arguments(PlayConfig, skip={"run", "world", "baselines"})
     args = parser.parse_args(list(argv))
-    print(play(to_config(PlayConfig, parser, args, run=args.run, baselines=args.baselines)))
+    given = {name: args[name] for name in ("run", "world", "baselines")}
+    print(play(to_config(PlayConfig, parser, args, **given)))
 
 
 def _add_baselines(parser: Parser) -> None:
@@ -76,6 +79,7 @@ def run_demo(argv: Arguments) -> None:
       wildlam demo
       wildlam demo --pretrained
     """
+    from wildlam.config.wording import fields_as_options
     from wildlam.workflows.demo import EPISODES, OUT, PRETRAINED_EPISODES, PRETRAINED_OUT, STEPS, demo, demo_pretrained
 
     parser = make_parser("demo", run_demo)
@@ -90,11 +94,14 @@ def run_demo(argv: Arguments) -> None:
     if args.pretrained:
         out = args.out or PRETRAINED_OUT
         episodes = PRETRAINED_EPISODES if args.episodes is None else args.episodes
-        plans = demo_pretrained(out, episodes=episodes, seed=args.seed)
+        with fields_as_options("episodes"):
+            plans = demo_pretrained(out, episodes=episodes, seed=args.seed)
         finished(out)
         print("\n".join(["", *map(str, plans)]))
         print(f"Next, closed loop:  {command('play', out, '--world', 'arm', '--controller', out / 'controller_arm')}")
         return
     episodes = EPISODES if args.episodes is None else args.episodes
-    finished(demo(args.out or OUT, episodes=episodes, steps=args.steps, seed=args.seed))
+    with fields_as_options("episodes", "steps", "seed"):
+        run = demo(args.out or OUT, episodes=episodes, steps=args.steps, seed=args.seed)
+    finished(run)
     print("Next, on your own videos:  wildlam train --data.path DIR_OF_VIDEOS")

@@ -70,7 +70,7 @@ def run_encode(argv: Arguments) -> None:
 
 
 def run_store(argv: Arguments) -> None:
-    """Look after the encoded states of videos: info tells what there is, verify reads all of it, repair mends it.
+    """Look after the encoded states of videos: info shows what there is, verify reads all of it, repair mends it.
 
     PATH is a store, or a folder of videos that has been encoded. Every state has a checksum, which training compares as
     well. repair removes each video of which a state is damaged, to be encoded again by the next run, and what is there
@@ -95,7 +95,7 @@ def run_store(argv: Arguments) -> None:
             print("\n".join(integrity.describe(opened)))
             continue
         damage = (integrity.verify if args.action == "verify" else integrity.repair)(opened)
-        print("\n".join([f"store      {path}", *integrity.tell(damage)]))
+        print("\n".join([f"store      {path}", *integrity.describe_damage(damage)]))
         if damage and args.action == "verify":
             damaged.append(str(path))
         elif args.action == "repair":
@@ -107,10 +107,7 @@ def run_store(argv: Arguments) -> None:
 def run_collect(argv: Arguments) -> None:
     """Film a world whose true actions are known: videos to learn from, and the poses beside them.
 
-    nav: drives through 71 Doom levels, nine of them held out whole, as RECON's robot drives: one speed and curve for
-    seconds, past walls in a curve; turns of at most 10 degrees in a quarter second.
-    arm: a Fetch arm (MuJoCo) that moves over a table, pushes and grips; on Debian: apt-get install libegl1 libgl1
-    libgles2. A share of the films has a ball that drifts about and light that changes, which no action causes.
+    A share of the films has a ball that drifts about and light that changes, which no action causes.
 
     Formats: video (H.264 at 8 frames a second, NAME.poses.csv beside each); lerobot (LeRobotDataset v3.0 at 8); recon
     (nav: HDF5 as RECON is released, 4 a second); droid (arm: as DROID is released, 15 a second). All can be given to
@@ -120,27 +117,31 @@ def run_collect(argv: Arguments) -> None:
       wildlam collect nav -o runs/nav/videos --episodes 400
       wildlam collect arm -o runs/arm/droid --episodes 50 --format droid
     """
+    from wildlam.config.wording import fields_as_options
     from wildlam.workflows.collect import FORMATS, collect
     from wildlam.worlds.recorder import SHARE
+    from wildlam.worlds.simulators import SIMULATORS
 
     parser = make_parser("collect", run_collect)
-    parser.add_argument("world", choices=["nav", "arm"], help="the world")
+    about_worlds = ". ".join(f"{name}: {one.about}" for name, one in SIMULATORS.items())
+    parser.add_argument("world", choices=list(SIMULATORS), help=f"the world. {about_worlds}")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is filmed")
     parser.add_argument("--episodes", type=int, default=400, help="films in all")
     parser.add_argument("--seconds", type=float, default=16.0, help="length of each")
     parser.add_argument("--format", choices=list(FORMATS), default="video", help="how it is written")
     parser.add_argument("--distractors", type=float, default=SHARE, help="share of the films with a ball and lights")
-    parser.add_argument("--seed", type=int, default=0, help="of all films")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all films")
     args = parser.parse_args(list(argv))
-    films = collect(
-        args.world,
-        args.output,
-        args.format,
-        episodes=args.episodes,
-        seconds=args.seconds,
-        distractors=args.distractors,
-        seed=args.seed,
-    )
+    with fields_as_options("format", "episodes", "seconds", "distractors", "seed"):
+        films = collect(
+            args.world,
+            args.output,
+            args.format,
+            episodes=args.episodes,
+            seconds=args.seconds,
+            distractors=args.distractors,
+            seed=args.seed,
+        )
     print(f"{films} films in {args.output}")
     if args.format == "video":
         print(f"next       {command('train', '--data.path', args.output)}")

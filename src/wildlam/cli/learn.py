@@ -30,7 +30,7 @@ COMMON_KEYS = frozenset(
 def run_train(argv: Arguments) -> None:
     """Train latent actions on a folder of videos, evaluate them on held-out videos and write a report.
 
-    --resume RUN goes on with a run that was broken off; --estimate tells what one would cost, without training
+    --resume RUN resumes an interrupted run; --estimate shows what one would cost, without training
     (`wildlam train --estimate --help`: --gpus, --gpu, --utilisation). --help shows the keys that most people need,
     --help-all all of them.
 
@@ -75,7 +75,7 @@ def run_train(argv: Arguments) -> None:
 
 
 def run_estimate(argv: Arguments) -> None:
-    """Tell what a run would cost, without training: parameters, operations, memory, reading and time.
+    """Show what a run would cost, without training: parameters, operations, memory, reading and time.
 
     Takes the keys of `wildlam train`, too (--help-all); the videos are not looked at. Without --gpu and --gpus the time
     is that of this machine, measured on a few steps.
@@ -115,6 +115,7 @@ def run_sweep(argv: Arguments) -> None:
       wildlam sweep --config configs/laptop.yaml --limits '{Noisy: {beta: [0.01, 0.001]}}' --data.path ~/videos
       wildlam sweep --config configs/sweeps/limits.yaml --data.path ~/videos --out runs/sweep --slurm sweep.sh
     """
+    from wildlam.config.wording import fields_as_options
     from wildlam.workflows.sweep import claim, slurm_script, sweep, sweep_parser, to_sweep_config, train_one
 
     parser = sweep_parser(**about("sweep", run_sweep), usage=RUN_USAGE.format("sweep"))
@@ -126,7 +127,8 @@ def run_sweep(argv: Arguments) -> None:
     if args.only is not None and args.slurm is not None:
         raise WildlamError("--only trains one run, --slurm writes a script that trains all; give one of them")
     if args.only is not None:
-        train_one(config, args.only)
+        with fields_as_options("only"):
+            train_one(config, args.only)
     elif args.slurm is not None:
         if not config.run.data.path.exists():
             raise WildlamError(
@@ -166,6 +168,7 @@ def run_decoder(argv: Arguments) -> None:
         print(f"decoder    {train_decoder(args.run, to_config(DecodingConfig, parser, args))}")
         print(f"look       {command('decoder', 'show', args.run)}")
     elif argv and argv[0] == "show":
+        from wildlam.config.wording import fields_as_options
         from wildlam.report.pages.decoded import CLIPS
         from wildlam.workflows.decoder import write_decoded
 
@@ -175,7 +178,8 @@ def run_decoder(argv: Arguments) -> None:
         parser.add_argument("--clips", type=int, default=CLIPS, help="held-out clips to show")
         parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
         args = parser.parse_args(list(argv[1:]))
-        print(f"strips     {write_decoded(args.run, args.output, args.clips, args.decoder)}")
+        with fields_as_options("clips"):
+            print(f"strips     {write_decoded(args.run, args.output, args.clips, args.decoder)}")
     elif argv and argv[0] in ("-h", "--help"):
         make_parser("decoder", run_decoder, usage="wildlam decoder train|show RUN [--help]").parse_args(["--help"])
     else:

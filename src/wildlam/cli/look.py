@@ -31,7 +31,7 @@ def run_evaluate(argv: Arguments) -> None:
         type=Path,
         nargs="+",
         default=[],
-        help="other runs to unroll beside it, such as an unconstrained one",
+        help="other runs to compare rollouts with, such as an unconstrained one",
     )
     args = parser.parse_args(list(argv))
     print("\n".join(results(evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder)))
@@ -40,7 +40,7 @@ def run_evaluate(argv: Arguments) -> None:
 def run_infer(argv: Arguments) -> int:
     """Infer the latent action of every transition of videos, with timestamps, as .npz and .parquet.
 
-    Of several videos one that cannot be used is told, the others are done, and the exit status is 1.
+    Of several videos, those that cannot be used are reported, the others are done, and the exit status is 1.
 
     Examples:
       wildlam infer holiday.mp4 --run runs/demo --output holiday_actions

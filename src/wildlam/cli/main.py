@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import shlex
 import signal
 import sys
 
@@ -16,6 +17,7 @@ from wildlam import __version__
 from wildlam.cli import act, completion, data, learn, look
 from wildlam.cli.common import Arguments, Command
 from wildlam.errors import WildlamError
+from wildlam.runs.command import started_by
 
 GROUPS: dict[str, dict[str, Command]] = {
     "data": {"index": data.run_index, "encode": data.run_encode, "store": data.run_store, "collect": data.run_collect},
@@ -64,9 +66,10 @@ def main(argv: Arguments | None = None) -> int:
             near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
             raise WildlamError(f"unknown command {argv[0]!r}; {hint}")
-        status = command(argv[1:])
+        with started_by(shlex.join(["wildlam", *argv])):
+            status = command(argv[1:])
     except WildlamError as error:
-        if _tells(error):
+        if _prints(error):
             print(f"wildlam: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
@@ -77,19 +80,19 @@ def main(argv: Arguments | None = None) -> int:
         print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
         return 130
     except Exception as error:
-        if _tells(error):
+        if _prints(error):
             raise
         return 2
     return status or 0
 
 
-def _tells(error: Exception) -> bool:
-    """Whether it is this process that prints an error, of those that ``torchrun`` started."""
+def _prints(error: Exception) -> bool:
+    """Whether this process prints an error, of those that ``torchrun`` started."""
     if "TORCHELASTIC_ERROR_FILE" not in os.environ:
         return True
-    from wildlam.distributed import tells
+    from wildlam.distributed import prints
 
-    return tells(error)
+    return prints(error)
 
 
 def _interrupt(*_: object) -> None:

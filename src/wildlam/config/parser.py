@@ -51,12 +51,12 @@ class Parser(jsonargparse.ArgumentParser):
         self.brief: Container[str] | None = None
 
     def show_only(self, keys: Container[str]) -> None:
-        """Let ``--help`` tell of these keys alone, and add ``--help-all``, which tells of all."""
+        """Let ``--help`` show these keys alone, and add ``--help-all``, which shows all."""
         self.add_argument("--help-all", action=HelpAll, help="show every key that this command takes, and exit")
         self.brief = keys
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
-        """The help text; ``show_only`` says of which keys."""
+        """The help text, of the keys that ``show_only`` names."""
         known = {action: action.help for action in self._actions}
         for action in self._actions:
             if self.brief is not None and not isinstance(action, ALWAYS_SHOWN) and action.dest not in self.brief:
@@ -180,7 +180,7 @@ def to_config(cls: type[Config], parser: Parser, namespace: jsonargparse.Namespa
     """
     try:
         values = parser.instantiate(namespace)
-        told = {part.name: values[part.name] for part in dataclasses.fields(cls) if part.name not in given}
-        return cls(**told, **given)
+        parsed = {part.name: values[part.name] for part in dataclasses.fields(cls) if part.name not in given}
+        return cls(**parsed, **given)
     except ValueError as error:
         raise WildlamError(str(error)) from error

@@ -88,7 +88,7 @@ class HFImageEncoder:
         network: a model of ``transformers``.
         settings: its ``transformers`` configuration.
         config: see ``HFImage``.
-        device: that it computes on.
+        device: device that it computes on.
         dtype: precision of its weights and activations.
 
     Raises:
@@ -101,7 +101,7 @@ class HFImageEncoder:
         self.network = network.to(device).eval().requires_grad_(False)
         self.mean, self.std = pixel_statistics(config.model)
         self.device, self.dtype = device, dtype
-        # ViT refuses other sizes than its own unless told; DINOv2 and v3 always interpolate and know no such option.
+        # ViT refuses other sizes than its own unless asked to; DINOv2 and v3 always interpolate and lack that option.
         knows = "interpolate_pos_encoding" in inspect.signature(self.network.forward).parameters
         self.options = {"interpolate_pos_encoding": True} if knows else {}
         side, width = config.image_size // settings.patch_size, settings.hidden_size

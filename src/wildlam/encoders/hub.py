@@ -43,8 +43,8 @@ def load_pretrained(
     """
     from transformers.utils import logging
 
-    told = logging.get_verbosity()
-    logging.set_verbosity_error()  # its table of weights, of which one line is told below
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # its table of weights, of which one line is logged below
     try:
         # safetensors only, and no code of the repository's: either could do anything. Weights of other shapes are
         # reported then, each by its name.
@@ -61,7 +61,7 @@ def load_pretrained(
     except Exception as error:  # whatever transformers raises for files that it cannot use
         raise cannot_load(model, _reason(model, error)) from error
     finally:
-        logging.set_verbosity(told)
+        logging.set_verbosity(verbosity)
     if strange := strange_weights(network, found, unused):
         raise cannot_load(model, strange)
     return network
@@ -84,10 +84,10 @@ def load_config(model: str, harmless: Mapping[str, Any] | None = None) -> Any:
     except Exception as error:  # whatever transformers raises for files that it cannot use
         raise cannot_load(model, _reason(model, error)) from error
     if unknown := unknown_fields(settings, harmless or {}):
-        told = ", ".join(f"{name} = {value!r}" for name, value in sorted(unknown.items()))
+        fields = ", ".join(f"{name} = {value!r}" for name, value in sorted(unknown.items()))
         raise WildlamError(
             f"{model}: cannot be loaded (transformers {transformers.__version__} computes models of type "
-            f"{settings.model_type} without {told}); if the config.json of {model} is from a newer transformers, "
+            f"{settings.model_type} without {fields}); if the config.json of {model} is from a newer transformers, "
             "install that one; if such a field changes nothing, take it out of that file"
         )
     patch = getattr(settings, "patch_size", None)

@@ -115,6 +115,6 @@ def strange_weights(network: Any, found: Mapping[str, Iterable[Any]], unused: tu
             "model, or another version of it, than its config says"
         )
     if parts := Counter(name.removeprefix(prefix).split(".")[0] for name in extra):
-        told = ", ".join(f"{part} ({count} weights)" for part, count in sorted(parts.items()))
-        log.info("left aside, as no state needs them: %s", told)
+        names = ", ".join(f"{part} ({count} weights)" for part, count in sorted(parts.items()))
+        log.info("not used, as no state needs them: %s", names)
     return None

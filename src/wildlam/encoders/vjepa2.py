@@ -33,7 +33,7 @@ ATTENTION = "wildlam_frame_causal"
 _UNUSED = ("predictor.", "pooler.", "classifier.")  # all but the encoder: predictor, attentive pooler, classifier
 # Fields of the released config files that no code reads, and the only value of the others with which that is so.
 _HARMLESS = {"image_size": None, "hidden_dropout_prob": None, "wide_SiLU": None, "use_SiLU": False}
-# Fields that tell V-JEPA 2.1 (arXiv 2603.14482) apart, in the ports of it to transformers that name their type vjepa2,
+# Fields that mark V-JEPA 2.1 (arXiv 2603.14482), in the ports of it to transformers that name their type vjepa2,
 # and what they are for V-JEPA 2. Its positions, norms and embeddings differ; transformers 5.23 does not compute it.
 _OTHER_VERSION = {
     "use_rope_interleave": False,
@@ -120,7 +120,7 @@ class VJEPA2Encoder:
         network: the encoder of a ``VJEPA2Model`` with the attention that ``ATTENTION`` names.
         settings: its ``transformers`` configuration.
         mode: see ``VJEPA2``.
-        device: that it computes on.
+        device: device that it computes on.
         dtype: precision of its weights and activations.
         fingerprint: see ``EncoderSpec``.
     """

@@ -16,7 +16,7 @@ class ActionSpace(ABC):
     """A kind of pose and the action between two of them.
 
     Attributes:
-        name: for people.
+        name: name shown to people.
         pose_names: names of a pose's components.
         action_names: names of an action's components.
         position: how many of the first components of an action are a displacement.

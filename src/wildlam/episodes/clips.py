@@ -30,7 +30,7 @@ AT_ONCE = 16
 """Clips encoded together; one on a CPU, which is no faster with more."""
 
 Place = tuple[Episode, np.ndarray]
-"""Of a clip: its episode and the numbers of its frames there."""
+"""A clip's episode and the numbers of its frames there."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class LabelledClips:
 
     Attributes:
         states: ``bfloat16 [C, T, N, D]``.
-        poses: at each state, ``float64 [C, T, P]``.
+        poses: pose at each state, ``float64 [C, T, P]``.
         actions: between them, ``float32 [C, T - 1, A]``.
         places: each clip's episode and the numbers of its frames there.
         space: what poses and actions are.
@@ -90,7 +90,7 @@ class Cut:
         places: each clip's episode and the numbers of its frames there.
         space: what poses and actions are.
         fps: states per second, as they really are.
-        kept: where their states are kept; None if nowhere.
+        kept: file that their states are kept in; None if they are not kept.
     """
 
     places: list[Place]

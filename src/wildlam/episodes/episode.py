@@ -28,7 +28,7 @@ class Episode:
         poses: pose at each frame, ``float64 [F, P]``.
         space: what a pose is, and what an action between two.
         frames: gives some frames by number, ``uint8 [n, 3, S, S]``, for a side S in pixels.
-        file: that holds the frames; None if none does. Its size and last change show whether they are still the same.
+        file: file that holds the frames; None if none does. Its size and last change show whether they are the same.
     """
 
     name: str

@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 TOLERANCE = 1.0
 """Seconds that a state may be away from the nearest frame; it is left out, and one still farther is refused."""
 NEAR = 0.5
-"""Of a frame period: how far a frame may be from its state. Farther, another frame would be nearer if none was lost."""
+"""Share of a frame period that a frame may be away from its state; farther, another frame would be nearer."""
 DOUBTFUL = 0.25
-"""Of a frame period, beyond which a pair is reported: half of the way to the neighbouring frame."""
+"""Share of a frame period beyond which a pair is reported: half of the way to the neighbouring frame."""
 NAMED = 20
 """Episodes that a warning names, at most."""
 
@@ -89,7 +89,7 @@ def pair(states: np.ndarray, frames: np.ndarray, what: str, tolerance: float = T
 
 
 def nearest_to(moments: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each moment ``[S]``: the number of the nearest of two or more frames ``[F]``, ascending, and how far it is."""
+    """The nearest of two or more ascending frames ``[F]`` to each moment ``[S]``: its number, and how far it is."""
     after = np.searchsorted(frames, moments).clip(1, len(frames) - 1)
     nearest = np.where(moments - frames[after - 1] <= frames[after] - moments, after - 1, after)
     return nearest, np.abs(frames[nearest] - moments)

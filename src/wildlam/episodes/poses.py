@@ -75,7 +75,7 @@ def check_reach(video: Path, moments: np.ndarray, end: float, what: str = "its v
     """Refuse poses that end before what they are of does.
 
     Args:
-        video: that they lie beside.
+        video: path of the video that they belong to.
         moments: moments of the poses, seconds ``[F]``.
         end: end of ``what``, seconds.
         what: they are of.

@@ -79,8 +79,8 @@ def infer_clips(
     """Infer the latent actions of clips of equal length.
 
     Args:
-        model: in evaluation mode.
-        batches: at least one.
+        model: the model, in evaluation mode.
+        batches: batches of clips, at least one.
         recordings: the recording of each video by its name; a video that is not in it is one by itself.
     """
     device = next(model.parameters()).device

@@ -49,7 +49,7 @@ def controlled_rollout(model: LatentActionModel, controller: Controller, clips: 
     """Unroll labelled clips from their first states, by inferred latent actions and by the controller's.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         controller: controller of the model, in evaluation mode.
         clips: labelled ones that the controller has not seen.
     """

@@ -40,8 +40,8 @@ def cycle(model: LatentActionModel, clips: InferredClips, unrolled: Rollout) -> 
     """Infer z on clip A, unroll it on an unrelated clip B, infer z' from that prediction, unroll z' on A.
 
     Args:
-        model: in evaluation mode.
-        clips: at least two, with the latent actions that it infers; B is ``clips.partners`` of A.
+        model: the model, in evaluation mode.
+        clips: at least two clips, with the latent actions that it infers; B is ``clips.partners`` of A.
         unrolled: what ``rollout`` found of them: A's errors with its own latent actions and with B's.
     """
     device = next(model.parameters()).device

@@ -59,10 +59,10 @@ class PerClip:
         self.recordings = self.recordings or self.names
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> PerClip:
+    def from_json(cls, saved: Mapping[str, Any]) -> PerClip:
         """The inverse of ``to_json``; files of earlier versions name no recordings, and every video counts as one."""
-        values = {name: torch.tensor(of_clips, dtype=torch.float64) for name, of_clips in told["values"].items()}
-        return cls(values, list(told["names"]), list(told["sources"]), list(told.get("recordings", ())))
+        values = {name: torch.tensor(of_clips, dtype=torch.float64) for name, of_clips in saved["values"].items()}
+        return cls(values, list(saved["names"]), list(saved["sources"]), list(saved.get("recordings", ())))
 
     def __len__(self) -> int:
         return len(self.names)

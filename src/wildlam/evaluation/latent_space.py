@@ -91,7 +91,7 @@ def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) 
     """Compare samples with inferred latent actions, and describe and traverse the space.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         clips: held-out clips with their inferred latent actions.
         seed: seed of samples, permutations and UMAP.
     """

@@ -53,8 +53,8 @@ def leakage(
     An action cannot describe a jump to an unrelated scene. If the error does not rise at the cut, z carries the state.
 
     Args:
-        model: in evaluation mode.
-        clips: with the latent actions that it infers.
+        model: the model, in evaluation mode.
+        clips: clips with the latent actions that it infers.
         after_cut: for an encoder whose states depend on the clip before them, gives for the indices of some clips the
             states ``[n, N, D]`` that it makes of the moment after the cut to their partners' (``clips.partners``) at
             ``cut_at(clips)``. By default the partner's own state there is taken, which is the same for encoders of

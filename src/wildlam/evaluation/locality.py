@@ -105,7 +105,7 @@ def locality(
     """Compose scenes, transfer their latent actions, and measure where the change falls.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         encoder: encoder of the model's states.
         frames: real frames to stand behind the discs, ``uint8 [M, 3, S, S]``, best of a video each; random smooth
             textures if None or a single one.

@@ -26,8 +26,8 @@ def one_step(model: LatentActionModel, clips: InferredClips, deterministic: Late
     """Measure one-step L1 errors, teacher-forced, with every kind of latent action that ``METHODS`` names.
 
     Args:
-        model: in evaluation mode.
-        clips: with the latent actions that it infers.
+        model: the model, in evaluation mode.
+        clips: clips with the latent actions that it infers.
         deterministic: a model trained without latent actions, for the row of that name.
     """
     device = next(model.parameters()).device

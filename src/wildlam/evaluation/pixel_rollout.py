@@ -47,9 +47,9 @@ def pixel_rollout(
     """Decode the rollouts of some clips, and compare the pictures with the true frames.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         decoder: decoder of its encoder's states.
-        clips: with the latent actions that the model infers.
+        clips: clips with the latent actions that the model infers.
         frames: gives the frames of all states of a clip by its index, ``uint8 [T * frames_per_state, 3, S, S]``.
     """
     device = next(model.parameters()).device

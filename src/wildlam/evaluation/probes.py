@@ -39,7 +39,7 @@ class Probes:
     """How well each probe predicts the true actions of held-out videos.
 
     Attributes:
-        squared_errors: by probe and action (``"linear z: turn"``), each clip's mean squared error.
+        squared_errors: errors by probe and action (``"linear z: turn"``), each clip's mean squared error.
         actions: true actions of those clips, ``[clips, T - 1, A]``.
         action_names: names of the A dimensions.
     """
@@ -123,7 +123,7 @@ def probes(
         )
     varies = (train_y.flatten(0, 1).std(dim=0) > 0) & (y.flatten(0, 1).std(dim=0) > 0)
     if not varies.any():
-        raise WildlamError("the true actions never vary, so that there is nothing to tell; film other motions")
+        raise WildlamError("the true actions never vary, so there is nothing to predict; film other motions")
     train_y, y = train_y[..., varies], y[..., varies]
     chosen = [name for name, v in zip(action_names, varies.tolist(), strict=True) if v]
 

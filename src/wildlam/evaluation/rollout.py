@@ -52,8 +52,8 @@ def rollout(
     """Unroll the end of each clip from the states before it.
 
     Args:
-        model: in evaluation mode.
-        clips: with the latent actions that it infers.
+        model: the model, in evaluation mode.
+        clips: clips with the latent actions that it infers.
         bounds: other models to unroll beside it with what they infer themselves, by name: ``deterministic`` (trained
             without latent actions) and ``unconstrained``.
 

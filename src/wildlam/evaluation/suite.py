@@ -65,8 +65,8 @@ class Evaluations:
         """Figures with their intervals, for ``results.json``."""
         parts: dict[str, Summarised | None] = {name: getattr(self, name) for name in SUMMARISED}
         errors = {method: asdict(self.one_step.estimate(method)) for method in self.one_step.values}
-        told = {name: part.summary() if part else None for name, part in parts.items()}
-        return {"one_step": errors, **told, "probes": summary_of_all(self.probes)}
+        summaries = {name: part.summary() if part else None for name, part in parts.items()}
+        return {"one_step": errors, **summaries, "probes": summary_of_all(self.probes)}
 
     def per_clip(self) -> dict[str, Any]:
         """Values of every clip, for ``evaluations.json``."""
@@ -103,7 +103,7 @@ def evaluate_all(
     """Run every evaluation that the data allows.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         encoder: encoder of its states.
         clips: held-out ones, with the latent actions that the model infers.
         bounds: models to compare with: ``deterministic``, ``unconstrained``.

@@ -38,7 +38,7 @@ def two_sample(clips: InferredClips, samples_CTZ: Tensor, seed: int = 0) -> TwoS
     """Test whether inferred latent actions and as many samples share a distribution.
 
     Args:
-        clips: with the inferred latent actions, of two recordings at least.
+        clips: clips with the inferred latent actions, of two recordings at least.
         samples_CTZ: samples, in any order.
         seed: seed of the permutations.
     """

@@ -42,7 +42,7 @@ class LabelledWorldModel(nn.Module):
 
     @property
     def bytes_per_state(self) -> int:
-        """Of the keys and values of a predicted state."""
+        """Bytes of the keys and values of a predicted state."""
         return self.world_model.bytes_per_state
 
     def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ class Controller(nn.Module):
         if config.past == "tokens":
             self.blocks = nn.ModuleList(Block(width, self.HEADS) for _ in range(config.blocks))
             self.norm = nn.LayerNorm(width)
-            # Rotary positions tell tokens apart from each other; this tells the query where in the picture each lies.
+            # Rotary positions distinguish tokens; this gives the query the place of each in the picture.
             self.embed_place = nn.Parameter(torch.randn(spec.tokens, width) * 0.02)
             self.cross = nn.MultiheadAttention(width, self.HEADS, batch_first=True)
         self.norm_mlp = nn.LayerNorm(width)
@@ -122,7 +122,7 @@ class Controller(nn.Module):
 
         Args:
             actions: ``[B, T, A]``.
-            states: that they are taken in, and the last one, ``[B, T + 1, N, D]``.
+            states: states that they are taken in, and the last one, ``[B, T + 1, N, D]``.
             latents: inferred between the states, ``[B, T, Z]``.
         """
         z = self.act(actions.flatten(0, 1), states[:, :-1].flatten(0, 1)).view_as(latents)

@@ -84,7 +84,7 @@ class Decoder(nn.Module):
             )
         self.patch = (config.image_size // self.grid[0], config.image_size // self.grid[1])
         self.embed = nn.Linear(spec.width, upsample * upsample * size.width)
-        # Rotary positions tell tokens apart by their distances; this tells where in the picture a token is.
+        # Rotary positions distinguish tokens by their distances; this gives the place of a token in the picture.
         self.embed_place = nn.Parameter(torch.zeros(self.grid[0] * self.grid[1], size.width))
         self.blocks = nn.ModuleList(Block(size.width, size.heads) for _ in range(size.depth))
         self.norm = nn.LayerNorm(size.width)

@@ -64,7 +64,7 @@ class WorldModel(nn.Module):
 
     @property
     def bytes_per_state(self) -> int:
-        """Of the keys and values that a state leaves behind in a rollout, in 32 bits."""
+        """Bytes of the keys and values that a rollout caches for a state, in 32 bits."""
         return 2 * 4 * len(self.blocks) * self.grid[0] * self.grid[1] * self.embed.out_features
 
     def rollout(self, context_BCND: Tensor, past_BCZ: Tensor, actions_BSHA: Tensor, act: Act | None = None) -> Tensor:

@@ -21,7 +21,7 @@ MEMORY = 4
 SAMPLES = 64
 ELITES = 8
 ITERATIONS = 3
-"""Of the cross-entropy method: fewer than the DROID protocol's, as every step begins about the last plan."""
+"""Iterations of the cross-entropy method: fewer than the DROID protocol's, as every step starts from the last plan."""
 
 
 class World(Protocol):
@@ -82,10 +82,10 @@ class Replanner:
 
     Attributes:
         dynamics: world model of real actions.
-        encode: from video ``uint8 [B, T, 3, S, S]`` to states ``[B, T, N, D]``, one for each frame.
+        encode: maps video ``uint8 [B, T, 3, S, S]`` to states ``[B, T, N, D]``, one for each frame.
         goals: states to reach, ``[B, N, D]``.
         prior: prior of the first plan, ``[H, A]``; its deviation, halved, is that of the later ones.
-        between: from the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt.
+        between: maps the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt.
         seed: seed of the candidates.
         bf16: see ``GoalCost``.
     """

@@ -44,7 +44,7 @@ def unpack(out: Path, videos: Path) -> Path:
 
 
 def _model_of(run_json: Path) -> dict[str, Any]:
-    """What tells one model from another: all but the command, of which earlier versions told more."""
+    """What identifies a model: all but the command, which earlier versions recorded in another form."""
     return {key: value for key, value in read_json(run_json).items() if key != "command"}
 
 

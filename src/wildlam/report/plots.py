@@ -1,4 +1,4 @@
-"""Plots as SVG: no global state, colours that the colour-blind can tell apart, text that follows light and dark mode.
+"""Plots as SVG: no global state, colours that the colour-blind can distinguish, text that follows light and dark mode.
 
 Frames inside the plots are embedded as pictures, so that each plot is one self-contained file.
 """
@@ -290,7 +290,7 @@ latent_actions_svg = svg(latent_actions_figure)
 
 
 def _shorten(name: str, limit: int = 18) -> str:
-    """The end of a long path tells more than its beginning."""
+    """A long path is cut at its beginning, as its end is more specific."""
     return name if len(name) <= limit else "…" + name[-limit + 1 :]
 
 

@@ -33,7 +33,7 @@ def draw_strips(strips: Sequence[Strip]) -> Figure:
     """Strips one below the other, a column for each frame, as a figure.
 
     Args:
-        strips: at least one.
+        strips: the strips, at least one.
     """
     columns = max(len(strip.seconds) for strip in strips)
     wall = Mosaic(sum(len(strip.rows) + ROOM for strip in strips), columns, 0.95, 0.95, left=0.5, top=0.0)

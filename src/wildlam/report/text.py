@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from wildlam.evaluation.intervals import interval_text
@@ -10,9 +10,17 @@ from wildlam.evaluation.intervals import interval_text
 
 def text_table(head: Sequence[str], rows: Mapping[str, Sequence[str]], width: int) -> list[str]:
     """Lines of a table: the names of its rows in full, then columns of ``width`` characters."""
-    first = max([20, *(len(name) + 1 for name in rows)])
-    lines = {"": head, **rows}
-    return [f"{name:{first}}" + "".join(f"{cell:>{width}}" for cell in cells) for name, cells in lines.items()]
+    return text_rows([("", head), *rows.items()], max([20, *(len(name) + 1 for name in rows)]), width)
+
+
+def text_rows(rows: Iterable[tuple[str, Sequence[str]]], first: int, width: int) -> list[str]:
+    """Lines of a table without a heading: names in ``first`` characters, then columns of ``width``, flush right."""
+    return [f"{name:{first}}" + "".join(f"{cell:>{width}}" for cell in cells) for name, cells in rows]
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table in Markdown."""
+    return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
 
 
 def text_of_summary(summary: Mapping[str, Mapping[str, Any]], figures: Sequence[str]) -> list[str]:
@@ -26,4 +34,4 @@ def text_of_summary(summary: Mapping[str, Mapping[str, Any]], figures: Sequence[
 
 def figure_line(name: str, figure: str, more: str = "") -> str:
     """A line of a list of figures below a heading: the name, the figure flush right, its unit or a remark."""
-    return f"  {name:24}{figure:>12}{more}"
+    return text_rows([(f"  {name}", [figure])], 26, 12)[0] + more

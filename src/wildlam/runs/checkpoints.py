@@ -189,7 +189,7 @@ class Writer:
             yield
         except (OSError, SafetensorError, RuntimeError) as error:
             lines = [line for line in str(error).splitlines() if "os error" in line or "Errno" in line]
-            reason = lines[-1] if lines else error  # a process's trace tells more than we want
+            reason = lines[-1] if lines else error  # a process's trace says more than we want
             raise WildlamError(
                 f"cannot write the checkpoint {self.final}: {reason}; free some space and --resume"
             ) from error

@@ -6,8 +6,6 @@ import datetime
 import json
 import os
 import platform
-import shlex
-import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -21,6 +19,7 @@ from torch import Tensor
 from wildlam.distributed import job
 from wildlam.errors import WildlamError
 from wildlam.fileio import locked, read_json, write_atomically, writing
+from wildlam.runs.command import current_command
 from wildlam.types import EncoderSpec
 
 
@@ -48,7 +47,7 @@ class Run:
                 )
             return
         facts = {
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": current_command(),
             "job": job(),
             "seed": seed,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

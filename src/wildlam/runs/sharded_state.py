@@ -25,7 +25,7 @@ def read(folder: Path, placed: Callable[[str, Tensor], Tensor] | None) -> dict[s
     """Read all tensors of a folder.
 
     Args:
-        folder: with the files.
+        folder: folder of the files.
         placed: gives for a name, and an empty whole tensor of its shape, the tensor to read into, which may lie
             elsewhere or be in parts.
 
@@ -53,7 +53,7 @@ def write(tensors: dict[str, Tensor], folder: Path, group: dist.ProcessGroup | N
 
     Args:
         tensors: whole or in parts.
-        folder: for the files.
+        folder: folder for the files.
         group: all processes, in a group of their own; None where there is but one.
 
     Returns:

@@ -79,7 +79,7 @@ def describe(store: FeatureStore) -> list[str]:
     ]  # fmt: skip
 
 
-def tell(damage: Damage) -> list[str]:
+def describe_damage(damage: Damage) -> list[str]:
     """What is damaged, as lines of text."""
     if not damage:
         return ["sound      every state is what was written"]

@@ -103,7 +103,7 @@ def eval_batches(
         store: where the states lie.
         split: which videos to draw from.
         states: states per clip, ``T``.
-        per_source: at most so many clips of each source, spread evenly over all of its clips; None for all.
+        per_source: largest number of clips of each source, spread evenly over all of its clips; None for all.
         batch_size: clips per batch; the last one may hold fewer.
 
     Yields:
@@ -157,7 +157,7 @@ def read_clips(
 
 
 def free_memory() -> int:
-    """Bytes of memory free now, or in all where the system does not tell what is free."""
+    """Bytes of memory free now, or in all where the system does not report what is free."""
     pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
     return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,9 @@ from wildlam.types import Loss, StateBatch, VideoBatch
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+Values = dict[str, float | list[float]]
+"""Scalars and vectors of a step, as they are logged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,10 @@ class TrainingConfig:
         """Whether matrix products are made in bfloat16 on ``device``."""
         return fast_dtype(device) == torch.bfloat16 if self.precision == "auto" else self.precision == "bf16"
 
+    def is_due(self, done: int, every: int) -> bool:
+        """Whether something is done after ``done`` steps that is done ``every`` so many, and after the last."""
+        return done % every == 0 or done == self.steps
+
     def settled(self, device: torch.device) -> TrainingConfig:
         """This configuration with the precision that it comes to on ``device``, to be gone on with elsewhere."""
         return replace(self, precision="bf16" if self.bf16(device) else "fp32")
@@ -109,7 +117,7 @@ def fit(
     Args:
         model: the model, on any device; moved to that of ``processes``.
         batches: gives this process's share of the batches from a step on, in order.
-        prepare: from a part of a batch to the tensors that the model's ``forward`` takes.
+        prepare: maps a part of a batch to the tensors that the model's ``forward`` takes.
         config: how to train.
         run: the folder to log and save to.
         processes: this process's place among all.
@@ -137,74 +145,36 @@ def fit(
     sharded = config.shard > 1
     if sharded and processes.is_main:
         evaluated = copy.deepcopy(model).cpu()  # whole, and brought up to date when it is needed
-    if config.recompute:
-        recompute(model)
-    if config.compile:
-        compile_blocks(model)
-        if device.type == "cuda":
-            use_flex_attention(model)
     bf16 = config.bf16(device)
-    parallel = parallelise(model, processes, config.shard, bf16)
+    parallel = parallelise(_accelerated(model, config, device), processes, config.shard, bf16)
     optimizer = MuonAdamW(model, config.optimizer)
+    learner = _Learner(model, parallel, optimizer, average, prepare, config, processes)
     if checkpoint and (start < config.steps or average is not None):  # a finished run needs its weights alone
         _restore(checkpoint, model, optimizer, average)
     saver = checkpoints.Writer(run.checkpoints, config.keep, processes)
     writer = _summary_writer(run, start) if processes.is_main else None
-    bar = _bar(title, config, start, processes.is_main)
     model.train()
-    try:
+    with closing(saver), _bar(title, config, start, processes.is_main) as bar, writer or nullcontext():
         for step, batch in enumerate(batches(start), start=start):
-            factor = optimizer.set_progress(step, config.steps)
-            torch.manual_seed(_noise_seed(seed, step, processes.rank))
-            parts = _parts(batch, config.accumulate)
-            is_logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
-            total, loss = _accumulate_gradients(parallel, parts, prepare, device, bf16, bar)
-            values: dict[str, float | list[float]] = {}
-            if is_logged and processes.is_main:
-                values = to_plain(loss.statistics())
-            del loss
-            if is_logged:
-                total = processes.mean(total)
-            norm = gradient_norm(model.parameters(), config.optimizer.clip)
-            if not math.isfinite(float(total)) or not math.isfinite(float(norm)):
-                raise WildlamError(_not_finite(step, float(total), float(norm), batch))
-            optimizer.step()
-            optimizer.zero_grad()
-            if average is not None:
-                average.update_parameters(model)
-            bar.update()
-
+            values, figures = learner.learn(step, batch, seed, bar)
             done = step + 1
-            is_last = done == config.steps
-            evaluates = evaluate is not None and (done % config.eval_every == 0 or is_last)
-            saves = done % config.save_every == 0 or is_last
+            evaluates = evaluate is not None and config.is_due(done, config.eval_every)
+            saves = config.is_due(done, config.save_every)
             if sharded and (evaluates or saves):
-                weights = whole(model.state_dict(), keep=processes.is_main)
-                if processes.is_main:
-                    evaluated.load_state_dict(weights)
-                del weights
+                _gather(model, evaluated, processes)
             if processes.is_main and evaluate is not None and evaluates:
-                evaluated.to(device).eval()
-                with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    held_out = evaluate(evaluated)
+                values |= _held_out_figures(evaluate, evaluated, device, bf16)
                 evaluated.to("cpu" if sharded else device).train()
-                values |= {f"held_out/{key}": value for key, value in held_out.items()}
             if values and writer is not None:
-                values |= {"loss": float(total), "gradient_norm": float(norm), "lr_factor": factor}
+                values |= figures
                 _log(run, writer, done, values)
-                bar.set_postfix(
-                    {k: f"{values[k]:.3f}" for k in ("loss", f"held_out/{score}") if k in values}, refresh=False
-                )
+                shown = {key: f"{values[key]:.3f}" for key in ("loss", f"held_out/{score}") if key in values}
+                bar.set_postfix(shown, refresh=False)
             if saves:
                 measured = values.get(f"held_out/{score}")
                 best_by = measured if isinstance(measured, float) else None
                 saver.save(done, best_by, evaluated.state_dict(), _state(model, optimizer, average))
         saver.wait()
-    finally:
-        saver.close()
-        bar.close()
-        if writer is not None:
-            writer.close()
     return evaluated.eval()
 
 
@@ -223,29 +193,95 @@ def _bar(title: str, config: TrainingConfig, start: int, shown: bool) -> tqdm:
     return tqdm(total=config.steps * each, initial=start * each, desc=title, unit=unit, disable=not shown)
 
 
-def _accumulate_gradients(
-    parallel: nn.Module,
-    parts: list[VideoBatch | StateBatch],
-    prepare: Callable[[Any], tuple[Tensor, ...]],
-    device: torch.device,
-    bf16: bool,
-    bar: tqdm,
-) -> tuple[Tensor, Loss]:
-    """Leave the gradients of all parts in the model; give their mean loss, and the last part's with its statistics."""
-    total = torch.zeros((), device=device)
-    for i, part in enumerate(parts):
-        inputs = prepare(part)
-        with unsynchronised(parallel, last=i + 1 == len(parts)):
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                loss: Loss = parallel(*inputs)
-            (loss.total / len(parts)).backward()
-        total += loss.total.detach() / len(parts)
-        if i + 1 < len(parts):
-            bar.update()
-    return total, loss
+def _accelerated(model: nn.Module, config: TrainingConfig, device: torch.device) -> nn.Module:
+    """The model, changed in place to take less memory (``recompute``) or time (``compile``)."""
+    if config.recompute:
+        recompute(model)
+    if config.compile:
+        compile_blocks(model)
+        if device.type == "cuda":
+            use_flex_attention(model)
+    return model
 
 
-def _log(run: Run, writer: SummaryWriter, step: int, values: dict[str, float | list[float]]) -> None:
+def _gather(model: nn.Module, whole_model: nn.Module, processes: Processes) -> None:
+    """Bring the main process's whole copy of a model in parts up to date."""
+    weights = whole(model.state_dict(), keep=processes.is_main)
+    if processes.is_main:
+        whole_model.load_state_dict(weights)
+
+
+def _held_out_figures(
+    evaluate: Callable[[nn.Module], dict[str, float]], model: nn.Module, device: torch.device, bf16: bool
+) -> Values:
+    model.to(device).eval()
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        return {f"held_out/{key}": value for key, value in evaluate(model).items()}
+
+
+@dataclass
+class _Learner:
+    """A model and what changes it.
+
+    Attributes:
+        model: the model.
+        parallel: the same, which shares its gradients among processes.
+        optimizer: its optimiser.
+        average: moving average of its weights, if one is kept.
+        prepare: see ``fit``.
+        config: see ``fit``.
+        processes: see ``fit``.
+    """
+
+    model: nn.Module
+    parallel: nn.Module
+    optimizer: MuonAdamW
+    average: AveragedModel | None
+    prepare: Callable[[Any], tuple[Tensor, ...]]
+    config: TrainingConfig
+    processes: Processes
+
+    def learn(self, step: int, batch: VideoBatch | StateBatch, seed: int, bar: tqdm) -> tuple[Values, Values]:
+        """Take an optimiser step; give the model's statistics, if it is one to be logged, and the step's own figures.
+
+        Raises:
+            WildlamError: the loss or a gradient is not finite.
+        """
+        config, is_logged = self.config, self.config.is_due(step + 1, self.config.log_every)
+        factor = self.optimizer.set_progress(step, config.steps)
+        torch.manual_seed(_noise_seed(seed, step, self.processes.rank))
+        total, loss = self._accumulate_gradients(_parts(batch, config.accumulate), bar)
+        statistics: Values = to_plain(loss.statistics()) if is_logged and self.processes.is_main else {}
+        del loss
+        if is_logged:
+            total = self.processes.mean(total)
+        norm = gradient_norm(self.model.parameters(), config.optimizer.clip)
+        if not math.isfinite(float(total)) or not math.isfinite(float(norm)):
+            raise WildlamError(_not_finite(step, float(total), float(norm), batch))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        bar.update()
+        return statistics, {"loss": float(total), "gradient_norm": float(norm), "lr_factor": factor}
+
+    def _accumulate_gradients(self, parts: list[VideoBatch | StateBatch], bar: tqdm) -> tuple[Tensor, Loss]:
+        """Leave the gradients of all parts in the model; give their mean loss, and the last part's loss."""
+        device = self.processes.device
+        total, bf16 = torch.zeros((), device=device), self.config.bf16(device)
+        for i, part in enumerate(parts):
+            inputs = self.prepare(part)
+            with unsynchronised(self.parallel, last=i + 1 == len(parts)):
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    loss: Loss = self.parallel(*inputs)
+                (loss.total / len(parts)).backward()
+            total += loss.total.detach() / len(parts)
+            if i + 1 < len(parts):
+                bar.update()
+        return total, loss
+
+
+def _log(run: Run, writer: SummaryWriter, step: int, values: Values) -> None:
     run.log(step, values)
     for key, value in values.items():
         if isinstance(value, float):

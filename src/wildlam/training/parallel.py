@@ -109,7 +109,7 @@ def compile_blocks(model: nn.Module, **options: Any) -> None:
 
     Args:
         model: on its device.
-        options: for ``torch.compile``.
+        options: options of ``torch.compile``.
     """
     for block in blocks_of(model):
         block.compile(**options)

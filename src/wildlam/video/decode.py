@@ -155,13 +155,13 @@ def _shorter(
         raise VideoError(
             path, f"cut short: its header promises {declared:.2f} s, its frames end at {line.duration:.2f} s"
         )
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if not line.breaks and sound_end and _short_of(sound_end, end):
-        told = (f"shorter than declared: its sound goes on until {sound_end:.2f} s, its picture until {end:.2f} s",)
+        notes = (f"shorter than declared: its sound goes on until {sound_end:.2f} s, its picture until {end:.2f} s",)
     with opened(path) as source, open(source, "rb") if isinstance(source, str) else nullcontext(source) as file:
         if lacking := missing_end(file, container.format.name):
-            told += (f"shorter than declared: {lacking}",)
-    return told
+            notes += (f"shorter than declared: {lacking}",)
+    return notes
 
 
 def _short_of(declared: float, end: float) -> bool:

@@ -90,7 +90,7 @@ def frames_from(
     Starts at the keyframe before the first time (without ``seek``, at the start). Without ``times``, all frames.
 
     A film that is ``plain``, as `known_plain` has it of an index, is not read through before: what is not asked for
-    stays where it is. It is read through all the same where an index does not tell: in AVI with reordered frames, and
+    stays where it is. It is read through all the same where an index is not enough: in AVI with reordered frames, and
     if the last frame is reached and the container does not say how long it lasts.
     """
     origin: float | None = None  # timestamp of the first frame; until it is decoded, none is passed over
@@ -129,7 +129,7 @@ def _ending(
 ) -> Iterator[tuple[VideoFrame, float]]:
     """Frames by ascending timestamp, and when each leaves the display, in seconds by the file's clock.
 
-    ``last`` tells how long the last frame lasts, if the container does not.
+    ``last`` is how long the last frame lasts, if the container does not say.
     """
     ordered = _in_order(frames)
     previous = next(ordered)
@@ -142,7 +142,7 @@ def _ending(
 
 
 def _by_line(container: InputContainer, stream: VideoStream, line: TimeLine) -> Iterator[tuple[VideoFrame, float]]:
-    """All frames, and when each leaves the display, of a film whose own timestamps do not tell; without seeking."""
+    """All frames, and when each leaves the display, of a film without usable timestamps; without seeking."""
 
     def decoded() -> Iterator[VideoFrame]:
         for number, packet in enumerate(packets_of(container, stream)):
@@ -194,7 +194,7 @@ def _decoded(
 ) -> Iterator[VideoFrame]:
     """Decode the container's frames, but for those that are not ``sampled`` and that no other frame refers to.
 
-    About half of the frames of a usual H.264 file are such. A packet tells its frame's timestamp; that the next frame
+    About half of the frames of a usual H.264 file are such. A packet has its frame's timestamp; that the next frame
     is displayed no later than some other timestamp follows from the packets already seen, as B-frames come after the
     frames around them.
     """

@@ -105,7 +105,7 @@ def given_videos(videos: Mapping[str, AnyVideo], fps: float | None = None) -> di
     """Tell what videos are given; of a batch, a list.
 
     Args:
-        videos: in any form, by what errors call them.
+        videos: videos in any form, by the names that errors give them.
         fps: frames per second of those that are no files.
 
     Raises:

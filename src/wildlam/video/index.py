@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -126,37 +126,13 @@ def _indexed(
         remedy = f"give {base} another {cache}" if (cache := option("data.cache")) else "remove it"
         raise WildlamError(f"{last}: the manifest of another folder, {old.root}; {remedy}")
     top = common_folder(listed)
-    known = {video.path: video for video in old}
     # An unfinished manifest's splits were drawn before it was known what belongs together.
     settled = old if last is target or not target.exists() else Manifest.read(target)
     kept = {}
     if settled.held_out == held_out and (last is target or target.exists()):
         kept = dict(zip(*(settled.column(name).to_pylist() for name in ("path", "split")), strict=True))
 
-    videos: dict[str, Video] = {}
-    changed: list[Found] = []
-    failures: list[VideoError] = []
-    seen: dict[str, list[float] | None] = {}  # cuts of files that must be opened though they have not changed
-    for path, stamp in listed.items():
-        if _excluded(path, exclude):
-            continue
-        try:
-            files = _files(base, path, stamp)
-        except VideoError as error:
-            failures.append(error)
-            continue
-        for file in files:
-            if _excluded(file.path, exclude):
-                continue
-            row = known.get(file.path)
-            same = row is not None and Found(row.path, row.size, row.mtime_ns, row.offset) == file
-            looked = row is not None and None not in (row.odd, row.look)  # or only an earlier version has
-            if row is not None and same and looked and (row.cuts is not None or not cuts):
-                videos[file.path] = replace(row, source=source_of(file.path, top))
-            else:
-                changed.append(file)
-                if row is not None and same:
-                    seen[file.path] = row.cuts
+    videos, changed, seen, failures = _compared(base, listed, {video.path: video for video in old}, top, exclude, cuts)
     count_of_files = len(videos) + len(changed) + len(failures)
     if not count_of_files:
         raise WildlamError(f"{base}: {option('data.exclude')} leaves no video of {len(listed)}")
@@ -191,6 +167,50 @@ def _indexed(
     if unfinished.exists():  # asked first, as even a vain unlink fails on a read-only file system
         unfinished.unlink()
     return new, failures
+
+
+class _Compared(NamedTuple):
+    """Files on disk, compared with a manifest."""
+
+    videos: dict[str, Video]
+    """Rows of files that need not be opened, by path."""
+    changed: list[Found]
+    """Files to open."""
+    seen: dict[str, list[float] | None]
+    """Cuts of files that must be opened though they have not changed."""
+    failures: list[VideoError]
+
+
+def _compared(
+    base: Location,
+    listed: Mapping[str, tuple[int, int] | None],
+    known: Mapping[str, Video],
+    top: str,
+    exclude: Sequence[str],
+    cuts: bool,
+) -> _Compared:
+    found = _Compared({}, [], {}, [])
+    for path, stamp in listed.items():
+        if _excluded(path, exclude):
+            continue
+        try:
+            files = _files(base, path, stamp)
+        except VideoError as error:
+            found.failures.append(error)
+            continue
+        for file in files:
+            if _excluded(file.path, exclude):
+                continue
+            row = known.get(file.path)
+            same = row is not None and Found(row.path, row.size, row.mtime_ns, row.offset) == file
+            looked = row is not None and None not in (row.odd, row.look)  # or only an earlier version has
+            if row is not None and same and looked and (row.cuts is not None or not cuts):
+                found.videos[file.path] = replace(row, source=source_of(file.path, top))
+            else:
+                found.changed.append(file)
+                if row is not None and same:
+                    found.seen[file.path] = row.cuts
+    return found
 
 
 def _excluded(path: str, patterns: Sequence[str]) -> bool:

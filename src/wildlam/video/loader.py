@@ -168,7 +168,7 @@ def _by_processes(
                 raise batch
             yield batch
     except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):  # which is how it begins to tell of a death
+        if "DataLoader worker (pid" not in str(error):  # how it reports a worker that died
             raise
         raise WildlamError(
             f"a process that prepares batches died ({str(error).splitlines()[0]}): memory or /dev/shm is "

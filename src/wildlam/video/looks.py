@@ -2,7 +2,7 @@
 
 The first frame's look, 64 bytes, is taken while a video is indexed, which decodes that frame anyway. Only where the
 looks and durations of two videos agree are more of their frames decoded. These must agree too, and what *changes*
-between them must correlate: films of a fixed camera share all but that. Where nothing moves, none can tell.
+between them must correlate: films of a fixed camera share all but that. Where nothing moves, films cannot be compared.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from av.video.reformatter import VideoReformatter
 SIDE = 8
 """Cells along each side of a look."""
 _NEAR = 12  # grey levels by which cells may differ, each frame's mean set aside: scaling and coding blur edges
-_MOVES = 1.5  # grey levels, root mean square over all cells, that must change for films to be told apart
+_MOVES = 1.5  # grey levels, root mean square over all cells, that must change for films to be compared
 _CORRELATION = 0.9
 
 

@@ -82,7 +82,7 @@ def check_file(path: AnyFile) -> None:
     Raises:
         VideoError: it is missing, empty or a folder.
     """
-    if not isinstance(path, (str, Path)):  # of other files, opening tells
+    if not isinstance(path, (str, Path)):  # other files fail when they are opened
         return
     path = Path(path)
     if path.is_dir():

@@ -138,7 +138,7 @@ def eval_windows(manifest: Manifest, frames: int, fps: float, per_source: int | 
         manifest: the videos; those too short for a clip give none.
         frames: video frames in a clip.
         fps: frames per second at which clips are sampled.
-        per_source: at most so many clips of each source, spread evenly over all of its clips.
+        per_source: largest number of clips of each source, spread evenly over all of its clips.
 
     Raises:
         WildlamError: no video is long enough.

@@ -3,11 +3,11 @@
 What FFmpeg says, and when it is believed (names as in libavformat/avformat.h and libavcodec/packet.h):
 
 - **pts**, when a packet's frame is shown, is believed wherever the container stores it. The decoder hands frames out in
-  the order of display and passes a frame's pts on. FFmpeg's *best_effort_timestamp* is that pts too, or a guess from
-  the dts where it is missing; the guess is not used, as it depends on where decoding starts.
-- **dts**, when a packet goes to the decoder, never steps back in a sound film: whether it does tells breaks from
-  reordering. AVI and some others store nothing else, and libavformat's pts of reordered H.264 in AVI is wrong (dts plus
-  a constant). There the k-th frame that the decoder hands out is shown at the k-th dts in ascending order: presentation
+  the order of display and passes a frame's pts on. FFmpeg's *best_effort_timestamp* is that pts too, or an estimate
+  from the dts where it is missing; the estimate is not used, as it depends on where decoding starts.
+- **dts**, when a packet goes to the decoder, never steps back in an intact film: where it does, there is a
+  break, not a reordering. AVI and some others store nothing else, and libavformat's pts of reordered H.264 in AVI is
+  wrong (dts plus a constant). There the k-th frame that the decoder hands out is shown at the k-th dts in ascending order: presentation
   order is the decoder's, and dts and pts are the same moments in another order.
   Where MPEG-PS and MPEG-TS give several frames one pts, frames are shown one after the other in the decoder's order.
 - **Neither**, in raw streams (``AVFMT_NOTIMESTAMPS``: H.264, HEVC, MPEG-1 ...; what libavformat's parsers make up for
@@ -243,7 +243,7 @@ def _counted(stream: VideoStream, frames: int) -> TimeLine:
     rate = float(stream.codec_context.framerate or 0)
     odd = f"no timestamps: frames are counted at {rate or DEFAULT_RATE:g} frames/s"
     if not rate:
-        odd += ", as nothing in the file tells its rate; ffmpeg -r RATE -i IN -c copy OUT.mp4 sets it"
+        odd += ", as nothing in the file states its rate; ffmpeg -r RATE -i IN -c copy OUT.mp4 sets it"
         rate = DEFAULT_RATE
     return TimeLine(frames, frames / rate, 1 / rate, (), None, np.arange(frames) / rate, (odd,))
 

@@ -1,4 +1,4 @@
-"""Models trained beside a run on its encoder's states (decoders, controllers, ...): each in a run folder of its own."""
+"""Auxiliary models (decoders, controllers, ...), trained on the states of a run's encoder, each in its own folder."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=nn.Module)
 
 
-class PartConfig(Protocol):
-    """What the configurations of such models have in common."""
+class AuxiliaryConfig(Protocol):
+    """What configurations of auxiliary models have in common."""
 
     @property
     def training(self) -> TrainingConfig:
@@ -37,12 +37,14 @@ class PartConfig(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of initialisation and order of the data."""
+        """Seed of the initialisation and of the order of the data."""
         ...
 
 
 def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
-    """The run folder of a model of this configuration, new or begun; one that has learnt nothing yet is begun anew.
+    """The run folder for a model of this configuration, which is empty or holds its unfinished training.
+
+    What a folder without a checkpoint holds of another configuration is removed.
 
     Raises:
         WildlamError: it holds a model of another configuration, or something else.
@@ -67,23 +69,23 @@ def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
     return run
 
 
-def fitting(
+def remaining_training(
     run: Run,
-    config: PartConfig,
+    config: AuxiliaryConfig,
     build: Callable[[], nn.Module],
     inputs: Callable[[int], tuple[Tensor, ...]],
     device: torch.device,
     online: Callable[[], Part] | None = None,
 ) -> list[Part]:
-    """How long it takes to train what is left of a model in a claimed folder, if that is more than a few steps.
+    """The time that the remaining steps of a training take, if they are more than a few.
 
     Args:
-        run: the folder.
-        config: of the model.
-        build: gives it, new.
-        inputs: made up for a number of clips; see ``durations.fit_seconds``.
-        device: to train on.
-        online: gives what is to be encoded at each step.
+        run: the claimed folder.
+        config: configuration of the model.
+        build: makes a new model.
+        inputs: makes random inputs for a number of clips; see ``durations.fit_seconds``.
+        device: device to train on.
+        online: measures what is encoded at each step, if anything is.
     """
     last = checkpoints.last(run.checkpoints)
     steps = config.training.steps - (last.step if last else 0)
@@ -94,9 +96,9 @@ def fitting(
     return [Part("train", f"{steps:,} steps", steps * per_step)]
 
 
-def fit_beside(
+def fit_auxiliary(
     run: Run,
-    config: PartConfig,
+    config: AuxiliaryConfig,
     model: nn.Module,
     encoder: Encoder,
     batches: Callable[[int], Iterable[Any]],
@@ -106,7 +108,7 @@ def fit_beside(
     score: str,
     title: str,
 ) -> None:
-    """Train a model in a claimed folder, from its last checkpoint on if there is one; see ``training.fit``.
+    """Train a model in a claimed folder, resuming from its last checkpoint; see ``training.fit``.
 
     Raises:
         WildlamError: ``torchrun`` started several processes, which would all write the same folder; or another process

@@ -1,4 +1,4 @@
-"""Clips with real actions, and a world model trained on them alone: the baseline that plans are compared with."""
+"""Clips with real actions, and a world model trained on them alone: the baseline of planning."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wildlam.config import read_as
+from wildlam.config import config_from, read_as
 from wildlam.episodes.action_spaces import SPACES, ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
@@ -21,11 +22,12 @@ from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import ModelConfig
 from wildlam.models.action_world_model import LabelledWorldModel
+from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
-from wildlam.types import Encoder, EncoderSpec, Split, StateBatch, check_seed
+from wildlam.types import Encoder, EncoderSpec, Split, StateBatch, check_seed, settle_paths
 from wildlam.workflows import durations
-from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training
 from wildlam.workflows.open_run import open_run
 
 BASELINE = "baseline"
@@ -36,14 +38,14 @@ STATES = 8
 
 HELD_OUT_CLIPS = 256
 VALIDATION_EVERY = 4
-"""One labelled clip of so many, ``HELD_OUT_CLIPS`` at most, is not learnt from but tells which checkpoint is best."""
+"""One labelled clip in so many, ``HELD_OUT_CLIPS`` at most, is set apart for checkpoint selection."""
 AT_ONCE = 32
-"""Clips judged together."""
+"""Clips evaluated together."""
 
 
 @dataclass
 class ActionBatch(StateBatch):
-    """A batch with what was done: ``actions`` ``[B, ..., A]`` and inferred ``latents`` ``[B, ..., Z]``."""
+    """A batch with real ``actions`` ``[B, ..., A]`` and inferred ``latents`` ``[B, ..., Z]``."""
 
     actions: Tensor = field(default_factory=lambda: torch.empty(0))
     latents: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -54,9 +56,9 @@ class Labelled:
     """Labelled clips for one encoder.
 
     Attributes:
-        train: to learn from.
-        validation: given like those, and set apart to select the checkpoint.
-        held_out: of the other split, to judge what was chosen.
+        train: training clips.
+        validation: clips set apart from the training clips, for checkpoint selection.
+        held_out: held-out clips, for the evaluation.
     """
 
     train: LabelledClips
@@ -73,9 +75,9 @@ def load_labelled(
     tolerance: float = TOLERANCE,
     before: Callable[[Cut, Cut], None] | None = None,
 ) -> Labelled:
-    """Read and encode labelled clips of a folder: ``clips`` of them to learn from and to choose a checkpoint by.
+    """Read and encode labelled clips of a folder, ``clips`` of them for training and validation together.
 
-    ``before`` is called when nothing is encoded yet, with the clips of the two splits, for training and held out.
+    ``before`` is called before anything is encoded, with the training and the held-out clips.
 
     Raises:
         WildlamError: there are not as many, or something is wrong with the data.
@@ -99,28 +101,28 @@ def load_labelled(
 
 
 def made_up(clips: int, spec: EncoderSpec, device: torch.device) -> Tensor:
-    """States of labelled clips that mean nothing, to measure with."""
+    """Random states of labelled clips, for timing."""
     return torch.randn(clips, STATES, spec.tokens, spec.width, device=device)
 
 
 def check_clips(clips: int | None) -> None:
-    """Refuse too few clips to learn from and to choose by: ValueError."""
+    """Raise ValueError for too few clips for training and validation."""
     if clips is not None and clips < VALIDATION_EVERY:
         raise ValueError(f"clips must be at least {VALIDATION_EVERY}, got {clips}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledModelConfig:
-    """Everything that decides a world model trained on real actions alone, the baseline of planning.
+    """Data, model and training of a world model of real actions alone, the baseline of planning.
 
     Args:
         data: labelled videos.
-        clips: labelled clips of 8 states to learn from, of which a quarter chooses the checkpoint; all if not given.
-        tolerance: seconds that a recorded state may be away from every frame of its film. A state without a frame is
-            left out, and told; one still farther is refused, as its film is cut short or another's.
+        clips: labelled clips of 8 states to train on, a quarter of them for validation; all if not given.
+        tolerance: largest time in seconds between a recorded state and the nearest frame of its film. A state without
+            a frame is left out and reported; one farther away is an error, as the film is cut short or another's.
         model: size and output of the world model; its bottleneck is not used.
         training: steps, clips per step, precision, optimiser.
-        seed: of the choice of clips, of initialisation and of the order of the data.
+        seed: seed of the choice of clips, the initialisation and the order of the data.
     """
 
     data: Path
@@ -131,15 +133,16 @@ class LabelledModelConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        settle_paths(self, "data")
         check_clips(self.clips)
         check_seed(self.seed)
 
 
 def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: float, out: Path) -> Path:
-    """Train a world model on real actions alone; one that was interrupted goes on where it stopped.
+    """Train a world model on real actions alone; an interrupted training is resumed.
 
     Args:
-        encoder: of the states.
+        encoder: encoder of the states.
         config: its configuration.
         fps: states per second.
         out: folder for it, a run folder of its own.
@@ -154,19 +157,19 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     config = replace(config, data=config.data.absolute(), training=training)
     run = claimed(out, config, "model")
 
-    def tell(cut: Cut, held_out: Cut) -> None:
+    def announce(cut: Cut, held_out: Cut) -> None:
         width = len(cut.space.action_names)
 
         def inputs(count: int) -> tuple[Tensor, ...]:
             actions = torch.randn(count, STATES - 1, width, device=encoder.device)
             return made_up(count, encoder.spec, encoder.device), actions
 
-        parts = fitting(
+        parts = remaining_training(
             run, config, lambda: LabelledWorldModel(config.model, encoder.spec, width), inputs, encoder.device
         )
-        durations.tell([*durations.labelled([cut, held_out], encoder), *parts])
+        durations.announce([*durations.labelled([cut, held_out], encoder), *parts])
 
-    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed, config.tolerance, tell)
+    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed, config.tolerance, announce)
     torch.manual_seed(config.seed)
     space = labelled.train.space
     model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))
@@ -183,7 +186,7 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
             errors.append(float(loss.total) * len(part))
         return {"l1": sum(errors) / len(labelled.validation)}
 
-    fit_beside(
+    fit_auxiliary(
         run,
         config,
         model,
@@ -198,24 +201,32 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     return run.path
 
 
-def train_baseline(path: Path, config: LabelledModelConfig, out: Path | None = None) -> Path:
-    """Train a labelled model that a run can be compared with: its encoder, frame rate and size of model.
+@records_call
+def train_baseline(
+    path: Path | str, config: LabelledModelConfig | None = None, /, out: Path | str | None = None, **keywords: Any
+) -> Path:
+    """Train a world model of real actions as the baseline of a run, with its encoder, frame rate and size of model.
 
     Args:
         path: the run folder.
-        config: data and training; the model is the run's, whatever it says.
+        config: data and training; its ``model`` is replaced by the run's.
         out: folder for it; ``path/baseline`` if not given.
+        keywords: fields of ``LabelledModelConfig``, in its place or to replace what it says.
+
+    Returns:
+        The folder of the model.
 
     Raises:
         WildlamError: see ``train_labelled_model``.
     """
-    opened = open_run(path)
-    config = replace(config, model=opened.config.model)
-    return train_labelled_model(opened.encoder, config, opened.config.data.fps, out or opened.run.path / BASELINE)
+    opened = open_run(Path(path))
+    config = replace(config_from(LabelledModelConfig, config, keywords), model=opened.config.model)
+    folder = Path(out or opened.run.path / BASELINE)
+    return train_labelled_model(opened.encoder, config, opened.config.data.fps, folder)
 
 
 def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldModel, ActionSpace]:
-    """Load the best checkpoint of a world model of real actions, and what they are.
+    """Load the best checkpoint of a world model of real actions, and its action space.
 
     Raises:
         WildlamError: there is none, or it was trained on another encoder's states.
@@ -232,30 +243,30 @@ def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldMode
 
 
 def write_space(run: Run, space: ActionSpace, drives: str | None = None) -> None:
-    """Say beside the weights of a trained model what its actions are and, of a controller, which model it drives."""
-    told = {"space": space.name, "actions": space.action_names} | ({"drives": drives} if drives else {})
-    write_atomically(run.path / "actions.json", json.dumps(told))
+    """Write the action space of a trained model to ``actions.json`` and, for a controller, which model it drives."""
+    facts = {"space": space.name, "actions": space.action_names} | ({"drives": drives} if drives else {})
+    write_atomically(run.path / "actions.json", json.dumps(facts))
 
 
 def read_space(run: Run, otherwise: str, drives: bool = False) -> ActionSpace:
-    """What ``write_space`` wrote of a labelled model or, if it ``drives``, of a controller.
+    """The action space that ``write_space`` wrote for a labelled model or, if ``drives``, for a controller.
 
     Raises:
-        WildlamError: that was damaged; or nothing was written, or of the other kind: it says ``otherwise``.
+        WildlamError: ``actions.json`` is damaged; or it is missing or of the other kind, with ``otherwise`` as message.
     """
     file = run.path / "actions.json"
-    told = read_json(file) if file.is_file() else {}
-    if told and told.get("space") not in SPACES:
+    facts = read_json(file) if file.is_file() else {}
+    if facts and facts.get("space") not in SPACES:
         raise WildlamError(f"{file}: does not say which of {', '.join(SPACES)} its actions are; restore it")
-    if not told or ("drives" in told) != drives:
+    if not facts or ("drives" in facts) != drives:
         raise WildlamError(otherwise)
-    return SPACES[told["space"]]
+    return SPACES[facts["space"]]
 
 
 def drawn_clips(
     clips: LabelledClips, count: int, steps: int, seed: int, start: int, latents: Tensor | None = None
 ) -> Iterator[ActionBatch]:
-    """Batches of ``count`` clips, drawn with replacement, from a step on; a step's depend on the seed and it alone."""
+    """Batches of ``count`` clips, drawn with replacement, from ``start`` on; a batch depends on seed and step alone."""
     for step in range(start, steps):
         i = np.random.default_rng([seed, step]).integers(0, len(clips), count)
         names = [clips.names[k] for k in i]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from wildlam.episodes import formats
-from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.posed_videos import read_posed_videos
 from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically, writing
-from wildlam.types import check_seed
+from wildlam.types import check_count, check_seed
+from wildlam.worlds.simulators import SIMULATORS
 
 RECORD = ".films.json"
 """How films are made, in their folder; where they were written in another format, in that folder."""
@@ -22,8 +22,6 @@ SHORTEST = 2.0
 """Seconds of the shortest film: those of a clip of eight states, four a second."""
 FORMATS = {name: one for name, one in formats.FORMATS.items() if one.spaces}
 """Formats that films can be written in."""
-WORLDS = {"nav": PLANAR, "arm": ARM}
-"""Kind of the poses in each world."""
 
 
 def collect(
@@ -32,13 +30,13 @@ def collect(
     """Film a world; called again, it goes on where it stopped, or finds that all is there.
 
     Args:
-        world: nav or arm.
+        world: a key of ``SIMULATORS``.
         out: folder for what is written.
         form: a key of ``FORMATS``.
         episodes: films in all.
         seconds: length of each.
         distractors: share of the films with what no action causes.
-        seed: of all films.
+        seed: seed of all films.
 
     Returns:
         How many films there are.
@@ -47,22 +45,21 @@ def collect(
         WildlamError: the format is not for this world, the folder holds something else or more, or a simulator is
             missing.
     """
-    how = FORMATS[form]
-    if episodes < 1:
-        raise WildlamError(f"--episodes must be at least 1, got {episodes}")
+    how, simulator = FORMATS[form], SIMULATORS[world]
     try:
+        check_count("episodes", episodes)
         check_seed(seed)
     except ValueError as error:
-        raise WildlamError(f"--{error}") from error
-    if WORLDS[world] not in how.spaces:
-        fit = " and ".join(name for name, space in WORLDS.items() if space in how.spaces)
-        raise WildlamError(f"--format {form} is for {fit}, not for {world}")
+        raise WildlamError(str(error)) from error
+    if simulator.space not in how.spaces:
+        fit = " and ".join(name for name, one in SIMULATORS.items() if one.space in how.spaces)
+        raise WildlamError(f"format {form} is for {fit}, not for {world}")
     if not 0 <= distractors <= 1:
-        raise WildlamError(f"--distractors is a share, 0 to 1, got {distractors:g}")
+        raise WildlamError(f"distractors is a share, 0 to 1, got {distractors:g}")
     # Films lie in a folder of their own until all is written: after an interruption, other files are written over.
     films = out if how.write is None else out / ".films"
     if seconds < SHORTEST:
-        raise WildlamError(f"--seconds must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
+        raise WildlamError(f"seconds must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
     if how.check:
         how.check()  # before the films
     made = {"world": world, "format": form, "seconds": seconds, "fps": how.fps}
@@ -75,24 +72,25 @@ def collect(
         _claim(out, films, made)
         if (there := sum(1 for _ in films.rglob("*.mp4"))) > episodes:
             raise WildlamError(f"{out} holds {there} films; ask for as many (--episodes), or give another --output")
-        if world == "nav":
-            from wildlam.worlds.walkers import collect_nav as film
-        else:
-            from wildlam.worlds.arm import collect_arm as film
-        paths = film(films, episodes=episodes, seconds=seconds, fps=how.fps, distractors=distractors, seed=seed)
+        paths = simulator.film(
+            films, episodes=episodes, seconds=seconds, fps=how.fps, distractors=distractors, seed=seed
+        )
         if how.write is not None:
             filmed = read_posed_videos(films)
-            how.write(out, _in_metres(filmed) if how.metres and world == "nav" else filmed)
+            how.write(out, _in_metres(filmed, simulator.metre) if how.metres else filmed)
             write_atomically(out / RECORD, json.dumps(made | {"episodes": episodes}))
             shutil.rmtree(films)
     return len(paths)
 
 
-def _in_metres(episodes: list[Episode]) -> list[Episode]:
-    """Doom's episodes, whose positions are in map units, with positions in metres."""
-    from wildlam.worlds.doom import METRE
-
-    return [replace(one, poses=one.poses / (METRE, METRE, 1.0)) for one in episodes]
+def _in_metres(episodes: list[Episode], metre: float) -> list[Episode]:
+    """Episodes with positions in metres, from those in a unit of which ``metre`` are one."""
+    found = []
+    for one in episodes:
+        poses = one.poses.copy()
+        poses[:, : one.space.position] /= metre
+        found.append(replace(one, poses=poses))
+    return found
 
 
 def _claim(out: Path, films: Path, made: dict[str, Any]) -> None:

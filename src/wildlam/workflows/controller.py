@@ -1,4 +1,4 @@
-"""Train a controller for a run on clips with real actions, and load it: behind ``wildlam controller train``."""
+"""Train a controller for a run on clips with real actions, and load it: ``wildlam controller train``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from wildlam.config import RunConfig, dump_config, read_as
+from wildlam.config import RunConfig, config_from, dump_config, read_as
 from wildlam.distributed import Processes
 from wildlam.encoders.base import fast_dtype, fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
@@ -25,12 +26,13 @@ from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
 from wildlam.runs import checkpoints
+from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, check_seed, settle_paths
 from wildlam.workflows import durations
-from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training
 from wildlam.workflows.baseline import (
     AT_ONCE,
     HELD_OUT_CLIPS,
@@ -51,10 +53,10 @@ FOLDER = "controller"
 RESULTS = "results.json"
 
 HALF = 64
-"""Labelled clips that make half of a batch where the others are unlabelled."""
+"""Number of labelled clips from which half of a batch is labelled, where the other half has pseudo-labels."""
 
 FEW_CLIPS = 16
-"""Held-out clips that are judged before they are measured."""
+"""Number of held-out clips up to which their evaluation is not announced."""
 
 STILL = 0.2
 """Size of change, over the true one, below which a controller hardly moves."""
@@ -62,20 +64,20 @@ STILL = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class ControllingConfig:
-    """Everything that decides a controller, besides the run that it drives.
+    """Data, model and training of a controller, for a given run.
 
     Args:
         data: labelled data: LeRobot, DROID, RECON, or a folder of videos with NAME.poses.csv beside each.
-        clips: labelled clips of 8 states to learn from, of which a quarter chooses the checkpoint; all if not given.
-        tolerance: seconds that a recorded state may be away from every frame of its film. A state without a frame is
-            left out, and told; one still farther is refused, as its film is cut short or another's.
-        unlabelled: videos of the same body whose actions no one knows: what they are is guessed from the latent ones,
-            linearly, and learnt from as well. It may help where labels are few: compare the losses told at the end.
-        controller: what it sees, and its size.
+        clips: labelled clips of 8 states to train on, a quarter of them for validation; all if not given.
+        tolerance: largest time in seconds between a recorded state and the nearest frame of its film. A state without
+            a frame is left out and reported; one farther away is an error, as the film is cut short or another's.
+        unlabelled: videos of the same body without actions. They get pseudo-labels, by a linear map from their latent
+            actions, and are trained on as well. It may help where labels are few: compare the validation losses.
+        controller: inputs and size of the controller.
         training: steps, clips per step, precision, optimiser. AdamW alone at 1e-3 with betas (0.9, 0.999) and a weight
             decay of 0.04, as in the paper: with Muon, plans were worse at the same loss. Paper: 3000 steps of 256
             clips.
-        seed: of the choice of clips, of initialisation and of the order of the data.
+        seed: seed of the choice of clips, the initialisation and the order of the data.
     """
 
     data: Path
@@ -99,13 +101,17 @@ class ControllingConfig:
         check_seed(self.seed)
 
 
-def train_controller(path: Path, config: ControllingConfig, out: Path | None = None) -> Path:
-    """Train a controller that drives a run's model and judge it on held-out clips; one that was interrupted goes on.
+@records_call
+def train_controller(
+    path: Path | str, config: ControllingConfig | None = None, /, out: Path | str | None = None, **keywords: Any
+) -> Path:
+    """Train a controller for a run's model and evaluate it on held-out clips; an interrupted training is resumed.
 
     Args:
         path: the run folder.
         config: the controller's configuration.
         out: folder for it; ``path/controller`` if not given.
+        keywords: fields of ``ControllingConfig``, in its place or to replace what it says.
 
     Returns:
         The controller's folder: a run folder of its own, with ``results.json``.
@@ -113,6 +119,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     Raises:
         WildlamError: it holds a controller of another configuration or run, or something is wrong with data or disk.
     """
+    path, config = Path(path), config_from(ControllingConfig, config, keywords)
     _, of_run, encoder, model = _open(path)
     config = replace(
         config,
@@ -120,10 +127,12 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
         unlabelled=config.unlabelled and config.unlabelled.absolute(),
         training=config.training.settled(encoder.device),
     )
-    run = claimed(out or path / FOLDER, config, "controller")
+    run = claimed(Path(out or path / FOLDER), config, "controller")
     _check_driven(run, model, "give another --out")
-    tell = partial(_tell_parts, run, config, encoder, model)
-    labelled = load_labelled(config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance, tell)
+    announce = partial(_announce_parts, run, config, encoder, model)
+    labelled = load_labelled(
+        config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance, announce
+    )
     z, validation_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.validation))
     torch.manual_seed(config.seed)
     space = labelled.train.space
@@ -132,7 +141,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     controller.fit_scales(labelled.train.actions, z)
 
     if config.unlabelled is not None:
-        batches = _with_guessed(config, of_run, encoder, model, labelled.train, z)
+        batches = _with_pseudo_labels(config, of_run, encoder, model, labelled.train, z)
     else:
         count, steps = config.training.batch_size, config.training.steps
         batches = partial(drawn_clips, labelled.train, count, steps, config.seed, latents=z)
@@ -153,7 +162,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
 
     run.create(dump_config(config), config.seed, encoder.spec)
     write_space(run, space, weights_fingerprint(model))
-    fit_beside(
+    fit_auxiliary(
         run,
         config,
         controller,
@@ -166,12 +175,12 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     )
     best = load_best(run, controller, encoder.spec, encoder.device)
     found = controlled_rollout(model, best, labelled.held_out)
-    told = {
+    results = {
         "clips": len(labelled.held_out),
         "fps": labelled.held_out.fps,
         "choosing": {"clips": len(labelled.validation), "loss": checkpoints.best(run.checkpoints).score},
     }
-    write_atomically(run.path / RESULTS, json.dumps(told | found.summary(), indent=2))
+    write_atomically(run.path / RESULTS, json.dumps(results | found.summary(), indent=2))
     return run.path
 
 
@@ -180,10 +189,10 @@ def _new(config: ControllingConfig, encoder: Encoder, model: LatentActionModel, 
     return config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim, predict)
 
 
-def _tell_parts(
+def _announce_parts(
     run: Run, config: ControllingConfig, encoder: Encoder, model: LatentActionModel, cut: Cut, held_out: Cut
 ) -> None:
-    """Print how long it takes to encode labelled clips, to train and to judge; unlabelled videos are told of apart."""
+    """Print how long it takes to encode labelled clips, to train and to evaluate; see also ``announce_encoding``."""
     spec, device = encoder.spec, encoder.device
     space, width = cut.space, model.bottleneck.dim
 
@@ -195,20 +204,20 @@ def _tell_parts(
         clips = held_out.with_states(made_up(count, spec, torch.device("cpu")))
         controlled_rollout(model, _new(config, encoder, model, space).to(device), clips)
 
-    parts = fitting(run, config, lambda: _new(config, encoder, model, space), inputs, device)
+    parts = remaining_training(run, config, lambda: _new(config, encoder, model, space), inputs, device)
     judged = min(len(held_out.places), HELD_OUT_CLIPS)
     if judged > FEW_CLIPS:
         parts.append(durations.many("judge", f"{judged} held-out clips", judged, judge, AT_ONCE, device))
-    durations.tell([*durations.labelled([cut, held_out], encoder), *parts])
+    durations.announce([*durations.labelled([cut, held_out], encoder), *parts])
 
 
 def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> tuple[Controller, ActionSpace]:
-    """Load the best checkpoint of a controller, and what its actions are.
+    """Load the best checkpoint of a controller, and its action space.
 
     Args:
         path: the controller's folder, or that of the run that it is in.
-        encoder: of the run that it drives.
-        model: of that run.
+        encoder: encoder of the run that it belongs to.
+        model: model of that run.
 
     Raises:
         WildlamError: there is none, its training was interrupted, or it was trained for another model.
@@ -234,12 +243,12 @@ def weights_fingerprint(model: LatentActionModel) -> str:
 
 
 def _folder(path: Path) -> Path:
-    """Of a controller: the folder given, or the one in that of its run."""
+    """The folder of a controller: the given one, or the one inside the given run."""
     return path / FOLDER if (path / FOLDER).is_dir() else path
 
 
 def _check_driven(run: Run, model: LatentActionModel, remedy: str) -> None:
-    """Refuse a controller of a model with other weights: its latent actions would mean other things."""
+    """Refuse a controller of a model with other weights, whose latent actions mean other things."""
     file = run.path / "actions.json"
     if file.is_file() and read_json(file).get("drives") != weights_fingerprint(model):
         raise WildlamError(
@@ -249,14 +258,14 @@ def _check_driven(run: Run, model: LatentActionModel, remedy: str) -> None:
 
 @dataclass
 class ControlledRun:
-    """A run whose model a controller drives.
+    """A run and a controller of its model.
 
     Attributes:
         run: its folder.
         config: its configuration.
-        encoder: of its states.
+        encoder: encoder of its states.
         model: the latent action model.
-        controller: from real actions to its latent ones.
+        controller: maps real actions to its latent ones.
         place: folder of the controller.
         space: what real actions are.
     """
@@ -271,7 +280,7 @@ class ControlledRun:
 
     @property
     def bf16(self) -> bool:
-        """Whether its matrix products are made in bfloat16: as in training, where the device does not emulate that."""
+        """Whether matrix products are in bfloat16: as in training, unless the device would emulate it."""
         return self.config.training.precision == "bf16" and fast_dtype(self.encoder.device) == torch.bfloat16
 
 
@@ -299,38 +308,38 @@ def _open(path: Path) -> tuple[Run, RunConfig, Encoder, LatentActionModel]:
 def controller_results(folder: Path) -> str:
     """The results of a controller as text."""
     found = read_json(folder / RESULTS)
-    choosing = found["choosing"]
+    validation = found["choosing"]
 
-    def told(name: str) -> Estimate:
+    def figure(name: str) -> Estimate:
         return Estimate(**found[name])
 
     return "\n".join(
         [
             f"Held-out rollouts of {STATES - 1} steps, {found['clips']} labelled clips:",
-            f"error under the inferred actions   {told('idm')}",
-            f"error under the controller's       {told('controller')}",
-            f"error of copying the first state   {told('copy')}",
-            f"controller's over inferred         {told('over_idm')}",
-            f"z error over that of the mean      {told('z')}",
-            f"size of change over the true one   {told('movement')} (inferred: {told('movement_idm')})",
+            f"error under the inferred actions   {figure('idm')}",
+            f"error under the controller's       {figure('controller')}",
+            f"error of copying the first state   {figure('copy')}",
+            f"controller's over inferred         {figure('over_idm')}",
+            f"z error over that of the mean      {figure('z')}",
+            f"size of change over the true one   {figure('movement')} (inferred: {figure('movement_idm')})",
             "",
-            f"Loss on the {choosing['clips']} labelled clips set apart: {choosing['loss']:.4g}; to choose between",
-            "trainings of the same labels, such as with and without --unlabelled, take the lower.",
+            f"Validation loss, on {validation['clips']} labelled clips: {validation['loss']:.4g}; between trainings on",
+            "the same labels, such as with and without --unlabelled, choose the lower.",
             "",
-            _judged(told("z"), told("controller"), told("copy"), told("movement")),
+            _conclusion(figure("z"), figure("controller"), figure("copy"), figure("movement")),
         ]
     )
 
 
-def _judged(z: Estimate, error: Estimate, copy: Estimate, movement: Estimate) -> str:
+def _conclusion(z: Estimate, error: Estimate, copy: Estimate, movement: Estimate) -> str:
     """The results of a controller in words."""
     if z.mean >= 1:
         return "The controller is no better than the mean latent action: give more labelled clips."
     if error.mean >= copy.mean:
         return "Rollouts are no better than copying the first state: give more labelled clips."
     if movement.mean < STILL:
-        return "The controller hardly moves: does it see the state (--controller.past tokens)?"
-    return "The controller drives the model: what it does stands in wildlam plan."
+        return "The controller hardly moves: check that it sees the state (--controller.past tokens)."
+    return "The controller works; wildlam plan shows how well plans with it do."
 
 
 @torch.no_grad()
@@ -340,7 +349,7 @@ def infer_latents(model: LatentActionModel, clips: LabelledClips) -> Tensor:
     return torch.cat([model.infer(part.to(device).float()).float() for part in clips.states.split(32)])
 
 
-def _with_guessed(
+def _with_pseudo_labels(
     config: ControllingConfig,
     of_run: RunConfig,
     encoder: Encoder,
@@ -348,11 +357,11 @@ def _with_guessed(
     labelled: LabelledClips,
     z: Tensor,
 ) -> Callable[[int], Iterator[ActionBatch]]:
-    """Labelled clips, and those of unlabelled videos with the actions that z tells, from a step on.
+    """Batches of labelled clips and of unlabelled ones with pseudo-labels, from a step on.
 
-    The more clips are labelled, the larger is their part of a batch: half of it with ``HALF``. The guess is the linear
-    one of the least squared error; a controller that learns from it takes a guessed action for more than it is worth,
-    and so moves more than one that knows few.
+    The more clips are labelled, the larger their share of a batch: half with ``HALF``. Pseudo-labels are the linear
+    map from z with the least squared error. They regress to the mean, so a controller trained on them makes more of a
+    given action and moves more than one trained on few labels.
     """
     assert config.unlabelled is not None
     if encoder.spec.frames_per_state > 1:
@@ -367,9 +376,9 @@ def _with_guessed(
     data = replace(of_run.data, path=config.unlabelled, mixture={}, frames=STATES)
     like = replace(of_run, data=data, training=replace(of_run.training, batch_size=of_batch - few), seed=config.seed)
     with named(videos_given_by("--unlabelled")):
-        before = partial(durations.tell_encoding, like, encoder)
+        before = partial(durations.announce_encoding, like, encoder)
         clips = load_clips(like, encoder, Processes(0, 1, encoder.device), before)
-    guess = fit_pseudo_labeller(z, labelled.actions)
+    pseudo_label = fit_pseudo_labeller(z, labelled.actions)
 
     @torch.no_grad()
     def batches(start: int) -> Iterator[ActionBatch]:
@@ -380,7 +389,7 @@ def _with_guessed(
             yield replace(
                 batch,
                 states=torch.cat([batch.states, states.to(batch.states)]),
-                actions=torch.cat([batch.actions, guess(latents).to(batch.actions)]),
+                actions=torch.cat([batch.actions, pseudo_label(latents).to(batch.actions)]),
                 latents=torch.cat([batch.latents, latents.to(batch.latents)]),
                 names=batch.names + unlabelled.names,
                 sources=batch.sources + unlabelled.sources,

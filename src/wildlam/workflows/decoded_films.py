@@ -127,9 +127,9 @@ def unroll_actions(
     """Predict what latent actions make of a video's beginning, and decode it.
 
     Args:
-        model: in evaluation mode.
-        encoder: of its states.
-        decoder: of the same encoder's states.
+        model: the model, in evaluation mode.
+        encoder: encoder of its states.
+        decoder: decoder of the same encoder's states.
         start: video whose first states are known: as many as in the model's training beside so many actions, one at
             least, if the video has them.
         z: latent actions ``float [H, Z]``.
@@ -166,9 +166,9 @@ def transfer_actions(
     """Infer what happens in the source, and predict the target as if it happened there.
 
     Args:
-        model: in evaluation mode.
-        encoder: of its states.
-        decoder: of the same encoder's states.
+        model: the model, in evaluation mode.
+        encoder: encoder of its states.
+        decoder: decoder of the same encoder's states.
         source: video whose first ``seconds`` (after the known states) act.
         target: video whose first states are acted on.
         data: how videos are read, as in the model's training: of its clips, the states that the rollout leaves are

@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from torch import Tensor
 
-from wildlam.config import RunConfig, read_as
+from wildlam.config import RunConfig, config_from, read_as
 from wildlam.distributed import default_device
 from wildlam.errors import WildlamError
 from wildlam.evaluation.pixels import pixel_metrics
 from wildlam.fileio import writing
 from wildlam.models.decoder import Decoder, DecoderConfig, shrink
 from wildlam.models.perceptual import PerceptualConfig
-from wildlam.report.pages.decoded import CLIPS, FROM, painted, telling_clips, write_decoded_page
+from wildlam.report.pages.decoded import CLIPS, FROM, informative_clips, painted, write_decoded_page
 from wildlam.report.strips import Strip, draw_strips, picture_strips
+from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import index_videos
 from wildlam.training import TrainingConfig
@@ -31,7 +33,7 @@ from wildlam.video.loader import ClipSource, decode_windows, prefetch
 from wildlam.video.manifest import Manifest
 from wildlam.video.sampling import eval_windows
 from wildlam.workflows import durations
-from wildlam.workflows.auxiliary import claimed, fit_beside, fitting, load_best
+from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training
 from wildlam.workflows.open_run import open_run
 
 FOLDER = "decoder"
@@ -43,14 +45,14 @@ HELD_OUT_CLIPS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingConfig:
-    """Everything that decides a decoder, besides the run whose encoder and videos it is trained on.
+    """Model and training of a decoder, for the encoder and videos of a given run.
 
     Args:
         decoder: size and loss.
-        perceptual: distance to train with besides L1; it is measured too, while training.
+        perceptual: loss added to L1; it is also reported while training.
         training: steps, batch, precision, optimiser. Paper: 90,000 steps, 12,000 of them warm-up, of 512 clips, and
             AdamW at 3e-4; ours suits a laptop's few steps.
-        seed: of initialisation, order of the data and choice of frames.
+        seed: seed of the initialisation, the order of the data and the choice of frames.
     """
 
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -65,12 +67,14 @@ class DecodingConfig:
     seed: int = 0
 
 
-def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
-    """Train a decoder for the encoder of a run, on the run's videos; one that was interrupted goes on where it stopped.
+@records_call
+def train_decoder(path: Path | str, config: DecodingConfig | None = None, /, **keywords: Any) -> Path:
+    """Train a decoder for the encoder of a run, on the run's videos; an interrupted training is resumed.
 
     Args:
         path: the run folder.
-        config: the decoder's configuration.
+        config: the decoder's configuration; the defaults if not given.
+        keywords: fields of ``DecodingConfig``, in its place or to replace what it says.
 
     Returns:
         The decoder's folder, ``path/decoder``: a run folder of its own.
@@ -78,7 +82,8 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
     Raises:
         WildlamError: it holds a decoder of another configuration, or something is wrong with the videos or the disk.
     """
-    opened, config = open_run(path), config or DecodingConfig()
+    config = config_from(DecodingConfig, config, keywords)
+    opened = open_run(Path(path))
     encoder = opened.encoder
     config = replace(config, training=config.training.settled(encoder.device))
     run = claimed(opened.run.path / FOLDER, config, "decoder")
@@ -90,7 +95,7 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
         raise WildlamError(str(error)) from error
     data = opened.config.data
     manifest = index_videos(data)
-    durations.tell(_parts(run, config, opened.config, encoder, model, manifest))
+    durations.announce(_parts(run, config, opened.config, encoder, model, manifest))
     few = [
         (
             encoder.encode(batch.video),
@@ -125,7 +130,7 @@ def train_decoder(path: Path, config: DecodingConfig | None = None) -> Path:
             means |= {f"{source}/{name}": values[own].mean().item() for name, values in found.items()}
         return means
 
-    fit_beside(
+    fit_auxiliary(
         run,
         config,
         model,
@@ -150,7 +155,7 @@ def _parts(
         return torch.randn(count, frames // spec.frames_per_state, spec.tokens, spec.width).to(encoder.device), video
 
     online = partial(durations.encoding, of_run, encoder, rows, config.training.batch_size * frames)
-    return fitting(run, config, lambda: copy.deepcopy(model), inputs, encoder.device, online)
+    return remaining_training(run, config, lambda: copy.deepcopy(model), inputs, encoder.device, online)
 
 
 def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | None = None) -> Decoder:
@@ -158,8 +163,8 @@ def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | Non
 
     Args:
         path: the decoder's folder, or that of the run that it is in.
-        spec: of the encoder whose states are to be decoded.
-        device: to put it on; the accelerator where there is one, else the CPU, by default.
+        spec: specification of the encoder whose states are to be decoded.
+        device: device to put it on; the accelerator where there is one, else the CPU, by default.
 
     Raises:
         WildlamError: there is none, or it was trained on another encoder's states.
@@ -207,7 +212,7 @@ def decoded_strips(path: Path, clips: int = CLIPS, decoder: Path | None = None) 
     strips = []
     batches = list(held_out_clips(index_videos(data), data, spec.image_size, FROM * clips))
     names, sources = ([getattr(batch, of)[0] for batch in batches] for of in ("names", "sources"))
-    for i in telling_clips(lambda i: batches[i].video[0], names, sources, -(-clips // len(set(sources)))):
+    for i in informative_clips(lambda i: batches[i].video[0], names, sources, -(-clips // len(set(sources)))):
         batch = batches[i]
         states = trained.encoder.encode(batch.video)
         seconds = [batch.starts[0] + k / data.fps for k in range(data.frames)]
@@ -230,7 +235,7 @@ def write_decoded(path: Path, output: Path | None = None, clips: int = CLIPS, de
     """
     output = output or path / "decoded.html"
     if clips < 1:
-        raise WildlamError(f"--clips must be at least 1, got {clips}")
+        raise WildlamError(f"clips must be at least 1, got {clips}")
     if output.suffix not in (".html", ".svg", ".png", ".pdf"):
         raise WildlamError(f"{output}: give a name that ends in .html, .svg, .png or .pdf")
     strips = decoded_strips(path, clips, decoder)

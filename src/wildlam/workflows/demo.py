@@ -14,6 +14,7 @@ from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
+from wildlam.types import check_count
 from wildlam.video.config import DataConfig
 from wildlam.workflows import durations
 from wildlam.workflows.durations import Part
@@ -47,8 +48,8 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
     Args:
         out: folder of the run; the videos go to ``out/videos``.
         episodes: walks through Doom levels, 16 s each.
-        steps: of training.
-        seed: of the walks and of the training.
+        steps: training steps.
+        seed: seed of the walks and of the training.
 
     Returns:
         The run folder.
@@ -59,15 +60,15 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
     """
     videos = out / "videos"
     # What is impossible is refused before anything is filmed.
-    if episodes < 1:
-        raise WildlamError(f"--episodes must be at least 1, got {episodes}")
     try:
+        check_count("episodes", episodes)
+        check_count("steps", steps)
         config = demo_config(videos, out, steps, seed)
     except ValueError as error:
-        raise WildlamError(str(error).replace("training.", "--")) from error
+        raise WildlamError(str(error)) from error
     check_out(config, resume=True)
     if films := _filming("film", collect_doom, videos / "doom", episodes, SECONDS):
-        durations.tell([films, *_learning(config, episodes * SECONDS)])
+        durations.announce([films, *_learning(config, episodes * SECONDS)])
     collect_sample_films(videos / "filmed")
     collect_doom(videos / "doom", episodes=episodes, seconds=SECONDS, seed=seed)
     return train(config, resume=True).folder
@@ -79,7 +80,7 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
     Args:
         out: folder of the run; the videos go to ``out/videos``.
         episodes: films of each world; their levels and seeds are not those that it was trained on.
-        seed: of the films, plans and episodes.
+        seed: seed of the films, plans and episodes.
 
     Returns:
         What was planned: by the RECON protocol in ``nav``, by DROID's in ``arm``.
@@ -90,13 +91,13 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
     from wildlam.worlds.arm import collect_arm
 
     if episodes < len(DEMO_LEVELS):
-        raise WildlamError(f"--episodes must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}")
+        raise WildlamError(f"episodes must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}")
     evo()  # before the films
     videos = out / "videos"
     worlds = {"nav": (collect_nav, SECONDS), "arm": (collect_arm, SECONDS / 2)}
     films = [_filming(f"film {name}", collect, videos / name, episodes, s) for name, (collect, s) in worlds.items()]
     if parts := [part for part in films if part]:
-        durations.tell([*parts, Part("evaluate", "told when it begins", None), Part("plan", "likewise", None)])
+        durations.announce([*parts, Part("evaluate", "estimated when it starts", None), Part("plan", "likewise", None)])
     collect_nav(videos / "nav", episodes=episodes, seconds=SECONDS, seed=PRETRAINED_SEED + seed)
     collect_arm(videos / "arm", episodes=episodes, seconds=SECONDS / 2, seed=PRETRAINED_SEED + seed)
     run = unpack(out, videos)
@@ -130,7 +131,7 @@ def _filming(name: str, collect: Callable[..., list[Path]], folder: Path, episod
 
 
 def _learning(config: RunConfig, seconds: float) -> list[Part]:
-    """How long training takes, before there are videos: ``train`` tells it again when there are."""
+    """Estimated times of training before there are videos; ``train`` estimates again when there are."""
     encoder = config.encoder.build(default_device())
     frames, steps = seconds * config.data.fps, config.training.steps
     parts = [

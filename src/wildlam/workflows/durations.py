@@ -1,6 +1,6 @@
-"""How long the parts of a command take on this machine: each is measured on a few steps before the command begins.
+"""Estimated times of a command's parts on this machine, measured on a few steps before it begins.
 
-What is measured is thrown away, and no random number that the command draws depends on it.
+The measurement changes neither results nor random numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from wildlam.config import RunConfig
 from wildlam.episodes.clips import AT_ONCE, Cut, encode_places
+from wildlam.report.text import text_rows
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import MuonAdamW, gradient_norm
 from wildlam.training.parallel import recompute
@@ -29,18 +30,18 @@ from wildlam.video.manifest import Manifest
 log = logging.getLogger(__name__)
 
 BUDGET = 3.0
-"""Seconds after which no larger step is measured."""
+"""Seconds of measurement after which no larger step is tried."""
 PATIENCE = 15.0
-"""Seconds of a first step from which on it is taken as it is, and not measured again."""
+"""Seconds of a first step beyond which it counts as the measurement."""
 FRAMES = 16
-"""Frames that are encoded to measure an encoder that takes any number of them."""
+"""Frames that are encoded to time an encoder that takes any number of them."""
 
 SHORT = 3.0
-"""Seconds of a command that is not announced."""
+"""Seconds up to which a command is not announced."""
 FEW_FRAMES = 16
-"""Frames that are encoded before they are measured; an estimate by the videos' durations may miss or see as many."""
+"""Frames up to which encoding is not announced; an estimate from the videos' durations may be off by as many."""
 FEW_STEPS = 20
-"""Of a training that is over before it is measured."""
+"""Steps up to which a training is not announced."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Part:
     """A part of a command.
 
     Attributes:
-        name: what is done.
-        amount: how much of it.
-        seconds: it takes on this machine; None where that was not measured.
+        name: name of the part.
+        amount: number of what is done, with its unit.
+        seconds: time that it takes on this machine; None where that was not measured.
     """
 
     name: str
@@ -58,25 +59,24 @@ class Part:
     seconds: float | None
 
 
-def tell(parts: Sequence[Part]) -> None:
-    """Print the parts of a command and their time, unless those that were measured are over at once."""
+def announce(parts: Sequence[Part]) -> None:
+    """Log the parts of a command with their times, unless the sum is short."""
     if sum(part.seconds or 0.0 for part in parts) > SHORT:
         log.info("\n".join(["On this machine, by a few steps measured now:", *lines(parts)]))
 
 
 def lines(parts: Sequence[Part]) -> list[str]:
-    """A line for each part, and one for all of them."""
+    """A line for each part, and one for their sum."""
     measured = [part.seconds for part in parts if part.seconds is not None]
     more = "" if len(measured) == len(parts) else ", and what is not measured"
-    told = [
-        f"  {part.name:12}{part.amount:>24}{in_words(part.seconds) if part.seconds is not None else 'not measured':>16}"
-        for part in parts
-    ]
-    return [*told, f"  {'all':12}{'':24}{in_words(sum(measured)):>16}{more}"]
+    times = ["not measured" if part.seconds is None else in_words(part.seconds) for part in parts]
+    rows = [(f"  {part.name}", [part.amount, time]) for part, time in zip(parts, times, strict=True)]
+    *of_parts, all_parts = text_rows([*rows, ("  all", ["", in_words(sum(measured))])], 14, 24)
+    return [*of_parts, all_parts + more]
 
 
 def in_words(seconds: float) -> str:
-    """A time in the unit that suits it."""
+    """A time as text, in a readable unit."""
     for unit, of_seconds in (("hours", 3600), ("minutes", 60), ("s", 1)):
         if seconds >= of_seconds:
             return f"{seconds / of_seconds:,.1f} {unit}"
@@ -110,8 +110,8 @@ def fit_seconds(
         build: a model whose ``forward`` returns a ``types.Loss``.
         inputs: what that takes of a number of clips, made up.
         training: how to train.
-        clips: of this process.
-        device: to train on.
+        clips: clips of this process.
+        device: device to train on.
     """
     part = max(clips // training.accumulate, 1)
     with aside(device):
@@ -168,16 +168,16 @@ def decode_seconds(rows: Manifest, config: RunConfig, size: int) -> float | None
                 rows.file(video.path, video.offset, video.size), config.data.fps, size, config.data.backend, chunk=64
             )
             times, _ = next(iter(decoded))
-        except (VideoError, StopIteration):  # told where it is used
+        except (VideoError, StopIteration):  # reported when it is used
             continue
         return (time.monotonic() - began) / len(times) / cores()
     return None
 
 
-def tell_encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float | None) -> None:
+def announce_encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float | None) -> None:
     """Print how long it takes to encode ``frames`` frames of videos, if that is what comes first (it is not None)."""
     if frames and frames > FEW_FRAMES:
-        tell([encoding(config, encoder, rows, frames)])
+        announce([encoding(config, encoder, rows, frames)])
 
 
 def encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float) -> Part:

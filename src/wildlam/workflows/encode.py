@@ -53,6 +53,6 @@ def encode(config: RunConfig | None = None, /, **keywords: Any) -> EncodeResult 
         manifest = dataset.shared_index(config.data, team)
         if team.is_main:
             frames = dataset.frames_to_encode(manifest, config.data, encoder.spec) / team.world_size
-            durations.tell_encoding(config, encoder, manifest, frames)
+            durations.announce_encoding(config, encoder, manifest, frames)
         store = dataset.encode(config.data, encoder, manifest, team)
         return EncodeResult(store.path, len(store), store.state_bytes, store) if team.is_main else None

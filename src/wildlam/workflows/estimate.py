@@ -1,12 +1,13 @@
-"""What a training run will cost, counted without training: behind ``wildlam train --estimate``.
+"""What a training run will cost, without training: ``wildlam train --estimate``.
 
-One real training step is run on PyTorch's fake tensors, which have shapes but no data: its counter tells the operations
-of each part, its tracker the bytes held at once.
+One training step runs on PyTorch's fake tensors, which have shapes but no data; a counter gives the operations of each
+part, a tracker the peak memory.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,7 +37,7 @@ class Gpu:
     """A kind of GPU.
 
     Attributes:
-        flops: of dense matrix products in bfloat16, FLOP/s, as its maker states them.
+        flops: rate of dense matrix products in bfloat16, FLOP/s, as its maker states it.
         memory: bytes.
     """
 
@@ -57,7 +58,7 @@ UTILISATION = 0.4
 VIDEO_BYTES = 125_000
 """Bytes of a second of video, assumed: 1 Mbit/s, H.264 of about 256 pixels."""
 STATE_BYTES = 2
-"""Of a number in the store of states."""
+"""Bytes of a number in the store of states."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,19 @@ class TrainingCost:
     """What a run costs. Operations are multiplications and additions of matrix products, FLOP.
 
     Attributes:
-        parameters: of each part.
-        clips: of a step, over all processes.
-        steps: of the run.
+        parameters: number of parameters of each part.
+        clips: clips of a step, over all processes.
+        steps: steps of the run.
         part: clips that a process takes at once: its share of a step over ``training.accumulate``.
-        flops: of a step for all clips, by part, forward and backward; the encoder's is 0 if states are stored.
-        optimizer_flops: of a step's update, in each process.
+        flops: operations of a step, by part, forward and backward; the encoder's is 0 if states are stored.
+        optimizer_flops: operations of a step's update, in each process.
         memory: bytes that a process holds at the peak, by use.
         read: bytes that a step reads, over all processes.
         stored: whether states are read, or videos.
-        hour_flops: to encode an hour of video, once.
-        hour_bytes: of its states in the store.
+        hour_flops: operations that encode an hour of video, once.
+        hour_bytes: size of its states in the store.
         recomputed: whether blocks are run again in the backward pass.
-        baseline: of the model without actions that is trained for comparison, if one is.
+        baseline: cost of the model without actions that is trained for comparison, if one is.
     """
 
     parameters: dict[str, int]
@@ -131,8 +132,8 @@ def estimate(config: RunConfig, processes: int = 1, accelerated: bool = True) ->
     """Count what a run costs.
 
     Args:
-        config: of the run; its videos are not looked at.
-        processes: among which each step's clips are shared, and by ``training.shard`` the parameters.
+        config: configuration of the run; its videos are not looked at.
+        processes: number of processes that share each step's clips and, by ``training.shard``, the parameters.
         accelerated: count memory for attention as accelerators compute it, in one kernel; else as the CPU does.
 
     Raises:
@@ -195,26 +196,7 @@ def _estimate(
         peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
         by_module = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
     inverse = by_module.get("LatentActionModel.idm", 0)
-    memory = {str(kind).rsplit(".", 1)[-1].lower(): size for kind, size in peak.items()}
-    if not data.store:
-        memory["encoder"] = _bytes(network)
-        if training.shard > 1 and training.shard_encoder:
-            memory["encoder"] = memory["encoder"] // training.shard + _gathered(network)
-        # What it makes of a part is gone, layer by layer, before the part's activations are kept, which are far more.
-        memory["total"] += memory["encoder"]
-    held = _bytes(model)
-    if training.shard > 1:
-        memory["gathered"] = _gathered(model)
-        for kind in ("param", "grad", "opt"):
-            memory["total"] -= memory[kind] - memory[kind] // training.shard
-            memory[kind] //= training.shard
-        memory["total"] += memory["gathered"]
-    elif processes > 1:
-        memory["grad"] += held  # DDP's buckets, which are there before the gradients
-        memory["total"] += held
-    if training.ema:
-        memory["average"] = held
-        memory["total"] += held
+    memory = _memory_by_use(peak, model, network, config, processes)
     shape = states.shape[1:]
     return TrainingCost(
         parameters={
@@ -240,6 +222,33 @@ def _estimate(
         hour_bytes=spec.tokens * spec.width * STATE_BYTES / spec.frames_per_state * data.fps * 3600,
         recomputed=training.recompute,
     )
+
+
+def _memory_by_use(
+    peak: Mapping[Any, int], model: torch.nn.Module, encoder: torch.nn.Module, config: RunConfig, processes: int
+) -> dict[str, int]:
+    """Bytes that a process holds at the peak of a step, from those of the model alone in one process."""
+    training, held = config.training, _bytes(model)
+    memory = {str(kind).rsplit(".", 1)[-1].lower(): size for kind, size in peak.items()}
+    if not config.data.store:
+        memory["encoder"] = _bytes(encoder)
+        if training.shard > 1 and training.shard_encoder:
+            memory["encoder"] = memory["encoder"] // training.shard + _gathered(encoder)
+        # What it makes of a part is gone, layer by layer, before the part's activations are kept, which are far more.
+        memory["total"] += memory["encoder"]
+    if training.shard > 1:
+        memory["gathered"] = _gathered(model)
+        for kind in ("param", "grad", "opt"):
+            memory["total"] -= memory[kind] - memory[kind] // training.shard
+            memory[kind] //= training.shard
+        memory["total"] += memory["gathered"]
+    elif processes > 1:
+        memory["grad"] += held  # DDP's buckets, which are there before the gradients
+        memory["total"] += held
+    if training.ema:
+        memory["average"] = held
+        memory["total"] += held
+    return memory
 
 
 def text(found: TrainingCost, kind: str, count: int, utilisation: float) -> str:
@@ -323,8 +332,8 @@ def _operations(found: TrainingCost, count: int, updates: str) -> list[str]:
 
 
 def _memory(found: TrainingCost, name: str, room: float) -> list[str]:
-    told = {words: found.memory[kind] / 2**30 for kind, words in MEMORY.items() if kind in found.memory}
-    lines = [figure_line(words, f"{size:,.2f}", " GiB") for words, size in told.items()]
+    sizes = {words: found.memory[kind] / 2**30 for kind, words in MEMORY.items() if kind in found.memory}
+    lines = [figure_line(words, f"{size:,.2f}", " GiB") for words, size in sizes.items()]
     if not found.memory["act"]:
         lines.append("  The peak is that of the update, when no activations are held.")
     fits = "fits" if found.memory["total"] < 0.9 * room else f"does not fit: {_remedy(found, room)}"

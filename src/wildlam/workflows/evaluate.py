@@ -52,7 +52,7 @@ SCENES = 32
 """Frames of held-out videos in which movers are placed to test locality."""
 
 FEW_CLIPS = 16
-"""Of an evaluation that is over before it is measured."""
+"""Number of clips up to which an evaluation is not announced."""
 
 BASELINE = "deterministic"
 """Name of the folder, in a run's, of the model trained without latent actions."""
@@ -65,7 +65,7 @@ class EvaluateConfig:
     Args:
         run: the run folder.
         data: another folder of videos, or a URL; its held-out clips are used. The run's own if not given.
-        bounds: other runs on the same encoder to unroll beside it, such as one trained without a limit.
+        bounds: other runs on the same encoder to compare rollouts with, such as one trained without a limit.
     """
 
     run: Path
@@ -122,7 +122,7 @@ def evaluate(config: EvaluateConfig | None = None, /, **keywords: Any) -> Evalua
         folder = _folder_for(run, data)
     with processes() as team:
         encoder = open_run(config.run, team.device).encoder
-        clips = load_clips(of_run, encoder, team, partial(_tell_parts, run, of_run, encoder, config.bounds))
+        clips = load_clips(of_run, encoder, team, partial(_announce_parts, run, of_run, encoder, config.bounds))
         folder.mkdir(exist_ok=True)
         evaluate_run(run, folder, clips, started, config.bounds, data)
     return EvaluateResult(folder, read_json(folder / "results.json"))
@@ -185,7 +185,7 @@ def evaluate_run(
 def _models(
     run: Run, encoder: Encoder, others: Sequence[Path]
 ) -> tuple[LatentActionModel, dict[str, LatentActionModel]]:
-    """The model of a run, and those that are unrolled beside it, by their bottlenecks."""
+    """The model of a run and those that its rollouts are compared with, by their bottlenecks."""
     spec, device = encoder.spec, encoder.device
     model = load_model(run, read_config(run.path / "config.yaml"), spec).to(device)
     bounds = {}
@@ -195,12 +195,12 @@ def _models(
         settings = read_config(other.path / "config.yaml")
         name = type(settings.model.bottleneck).__name__.lower()
         if name in bounds:
-            raise WildlamError(f"{path}: a second {name} model beside {run.path}; one of a kind can be compared with")
+            raise WildlamError(f"{path}: a second {name} model, besides {run.path}; give one of each kind")
         bounds[name] = load_model(other, settings, spec).to(device)
     return model, bounds
 
 
-def _tell_parts(
+def _announce_parts(
     run: Run, config: RunConfig, encoder: Encoder, others: Sequence[Path], rows: Manifest, frames: float | None
 ) -> None:
     """Print how long it takes to encode what is not yet, and to evaluate."""
@@ -208,7 +208,7 @@ def _tell_parts(
         clips, states = held_out_size(rows, config.data, encoder.spec, SECONDS)
         frames = clips * states * encoder.spec.frames_per_state
     parts = [durations.encoding(config, encoder, rows, frames)] if frames > durations.FEW_FRAMES else []
-    durations.tell([*parts, *parts_of_evaluation(config, encoder, rows, *_models(run, encoder, others))])
+    durations.announce([*parts, *parts_of_evaluation(config, encoder, rows, *_models(run, encoder, others))])
 
 
 def parts_of_evaluation(
@@ -222,12 +222,12 @@ def parts_of_evaluation(
     """How long it takes to evaluate a model ``times`` times, on clips made up; some tests take the same on any.
 
     Args:
-        config: of the run.
-        encoder: of its states.
+        config: configuration of the run.
+        encoder: encoder of its states.
         rows: its videos.
-        model: of the run, or one like it.
+        model: model of the run, or one like it.
         bounds: see ``evaluate_all``.
-        times: for as many runs.
+        times: number of runs that are evaluated.
     """
     spec, device = encoder.spec, encoder.device
     clips, states = held_out_size(rows, config.data, spec, SECONDS)

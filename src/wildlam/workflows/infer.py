@@ -59,7 +59,7 @@ class InferResult:
     """Latent actions of videos. In a notebook, a table.
 
     Attributes:
-        actions: by video.
+        actions: latent actions of each video, by its name.
         files: where they are written, as .npz and .parquet, by video.
         failed: why a video could not be used, by video.
     """

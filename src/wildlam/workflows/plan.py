@@ -41,7 +41,7 @@ from wildlam.workflows.controller import ControlledRun, load_controlled
 EPISODES = 64
 AT_ONCE = 8  # episodes planned together
 OWN_ROWS = ("latent", "no move", "mean", "known goal", "random", "simulator", "inferred", "goal")
-"""Of the tables of plans and of the closed loop; a baseline is called otherwise."""
+"""Rows of the tables of plans and of the closed loop; no baseline may have such a name."""
 PICTURES = 256
 """Pictures of a simulator encoded together."""
 FEW_CANDIDATES = 1000  # judged by a model before they are measured
@@ -63,10 +63,10 @@ class PlanConfig:
         tolerance: seconds that a recorded state may be away from every frame of its film.
         samples: candidates of an iteration; by default 300 (droid), 120 (recon).
         iterations: how often candidates are drawn; by default 15 (droid), 1 (recon).
-        solver: of the droid protocol: cem (the protocol's), icem (with coloured noise) or mppi (path integrals).
+        solver: solver of the droid protocol: cem (the protocol's), icem (with coloured noise) or mppi (path integrals).
         simulator: plan with the simulator that filmed the episodes, too, in place of the model (the upper bound) and in
             place of the controller.
-        seed: of the candidates and of the choice of clips.
+        seed: seed of the candidates and of the choice of clips.
         out: folder for what is found; RUN/plan-PROTOCOL if not given.
     """
 
@@ -103,8 +103,8 @@ class PlanResult:
 
     Attributes:
         folder: where ``plans.json`` and ``report.html`` lie.
-        protocol: by which plans were made.
-        seed: of the candidates and of the choice of clips.
+        protocol: protocol by which plans were made.
+        seed: seed of the candidates and of the choice of clips.
         rows: figures of each episode, by model and by what models are compared with.
         plans: planned actions ``[C, H, A]`` by model, on the CPU.
     """
@@ -162,9 +162,9 @@ def plan_clips(
 
     Args:
         dynamics: world model that takes real actions.
-        clips: of ``horizon + 1`` states.
+        clips: clips of ``horizon + 1`` states.
         how: the protocol.
-        seed: of the candidates; the same ones for every model.
+        seed: seed of the candidates; the same ones for every model.
         bf16: see ``GoalCost``.
         progress: show a progress bar.
     """
@@ -198,11 +198,11 @@ def plan_simulated(
     actions are inferred, and the model unrolls these.
 
     Args:
-        clips: of ``horizon + 1`` states, from films of ``wildlam collect``.
+        clips: clips of ``horizon + 1`` states, from films of ``wildlam collect``.
         how: the protocol.
-        encoder: of the states that are compared.
-        model: that latent actions are inferred by and for.
-        seed: of the candidates.
+        encoder: encoder of the states that are compared.
+        model: model that infers latent actions, and that they are for.
+        seed: seed of the candidates.
         bf16: see ``GoalCost``.
         progress: show a progress bar.
 
@@ -220,15 +220,15 @@ def plan_simulated(
             found.append(how.solve(counted(cost, bar, how.iterations), 1, generator))
             true_costs.append(cost(clips.actions[i : i + 1, None])[:, 0])
     planned = torch.cat([one.actions for one in found]).cpu()
-    told = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
-    return Planned(planned, judged(planned, clips, told))
+    values = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
+    return Planned(planned, judged(planned, clips, values))
 
 
 def _simulated(
     clips: LabelledClips, encoder: Encoder, model: LatentActionModel | None, bf16: bool
 ) -> AbstractContextManager[Callable[[int], Cost]]:
     """The simulator's costs of plans in each clip, by its index; see ``plan_simulated``."""
-    from wildlam.worlds.simulator_cost import simulated_costs
+    from wildlam.worlds.simulators import simulated_costs
 
     @torch.no_grad()
     def reinfer_end(states: Tensor) -> Tensor:
@@ -325,7 +325,7 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
     folder = ensure_writable(config.out or opened.path / f"plan-{config.protocol}")
     cut = held_out_cut(found, encoder, how.horizon + 1, fps, config.data)
     episodes = min(config.episodes, len(cut.places))
-    durations.tell(_parts(cut, dynamics, how, episodes, driven, config.simulator))
+    durations.announce(_parts(cut, dynamics, how, episodes, driven, config.simulator))
     clips = cut.encoded(encoder).few(config.episodes, config.seed)
     rows, plans = _planned(config, driven, dynamics, how, clips)
     _write(config, driven, how, clips, folder, rows, plans)
@@ -342,7 +342,7 @@ def _planned(
     """The figures of every row of the table, and the plans of those that plan."""
     seed, bf16 = config.seed, driven.bf16
     if config.simulator:
-        from wildlam.worlds.simulator_cost import check_films
+        from wildlam.worlds.simulators import check_films
 
         check_films(clips)  # before an hour of plans
     unlearnt = {"no move": no_move(clips)}

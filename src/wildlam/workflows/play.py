@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from wildlam.config import config_from
-from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.clips import encode_frames
 from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
@@ -33,8 +32,8 @@ from wildlam.video.write import mp4_bytes
 from wildlam.workflows import durations
 from wildlam.workflows.controller import ControlledRun, load_controlled
 from wildlam.workflows.plan import dynamics_of
-
-WorldName = Literal["nav", "arm"]
+from wildlam.worlds.simulators import SIMULATORS
+from wildlam.worlds.simulators.base import Simulator
 
 EPISODES = 50
 AT_ONCE = 10
@@ -49,60 +48,22 @@ SEEDS = 10_000
 """Seeds of episodes between those of two runs of a game, so that none is in both."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """What it takes to succeed in a world.
-
-    Attributes:
-        space: what its actions are.
-        unit: of lengths.
-        near: a final distance of at most this is a success.
-        far: goals lie at least this far from the start.
-        open: opens the world number ``i``, at a number of steps a second, with pictures of a side in pixels.
-    """
-
-    space: ActionSpace
-    unit: str
-    near: float
-    far: float
-    open: Callable[[int, float, int], Any]
-
-
-def _nav(i: int, fps: float, size: int) -> Any:
-    from wildlam.worlds.doom import HELD_OUT_LEVELS
-    from wildlam.worlds.nav import DoomWalk
-
-    return DoomWalk(HELD_OUT_LEVELS[i % len(HELD_OUT_LEVELS)], size, fps)
-
-
-def _arm(_: int, fps: float, size: int) -> Any:
-    from wildlam.worlds.arm import FetchArm
-
-    return FetchArm(size, fps)
-
-
-TASKS = {
-    "nav": Task(PLANAR, "map units", 30.0, 60.0, _nav),  # a person is 32 wide
-    "arm": Task(ARM, "m", 0.05, 0.1, _arm),
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class PlayConfig:
     """Which run acts in which simulator.
 
     Args:
         run: the run folder.
-        world: the simulator: nav (levels held out whole) or arm.
+        world: name of the simulator, a key of ``wildlam.worlds.simulators.SIMULATORS``: ``nav`` or ``arm``.
         controller: folder of the controller; that of the run if not given.
         baselines: folders of world models trained on real actions, to compare with.
         episodes: how many.
-        seed: of starts, goals and candidates.
+        seed: seed of starts, goals and candidates.
         out: folder for what is found; RUN/play-WORLD if not given.
     """
 
     run: Path
-    world: WorldName
+    world: str
     controller: Path | None = None
     baselines: list[Path] = field(default_factory=list)
     episodes: int = EPISODES
@@ -112,7 +73,7 @@ class PlayConfig:
     def __post_init__(self) -> None:
         settle_paths(self, "run", "controller", "out")
         settle_path_lists(self, "baselines")
-        check_choice("world", self.world, get_args(WorldName))
+        check_choice("world", self.world, list(SIMULATORS))
         check_count("episodes", self.episodes)
         check_seed(self.seed)
 
@@ -124,24 +85,24 @@ class PlayResult:
     Attributes:
         folder: where ``play.json`` and ``report.html`` lie.
         world: the simulator.
-        seed: of starts, goals and candidates.
+        seed: seed of starts, goals and candidates.
         rows: figures of each episode, by model and by what models are compared with.
-        films: of the first episodes of each model that plans: MP4 files, as bytes.
+        films: films of the first episodes of each model that plans: MP4 files, as bytes.
     """
 
     folder: Path
-    world: WorldName
+    world: str
     seed: int
     rows: dict[str, PerClip] = field(repr=False)
     films: dict[str, bytes] = field(repr=False)
 
     def __str__(self) -> str:
-        task, episodes = TASKS[self.world], len(self.rows["no move"])
+        simulator, episodes = SIMULATORS[self.world], len(self.rows["no move"])
         summary = {label: row.summary() for label, row in self.rows.items()}
         return "\n".join(
             [
                 f"{self.world}: {episodes} episodes of {STEPS} steps towards a goal image, seed {self.seed}; "
-                f"success is to end within {task.near:g} {task.unit}:",
+                f"success is to end within {simulator.near:g} {simulator.unit}:",
                 *text_of_summary(summary, ("success", "final distance")),
                 "",
                 f"episodes   {self.folder / 'play.json'}",
@@ -171,34 +132,70 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
         WildlamError: something is missing, out of its range, or does not fit together.
     """
     config = config_from(PlayConfig, config, keywords)
-    name, episodes, seed = config.world, config.episodes, config.seed
-    driven, task = load_controlled(config.run, config.controller), TASKS[name]
-    opened, encoder, driver, space = driven.run, driven.encoder, driven.controller, driven.space
-    fps = driven.config.data.fps
-    if space is not task.space:
-        raise WildlamError(
-            f"the controller's actions are {space.name}, {name} takes {task.space.name}; give --controller"
+    driven, simulator = load_controlled(config.run, config.controller), SIMULATORS[config.world]
+    _check_actions(driven, simulator)
+    folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}")
+    prior, dynamics = _prior_of(driven), dynamics_of(driven, config.baselines)
+    durations.announce(_parts(simulator, driven, dynamics, prior, config.episodes))
+    traces = _all_traces(config, simulator, driven, dynamics, prior)
+    targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
+    rows = {label: judged(of, targets, simulator) for label, of in traces.items() if label != "goal"}
+    with writing(f"to {folder}", "give another --out"):
+        write_atomically(folder / "play.json", json.dumps(_record(config, simulator, driven, rows, traces)))
+        films = {
+            label: mp4_bytes(grid(traces["goal"][:SHOWN], traces[label][:SHOWN]), driven.config.data.fps)
+            for label in dynamics
+        }
+        write_play_report(
+            folder / "report.html",
+            f"Closed loop in {config.world}: {driven.run.path.name}",
+            rows,
+            films,
+            f"Success: within {simulator.near:g} {simulator.unit} of the goal after {STEPS} steps. Goals lie {AWAY} "
+            f"steps away. {compared(rows, dynamics, 'final distance')}",
+            f"{driven.run.facts['encoder']['name']} states, controller {driven.place}, {config.episodes} episodes, "
+            f"seed {config.seed}",
         )
-    reach = AWAY * float((driver.action_mean.abs() + 3 * driver.action_std)[: space.position].norm())
-    if reach < task.far:
-        raise WildlamError(
-            f"{AWAY} of the controller's largest actions lead {reach:.3g} {task.unit} far, goals lie {task.far:g} away "
-            "at least: it was trained in other units; give --controller"
-        )
-    folder = ensure_writable(config.out or opened.path / f"play-{name}")
-    mean, std = driver.action_mean.expand(HORIZON, -1), driver.action_std.expand(HORIZON, -1)
-    prior = Prior(mean, std, driver.action_mean - 3 * driver.action_std, driver.action_mean + 3 * driver.action_std)
-    dynamics = dynamics_of(driven, config.baselines)
+    return PlayResult(folder, config.world, config.seed, rows, films)
 
-    durations.tell(_parts(task, driven, dynamics, prior, episodes))
+
+def _check_actions(driven: ControlledRun, simulator: Simulator) -> None:
+    """Refuse a controller of another kind of action, or of other units than the simulator's."""
+    controller, space = driven.controller, driven.space
+    if space is not simulator.space:
+        raise WildlamError(
+            f"the controller's actions are {space.name}, {simulator.name} takes {simulator.space.name}; "
+            "give --controller"
+        )
+    reach = AWAY * float((controller.action_mean.abs() + 3 * controller.action_std)[: space.position].norm())
+    if reach < simulator.far:
+        raise WildlamError(
+            f"{AWAY} of the controller's largest actions lead {reach:.3g} {simulator.unit} far, goals lie "
+            f"{simulator.far:g} away at least: it was trained in other units; give --controller"
+        )
+
+
+def _prior_of(driven: ControlledRun) -> Prior:
+    """Candidate actions are those that the controller learnt from, to three standard deviations."""
+    mean, std = driven.controller.action_mean, driven.controller.action_std
+    return Prior(mean.expand(HORIZON, -1), std.expand(HORIZON, -1), mean - 3 * std, mean + 3 * std)
+
+
+def _all_traces(
+    config: PlayConfig, simulator: Simulator, driven: ControlledRun, dynamics: dict[str, Dynamics], prior: Prior
+) -> dict[str, list[Trace]]:
+    """Every episode's way to its goal, its way by each policy, and that of staying, ``AT_ONCE`` episodes at a time."""
+    encoder, episodes = driven.encoder, config.episodes
     traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
     with ExitStack() as stack, tqdm(total=episodes * _steps(len(dynamics)), desc="playing", unit="step") as bar:
-        opened_worlds = (task.open(i, fps, encoder.spec.image_size) for i in range(min(AT_ONCE, episodes)))
-        worlds = [stack.enter_context(world) for world in opened_worlds]
+        worlds = [
+            stack.enter_context(simulator.open(i, driven.config.data.fps, encoder.spec.image_size))
+            for i in range(min(AT_ONCE, episodes))
+        ]
         for first in range(0, episodes, AT_ONCE):
-            own_seed = SEEDS * seed + first  # of these episodes alone
+            own_seed = SEEDS * config.seed + first  # of these episodes alone
             some = worlds[: episodes - first]
-            starts, goals = _goals(some, task, prior, own_seed, bar)
+            starts, goals = _goals(some, simulator, prior, own_seed, bar)
             traces["goal"] += goals
             images = np.stack([goal.frames[-1] for goal in goals])
             wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
@@ -206,10 +203,10 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
             for label, one in dynamics.items():
                 policies[label] = Replanner(
                     one,
-                    lambda video: encode_frames(encoder, video),
+                    partial(encode_frames, encoder),
                     wanted.float(),
                     prior,
-                    space.between,
+                    driven.space.between,
                     seed=own_seed,
                     bf16=driven.bf16,
                 )
@@ -218,46 +215,43 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
             traces["no move"] += [
                 Trace(g.frames[:1].repeat(STEPS + 1, 0), g.poses[:1].repeat(STEPS + 1, 0), g.actions[:0]) for g in goals
             ]
-    targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
-    rows = {label: judged(of, targets, task) for label, of in traces.items() if label != "goal"}
-    record = {
-        "world": name,
-        "episodes": episodes,
-        "seed": seed,
+    return traces
+
+
+def _record(
+    config: PlayConfig,
+    simulator: Simulator,
+    driven: ControlledRun,
+    rows: dict[str, PerClip],
+    traces: dict[str, list[Trace]],
+) -> dict[str, Any]:
+    """What ``play.json`` holds."""
+    return {
+        "world": config.world,
+        "episodes": config.episodes,
+        "seed": config.seed,
         "controller": str(driven.place),
         "baselines": [str(folder) for folder in config.baselines],
         "samples": SAMPLES,
         "iterations": ITERATIONS,
         "steps": STEPS,
-        "unit": task.unit,
-        "near": task.near,
+        "unit": simulator.unit,
+        "near": simulator.near,
         "summary": {label: row.summary() for label, row in rows.items()},
         "poses": {label: [trace.poses.tolist() for trace in of] for label, of in traces.items()},
         "actions": {label: [trace.actions.tolist() for trace in of] for label, of in traces.items()},
     }
-    shown = {label: grid(traces["goal"][:SHOWN], traces[label][:SHOWN]) for label in dynamics}
-    with writing(f"to {folder}", "give another --out"):
-        write_atomically(folder / "play.json", json.dumps(record))
-        films = {label: mp4_bytes(frames, fps) for label, frames in shown.items()}
-        write_play_report(
-            folder / "report.html",
-            f"Closed loop in {name}: {opened.path.name}",
-            rows,
-            films,
-            f"Success: within {task.near:g} {task.unit} of the goal after {STEPS} steps. Goals lie {AWAY} steps away. "
-            + compared(rows, dynamics, "final distance"),
-            f"{opened.facts['encoder']['name']} states, controller {driven.place}, {episodes} episodes, seed {seed}",
-        )
-    return PlayResult(folder, name, seed, rows, films)
 
 
-def judged(traces: Sequence[Trace], targets: np.ndarray, task: Task) -> PerClip:
+def judged(traces: Sequence[Trace], targets: np.ndarray, simulator: Simulator) -> PerClip:
     """``success`` and ``final distance`` of each episode, and the ``start distance``; targets are poses ``[E, P]``."""
     ways = np.stack([trace.poses for trace in traces])
-    away = np.linalg.norm((ways - targets[:, None])[..., : task.space.position], axis=-1)
-    values = {"success": away[:, -1] <= task.near, "final distance": away[:, -1], "start distance": away[:, 0]}
+    away = np.linalg.norm((ways - targets[:, None])[..., : simulator.space.position], axis=-1)
+    values = {"success": away[:, -1] <= simulator.near, "final distance": away[:, -1], "start distance": away[:, 0]}
     names = [f"episode {i}" for i in range(len(traces))]
-    return PerClip({k: torch.from_numpy(v).float() for k, v in values.items()}, names, [task.space.name] * len(names))
+    return PerClip(
+        {k: torch.from_numpy(v).float() for k, v in values.items()}, names, [simulator.space.name] * len(names)
+    )
 
 
 def _random(prior: Prior, seed: int) -> Policy:
@@ -267,11 +261,11 @@ def _random(prior: Prior, seed: int) -> Policy:
 
 
 def _parts(
-    task: Task, driven: ControlledRun, dynamics: dict[str, Dynamics], prior: Prior, episodes: int
+    simulator: Simulator, driven: ControlledRun, dynamics: dict[str, Dynamics], prior: Prior, episodes: int
 ) -> list[durations.Part]:
     """How long each policy's episodes take here: a reset and a step of a world of its own are measured, and a plan."""
     device, together = driven.encoder.device, min(AT_ONCE, episodes)
-    with task.open(0, driven.config.data.fps, driven.encoder.spec.image_size) as world:
+    with simulator.open(0, driven.config.data.fps, driven.encoder.spec.image_size) as world:
         seen: list[tuple[np.ndarray, dict[str, Any]]] = []
         begin = durations.seconds_of(lambda: seen.append(world.reset(seed=0)), device)
         step = durations.seconds_of(lambda: world.step(driven.controller.action_mean.double().cpu().numpy()), device)
@@ -305,7 +299,9 @@ def _counted(policy: Policy, bar: tqdm) -> Policy:
     return act
 
 
-def _goals(worlds: Sequence[World], task: Task, prior: Prior, seed: int, bar: tqdm) -> tuple[list[int], list[Trace]]:
+def _goals(
+    worlds: Sequence[World], simulator: Simulator, prior: Prior, seed: int, bar: tqdm
+) -> tuple[list[int], list[Trace]]:
     """Starts, and what leads from each to a goal far enough away: one action, drawn and done again and again."""
     rng = np.random.default_rng([seed, 1])
     mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
@@ -314,11 +310,11 @@ def _goals(worlds: Sequence[World], task: Task, prior: Prior, seed: int, bar: tq
         for _ in range(TRIES):
             start, action = int(rng.integers(2**31)), mean + std * rng.normal(size=len(mean))
             (trace,) = follow([world], [start], lambda frames, _, a=action: a[None], AWAY)  # type: ignore[misc]
-            moved = (trace.poses[-1] - trace.poses[0])[: task.space.position]
-            if np.linalg.norm(moved) >= task.far:
+            moved = (trace.poses[-1] - trace.poses[0])[: simulator.space.position]
+            if np.linalg.norm(moved) >= simulator.far:
                 break
         else:
-            raise WildlamError(f"no goal {task.far:g} {task.unit} away was found in {TRIES} tries")
+            raise WildlamError(f"no goal {simulator.far:g} {simulator.unit} away was found in {TRIES} tries")
         starts.append(start)
         goals.append(trace)
         bar.update(AWAY)

@@ -26,9 +26,10 @@ from wildlam.fileio import locked, read_json, write_atomically, writing
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Unconstrained
 from wildlam.report.html import figure, paragraph
 from wildlam.report.pages.sweep import write_sweep_report
+from wildlam.runs.command import current_command, records_call
 from wildlam.video.manifest import Manifest
 from wildlam.workflows.open_run import load_clips
-from wildlam.workflows.train import tell_parts, train
+from wildlam.workflows.train import announce_parts, train
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class SweepResult:
 
     Attributes:
         folder: where ``report.html``, ``sweep.svg``, ``sweep.md`` and the runs' folders lie.
-        findings: in words.
+        findings: what was found, in words.
         rows: what is known of each run.
         failed: why a run failed, by its name; the same call tries it again.
         figure: error against strength, as SVG.
@@ -189,6 +190,7 @@ class SweepResult:
         return words + figure(self.figure, "Error against strength of each limit", wide=True)
 
 
+@records_call
 def sweep(config: SweepConfig | None = None, /, **keywords: Any) -> SweepResult:
     """Train and evaluate every run of a grid that is not finished, each in a process of its own, and compare all.
 
@@ -197,8 +199,8 @@ def sweep(config: SweepConfig | None = None, /, **keywords: Any) -> SweepResult:
         keywords: fields of ``SweepConfig``, in its place or to replace what it says.
 
     Raises:
-        WildlamError: what is wrong with the configuration, the data or the folder; a run that fails is told of in the
-            result.
+        WildlamError: what is wrong with the configuration, the data or the folder; a run that fails is listed in
+            the result.
     """
     config = _settled(config_from(SweepConfig, config, keywords))
     train_all(config)
@@ -262,8 +264,7 @@ def claim(sweep: SweepConfig) -> None:
     with writing(path, "choose another --out"):
         if not path.exists():
             sweep.out.mkdir(parents=True, exist_ok=True)
-            made_by = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-            write_atomically(path, f"{MADE_BY}{made_by}\n{text}")
+            write_atomically(path, f"{MADE_BY}{current_command()}\n{text}")
             return
         known = path.read_text()
     try:
@@ -297,7 +298,7 @@ def train_one(sweep: SweepConfig, index: int) -> None:
     """
     grid = sweep.grid()
     if not 0 <= index < len(grid):
-        raise WildlamError(f"--only {index}: the sweep has {len(grid)} runs, 0 to {len(grid) - 1}")
+        raise WildlamError(f"only {index}: the sweep has {len(grid)} runs, 0 to {len(grid) - 1}")
     run = grid[index]
     try:
         claim(sweep)
@@ -349,7 +350,7 @@ def train_all(sweep: SweepConfig, start: Callable[[SweepConfig, int], int] | Non
 def encode_once(sweep: SweepConfig, runs: int = 0) -> None:
     """Index and encode the videos, which all runs share; of several processes one does it and the others wait.
 
-    Before that it is told how long this and training ``runs`` runs take, if there are any.
+    Before that, the time of this and of training ``runs`` runs is logged, if there are any.
 
     Raises:
         WildlamError: whatever is wrong with the videos or the encoder.
@@ -360,7 +361,7 @@ def encode_once(sweep: SweepConfig, runs: int = 0) -> None:
 
         def before(rows: Manifest, frames: float | None) -> None:
             trainings = {"train": (sweep.run, runs * sweep.run.training.steps)}
-            tell_parts(sweep.run, encoder, rows, frames, trainings, runs=runs)
+            announce_parts(sweep.run, encoder, rows, frames, trainings, runs=runs)
 
         load_clips(sweep.run, encoder, Processes(0, 1, device), before if runs else None)
 

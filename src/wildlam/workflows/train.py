@@ -22,6 +22,7 @@ from wildlam.evaluation.one_step import one_step
 from wildlam.fileio import ensure_writable, read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.runs import checkpoints
+from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import Clips
 from wildlam.training import fit
@@ -42,6 +43,7 @@ class TrainResult(EvaluateResult):
     """A trained run and what was found on its held-out clips. In a notebook, the verdict and the table of errors."""
 
 
+@records_call
 def train(config: RunConfig | None = None, /, *, resume: bool = False, **keywords: Any) -> TrainResult:
     """Index, encode, train (a deterministic model for comparison, too), evaluate and report.
 
@@ -80,7 +82,7 @@ def _train(config: RunConfig, resume: bool) -> Path:
             held.enter_context(run.training())
         encoder = config.encoder.build(team.device)
         _check_lengths(config, encoder.spec)
-        clips = load_clips(config, encoder, team, partial(_tell_parts, config, encoder, team, resume))
+        clips = load_clips(config, encoder, team, partial(_announce_parts, config, encoder, team, resume))
         if team.is_main and (run.path / "config.yaml").is_file():
             if checkpoints.last(run.checkpoints) is None:
                 log.warning("%s holds no checkpoint: training begins anew", run.path)
@@ -149,7 +151,7 @@ def check_out(config: RunConfig, resume: bool) -> None:
         raise WildlamError(f"{out} holds a run of another configuration; give another --out")
 
 
-def _tell_parts(
+def _announce_parts(
     config: RunConfig, encoder: Encoder, team: Processes, resume: bool, rows: Manifest, frames: float | None
 ) -> None:
     """Print what is left to do; all processes measure at once, as they will work."""
@@ -161,10 +163,10 @@ def _tell_parts(
         steps = config.training.steps - (last.step if last else 0)
         if of and steps > 0:
             left[name] = of, steps
-    tell_parts(config, encoder, rows, frames, left, team)
+    announce_parts(config, encoder, rows, frames, left, team)
 
 
-def tell_parts(
+def announce_parts(
     config: RunConfig,
     encoder: Encoder,
     rows: Manifest,
@@ -177,12 +179,12 @@ def tell_parts(
 
     Args:
         config: says how clips are cut and shared.
-        encoder: of the clips.
+        encoder: encoder of the clips.
         rows: the videos.
-        frames: that are to be encoded before; None if clips are at each step.
+        frames: number of frames to encode before; None if clips are encoded at each step.
         trainings: configuration and steps, by what they are called.
         team: all processes that measure at once.
-        runs: that are evaluated.
+        runs: number of runs that are evaluated.
     """
     trainings = {name: (of, steps) for name, (of, steps) in trainings.items() if steps > durations.FEW_STEPS}
     if not trainings and (frames or 0) <= durations.FEW_FRAMES:
@@ -202,7 +204,7 @@ def tell_parts(
             model, *other = (of.model.build(encoder.spec.width, encoder.spec.grid) for of in (config, bare) if of)
         bounds = dict(zip(["deterministic"], other, strict=False))
         parts += parts_of_evaluation(config, encoder, rows, model, bounds, runs)
-        durations.tell(parts)
+        durations.announce(parts)
 
 
 def _begun_by_this_job(run: Run) -> bool:

@@ -163,7 +163,7 @@ class Trained:
         """Infer the latent action of every transition of a video.
 
         Args:
-            video: in any of the forms that the class names.
+            video: one video, in any of the forms that the class lists.
             fps: its frames per second, if it is no file.
 
         Returns:

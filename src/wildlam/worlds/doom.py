@@ -86,7 +86,7 @@ PATIENCE = 20.0
 
 
 def _engines() -> set[int]:
-    """The engines that this process started, where the system tells (Linux)."""
+    """Process ids of the engines that this process started, on Linux."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -179,7 +179,7 @@ class DoomNav:
         settings = Path(self._folder.name) / "doom.ini"
         settings.write_text("".join(f"[{name}.AutoExec]\n" for name in ("Doom", "Heretic", "Hexen", "Strife", "Chex")))
         game.set_doom_config_path(str(settings))
-        with _STARTING:  # or it could not be told whose engine is whose
+        with _STARTING:  # or it would not be known whose engine is whose
             before = _engines()
             game.init()
             self._engine = _Watched(_engines() - before)

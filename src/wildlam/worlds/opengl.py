@@ -65,7 +65,7 @@ def cannot_draw(cause: Exception | str) -> WildlamError:
     chosen = _chosen()
     if isinstance(cause, AttributeError) and "NoneType" in str(cause):  # PyOpenGL, where it finds no library
         cause = f"no OpenGL library for {chosen} is installed"
-    told = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
     if works := working():
         remedy = f"on this machine {' and '.join(works)} works: set MUJOCO_GL={works[0]} before mujoco is imported"
     else:
@@ -74,7 +74,7 @@ def cannot_draw(cause: Exception | str) -> WildlamError:
             f"none of {', '.join(BACKENDS)} works on this machine; on Debian: apt-get install {packages}, then set "
             "MUJOCO_GL to that"
         )
-    return WildlamError(f"the arm cannot be drawn with MUJOCO_GL={chosen} ({told}); {remedy}")
+    return WildlamError(f"the arm cannot be drawn with MUJOCO_GL={chosen} ({reason}); {remedy}")
 
 
 def _chosen() -> str:

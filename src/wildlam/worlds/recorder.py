@@ -39,7 +39,7 @@ class Take:
 
     Attributes:
         path: path of the film; its poses lie beside it.
-        seed: from which all that is random in it comes.
+        seed: seed of all that is random in it.
     """
 
     path: Path
@@ -68,10 +68,10 @@ def film_all(
     """Make films, each whole or not at all; finished ones are kept.
 
     Args:
-        takes: by stage; the films of a stage are made one after another in one world.
-        world: opens that of a stage, when the first film needs it.
+        takes: films to make, by stage; those of a stage are made one after another in one world.
+        world: opens the world of a stage, when the first film needs it.
         film: gives the frames ``uint8 [H, W, 3]`` and the poses ``[frames, P]``.
-        form: of all films; a file of another form is made again.
+        form: format of all films; a file of another one is made again.
         title: shown with the progress bar.
         progress: show it.
 
@@ -119,8 +119,8 @@ def _is_complete(path: Path, form: Format) -> bool:
         with av.open(str(path)) as file:
             video = file.streams.video[0]
             rate = Fraction(form.fps).limit_denominator(1001)
-            told = (video.frames, video.average_rate, video.width, video.height)
-            return told == (form.frames, rate, form.size, form.size)
+            found = (video.frames, video.average_rate, video.width, video.height)
+            return found == (form.frames, rate, form.size, form.size)
     except av.FFmpegError:
         return False  # not a film that can be opened: to be made again
 

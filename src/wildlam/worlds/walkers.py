@@ -32,7 +32,7 @@ class Walker:
 
     Args:
         rng: the only source of randomness.
-        tics: tics per frame, to tell how far an action should carry.
+        tics: tics per frame, which decide how far an action should carry.
         turn: the most that it turns in a frame, degrees, 5 at least.
     """
 
@@ -95,7 +95,7 @@ class Walker:
         self.side = sign
 
     def _frames(self, low: int, high: int) -> float:
-        """A number of frames by chance, ``high`` excluded, told for 8 a second (4 tics each): of as many seconds."""
+        """A random number of frames, for a range (``high`` excluded) given at 8 frames a second (4 tics each)."""
         return self.rng.integers(low, high) * 4 / self.tics
 
     def _aim(self, target: tuple[float, float, float], frames: float) -> None:

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from wildlam.episodes import formats
 from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import read_episodes
 from wildlam.errors import WildlamError
 
@@ -640,3 +641,19 @@ def test_a_format_is_one_file(tmp_path, monkeypatch):
     assert list(formats.FORMATS) == ["newest", "lerobot", "droid", "recon", "video"]
     (tmp_path / "new").touch()
     assert formats.read_episodes(tmp_path) == ["read"]
+
+
+@pytest.mark.parametrize(
+    ("form", "space", "rate"), [("droid", ARM, 15.0), ("recon", PLANAR, 4.0), ("lerobot", ARM, 8.0)]
+)
+def test_episodes_of_another_kind_or_rate_are_not_written(tmp_path, form, space, rate):
+    def episode(name, space, rate):
+        times = np.arange(STEPS) / rate
+        return Episode(name, "train", times, np.zeros((STEPS, len(space.pose_names))), space, frames=None)
+
+    fits, write = episode("a", space, rate), formats.FORMATS[form].write
+    other = PLANAR if space is ARM else ARM
+    for wrong in (episode("b", space, rate + 1), episode("b", other, rate)):
+        with pytest.raises(WildlamError, match=rf"; b has {wrong.rate:g} {wrong.space.name} poses a second"):
+            write(tmp_path / "out", [fits, wrong])
+    assert not (tmp_path / "out").exists()  # not the first alone

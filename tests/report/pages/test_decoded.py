@@ -6,7 +6,7 @@ import torch
 
 from wildlam.encoders import VJEPA2, Lite0
 from wildlam.errors import WildlamError
-from wildlam.report.pages.decoded import telling_clips
+from wildlam.report.pages.decoded import informative_clips
 from wildlam.workflows.decoder import decoded_strips, train_decoder, write_decoded
 
 from ...helpers import make_run, save_tiny
@@ -68,8 +68,8 @@ def test_clips_in_which_something_moves_are_shown_one_of_each_video():
         moving[t, :, :, 8 * t : 8 * t + 8] = 200
     films = [still, moving, moving, busy, moving // 2]
     names, sources = ["a", "b", "b", "c", "d"], ["x"] * 5
-    assert telling_clips(films.__getitem__, names, sources, 2) == [1, 4]
-    assert telling_clips(films.__getitem__, names, ["x", "x", "y", "y", "y"], 1) == [1, 2]
+    assert informative_clips(films.__getitem__, names, sources, 2) == [1, 4]
+    assert informative_clips(films.__getitem__, names, ["x", "x", "y", "y", "y"], 1) == [1, 2]
     # A video whose other clips are still does not fall behind for that.
     films = [moving, still, moving // 2, moving // 4]
-    assert telling_clips(films.__getitem__, ["a", "a", "b", "c"], ["x"] * 4, 1) == [0]
+    assert informative_clips(films.__getitem__, ["a", "a", "b", "c"], ["x"] * 4, 1) == [0]

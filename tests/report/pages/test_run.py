@@ -120,7 +120,7 @@ def test_the_page_of_one_recording(manifest, held_out, tmp_path):
     summary = {"clips": 7, **error_table(found.one_step), "evaluations": found.summary()}
     write_run_report(run, tmp_path, model, manifest, found, summary)
     page = (tmp_path / "report.html").read_text()
-    assert "Too little to tell." in page
+    assert "Inconclusive." in page
     assert "7 clips of 1 recording are held out" in page
     assert "No source has a second held-out recording in which to look for the same action." in page
     assert "No source has a second held-out recording to cut to or to carry actions to." in page
@@ -159,7 +159,7 @@ def test_the_page(manifest, held_out, tmp_path):
     assert "KL divergence that each dimension" in page
     for title in ("Further ahead", "Does z hold the next state", "Does a motion stay in its place", "The latent space"):
         assert title in page
-    assert "Does z tell the true actions" not in page
+    assert "Can the true actions be read from z" not in page
     assert b"<svg" in (tmp_path / "actions.svg").read_bytes()
 
 

@@ -107,9 +107,7 @@ def test_findings(sweep):
         "At a scene cut the error is 1.50 to 2.50 times that without one where the actions are used; of copying it is "
         "2.25 times; without actions it is 2.25 times."
     )
-    assert under == (
-        "Clearly under that, so that actions hand over some of the next state: Unconstrained, Noisy beta=0.001."
-    )
+    assert under == ("Clearly under that, so actions leak some of the next state: Unconstrained, Noisy beta=0.001.")
     assert cycle == (
         "Carried to another video and back, actions have 1.10 to 1.40 times the error (unrelated actions, which is "
         "chance: 1.90 times); it grows with the room that the limit leaves (rank correlation 1.00 over 4 settings)."
@@ -152,9 +150,9 @@ def test_too_few_recordings_are_not_compared(sweep):
         write(run, result, clips)
     said = findings(judged(sweep))
     assert said[:2] == [
-        "Too little to tell.",
-        "Only 12 clips of 1 recording are held out. From fewer than 5 recordings, or 10 clips, nothing can be said of "
-        "other videos.",
+        "Inconclusive.",
+        "Only 12 clips of 1 recording are held out. From fewer than 5 recordings, or 10 clips, nothing can be "
+        "concluded about other videos.",
     ]
     assert not any(word in sentence for sentence in said for word in ("scene cut", "gap", "limit"))
 

@@ -9,6 +9,21 @@ from typing import Any
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
+from wildlam.errors import WildlamError
+
+RATE_TOLERANCE = 0.01
+"""Frames per second by which an episode's rate may differ from that of a format."""
+
+
+def check_kind(episodes: Sequence[Episode], what: str, space: ActionSpace, rate: float) -> None:
+    """Refuse to write episodes of another kind of pose, or of another number of frames a second.
+
+    Raises:
+        WildlamError: naming the first such episode, after ``what`` the format holds.
+    """
+    for episode in episodes:
+        if episode.space is not space or abs(episode.rate - rate) > RATE_TOLERANCE:
+            raise WildlamError(f"{what}; {episode.name} has {episode.rate:g} {episode.space.name} poses a second")
 
 
 @dataclass(frozen=True)

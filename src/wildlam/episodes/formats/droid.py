@@ -19,7 +19,7 @@ import numpy as np
 
 from wildlam.episodes.action_spaces import ARM
 from wildlam.episodes.episode import Episode, splits_of
-from wildlam.episodes.formats.base import Format
+from wildlam.episodes.formats.base import Format, check_kind
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
 from wildlam.episodes.pairing import TOLERANCE, pair, read_film, report_pairs
 from wildlam.errors import WildlamError
@@ -70,10 +70,10 @@ def read_droid(path: Path, camera: str = "ext1", tolerance: float = TOLERANCE) -
         times, frames = np.arange(len(poses)) / RATE, counted(film.times) / RATE
         surplus = round((frames[-1] - times[-1]) * RATE) if len(times) else 0
         if surplus > 0:
-            told = f"{film.path}: goes on for {surplus} frames after the last of the {len(times)} states of {name}"
+            problem = f"{film.path}: goes on for {surplus} frames after the last of the {len(times)} states of {name}"
             if surplus > tolerance * RATE:
-                raise WildlamError(f"{told}: it is another recording's, or not of one frame a state")
-            log.warning("%s: its times and the number of states do not agree", told)
+                raise WildlamError(f"{problem}: it is another recording's, or not of one frame a state")
+            log.warning("%s: its times and the number of states do not agree", problem)
         paired[name] = pairs = pair(times, frames, f"{film.path}, {name}", tolerance)
         times, poses = times[pairs.states], poses[pairs.states]
         if not np.isfinite(poses).all():
@@ -109,9 +109,8 @@ def write_droid(path: Path, episodes: Sequence[Episode], size: int = 128) -> Non
     Raises:
         WildlamError: they are of another kind or rate, or h5py is not installed.
     """
+    check_kind(episodes, f"DROID holds {RATE:g} poses of an arm a second", ARM, RATE)
     for episode in episodes:
-        if episode.space is not ARM or abs(episode.rate - RATE) > 0.01:
-            raise WildlamError(f"DROID holds {RATE:g} poses of an arm a second; {episode.name} does not")
         name = episode.file_name
         folder = path / "WILDLAM" / "success" / episode.split / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -130,10 +129,10 @@ def _film(folder: Path, camera: str) -> Path:
     if not metadata:
         raise WildlamError(f"{folder}: there is no metadata_*.json")
     try:
-        told = json.loads(metadata[0].read_text())[f"{camera}_mp4_path"]
+        named = json.loads(metadata[0].read_text())[f"{camera}_mp4_path"]
     except (ValueError, KeyError, TypeError) as error:
         raise WildlamError(f"{metadata[0]}: there is no {camera}_mp4_path in it") from error
-    film = folder / "recordings" / "MP4" / Path(str(told)).name
+    film = folder / "recordings" / "MP4" / Path(str(named)).name
     if not film.is_file():
         raise WildlamError(f"{film}: there is no such film, which {metadata[0].name} names")
     return film

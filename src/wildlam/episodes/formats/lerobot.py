@@ -29,17 +29,14 @@ import pyarrow.parquet as pq
 from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.episode import Episode, splits_of
 from wildlam.episodes.formats.base import Format
+from wildlam.episodes.formats.lerobot_write import ARM_POSE, GRIPPER, STATE, write_lerobot
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
 from wildlam.errors import WildlamError
 from wildlam.types import Split
-from wildlam.video.mp4 import write_mp4
 from wildlam.video.splits import SPLIT_FOLDERS
 
 log = logging.getLogger(__name__)
 
-ARM_POSE, GRIPPER = "observation.state.cartesian_position", "observation.state.gripper_position"
-STATE = "observation.state"
-CAMERA = "observation.images.main"
 Kind = TypeVar("Kind", str, int, dict)
 KINDS = {str: "a text", int: "a whole number", dict: "an object"}
 
@@ -161,8 +158,8 @@ def _miscounted(places: list[Taken], frames: int) -> list[str]:
 def _field(file: Path, fields: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
     """A field of a JSON object, of the kind that it must be of."""
     if not isinstance(value := fields.get(name), kind):
-        told = f"is {str(value)[:100]!r}" if name in fields else "is missing"
-        raise WildlamError(f"{file}: {name} {told}; expected {KINDS[kind]}")
+        problem = f"is {str(value)[:100]!r}" if name in fields else "is missing"
+        raise WildlamError(f"{file}: {name} {problem}; expected {KINDS[kind]}")
     return value
 
 
@@ -230,10 +227,10 @@ def _inside(root: Path, template: str, **where: Any) -> Path:
 def _stated_splits(file: Path, info: dict[str, Any], numbers: Sequence[int]) -> dict[int, Split | None]:
     """What ``splits`` says of each episode, by its number (``{"train": "0:90", "test": "90:100"}``); None if nothing.
 
-    Where parts to hold out are stated beside one to train on, what is in neither is left out; where a part to train on
+    Where both held-out and training parts are stated, what is in neither is left out; where a part to train on
     is stated alone, what is not in it is held out.
     """
-    told: dict[Split, set[int]] = {"train": set(), "held_out": set()}
+    stated: dict[Split, set[int]] = {"train": set(), "held_out": set()}
     for part, places in _field(file, {"splits": {}} | info, "splits", dict).items():
         if (split := SPLIT_FOLDERS.get(part.lower())) is None:
             continue
@@ -246,8 +243,8 @@ def _stated_splits(file: Path, info: dict[str, Any], numbers: Sequence[int]) -> 
                 f"{file}: the split {part!r} is {places!r} and holds none of the episodes: they are numbered "
                 f"{min(numbers)} to {max(numbers)}, {len(numbers)} of them; correct it"
             )
-        told[split] |= found
-    train, held_out = told["train"], told["held_out"]
+        stated[split] |= found
+    train, held_out = stated["train"], stated["held_out"]
     if both := train & held_out:
         log.warning("%s: to be trained on and held out, so held out: %s", file, _episodes(both))
     unstated = set(numbers) - train - held_out if train else set()
@@ -285,121 +282,6 @@ def _poses(table: pa.Table, columns: Sequence[str], width: int, where: str) -> t
     if not np.isfinite(poses).all() or not (np.diff(times) > 0).all():
         raise WildlamError(f"{where}: its states must be finite, and its times rise")
     return poses, times
-
-
-def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:
-    """Write episodes as a LeRobotDataset v3.0, those for training first: one table and one film.
-
-    Args:
-        path: the folder.
-        episodes: what to write, of one kind and rate.
-        size: side of the square pictures.
-
-    Raises:
-        WildlamError: they differ in kind or rate.
-    """
-    episodes = sorted(episodes, key=lambda episode: episode.split == "held_out")
-    space, fps = episodes[0].space, round(episodes[0].rate, 6)
-    if any(episode.space is not space or abs(episode.rate - fps) > 0.01 for episode in episodes):
-        raise WildlamError("the episodes differ in kind of action or in rate; write them apart")
-    columns = {STATE: space.pose_names} if space is PLANAR else {ARM_POSE: ARM.pose_names[:6], GRIPPER: ("gripper",)}
-    lengths = [len(episode.times) for episode in episodes]
-    ends = np.cumsum(lengths)
-    ordered = [(i, episode, int(end) - length) for i, (episode, end, length) in
-               enumerate(zip(episodes, ends, lengths, strict=True))]  # fmt: skip
-    tables, stated = [], []
-    for i, episode, begins in ordered:
-        # The last frame's action leads nowhere.
-        actions = np.concatenate([space.between(episode.poses), np.zeros((1, len(space.action_names)))])
-        cut = np.cumsum([len(names) for names in columns.values()])[:-1]
-        states = {c: part.astype(np.float32) for c, part in zip(columns, np.split(episode.poses, cut, 1), strict=True)}
-        number = np.arange(lengths[i])
-        tables.append(
-            pa.table(
-                {c: list(part if part.shape[1] > 1 else part[:, 0]) for c, part in states.items()}
-                | {
-                    "action": list(actions.astype(np.float32)),
-                    "timestamp": (number / fps).astype(np.float32),
-                    "frame_index": number,
-                    "episode_index": np.full(len(number), i),
-                    "index": begins + number,
-                    "task_index": np.zeros(len(number), np.int64),
-                }
-            )
-        )
-        stated.append(
-            {
-                "episode_index": i,
-                "tasks": ["explore"],
-                "length": lengths[i],
-                "dataset_from_index": begins,
-                "dataset_to_index": begins + lengths[i],
-                "data/chunk_index": 0,
-                "data/file_index": 0,
-                f"videos/{CAMERA}/chunk_index": 0,
-                f"videos/{CAMERA}/file_index": 0,
-                f"videos/{CAMERA}/from_timestamp": begins / fps,
-                f"videos/{CAMERA}/to_timestamp": (begins + lengths[i]) / fps,
-            }
-        )
-    place = "chunk-{chunk_index:03d}/file-{file_index:03d}"
-    first = place.format(chunk_index=0, file_index=0)
-    whole, training = pa.concat_tables(tables), sum(episode.split == "train" for episode in episodes)
-    numbers = {"timestamp": "float32"} | dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
-    info = {
-        "codebase_version": "v3.0",
-        "robot_type": "camera" if space is PLANAR else "fetch",
-        "fps": fps,
-        "total_episodes": len(episodes),
-        "total_frames": int(ends[-1]),
-        "total_tasks": 1,
-        "chunks_size": 1000,
-        "data_path": f"data/{place}.parquet",
-        "video_path": f"videos/{{video_key}}/{place}.mp4",
-        "splits": {"train": f"0:{training}", "test": f"{training}:{len(episodes)}"},
-        "features": {c: {"dtype": "float32", "shape": [len(names)], "names": names} for c, names in columns.items()}
-        | {"action": {"dtype": "float32", "shape": [len(space.action_names)], "names": space.action_names}}
-        | {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in numbers.items()}
-        | {CAMERA: {"dtype": "video", "shape": [size, size, 3], "names": ["height", "width", "channels"]}},
-    }
-    for file, table in (
-        (f"data/{first}", whole),
-        (f"meta/episodes/{first}", pa.Table.from_pylist(stated)),
-        ("meta/tasks", _tasks("explore")),
-    ):
-        target = path / f"{file}.parquet"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, target)
-    pictures = (
-        frame.permute(1, 2, 0).numpy()
-        for _, episode, _ in ordered
-        for frame in episode.frames(range(len(episode.times)), size)
-    )
-    write_mp4(path / "videos" / CAMERA / f"{first}.mp4", pictures, fps)
-    (path / "meta" / "stats.json").write_text(json.dumps(_statistics(whole, [*columns, "action"])))
-    (path / "meta" / "info.json").write_text(json.dumps(info, indent=2))  # last: a folder without it is not read
-
-
-def _tasks(task: str) -> pa.Table:
-    """One task, as pandas writes it: LeRobot takes a task's text from the table's index."""
-    column = {"field_name": "task", "name": "task", "pandas_type": "unicode", "numpy_type": "str", "metadata": None}
-    told = {"index_columns": ["task"], "columns": [column], "column_indexes": []}
-    table = pa.table({"task_index": [0], "task": [task]})
-    return table.replace_schema_metadata({"pandas": json.dumps(told)})
-
-
-def _statistics(table: pa.Table, columns: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    found = {}
-    for name in columns:
-        values = np.stack([np.atleast_1d(row) for row in table[name].to_pylist()])
-        found[name] = {
-            "min": values.min(axis=0).tolist(),
-            "max": values.max(axis=0).tolist(),
-            "mean": values.mean(axis=0).tolist(),
-            "std": values.std(axis=0).tolist(),
-            "count": [len(values)],
-        }
-    return found
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = 
 
     Args:
         path: the folder.
-        backend: that decodes.
+        backend: decoder of the videos.
         tolerance: seconds that a pose may be away from every frame; see ``pair``.
 
     Raises:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.episode import Episode, splits_of
-from wildlam.episodes.formats.base import Format
+from wildlam.episodes.formats.base import Format, check_kind
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
 from wildlam.episodes.pairing import TOLERANCE, Frames, pair, report_pairs
 from wildlam.errors import WildlamError
@@ -41,7 +41,7 @@ def is_recon(path: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    """Of either layout, without hidden ones, such as macOS's ``._NAME`` beside each file."""
+    """Files of either layout, without hidden ones such as macOS's ``._NAME`` files."""
     found = [*path.rglob("*.hdf5"), *path.rglob("traj_data.pkl")]
     return sorted(file for file in found if not file.name.startswith("."))
 
@@ -91,9 +91,8 @@ def write_recon(path: Path, episodes: Sequence[Episode], size: int = 128) -> Non
     Raises:
         WildlamError: they are of another kind or rate, or h5py is not installed.
     """
+    check_kind(episodes, f"RECON holds {RATE:g} poses a second on the ground", PLANAR, RATE)
     for episode in episodes:
-        if episode.space is not PLANAR or abs(episode.rate - RATE) > 0.01:
-            raise WildlamError(f"RECON holds {RATE:g} poses a second on the ground; {episode.name} does not")
         name = episode.file_name
         file = path / episode.split / f"jackal_{name}.hdf5"
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""No latent action: the lower bound, a world model that can only guess (arXiv 2601.05230)."""
+"""No latent action: the lower bound, a world model that must average over what may happen (arXiv 2601.05230)."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class DiscreteBottleneck(Bottleneck):
         """Set codes to latent actions drawn from the batch (the first process's, so that all agree)."""
         x = x.detach().flatten(0, -2)
         wanted = int(which.sum())
-        # Without replacement while the batch lasts; the jitter tells repeated draws apart.
+        # Without replacement while the batch lasts; the jitter distinguishes repeated draws.
         order = torch.cat([torch.randperm(len(x), device=x.device) for _ in range(-(-wanted // len(x)))])[:wanted]
         drawn = x[order] + 0.01 * x.std() * torch.randn(wanted, self.dim, device=x.device)
         if dist.is_initialized():

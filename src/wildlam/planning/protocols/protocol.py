@@ -32,8 +32,8 @@ class PlanningProtocol:
         horizon: steps of a plan.
         samples: candidates of an iteration.
         iterations: how often they are drawn.
-        prior: that candidates are drawn from.
-        solve: from a cost, a number of episodes and a generator to their plans.
+        prior: distribution from which candidates are drawn.
+        solve: maps a cost, a number of episodes and a generator to plans.
     """
 
     name: ProtocolName
@@ -63,7 +63,7 @@ def protocol(
         name: which.
         episodes: episodes of one kind; those for training decide the prior.
         fps: steps per second.
-        device: that plans are made on.
+        device: device that plans are made on.
         samples: candidates of an iteration; the protocol's (300 and 120) if not given.
         iterations: how often candidates are drawn; the protocol's (15 and 1) if not given.
         solver: solver of the droid protocol, which is for the cross-entropy method.

@@ -25,7 +25,7 @@ def cem(
 
     Args:
         cost: cost of candidates ``[B, S, H, A]``.
-        prior: from which the first candidates are drawn; a warm start is a prior about an earlier plan.
+        prior: distribution from which the first candidates are drawn; a warm start is a prior about an earlier plan.
         batch: episodes B.
         samples: candidates per iteration.
         elites: how many of them the next distribution is fitted to.

@@ -28,14 +28,14 @@ def icem(
 
     Args:
         cost: cost of candidates ``[B, S, H, A]``.
-        prior: from which the first candidates are drawn.
+        prior: distribution from which the first candidates are drawn.
         batch: episodes B.
         samples: candidates of the first iteration.
         elites: how many of them the next distribution is fitted to.
         iterations: how often.
         colour: exponent of the noise's power spectrum over the horizon; 0 is white, more is smoother.
         kept: share of the elites that stay among the next candidates.
-        decay: by which the samples shrink from one iteration to the next, to twice the elites at least.
+        decay: factor by which the samples shrink from one iteration to the next, to twice the elites at least.
         momentum: share of the last mean and deviation in the next.
         generator: random generator of the draws, on the CPU.
 

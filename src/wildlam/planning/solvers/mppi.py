@@ -23,7 +23,7 @@ def mppi(
 
     Args:
         cost: cost of candidates ``[B, S, H, A]``.
-        prior: from which the first candidates are drawn, and whose deviations stay.
+        prior: distribution from which the first candidates are drawn, and whose deviations stay.
         batch: episodes B.
         samples: candidates per iteration.
         iterations: how often.

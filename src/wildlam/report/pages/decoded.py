@@ -16,20 +16,21 @@ from wildlam.runs.folder import Run
 
 CLIPS = 6
 FROM = 4
-"""Clips among which each one shown is chosen."""
+"""Candidate clips for each one that is shown."""
 
 
-def telling_clips(frames: Callable[[int], Tensor], names: list[str], sources: list[str], per_source: int) -> list[int]:
-    """Clips to look at: those of each source in which most is seen to move, of one video each while there are others.
+def informative_clips(
+    frames: Callable[[int], Tensor], names: list[str], sources: list[str], per_source: int
+) -> list[int]:
+    """Clips to show: those of each source with the most visible motion, preferably each from another video.
 
-    Of each source a few are looked at, spread over its clips. In a wall seen from close by nobody could tell what
-    moved.
+    Candidates are a few clips of each source, evenly spread. A close-up of a wall would not show what moved.
 
     Args:
-        frames: gives those of a clip by its index, ``uint8 [F, 3, S, S]``.
-        names: each clip's video.
-        sources: each clip's source.
-        per_source: how many of each.
+        frames: gives the frames of a clip by its index, ``uint8 [F, 3, S, S]``.
+        names: video of each clip.
+        sources: source of each clip.
+        per_source: number of clips from each source.
     """
     chosen = []
     for source in dict.fromkeys(sources):
@@ -52,7 +53,7 @@ def painted(
     """The rows of a strip, each ``uint8 [F, 3, S, S]``: true frames, decoded true states, one step ahead, unrolled.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         painter: decoder of its encoder's states.
         states: states of one clip, ``[1, T, N, D]``.
         z: its latent actions, ``[1, T - 1, Z]``.

@@ -1,4 +1,4 @@
-"""The report's parts on the evaluations: what each asked, its figures with intervals, and a picture."""
+"""Sections of the report on the evaluations: the question, the figures with intervals, and a picture."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PICTURE = 128
 INTERVALS = "In brackets, 95 % bootstrap intervals over recordings."
 NO_INTERVALS = (
     f"Without intervals, as fewer than {FEWEST_RECORDINGS} recordings or {FEWEST_CLIPS} clips are held out: these "
-    "figures say nothing of other videos."
+    "figures do not generalise to other videos."
 )
 
 
@@ -69,11 +69,11 @@ def evaluation_sections(found: Evaluations, manifest: Manifest, grid: tuple[int,
         judged = min((probes.squared_errors for probes in found.probes), key=lambda errors: errors.is_enough)
         rows = {name: {a: cell(e, of=judged) for a, e in of_probe.items()} for name, of_probe in of_all.items()}
         yield Section(
-            "Does z tell the true actions?",
+            "Can the true actions be read from z?",
             paragraph(
-                "The training never saw an action. Regressions from z to the true ones, fitted on training videos; "
-                "what they explain of the variance (R²) on held-out videos. A probe of the state alone shows what "
-                "habit gives away without z."
+                "The training never saw an action. Regressions from z to the true actions are fitted on training "
+                "videos; R² is the variance that they explain on held-out videos. A probe of the state alone shows how "
+                "much can be predicted without z."
             )
             + table(rows, caption=f"R² by dimension of the action (higher is better). {intervals(judged)}"),
         )
@@ -104,15 +104,15 @@ def intervals(of: PerClip) -> str:
 def _leakage_and_cycle(leakage: Leakage, cycle: Cycle) -> str:
     errors, ratio = leakage.per_clip, partial(cell, of=leakage.per_clip)
     error = partial(cell, decimals=3, of=leakage.per_clip)
-    guesses = {"this model": "", "model without actions": "_deterministic", "copying the last state": "_copy"}
+    predictors = {"this model": "", "model without actions": "_deterministic", "copying the last state": "_copy"}
     cuts = {
         name: {
-            "plain": error(errors.estimate(f"plain{guess}")),
-            "cut": error(errors.estimate(f"cut{guess}")),
-            "ratio": ratio(errors.estimate(f"cut{guess}", over=f"plain{guess}")),
+            "plain": error(errors.estimate(f"plain{suffix}")),
+            "cut": error(errors.estimate(f"cut{suffix}")),
+            "ratio": ratio(errors.estimate(f"cut{suffix}", over=f"plain{suffix}")),
         }
-        for name, guess in guesses.items()
-        if f"cut{guess}" in errors.values
+        for name, suffix in predictors.items()
+        if f"cut{suffix}" in errors.values
     }
     found, about = cycle.summary(), intervals(errors)
     journeys = {
@@ -145,7 +145,7 @@ def _leakage_and_cycle(leakage: Leakage, cycle: Cycle) -> str:
 
 
 def _locality(found: Locality, held_out: PerClip, grid: tuple[int, int]) -> str:
-    summary, told = found.summary(), partial(cell, of=held_out)
+    summary, shown = found.summary(), partial(cell, of=held_out)
     heads = {
         "true": "true change",
         "own": "its own z",
@@ -153,10 +153,10 @@ def _locality(found: Locality, held_out: PerClip, grid: tuple[int, int]) -> str:
         "other side": "z of the other side",
     }
     rows = {
-        "share of the moved place": {kind: told(e) for kind, e in summary["share"].items()},
-        "over an even spread": {kind: told(e) for kind, e in summary["concentration"].items()},
-        "size, over the true change": {kind: told(e) for kind, e in summary["effect"].items()},
-        "displacement over the source's": {kind: told(e) for kind, e in summary["slope"].items()},
+        "share of the moved place": {kind: shown(e) for kind, e in summary["share"].items()},
+        "over an even spread": {kind: shown(e) for kind, e in summary["concentration"].items()},
+        "size, over the true change": {kind: shown(e) for kind, e in summary["effect"].items()},
+        "displacement over the source's": {kind: shown(e) for kind, e in summary["slope"].items()},
     }
     films = {name: film.numpy() for name, film in found.films.items()}
     maps = {kind: found.maps[kind][0].unflatten(-1, grid).numpy() for kind in KINDS}
@@ -171,11 +171,11 @@ def _locality(found: Locality, held_out: PerClip, grid: tuple[int, int]) -> str:
         paragraph(
             "Composed scenes with two discs at rest. In a source scene one of them moves; its latent action is applied "
             "to another scene. Share: how much of the change at the two discs falls on the one at the moved place (1: "
-            "all; 0.5: the model does not tell places apart). Displacement: by how much the change moves when the "
+            "all; 0.5: the model does not distinguish places). Displacement: by how much the change moves when the "
             "source's disc stands further aside (1: as far, 0: not at all)."
         )
         + table(rows, caption=f"{summary['scenes']} composed scenes. {intervals(held_out)}", columns=heads)
-        + paragraph(f"Displacement of the transferred change over that of the true one: {told(summary['carried'])}.")
+        + paragraph(f"Displacement of the transferred change over that of the true one: {shown(summary['carried'])}.")
         + figure(overlays(panels), "One composed scene: source, target, and where four kinds of change fall", wide=True)
     )
 
@@ -190,12 +190,12 @@ def _latent_space(space: LatentSpace, found: Evaluations, manifest: Manifest, gr
     )
     tests = summary["sampling"]
     if tests and not found.one_step.is_enough:
-        words += "Too little is held out to compare them with sampled ones."
+        words += "Too few clips are held out to compare them with sampled ones."
     elif tests:
         words += (
-            f"Sampled without an inverse dynamics model, latent actions are told from inferred ones by their nearest "
-            f"neighbour in {100 * tests['accuracy']['mean']:.0f} % of cases (50 %: not at all, 100 %: always); energy "
-            f"coefficient {tests['energy_coefficient']:.2f} of 1, p = {tests['p_value']:.3f}."
+            "Latent actions sampled without an inverse dynamics model are distinguished from inferred ones by their "
+            f"nearest neighbour in {100 * tests['accuracy']['mean']:.0f} % of cases (50 %: not at all, 100 %: always); "
+            f"energy coefficient {tests['energy_coefficient']:.2f} of 1, p = {tests['p_value']:.3f}."
         )
     else:
         words += f"Sampling: {space.note}."

@@ -12,7 +12,7 @@ from wildlam.evaluation.rollout import horizon_of
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder, to_uint8
 from wildlam.report.html import Section, figure, paragraph, video
-from wildlam.report.pages.decoded import EXPLAINED, painted, telling_clips
+from wildlam.report.pages.decoded import EXPLAINED, informative_clips, painted
 from wildlam.report.strips import Strip, picture_strips
 from wildlam.video.write import mp4_bytes, side_by_side
 
@@ -26,9 +26,9 @@ def pictures_section(
     """Strips and films of some held-out clips, and films of latent actions done to another video.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         decoder: decoder of its encoder's states.
-        clips: with the latent actions that the model infers.
+        clips: clips with the latent actions that the model infers.
         frames: gives the frames of all states of a clip by its index, ``uint8 [T * frames_per_state, 3, S, S]``.
         fps: rate of those frames.
     """
@@ -37,7 +37,7 @@ def pictures_section(
     known = (clips.states.shape[1] - horizon) * decoder.spec.frames_per_state
     device = next(model.parameters()).device
     strips, rollouts, transfers = "", "", ""
-    for i in telling_clips(frames, clips.names, clips.sources, SHOWN_PER_SOURCE):
+    for i in informative_clips(frames, clips.names, clips.sources, SHOWN_PER_SOURCE):
         j = partners[i]
         states, other = clips.states[i : i + 1].to(device).float(), clips.states[j : j + 1].to(device).float()
         z = clips.z[i : i + 1].to(device)

@@ -40,15 +40,15 @@ FEW = 16
 
 
 def explained(cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the rows and columns of a table of plans are, as paragraphs of HTML."""
-    told = {label: MODELS.get(label, "a world model of real actions, given as --baselines") for label in cells}
+    """Explanations of the rows and columns of a table of plans, as paragraphs of HTML."""
+    models = {label: MODELS.get(label, "a world model of real actions, given as --baselines") for label in cells}
     columns = [f"{name}: {FIGURES[name]}" for name in next(iter(cells.values())) if name in FIGURES]
-    rows = [f"{label}: {words}" for label, words in told.items()]
+    rows = [f"{label}: {words}" for label, words in models.items()]
     return paragraph("; ".join(rows) + ".") + paragraph("; ".join(columns) + ".")
 
 
 def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str) -> str:
-    """Each model's figure beside that of staying, in words."""
+    """Each model's figure compared with that of staying, in words."""
     still, sentences = rows["no move"].estimate(by), []
     for label in plans:
         own = rows[label].estimate(by)
@@ -61,7 +61,7 @@ def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str) -> str:
         )
     episodes = len(rows["no move"].names)
     if episodes < FEW:
-        sentences.append(f"Only {episodes} episode(s): too few to tell models apart.")
+        sentences.append(f"Only {episodes} episode(s): too few to compare models.")
     return " ".join(sentences)
 
 
@@ -90,7 +90,7 @@ def write_plan_report(
     Args:
         path: the file.
         title: its heading.
-        clips: that were planned in.
+        clips: clips that were planned in.
         rows: figures by model.
         plans: actions ``[C, H, A]`` by model; the first one's episodes are ranked.
         by: the figure to rank by.

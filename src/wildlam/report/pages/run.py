@@ -16,7 +16,7 @@ from wildlam.evaluation.suite import Evaluations
 from wildlam.evaluation.verdict import verdict
 from wildlam.models import LatentActionModel
 from wildlam.report.html import Section, error_table, figure, paragraph, verdict_box, write_report
-from wildlam.report.pages.decoded import telling_clips
+from wildlam.report.pages.decoded import informative_clips
 from wildlam.report.pages.evaluation import evaluation_sections
 from wildlam.report.plots import Transition, error_bars, error_strip, kl_per_dimension, nearest_actions, training_curves
 from wildlam.runs.folder import Run
@@ -81,7 +81,7 @@ def write_run_report(
 
 
 def _same_action(clips: InferredClips, manifest: Manifest, picture: Path) -> str:
-    """Transitions beside their neighbours, kept as ``picture`` too; a sentence where no other recording is held out."""
+    """Transitions next to their neighbours, also saved as ``picture``; a sentence where there are none."""
     queries, neighbours = nearest_transitions(clips, manifest)
     if not any(neighbours):
         picture.unlink(missing_ok=True)  # of an evaluation before
@@ -142,7 +142,7 @@ def _unlike(z: Tensor, away: Tensor, count: int) -> list[int]:
     """Choose latent actions of ``[n, Z]`` far from each other, among those that are large and have near neighbours.
 
     ``away`` is each one's distance to the nearest of another recording. Eligible is the larger half by norm, and of
-    that the better half by distance over norm: for an action that occurs once, the nearest others tell nothing.
+    that the better half by distance over norm: an action that occurs once has no informative neighbours.
     """
     norm = z.norm(dim=-1)
     large = (norm >= norm.median()).nonzero()[:, 0]
@@ -163,7 +163,7 @@ def _strips(model: LatentActionModel, manifest: Manifest, clips: InferredClips, 
     def shown(i: int) -> Tensor:
         return decode_at(manifest.file(clips.names[i]), clips.times[i].tolist(), PICTURE)
 
-    for i in telling_clips(shown, clips.names, clips.sources, STRIPS_PER_SOURCE):
+    for i in informative_clips(shown, clips.names, clips.sources, STRIPS_PER_SOURCE):
         times, frames = clips.times[i].tolist(), shown(i).numpy()
         maps = error_maps(model, clips.states[i : i + 1].to(device))
         errors = {method: error[0].unflatten(-1, grid).cpu().numpy() for method, error in maps.items()}
@@ -172,7 +172,7 @@ def _strips(model: LatentActionModel, manifest: Manifest, clips: InferredClips, 
 
 
 def _curves(run: Run) -> dict[str, tuple[list[float], list[float]]]:
-    """Training curves by panel and line; what is a vector per dimension is left to its own plot."""
+    """Training curves by panel and line; vectors per dimension have a plot of their own."""
     names = {
         "prediction": "one-step L1/training",
         "held_out/idm": "one-step L1/held out",

@@ -13,6 +13,7 @@ from wildlam.fileio import write_atomically
 from wildlam.report.html import Section, figure, paragraph, table, write_report
 from wildlam.report.pages.sweep_plot import sweep_figure
 from wildlam.report.pages.sweep_rows import BOUNDS, GridRun, Row, Setting, known, rows, settings, verdicts
+from wildlam.report.text import markdown_table
 from wildlam.runs.folder import Run
 
 FIGURES = {
@@ -110,7 +111,7 @@ def write_sweep_report(out: Path, grid: Sequence[GridRun], videos: str, made_by:
 def table_rows(found: Sequence[Setting]) -> dict[str, dict[str, str]]:
     """The table: setting to column to text; what is missing is an em dash."""
     return {
-        setting.name: {"seeds": str(setting.seeds)} | {head: setting.told(name) for name, head in FIGURES.items()}
+        setting.name: {"seeds": str(setting.seeds)} | {head: setting.text(name) for name, head in FIGURES.items()}
         for setting in found
     }
 
@@ -118,9 +119,8 @@ def table_rows(found: Sequence[Setting]) -> dict[str, dict[str, str]]:
 def markdown(cells: Mapping[str, Mapping[str, str]], verdict: Sequence[str], made: str) -> str:
     """The verdict and the table as Markdown."""
     heads = ["limit", "seeds", *FIGURES.values()]
-    lines = [heads, ["---"] * len(heads), *([name, *row.values()] for name, row in cells.items())]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([*(f"- {sentence}" for sentence in verdict), "", body, "", ABOUT, "", f"Made by: `{made}`", ""])
+    body = markdown_table(heads, ([name, *row.values()] for name, row in cells.items()))
+    return "\n".join([*(f"- {sentence}" for sentence in verdict), "", *body, "", ABOUT, "", f"Made by: `{made}`", ""])
 
 
 def _judged(acting: Sequence[Setting]) -> Iterator[str]:
@@ -138,16 +138,17 @@ def _judged(acting: Sequence[Setting]) -> Iterator[str]:
                 f"The actions do not work yet ({', '.join(said for test, said in FAILED.items() if test in failed)})"
             )
         else:
-            outcome = "The actions work" if of_seeds == {True} else "It cannot be told whether the actions work"
+            outcome = "The actions work" if of_seeds == {True} else "It is unclear whether the actions work"
         by_outcome.setdefault(outcome, []).append(setting.name)
     for outcome, names in by_outcome.items():
         yield f"{outcome}: {', '.join(names)}."
 
 
 def _leak(found: Sequence[Setting]) -> Iterator[str]:
-    """Whether z carries the next state. A model without z cannot leak: its ratio is the reference on this data, as with
-    actions that say nothing of a new scene the error at a cut stays, and the error elsewhere falls. Settings whose
-    actions are not used are left out: their ratio is that of a model without actions, and says nothing.
+    """Whether z carries the next state.
+
+    A model without z cannot leak, so its ratio is the reference. Settings whose actions are not used are left out, as
+    their ratio is that of a model without actions.
     """
     name = "leakage.ratio"
     cuts = {s.name: [c for judged in s.verdicts for c in judged.claims if c.test == "cut"] for s in found}
@@ -155,7 +156,7 @@ def _leak(found: Sequence[Setting]) -> Iterator[str]:
     if not acting:
         return
     ratios = [s.figures[name].mean for s in acting]
-    told = f"At a scene cut the error is {_range(ratios)} that without one where the actions are used"
+    sentence = f"At a scene cut the error is {_range(ratios)} that without one where the actions are used"
     controls = {
         "of copying": [s.figures["leakage.copy_ratio"].mean for s in acting if "leakage.copy_ratio" in s.figures]
     }
@@ -164,13 +165,13 @@ def _leak(found: Sequence[Setting]) -> Iterator[str]:
     ]
     for control, of_control in controls.items():
         if of_control:
-            told += f"; {control} it is {_range(of_control)}"
-    yield f"{told}."
+            sentence += f"; {control} it is {_range(of_control)}"
+    yield f"{sentence}."
     under = [s.name for s in acting if all(claim.below for claim in cuts[s.name])]
     if under:
-        yield f"Clearly under that, so that actions hand over some of the next state: {', '.join(under)}."
+        yield f"Clearly under that, so actions leak some of the next state: {', '.join(under)}."
     else:
-        yield "No setting is clearly under that in every seed: there is no sign that actions hand over the next state."
+        yield "No setting is clearly under that in every seed: there is no sign that actions leak the next state."
 
 
 def _cycle(found: Sequence[Setting]) -> Iterator[str]:
@@ -188,18 +189,18 @@ def _cycle(found: Sequence[Setting]) -> Iterator[str]:
         for s in found
         if s.bottleneck != "Deterministic" and "cycle.other_ratio" in s.figures
     ]
-    told = "Carried to another video and back, actions have"
+    carried = "Carried to another video and back, actions have"
     against = f" (unrelated actions, which is chance: {_range(chance)})" if chance else ""
     low, high = (end((ratio for _, ratio in pairs), default=0.0) for end in (min, max))
     sides = list(zip(*pairs, strict=True))
     constant = len(pairs) < 3 or any(len(set(side)) == 1 for side in sides)  # of which SciPy warns
     correlation = math.nan if constant else float(spearmanr(*sides).statistic)
     if len(pairs) > 2 and high - low < SAME:
-        yield f"{told} about the same in all {len(pairs)} settings, {_range([low, high])} the error{against}."
+        yield f"{carried} about the same in all {len(pairs)} settings, {_range([low, high])} the error{against}."
     elif math.isfinite(correlation):
         grows = "grows" if correlation > 0.5 else "falls" if correlation < -0.5 else "neither grows nor falls clearly"
         yield (
-            f"{told} {_range([low, high])} the error{against}; it {grows} with the room that the limit leaves (rank "
+            f"{carried} {_range([low, high])} the error{against}; it {grows} with the room that the limit leaves (rank "
             f"correlation {correlation:.2f} over {len(pairs)} settings)."
         )
 

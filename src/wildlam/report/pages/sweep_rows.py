@@ -36,10 +36,10 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name of the setting, as shown."""
         return f"{self.bottleneck} {self.key}={self.strength:g}" if self.strength is not None else self.bottleneck
 
-    def told(self, name: str) -> str:
+    def text(self, name: str) -> str:
         """A figure as text, with its range if there are several seeds; an em dash if it was not measured."""
         if name not in self.figures:
             return "—"
@@ -70,7 +70,7 @@ class GridRun(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """Seed of the run."""
         ...
 
     @property

@@ -1,0 +1,148 @@
+"""Episodes written as a LeRobotDataset v3.0: one table and one film."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
+from wildlam.episodes.episode import Episode
+from wildlam.episodes.formats.base import check_kind
+from wildlam.video.mp4 import write_mp4
+
+ARM_POSE, GRIPPER = "observation.state.cartesian_position", "observation.state.gripper_position"
+STATE = "observation.state"
+CAMERA = "observation.images.main"
+FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
+FIRST = FILE.format(chunk_index=0, file_index=0)
+Columns = Mapping[str, Sequence[str]]
+"""Columns of states, and the names of what each holds."""
+
+
+def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:
+    """Write episodes as a LeRobotDataset v3.0, those for training first: one table and one film.
+
+    Args:
+        path: the folder.
+        episodes: what to write, of one kind and rate.
+        size: side of the square pictures.
+
+    Raises:
+        WildlamError: they differ in kind or rate.
+    """
+    episodes = sorted(episodes, key=lambda episode: episode.split == "held_out")
+    space, fps = episodes[0].space, round(episodes[0].rate, 6)
+    check_kind(episodes, "a LeRobotDataset holds episodes of one kind and rate", space, fps)
+    columns = {STATE: space.pose_names} if space is PLANAR else {ARM_POSE: ARM.pose_names[:6], GRIPPER: ("gripper",)}
+    ends = np.cumsum([len(episode.times) for episode in episodes]).tolist()
+    begins = [0, *ends[:-1]]
+    whole = pa.concat_tables(
+        _states(episode, i, begin, columns, fps)
+        for i, (episode, begin) in enumerate(zip(episodes, begins, strict=True))
+    )
+    records = [_record(i, begin, end, fps) for i, (begin, end) in enumerate(zip(begins, ends, strict=True))]
+    for file, table in (
+        (f"data/{FIRST}", whole),
+        (f"meta/episodes/{FIRST}", pa.Table.from_pylist(records)),
+        ("meta/tasks", _tasks("explore")),
+    ):
+        target = path / f"{file}.parquet"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, target)
+    pictures = (
+        frame.permute(1, 2, 0).numpy()
+        for episode in episodes
+        for frame in episode.frames(range(len(episode.times)), size)
+    )
+    write_mp4(path / "videos" / CAMERA / f"{FIRST}.mp4", pictures, fps)
+    (path / "meta" / "stats.json").write_text(json.dumps(_statistics(whole, [*columns, "action"])))
+    info = _info(episodes, ends[-1], columns, fps, size)
+    (path / "meta" / "info.json").write_text(json.dumps(info, indent=2))  # last: a folder without it is not read
+
+
+def _states(episode: Episode, number: int, begin: int, columns: Columns, fps: float) -> pa.Table:
+    """States and actions of an episode, whose first frame is the data set's number ``begin``."""
+    space, frames = episode.space, np.arange(len(episode.times))
+    # The last frame's action leads nowhere.
+    actions = np.concatenate([space.between(episode.poses), np.zeros((1, len(space.action_names)))])
+    cut = np.cumsum([len(names) for names in columns.values()])[:-1]
+    states = {c: part.astype(np.float32) for c, part in zip(columns, np.split(episode.poses, cut, 1), strict=True)}
+    return pa.table(
+        {c: list(part if part.shape[1] > 1 else part[:, 0]) for c, part in states.items()}
+        | {
+            "action": list(actions.astype(np.float32)),
+            "timestamp": (frames / fps).astype(np.float32),
+            "frame_index": frames,
+            "episode_index": np.full(len(frames), number),
+            "index": begin + frames,
+            "task_index": np.zeros(len(frames), np.int64),
+        }
+    )
+
+
+def _record(number: int, begin: int, end: int, fps: float) -> dict[str, Any]:
+    """Where an episode lies in the table and in the film."""
+    return {
+        "episode_index": number,
+        "tasks": ["explore"],
+        "length": end - begin,
+        "dataset_from_index": begin,
+        "dataset_to_index": end,
+        "data/chunk_index": 0,
+        "data/file_index": 0,
+        f"videos/{CAMERA}/chunk_index": 0,
+        f"videos/{CAMERA}/file_index": 0,
+        f"videos/{CAMERA}/from_timestamp": begin / fps,
+        f"videos/{CAMERA}/to_timestamp": end / fps,
+    }
+
+
+def _info(episodes: Sequence[Episode], frames: int, columns: Columns, fps: float, size: int) -> dict[str, Any]:
+    """What ``meta/info.json`` holds."""
+    space: ActionSpace = episodes[0].space
+    training = sum(episode.split == "train" for episode in episodes)
+    numbers = {"timestamp": "float32"} | dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
+    return {
+        "codebase_version": "v3.0",
+        "robot_type": "camera" if space is PLANAR else "fetch",
+        "fps": fps,
+        "total_episodes": len(episodes),
+        "total_frames": frames,
+        "total_tasks": 1,
+        "chunks_size": 1000,
+        "data_path": f"data/{FILE}.parquet",
+        "video_path": f"videos/{{video_key}}/{FILE}.mp4",
+        "splits": {"train": f"0:{training}", "test": f"{training}:{len(episodes)}"},
+        "features": {c: {"dtype": "float32", "shape": [len(names)], "names": names} for c, names in columns.items()}
+        | {"action": {"dtype": "float32", "shape": [len(space.action_names)], "names": space.action_names}}
+        | {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in numbers.items()}
+        | {CAMERA: {"dtype": "video", "shape": [size, size, 3], "names": ["height", "width", "channels"]}},
+    }
+
+
+def _tasks(task: str) -> pa.Table:
+    """One task, as pandas writes it: LeRobot takes a task's text from the table's index."""
+    column = {"field_name": "task", "name": "task", "pandas_type": "unicode", "numpy_type": "str", "metadata": None}
+    index = {"index_columns": ["task"], "columns": [column], "column_indexes": []}
+    table = pa.table({"task_index": [0], "task": [task]})
+    return table.replace_schema_metadata({"pandas": json.dumps(index)})
+
+
+def _statistics(table: pa.Table, columns: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    found = {}
+    for name in columns:
+        values = np.stack([np.atleast_1d(row) for row in table[name].to_pylist()])
+        found[name] = {
+            "min": values.min(axis=0).tolist(),
+            "max": values.max(axis=0).tolist(),
+            "mean": values.mean(axis=0).tolist(),
+            "std": values.std(axis=0).tolist(),
+            "count": [len(values)],
+        }
+    return found
