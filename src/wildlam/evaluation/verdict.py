@@ -191,7 +191,7 @@ def verdict(results: Told, per_clip: Told, without_actions: Told | None = None) 
     claims += [*_locality(evaluations), *_probes(found, evaluations)]
     works = _together(claims)
     tried = (
-        f"Tried on {_amount(one_step)} that are held out; in brackets, how far other recordings like these "
+        f"Tried on {one_step.amount} that are held out; in brackets, how far other recordings like these "
         "may move a figure (95 % intervals)."
     )
     remedies = dict.fromkeys(r for c in claims if c.counts and c.holds is not True for r in c.remedies)
@@ -224,7 +224,7 @@ def _same_clips(one: PerClip, other: PerClip) -> bool:
 def _too_little(one_step: PerClip) -> Verdict:
     """Too few to say anything of other videos: what was measured on these clips, without intervals."""
     said = [
-        f"Only {_amount(one_step)} {'is' if len(one_step) == 1 else 'are'} held out. From fewer than "
+        f"Only {one_step.amount} {'is' if len(one_step) == 1 else 'are'} held out. From fewer than "
         f"{FEWEST_RECORDINGS} recordings, or {FEWEST_CLIPS} clips, nothing can be said of other videos."
     ]
     means = _means(one_step)
@@ -282,7 +282,7 @@ def _of_sources(one_step: PerClip, overall: bool | None) -> Iterator[Claim]:
     for name in names if len(names) > 1 else []:
         part = one_step.where([source == name for source in one_step.sources])
         if not part.is_enough:
-            small.append(f"{name} ({_amount(part)})")
+            small.append(f"{name} ({part.amount})")
             continue
         claims = _errors(part)
         works = _together(claims)
@@ -390,7 +390,7 @@ def _probes(found: Mapping[str, PerClip], evaluations: Told) -> Iterator[Claim]:
             continue
         actions = [key.removeprefix("linear z: ") for key in part.values if key.startswith("linear z: ")]
         if not part.is_enough:
-            said = f"The true {_list(actions)} is known of {_amount(part)} only: too few to compare with."
+            said = f"The true {_list(actions)} is known of {part.amount} only: too few to compare with."
             yield Claim("probes", None, said, counts=False)
             continue
         told, no_more = [], []
@@ -418,11 +418,6 @@ def _compared(one: Estimate, other: Estimate) -> str:
 
 def _means(part: PerClip) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in part.values.items()}
-
-
-def _amount(part: PerClip) -> str:
-    recordings = len(set(part.recordings))
-    return f"{len(part)} clip{'s' * (len(part) != 1)} of {recordings} recording{'s' * (recordings != 1)}"
 
 
 def _list(names: Sequence[str]) -> str:

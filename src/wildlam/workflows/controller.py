@@ -168,6 +168,7 @@ def train_controller(path: Path, config: ControllingConfig, out: Path | None = N
     found = controlled_rollout(model, best, labelled.held_out)
     told = {
         "clips": len(labelled.held_out),
+        "recordings": len(set(labelled.held_out.recordings)),
         "fps": labelled.held_out.fps,
         "choosing": {"clips": len(labelled.validation), "loss": checkpoints.best(run.checkpoints).score},
     }
@@ -300,13 +301,15 @@ def controller_results(folder: Path) -> str:
     """The results of a controller as text."""
     found = read_json(folder / RESULTS)
     choosing = found["choosing"]
+    count = found.get("recordings")  # earlier versions did not count them
+    of = f" of {count} recording{'s' * (count != 1)}" if count else ""
 
     def told(name: str) -> Estimate:
         return Estimate(**found[name])
 
     return "\n".join(
         [
-            f"Held-out rollouts of {STATES - 1} steps, {found['clips']} labelled clips:",
+            f"Held-out rollouts of {STATES - 1} steps, {found['clips']} labelled clips{of}:",
             f"error under the inferred actions   {told('idm')}",
             f"error under the controller's       {told('controller')}",
             f"error of copying the first state   {told('copy')}",

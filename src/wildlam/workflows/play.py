@@ -245,7 +245,7 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
             rows,
             films,
             f"Success: within {task.near:g} {task.unit} of the goal after {STEPS} steps. Goals lie {AWAY} steps away. "
-            + compared(rows, dynamics, "final distance"),
+            + compared(rows, dynamics, "final distance", "episode"),
             f"{opened.facts['encoder']['name']} states, controller {driven.place}, {episodes} episodes, seed {seed}",
         )
     return PlayResult(folder, name, seed, rows, films)
