@@ -78,6 +78,6 @@ def test_controller_and_plan(make_video, tmp_path):
     given = {"run": run, "labelled": walks, "settings": settings, "planning": planning}
     plans = run_all(EXAMPLES / "controller_and_plan.ipynb", given)["plans"]
     assert plans.plans["latent"].shape == (2, 8, 3)
-    assert "2 held-out episodes" in str(plans)
+    assert "on 2 clips of 1 recording held out" in str(plans)
     assert "<table>" in plans._repr_html_()
     assert "tensor" not in repr(plans)

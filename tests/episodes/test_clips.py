@@ -93,6 +93,20 @@ def test_clips_set_apart_are_of_other_episodes():
     assert clips.set_apart(6, seed=1)[1].names != apart.names
 
 
+def test_cameras_of_an_episode_are_one_recording(make_video, tmp_path):
+    for name, frames in {"ep1/left": 24, "ep1/right": 24, "ep2/left": 36, "ep2/right": 36, "ep3/left": 48}.items():
+        make_video(tmp_path / "train" / f"{name}.mp4", frames=frames, fps=8)
+        write_poses(tmp_path / "train" / f"{name}.mp4", np.zeros((frames, 3)), fps=8)
+    make_video(tmp_path / "test" / "other.mp4", frames=60, fps=8)
+    clips = labelled_clips(read_episodes(tmp_path), Mean(), "train", states=4, fps=8, progress=False)
+    assert len(set(clips.names)) == 5
+    recordings = dict(zip(clips.names, clips.recordings, strict=True))
+    assert recordings == {name: name.replace("right", "left") for name in recordings}
+    for seed in range(5):  # what chooses the checkpoint is no other view of what was learnt from
+        rest, apart = clips.set_apart(6, seed)
+        assert len(set(apart.recordings) & set(rest.recordings)) <= 1  # one with more clips than were needed
+
+
 def test_the_effective_rate_is_recorded():
     (frames,), rate = episode("droid", 60, rate=15.0).sampled(4)
     assert rate == pytest.approx(3.75)

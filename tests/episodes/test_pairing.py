@@ -77,6 +77,7 @@ def test_a_films_frames_are_found_when_they_are_shown(make_video, read_number, t
     times = [0.25, 0.3, 0.45, 0.5, 1.0, 1.04, 1.3]
     film = read_film(make_video(tmp_path / f"a{suffix}", frames=7, fps=10, codec=codec, times=times))
     np.testing.assert_allclose(film.times, np.array(times) - 0.25, atol=1e-3)
+    assert film.plain
     assert film.start == pytest.approx(0.25, abs=0.11)  # Matroska's are moved where frames are reordered
     frames = film.frames(np.array([0, 2, 3, 6]))
     assert [read_number(frame) for frame in frames([3, 0, 1, 2], 64)] == [6, 0, 2, 3]

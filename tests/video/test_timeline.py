@@ -19,6 +19,7 @@ from wildlam.states.store import FeatureStore
 from wildlam.video import frames as frames_module
 from wildlam.video.decode import decode_at, decode_grid, probe
 from wildlam.video.frames import all_frames, line_of
+from wildlam.video.given import VideoFile
 from wildlam.video.index import index
 from wildlam.video.loader import ClipSource, decode_windows
 from wildlam.video.oddities import oddities
@@ -199,6 +200,9 @@ def test_a_film_known_as_plain_gives_the_same_frames_without_being_read_through(
     for (times, frames), (same_times, same_frames) in pieces:
         assert torch.equal(times, same_times)
         assert torch.equal(frames, same_frames)
+    # All frames, too, where each is shown: what cuts are looked for in.
+    shown, same_shown = ([(begin, end) for _, begin, end in all_frames(path, plain)] for plain in (True, False))
+    assert shown == same_shown
 
 
 def test_what_the_index_tells_of_a_film_is_what_its_packets_do(case):
@@ -210,19 +214,24 @@ def test_what_the_index_tells_of_a_film_is_what_its_packets_do(case):
     assert by_index == (line.plain and not line.hides)
 
 
-def test_clips_and_encoding_of_an_indexed_folder_read_no_plain_film_through(tmp_path, monkeypatch):
+def test_readers_of_an_indexed_folder_read_no_plain_film_through(tmp_path, monkeypatch):
     folder = tmp_path / "videos"
     folder.mkdir()
     for name in ("a.mkv", "b.ts", "c.webm"):
         film(folder / name, H264 if name != "c.webm" else "-c:v libvpx-vp9 -b:v 1M -g 10", 40, first=ord(name[0]) % 90)
-    manifest = index(folder, cache=tmp_path, progress=False)
     reads = Reads(monkeypatch)
+    manifest = index(folder, cache=tmp_path, cuts=True, progress=False)
+    chosen = manifest.frames("a.mkv", [2.2, 0.3], 32)
     decode_windows(manifest, eval_windows(manifest, 5, 5.0), 5, 5.0, 32)
     ClipSource(manifest, frames=5, fps=5.0, size=32, batch=4).batch(0)
     encoder = Lite0(image_size=32, dtype="float32").build("cpu")
     store = FeatureStore.create_or_resume(tmp_path / "store", encoder.spec, 10.0, 4)
     assert encode_videos(manifest, folder, encoder, store, progress=False).encoded == 3
+    assert VideoFile(folder / "c.webm").seconds() == pytest.approx(4.0, abs=0.05)
+    first = VideoFile(folder / "c.webm").first(3, 10.0, 32, "pyav")
     assert reads.count == 0
+    assert torch.equal(chosen, decode_at(folder / "a.mkv", [2.2, 0.3], 32))
+    assert torch.equal(first, decode_at(folder / "c.webm", [0.0, 0.1, 0.2], 32))
 
 
 def test_a_clock_that_wraps_goes_on(tmp_path, read_number):

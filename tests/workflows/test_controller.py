@@ -51,6 +51,7 @@ def test_a_controller_is_a_run_of_its_own(run, config):
     assert space is PLANAR
     assert controller.act(torch.zeros(2, 3), torch.zeros(2, 4, 448)).shape == (2, 4)
     said = controller_results(folder)
+    assert "3 labelled clips of 1 recording:" in said
     assert "controller's over inferred" in said
     losses = [row["held_out/loss"] for row in Run(folder).metrics() if "held_out/loss" in row]
     assert json.loads((folder / "results.json").read_text())["choosing"] == {"clips": 1, "loss": min(losses)}
@@ -159,7 +160,7 @@ def test_the_commands(run, config, capsys):
     assert f"controller wildlam controller train {run} --data {config.data}" in capsys.readouterr().out
     (run / "driver").rename(run / "controller")
     assert cli.main(["plan", str(run), "--data", str(config.data), "--episodes", "2"]) == 0
-    assert "recon protocol, 2 held-out episodes" in capsys.readouterr().out
+    assert "recon protocol, on 2 clips of 1 recording held out" in capsys.readouterr().out
     assert cli.main(["controller", "baseline", str(run), "--data", str(config.data), "--clips", "4", *few]) == 0
     assert f"plan       wildlam plan {run} --data {config.data} --baselines {run}/baseline" in capsys.readouterr().out
     assert (

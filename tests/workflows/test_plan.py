@@ -5,10 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
-from wildlam.episodes.action_spaces import ARM
+from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.clips import LabelledClips
+from wildlam.episodes.episode import Episode
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
+from wildlam.evaluation.intervals import Estimate
 from wildlam.workflows.baseline import (
     LabelledModelConfig,
     train_labelled_model,
@@ -17,7 +21,7 @@ from wildlam.workflows.controller import (
     load_controlled,
     train_controller,
 )
-from wildlam.workflows.plan import dynamics_of, plan
+from wildlam.workflows.plan import dynamics_of, judged, plan
 
 from .controllers import TRAINING, loaded
 
@@ -51,6 +55,20 @@ def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
     assert np.array(found["plans"]["latent"]).shape == true.shape
     again = plan(run=run, protocol=protocol, data=config.data, episodes=2, out=tmp_path / "again").folder
     assert json.loads((again / "plans.json").read_text())["plans"]["latent"] == found["plans"]["latent"]
+
+
+def test_intervals_draw_recordings_and_not_films_of_every_camera():
+    films = {"a/left": "a", "a/right": "a", "b/left": "b", "b/right": "b"}
+    places = [
+        (Episode(name, "held_out", np.arange(2.0), np.zeros((2, 3)), PLANAR, lambda *_: None, None, of), np.arange(2))
+        for name, of in films.items()
+    ]
+    true = torch.tensor([0.0, 1.0, 2.0, 3.0]).view(4, 1, 1).expand(4, 1, 3)
+    clips = LabelledClips(torch.zeros(4, 2, 1, 1), torch.zeros(4, 2, 3), true, places, PLANAR, 1.0)
+    found = judged(torch.zeros(4, 1, 3), clips)
+    assert found.amount == "4 clips of 2 recordings"
+    assert found.names == list(films)
+    assert found.estimate("displacement") == Estimate(3.0, 1.0, 5.0)  # of the first recording, and of the second
 
 
 def test_plans_that_could_not_be_written_are_not_made(run, config, tmp_path):

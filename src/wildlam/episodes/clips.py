@@ -61,6 +61,11 @@ class LabelledClips:
         """Each clip's episode."""
         return [episode.name for episode, _ in self.places]
 
+    @property
+    def recordings(self) -> list[str]:
+        """Each clip's recording, of which there may be several episodes, one by each camera."""
+        return [episode.recording for episode, _ in self.places]
+
     def choose(self, clips: Sequence[int]) -> LabelledClips:
         """Some of the clips, by number."""
         index = list(clips)
@@ -73,11 +78,12 @@ class LabelledClips:
         return self.choose(sorted(order[:count].tolist()))
 
     def set_apart(self, count: int, seed: int) -> tuple[LabelledClips, LabelledClips]:
-        """The clips but ``count`` of them, and these: of episodes of their own, as far as there are several."""
+        """The clips but ``count`` of them, and these: of recordings of their own, as far as there are several."""
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(self)).tolist()
-        turns = {name: turn for turn, name in enumerate(dict.fromkeys(self.names[clip] for clip in order))}
-        order.sort(key=lambda clip: turns[self.names[clip]])
+        recordings = self.recordings
+        turns = {name: turn for turn, name in enumerate(dict.fromkeys(recordings[clip] for clip in order))}
+        order.sort(key=lambda clip: turns[recordings[clip]])
         apart = set(order[:count])
         return self.choose([i for i in range(len(self)) if i not in apart]), self.choose(sorted(apart))
 

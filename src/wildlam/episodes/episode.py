@@ -19,7 +19,7 @@ HELD_OUT = 0.1
 
 @dataclass(frozen=True)
 class Episode:
-    """One recording whose pose at every frame is known.
+    """A film, or a part of one, whose pose at every frame is known.
 
     Attributes:
         name: unique among the episodes of a data set.
@@ -29,6 +29,8 @@ class Episode:
         space: what a pose is, and what an action between two.
         frames: gives some frames by number, ``uint8 [n, 3, S, S]``, for a side S in pixels.
         file: file that holds the frames; None if none does. Its size and last change show whether they are the same.
+        recording: what it is a film of: other cameras' films of it, and copies, have the same. By default it has its
+            own, its name.
     """
 
     name: str
@@ -38,6 +40,10 @@ class Episode:
     space: ActionSpace
     frames: Frames
     file: Path | None = None
+    recording: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recording", self.recording or self.name)
 
     @property
     def file_name(self) -> str:

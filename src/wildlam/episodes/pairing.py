@@ -20,6 +20,7 @@ from torch import Tensor
 from wildlam.errors import WildlamError
 from wildlam.video.decode import Backend, decode_at, probe
 from wildlam.video.frames import times_of
+from wildlam.video.timeline import known_plain
 
 log = logging.getLogger(__name__)
 
@@ -129,17 +130,19 @@ class Film:
         path: the film.
         times: moment of each frame, ``float64 [F]``, ascending, in seconds since the first.
         start: the first frame's timestamp in the file, in seconds; players and most readers count from it.
+        plain: whether it was found to be decodable from any place; see `known_plain`.
     """
 
     path: Path
     times: np.ndarray
     start: float
+    plain: bool
 
     def frames(self, numbers: np.ndarray, backend: Backend = "pyav") -> Frames:
         """Some of its frames ``[P]``, by number, as an episode's frames 0 to P - 1."""
         # A moment within each frame's own time on display, so that rounding cannot make it the neighbour's.
         within = (self.times + 0.25 * np.diff(self.times, append=self.times[-1]))[numbers]
-        return lambda chosen, size: decode_at(self.path, within[list(chosen)].tolist(), size, backend)
+        return lambda chosen, size: decode_at(self.path, within[list(chosen)].tolist(), size, backend, self.plain)
 
 
 def read_film(path: Path) -> Film:
@@ -148,5 +151,5 @@ def read_film(path: Path) -> Film:
     Raises:
         VideoError: it is missing, damaged or cut short; see ``probe``.
     """
-    probe(path)
-    return Film(path, *times_of(path))
+    plain = known_plain(probe(path).odd)
+    return Film(path, *times_of(path), plain)

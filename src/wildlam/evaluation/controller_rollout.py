@@ -81,4 +81,4 @@ def controlled_rollout(model: LatentActionModel, controller: Controller, clips: 
     z = torch.cat(all_z)
     keep("z of the mean", (z - z.mean(dim=(0, 1))).square().mean(dim=(1, 2)))
     joined = {name: torch.cat(parts) for name, parts in values.items()}
-    return ControlledRollout(PerClip(joined, clips.names, ["labelled"] * len(clips)))
+    return ControlledRollout(PerClip(joined, clips.names, ["labelled"] * len(clips), clips.recordings))

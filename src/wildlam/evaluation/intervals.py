@@ -72,6 +72,12 @@ class PerClip:
         """Whether there are recordings and clips enough to speak of others."""
         return len(set(self.recordings)) >= FEWEST_RECORDINGS and len(self) >= FEWEST_CLIPS
 
+    @property
+    def amount(self) -> str:
+        """How many clips of how many recordings, in words."""
+        recordings = len(set(self.recordings))
+        return f"{len(self)} clip{'s' * (len(self) != 1)} of {recordings} recording{'s' * (recordings != 1)}"
+
     def where(self, chosen: Sequence[bool]) -> PerClip:
         """The clips that ``chosen`` marks."""
         index = [i for i, is_chosen in enumerate(chosen) if is_chosen]

@@ -189,7 +189,7 @@ def verdict(results: Told, per_clip: Told, without_actions: Told | None = None) 
         claims += [*_across("cut", found.get("leakage"), _cut), *_across("cycle", found.get("cycle"), _cycle)]
     claims += [*_locality(evaluations), *_probes(found, evaluations)]
     works = _together(claims)
-    tried = f"Evaluated on {_amount(one_step)}, held out; brackets hold 95 % confidence intervals over recordings."
+    tried = f"Evaluated on {one_step.amount}, held out; brackets hold 95 % confidence intervals over recordings."
     remedies = dict.fromkeys(r for c in claims if c.counts and c.holds is not True for r in c.remedies)
     then = f"Next: {'; or '.join(remedies) if remedies else USE_THEM}."
     return Verdict(works, [tried, *(claim.said for claim in claims), then], claims)
@@ -220,7 +220,7 @@ def _same_clips(one: PerClip, other: PerClip) -> bool:
 def _too_little(one_step: PerClip) -> Verdict:
     """The verdict where too few clips are held out: what was measured on these, without intervals."""
     said = [
-        f"Only {_amount(one_step)} {'is' if len(one_step) == 1 else 'are'} held out. From fewer than "
+        f"Only {one_step.amount} {'is' if len(one_step) == 1 else 'are'} held out. From fewer than "
         f"{FEWEST_RECORDINGS} recordings, or {FEWEST_CLIPS} clips, nothing can be concluded about other videos."
     ]
     means = _means(one_step)
@@ -276,7 +276,7 @@ def _of_sources(one_step: PerClip, overall: bool | None) -> Iterator[Claim]:
     for name in names if len(names) > 1 else []:
         part = one_step.where([source == name for source in one_step.sources])
         if not part.is_enough:
-            small.append(f"{name} ({_amount(part)})")
+            small.append(f"{name} ({part.amount})")
             continue
         claims = _errors(part)
         works = _together(claims)
@@ -384,7 +384,7 @@ def _probes(found: Mapping[str, PerClip], evaluations: Told) -> Iterator[Claim]:
             continue
         actions = [key.removeprefix("linear z: ") for key in part.values if key.startswith("linear z: ")]
         if not part.is_enough:
-            said = f"The true {_list(actions)} is known for {_amount(part)} only: too few for a comparison."
+            said = f"The true {_list(actions)} is known for {part.amount} only: too few for a comparison."
             yield Claim("probes", None, said, counts=False)
             continue
         shares, no_more = [], []
@@ -412,11 +412,6 @@ def _compared(one: Estimate, other: Estimate) -> str:
 
 def _means(part: PerClip) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in part.values.items()}
-
-
-def _amount(part: PerClip) -> str:
-    recordings = len(set(part.recordings))
-    return f"{len(part)} clip{'s' * (len(part) != 1)} of {recordings} recording{'s' * (recordings != 1)}"
 
 
 def _list(names: Sequence[str]) -> str:

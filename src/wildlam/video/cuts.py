@@ -10,12 +10,16 @@ from wildlam.video.frames import all_frames
 from wildlam.video.opening import VideoError
 
 
-def find_cuts(path: AnyFile) -> list[float]:
+def find_cuts(path: AnyFile, plain: bool = False) -> list[float]:
     """Times, in seconds since the first frame, of the first frames of all shots of a video but the first.
 
     A cut is where hue, saturation and brightness change by more than PySceneDetect's default threshold from one frame
     to the next. Slow fades are not found, nor shots of less than 15 frames. All frames are decoded; which they are and
     when they are shown is what every reader goes by. Where the size of the picture changes, a shot ends too.
+
+    Args:
+        path: the video.
+        plain: whether its times are known to be plain; see `decode_at`.
 
     Raises:
         VideoError: the video cannot be decoded.
@@ -33,7 +37,7 @@ def find_cuts(path: AnyFile) -> list[float]:
     detector, size = ContentDetector(), None
     begins, cuts = [], []
     try:
-        for number, (frame, begin, _) in enumerate(all_frames(path)):
+        for number, (frame, begin, _) in enumerate(all_frames(path, plain)):
             begins.append(round(begin, 9))
             if size is not None and size != (frame.width, frame.height):
                 cuts.append(begin)

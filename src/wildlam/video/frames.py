@@ -33,14 +33,16 @@ def slack_of(stream: VideoStream) -> float:
     return _SLACK_OF_MS if stream.time_base == Fraction(1, 1000) else SLACK
 
 
-def all_frames(path: AnyFile) -> Iterator[tuple[VideoFrame, float, float]]:
+def all_frames(path: AnyFile, plain: bool = False) -> Iterator[tuple[VideoFrame, float, float]]:
     """All frames of a film, when each goes on display and when it leaves it, in seconds since the first frame.
+
+    For ``plain``, see `frames_from`.
 
     Raises:
         VideoError: it cannot be decoded.
     """
     begin = 0.0
-    for frame, end, *_ in frames_from(path, None):
+    for frame, end, *_ in frames_from(path, None, plain):
         yield frame, begin, end
         begin = end
 

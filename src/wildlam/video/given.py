@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,9 +15,10 @@ from PIL.Image import Image
 from torch import Tensor
 
 from wildlam.errors import WildlamError
-from wildlam.video.decode import Backend, decode_at, decode_grid, probe
+from wildlam.video.decode import Backend, VideoInfo, decode_at, decode_grid, probe
 from wildlam.video.frames import breaks_of
 from wildlam.video.geometry import square
+from wildlam.video.timeline import known_plain
 
 AnyVideo: TypeAlias = Any
 """A path; ``uint8 [T, H, W, 3]`` or ``[T, 3, H, W]`` as array or tensor; a list of pictures (PIL's, or such arrays
@@ -48,8 +50,7 @@ class VideoFile:
 
     def seconds(self) -> float:
         """How long it lasts, up to its first break."""
-        info = probe(self.path)
-        return min([info.duration, *info.breaks])
+        return min([self._info.duration, *self._info.breaks])
 
     def grid(self, fps: float, size: int, backend: Backend) -> Iterator[tuple[Tensor, Tensor]]:
         """One after another, times ``[1]`` and frames ``uint8 [1, 3, size, size]`` at ``fps``; see ``decode_grid``."""
@@ -57,7 +58,12 @@ class VideoFile:
 
     def first(self, count: int, fps: float, size: int, backend: Backend) -> Tensor:
         """The first frames at ``fps``, ``uint8 [count, 3, size, size]``."""
-        return decode_at(self.path, [k / fps for k in range(count)], size, backend)
+        times = [k / fps for k in range(count)]
+        return decode_at(self.path, times, size, backend, known_plain(self._info.odd))
+
+    @cached_property
+    def _info(self) -> VideoInfo:
+        return probe(self.path)
 
 
 @dataclass(frozen=True)

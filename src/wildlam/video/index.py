@@ -27,6 +27,7 @@ from wildlam.video.decode import OnError, VideoError, probe
 from wildlam.video.files import Location, inside, is_hidden, is_remote, location, reachable, tar_members
 from wildlam.video.manifest import SCHEMA, Manifest, Video, manifest_path
 from wildlam.video.splits import assign_splits, common_folder, drawn_split, from_each_source, source_of
+from wildlam.video.timeline import known_plain
 
 log = logging.getLogger(__name__)
 
@@ -380,7 +381,7 @@ def _examined(
             # Of an odd film, an earlier version may have looked at other frames.
             shots = None if info.odd else seen.get(found.path)
             if cuts and shots is None:
-                shots = find_cuts(file)
+                shots = find_cuts(file, known_plain(info.odd))
         except VideoError as error:
             return error
         about = asdict(info) | {"breaks": list(info.breaks), "odd": list(info.odd)}

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,9 +22,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from torch import Tensor
 
 from wildlam.errors import WildlamError, option
 from wildlam.types import Split
+from wildlam.video.decode import Backend, decode_at
 from wildlam.video.files import AnyFile, Location, inside, is_remote, location, names_tar
 from wildlam.video.timeline import known_plain
 
@@ -199,9 +201,24 @@ class Manifest:
     def file(self, path: str, offset: int | None = None, size: int = 0) -> AnyFile:
         """The video file of a row's ``path``; its ``offset`` and ``size`` are looked up unless given."""
         if offset is None and names_tar(path):
-            row = int(pc.index(self.table["path"], path).as_py())
-            offset, size = self.table["offset"][row].as_py(), self.table["size"][row].as_py()
+            offset, size = self._cells(path, "offset", "size")
         return inside(self.root, path, offset, size)
+
+    def frames(self, path: str, times: Sequence[float], size: int, backend: Backend = "pyav") -> Tensor:
+        """Frames of a row's video, as `decode_at` gives them; of a plain one no more is read than they take.
+
+        Raises:
+            VideoError: it cannot be decoded, or a time lies outside it.
+            WildlamError: the torchcodec back end was asked for and cannot be loaded.
+        """
+        odd, offset, of_file = self._cells(path, "odd", "offset", "size")
+        return decode_at(self.file(path, offset, of_file), times, size, backend, known_plain(odd))
+
+    def _cells(self, path: str, *columns: str) -> list[Any]:
+        row = int(pc.index(self.table["path"], path).as_py())
+        if row < 0:
+            raise KeyError(path)
+        return [self.table[name][row].as_py() for name in columns]
 
     def write(self, path: Path) -> None:
         """Write to a Parquet file, which is replaced whole or not at all.

@@ -7,8 +7,8 @@ What FFmpeg says, and when it is believed (names as in libavformat/avformat.h an
   from the dts where it is missing; the estimate is not used, as it depends on where decoding starts.
 - **dts**, when a packet goes to the decoder, never steps back in an intact film: where it does, there is a
   break, not a reordering. AVI and some others store nothing else, and libavformat's pts of reordered H.264 in AVI is
-  wrong (dts plus a constant). There the k-th frame that the decoder hands out is shown at the k-th dts in ascending order: presentation
-  order is the decoder's, and dts and pts are the same moments in another order.
+  wrong (dts plus a constant). There the k-th frame that the decoder hands out is shown at the k-th dts in ascending
+  order: presentation order is the decoder's, and dts and pts are the same moments in another order.
   Where MPEG-PS and MPEG-TS give several frames one pts, frames are shown one after the other in the decoder's order.
 - **Neither**, in raw streams (``AVFMT_NOTIMESTAMPS``: H.264, HEVC, MPEG-1 ...; what libavformat's parsers make up for
   reordered frames is wrong): frames are counted by the rate in the bit stream (``AVCodecContext.framerate``),

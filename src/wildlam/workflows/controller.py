@@ -177,6 +177,7 @@ def train_controller(
     found = controlled_rollout(model, best, labelled.held_out)
     results = {
         "clips": len(labelled.held_out),
+        "recordings": len(set(labelled.held_out.recordings)),
         "fps": labelled.held_out.fps,
         "choosing": {"clips": len(labelled.validation), "loss": checkpoints.best(run.checkpoints).score},
     }
@@ -309,13 +310,15 @@ def controller_results(folder: Path) -> str:
     """The results of a controller as text."""
     found = read_json(folder / RESULTS)
     validation = found["choosing"]
+    count = found.get("recordings")  # earlier versions did not count them
+    of = f" of {count} recording{'s' * (count != 1)}" if count else ""
 
     def figure(name: str) -> Estimate:
         return Estimate(**found[name])
 
     return "\n".join(
         [
-            f"Held-out rollouts of {STATES - 1} steps, {found['clips']} labelled clips:",
+            f"Held-out rollouts of {STATES - 1} steps, {found['clips']} labelled clips{of}:",
             f"error under the inferred actions   {figure('idm')}",
             f"error under the controller's       {figure('controller')}",
             f"error of copying the first state   {figure('copy')}",

@@ -164,9 +164,8 @@ def decode_seconds(rows: Manifest, config: RunConfig, size: int) -> float | None
     for video in islice(rows, 3):
         began = time.monotonic()
         try:
-            decoded = decode_grid(
-                rows.file(video.path, video.offset, video.size), config.data.fps, size, config.data.backend, chunk=64
-            )
+            file, data = rows.file(video.path, video.offset, video.size), config.data
+            decoded = decode_grid(file, data.fps, size, data.backend, chunk=64, plain=video.plain)
             times, _ = next(iter(decoded))
         except (VideoError, StopIteration):  # reported when it is used
             continue

@@ -38,7 +38,6 @@ from wildlam.runs.folder import Run
 from wildlam.states.dataset import Clips, held_out_size
 from wildlam.types import Encoder, StateBatch, settle_path_lists, settle_paths
 from wildlam.video.config import DataConfig
-from wildlam.video.decode import decode_at
 from wildlam.video.files import Location, location
 from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
@@ -263,7 +262,7 @@ def _frames(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable
 
     def frames(clip: int, states: slice = slice(None)) -> Tensor:
         times = (held_out.times[clip, states, None] + offsets).flatten().tolist()
-        return decode_at(clips.manifest.file(held_out.names[clip]), times, spec.image_size, data.backend)
+        return clips.manifest.frames(held_out.names[clip], times, spec.image_size, data.backend)
 
     return frames
 
@@ -283,7 +282,7 @@ def _backgrounds(held_out: InferredClips, clips: Clips) -> tuple[Tensor, list[st
     """First frames of clips spread over all held-out videos, ``uint8 [n, 3, S, S]``, and the recording of each."""
     chosen = torch.linspace(0, len(held_out) - 1, min(SCENES, len(held_out))).round().int().tolist()
     size = clips.encoder.spec.image_size
-    frames = [decode_at(clips.manifest.file(held_out.names[i]), [float(held_out.times[i, 0])], size) for i in chosen]
+    frames = [clips.manifest.frames(held_out.names[i], [float(held_out.times[i, 0])], size) for i in chosen]
     return torch.cat(frames), [held_out.recordings[i] for i in chosen]
 
 

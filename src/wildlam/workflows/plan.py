@@ -121,10 +121,10 @@ class PlanResult:
         return [name for name in ("displacement", "ate", "rpe") if name in self.rows["no move"].values]
 
     def __str__(self) -> str:
-        episodes = len(self.rows["no move"])
+        amount = self.rows["no move"].amount
         return "\n".join(
             [
-                f"{self.protocol} protocol, {episodes} held-out episodes, seed {self.seed} (lower is better):",
+                f"{self.protocol} protocol, on {amount} held out, seed {self.seed} (lower is better):",
                 *text_of_summary({label: row.summary() for label, row in self.rows.items()}, self.figures),
                 "",
                 f"plans      {self.folder / 'plans.json'}",
@@ -294,7 +294,7 @@ def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None
         for actions, poses in zip(planned.double().numpy(), clips.poses.numpy(), strict=True):
             errors.append(trajectory_errors(space.integrate(poses[0], actions), poses))
         values |= {name: torch.tensor([e[name] for e in errors]) for name in errors[0]}
-    return PerClip(values, clips.names, [space.name] * len(clips))
+    return PerClip(values, clips.names, [space.name] * len(clips), clips.recordings)
 
 
 def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
@@ -397,7 +397,7 @@ def _write(
             rows,
             {label: one.actions.numpy() for label, one in plans.items()},
             "rpe" if name == "recon" else "displacement",
-            f"{driven.run.facts['encoder']['name']} states, {len(clips)} held-out episodes of {config.data}, "
+            f"{driven.run.facts['encoder']['name']} states, {rows['no move'].amount} held out of {config.data}, "
             f"controller {driven.place}, {how.samples} candidates drawn {how.iterations} time(s)"
             f"{f' ({solver})' if name == 'droid' else ''}, seed {config.seed}",
         )

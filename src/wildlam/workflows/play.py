@@ -152,7 +152,7 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
             rows,
             films,
             f"Success: within {simulator.near:g} {simulator.unit} of the goal after {STEPS} steps. Goals lie {AWAY} "
-            f"steps away. {compared(rows, dynamics, 'final distance')}",
+            f"steps away. {compared(rows, dynamics, 'final distance', 'episode')}",
             f"{driven.run.facts['encoder']['name']} states, controller {driven.place}, {config.episodes} episodes, "
             f"seed {config.seed}",
         )

@@ -29,7 +29,7 @@ def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = 
         manifest = index(path)
     found, paired = [], {}
     columns = (manifest.column(name).to_pylist() for name in ("path", "split", "duration", "fps"))
-    for name, split, duration, fps in zip(*columns, strict=True):
+    for name, split, duration, fps, recording in zip(*columns, manifest.recordings().to_pylist(), strict=True):
         video = manifest.file(name)
         if isinstance(video, Path) and has_poses(video):
             space, rows = read_poses(video)
@@ -38,7 +38,7 @@ def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = 
             paired[name] = pairs = pair(rows[:, 0], film.times, str(video), tolerance)
             rows = rows[pairs.states]
             frames = film.frames(pairs.frames, backend)
-            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames, video))
+            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames, video, recording))
     if not found:
         raise WildlamError(f"{path}: no poses; beside each video there must be NAME.poses.csv, as `collect` writes it")
     report_pairs(path, paired)

@@ -18,7 +18,6 @@ from wildlam.evaluation.probes import summary_of_all
 from wildlam.evaluation.suite import Evaluations
 from wildlam.report.evaluation_plots import embedding, horizon_curves, overlays, traversals
 from wildlam.report.html import Section, figure, paragraph, table
-from wildlam.video.decode import decode_at
 from wildlam.video.manifest import Manifest
 
 PICTURE = 128
@@ -204,7 +203,7 @@ def _latent_space(space: LatentSpace, found: Evaluations, manifest: Manifest, gr
     scatter = embedding(points[:count], points[count:] if len(points) > count else None, space.method)
     clip = space.targets[0]
     moment = [float(found.clips.times[clip, 0])]
-    frame = decode_at(manifest.file(found.clips.names[clip]), moment, PICTURE)[0].numpy()
+    frame = manifest.frames(found.clips.names[clip], moment, PICTURE)[0].numpy()
     maps: Tensor = space.change[0].unflatten(-1, grid)
     return (
         paragraph(words)

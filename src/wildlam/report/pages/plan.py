@@ -36,7 +36,7 @@ FIGURES = {
     "start distance": "from the goal's position at the beginning",
 }
 FEW = 16
-"""Episodes below which intervals say little."""
+"""Recordings below which intervals say little."""
 
 
 def explained(cells: Mapping[str, Mapping[str, Any]]) -> str:
@@ -47,8 +47,8 @@ def explained(cells: Mapping[str, Mapping[str, Any]]) -> str:
     return paragraph("; ".join(rows) + ".") + paragraph("; ".join(columns) + ".")
 
 
-def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str) -> str:
-    """Each model's figure compared with that of staying, in words."""
+def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str, unit: str = "recording") -> str:
+    """Each model's figure compared with that of staying, in words; ``unit`` is what one of the recordings is."""
     still, sentences = rows["no move"].estimate(by), []
     for label in plans:
         own = rows[label].estimate(by)
@@ -59,9 +59,9 @@ def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str) -> str:
         sentences.append(
             f"{label}: {by} {own.mean:.3g}, {own.mean / max(still.mean, 1e-12):.2f} of that of staying{sure}."
         )
-    episodes = len(rows["no move"].names)
-    if episodes < FEW:
-        sentences.append(f"Only {episodes} episode(s): too few to compare models.")
+    count = len(set(rows["no move"].recordings))
+    if count < FEW:
+        sentences.append(f"Only {count} {unit}{'s' * (count != 1)}: too few to compare models.")
     return " ".join(sentences)
 
 
@@ -72,7 +72,7 @@ def cells_of(rows: Mapping[str, PerClip], figures: Sequence[str]) -> dict[str, d
 
 def table_of_plans(rows: Mapping[str, PerClip], figures: Sequence[str]) -> str:
     """A table of some figures of plans by model, as HTML."""
-    caption = "Lower is better. In brackets, 95 % bootstrap intervals over episodes."
+    caption = "Lower is better. In brackets, 95 % bootstrap intervals over recordings."
     return table(cells_of(rows, figures), caption=caption)
 
 

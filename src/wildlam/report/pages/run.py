@@ -20,7 +20,6 @@ from wildlam.report.pages.decoded import informative_clips
 from wildlam.report.pages.evaluation import evaluation_sections
 from wildlam.report.plots import Transition, error_bars, error_strip, kl_per_dimension, nearest_actions, training_curves
 from wildlam.runs.folder import Run
-from wildlam.video.decode import decode_at
 from wildlam.video.manifest import Manifest
 
 PICTURE = 128
@@ -124,7 +123,7 @@ def nearest_transitions(clips: InferredClips, manifest: Manifest) -> tuple[list[
     def transition(k: int, away: float | None = None) -> Transition:
         i, t = places[k]
         name = clips.names[i]
-        before, after = decode_at(manifest.file(name), clips.times[i, t : t + 2].tolist(), PICTURE).numpy()
+        before, after = manifest.frames(name, clips.times[i, t : t + 2].tolist(), PICTURE).numpy()
         return Transition(before, after, name, away)
 
     queries = _unlike(z, ranked.values[:, 0], QUERIES)
@@ -161,7 +160,7 @@ def _strips(model: LatentActionModel, manifest: Manifest, clips: InferredClips, 
     device = next(model.parameters()).device
 
     def shown(i: int) -> Tensor:
-        return decode_at(manifest.file(clips.names[i]), clips.times[i].tolist(), PICTURE)
+        return manifest.frames(clips.names[i], clips.times[i].tolist(), PICTURE)
 
     for i in informative_clips(shown, clips.names, clips.sources, STRIPS_PER_SOURCE):
         times, frames = clips.times[i].tolist(), shown(i).numpy()
