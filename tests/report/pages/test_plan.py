@@ -25,4 +25,4 @@ def test_plans_are_compared_with_staying_and_with_chance():
 def test_recordings_are_counted_and_not_clips_of_every_camera():
     rows = {label: row(value, cameras=2) for label, value in (("no move", 4.0), ("random", 3.0), ("latent", 2.0))}
     assert compared(rows, ["latent"], "rpe").endswith("Only 10 recordings: too few to compare models.")
-    assert compared(rows, ["latent"], "rpe", "episode").endswith("Only 10 episodes: too few to tell models apart.")
+    assert compared(rows, ["latent"], "rpe", "episode").endswith("Only 10 episodes: too few to compare models.")
