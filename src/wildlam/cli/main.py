@@ -42,7 +42,7 @@ COMMANDS: dict[str, Command] = {name: function for group in GROUPS.values() for 
 def main(argv: Arguments | None = None) -> int:
     """Run ``wildlam COMMAND ...``; return the exit status.
 
-    0; 1 if some of many files could not be used; 2 for an error that the user can mend; 130 if interrupted.
+    0; 1 if some of many files could not be used; 2 for an error that the user can fix; 130 if interrupted.
     """
     if completion.is_asked():
         completion.complete(COMMANDS)

@@ -102,7 +102,7 @@ Given: TypeAlias = VideoFile | Pictures
 
 
 def given_videos(videos: Mapping[str, AnyVideo], fps: float | None = None) -> dict[str, Given | list[Given]]:
-    """Tell what videos are given; of a batch, a list.
+    """The videos in what is given; a list for a batch.
 
     Args:
         videos: videos in any form, by the names that errors give them.

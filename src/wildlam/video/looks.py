@@ -22,7 +22,7 @@ def look(frame: VideoFrame, turns: int) -> bytes:
     """The mean grey levels of a frame's 8 x 8 cells, upright.
 
     Args:
-        frame: as stored.
+        frame: the frame as stored.
         turns: quarter turns anticlockwise that put it upright.
     """
     # Without threads, which take longer to start, of the scaler and of torch, than all the rest of indexing a file.

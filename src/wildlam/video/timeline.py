@@ -7,8 +7,8 @@ What FFmpeg says, and when it is believed (names as in libavformat/avformat.h an
   from the dts where it is missing; the estimate is not used, as it depends on where decoding starts.
 - **dts**, when a packet goes to the decoder, never steps back in an intact film: where it does, there is a
   break, not a reordering. AVI and some others store nothing else, and libavformat's pts of reordered H.264 in AVI is
-  wrong (dts plus a constant). There the k-th frame that the decoder hands out is shown at the k-th dts in ascending order: presentation
-  order is the decoder's, and dts and pts are the same moments in another order.
+  wrong (dts plus a constant). There the k-th frame that the decoder hands out is shown at the k-th dts in ascending
+  order: presentation order is the decoder's, and dts and pts are the same moments in another order.
   Where MPEG-PS and MPEG-TS give several frames one pts, frames are shown one after the other in the decoder's order.
 - **Neither**, in raw streams (``AVFMT_NOTIMESTAMPS``: H.264, HEVC, MPEG-1 ...; what libavformat's parsers make up for
   reordered frames is wrong): frames are counted by the rate in the bit stream (``AVCodecContext.framerate``),
@@ -90,7 +90,7 @@ class TimeLine:
         frames: how many are shown.
         duration: seconds from the first frame to the end of the last; None where packets were not read for it.
         last: seconds that the last frame lasts where the container does not say.
-        breaks: when each piece of film but the first begins, in seconds since the first frame.
+        breaks: times at which each piece of film but the first begins, in seconds since the first frame.
         stamps: pts of each packet in the order of the file, ``int64 [P]``, where the file's own cannot be used as they
             are.
         shown: when each frame is shown that the decoder hands out, in its order, ``float64 [F]`` in seconds, where
@@ -166,8 +166,8 @@ def from_stamps(
     """The time line of a stream all of whose packets were read.
 
     Args:
-        container: that they come from.
-        stream: that they belong to.
+        container: container that they come from.
+        stream: stream that they belong to.
         stamps: timestamps of all packets, one at least, as `packets_of` gives them.
         first: pts of the first frame that can be decoded, if it is known; packets before it are not counted.
     """

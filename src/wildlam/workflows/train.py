@@ -1,4 +1,4 @@
-"""Train a run from a folder of videos to its report: the steps behind ``wildlam train``."""
+"""Train a run from a folder of videos to its report: ``wildlam train``."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ EVAL_BATCHES_WHILE_TRAINING = 6
 
 
 class TrainResult(EvaluateResult):
-    """A trained run and what was found on its held-out clips. In a notebook, the verdict and the table of errors."""
+    """A trained run and its results on held-out clips. In a notebook, the verdict and the table of errors."""
 
 
 @records_call
 def train(config: RunConfig | None = None, /, *, resume: bool = False, **keywords: Any) -> TrainResult:
-    """Index, encode, train (a deterministic model for comparison, too), evaluate and report.
+    """Index, encode, train (with a deterministic baseline), evaluate and report.
 
     Args:
         config: the run's configuration.
-        resume: go on where the run in ``config.out`` stopped, of the same configuration but for where its videos are
-            and how processes share its work; so do processes that ``torchrun`` starts again.
+        resume: resume the run in ``config.out``, whose configuration may differ in the place of the videos and in how
+            processes share the work; always so for processes that ``torchrun`` restarts.
         keywords: fields of ``RunConfig``, in its place or to replace what it says, such as ``data={"path": "videos"}``.
 
     Raises:

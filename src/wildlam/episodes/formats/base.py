@@ -31,7 +31,7 @@ class Format:
     """A layout of labelled videos on disk; the ``FORMAT`` of each file in this folder is one.
 
     Attributes:
-        name: as users write it, ``collect --format NAME``.
+        name: name as users write it, ``collect --format NAME``.
         order: place among the formats when a folder's is looked for, as a folder may look like several.
         detects: whether a folder is of this format.
         read: reads all episodes below a folder; with the seconds that a state may be away from every frame.
