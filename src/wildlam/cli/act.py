@@ -41,9 +41,9 @@ def run_plan(argv: Arguments) -> None:
 def run_play(argv: Arguments) -> None:
     """Let a run's model and controller act in a simulator towards goal images: model-predictive control.
 
-    Every step replans from the current picture (cross-entropy method, three steps ahead). An episode succeeds if it ends
-    near the goal. nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot. On two cores fifty
-    episodes take three to ten minutes, and half as long again for each of --baselines.
+    Every step replans from the current picture (cross-entropy method, three steps ahead). An episode succeeds if it
+    ends near the goal. nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot.
+    On two cores fifty episodes take three to ten minutes, and half as long again for each of --baselines.
 
     Examples:
       wildlam play runs/nav/run --world nav --episodes 10

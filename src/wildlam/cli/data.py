@@ -101,7 +101,7 @@ def run_store(argv: Arguments) -> None:
         elif args.action == "repair":
             print("\n".join(integrity.describe(FeatureStore.open(path))[3:]))
     if damaged:
-        raise WildlamError(f"damaged: {', '.join(damaged)}; mend it by `{command('store', 'repair', args.path)}`")
+        raise WildlamError(f"damaged: {', '.join(damaged)}; repair it by `{command('store', 'repair', args.path)}`")
 
 
 def run_collect(argv: Arguments) -> None:

@@ -76,7 +76,7 @@ def main(argv: Arguments | None = None) -> int:
         if os.environ.get("RANK", "0") != "0":  # under torchrun the first process says it for all
             return 130
         anew = argv[0] in ("plan", "play") or "--estimate" in argv
-        remedy = str(interrupt) or f"the same command {'begins anew' if anew else 'goes on from what was finished'}"
+        remedy = str(interrupt) or f"the same command {'starts over' if anew else 'resumes from what was finished'}"
         print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
         return 130
     except Exception as error:

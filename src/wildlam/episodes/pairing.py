@@ -78,7 +78,7 @@ def pair(states: np.ndarray, frames: np.ndarray, what: str, tolerance: float = T
         raise WildlamError(
             f"{what}: {int((~near).sum())} of {len(states)} states have no frame near them; one is {farthest:.2f} s "
             f"from every frame, {tolerance:g} s are tolerated. Its film is cut short, has a gap, or counts time from "
-            "another moment: mend it, or give a larger --tolerance to leave such states out"
+            "another moment: repair it, or give a larger --tolerance to leave such states out"
         )
     if near.sum() < 2:
         raise WildlamError(

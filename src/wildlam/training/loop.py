@@ -342,6 +342,6 @@ def _not_finite(step: int, loss: float, norm: float, batch: VideoBatch | StateBa
     clips = ", ".join(f"{name} at {start:.2f} s" for name, start in zip(batch.names, batch.starts, strict=True))
     return (
         f"step {step}: the loss is {loss} and the norm of its gradient {norm}. Look at the clips of this batch, or "
-        "begin anew, in another --out, with lower training.optimizer.muon_lr and adamw_lr: --resume repeats it. "
+        "start over, in another --out, with lower training.optimizer.muon_lr and adamw_lr: --resume repeats it. "
         f"Checkpoints up to here are good. Clips: {clips}"
     )

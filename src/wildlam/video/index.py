@@ -91,7 +91,9 @@ def index(
             wanted = [not _excluded(path, exclude) for path in given.column("path").to_pylist()]
             given = given.where(np.array(wanted, dtype=bool))
         if cuts and given.column("cuts").null_count:
-            raise WildlamError(f"{root}: no one has looked for cuts in its videos; `wildlam index FOLDER --cuts` does")
+            raise WildlamError(
+                f"{root}: its videos have not been searched for cuts; `wildlam index FOLDER --cuts` does"
+            )
         return given if cuts else given.uncut()
     with reachable(root):
         target = manifest_path(root, cache)
@@ -400,7 +402,7 @@ def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skippe
         few = len(failures) <= max_skipped * files
         skip = f", or leave {{}} out with {by}=skip" if few and (by := option("data.on_error")) else ""
         if len(failures) == 1 and files > 1:
-            raise VideoError(failures[0].path, f"{failures[0].reason}; mend or remove it{skip.format('it')}")
+            raise VideoError(failures[0].path, f"{failures[0].reason}; repair or remove it{skip.format('it')}")
         raise WildlamError(
             f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them{skip.format('them')}"
         )

@@ -439,7 +439,7 @@ def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, A
         learnt = float(model.action_std[: space.position].norm())
         if not 1 / FAR_OFF < here / learnt < FAR_OFF:
             raise WildlamError(
-                f"displacements of these data vary by {here:.3g} a step, those that {label} learnt from by "
+                f"displacements of these data vary by {here:.3g} a step, those that {label} was trained on by "
                 f"{learnt:.3g}: they are in other units, or of another rate; give other --data, or what was trained "
                 "on data like these"
             )

@@ -85,7 +85,7 @@ def _train(config: RunConfig, resume: bool) -> Path:
         clips = load_clips(config, encoder, team, partial(_announce_parts, config, encoder, team, resume))
         if team.is_main and (run.path / "config.yaml").is_file():
             if checkpoints.last(run.checkpoints) is None:
-                log.warning("%s holds no checkpoint: training begins anew", run.path)
+                log.warning("%s holds no checkpoint: training starts over", run.path)
             if read_config(run.path / "config.yaml") != config:  # what a resumption may change
                 write_atomically(run.path / "config.yaml", dump_config(config))
         if config.training.shard_encoder and (config.training.shard == 1 or not clips.online) and team.is_main:
@@ -103,7 +103,7 @@ def _train(config: RunConfig, resume: bool) -> Path:
                 evaluate_run(run, run.path, clips, started)
             team.barrier()
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"go on with: wildlam train --resume {quote(str(run.path))}") from None
+            raise KeyboardInterrupt(f"resume with: wildlam train --resume {quote(str(run.path))}") from None
     return run.path
 
 
@@ -142,7 +142,7 @@ def check_out(config: RunConfig, resume: bool) -> None:
         return
     if not resume:
         raise WildlamError(
-            f"{out} holds a run already; give another --out, or go on with it: wildlam train --resume {quote(str(out))}"
+            f"{out} holds a run already; give another --out, or resume it: wildlam train --resume {quote(str(out))}"
         )
     known, given = read_config(out / "config.yaml"), _portable(config, default_device())
     data = replace(known.data, path=given.data.path)

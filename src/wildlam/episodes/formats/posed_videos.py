@@ -40,7 +40,7 @@ def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = 
             frames = film.frames(pairs.frames, backend)
             found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames, video))
     if not found:
-        raise WildlamError(f"{path}: no poses; beside each video there must be NAME.poses.csv, as `collect` writes it")
+        raise WildlamError(f"{path}: no poses; each video needs a NAME.poses.csv file, as `collect` writes them")
     report_pairs(path, paired)
     return found
 
