@@ -71,8 +71,8 @@ def encode_videos(
 ) -> EncodeReport:
     """Encode the videos that the store does not hold yet, sampled at ``store.fps``.
 
-    A video whose size or time of change differs from the store's record is encoded anew; one that only moved to another
-    split or source is relabelled. Videos in the store that ``rows`` do not name stay.
+    A video whose size or time of change differs from the store's record is encoded again; one that only moved to
+    another split or source is relabelled. Videos in the store that ``rows`` do not name stay.
 
     Args:
         rows: the videos, e.g. a manifest.

@@ -116,7 +116,7 @@ def names_tar(path: str) -> bool:
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a file, or a folder of its path, is hidden, as are those that macOS puts beside each file of a tar."""
+    """Whether a file, or a folder of its path, is hidden, such as those that macOS adds for each file of a tar."""
     return any(part.startswith(".") and part not in (".", "..") for part in path.split("/"))
 
 

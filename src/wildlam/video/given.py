@@ -20,7 +20,7 @@ from wildlam.video.geometry import square
 
 AnyVideo: TypeAlias = Any
 """A path; ``uint8 [T, H, W, 3]`` or ``[T, 3, H, W]`` as array or tensor; a list of pictures (PIL's, or such arrays
-without ``T``); or a batch, ``[B, T, ...]``. All but files need their frames per second beside them."""
+without ``T``); or a batch, ``[B, T, ...]``. All but files need their frames per second as well."""
 
 FORMS = (
     "a path, uint8 [T, H, W, 3] or [T, 3, H, W] (array or tensor), a list of pictures, or a batch of videos [B, T, ...]"
@@ -43,7 +43,7 @@ class VideoFile:
         return str(self.path)
 
     def breaks(self) -> list[float]:
-        """Seconds at which its timestamps leap, over which no clip lies."""
+        """Times in seconds at which its timestamps jump; no clip crosses one."""
         return list(breaks_of(self.path))
 
     def seconds(self) -> float:
@@ -65,7 +65,7 @@ class Pictures:
     """A video in memory.
 
     Attributes:
-        name: what errors call it.
+        name: name of the video in errors.
         frames: ``uint8 [T, H, W, 3]``.
         fps: frames per second.
     """
@@ -171,7 +171,7 @@ def _alike(pictures: list[Tensor], name: str) -> list[Tensor]:
 
 
 def _bytes(array: np.ndarray | Tensor, name: str) -> Tensor:
-    """The array as a tensor on the CPU, if it holds what pictures hold."""
+    """The array as a tensor on the CPU, if it can hold pictures."""
     kind = str(array.dtype).removeprefix("torch.")
     if kind != "uint8":
         floating = kind.startswith(("float", "bfloat"))

@@ -72,7 +72,7 @@ def index(
         max_skipped: largest share of the files that may be skipped.
         exclude: patterns (``*``, ``?``, ``[...]``) of paths below ``root``, or of file names, that are left out.
         cuts: look for cuts where no one has yet; without it, the manifest shows none, though they stay in the file.
-        cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
+        cache: folder for the manifest, instead of ``.wildlam`` in the folder of the videos.
         workers: threads that open files; by default the number of cores.
         progress: show a bar with the time left.
         skipped: takes the path, relative as in the manifest, and the reason of each file that is skipped.
@@ -233,7 +233,7 @@ def _firsts(videos: Mapping[str, Video], copied: dict[str, str]) -> dict[str, st
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""What a film looks like, small enough to compare it with all others: is one a copy of another, encoded anew or not?
+"""Small signatures of films, to find copies of a film, re-encoded or not.
 
 The first frame's look, 64 bytes, is taken while a video is indexed, which decodes that frame anyway. Only where the
 looks and durations of two videos agree are more of their frames decoded. These must agree too, and what *changes*

@@ -1,4 +1,4 @@
-"""What is odd about videos, and which belong together: what an index reports of them, in lines and in rows."""
+"""The report of an index: oddities of videos and common recordings, in lines and in rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a format of labelled videos is: how it is recognised, read and written."""
+"""A format of labelled videos: how it is recognised, read and written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Format:
         read: reads all episodes below a folder; with the seconds that a state may be away from every frame.
         spaces: kinds of action that can be written in it; none if it is only read.
         fps: frames per second of what is written.
-        write: writes episodes to a folder; None for films with poses beside them, which need no writing.
+        write: writes episodes to a folder; None for films with poses, which need no writing.
         check: raises a WildlamError where what writing takes is not installed.
         metres: whether positions must be in metres.
     """

@@ -1,4 +1,4 @@
-"""Videos with ``NAME.poses.csv`` beside them, as ``wildlam collect`` films them."""
+"""Videos with ``NAME.poses.csv`` files, as ``wildlam collect`` writes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wildlam.video.index import index
 
 
 def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = TOLERANCE) -> list[Episode]:
-    """Read a folder of videos with ``NAME.poses.csv`` beside them.
+    """Read a folder of videos with ``NAME.poses.csv`` files.
 
     Args:
         path: the folder.
