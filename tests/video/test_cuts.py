@@ -77,7 +77,7 @@ def test_they_are_looked_for_once_and_told_when_asked(folder, tmp_path, monkeypa
 
 def test_a_manifest_without_cuts_is_refused_where_they_matter(folder, tmp_path):
     index(folder, cache=tmp_path / "cache", progress=False)
-    with pytest.raises(WildlamError, match="no one has looked for cuts"):
+    with pytest.raises(WildlamError, match="have not been searched for cuts"):
         index(tmp_path / "cache" / "manifest.parquet", cuts=True)
 
 

@@ -159,10 +159,10 @@ def test_what_a_user_would_not_expect_is_said(config, caplog):
     )
     assert told + "--data.fps 24 would repeat none" in caplog.text
     assert "training.shard_encoder changes nothing: training.shard is 1" in caplog.text
-    assert "begins anew" not in caplog.text
+    assert "starts over" not in caplog.text
     shutil.rmtree(config.out / "checkpoints")
     train(config, resume=True)
-    assert "holds no checkpoint: training begins anew" in caplog.text
+    assert "holds no checkpoint: training starts over" in caplog.text
 
 
 @pytest.mark.parametrize("step", [2, 6])  # in the first model's training, and in the baseline's

@@ -7,7 +7,7 @@ transferred change: then the latent action carries a place in the image, not an 
 
 The change that a latent action brings is measured against that of the same scene at rest: ``p(s, z) - p(s, z_rest)``,
 its mean over the width of each token. As an encoder's tokens see beyond their own cell, not even the true change lies
-wholly in its place; it is given beside.
+wholly in its place; it is reported as reference.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Locality:
     """Where the change falls, per scene.
 
     Attributes:
-        scenes: by kind of change (``KINDS``), its mean over the tokens of the moved place (``true: place``), of the
+        scenes: change by kind (``KINDS``), its mean over the tokens of the moved place (``true: place``), of the
             other disc's (``true: other``) and of all (``true: all``); and for ``true`` and ``transferred`` the
             displacement over that of the source (``true: slope``). A scene's name is that of its target frame.
         stations: places along either axis.

@@ -1,4 +1,4 @@
-"""Rollouts judged in pixels: what a decoder makes of them, against the true frames."""
+"""Rollouts evaluated in pixels: decoded, and compared with the true frames."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Labelled:
 
 @dataclass
 class Evaluations:
-    """What ``evaluate_all`` found; None where the data does not allow an evaluation."""
+    """Results of ``evaluate_all``; None where the data does not allow an evaluation."""
 
     clips: InferredClips
     one_step: PerClip

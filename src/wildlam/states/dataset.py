@@ -200,7 +200,7 @@ def shared_index(data: DataConfig, team: Processes) -> Manifest:
     """The manifest of a run's videos, which the main process writes and the others read."""
     if team.is_main:
         manifest = index_videos(data)
-        _tell_repetitions(manifest, data)
+        _warn_of_repetitions(manifest, data)
     team.barrier()
     if not team.is_main:
         known = data.path if data.path.suffix == ".parquet" else manifest_path(data.path, data.cache)
@@ -208,7 +208,7 @@ def shared_index(data: DataConfig, team: Processes) -> Manifest:
     return manifest
 
 
-def _tell_repetitions(manifest: Manifest, data: DataConfig) -> None:
+def _warn_of_repetitions(manifest: Manifest, data: DataConfig) -> None:
     """Warn, before anything is encoded, where a rate above the videos' own makes frames be seen twice."""
     rates, seconds = manifest.column("fps").to_numpy(), manifest.column("duration").to_numpy()
     slow = rates < SLOW * data.fps

@@ -71,8 +71,8 @@ def encode_videos(
 ) -> EncodeReport:
     """Encode the videos that the store does not hold yet, sampled at ``store.fps``.
 
-    A video whose size or time of change differs from the store's record is encoded anew; one that only moved to another
-    split or source is relabelled. Videos in the store that ``rows`` do not name stay.
+    A video whose size or time of change differs from the store's record is encoded again; one that only moved to
+    another split or source is relabelled. Videos in the store that ``rows`` do not name stay.
 
     Args:
         rows: the videos, e.g. a manifest.
@@ -120,7 +120,7 @@ def encode_videos(
                 if len(report.skipped) > max_skipped * (len(todo) + report.kept):
                     raise WildlamError(
                         f"{len(report.skipped)} videos cannot be decoded, more than the {max_skipped:.0%} that may be "
-                        f"skipped, the last being {error}; mend or remove them"
+                        f"skipped, the last being {error}; repair or remove them"
                     ) from error
     store.commit()
     if report.skipped:
@@ -165,7 +165,7 @@ def refresh(rows: Iterable[Video], store: FeatureStore) -> tuple[np.ndarray, flo
     if doubtful:
         named = ", ".join(doubtful[:3]) + (", ..." if len(doubtful) > 3 else "")
         log.warning(
-            "%s: %d videos are encoded anew (%s): the states there are of an earlier version, which may have taken "
+            "%s: %d videos are encoded again (%s): the states there are of an earlier version, which may have taken "
             "other frames than are shown",
             store.path,
             len(doubtful),

@@ -38,7 +38,7 @@ OnError = Literal["raise", "skip"]
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What ``probe`` finds out about a video.
+    """Properties of a video, from ``probe``.
 
     Attributes:
         duration: seconds from the first frame's timestamp to the end of the last frame.
@@ -47,7 +47,7 @@ class VideoInfo:
         width: pixels, as displayed: after rotation, with square pixels.
         height: likewise.
         rotation: degrees anticlockwise by which stored frames must be turned to stand upright: 0, 90, 180 or 270.
-        breaks: where the file's timestamps jump, in seconds; no clip may cross one. See `timeline`.
+        breaks: times at which the file's timestamps jump, in seconds; no clip may cross one. See `timeline`.
         odd: what is odd about it, each as ``"kind: details"``.
         look: look of the first frame, upright: 64 mean grey levels, see `looks`.
     """

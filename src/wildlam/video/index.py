@@ -73,7 +73,7 @@ def index(
         max_skipped: largest share of the files that may be skipped.
         exclude: patterns (``*``, ``?``, ``[...]``) of paths below ``root``, or of file names, that are left out.
         cuts: look for cuts where no one has yet; without it, the manifest shows none, though they stay in the file.
-        cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
+        cache: folder for the manifest, instead of ``.wildlam`` in the folder of the videos.
         workers: threads that open files; by default the number of cores.
         progress: show a bar with the time left.
         skipped: takes the path, relative as in the manifest, and the reason of each file that is skipped.
@@ -92,7 +92,9 @@ def index(
             wanted = [not _excluded(path, exclude) for path in given.column("path").to_pylist()]
             given = given.where(np.array(wanted, dtype=bool))
         if cuts and given.column("cuts").null_count:
-            raise WildlamError(f"{root}: no one has looked for cuts in its videos; `wildlam index FOLDER --cuts` does")
+            raise WildlamError(
+                f"{root}: its videos have not been searched for cuts; `wildlam index FOLDER --cuts` does"
+            )
         return given if cuts else given.uncut()
     with reachable(root):
         target = manifest_path(root, cache)
@@ -232,7 +234,7 @@ def _firsts(videos: Mapping[str, Video], copied: dict[str, str]) -> dict[str, st
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -401,7 +403,7 @@ def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skippe
         few = len(failures) <= max_skipped * files
         skip = f", or leave {{}} out with {by}=skip" if few and (by := option("data.on_error")) else ""
         if len(failures) == 1 and files > 1:
-            raise VideoError(failures[0].path, f"{failures[0].reason}; mend or remove it{skip.format('it')}")
+            raise VideoError(failures[0].path, f"{failures[0].reason}; repair or remove it{skip.format('it')}")
         raise WildlamError(
             f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them{skip.format('them')}"
         )

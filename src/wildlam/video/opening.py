@@ -48,7 +48,7 @@ def opened_video(path: AnyFile) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 @contextmanager
 def reading(path: AnyFile) -> Iterator[None]:
-    """What goes wrong while a file is read becomes a ``VideoError``."""
+    """Raise a ``VideoError`` for what goes wrong while a file is read."""
     try:
         yield
     except av.FFmpegError as error:

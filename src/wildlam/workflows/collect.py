@@ -1,4 +1,4 @@
-"""Film a world and write what was filmed in a format: the step behind ``wildlam collect``."""
+"""Film a world and write the films in a format: ``wildlam collect``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from wildlam.types import check_count, check_seed
 from wildlam.worlds.simulators import SIMULATORS
 
 RECORD = ".films.json"
-"""How films are made, in their folder; where they were written in another format, in that folder."""
+"""File in the folder of the films that records how they are made."""
 SHORTEST = 2.0
-"""Seconds of the shortest film: those of a clip of eight states, four a second."""
+"""Shortest film in seconds: a clip of eight states at four a second."""
 FORMATS = {name: one for name, one in formats.FORMATS.items() if one.spaces}
 """Formats that films can be written in."""
 
@@ -27,15 +27,15 @@ FORMATS = {name: one for name, one in formats.FORMATS.items() if one.spaces}
 def collect(
     world: str, out: Path, form: str = "video", *, episodes: int, seconds: float, distractors: float, seed: int
 ) -> int:
-    """Film a world; called again, it goes on where it stopped, or finds that all is there.
+    """Film a world; called again, it adds only the films that are missing.
 
     Args:
         world: a key of ``SIMULATORS``.
-        out: folder for what is written.
+        out: folder of the films.
         form: a key of ``FORMATS``.
         episodes: films in all.
         seconds: length of each.
-        distractors: share of the films with what no action causes.
+        distractors: share of the films with motion and light that no action causes.
         seed: seed of all films.
 
     Returns:
@@ -94,7 +94,7 @@ def _in_metres(episodes: list[Episode], metre: float) -> list[Episode]:
 
 
 def _claim(out: Path, films: Path, made: dict[str, Any]) -> None:
-    """Refuse a folder that holds anything but films made so, and remember how they are made."""
+    """Refuse a folder that holds anything but films of the same settings, and record these."""
     if (films / RECORD).is_file():
         _check(out, read_json(films / RECORD), made)
         return

@@ -1,4 +1,4 @@
-"""Train a decoder for the encoder of a run, and load it: the step behind ``wildlam decoder train``."""
+"""Train a decoder for the encoder of a run, and load it: ``wildlam decoder train``."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def train_decoder(path: Path | str, config: DecodingConfig | None = None, /, **k
 def _parts(
     run: Run, config: DecodingConfig, of_run: RunConfig, encoder: Encoder, model: Decoder, rows: Manifest
 ) -> list[durations.Part]:
-    """How long training takes, of which the clips of each step are decoded and encoded."""
+    """Estimated time of training; the clips of each step are decoded and encoded."""
     spec, frames = encoder.spec, of_run.data.frames
 
     def inputs(count: int) -> tuple[Tensor, ...]:

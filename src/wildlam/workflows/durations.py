@@ -174,13 +174,13 @@ def decode_seconds(rows: Manifest, config: RunConfig, size: int) -> float | None
 
 
 def announce_encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float | None) -> None:
-    """Print how long it takes to encode ``frames`` frames of videos, if that is what comes first (it is not None)."""
+    """Log the estimated time of encoding ``frames`` frames of videos, unless None."""
     if frames and frames > FEW_FRAMES:
         announce([encoding(config, encoder, rows, frames)])
 
 
 def encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float) -> Part:
-    """Decode and encode ``frames`` frames of videos."""
+    """Estimated time of decoding and encoding ``frames`` frames of videos."""
     decode = decode_seconds(rows, config, encoder.spec.image_size)
     per_frame = None if decode is None else decode + encode_seconds(encoder, config.data.frames)
     return Part(
@@ -191,7 +191,7 @@ def encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float)
 
 
 def labelled(cuts: Sequence[Cut], encoder: Encoder) -> list[Part]:
-    """Decode and encode labelled clips of which no states are kept, if there are more than a few."""
+    """Estimated time of encoding the labelled clips without cached states, if there are more than a few."""
     places = [place for cut in cuts if not cut.is_kept for place in cut.places]
     if sum(len(frames) for _, frames in places) <= FEW_FRAMES:
         return []
@@ -209,7 +209,7 @@ def labelled(cuts: Sequence[Cut], encoder: Encoder) -> list[Part]:
 
 
 def many(name: str, amount: str, count: int, step: Callable[[int], object], at_once: int, device: torch.device) -> Part:
-    """Do something ``count`` times, by a ``step`` that does it so many times, ``at_once`` at most."""
+    """Estimated time of ``count`` repetitions, given a ``step`` of up to ``at_once`` of them."""
     together = min(at_once, count)
     with aside(device):
         took = scaled_seconds(step, together, device)
@@ -241,7 +241,7 @@ def seconds_of(step: Callable[[], object], device: torch.device) -> float:
 
 @contextmanager
 def aside(device: torch.device) -> Iterator[None]:
-    """Leave the random numbers of what follows as they are."""
+    """Restore the state of the random number generators afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         yield

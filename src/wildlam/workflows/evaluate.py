@@ -1,4 +1,4 @@
-"""Evaluate a trained run and write what was found: the steps behind ``wildlam eval`` and the end of training."""
+"""Evaluate a trained run and write the results: ``wildlam eval`` and the end of training."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """What was found on held-out clips. In a notebook, the verdict and the table of errors.
+    """Results on held-out clips. In a notebook, the verdict and the table of errors.
 
     Attributes:
         folder: where ``results.json`` and ``report.html`` lie: the run folder, or for other videos one in it.
@@ -93,7 +93,7 @@ class EvaluateResult:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the latent actions are worth something, in words."""
+        """The verdict on the latent actions, in words."""
         return verdict_of(self.folder)
 
     def _repr_html_(self) -> str:
@@ -256,7 +256,7 @@ def parts_of_evaluation(
 
 
 def _frames(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[..., Tensor]:
-    """Gives the frames of some states of a clip, ``uint8 [states * frames_per_state, 3, S, S]``."""
+    """The frames of some states of a clip, ``uint8 [states * frames_per_state, 3, S, S]``."""
     spec = clips.encoder.spec
     offsets = torch.arange(spec.frames_per_state, dtype=torch.float64) / data.fps
 
@@ -268,7 +268,7 @@ def _frames(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable
 
 
 def _after_cut(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[[list[int]], Tensor]:
-    """What an encoder that looks back makes of the moment after a cut: it must see the cut, in pixels."""
+    """States after a cut, for an encoder that looks back: the cut is made in pixels."""
     cut, partners, frames = cut_at(held_out), held_out.partners, _frames(held_out, clips, data)
 
     def after_cut(chosen: list[int]) -> Tensor:

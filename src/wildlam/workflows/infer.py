@@ -1,4 +1,4 @@
-"""Infer the latent actions of video files and write them: behind ``wildlam infer``."""
+"""Infer the latent actions of video files and write them: ``wildlam infer``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class InferConfig:
 
 @dataclass(frozen=True)
 class Inferred:
-    """What came of one video.
+    """The result for one video.
 
     Attributes:
         video: its file.

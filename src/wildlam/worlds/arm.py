@@ -307,7 +307,7 @@ def collect_arm(
     distractors: float = SHARE,
     progress: bool = True,
 ) -> list[Path]:
-    """Film the arm at exploration, with its true poses beside each film (``data.poses``); training reads pixels alone.
+    """Film the arm at exploration, with its true poses (``episodes.poses``); training reads pixels alone.
 
     Film ``n`` becomes ``out/train/arm_<seed>_<n>.mp4``, or ``out/held_out/...`` if ``n % 8 == 1``. Finished films are
     kept, so that an interrupted call can simply be repeated.

@@ -38,7 +38,7 @@ class Take:
     """A film to be made.
 
     Attributes:
-        path: path of the film; its poses lie beside it.
+        path: path of the film; its poses are next to it.
         seed: seed of all that is random in it.
     """
 
@@ -48,7 +48,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Format:
-    """What all films of a call have in common: number of frames, their rate and side, and what a pose is."""
+    """Properties of all films of a call: number of frames, rate, side, and action space."""
 
     frames: int
     fps: float
@@ -130,7 +130,7 @@ SHARE = 0.15
 
 
 def distracted(film: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """What no action causes, painted over a film: a ball that drifts about, and light that comes and goes.
+    """A film with distractors, which no action causes: a drifting ball and changing light.
 
     Args:
         film: frames ``uint8 [S, S, 3]``.

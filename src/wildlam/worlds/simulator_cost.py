@@ -1,4 +1,4 @@
-"""The worlds in place of a world model: what planning reaches where predictions are exact.
+"""Simulators in place of a world model: what planning reaches with exact predictions.
 
 The goal is drawn anew, as a candidate's end is, without any distraction that was painted over the film.
 """
@@ -20,14 +20,14 @@ ReinferEnd = Callable[[Tensor], Tensor]
 
 @dataclass
 class SimulatedCost:
-    """Distance of what is really seen at the end of a plan from the goal's state.
+    """Distance of the true state at the end of a plan from the goal's state.
 
     Attributes:
-        seen: from a plan ``[H, A]`` and steps of it to the pictures after each of these, ``uint8 [S, S, 3]``; step 0 is
+        seen: maps a plan ``[H, A]`` and steps of it to the pictures after each of these, ``uint8 [S, S, 3]``; step 0 is
             where the plan begins.
         goal: the picture to reach.
-        encode: makes states of pictures.
-        reinfer_end: makes of the states along a plan its end, in place of the last of them.
+        encode: maps pictures to states.
+        reinfer_end: maps the states along a plan to its end; the last of them if not given.
     """
 
     seen: Callable[[np.ndarray, Sequence[int]], list[np.ndarray]]

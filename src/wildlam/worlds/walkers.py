@@ -1,4 +1,4 @@
-"""Who walks through the Doom levels, and films of their walks."""
+"""Walkers through the Doom levels, and films of their walks."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def collect_doom(
     held out whole. The pixels of a
     walk depend on level, seed, ``n``, ``seconds``, ``fps`` and ``size`` alone. Finished files are kept, so that an
     interrupted call can simply be repeated; files of another length, rate or size are filmed again. Training reads the
-    pixels alone; the poses beside them (``data.poses``) give evaluations what was really done.
+    pixels alone; the poses next to them (``episodes.poses``) are for evaluations.
 
     Args:
         out: folder to write to.
