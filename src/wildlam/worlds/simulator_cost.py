@@ -36,12 +36,14 @@ class SimulatedCost:
         goal: the picture to reach.
         encode: makes states of pictures.
         reinfer_end: makes of the states along a plan its end, in place of the last of them.
+        told: called with the number of candidates that are judged, if anyone counts.
     """
 
     seen: Callable[[np.ndarray, Sequence[int]], list[np.ndarray]]
     goal: np.ndarray
     encode: Encode
     reinfer_end: Relive | None = None
+    told: Callable[[int], object] | None = None
 
     def __call__(self, candidates: Tensor) -> Tensor:
         """Costs ``[1, S]`` of candidates ``[1, S, H, A]``."""
@@ -50,6 +52,8 @@ class SimulatedCost:
         pictures = [self.goal]
         for plan in candidates[0].double().cpu().numpy():
             pictures += self.seen(plan, wanted)
+            if self.told:
+                self.told(1)
         states = self.encode(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).float()
         goal, along = states[0], states[1:].unflatten(0, (-1, len(wanted)))
         ends = along[:, 0] if self.reinfer_end is None else self.reinfer_end(along)
