@@ -196,7 +196,7 @@ def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypat
     caplog.set_level("INFO", logger="wildlam")
     monkeypatch.setattr("wildlam.workflows.durations.FEW_STEPS", 0)
     monkeypatch.setattr("wildlam.workflows.durations.SHORT", 0)
-    monkeypatch.setattr("wildlam.workflows.evaluate.FEW_CLIPS", 0)
+    monkeypatch.setattr("wildlam.workflows.evaluation_parts.FEW_CLIPS", 0)
     config = replace(config, data=replace(config.data, store=store))
     torch.manual_seed(7)
     run = train(config).folder
@@ -221,7 +221,7 @@ def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch
     encode(config)
     assert "On this machine" not in caplog.text  # all is short
     monkeypatch.setattr("wildlam.workflows.durations.SHORT", 0)
-    monkeypatch.setattr("wildlam.workflows.evaluate.FEW_CLIPS", 1)
+    monkeypatch.setattr("wildlam.workflows.evaluation_parts.FEW_CLIPS", 1)
 
     def told(data=None):
         caplog.clear()
@@ -229,10 +229,10 @@ def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch
         (text,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("On this machine")]
         return [" ".join(line.split()[:2]) for line in text.splitlines()[1:-1]]
 
-    assert told() == ["evaluate 2", "locality 32", "report UMAP"]
+    assert told() == ["evaluate 2", "locality 32", "report 12"]
     for i in range(2):
         make_video(tmp_path / "other" / "c" / f"{i}.mp4", frames=96)
-    assert told(tmp_path / "other") == ["encode 32", "report UMAP"]  # of which one clip is held out
+    assert told(tmp_path / "other") == ["encode 32"]  # of which one clip is held out
     encode(replace(config, data=replace(config.data, fps=2)))
     assert re.search(r"encode +48 states +[\d.]+ (ms|s)\n", caplog.text)
 

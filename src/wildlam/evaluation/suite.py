@@ -118,7 +118,7 @@ def evaluate_all(
     steps: dict[str, Callable[[], Any]] = {
         **clip_by_clip(model, counting, found, bounds, after_cut),
         "pixel_rollout": lambda: (
-            pixel_rollout(model, pixels[0], clips, pixels[1]) if pixels and len(clips) > 1 else None
+            pixel_rollout(model, pixels[0], counting, pixels[1]) if pixels and len(clips) > 1 else None
         ),
         "locality": lambda: (
             locality(model, encoder, backgrounds[0], recordings=backgrounds[1]) if min(encoder.spec.grid) > 1 else None

@@ -190,8 +190,7 @@ def clips_of(
         known = _with_poses(manifest)
         if not len(known):
             return []
-        mask = pc.is_in(manifest.column("path"), value_set=known).to_numpy()
-        return list(_encoded(manifest.where(mask), data, encoder, LABELLED_CLIPS))
+        return list(_encoded(_known_by(manifest, known), data, encoder, LABELLED_CLIPS))
 
     return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
 
@@ -227,6 +226,16 @@ def held_out_size(manifest: Manifest, data: DataConfig, spec: EncoderSpec, secon
     rows = manifest.split("held_out")
     states = _longest_evaluated(rows, data, spec, seconds)
     return len(eval_windows(rows, states * spec.frames_per_state, data.fps, _evaluated_of_source(rows))), states
+
+
+def labelled_size(manifest: Manifest, data: DataConfig) -> int:
+    """How many training clips the probes learn from, as far as the videos' durations show."""
+    known = _known_by(manifest, _with_poses(manifest))
+    return len(eval_windows(known, data.frames, data.fps, LABELLED_CLIPS)) if len(known) else 0
+
+
+def _known_by(manifest: Manifest, paths: pa.Array) -> Manifest:
+    return manifest.where(pc.is_in(manifest.column("path"), value_set=paths).to_numpy())
 
 
 def _evaluated_of_source(rows: Manifest) -> int:

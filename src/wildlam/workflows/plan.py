@@ -25,7 +25,7 @@ from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
 from wildlam.models import LatentActionModel
-from wildlam.planning.cost import Cost, GoalCost, counted
+from wildlam.planning.cost import Cost, CountingCost, GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Dynamics
 from wildlam.planning.protocols.droid import displacement_error
 from wildlam.planning.protocols.protocol import PlanningProtocol, ProtocolName, SolverName, protocol
@@ -226,7 +226,7 @@ def plan_simulated(
 
 def _simulated(
     clips: LabelledClips, encoder: Encoder, model: LatentActionModel | None, bf16: bool
-) -> AbstractContextManager[Callable[[int], Cost]]:
+) -> AbstractContextManager[Callable[[int], CountingCost]]:
     """The simulator's costs of plans in each clip, by its index; see ``plan_simulated``."""
     from wildlam.worlds.simulators import simulated_costs
 

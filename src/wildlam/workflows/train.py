@@ -31,7 +31,8 @@ from wildlam.training.parallel import check_shard, compile_blocks, encoder_in_pa
 from wildlam.types import Encoder, EncoderSpec
 from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
-from wildlam.workflows.evaluate import BASELINE, EvaluateResult, evaluate_run, parts_of_evaluation
+from wildlam.workflows.evaluate import BASELINE, EvaluateResult, evaluate_run
+from wildlam.workflows.evaluation_parts import parts_of_evaluation
 from wildlam.workflows.open_run import inferred, load_clips
 
 log = logging.getLogger(__name__)
@@ -193,7 +194,7 @@ def announce_parts(
     clips = config.training.batch_size // count
     parts, online = [], None
     if frames is None:
-        online = durations.encoding(config, encoder, rows, clips * config.data.frames)
+        online = durations.drawing(config, encoder, rows, clips)
     elif frames > durations.FEW_FRAMES:
         parts.append(durations.encoding(config, encoder, rows, frames / count))
     for name, (of, steps) in trainings.items():

@@ -28,12 +28,14 @@ class SimulatedCost:
         goal: the picture to reach.
         encode: maps pictures to states.
         reinfer_end: maps the states along a plan to its end; the last of them if not given.
+        count: called with the number of candidates evaluated; None if nobody counts.
     """
 
     seen: Callable[[np.ndarray, Sequence[int]], list[np.ndarray]]
     goal: np.ndarray
     encode: Encode
     reinfer_end: ReinferEnd | None = None
+    count: Callable[[int], object] | None = None
 
     def __call__(self, candidates: Tensor) -> Tensor:
         """Costs ``[1, S]`` of candidates ``[1, S, H, A]``."""
@@ -42,6 +44,8 @@ class SimulatedCost:
         pictures = [self.goal]
         for plan in candidates[0].double().cpu().numpy():
             pictures += self.seen(plan, wanted)
+            if self.count:
+                self.count(1)
         states = self.encode(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).float()
         goal, along = states[0], states[1:].unflatten(0, (-1, len(wanted)))
         ends = along[:, 0] if self.reinfer_end is None else self.reinfer_end(along)

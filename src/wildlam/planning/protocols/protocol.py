@@ -44,8 +44,8 @@ class PlanningProtocol:
     solve: Callable[[Cost, int, torch.Generator], Plan]
 
     def shown(self, episodes: int, progress: bool) -> dict[str, Any]:
-        """What a bar counts: iterations, as a whole episode may take minutes."""
-        return {"total": episodes * self.iterations, "unit": "iteration", "disable": not progress}
+        """What a bar counts: candidates, as a whole episode, or an iteration, may take minutes."""
+        return {"total": episodes * self.iterations * self.samples, "unit": "candidate", "disable": not progress}
 
 
 def protocol(
