@@ -4,7 +4,7 @@
 
 The step is that of ``wildlam demo``: forward, backward, clipping, Muon and AdamW. Its FLOPs are those of its matrix
 products, as PyTorch's counter counts them: the model's forward and backward, and Muon's Newton-Schulz iterations, which
-a step of the method cannot do without. The share without the latter, the usual model FLOPs utilisation, is given next to
+a step of the method cannot do without. The share without the latter, the usual model FLOPs utilisation, is given with
 it. The ceiling is measured between the steps, in the same dtype.
 """
 
