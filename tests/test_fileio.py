@@ -62,7 +62,7 @@ def test_what_cannot_be_written_is_not_locked(tmp_path):
 
 def test_what_cannot_be_written_is_said_with_a_remedy(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WildlamError, match=r"^cannot write to .*/file/x: Not a directory; give another --out$"):
+    with pytest.raises(WildlamError, match=r"^cannot write to .*/file/x: Not a directory; give another out$"):
         ensure_writable(tmp_path / "file" / "x")
     with pytest.raises(WildlamError, match=r"^cannot write a and b: full; go$"), writing("a and b", "go"):
         raise OSError("full")  # a library's own, without a number

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _OPTIONS: ContextVar[Mapping[str, str | None]] = ContextVar("options", default={})  # noqa: B039 (never changed)
+_prefix = ""  # of the process and no ContextVar: threads, which decode and write, begin with an empty context
 
 
 class WildlamError(Exception):
@@ -14,16 +15,33 @@ class WildlamError(Exception):
 
 
 def option(field: str) -> str | None:
-    """The option that a message shows for a field, such as ``data.path``: that of the running command.
+    """What a message calls a field of a configuration, or a keyword, such as ``data.path``.
 
-    Unless set by ``named`` it is that of `wildlam train`, ``--data.path``; None if the command has none.
+    From Python it is the field itself; while a command runs, its option: ``--data.path``, unless ``named`` says
+    otherwise. None if the command has no such option.
     """
-    return _OPTIONS.get().get(field, f"--{field}")
+    return _OPTIONS.get().get(field, f"{_prefix}{field}")
+
+
+def shows_options() -> bool:
+    """Whether messages of this process show options in place of fields; see ``fields_as_options``."""
+    return bool(_prefix)
+
+
+@contextmanager
+def fields_as_options(shown: bool = True) -> Iterator[None]:
+    """Let ``option`` give the command line's options in all threads of this process; or fields again."""
+    global _prefix
+    before, _prefix = _prefix, "--" if shown else ""
+    try:
+        yield
+    finally:
+        _prefix = before
 
 
 @contextmanager
 def named(options: Mapping[str, str | None]) -> Iterator[None]:
-    """Let messages name fields by these options, each None if the command that runs lacks it."""
+    """Let messages of this context call fields so, each None if there is no such field or option."""
     before = _OPTIONS.set(options)
     try:
         yield
@@ -31,6 +49,6 @@ def named(options: Mapping[str, str | None]) -> Iterator[None]:
         _OPTIONS.reset(before)
 
 
-def videos_given_by(given: str) -> dict[str, str | None]:
-    """Options, for ``named``, of a command to which videos are given by ``given`` alone."""
+def videos_given_by(given: str | None) -> dict[str, str | None]:
+    """Names, for ``named``, where videos are given by the field or option ``given`` alone."""
     return {"data.path": given, "data.cache": None, "data.on_error": None}

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ def ensure_writable(folder: Path) -> Path:
         WildlamError: it cannot be made, or not be written to, or is that of a run.
     """
     if (folder / "config.yaml").is_file():
-        raise WildlamError(f"{folder} is a run folder, whose report would be overwritten; give another --out")
-    with writing(f"to {folder}", "give another --out"):
+        raise WildlamError(f"{folder} is a run folder, whose report would be overwritten; give another {option('out')}")
+    with writing(f"to {folder}", f"give another {option('out')}"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from wildlam.errors import option
+
 Split = Literal["train", "held_out"]
 
 
@@ -25,7 +27,7 @@ def check_seed(seed: int) -> None:
         ValueError: it is no whole number, is negative, or has more than 32 bits.
     """
     if not _is_whole(seed) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed!r}")
+        raise ValueError(f"{option('seed')} must be 0 to {2**32 - 1}, got {seed!r}")
 
 
 def check_count(name: str, value: Any) -> None:
@@ -35,7 +37,7 @@ def check_count(name: str, value: Any) -> None:
         ValueError: naming the field.
     """
     if not _is_whole(value) or value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value!r}")
+        raise ValueError(f"{option(name)} must be at least 1, got {value!r}")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
@@ -45,7 +47,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
         ValueError: naming the field and the choices.
     """
     if value not in choices:
-        raise ValueError(f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}, got {value!r}")
+        raise ValueError(f"{option(name)} must be {', '.join(choices[:-1])} or {choices[-1]}, got {value!r}")
 
 
 def settle_paths(config: Any, *names: str) -> None:

@@ -8,6 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import wildlam
+from wildlam.errors import WildlamError
+
+NOTHING = "no such folder, manifest or list of videos; check "
 
 
 def test_show(trained, call):
@@ -45,6 +48,12 @@ def test_eval(trained, call, videos):
     assert re.search(r"^a( +0\.\d{4}){5}$", out, flags=re.MULTILINE)
     assert json.loads((trained[0] / "on-videos" / "results.json").read_text())["data"] == str(videos.resolve())
     assert "on-videos" not in out  # where no report is
+
+
+def test_eval_of_videos_that_are_not_there(trained, refused):
+    assert refused("eval", trained[0], "--data.path", "nowhere").endswith("nowhere: " + NOTHING + "--data.path")
+    with pytest.raises(WildlamError, match=f"nowhere: {NOTHING}data$"):
+        wildlam.evaluate(run=trained[0], data="nowhere")
 
 
 def test_infer(trained, call, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from wildlam.config import run_parser
-from wildlam.config.wording import REWORDED, fields_as_options
+from wildlam.config.wording import REWORDED
 from wildlam.errors import WildlamError
 
 MISTAKES = [
@@ -63,10 +63,3 @@ def test_versions_that_nobody_compared_are_kept_out():
     assert version("jsonargparse") in known.specifier
     major, minor, *_ = map(int, version("jsonargparse").split("."))
     assert f"{major}.{minor + 1}" not in known.specifier
-
-
-def test_a_field_at_the_beginning_becomes_an_option():
-    with pytest.raises(WildlamError, match=r"^--episodes must be at least 1$"), fields_as_options("episodes", "seed"):
-        raise WildlamError("episodes must be at least 1")
-    with pytest.raises(WildlamError, match=r"^videos: no episodes$"), fields_as_options("episodes"):
-        raise WildlamError("videos: no episodes")

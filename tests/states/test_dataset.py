@@ -157,8 +157,8 @@ def test_only_when_the_disk_is_too_small_are_clips_encoded_at_every_step(data, m
 
 def test_frames_that_are_seen_twice_are_reported(data, caplog):
     load(replace(data, fps=30))
-    assert "6 of 6 videos have fewer than the 30 frames/s asked for (--data.fps)" in caplog.text
-    assert "frames will be seen twice, 144 of 720; --data.fps 24 would repeat none" in caplog.text
+    assert "6 of 6 videos have fewer than the 30 frames/s asked for (data.fps)" in caplog.text
+    assert "frames will be seen twice, 144 of 720; data.fps 24 would repeat none" in caplog.text
 
 
 def test_videos_without_poses_give_no_labelled_clips(data):

@@ -220,7 +220,7 @@ def test_torchcodec_gives_equal_pixels(tmp_path, name):
 def test_torchcodec_that_cannot_be_loaded_names_the_remedy(tmp_path, make_video, monkeypatch):
     path = make_video(tmp_path / "a.mp4")
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
-    with pytest.raises(WildlamError, match=r"torchcodec .* cannot be loaded.*--data\.backend=pyav"):
+    with pytest.raises(WildlamError, match=r"torchcodec .* cannot be loaded.* choose data\.backend=pyav"):
         decode_at(path, [0.0], 32, "torchcodec")
 
 

@@ -239,7 +239,7 @@ def test_of_a_large_shard_far_away_a_video_is_fetched_and_no_more(bucket, folder
 def test_what_is_wrong_with_an_object_store_is_told(bucket, tmp_path):
     with pytest.raises(WildlamError, match=r"nowhere: no such folder"):
         quiet_index(f"{bucket}/nowhere", cache=tmp_path)
-    with pytest.raises(WildlamError, match=r"plain: name a folder on a disk.*--data\.cache"):
+    with pytest.raises(WildlamError, match=r"plain: name a folder on a disk.* by data\.cache"):
         quiet_index(f"{bucket}/plain")
     manifest = quiet_index(f"{bucket}/plain", cache=tmp_path)
     location(f"{bucket}/plain/a.mp4").unlink()

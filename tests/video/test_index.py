@@ -76,14 +76,14 @@ def test_a_cache_elsewhere(folder, tmp_path):
     assert Manifest.read(tmp_path / "cache" / "manifest.parquet").file("a.mp4").exists()
     other = tmp_path / "other"
     shutil.copytree(root, other)
-    with pytest.raises(WildlamError, match=r"manifest of another folder.*--data\.cache"):
+    with pytest.raises(WildlamError, match=r"manifest of another folder.* another data\.cache"):
         quiet_index(other, cache=tmp_path / "cache")
 
 
 def test_a_folder_that_cannot_be_written(folder):
     root = folder("a.mp4", "b.mp4")
     (root / ".wildlam").write_text("in the way")  # root may write anywhere, so permissions would not do here
-    with pytest.raises(WildlamError, match=r"cannot be written.*--data\.cache"):
+    with pytest.raises(WildlamError, match=r"cannot be written.* with data\.cache"):
         quiet_index(root)
 
 
@@ -122,7 +122,7 @@ def test_bad_files_raise_with_name_and_reason(folder):
     (root / "text.mp4").write_text("no video at all " * 20)
     with pytest.raises(WildlamError, match=r"2 of 5 videos .*empty\.mp4.*text\.mp4.*Mend or remove them$"):
         quiet_index(root)  # more than may be skipped: the option would not help
-    with pytest.raises(WildlamError, match=r"2 of 5 videos .*--data\.on_error=skip$"):
+    with pytest.raises(WildlamError, match=r"2 of 5 videos .* with data\.on_error=skip$"):
         quiet_index(root, max_skipped=0.5)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, fields_as_options, option
 from wildlam.types import VideoBatch
 from wildlam.video.config import DataConfig
 from wildlam.video.decode import VideoError
@@ -123,7 +123,7 @@ def test_short_videos_follow_the_policy(caplog):
         lambda: eval_windows(table(1.0), 8, 4.0),
         lambda: clip_source(table(0.1), on_error="skip"),
     ):
-        with pytest.raises(WildlamError, match=r"0\.mp4.*--data\.frames"):
+        with pytest.raises(WildlamError, match=r"0\.mp4.* lower data\.frames"):
             function()
 
 
@@ -191,6 +191,19 @@ def test_an_error_surfaces_as_it_was_after_the_batches_before_it(workers):
         next(batches)
     with pytest.raises(ZeroDivisionError):  # a programming error too
         list(prefetch(Numbers(3, ZeroDivisionError("bug")), 0, 10, workers))
+
+
+class Refusing:
+    """A source whose error names a field."""
+
+    def batch(self, step: int) -> VideoBatch:
+        raise WildlamError(f"lower {option('data.frames')}")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_errors_of_a_command_name_its_options_wherever_batches_are_made(workers):
+    with fields_as_options(), pytest.raises(WildlamError, match=r"^lower --data\.frames$"):
+        list(prefetch(Refusing(), 0, 1, workers))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

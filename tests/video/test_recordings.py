@@ -167,7 +167,7 @@ def test_the_command_tells_what_belongs_together(tmp_path, capsys):
     assert cli.main(["index", str(tmp_path), "--on_error", "skip", "--max_bad", "0.01"]) == 2
     assert "more than the 1% that may be skipped" in capsys.readouterr().err
     assert cli.main(["index", str(tmp_path), "--on_error", "skip", "--max_bad", "0.5"]) == 0
-    with pytest.raises(WildlamError, match=r"--data\.exclude leaves no video"):
+    with pytest.raises(WildlamError, match=r": data\.exclude leaves no video"):
         quiet_index(tmp_path, exclude=["*"])
 
 

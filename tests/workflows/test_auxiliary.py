@@ -95,7 +95,7 @@ def test_a_folder_holds_one_configuration(tmp_path):
     with pytest.raises(WildlamError, match="holds a mean with seed 0, not 1"):
         claimed(tmp_path / "model", other, "mean")
     (tmp_path / "model/config.yaml").write_text("something: else\n")
-    with pytest.raises(WildlamError, match=r"holds no mean, or one whose config\.yaml is damaged; give another --out"):
+    with pytest.raises(WildlamError, match=r"holds no mean, or one whose config\.yaml is damaged; give another out$"):
         claimed(tmp_path / "model", Config(), "mean")
 
 

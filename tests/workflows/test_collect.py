@@ -54,7 +54,7 @@ def test_what_is_written_is_read_again(tmp_path, world, form, monkeypatch):
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(WildlamError, match=r"^format droid is for arm, not for nav"):
+    with pytest.raises(WildlamError, match=r"^form droid is for arm, not for nav"):
         collect("nav", tmp_path / "a", "droid", **FEW)
     with pytest.raises(WildlamError, match=r"^distractors is a share"):
         collect("nav", tmp_path / "a", **{**FEW, "distractors": 2.0})
@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     assert not (tmp_path / "a").exists()  # a refused call claims no folder
     with pytest.raises(WildlamError, match=r"^seconds must be at least 2"):
         collect("nav", tmp_path / "a", **{**FEW, "seconds": 1.0})
-    with pytest.raises(WildlamError, match=r"cannot write to .*: .*; give another --output"):
+    with pytest.raises(WildlamError, match=r"cannot write to .*: .*; give another out$"):
         collect("nav", tmp_path / "file" / "below", **FEW)
 
 

@@ -179,7 +179,7 @@ def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config
     other = make_run(tmp_path / "other", labelled, Lite0(image_size=64, dtype="float32"))
     with pytest.raises(WildlamError, match="controller of another run"):
         plan(run=other, protocol="recon", data=config.data, controller=folder, episodes=2)
-    with pytest.raises(WildlamError, match=r"controller of another run.*give another --out"):
+    with pytest.raises(WildlamError, match=r"controller of another run.*give another out$"):
         train_controller(other, config, folder)
     assert (folder / "results.json").read_text() == results
     with pytest.raises(WildlamError, match="has no controller; train one"):
@@ -249,7 +249,7 @@ def test_what_is_something_else_is_named(run, config, tmp_path):
         load_controlled(run, baseline)
     with pytest.raises(WildlamError, match=f"{run} holds no controller, or one whose config.yaml is damaged"):
         train_controller(run, config, run)
-    with pytest.raises(WildlamError, match=r"is a run folder, whose report would be overwritten; give another --out"):
+    with pytest.raises(WildlamError, match=r"is a run folder, whose report would be overwritten; give another out$"):
         plan(run=run, protocol="recon", data=config.data, out=run)
     (controller / "actions.json").write_text('{"drives": "me"}')
     with pytest.raises(WildlamError, match=r"actions\.json: does not say which of planar, arm"):
@@ -265,7 +265,7 @@ def test_remedies_name_what_can_be_given(run, config, unlabelled, tmp_path):
     with pytest.raises(WildlamError, match=r"broken\.mp4.*repair or remove it$"):
         train_controller(run, config)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(WildlamError, match=r"check --data$"):
+    with pytest.raises(WildlamError, match=r"check data$"):
         read_episodes(tmp_path / "empty")
 
 

@@ -74,7 +74,7 @@ def test_intervals_draw_recordings_and_not_films_of_every_camera():
 def test_plans_that_could_not_be_written_are_not_made(run, config, tmp_path):
     train_controller(run, config)
     (tmp_path / "file").touch()
-    with pytest.raises(WildlamError, match=r"cannot write to .*file: .*; give another --out"):
+    with pytest.raises(WildlamError, match=r"cannot write to .*file: .*; give another out$"):
         plan(run=run, protocol="recon", data=config.data, out=tmp_path / "file")
 
 
@@ -96,7 +96,7 @@ def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
         }
         assert told.items() <= found.items()
     assert len({str(of) for of in plans.values()}) == 3
-    with pytest.raises(WildlamError, match="--solver mppi is for droid"):
+    with pytest.raises(WildlamError, match="; solver mppi is for droid"):
         plan(run=run, protocol="recon", data=config.data, solver="mppi")
 
 

@@ -171,7 +171,7 @@ def test_a_sweep_of_another_configuration_is_refused(sweep):
     claim(sweep)
     claim(sweep)
     training = replace(sweep.run.training, steps=5)
-    with pytest.raises(WildlamError, match=r"holds a sweep with training\.steps 4, not 5; give another --out"):
+    with pytest.raises(WildlamError, match=r"holds a sweep with training\.steps 4, not 5; give another out$"):
         train_all(replace(sweep, run=replace(sweep.run, training=training)), here)
     with pytest.raises(WildlamError, match=r"limits\.Noisy\.beta \[0\.01\], not \[0\.1\]"):
         train_one(replace(sweep, limits={"Noisy": {"beta": [0.1]}}), 0)
@@ -180,7 +180,7 @@ def test_a_sweep_of_another_configuration_is_refused(sweep):
 def test_a_sweep_does_not_go_into_a_run(sweep):
     sweep.out.mkdir()
     (sweep.out / "config.yaml").write_text("seed: 0")
-    with pytest.raises(WildlamError, match="holds a run; give another --out"):
+    with pytest.raises(WildlamError, match=r"holds a run; give another out$"):
         claim(sweep)
 
 
@@ -263,7 +263,7 @@ def test_wrong_videos_are_told_once(sweep, tmp_path):
 
 
 def test_a_run_that_is_not_there(sweep):
-    with pytest.raises(WildlamError, match=r"^only 2: the sweep has 2 runs, 0 to 1"):
+    with pytest.raises(WildlamError, match=r"^index 2: the sweep has 2 runs, 0 to 1"):
         train_one(sweep, 2)
 
 

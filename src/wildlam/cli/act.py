@@ -79,7 +79,6 @@ def run_demo(argv: Arguments) -> None:
       wildlam demo
       wildlam demo --pretrained
     """
-    from wildlam.config.wording import fields_as_options
     from wildlam.workflows.demo import EPISODES, OUT, PRETRAINED_EPISODES, PRETRAINED_OUT, STEPS, demo, demo_pretrained
 
     parser = make_parser("demo", run_demo)
@@ -94,14 +93,12 @@ def run_demo(argv: Arguments) -> None:
     if args.pretrained:
         out = args.out or PRETRAINED_OUT
         episodes = PRETRAINED_EPISODES if args.episodes is None else args.episodes
-        with fields_as_options("episodes"):
-            plans = demo_pretrained(out, episodes=episodes, seed=args.seed)
+        plans = demo_pretrained(out, episodes=episodes, seed=args.seed)
         finished(out)
         print("\n".join(["", *map(str, plans)]))
         print(f"Next, closed loop:  {command('play', out, '--world', 'arm', '--controller', out / 'controller_arm')}")
         return
     episodes = EPISODES if args.episodes is None else args.episodes
-    with fields_as_options("episodes", "steps", "seed"):
-        run = demo(args.out or OUT, episodes=episodes, steps=args.steps, seed=args.seed)
+    run = demo(args.out or OUT, episodes=episodes, steps=args.steps, seed=args.seed)
     finished(run)
     print("Next, on your own videos:  wildlam train --data.path DIR_OF_VIDEOS")

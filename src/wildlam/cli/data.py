@@ -37,7 +37,7 @@ def run_index(argv: Arguments) -> None:
     )
     args = parser.parse_args(list(argv))
     config = to_config(IndexConfig, parser, args, path=args.path, exclude=args.exclude, cuts=args.cuts)
-    with named({"data.path": "PATH", **{f"data.{part.name}": f"--{part.name}" for part in fields(IndexConfig)[1:]}}):
+    with named({"path": "PATH"}):
         found = index(config)
     if args.report is not None:
         with writing(args.report, "give another --report"), args.report.open("w", newline="", encoding="utf-8") as file:
@@ -117,7 +117,6 @@ def run_collect(argv: Arguments) -> None:
       wildlam collect nav -o runs/nav/videos --episodes 400
       wildlam collect arm -o runs/arm/droid --episodes 50 --format droid
     """
-    from wildlam.config.wording import fields_as_options
     from wildlam.workflows.collect import FORMATS, collect
     from wildlam.worlds.recorder import SHARE
     from wildlam.worlds.simulators import SIMULATORS
@@ -132,7 +131,7 @@ def run_collect(argv: Arguments) -> None:
     parser.add_argument("--distractors", type=float, default=SHARE, help="share of the films with a ball and lights")
     parser.add_argument("--seed", type=int, default=0, help="seed of all films")
     args = parser.parse_args(list(argv))
-    with fields_as_options("format", "episodes", "seconds", "distractors", "seed"):
+    with named({"out": "--output", "form": "--format"}):
         films = collect(
             args.world,
             args.output,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wildlam.cli.common import RUN_USAGE, Arguments, about, command, finished, make_parser
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, named
 from wildlam.fileio import writing
 
 COMMON_KEYS = frozenset(
@@ -115,7 +115,6 @@ def run_sweep(argv: Arguments) -> None:
       wildlam sweep --config configs/laptop.yaml --limits '{Noisy: {beta: [0.01, 0.001]}}' --data.path ~/videos
       wildlam sweep --config configs/sweeps/limits.yaml --data.path ~/videos --out runs/sweep --slurm sweep.sh
     """
-    from wildlam.config.wording import fields_as_options
     from wildlam.workflows.sweep import claim, slurm_script, sweep, sweep_parser, to_sweep_config, train_one
 
     parser = sweep_parser(**about("sweep", run_sweep), usage=RUN_USAGE.format("sweep"))
@@ -127,7 +126,7 @@ def run_sweep(argv: Arguments) -> None:
     if args.only is not None and args.slurm is not None:
         raise WildlamError("--only trains one run, --slurm writes a script that trains all; give one of them")
     if args.only is not None:
-        with fields_as_options("only"):
+        with named({"index": "--only"}):
             train_one(config, args.only)
     elif args.slurm is not None:
         if not config.run.data.path.exists():
@@ -167,7 +166,6 @@ def run_decoder(argv: Arguments) -> None:
         print(f"decoder    {train_decoder(args.run, to_config(DecodingConfig, parser, args))}")
         print(f"look       {command('decoder', 'show', args.run)}")
     elif argv and argv[0] == "show":
-        from wildlam.config.wording import fields_as_options
         from wildlam.report.pages.decoded import CLIPS
         from wildlam.workflows.decoder import write_decoded
 
@@ -177,8 +175,7 @@ def run_decoder(argv: Arguments) -> None:
         parser.add_argument("--clips", type=int, default=CLIPS, help="held-out clips to show")
         parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
         args = parser.parse_args(list(argv[1:]))
-        with fields_as_options("clips"):
-            print(f"strips     {write_decoded(args.run, args.output, args.clips, args.decoder)}")
+        print(f"strips     {write_decoded(args.run, args.output, args.clips, args.decoder)}")
     elif argv and argv[0] in ("-h", "--help"):
         make_parser("decoder", run_decoder, usage="wildlam decoder train|show RUN [--help]").parse_args(["--help"])
     else:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from wildlam.cli.common import Arguments, make_parser, results, summary
+from wildlam.errors import named
 
 
 def run_evaluate(argv: Arguments) -> None:
@@ -32,7 +33,9 @@ def run_evaluate(argv: Arguments) -> None:
         help="other runs to compare rollouts with, such as an unconstrained one",
     )
     args = parser.parse_args(list(argv))
-    print("\n".join(results(evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder)))
+    with named({"data": "--data.path"}):
+        found = evaluate(run=args.run, data=args.data.path, bounds=args.bounds)
+    print("\n".join(results(found.folder)))
 
 
 def run_infer(argv: Arguments) -> int:

@@ -16,7 +16,7 @@ import sys
 from wildlam import __version__
 from wildlam.cli import act, completion, data, learn, look
 from wildlam.cli.common import Arguments, Command
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, fields_as_options
 from wildlam.runs.command import started_by
 
 GROUPS: dict[str, dict[str, Command]] = {
@@ -66,7 +66,7 @@ def main(argv: Arguments | None = None) -> int:
             near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
             raise WildlamError(f"unknown command {argv[0]!r}; {hint}")
-        with started_by(shlex.join(["wildlam", *argv])):
+        with fields_as_options(), started_by(shlex.join(["wildlam", *argv])):
             status = command(argv[1:])
     except WildlamError as error:
         if _prints(error):

@@ -13,7 +13,7 @@ import yaml
 from wildlam.config.parser import Config, Parser, keys_of, to_config
 from wildlam.config.run import RENAMED, RunConfig
 from wildlam.encoders import EncoderConfig
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, fields_as_options
 from wildlam.models.bottlenecks import BottleneckConfig
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def read_as(cls: type[Config], path: Path, remedy: str = "restore the file") -> 
         WildlamError: it is damaged, or of another version.
     """
     try:
-        return _parsed(cls, path.read_text(encoding="utf-8"))
+        with fields_as_options(False):  # the file has keys
+            return _parsed(cls, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, WildlamError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise WildlamError(f"{path}: {what}; {remedy}") from error

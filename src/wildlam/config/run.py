@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wildlam.encoders import EncoderConfig, Lite0
+from wildlam.errors import option
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic
 from wildlam.training import TrainingConfig
@@ -46,7 +47,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         settle_paths(self, "out")
         if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+            raise ValueError(f"{option('seed')} must not be negative, got {self.seed}")
         for key, choice in (("encoder", self.encoder), ("model.bottleneck", self.model.bottleneck)):
             if type(choice) is CHOSEN_BY_NAME[key]:
                 raise ValueError(f"{key}: choose {' or '.join(cls.__name__ for cls in type(choice).__subclasses__())}")

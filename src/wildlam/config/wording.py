@@ -1,4 +1,4 @@
-"""How the command line words errors: fields of the library as options, and jsonargparse's messages in plain words.
+"""How the command line words errors: jsonargparse's messages in plain words.
 
 The one place that knows jsonargparse's wording; ``tests/config/test_wording.py`` compares it with the version that is
 installed, and ``pyproject.toml`` keeps out those that nobody has compared.
@@ -9,12 +9,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from wildlam.config.run import CHOSEN_BY_NAME
-from wildlam.errors import WildlamError
 
 
 def complaint(message: str, keys: set[str]) -> str:
@@ -33,17 +31,6 @@ def complaint(message: str, keys: set[str]) -> str:
     match = re.match(r"(?:unknown key|unrecognized arguments:) -*([\w.]+)", line)
     near = (_ending_in(match[1], keys) or _near(match[1], keys)) if match else []
     return f"{line}; did you mean {' or '.join(near)}?" if near else line
-
-
-@contextmanager
-def fields_as_options(*fields: str) -> Iterator[None]:
-    """Let an error that begins with the name of one of these fields begin with the option for it, ``--NAME``."""
-    try:
-        yield
-    except WildlamError as error:
-        if str(error).partition(" ")[0] in fields:
-            raise WildlamError(f"--{error}") from error
-        raise
 
 
 REWORDED = [

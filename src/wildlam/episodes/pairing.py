@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.video.decode import Backend, decode_at, probe
 from wildlam.video.frames import times_of
 from wildlam.video.timeline import known_plain
@@ -79,7 +79,7 @@ def pair(states: np.ndarray, frames: np.ndarray, what: str, tolerance: float = T
         raise WildlamError(
             f"{what}: {int((~near).sum())} of {len(states)} states have no frame near them; one is {farthest:.2f} s "
             f"from every frame, {tolerance:g} s are tolerated. Its film is cut short, has a gap, or counts time from "
-            "another moment: repair it, or give a larger --tolerance to leave such states out"
+            f"another moment: repair it, or give a larger {option('tolerance')} to leave such states out"
         )
     if near.sum() < 2:
         raise WildlamError(

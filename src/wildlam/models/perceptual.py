@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from wildlam.encoders.hub import IMAGENET_MEAN, IMAGENET_STD
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 
 BLOCKS = (2, 2, 3, 3, 3)
 """Convolutions in each block of VGG16; the features are those after each block's last ReLU."""
@@ -64,7 +64,7 @@ class PerceptualConfig:
         if self.backbone is None:
             raise WildlamError(
                 "perceptual.metric lpips needs the weights of torchvision's VGG16: give their file as "
-                "--perceptual.backbone, or choose --perceptual.metric hed_vgg, a different metric"
+                f"{option('perceptual.backbone')}, or choose {option('perceptual.metric')} hed_vgg, a different metric"
             )
         return PerceptualMetric(self.metric, read_vgg(self.backbone), heads, IMAGENET_MEAN, IMAGENET_STD, device)
 
@@ -99,7 +99,7 @@ class PerceptualMetric:
         if widths != [len(head) for head in heads]:
             raise WildlamError(
                 f"{name}: linear heads of {[len(head) for head in heads]} channels do not fit a network of {widths}; "
-                "give LPIPS's weights/v0.1/vgg.pth as --perceptual.heads"
+                f"give LPIPS's weights/v0.1/vgg.pth as {option('perceptual.heads')}"
             )
         self.name = name
         self.convs = [(w.to(device, memory_format=torch.channels_last), b.to(device)) for w, b in convs]

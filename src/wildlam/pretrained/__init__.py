@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wildlam.config import dump_config, read_config
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically, writing
 
 TINY = Path(__file__).parent / "tiny"
@@ -32,11 +32,13 @@ def unpack(out: Path, videos: Path) -> Path:
         for known in TINY.rglob("run.json"):
             here = out / known.relative_to(TINY)
             if not here.is_file() or _model_of(here) != _model_of(known):
-                raise WildlamError(f"{out} holds another run, or a wildlam-tiny of before; choose another --out")
+                raise WildlamError(
+                    f"{out} holds another run, or a wildlam-tiny of before; choose another {option('out')}"
+                )
     else:
         config = read_config(TINY / "config.yaml")
         config = replace(config, out=out, data=replace(config.data, path=videos.absolute()))
-        with writing(out, "choose another --out"):
+        with writing(out, f"choose another {option('out')}"):
             # The configuration last: without it, what is here is not taken for whole.
             shutil.copytree(TINY, out, dirs_exist_ok=True, ignore=_written_last)
             write_atomically(out / "config.yaml", dump_config(config))

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from wildlam.distributed import Processes
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json
 
 MODEL, STATE = "model.safetensors", "state"
@@ -191,7 +191,7 @@ class Writer:
             lines = [line for line in str(error).splitlines() if "os error" in line or "Errno" in line]
             reason = lines[-1] if lines else error  # a process's trace says more than we want
             raise WildlamError(
-                f"cannot write the checkpoint {self.final}: {reason}; free some space and --resume"
+                f"cannot write the checkpoint {self.final}: {reason}; free some space and {option('resume')}"
             ) from error
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from wildlam.distributed import job
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.fileio import locked, read_json, write_atomically, writing
 from wildlam.runs.command import current_command
 from wildlam.types import EncoderSpec
@@ -55,7 +55,7 @@ class Run:
             "versions": {"python": platform.python_version()} | versions(),
             "encoder": asdict(encoder),
         }
-        with writing(f"the run folder {self.path}", "choose another --out"):
+        with writing(f"the run folder {self.path}", f"choose another {option('out')}"):
             self.path.mkdir(parents=True, exist_ok=True)
             # The configuration last: it is what says that there is a run.
             write_atomically(self.path / "run.json", json.dumps(facts, indent=2))
@@ -67,7 +67,8 @@ class Run:
         Raises:
             WildlamError: another process does.
         """
-        return locked(self.path, "training", file=self.path / ".lock", refusal="let it end, or give another --out")
+        refusal = f"let it end, or give another {option('out')}"
+        return locked(self.path, "training", file=self.path / ".lock", refusal=refusal)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:

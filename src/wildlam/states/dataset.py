@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wildlam.distributed import Processes
 from wildlam.episodes.poses import has_poses
+from wildlam.errors import option
 from wildlam.fileio import locked
 from wildlam.states.encode import encode_videos, refresh
 from wildlam.states.integrity import drop_copies
@@ -215,9 +216,9 @@ def _warn_of_repetitions(manifest: Manifest, data: DataConfig) -> None:
         frames = seconds.sum() * data.fps
         repeated = ((data.fps - rates) * seconds)[slow].sum()
         log.warning(
-            "%d of %d videos have fewer than the %g frames/s asked for (--data.fps): frames will be seen twice, "
-            "%s of %s; --data.fps %.4g would repeat none", slow.sum(), len(manifest), data.fps,
-            f"{repeated:,.0f}", f"{frames:,.0f}", rates.min(),
+            "%d of %d videos have fewer than the %g frames/s asked for (%s): frames will be seen twice, "
+            "%s of %s; %s %.4g would repeat none", slow.sum(), len(manifest), data.fps, option("data.fps"),
+            f"{repeated:,.0f}", f"{frames:,.0f}", option("data.fps"), rates.min(),
         )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from wildlam.distributed import Processes
 from wildlam.encoders.base import fast_dtype
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run, to_plain
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
@@ -312,7 +312,7 @@ def check_accumulate(count: int, clips: int) -> None:
         divisors = [n for n in range(1, clips + 1) if clips % n == 0]
         raise WildlamError(
             f"training.accumulate={count} does not divide the {clips} clips of a process's share of a batch; give "
-            f"--training.accumulate one of {', '.join(map(str, divisors))}"
+            f"{option('training.accumulate')} one of {', '.join(map(str, divisors))}"
         )
 
 
@@ -342,6 +342,7 @@ def _not_finite(step: int, loss: float, norm: float, batch: VideoBatch | StateBa
     clips = ", ".join(f"{name} at {start:.2f} s" for name, start in zip(batch.names, batch.starts, strict=True))
     return (
         f"step {step}: the loss is {loss} and the norm of its gradient {norm}. Look at the clips of this batch, or "
-        "start over, in another --out, with lower training.optimizer.muon_lr and adamw_lr: --resume repeats it. "
+        f"start over, in another {option('out')}, with lower training.optimizer.muon_lr and adamw_lr: "
+        f"{option('resume')} repeats it. "
         f"Checkpoints up to here are good. Clips: {clips}"
     )

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from wildlam.distributed import Processes, in_parts
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.models.attention import frame_causal_blocks
 from wildlam.types import Encoder
 
@@ -90,7 +90,8 @@ def check_shard(shard: int, processes: int) -> None:
     """Refuse to share a model among a number of processes that ``shard`` does not divide: WildlamError."""
     if shard > 1 and processes % shard:
         raise WildlamError(
-            f"training.shard={shard} does not divide {processes} process(es); give --training.shard a divisor, or 1"
+            f"training.shard={shard} does not divide {processes} process(es); give {option('training.shard')} a "
+            "divisor, or 1"
         )
 
 

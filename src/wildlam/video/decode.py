@@ -23,7 +23,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.video.files import AnyFile, opened
 from wildlam.video.frames import frames_from, line_of, slack_of
 from wildlam.video.geometry import Geometry, aspect_of, geometry_of, square
@@ -281,7 +281,7 @@ def _torchcodec_samples(
     except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: no FFmpeg library that fits
         raise WildlamError(
             "the torchcodec back end cannot be loaded: install the torchcodec release that matches this torch and "
-            "FFmpeg's shared libraries, or choose --data.backend=pyav"
+            f"FFmpeg's shared libraries, or choose {option('data.backend')}=pyav"
         ) from error
     with opened_video(path) as (container, stream):
         slack = slack_of(stream)
@@ -314,11 +314,12 @@ def _torchcodec_frames(
             stamps = [origin + time + slack for time in piece]
             frames = decoder.get_frames_played_at(stamps)
             if (frames.pts_seconds > torch.tensor(stamps, dtype=torch.float64)).any():
-                raise VideoError(path, "torchcodec mixes up this file's frames: choose --data.backend=pyav")
+                raise VideoError(path, f"torchcodec mixes up this file's frames: choose {option('data.backend')}=pyav")
             yield from zip(piece, (square(frame, 0, size, aspect=aspect) for frame in frames.data), strict=True)
     except (RuntimeError, ValueError, IndexError) as error:
         reason = re.sub(r"^.*\.cpp:\d+, ", "", str(error).splitlines()[0])  # without the place in its source
-        raise VideoError(path, f"torchcodec cannot decode it: {reason}; choose --data.backend=pyav") from error
+        remedy = f"choose {option('data.backend')}=pyav"
+        raise VideoError(path, f"torchcodec cannot decode it: {reason}; {remedy}") from error
 
 
 # Others keep no index of presentation times, on which torchcodec's frame selection relies.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, fields_as_options, option, shows_options
 from wildlam.types import BatchSource, StateBatch, VideoBatch
 from wildlam.video.decode import Backend, OnError, VideoError, decode_at
 from wildlam.video.manifest import Manifest
@@ -172,7 +172,7 @@ def _by_processes(
             raise
         raise WildlamError(
             f"a process that prepares batches died ({str(error).splitlines()[0]}): memory or /dev/shm is "
-            "short; enlarge it, or choose --data.workers=0"
+            f"short; enlarge it, or choose {option('data.workers')}=0"
         ) from error
     finally:
         iterator._shutdown_workers()  # at once, though an error's traceback may keep the iterator alive
@@ -183,13 +183,15 @@ class _Steps(Dataset):
 
     def __init__(self, source: BatchSource, start: int, stop: int):
         self.source, self.start, self.stop = source, start, stop
+        self.shows_options = shows_options()  # here, as a new process would not know
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __getitem__(self, index: int) -> VideoBatch | StateBatch | WildlamError:
         try:
-            return self.source.batch(self.start + index)
+            with fields_as_options(self.shows_options):
+                return self.source.batch(self.start + index)
         except WildlamError as error:
             return error  # raised again by the consumer; raised here, a DataLoader would wrap it in a traceback
 

@@ -362,7 +362,7 @@ def cache_folder(root: Location | str, cache: Path | str | None = None) -> Path:
         return Path(cache)
     if is_remote(root):
         by = option("data.cache")
-        named = f"name a folder on a disk for what is derived from the videos: {by} DIR"
+        named = f"name a folder on a disk for what is derived from the videos, by {by}"
         raise WildlamError(f"{root}: {named if by else 'copy it to a disk'}")
     base = root.parent if root.is_file() else root
     return base if base.name == ".wildlam" else base / ".wildlam"  # a manifest lies in it already

@@ -59,7 +59,7 @@ def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError =
         f"{len(short)} of {len(manifest)} videos are too short for a clip of {frames} frames at {fps:g} frames/s, "
         f"{frames / fps:.2f} s ({named}{'; ...' if len(short) > 5 else ''})"
     )
-    remedy = "lower --data.frames, raise --data.fps"
+    remedy = f"lower {option('data.frames')}, raise {option('data.fps')}"
     if not fits.any():
         raise WildlamError(f"{reason}: {remedy} or give longer videos")
     if on_error == "raise":
@@ -93,7 +93,7 @@ def _none_long_enough(manifest: Manifest, frames: int, fps: float) -> NoReturn:
     long_enough(manifest, frames, fps)
     raise WildlamError(
         f"no shot between two cuts is long enough for a clip of {frames} frames at {fps:g} frames/s; lower "
-        "--data.frames, raise --data.fps, or go without --data.cuts"
+        f"{option('data.frames')}, raise {option('data.fps')}, or go without {option('data.cuts')}"
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wildlam.config import differences, dump_config, read_as
 from wildlam.distributed import Processes
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig, fit
@@ -54,14 +54,14 @@ def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:
         known = read_as(type(config), file) if file.is_file() else config
     except WildlamError as error:
         raise WildlamError(
-            f"{folder} holds no {kind}, or one whose {file.name} is damaged; give another --out"
+            f"{folder} holds no {kind}, or one whose {file.name} is damaged; give another {option('out')}"
         ) from error
     if known != config:
         if checkpoints.last(run.checkpoints) is not None:
             key, old, new = next(differences(file.read_text(), dump_config(config)))
             raise WildlamError(
-                f"{folder} holds a {kind} with {key} {old}, not {new}; give the same, or another --out where there "
-                "is one, or move it away"
+                f"{folder} holds a {kind} with {key} {old}, not {new}; give the same, or another {option('out')} where "
+                "there is one, or move it away"
             )
         with run.training():  # another process may be about to write its first checkpoint
             for name in ("config.yaml", "run.json"):

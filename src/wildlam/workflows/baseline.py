@@ -18,7 +18,7 @@ from wildlam.episodes.action_spaces import SPACES, ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import ModelConfig
 from wildlam.models.action_world_model import LabelledWorldModel
@@ -108,7 +108,7 @@ def made_up(clips: int, spec: EncoderSpec, device: torch.device) -> Tensor:
 def check_clips(clips: int | None) -> None:
     """Raise ValueError for too few clips for training and validation."""
     if clips is not None and clips < VALIDATION_EVERY:
-        raise ValueError(f"clips must be at least {VALIDATION_EVERY}, got {clips}")
+        raise ValueError(f"{option('clips')} must be at least {VALIDATION_EVERY}, got {clips}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +235,7 @@ def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldMode
     space = read_space(
         run,
         f"{path} is no world model of real actions, or its training was interrupted: give the same `wildlam "
-        "controller baseline` again, or other --baselines",
+        f"controller baseline` again, or other {option('baselines')}",
     )
     config = read_as(LabelledModelConfig, run.path / "config.yaml")
     model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))

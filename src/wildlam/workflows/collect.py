@@ -11,7 +11,7 @@ from typing import Any
 from wildlam.episodes import formats
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.posed_videos import read_posed_videos
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.types import check_count, check_seed
 from wildlam.worlds.simulators import SIMULATORS
@@ -53,25 +53,27 @@ def collect(
         raise WildlamError(str(error)) from error
     if simulator.space not in how.spaces:
         fit = " and ".join(name for name, one in SIMULATORS.items() if one.space in how.spaces)
-        raise WildlamError(f"format {form} is for {fit}, not for {world}")
+        raise WildlamError(f"{option('form')} {form} is for {fit}, not for {world}")
     if not 0 <= distractors <= 1:
-        raise WildlamError(f"distractors is a share, 0 to 1, got {distractors:g}")
+        raise WildlamError(f"{option('distractors')} is a share, 0 to 1, got {distractors:g}")
     # Films lie in a folder of their own until all is written: after an interruption, other files are written over.
     films = out if how.write is None else out / ".films"
     if seconds < SHORTEST:
-        raise WildlamError(f"seconds must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
+        raise WildlamError(f"{option('seconds')} must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
     if how.check:
         how.check()  # before the films
     made = {"world": world, "format": form, "seconds": seconds, "fps": how.fps}
     made |= {"distractors": distractors, "seed": seed}
-    with writing(f"to {out}", "give another --output"):
+    with writing(f"to {out}", f"give another {option('out')}"):
         if how.write is not None and (out / RECORD).is_file():
             _check(out, read_json(out / RECORD), made | {"episodes": episodes})
             shutil.rmtree(films, ignore_errors=True)
             return episodes
         _claim(out, films, made)
         if (there := sum(1 for _ in films.rglob("*.mp4"))) > episodes:
-            raise WildlamError(f"{out} holds {there} films; ask for as many (--episodes), or give another --output")
+            raise WildlamError(
+                f"{out} holds {there} films; ask for as many ({option('episodes')}), or give another {option('out')}"
+            )
         paths = simulator.film(
             films, episodes=episodes, seconds=seconds, fps=how.fps, distractors=distractors, seed=seed
         )
@@ -99,7 +101,7 @@ def _claim(out: Path, films: Path, made: dict[str, Any]) -> None:
         _check(out, read_json(films / RECORD), made)
         return
     if out.exists() and any(out.iterdir()):
-        raise WildlamError(f"{out} is not empty; give another --output, or move what is in it away")
+        raise WildlamError(f"{out} is not empty; give another {option('out')}, or move what is in it away")
     films.mkdir(parents=True, exist_ok=True)
     write_atomically(films / RECORD, json.dumps(made))
 
@@ -107,4 +109,6 @@ def _claim(out: Path, films: Path, made: dict[str, Any]) -> None:
 def _check(out: Path, known: dict[str, Any], made: dict[str, Any]) -> None:
     for key, value in made.items():
         if known.get(key) != value:
-            raise WildlamError(f"{out} holds films with {key} {known.get(key)}, not {value}; give another --output")
+            raise WildlamError(
+                f"{out} holds films with {key} {known.get(key)}, not {value}; give another {option('out')}"
+            )

@@ -18,7 +18,7 @@ from wildlam.encoders.base import fast_dtype, fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.errors import WildlamError, named, videos_given_by
+from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.controller_rollout import controlled_rollout
 from wildlam.evaluation.intervals import Estimate
 from wildlam.evaluation.probes import fit_ridge, standardiser
@@ -128,7 +128,7 @@ def train_controller(
         training=config.training.settled(encoder.device),
     )
     run = claimed(Path(out or path / FOLDER), config, "controller")
-    _check_driven(run, model, "give another --out")
+    _check_driven(run, model, f"give another {option('out')}")
     announce = partial(_announce_parts, run, config, encoder, model)
     labelled = load_labelled(
         config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance, announce
@@ -227,13 +227,15 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
     """
     run = Run(_folder(path))
     space = read_space(
-        run, f"{path} has no controller; train one with `wildlam controller train`, or give --controller", drives=True
+        run,
+        f"{path} has no controller; train one with `wildlam controller train`, or give one as {option('controller')}",
+        drives=True,
     )
     _check_driven(run, model, "give one of this run, or train one with `wildlam controller train`")
     if not (run.path / RESULTS).is_file():
         raise WildlamError(
             f"the training of {run.path} was interrupted: give the same `wildlam controller train` again, or another "
-            "--controller"
+            f"{option('controller')}"
         )
     config = read_as(ControllingConfig, run.path / "config.yaml")
     controller = config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim)
@@ -329,7 +331,7 @@ def controller_results(folder: Path) -> str:
             f"size of change over the true one   {figure('movement')} (inferred: {figure('movement_idm')})",
             "",
             f"Validation loss, on {validation['clips']} labelled clips: {validation['loss']:.4g}; between trainings on",
-            "the same labels, such as with and without --unlabelled, choose the lower.",
+            f"the same labels, such as with and without {option('unlabelled')}, choose the lower.",
             "",
             _conclusion(figure("z"), figure("controller"), figure("copy"), figure("movement")),
         ]
@@ -343,7 +345,7 @@ def _conclusion(z: Estimate, error: Estimate, copy: Estimate, movement: Estimate
     if error.mean >= copy.mean:
         return "Rollouts are no better than copying the first state: give more labelled clips."
     if movement.mean < STILL:
-        return "The controller hardly moves: check that it sees the state (--controller.past tokens)."
+        return f"The controller hardly moves: check that it sees the state ({option('controller.past')} tokens)."
     return "The controller works; wildlam plan shows how well plans with it do."
 
 
@@ -372,15 +374,17 @@ def _with_pseudo_labels(
     if encoder.spec.frames_per_state > 1:
         raise WildlamError(
             f"{encoder.spec.name} makes a state of {encoder.spec.frames_per_state} frames, which labelled clips show "
-            "doubled and films do not: their latent actions last longer; leave --unlabelled out"
+            f"doubled and films do not: their latent actions last longer; leave {option('unlabelled')} out"
         )
     of_batch, steps = config.training.batch_size, config.training.steps
     if of_batch < 2:
-        raise WildlamError("--unlabelled shares a batch with labelled clips: training.batch_size must be at least 2")
+        raise WildlamError(
+            f"{option('unlabelled')} shares a batch with labelled clips: training.batch_size must be at least 2"
+        )
     few = min(max(round(of_batch * len(labelled) / (len(labelled) + HALF)), 1), of_batch - 1)
     data = replace(of_run.data, path=config.unlabelled, mixture={}, frames=STATES)
     like = replace(of_run, data=data, training=replace(of_run.training, batch_size=of_batch - few), seed=config.seed)
-    with named(videos_given_by("--unlabelled")):
+    with named(videos_given_by(option("unlabelled"))):
         before = partial(durations.announce_encoding, like, encoder)
         clips = load_clips(like, encoder, Processes(0, 1, encoder.device), before)
     pseudo_label = fit_pseudo_labeller(z, labelled.actions)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.evaluation.rollout import SECONDS
 from wildlam.fileio import write_atomically, writing
 from wildlam.models import LatentActionModel
@@ -73,7 +73,7 @@ class Transfer:
         """
         path = Path(path)
         check_output(path, *self.videos)
-        with writing(path, "choose another --output"):
+        with writing(path, f"choose another {option('output')}"):
             write_mp4(path, side_by_side(self.films), self.fps)
             write_atomically(_figures_path(path), json.dumps(asdict(self.errors), indent=2))
         return path
@@ -233,9 +233,11 @@ def check_output(path: Path, *videos: Path) -> None:
     """
     check_suffix(path)
     if path.resolve() in [video.resolve() for video in videos]:
-        raise WildlamError(f"{path} is one of the videos; give another --output")
+        raise WildlamError(f"{path} is one of the videos; give another {option('output')}")
     if path.exists() and not _figures_path(path).exists():
-        raise WildlamError(f"{path} is not a film of `wildlam transfer`; give another --output, or move it away")
+        raise WildlamError(
+            f"{path} is not a film of `wildlam transfer`; give another {option('output')}, or move it away"
+        )
 
 
 def _figures_path(film: Path) -> Path:
@@ -247,7 +249,9 @@ def _clip(video: Given, frames: int, least: int, data: DataConfig, encoder: Enco
     duration, step = video.seconds(), encoder.spec.frames_per_state
     states = math.floor(duration * data.fps + 1e-6) // step
     if states * step < frames:
-        fewer = f" or --seconds {(states - 1) * step / data.fps:g}" if states * step >= least else ""
+        fewer = (
+            f", or lower {option('seconds')} to {(states - 1) * step / data.fps:g}" if states * step >= least else ""
+        )
         raise WildlamError(
             f"{video}: lasts {duration:.2f} s, {frames / data.fps:.2f} s are needed; give a longer video{fewer}"
         )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wildlam.config import RunConfig, config_from, read_as
 from wildlam.distributed import default_device
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.evaluation.pixels import pixel_metrics
 from wildlam.fileio import writing
 from wildlam.models.decoder import Decoder, DecoderConfig, shrink
@@ -194,7 +194,10 @@ def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | Non
         WildlamError: there is none, or it was trained on another encoder's states.
     """
     run = Run(path / FOLDER if (path / FOLDER).is_dir() else path)
-    none = f"{path} has no decoder; train one with `wildlam decoder train`, or give --decoder a run that has one"
+    none = (
+        f"{path} has no decoder; train one with `wildlam decoder train`, or give as {option('decoder')} a run that has "
+        "one"
+    )
     if not (run.path / "config.yaml").is_file():
         raise WildlamError(none)
     try:
@@ -259,11 +262,11 @@ def write_decoded(path: Path, output: Path | None = None, clips: int = CLIPS, de
     """
     output = output or path / "decoded.html"
     if clips < 1:
-        raise WildlamError(f"clips must be at least 1, got {clips}")
+        raise WildlamError(f"{option('clips')} must be at least 1, got {clips}")
     if output.suffix not in (".html", ".svg", ".png", ".pdf"):
         raise WildlamError(f"{output}: give a name that ends in .html, .svg, .png or .pdf")
     strips = decoded_strips(path, clips, decoder)
-    with writing(output, "choose another --output"):
+    with writing(output, f"choose another {option('output')}"):
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.suffix == ".html":
             write_decoded_page(output, Run.open(path), strips)

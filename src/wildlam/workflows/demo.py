@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from wildlam.config import RunConfig, without_actions
 from wildlam.distributed import default_device
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
@@ -91,7 +91,9 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
     from wildlam.worlds.arm import collect_arm
 
     if episodes < len(DEMO_LEVELS):
-        raise WildlamError(f"episodes must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}")
+        raise WildlamError(
+            f"{option('episodes')} must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}"
+        )
     evo()  # before the films
     videos = out / "videos"
     worlds = {"nav": (collect_nav, SECONDS), "arm": (collect_arm, SECONDS / 2)}

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from wildlam.config import RunConfig, config_from, read_config
 from wildlam.distributed import processes
 from wildlam.episodes.action_spaces import SPACES
 from wildlam.episodes.poses import true_actions
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.leakage import cut_at
 from wildlam.evaluation.locality import SCENES
@@ -115,7 +116,7 @@ def evaluate(config: EvaluateConfig | None = None, /, **keywords: Any) -> Evalua
     if data is not None:
         of_run = replace(of_run, data=replace(of_run.data, path=data, cache=None))
         folder = _folder_for(run, data)
-    with processes() as team:
+    with processes() as team, named(videos_given_by(option("data"))) if data else nullcontext():
         encoder = open_run(config.run, team.device).encoder
         clips = load_clips(of_run, encoder, team, partial(_announce_parts, run, of_run, encoder, config.bounds))
         folder.mkdir(exist_ok=True)

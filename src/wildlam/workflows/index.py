@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from wildlam.config import config_from
+from wildlam.errors import named, option
 from wildlam.report.html import paragraph, table
 from wildlam.types import settle_paths
 from wildlam.video.config import DataConfig
@@ -101,4 +102,5 @@ def index(config: IndexConfig | None = None, /, **keywords: Any) -> IndexResult:
     config = config_from(IndexConfig, config, keywords)
     skipped: list[tuple[str, str]] = []
     given = {name: getattr(config, name) for name in ("held_out", "on_error", "exclude", "cuts", "cache")}
-    return IndexResult(index_videos(config.path, max_skipped=config.max_bad, skipped=skipped, **given), skipped)
+    with named({f"data.{part.name}": option(part.name) for part in fields(IndexConfig)}):
+        return IndexResult(index_videos(config.path, max_skipped=config.max_bad, skipped=skipped, **given), skipped)

@@ -10,7 +10,7 @@ import torch
 
 from wildlam.config import RunConfig, read_config
 from wildlam.distributed import Processes, default_device
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.evaluation.clips import InferredClips, infer_clips
 from wildlam.evaluation.rollout import SECONDS
 from wildlam.models import LatentActionModel
@@ -76,7 +76,7 @@ def load_model(run: Run, config: RunConfig, spec: EncoderSpec) -> LatentActionMo
     for name, weight in weights.items():
         if not weight.isfinite().all():
             raise WildlamError(
-                f"{checkpoint.path}: weight {name!r} is not finite; delete that checkpoint, then --resume"
+                f"{checkpoint.path}: weight {name!r} is not finite; delete that checkpoint, then {option('resume')}"
             )
     checkpoints.load_weights(model, weights, checkpoint.path)
     return model.eval().requires_grad_(False)

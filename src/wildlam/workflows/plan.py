@@ -21,7 +21,7 @@ from wildlam.episodes.clips import Cut, LabelledClips, cut_clips, encode_frames
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
 from wildlam.models import LatentActionModel
@@ -93,7 +93,7 @@ class PlanConfig:
             if (value := getattr(self, name)) is not None or name == "episodes":
                 check_count(name, value)
         if not isinstance(self.tolerance, int | float) or not 0 < self.tolerance < float("inf"):
-            raise ValueError(f"tolerance must be a positive number of seconds, got {self.tolerance!r}")
+            raise ValueError(f"{option('tolerance')} must be a positive number of seconds, got {self.tolerance!r}")
         check_seed(self.seed)
 
 
@@ -315,8 +315,8 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
     found = read_episodes(config.data, config.tolerance)
     if found[0].space is not space:
         raise WildlamError(
-            f"{config.data} holds {found[0].space.name} actions, the controller's are {space.name}; give other --data "
-            "or another --controller"
+            f"{config.data} holds {found[0].space.name} actions, the controller's are {space.name}; give other "
+            f"{option('data')} or another {option('controller')}"
         )
     dynamics = dynamics_of(driven, config.baselines)
     scaled = {**dynamics, "latent": driven.controller}
@@ -388,7 +388,7 @@ def _write(
         "true": clips.actions.tolist(),
         "clips": [{"video": e.name, "frames": frames.tolist()} for e, frames in clips.places],
     }
-    with writing(f"to {folder}", "give another --out"):
+    with writing(f"to {folder}", f"give another {option('out')}"):
         write_atomically(folder / "plans.json", json.dumps(record))
         write_plan_report(
             folder / "report.html",
@@ -410,15 +410,13 @@ def dynamics_of(driven: ControlledRun, baselines: Sequence[Path]) -> dict[str, D
         WildlamError: a baseline is none, takes other actions than the controller, or is given twice.
     """
     dynamics: dict[str, Dynamics] = {"latent": Controlled(driven.model, driven.controller)}
-    places = [folder.absolute() for folder in baselines]
+    places, remedy = [folder.absolute() for folder in baselines], f"give other {option('baselines')}"
     for folder in places:
         if places.count(folder) > 1:
-            raise WildlamError(f"{folder} is given twice; give other --baselines")
+            raise WildlamError(f"{folder} is given twice; {remedy}")
         model, space = load_labelled_model(folder, driven.encoder)
         if space is not driven.space:
-            raise WildlamError(
-                f"{folder} takes {space.name} actions, the controller {driven.space.name}; give other --baselines"
-            )
+            raise WildlamError(f"{folder} takes {space.name} actions, the controller {driven.space.name}; {remedy}")
         dynamics[next(name for name in _names(folder) if name not in {*OWN_ROWS, *dynamics})] = model
     return dynamics
 
@@ -440,8 +438,8 @@ def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, A
         if not 1 / FAR_OFF < here / learnt < FAR_OFF:
             raise WildlamError(
                 f"displacements of these data vary by {here:.3g} a step, those that {label} was trained on by "
-                f"{learnt:.3g}: they are in other units, or of another rate; give other --data, or what was trained "
-                "on data like these"
+                f"{learnt:.3g}: they are in other units, or of another rate; give other {option('data')}, or what "
+                "was trained on data like these"
             )
 
 

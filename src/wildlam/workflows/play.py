@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from wildlam.config import config_from
 from wildlam.episodes.clips import encode_frames
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
 from wildlam.planning.dynamics import Dynamics
@@ -140,7 +140,7 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     traces = _all_traces(config, simulator, driven, dynamics, prior)
     targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
     rows = {label: judged(of, targets, simulator) for label, of in traces.items() if label != "goal"}
-    with writing(f"to {folder}", "give another --out"):
+    with writing(f"to {folder}", f"give another {option('out')}"):
         write_atomically(folder / "play.json", json.dumps(_record(config, simulator, driven, rows, traces)))
         films = {
             label: mp4_bytes(grid(traces["goal"][:SHOWN], traces[label][:SHOWN]), driven.config.data.fps)
@@ -165,13 +165,13 @@ def _check_actions(driven: ControlledRun, simulator: Simulator) -> None:
     if space is not simulator.space:
         raise WildlamError(
             f"the controller's actions are {space.name}, {simulator.name} takes {simulator.space.name}; "
-            "give --controller"
+            f"give another {option('controller')}"
         )
     reach = AWAY * float((controller.action_mean.abs() + 3 * controller.action_std)[: space.position].norm())
     if reach < simulator.far:
         raise WildlamError(
             f"{AWAY} of the controller's largest actions lead {reach:.3g} {simulator.unit} far, goals lie "
-            f"{simulator.far:g} away at least: it was trained in other units; give --controller"
+            f"{simulator.far:g} away at least: it was trained in other units; give another {option('controller')}"
         )
 
 

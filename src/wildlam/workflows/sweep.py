@@ -21,7 +21,7 @@ import yaml
 
 from wildlam.config import Parser, RunConfig, config_from, differences, dump_config, run_parser, to_config
 from wildlam.distributed import Processes, default_device
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.fileio import locked, read_json, write_atomically, writing
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Unconstrained
 from wildlam.report.html import figure, paragraph
@@ -242,7 +242,7 @@ def _settled(sweep: SweepConfig) -> SweepConfig:
     """The sweep with absolute paths, if all of its runs are valid."""
     run = sweep.run
     if run.seed:
-        raise WildlamError(f"seed: a sweep takes several; give --seeds [{run.seed}]")
+        raise WildlamError(f"seed: a sweep takes several; give {option('seeds')} [{run.seed}]")
     cache = run.data.cache and run.data.cache.absolute()
     data = replace(run.data, path=run.data.path.absolute(), cache=cache)
     sweep = replace(sweep, run=replace(run, data=data, out=(run.out or OUT).absolute()))
@@ -260,8 +260,8 @@ def claim(sweep: SweepConfig) -> None:
     text = dump_config(sweep.run) + yaml.safe_dump(varied, sort_keys=False)
     path = sweep.out / "sweep.yaml"
     if (sweep.out / "config.yaml").exists():
-        raise WildlamError(f"{sweep.out} holds a run; give another --out")
-    with writing(path, "choose another --out"):
+        raise WildlamError(f"{sweep.out} holds a run; give another {option('out')}")
+    with writing(path, f"choose another {option('out')}"):
         if not path.exists():
             sweep.out.mkdir(parents=True, exist_ok=True)
             write_atomically(path, f"{MADE_BY}{current_command()}\n{text}")
@@ -270,10 +270,10 @@ def claim(sweep: SweepConfig) -> None:
     try:
         other = next((d for d in differences(known, text) if d[0] != "out"), None)
     except yaml.YAMLError as error:
-        raise WildlamError(f"{path} is damaged; restore it, or give another --out") from error
+        raise WildlamError(f"{path} is damaged; restore it, or give another {option('out')}") from error
     if other:
         key, had, given = other
-        raise WildlamError(f"{sweep.out} holds a sweep with {key} {had}, not {given}; give another --out")
+        raise WildlamError(f"{sweep.out} holds a sweep with {key} {had}, not {given}; give another {option('out')}")
 
 
 def read_sweep(folder: Path) -> SweepConfig:
@@ -298,7 +298,7 @@ def train_one(sweep: SweepConfig, index: int) -> None:
     """
     grid = sweep.grid()
     if not 0 <= index < len(grid):
-        raise WildlamError(f"only {index}: the sweep has {len(grid)} runs, 0 to {len(grid) - 1}")
+        raise WildlamError(f"{option('index')} {index}: the sweep has {len(grid)} runs, 0 to {len(grid) - 1}")
     run = grid[index]
     try:
         claim(sweep)

@@ -17,7 +17,7 @@ import torch
 
 from wildlam.config import RunConfig, config_from, dump_config, read_config, without_actions
 from wildlam.distributed import Processes, default_device, is_main_process, job, processes, restarted
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.evaluation.one_step import one_step
 from wildlam.fileio import ensure_writable, read_json, write_atomically
 from wildlam.models import LatentActionModel
@@ -137,19 +137,20 @@ def check_out(config: RunConfig, resume: bool) -> None:
     if out is None:
         return
     if out.resolve() == config.data.path.resolve():
-        raise WildlamError(f"--out {out} is the folder of the videos; give another one")
+        raise WildlamError(f"{option('out')} {out} is the folder of the videos; give another one")
     if not (out / "config.yaml").exists():
         ensure_writable(out)
         return
     if not resume:
         raise WildlamError(
-            f"{out} holds a run already; give another --out, or resume it: wildlam train --resume {quote(str(out))}"
+            f"{out} holds a run already; give another {option('out')}, or resume it: wildlam train --resume "
+            f"{quote(str(out))}"
         )
     known, given = read_config(out / "config.yaml"), _portable(config, default_device())
     data = replace(known.data, path=given.data.path)
     training = replace(known.training, shard=given.training.shard, accumulate=given.training.accumulate)
     if replace(known, data=data, training=training, out=out) != given:
-        raise WildlamError(f"{out} holds a run of another configuration; give another --out")
+        raise WildlamError(f"{out} holds a run of another configuration; give another {option('out')}")
 
 
 def _announce_parts(

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from wildlam.config import RunConfig
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.evaluation.rollout import SECONDS
 from wildlam.fileio import writing
 from wildlam.models import LatentActionModel
@@ -82,7 +82,7 @@ class LatentActions:
         arrays = {"start": self.start, "end": self.end, "z": self.z.numpy()}
         stem = path.with_suffix("") if path.suffix in (".npz", ".parquet") else path  # the name itself may have dots
         npz, parquet = (path.with_name(stem.name + suffix) for suffix in (".npz", ".parquet"))
-        with writing(f"{npz} and {parquet}", "choose another --output"):
+        with writing(f"{npz} and {parquet}", f"choose another {option('output')}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(npz, **arrays)  # type: ignore[arg-type]
             pq.write_table(pa.table(arrays | {"z": list(self.z.numpy())}), parquet)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wildlam.config import config_from
+from wildlam.errors import option
 from wildlam.evaluation.rollout import SECONDS
 from wildlam.types import settle_paths
 from wildlam.workflows.decoded_films import Transfer, TransferErrors, check_output
@@ -36,7 +37,7 @@ class TransferConfig:
     def __post_init__(self) -> None:
         settle_paths(self, "run", "source", "target", "output", "decoder")
         if not isinstance(self.seconds, int | float) or not 0 < self.seconds < float("inf"):
-            raise ValueError(f"seconds must be a positive number, got {self.seconds!r}")
+            raise ValueError(f"{option('seconds')} must be a positive number, got {self.seconds!r}")
 
 
 @dataclass(frozen=True)

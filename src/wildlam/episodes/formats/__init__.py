@@ -9,7 +9,7 @@ from pathlib import Path
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 
 
 def _found() -> dict[str, Format]:
@@ -34,7 +34,7 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
         WildlamError: there is none, or it is malformed, naming the file; or a state is farther from every frame.
     """
     if not tolerance > 0:
-        raise WildlamError(f"--tolerance must be a positive number of seconds, got {tolerance:g}")
+        raise WildlamError(f"{option('tolerance')} must be a positive number of seconds, got {tolerance:g}")
     if not path.exists():
         raise WildlamError(f"{path}: there is no such folder")
     return next(one for one in FORMATS.values() if one.detects(path)).read(path, tolerance)

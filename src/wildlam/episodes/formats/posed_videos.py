@@ -9,7 +9,7 @@ from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format
 from wildlam.episodes.pairing import TOLERANCE, pair, read_film, report_pairs
 from wildlam.episodes.poses import check_reach, has_poses, read_poses
-from wildlam.errors import WildlamError, named, videos_given_by
+from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.video.decode import Backend
 from wildlam.video.index import index
 
@@ -25,7 +25,7 @@ def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = 
     Raises:
         WildlamError: there are none, or one is malformed, naming the file.
     """
-    with named(videos_given_by("--data")):
+    with named(videos_given_by(option("data"))):
         manifest = index(path)
     found, paired = [], {}
     columns = (manifest.column(name).to_pylist() for name in ("path", "split", "duration", "fps"))

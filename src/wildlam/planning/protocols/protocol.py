@@ -11,7 +11,7 @@ import torch
 
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.episode import Episode
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
 from wildlam.planning.cost import Cost
 from wildlam.planning.protocols import droid, recon
 from wildlam.planning.solvers.base import Plan, Prior
@@ -73,9 +73,11 @@ def protocol(
     """
     if name == "recon":
         if solver != "cem":
-            raise WildlamError(f"the recon protocol keeps the best of one draw; --solver {solver} is for droid")
+            raise WildlamError(
+                f"the recon protocol keeps the best of one draw; {option('solver')} {solver} is for droid"
+            )
         if episodes[0].space is not PLANAR:
-            raise WildlamError("the recon protocol plans on the ground; for an arm give --protocol droid")
+            raise WildlamError(f"the recon protocol plans on the ground; for an arm give {option('protocol')} droid")
         totals = recon.prior_of_totals(episodes, fps).to(device)
         samples, iterations = samples or recon.SAMPLES, iterations or recon.ITERATIONS
         divided = partial(recon.plan_divided, samples=samples, iterations=iterations)

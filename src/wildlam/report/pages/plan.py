@@ -41,7 +41,7 @@ FEW = 16
 
 def explained(cells: Mapping[str, Mapping[str, Any]]) -> str:
     """Explanations of the rows and columns of a table of plans, as paragraphs of HTML."""
-    models = {label: MODELS.get(label, "a world model of real actions, given as --baselines") for label in cells}
+    models = {label: MODELS.get(label, "a world model of real actions, one of the baselines") for label in cells}
     columns = [f"{name}: {FIGURES[name]}" for name in next(iter(cells.values())) if name in FIGURES]
     rows = [f"{label}: {words}" for label, words in models.items()]
     return paragraph("; ".join(rows) + ".") + paragraph("; ".join(columns) + ".")
