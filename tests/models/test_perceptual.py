@@ -129,7 +129,7 @@ def test_what_is_missing_or_damaged_is_named(backbone, heads, tmp_path, monkeypa
     (tmp_path / "text.safetensors").write_text("no weights")
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "part.pth")
     torch.save([1, 2], tmp_path / "list.pth")
-    refuses("--perceptual.backbone", metric="lpips", heads=heads)
+    refuses(r"give their file as perceptual\.backbone, ", metric="lpips", heads=heads)
     for name in ("none.pth", "empty.pth", "text.pth", "text.safetensors", "list.pth"):
         refuses(f"cannot read the weights in .*{name}", metric="lpips", backbone=tmp_path / name, heads=heads)
     refuses("part.pth lacks 'features.0.bias'", metric="lpips", backbone=tmp_path / "part.pth", heads=heads)
