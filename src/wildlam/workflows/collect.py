@@ -4,66 +4,82 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from wildlam.episodes import formats
+from wildlam.episodes.action_spaces import MOVER
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.posed_videos import read_posed_videos
 from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.types import check_count, check_seed
+from wildlam.worlds.movers import BACKGROUNDS, MOVERS, check_kinds, collect_movers, sources
+from wildlam.worlds.recorder import SHARE
 from wildlam.worlds.simulators import SIMULATORS
 
 RECORD = ".films.json"
 """How films are made, in their folder; where they were written in another format, in that folder."""
 SHORTEST = 2.0
 """Seconds of the shortest film: those of a clip of eight states, four a second."""
+WORLDS = (*SIMULATORS, "movers")
+"""All that can be filmed: the simulators, and a world that nobody acts in."""
 FORMATS = {name: one for name, one in formats.FORMATS.items() if one.spaces}
 """Formats that films can be written in."""
 
 
 def collect(
-    world: str, out: Path, form: str = "video", *, episodes: int, seconds: float, distractors: float, seed: int
+    world: str,
+    out: Path,
+    form: str = "video",
+    *,
+    episodes: int,
+    seconds: float,
+    seed: int,
+    distractors: float | None = None,
+    movers: Sequence[int] | None = None,
+    backgrounds: Sequence[str] | None = None,
 ) -> int:
     """Film a world; called again, it goes on where it stopped, or finds that all is there.
 
     Args:
-        world: a key of ``SIMULATORS``.
+        world: one of ``WORLDS``.
         out: folder for what is written.
         form: a key of ``FORMATS``.
         episodes: films in all.
         seconds: length of each.
-        distractors: share of the films with what no action causes.
         seed: seed of all films.
+        distractors: share of a simulator's films with what no action causes; 0.15 if not given.
+        movers: how many movers may be in a film; 0 to 4 if not given.
+        backgrounds: what is behind movers, of ``worlds.movers.BACKGROUNDS``; all if not given.
 
     Returns:
         How many films there are.
 
     Raises:
-        WildlamError: the format is not for this world, the folder holds something else or more, or a simulator is
-            missing.
+        WildlamError: the format or an option is not for this world, the folder holds something else or more, or a
+            simulator is missing.
     """
-    how, simulator = FORMATS[form], SIMULATORS[world]
+    how = FORMATS[form]
     try:
         check_count("episodes", episodes)
         check_seed(seed)
     except ValueError as error:
         raise WildlamError(str(error)) from error
-    if simulator.space not in how.spaces:
+    if (MOVER if world == "movers" else SIMULATORS[world].space) not in how.spaces:
         fit = " and ".join(name for name, one in SIMULATORS.items() if one.space in how.spaces)
         raise WildlamError(f"format {form} is for {fit}, not for {world}")
-    if not 0 <= distractors <= 1:
-        raise WildlamError(f"distractors is a share, 0 to 1, got {distractors:g}")
+    film, own = _film_of(world, distractors, movers, backgrounds)
     # Films lie in a folder of their own until all is written: after an interruption, other files are written over.
     films = out if how.write is None else out / ".films"
     if seconds < SHORTEST:
         raise WildlamError(f"seconds must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
     if how.check:
         how.check()  # before the films
-    made = {"world": world, "format": form, "seconds": seconds, "fps": how.fps}
-    made |= {"distractors": distractors, "seed": seed}
+    made = {"world": world, "format": form, "seconds": seconds, "fps": how.fps, "seed": seed} | own
     with writing(f"to {out}", "give another --output"):
         if how.write is not None and (out / RECORD).is_file():
             _check(out, read_json(out / RECORD), made | {"episodes": episodes})
@@ -72,15 +88,33 @@ def collect(
         _claim(out, films, made)
         if (there := sum(1 for _ in films.rglob("*.mp4"))) > episodes:
             raise WildlamError(f"{out} holds {there} films; ask for as many (--episodes), or give another --output")
-        paths = simulator.film(
-            films, episodes=episodes, seconds=seconds, fps=how.fps, distractors=distractors, seed=seed
-        )
+        paths = film(films, episodes=episodes, seconds=seconds, fps=how.fps, seed=seed)
         if how.write is not None:
             filmed = read_posed_videos(films)
-            how.write(out, _in_metres(filmed, simulator.metre) if how.metres else filmed)
+            how.write(out, _in_metres(filmed, SIMULATORS[world].metre) if how.metres else filmed)
             write_atomically(out / RECORD, json.dumps(made | {"episodes": episodes}))
             shutil.rmtree(films)
     return len(paths)
+
+
+def _film_of(
+    world: str, distractors: float | None, movers: Sequence[int] | None, backgrounds: Sequence[str] | None
+) -> tuple[Callable[..., list[Path]], dict[str, Any]]:
+    """What films a world with its own options, and what is to be remembered of these."""
+    if world == "movers":
+        if distractors is not None:
+            raise WildlamError(f"distractors are for {' and '.join(SIMULATORS)}, not for movers")
+        movers, backgrounds = movers or MOVERS, backgrounds or BACKGROUNDS
+        check_kinds(movers, backgrounds)
+        made = {"movers": ",".join(map(str, movers)), "background": ",".join(backgrounds)}
+        return partial(collect_movers, movers=movers, backgrounds=backgrounds), made | {"pictures": ",".join(sources())}
+    for name, value in (("movers", movers), ("background", backgrounds)):
+        if value is not None:
+            raise WildlamError(f"{name} is an option of movers, not of {world}")
+    distractors = SHARE if distractors is None else distractors
+    if not 0 <= distractors <= 1:
+        raise WildlamError(f"distractors is a share, 0 to 1, got {distractors:g}")
+    return partial(SIMULATORS[world].film, distractors=distractors), {"distractors": distractors}
 
 
 def _in_metres(episodes: list[Episode], metre: float) -> list[Episode]:
