@@ -172,7 +172,8 @@ class DoomNav:
         game.set_window_visible(False)
         game.set_sound_enabled(False)
         game.set_episode_timeout(0)
-        game.add_game_args("-nomonsters +sv_nomonsters 1 +sv_cheats 1 +movebob 0")
+        # Nodes of a level, if they took long to build, would be kept in a folder in the working directory.
+        game.add_game_args("-nomonsters +sv_nomonsters 1 +sv_cheats 1 +movebob 0 +gl_cachenodes 0")
         # Unless its settings file names an (empty) list of start-up scripts per game, the engine makes itself a folder
         # in the working directory.
         self._folder = tempfile.TemporaryDirectory(prefix="wildlam-doom-")
