@@ -108,8 +108,8 @@ def run_collect(argv: Arguments) -> None:
     """Film a world whose true actions are known: videos to learn from, and the poses beside them.
 
     Of nav and arm a share of the films has a ball that drifts about and light that changes, which no action causes.
-    In movers nobody acts: pieces of real frames move in front of others, and NAME.truth.npz says of each where it is,
-    how it moves and what is seen of it (see docs/commands.md).
+    In movers nobody acts: pieces of real frames move in front of others, or Doom's monsters walk about, and
+    NAME.truth.npz says of each where it is, how it moves and what is seen of it (see docs/commands.md).
 
     Formats: video (H.264 at 8 frames a second, NAME.poses.csv beside each); lerobot (LeRobotDataset v3.0 at 8); recon
     (nav: HDF5 as RECON is released, 4 a second); droid (arm: as DROID is released, 15 a second). All can be given to
@@ -122,7 +122,7 @@ def run_collect(argv: Arguments) -> None:
     """
     from wildlam.config.wording import fields_as_options
     from wildlam.workflows.collect import FORMATS, WORLDS, collect
-    from wildlam.worlds.movers import BACKGROUNDS, MOVERS
+    from wildlam.worlds.movers import BACKGROUNDS, KINDS, MOVERS
     from wildlam.worlds.recorder import SHARE
     from wildlam.worlds.simulators import SIMULATORS
 
@@ -138,11 +138,12 @@ def run_collect(argv: Arguments) -> None:
         "--distractors", type=float, help=f"of nav and arm: share of the films with a ball and lights ({SHARE:g})"
     )
     counts, kinds = ",".join(map(str, MOVERS)), ",".join(BACKGROUNDS)
+    parser.add_argument("--kind", choices=list(KINDS), help="of movers: what moves (cutouts)")
     parser.add_argument("--movers", metavar="N,N...", help=f"of movers: how many may be in a film ({counts})")
     parser.add_argument("--background", metavar="KIND,KIND...", help=f"of movers: what is behind them ({kinds})")
     parser.add_argument("--seed", type=int, default=0, help="seed of all films")
     args = parser.parse_args(list(argv))
-    with fields_as_options("format", "episodes", "seconds", "distractors", "movers", "background", "seed"):
+    with fields_as_options("format", "episodes", "seconds", "distractors", "kind", "movers", "background", "seed"):
         films = collect(
             args.world,
             args.output,
@@ -151,6 +152,7 @@ def run_collect(argv: Arguments) -> None:
             seconds=args.seconds,
             seed=args.seed,
             distractors=args.distractors,
+            kind=args.kind,
             movers=None if args.movers is None else _counts(args.movers),
             backgrounds=None if args.background is None else args.background.split(","),
         )

@@ -1,8 +1,8 @@
 """What is true of a film of movers: who is where in each frame, moving how, and what is seen of them.
 
 The truth of ``film.mp4`` lies in ``film.truth.npz``, an archive of arrays without pickles, named as the attributes of
-``Truth``. T is the number of frames, M that of movers, the farthest first; positions are in pixels to the right of and
-below the picture's upper left corner, so that a pixel's middle is at a half.
+``Truth``. T is the number of frames, M that of movers, of cut-outs the farthest first; positions are in pixels to the
+right of and below the picture's upper left corner, so that a pixel's middle is at a half.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ class Truth:
     Attributes:
         fps: frames per second, ``float64 []``.
         background: ``still``, ``panning`` or ``shaking``, ``str []``.
-        shapes: what is cut out, ``str [M]``.
-        radius: half the diameter of each at scale 1, pixels, ``float32 [M]``.
+        shapes: what is cut out, or which monster, ``str [M]``.
+        radius: half the diameter, or a monster's height, at scale 1, pixels, ``float32 [M]``.
         position: middle of each in the picture, which may be outside it, ``float32 [T, M, 2]``.
         velocity: its own motion, over the background, pixels per second until the next frame, ``float32 [T, M, 2]``.
-        angle: how far it is turned, clockwise, in degrees that go on beyond 360, ``float32 [T, M]``.
+        angle: how far it is turned, clockwise, in degrees that go on beyond 360; 0 of monsters, ``float32 [T, M]``.
         scale: its size, ``float32 [T, M]``.
-        visible: share of it that is in the picture and behind nothing, 0 to 1, ``float32 [T, M]``.
-        box: left, top, right and bottom (both excluded) of the pixels that it or its shadow can change, all 0 where
-            there are none, ``int16 [T, M, 4]``.
+        visible: share of it that is in the picture and behind nothing, 0 to 1; of a monster 1 where any of it is,
+            ``float32 [T, M]``.
+        box: left, top, right and bottom (both excluded) of the pixels that it or its shadow can change, of a monster
+            those where it is seen; all 0 where there are none, ``int16 [T, M, 4]``.
         shift: how far the background is from where it was in the first frame, pixels, ``float32 [T, 2]``.
     """
 

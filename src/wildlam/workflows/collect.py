@@ -17,7 +17,7 @@ from wildlam.episodes.formats.posed_videos import read_posed_videos
 from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.types import check_count, check_seed
-from wildlam.worlds.movers import BACKGROUNDS, MOVERS, check_kinds, collect_movers, sources
+from wildlam.worlds.movers import KINDS, MOVERS, check_kinds, collect_movers, sources
 from wildlam.worlds.recorder import SHARE
 from wildlam.worlds.simulators import SIMULATORS
 
@@ -40,6 +40,7 @@ def collect(
     seconds: float,
     seed: int,
     distractors: float | None = None,
+    kind: str | None = None,
     movers: Sequence[int] | None = None,
     backgrounds: Sequence[str] | None = None,
 ) -> int:
@@ -53,8 +54,9 @@ def collect(
         seconds: length of each.
         seed: seed of all films.
         distractors: share of a simulator's films with what no action causes; 0.15 if not given.
+        kind: what moves, of ``worlds.movers.KINDS``; cut-outs if not given.
         movers: how many movers may be in a film; 0 to 4 if not given.
-        backgrounds: what is behind movers, of ``worlds.movers.BACKGROUNDS``; all if not given.
+        backgrounds: what is behind movers, of ``worlds.movers.BACKGROUNDS``; all that are of the kind if not given.
 
     Returns:
         How many films there are.
@@ -72,7 +74,7 @@ def collect(
     if (MOVER if world == "movers" else SIMULATORS[world].space) not in how.spaces:
         fit = " and ".join(name for name, one in SIMULATORS.items() if one.space in how.spaces)
         raise WildlamError(f"format {form} is for {fit}, not for {world}")
-    film, own = _film_of(world, distractors, movers, backgrounds)
+    film, own = _film_of(world, distractors, kind, movers, backgrounds)
     # Films lie in a folder of their own until all is written: after an interruption, other files are written over.
     films = out if how.write is None else out / ".films"
     if seconds < SHORTEST:
@@ -98,17 +100,22 @@ def collect(
 
 
 def _film_of(
-    world: str, distractors: float | None, movers: Sequence[int] | None, backgrounds: Sequence[str] | None
+    world: str,
+    distractors: float | None,
+    kind: str | None,
+    movers: Sequence[int] | None,
+    backgrounds: Sequence[str] | None,
 ) -> tuple[Callable[..., list[Path]], dict[str, Any]]:
     """What films a world with its own options, and what is to be remembered of these."""
     if world == "movers":
         if distractors is not None:
             raise WildlamError(f"distractors are for {' and '.join(SIMULATORS)}, not for movers")
-        movers, backgrounds = movers or MOVERS, backgrounds or BACKGROUNDS
-        check_kinds(movers, backgrounds)
-        made = {"movers": ",".join(map(str, movers)), "background": ",".join(backgrounds)}
-        return partial(collect_movers, movers=movers, backgrounds=backgrounds), made | {"pictures": ",".join(sources())}
-    for name, value in (("movers", movers), ("background", backgrounds)):
+        kind, movers = kind or KINDS[0], movers or MOVERS
+        backgrounds = check_kinds(kind, movers, backgrounds)
+        film = partial(collect_movers, kind=kind, movers=movers, backgrounds=backgrounds)
+        made = {"kind": kind, "movers": ",".join(map(str, movers)), "background": ",".join(backgrounds)}
+        return film, made | ({"pictures": ",".join(sources())} if kind == "cutouts" else {})
+    for name, value in (("kind", kind), ("movers", movers), ("background", backgrounds)):
         if value is not None:
             raise WildlamError(f"{name} is an option of movers, not of {world}")
     distractors = SHARE if distractors is None else distractors

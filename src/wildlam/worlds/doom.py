@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import av
 import numpy as np
@@ -180,10 +180,14 @@ class DoomNav:
         settings = Path(self._folder.name) / "doom.ini"
         settings.write_text("".join(f"[{name}.AutoExec]\n" for name in ("Doom", "Heretic", "Hexen", "Strife", "Chex")))
         game.set_doom_config_path(str(settings))
+        self._prepare(game, Path(self._folder.name))
         with _STARTING:  # or it would not be known whose engine is whose
             before = _engines()
             game.init()
             self._engine = _Watched(_engines() - before)
+
+    def _prepare(self, game: Any, folder: Path) -> None:
+        """What a subclass asks of the engine before it starts; ``folder`` is there as long as the engine runs."""
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the level anew, everything random in it given by ``seed``, and return the first ``frame``."""
@@ -272,7 +276,7 @@ class DoomNav:
         self._game.close()
         self._folder.cleanup()
 
-    def __enter__(self) -> DoomNav:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

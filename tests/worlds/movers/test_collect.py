@@ -125,8 +125,12 @@ def test_counts_and_backgrounds_are_those_asked_for(tmp_path):
 def test_what_there_is_not_is_refused(tmp_path):
     with pytest.raises(WildlamError, match=r"^movers must be counts from 0 to 8, such as 0,1,2; got 1,9"):
         collect_movers(tmp_path, **TINY, movers=(1, 9))
-    with pytest.raises(WildlamError, match=r"^background must be any of still,panning,shaking; got calm"):
+    with pytest.raises(WildlamError, match=r"^background must be any of still,panning,shaking for cutouts; got calm"):
         collect_movers(tmp_path, **TINY, backgrounds=("calm",))
+    with pytest.raises(WildlamError, match=r"^background must be any of still for monsters; got panning"):
+        collect_movers(tmp_path, **TINY, kind="monsters", backgrounds=("panning",))
+    with pytest.raises(WildlamError, match=r"^kind must be cutouts or monsters, got people"):
+        collect_movers(tmp_path, **TINY, kind="people")
     with pytest.raises(WildlamError, match="at least one episode"):
         collect_movers(tmp_path, **{**TINY, "episodes": 0})
     assert not list(tmp_path.iterdir())
@@ -135,7 +139,7 @@ def test_what_there_is_not_is_refused(tmp_path):
 def test_doom_is_used_where_it_is_and_its_levels_stay_in_their_split(monkeypatch):
     monkeypatch.setattr(collecting, "sources", lambda: ["films", "doom"])
     for split in ("train", "held_out"):
-        names = [collecting._stage(split, n, 0).split("/")[1] for n in range(200)]
+        names = [collecting._stage("cutouts", split, n, 0).split("/")[1] for n in range(200)]
         of_films = names.count("films") / 200
         assert 0.2 < of_films < 0.5
         assert set(names) - {"films"} <= set(pictures.levels(split))
