@@ -44,6 +44,8 @@ def run_infer(argv: Arguments) -> int:
       wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
       wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
     """
+    from tqdm import tqdm
+
     from wildlam.workflows.infer import InferConfig, infer_each
 
     parser = make_parser("infer", run_infer)
@@ -59,11 +61,11 @@ def run_infer(argv: Arguments) -> int:
     for one in infer_each(InferConfig(run=args.run, videos=args.video, output=args.output)):
         videos += 1
         if one.actions is None:
-            print(f"wildlam: error: {one.error}", file=sys.stderr)
+            tqdm.write(f"wildlam: error: {one.error}", file=sys.stderr)  # beside the bar
             failed += 1
         else:
             count, width = one.actions.z.shape
-            print(f"{count} latent actions of width {width} in {' and '.join(map(str, one.files))}")
+            tqdm.write(f"{count} latent actions of width {width} in {' and '.join(map(str, one.files))}")
     if failed:
         print(f"wildlam: {failed} of {videos} videos could not be used", file=sys.stderr)
     return 1 if failed else 0

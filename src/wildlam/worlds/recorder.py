@@ -19,6 +19,7 @@ from tqdm import tqdm
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.poses import poses_path, write_poses
 from wildlam.errors import WildlamError
+from wildlam.progress import Count, up_to
 from wildlam.video.mp4 import write_mp4
 
 World = TypeVar("World")
@@ -59,7 +60,7 @@ class Format:
 def film_all(
     takes: Mapping[str, Sequence[Take]],
     world: Callable[[str], AbstractContextManager[World]],
-    film: Callable[[World, np.random.Generator], tuple[list[np.ndarray], np.ndarray]],
+    film: Callable[[World, np.random.Generator, Count], tuple[list[np.ndarray], np.ndarray]],
     form: Format,
     *,
     title: str,
@@ -70,7 +71,7 @@ def film_all(
     Args:
         takes: films to make, by stage; those of a stage are made one after another in one world.
         world: opens the world of a stage, when the first film needs it.
-        film: gives the frames ``uint8 [H, W, 3]`` and the poses ``[frames, P]``.
+        film: gives the frames ``uint8 [H, W, 3]`` and the poses ``[frames, P]``; counts each frame as it is filmed.
         form: format of all films; a file of another one is made again.
         title: shown with the progress bar.
         progress: show it.
@@ -79,20 +80,22 @@ def film_all(
         The paths of all films, stage by stage.
     """
     stop = threading.Event()
-    with tqdm(total=sum(map(len, takes.values())), desc=title, unit="film", disable=not progress) as bar:
+    total = form.frames * sum(map(len, takes.values()))
+    with tqdm(total=total, desc=title, unit="frame", miniters=1, disable=not progress) as bar:
 
         def make(stage: str) -> None:
-            wanted = [take for take in takes[stage] if not _is_complete(take.path, form)]
-            bar.update(len(takes[stage]) - len(wanted))
+            wanted = [(take, up_to(bar, form.frames)) for take in takes[stage] if not _is_complete(take.path, form)]
+            bar.update(form.frames * (len(takes[stage]) - len(wanted)))
             for attempt in range(ATTEMPTS):
                 try:
                     with ExitStack() as stack:
                         opened = stack.enter_context(world(stage)) if wanted else None
                         while opened is not None and wanted and not stop.is_set():
-                            frames, poses = film(opened, np.random.default_rng(list(wanted[0].seed)))
-                            write_poses(wanted[0].path, poses, form.fps, form.space)
-                            write_mp4(wanted[0].path, frames, form.fps)
-                            bar.update()
+                            take, count = wanted[0]
+                            frames, poses = film(opened, np.random.default_rng(list(take.seed)), count)
+                            write_poses(take.path, poses, form.fps, form.space)
+                            write_mp4(take.path, frames, form.fps)
+                            count(form.frames)
                             del wanted[0]
                     return
                 except WorldLost as error:
