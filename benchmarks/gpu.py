@@ -8,7 +8,7 @@ far gradients of each kind of step lie from those in float32. Then steps of 4 to
 on stored states: plain, compiled, with flex attention, with both, and with the encoder's blocks compiled, too (which
 is ``training.compile``): clips per second, memory at the peak, and MFU, the share of the GPU's stated bfloat16 rate
 that the model's own operations reach: three times those of a forward pass, and the encoder's. What is not the model's
-does not count there: the optimiser's products (beside it, with them), and what backward passes compute again. Then CEM
+does not count there: the optimiser's products (also given with them), and what backward passes compute again. Then CEM
 as DROID's protocol has it. Videos are tensors in memory: reading and decoding are not timed.
 
 Results are written after every step that was timed, those of 16 clips first. ``--profile`` writes the kernels that take
@@ -144,7 +144,7 @@ class Bench:
         return torch.randn(clips, self.states, self.spec.tokens, self.spec.width, device=self.device)
 
     def ceilings(self, _: str) -> None:
-        """What large matrix products and copies reach: the rates beside which others are to be seen."""
+        """Rates of large matrix products and copies, as a reference for the others."""
         side, size = (8192, 2**32) if self.device.type == "cuda" else (512, 2**22)
         a, b = (torch.randn(side, side, device=self.device, dtype=torch.bfloat16) for _ in range(2))
         taken, _ = self.timed(lambda: a @ b, 20)

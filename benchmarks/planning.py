@@ -190,8 +190,8 @@ def rows_of(world: str, driver: Path, labelled: Path, plans: dict[str, Path]) ->
     """What was found for one world, number of clips and seed."""
     figure = WORLDS[world][1]
     errors = read_json(driver / "results.json")
-    told = {"rollout error over inferred": "over_idm", "z error": "z", "size of change": "movement"}
-    rows = [{"model": "latent", "figure": words, "value": errors[key]["mean"]} for words, key in told.items()]
+    figures = {"rollout error over inferred": "over_idm", "z error": "z", "size of change": "movement"}
+    rows = [{"model": "latent", "figure": words, "value": errors[key]["mean"]} for words, key in figures.items()]
     rows.append({"model": "latent", "figure": "other films", "value": float(driver.name.endswith(FILMED))})
     for words, folder in plans.items():
         for label, of in read_json(folder / "plans.json")["summary"].items():

@@ -4,8 +4,8 @@
 
 The step is that of ``wildlam demo``: forward, backward, clipping, Muon and AdamW. Its FLOPs are those of its matrix
 products, as PyTorch's counter counts them: the model's forward and backward, and Muon's Newton-Schulz iterations, which
-a step of the method cannot do without. The share without the latter, the usual model FLOPs utilisation, stands beside
-it. The ceiling is measured between the steps, in the same dtype.
+a step of the method cannot do without. The share without the latter, the usual model FLOPs utilisation, is given next
+to it. The ceiling is measured between the steps, in the same dtype.
 """
 
 from __future__ import annotations

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from torch import Tensor
+from tqdm import tqdm
 
 from wildlam.evaluation import suite
 from wildlam.models.transformer import SIZES, Size
@@ -96,6 +99,29 @@ def _six_videos(make_video: MakeVideo, tmp_path_factory: pytest.TempPathFactory)
 def videos(_six_videos: Path, tmp_path: Path) -> Path:
     """A folder of six videos of 4 s from two sources; one of each source is held out."""
     return Path(shutil.copytree(_six_videos, tmp_path / "videos"))
+
+
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[Any]]:
+    """Of a module, a list that takes the bars it makes, unseen: each with its ``steps``, ``n`` and ``total``."""
+
+    def of(module: ModuleType) -> list[Any]:
+        made: list[Any] = []
+
+        class Kept(tqdm):
+            def __init__(self, *args: Any, **options: Any):
+                super().__init__(*args, **{**options, "disable": True})
+                self.steps: list[float] = []
+                made.append(self)
+
+            def update(self, n: float | None = 1) -> None:
+                self.n += n
+                self.steps.append(n)
+
+        monkeypatch.setattr(module, "tqdm", Kept)
+        return made
+
+    return of
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""The errors that a user can mend, and how they name the fields of a configuration."""
+"""Errors that a user can fix, and how they name the fields of a configuration."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _OPTIONS: ContextVar[Mapping[str, str | None]] = ContextVar("options", default={
 
 
 class WildlamError(Exception):
-    """An error the user can mend: its one-line message names the thing that is wrong and the remedy."""
+    """An error that the user can fix: a one-line message with the problem and the remedy."""
 
 
 def option(field: str) -> str | None:
-    """How a message names a field, such as ``data.path``: the option by which the command that runs takes it.
+    """The option that a message shows for a field, such as ``data.path``: that of the running command.
 
-    Unless ``named`` says otherwise it is that of `wildlam train`, ``--data.path``; None if the command takes no such.
+    Unless set by ``named`` it is that of `wildlam train`, ``--data.path``; None if the command has none.
     """
     return _OPTIONS.get().get(field, f"--{field}")
 

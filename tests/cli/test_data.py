@@ -8,7 +8,7 @@ def test_index(call, refused, videos, tmp_path):
         code, said = call("index", videos)[:2]
         assert code == 0
         assert said.splitlines()[0] == "6 videos, 0.01 hours, 2 held out, 4 for training"
-        assert "copy: 5 (a/train/a0.mp4: the same bytes as a/test/a2.mp4, or encoded anew)" in said
+        assert "copy: 5 (a/train/a0.mp4: the same bytes as a/test/a2.mp4, or encoded again)" in said
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "notes.txt").write_text("no video")
@@ -22,7 +22,7 @@ def test_index_with_bad_files(call, refused, videos, make_video):
     for i in range(14):
         make_video(videos / "c" / f"{i}.mp4", frames=24)
     (videos / "c" / "bad.mp4").write_bytes(b"")
-    remedy = "mend or remove it, or leave it out with --on_error=skip"
+    remedy = "repair or remove it, or leave it out with --on_error=skip"
     assert refused("index", videos) == f"{videos}/c/bad.mp4: the file is empty (0 bytes); {remedy}"
     (videos / "c" / "worse.mp4").write_bytes(b"no video at all")
     assert "or leave them out with --on_error=skip" in refused("index", videos)

@@ -35,7 +35,7 @@ def test_a_run(trained):
 def test_train_into_an_existing_run(trained, refused):
     run, videos = trained
     complaint = refused("train", "--data.path", videos, "--out", run, *TINY)
-    assert complaint == f"{run} holds a run already; give another --out, or go on with it: wildlam train --resume {run}"
+    assert complaint == f"{run} holds a run already; give another --out, or resume it: wildlam train --resume {run}"
 
 
 @pytest.mark.usefixtures("no_report")
@@ -52,7 +52,7 @@ def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tm
         patch.setattr(dataset.Clips, "states", interrupted)
         status, _, err = call("train", "--data.path", videos, "--out", "run", *TINY, "--training.save_every=1")
     assert status == 130
-    assert err.endswith("wildlam: interrupted; go on with: wildlam train --resume run\n")
+    assert err.endswith("wildlam: interrupted; resume with: wildlam train --resume run\n")
     (tmp_path / "run").rename(tmp_path / "moved")
     assert call("train", "--resume", "moved")[0] == 0
     assert [path.name for path in tmp_path.iterdir()] != []

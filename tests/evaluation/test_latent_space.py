@@ -187,14 +187,14 @@ def test_umap_where_it_is_installed(monkeypatch):
         pytest.skip("needs umap-learn")
     script = """
 import torch
-from wildlam.evaluation.latent_space import _embed
+from wildlam.evaluation.latent_space import embed
 
 torch.manual_seed(0)
 two = torch.cat([torch.randn(10, 6) - 20, torch.randn(10, 6) + 20])
-flat, method = _embed(two, seed=0)
+flat, method = embed(two, seed=0)
 assert method == "UMAP"
 assert flat.shape == (20, 2)
-assert torch.equal(flat, _embed(two, seed=0)[0])
+assert torch.equal(flat, embed(two, seed=0)[0])
 assert torch.cdist(flat[:10], flat[10:]).min() > torch.pdist(flat[:10]).median()  # two groups stay two
 """
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
@@ -216,5 +216,5 @@ def test_umap_leaves_the_threads_as_they_were(monkeypatch):
             return z[:, :2]
 
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Greedy))
-    assert latent_spaces._embed(normal(0, 5, WIDTH), seed=0)[1] == "UMAP"
+    assert latent_spaces.embed(normal(0, 5, WIDTH), seed=0)[1] == "UMAP"
     assert torch.get_num_threads() == threads

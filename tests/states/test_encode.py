@@ -29,7 +29,7 @@ def test_a_cpu_encodes_little_at_once_and_the_same(videos, tmp_path, spec, monke
         return encoder.calls, torch.cat([batch.states for batch in eval_batches(made, "train", 2, None, 4)])
 
     calls, states = encoded("one")
-    monkeypatch.setattr(encode, "_ON_CPU", 3)
+    monkeypatch.setattr(encode, "ON_CPU", 3)
     more, same = encoded("other")
     assert torch.equal(states, same)
     assert (calls, more) == ((6, 25) if spec is FRAME else (19, 19))
@@ -92,7 +92,7 @@ def test_what_an_earlier_version_may_have_taken_wrongly_is_encoded_anew_once(tmp
     assert (report.encoded, report.kept) == (3, 3)
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 1
-    assert "3 videos are encoded anew (a/it's 2.mp4, b/3.mp4, c/6.avi)" in told[0]
+    assert "3 videos are encoded again (a/it's 2.mp4, b/3.mp4, c/6.avi)" in told[0]
     for i, found in enumerate(made.sequences().of()):
         states = made.read(made.sequences().first[i] + np.arange(made.sequences().length[i]))
         assert bool(states.any()) == (found.path in ("a/it's 2.mp4", "b/3.mp4", "c/6.avi"))

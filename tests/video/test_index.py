@@ -218,3 +218,16 @@ def test_lists_of_videos(folder, tmp_path):
     path.write_text("a.mp4\nnot a video\n")
     with pytest.raises(WildlamError, match=r"list\.csv, line 2: no video"):
         read_list(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_the_bar_counts_bytes_also_of_what_cannot_be_used(make_video, tmp_path, bars, suffix):
+    root, made = tmp_path / "videos", bars(index_module)
+    for i in range(3):
+        make_video(root / f"{i}.{suffix}", frames=24 + i)
+    (root / f"bad.{suffix}").write_bytes(b"no video")
+    quiet_index(root, on_error="skip", max_skipped=0.5, workers=1)
+    sizes = {path.name: path.stat().st_size for path in root.glob(f"*.{suffix}")}
+    assert made[0].n == pytest.approx(sum(sizes.values())) == pytest.approx(made[0].total)
+    if suffix == "mkv":  # has no index at its beginning: all of it is read
+        assert 0 < made[0].steps[0] < sizes[f"0.{suffix}"] / 2

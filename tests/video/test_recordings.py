@@ -163,7 +163,7 @@ def test_the_command_tells_what_belongs_together(tmp_path, capsys):
     told = capsys.readouterr().out
     assert told.startswith("5 videos, ")
     assert "recordings of several videos (cameras, parts, copies): 2, of 4 videos" in told
-    assert "copy: 1 (copy.mp4: the same bytes as b.mp4, or encoded anew)" in told
+    assert "copy: 1 (copy.mp4: the same bytes as b.mp4, or encoded again)" in told
     assert cli.main(["index", str(tmp_path), "--on_error", "skip", "--max_bad", "0.01"]) == 2
     assert "more than the 1% that may be skipped" in capsys.readouterr().err
     assert cli.main(["index", str(tmp_path), "--on_error", "skip", "--max_bad", "0.5"]) == 0
@@ -201,7 +201,7 @@ def as_of_version_4(path: Path) -> None:
 def test_two_indexers_at_once_share_the_work(tmp_path, monkeypatch):
     probed, real = 0, index_module.probe
 
-    def slowly(file):
+    def slowly(file, count):
         nonlocal probed
         probed += 1
         time.sleep(0.05)

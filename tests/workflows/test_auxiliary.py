@@ -73,7 +73,7 @@ def test_an_interrupted_training_goes_on_to_the_same_end(tmp_path):
 
     whole = fit(claimed(tmp_path / "whole", Config(), "mean"), Config())
     run = claimed(tmp_path / "cut", Config(), "mean")
-    with pytest.raises(KeyboardInterrupt, match="the same command goes on from step 2"):
+    with pytest.raises(KeyboardInterrupt, match="the same command resumes from step 2"):
         fit(run, Config(), batches=cut)
     again = fit(claimed(tmp_path / "cut", Config(), "mean"), Config())
     assert torch.equal(whole.mean, again.mean)
@@ -85,7 +85,7 @@ def test_nothing_saved_yet_is_said(tmp_path):
         raise KeyboardInterrupt
         yield
 
-    with pytest.raises(KeyboardInterrupt, match="begins anew: nothing was saved yet"):
+    with pytest.raises(KeyboardInterrupt, match="starts over: nothing was saved yet"):
         fit(claimed(tmp_path, Config(), "mean"), Config(), batches=cut)
 
 

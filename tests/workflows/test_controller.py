@@ -259,10 +259,10 @@ def test_what_is_something_else_is_named(run, config, tmp_path):
 def test_remedies_name_what_can_be_given(run, config, unlabelled, tmp_path):
     broken = unlabelled / "broken.mp4"
     broken.write_bytes(b"no film")
-    with pytest.raises(WildlamError, match=r"broken\.mp4.*mend or remove it$"):
+    with pytest.raises(WildlamError, match=r"broken\.mp4.*repair or remove it$"):
         train_controller(run, replace(config, unlabelled=unlabelled))
     broken.rename(config.data / "broken.mp4")
-    with pytest.raises(WildlamError, match=r"broken\.mp4.*mend or remove it$"):
+    with pytest.raises(WildlamError, match=r"broken\.mp4.*repair or remove it$"):
         train_controller(run, config)
     (tmp_path / "empty").mkdir()
     with pytest.raises(WildlamError, match=r"check --data$"):
@@ -306,4 +306,4 @@ def test_states_that_cannot_be_kept_are_used(run, config, caplog, monkeypatch):
 
     monkeypatch.setattr("wildlam.episodes.clips.save_file", full)
     train_controller(run, config)
-    assert "the next call encodes them anew" in caplog.text
+    assert "the next call encodes them again" in caplog.text

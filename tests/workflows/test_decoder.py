@@ -61,7 +61,7 @@ def test_what_is_left_of_a_decoder_is_told(run, caplog, monkeypatch):
     monkeypatch.setattr("wildlam.workflows.durations.FEW_STEPS", 0)
     shutil.rmtree(folder)
     train_decoder(run, CONFIG)
-    assert re.search(r"train +2 steps +[\d.]+ (ms|s)\n +all", caplog.text)
+    assert re.search(r"train +2 steps +[\d.]+ (ms|s)\n +judge +1 times 16 clips +[\d.]+ (ms|s)\n +all", caplog.text)
     assert all(torch.equal(weight, unmeasured[name]) for name, weight in weights(folder).items())
 
 

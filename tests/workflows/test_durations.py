@@ -59,6 +59,22 @@ def test_a_slow_step_is_not_measured_on_all(measured, monkeypatch):
     assert measured == [1]
 
 
+def test_what_every_step_takes_besides_is_not_multiplied(monkeypatch):
+    monkeypatch.setattr(durations, "BUDGET", 1.0)
+    done = []
+    monkeypatch.setattr(durations, "seconds_of", lambda step, device: step() or 0.8 + 0.2 * done[-1])
+    assert scaled_seconds(done.append, 100, CPU) == pytest.approx(0.8 + 0.2 * 100)
+    assert done == [1, 1, 4]
+
+
+def test_a_step_that_something_else_held_up_is_not_believed_alone(monkeypatch):
+    times = iter([0.5, 1.4, 2.0])  # the second, of one clip, takes about as long as that of four
+    done = []
+    monkeypatch.setattr(durations, "seconds_of", lambda step, device: step() or next(times))
+    assert scaled_seconds(done.append, 32, CPU) == pytest.approx(2.0 + 28 * 0.25)  # and not 32 * 1.4
+    assert done == [1, 1, 4]
+
+
 def test_labelled_clips_are_encoded_once(make_video, tmp_path):
     for name in ("train/a", "train/b", "test/c"):
         make_video(tmp_path / f"{name}.mp4", frames=50, fps=8)

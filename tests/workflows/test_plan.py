@@ -113,7 +113,7 @@ def test_data_in_other_units_are_refused(run, config, tmp_path):
     for file in metres.rglob("*.poses.csv"):
         poses = np.loadtxt(file, delimiter=",", skiprows=1)[:, 1:]
         write_poses(file.with_name(file.name.replace(".poses.csv", ".mp4")), poses / (64, 64, 1), fps=8)
-    with pytest.raises(WildlamError, match=r"the controller learnt from by .*other units"):
+    with pytest.raises(WildlamError, match=r"the controller was trained on by .*other units"):
         plan(run=run, protocol="recon", data=metres)
 
 

@@ -159,10 +159,10 @@ def test_what_a_user_would_not_expect_is_said(config, caplog):
     )
     assert told + "--data.fps 24 would repeat none" in caplog.text
     assert "training.shard_encoder changes nothing: training.shard is 1" in caplog.text
-    assert "begins anew" not in caplog.text
+    assert "starts over" not in caplog.text
     shutil.rmtree(config.out / "checkpoints")
     train(config, resume=True)
-    assert "holds no checkpoint: training begins anew" in caplog.text
+    assert "holds no checkpoint: training starts over" in caplog.text
 
 
 @pytest.mark.parametrize("step", [2, 6])  # in the first model's training, and in the baseline's
@@ -196,7 +196,7 @@ def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypat
     caplog.set_level("INFO", logger="wildlam")
     monkeypatch.setattr("wildlam.workflows.durations.FEW_STEPS", 0)
     monkeypatch.setattr("wildlam.workflows.durations.SHORT", 0)
-    monkeypatch.setattr("wildlam.workflows.evaluate.FEW_CLIPS", 0)
+    monkeypatch.setattr("wildlam.workflows.evaluation_parts.FEW_CLIPS", 0)
     config = replace(config, data=replace(config.data, store=store))
     torch.manual_seed(7)
     run = train(config).folder
@@ -221,7 +221,7 @@ def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch
     encode(config)
     assert "On this machine" not in caplog.text  # all is short
     monkeypatch.setattr("wildlam.workflows.durations.SHORT", 0)
-    monkeypatch.setattr("wildlam.workflows.evaluate.FEW_CLIPS", 1)
+    monkeypatch.setattr("wildlam.workflows.evaluation_parts.FEW_CLIPS", 1)
 
     def told(data=None):
         caplog.clear()
@@ -229,10 +229,10 @@ def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch
         (text,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("On this machine")]
         return [" ".join(line.split()[:2]) for line in text.splitlines()[1:-1]]
 
-    assert told() == ["evaluate 2", "locality 32", "report UMAP"]
+    assert told() == ["evaluate 2", "locality 32", "report 12"]
     for i in range(2):
         make_video(tmp_path / "other" / "c" / f"{i}.mp4", frames=96)
-    assert told(tmp_path / "other") == ["encode 32", "report UMAP"]  # of which one clip is held out
+    assert told(tmp_path / "other") == ["encode 32"]  # of which one clip is held out
     encode(replace(config, data=replace(config.data, fps=2)))
     assert re.search(r"encode +48 states +[\d.]+ (ms|s)\n", caplog.text)
 

@@ -1,4 +1,4 @@
-"""Commands that act with what was learnt, and the demo of it all: plan, play, demo."""
+"""Commands that act with a trained model, and the demo: plan, play, demo."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def run_plan(argv: Arguments) -> None:
-    """Plan in held-out episodes towards a goal image, with a run's model and controller, and judge the plans.
+    """Plan in held-out episodes towards a goal image, with a run's model and controller, and evaluate the plans.
 
-    droid: three free steps, found by the cross-entropy method; judged by the displacement. recon: one action divided
-    into eight steps, the best of 120; judged by its trajectory (ATE, RPE). Lengths are in the units of the data.
+    droid: three free steps, found by the cross-entropy method; error of the displacement. recon: one action divided
+    into eight steps, the best of 120; error of the trajectory (ATE, RPE). Lengths are in the units of the data.
 
     Examples:
       wildlam plan runs/demo --data runs/demo/videos --protocol recon
@@ -41,9 +41,9 @@ def run_plan(argv: Arguments) -> None:
 def run_play(argv: Arguments) -> None:
     """Let a run's model and controller act in a simulator towards goal images: model-predictive control.
 
-    Each step plans anew (cross-entropy method, three steps ahead) from what is seen. Success is to end near the goal.
-    nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot. On two cores fifty
-    episodes take three to ten minutes, and half as long again for each of --baselines.
+    Every step replans from the current picture (cross-entropy method, three steps ahead). An episode succeeds if it
+    ends near the goal. nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot.
+    On two cores fifty episodes take three to ten minutes, and half as long again for each of --baselines.
 
     Examples:
       wildlam play runs/nav/run --world nav --episodes 10
@@ -70,9 +70,9 @@ def _add_baselines(parser: Parser) -> None:
 
 
 def run_demo(argv: Arguments) -> None:
-    """Collect a small unlabelled mix of videos, learn its latent actions and report: the whole job, without a GPU.
+    """Collect a small unlabelled mix of videos, learn its latent actions and report, without a GPU.
 
-    An interrupted demo goes on where it stopped when called again. With --pretrained nothing is trained: wildlam-tiny,
+    Called again, an interrupted demo is resumed. With --pretrained nothing is trained: wildlam-tiny,
     which comes with the package, is evaluated and plans in films of both worlds (an arm, and walks) made for it.
 
     Examples:

@@ -1,4 +1,4 @@
-"""What commands share: their parsers, and how they print runs and results."""
+"""Helpers of all commands: parsers, and the printing of runs and results."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def make_parser(name: str, function: Command, **kwargs: Any) -> Parser:
 
 
 def command(*words: object) -> str:
-    """A command of ours that can be pasted into a shell."""
+    """A ``wildlam`` command that can be pasted into a shell."""
     return shlex.join(["wildlam", *map(str, words)])
 
 
 def summary(run: Run) -> str:
-    """What a run is, how far it got and what it reached, as text."""
+    """Summary of a run as text: configuration, progress and results."""
     from wildlam.config import read_config
 
     facts, metrics = run.facts, run.metrics()
@@ -77,7 +77,7 @@ def results(folder: Path) -> list[str]:
 
 
 def finished(path: Path) -> None:
-    """Print what came of a run, once for all processes."""
+    """Print the summary of a run, once for all processes."""
     from wildlam.distributed import is_main_process
     from wildlam.runs.folder import Run
 

@@ -13,12 +13,12 @@ ACTIONS = {"controller": ("train", "baseline"), "decoder": ("train", "show")}
 
 
 def is_asked() -> bool:
-    """Whether it is the shell that calls, to ask what could stand at the cursor."""
+    """Whether the shell calls for completions."""
     return "_ARGCOMPLETE" in os.environ
 
 
 def complete(commands: Mapping[str, Command]) -> None:
-    """Tell the shell what could stand at the cursor: a command, or what that command's parser knows."""
+    """Give the shell the completions at the cursor: commands, or the options of a command."""
     words = typed()
     if not words:
         _choose(commands)

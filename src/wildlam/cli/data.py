@@ -1,4 +1,4 @@
-"""Commands about videos and what is made of them: index, encode, store, collect."""
+"""Commands on videos and what is derived from them: index, encode, store, collect."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def run_index(argv: Arguments) -> None:
 def run_encode(argv: Arguments) -> None:
     """Encode the videos of a folder into a feature store; training reads it instead of the videos.
 
-    Takes the same keys as `wildlam train`, which does this by itself; those of the model and of training count for
-    nothing (--help-all). Under torchrun each process encodes its share.
+    Takes the same keys as `wildlam train`, which does this by itself; those of the model and of training are
+    ignored (--help-all). Under torchrun each process encodes its share.
 
     Examples:
       wildlam encode --data.path ~/videos --encoder VJEPA2 --encoder.model ~/models/vjepa2-vitl --data.frames 16
@@ -70,11 +70,11 @@ def run_encode(argv: Arguments) -> None:
 
 
 def run_store(argv: Arguments) -> None:
-    """Look after the encoded states of videos: info shows what there is, verify reads all of it, repair mends it.
+    """Maintain the encoded states of videos: info shows a summary, verify checks all states, repair repairs the store.
 
     PATH is a store, or a folder of videos that has been encoded. Every state has a checksum, which training compares as
-    well. repair removes each video of which a state is damaged, to be encoded again by the next run, and what is there
-    twice, joins small files and frees what nothing uses any more; a run that encodes is waited for.
+    well. repair removes videos with damaged states, which the next run encodes again, and duplicates, joins small
+    files and frees unused space; it waits for a run that encodes.
 
     Examples:
       wildlam store info ~/videos
@@ -101,17 +101,17 @@ def run_store(argv: Arguments) -> None:
         elif args.action == "repair":
             print("\n".join(integrity.describe(FeatureStore.open(path))[3:]))
     if damaged:
-        raise WildlamError(f"damaged: {', '.join(damaged)}; mend it by `{command('store', 'repair', args.path)}`")
+        raise WildlamError(f"damaged: {', '.join(damaged)}; repair it by `{command('store', 'repair', args.path)}`")
 
 
 def run_collect(argv: Arguments) -> None:
-    """Film a world whose true actions are known: videos to learn from, and the poses beside them.
+    """Film a world whose true actions are known: videos to train on, with their poses.
 
     Of nav and arm a share of the films has a ball that drifts about and light that changes, which no action causes.
     In movers nobody acts: pieces of real frames move in front of others, or Doom's monsters walk about, and
     NAME.truth.npz says of each where it is, how it moves and what is seen of it (see docs/commands.md).
 
-    Formats: video (H.264 at 8 frames a second, NAME.poses.csv beside each); lerobot (LeRobotDataset v3.0 at 8); recon
+    Formats: video (H.264 at 8 frames a second, each with NAME.poses.csv); lerobot (LeRobotDataset v3.0 at 8); recon
     (nav: HDF5 as RECON is released, 4 a second); droid (arm: as DROID is released, 15 a second). All can be given to
     `wildlam controller train` and `wildlam plan`. Finished films are kept, so that an interrupted call can be repeated.
 

@@ -105,7 +105,7 @@ def run_estimate(argv: Arguments) -> None:
 
 
 def run_sweep(argv: Arguments) -> None:
-    """Train a grid of runs, every limit on z at several strengths and seeds, and compare them in one figure and table.
+    """Train a grid of runs, every bottleneck at several strengths and seeds, and compare them in one figure and table.
 
     Called again, it trains what is not finished. On a cluster, --slurm writes a job script with a task for each run.
     Takes the keys of `wildlam train`, too (--help-all).
@@ -148,8 +148,7 @@ def run_sweep(argv: Arguments) -> None:
 def run_decoder(argv: Arguments) -> None:
     """Train a decoder, which turns states into pictures, or show what a run predicts as pictures.
 
-    A decoder is only to look: no model is trained through it. It belongs to a run's encoder; runs with the same encoder
-    can share it.
+    A decoder is for visualisation only: no model is trained through it. Runs with the same encoder can share it.
 
     Examples:
       wildlam decoder train runs/demo
@@ -189,9 +188,9 @@ def run_decoder(argv: Arguments) -> None:
 def run_controller(argv: Arguments) -> None:
     """Train a controller, which turns real actions into latent ones, on a few clips whose actions are known.
 
-    The latent action model stays as it is. Labelled data: LeRobot, DROID or RECON as they lie on disk, or videos with
-    NAME.poses.csv beside them, as `wildlam demo` and `wildlam collect` film. What to compare it with is trained by
-    `wildlam controller baseline`: a world model of the real actions, of the run's size, on labelled clips alone.
+    The latent action model is frozen. Labelled data: LeRobot, DROID or RECON as released, or videos with NAME.poses.csv
+    files, as `wildlam demo` and `wildlam collect` write. `wildlam controller baseline` trains the baseline: a world
+    model of real actions, of the run's size, on labelled clips alone.
 
     Examples:
       wildlam controller train runs/demo --data runs/demo/videos
@@ -205,7 +204,7 @@ def run_controller(argv: Arguments) -> None:
 
         parser = make_parser("controller train", run_controller)
         parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-        parser.add_argument("run", type=Path, help="run folder, whose latent actions are to be driven")
+        parser.add_argument("run", type=Path, help="run folder, whose model the controller is for")
         parser.add_argument("--out", type=Path, help="folder for the controller; RUN/controller by default")
         parser.add_class_arguments(ControllingConfig)
         args = parser.parse_args(list(argv[1:]))
@@ -224,15 +223,15 @@ def run_controller(argv: Arguments) -> None:
 
 
 def run_baseline(argv: Arguments) -> None:
-    """Train what a run and its controller are compared with: a world model of real actions, on labelled clips alone.
+    """Train the baseline of a run and its controller: a world model of real actions, on labelled clips alone.
 
-    It has the run's encoder and size, but knows nothing of the run's videos. `wildlam plan` and `wildlam play` take it
-    as one of --baselines.
+    It has the run's encoder and size, but is not trained on the run's videos. Give it to `wildlam plan` and `wildlam
+    play` as one of --baselines.
 
     Examples:
       wildlam controller baseline runs/demo --data runs/demo/videos
       wildlam controller baseline runs/demo --data runs/demo/videos --clips 32 \\
-          --training.optimizer.muon false --training.optimizer.adamw_lr 3e-4    # few clips are soon learnt by heart
+          --training.optimizer.muon false --training.optimizer.adamw_lr 3e-4    # against overfitting of few clips
     """
     from wildlam.config import to_config
     from wildlam.models import ModelConfig

@@ -1,4 +1,4 @@
-"""Commands that look at what was learnt: eval, infer, show, report, transfer."""
+"""Commands that show what was learnt: eval, infer, show, report, transfer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wildlam.cli.common import Arguments, make_parser, results, summary
 def run_evaluate(argv: Arguments) -> None:
     """Evaluate a trained run on held-out videos again, its own or others, and write results and report.
 
-    Of its own videos they replace the run's; of others they go to RUN/on-NAME_OF_THE_FOLDER.
+    Results on its own videos replace the run's; those on others go to RUN/on-NAME_OF_THE_FOLDER.
 
     Examples:
       wildlam eval runs/demo
@@ -23,9 +23,7 @@ def run_evaluate(argv: Arguments) -> None:
 
     parser = make_parser("eval", run_evaluate)
     parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument(
-        "--data.path", type=location, help="another folder of videos, of which the held-out ones are used"
-    )
+    parser.add_argument("--data.path", type=location, help="another folder of videos, whose held-out ones are used")
     parser.add_argument(
         "--bounds",
         type=Path,
@@ -46,6 +44,8 @@ def run_infer(argv: Arguments) -> int:
       wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
       wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
     """
+    from tqdm import tqdm
+
     from wildlam.workflows.infer import InferConfig, infer_each
 
     parser = make_parser("infer", run_infer)
@@ -61,18 +61,18 @@ def run_infer(argv: Arguments) -> int:
     for one in infer_each(InferConfig(run=args.run, videos=args.video, output=args.output)):
         videos += 1
         if one.actions is None:
-            print(f"wildlam: error: {one.error}", file=sys.stderr)
+            tqdm.write(f"wildlam: error: {one.error}", file=sys.stderr)  # beside the bar
             failed += 1
         else:
             count, width = one.actions.z.shape
-            print(f"{count} latent actions of width {width} in {' and '.join(map(str, one.files))}")
+            tqdm.write(f"{count} latent actions of width {width} in {' and '.join(map(str, one.files))}")
     if failed:
         print(f"wildlam: {failed} of {videos} videos could not be used", file=sys.stderr)
     return 1 if failed else 0
 
 
 def run_show(argv: Arguments) -> None:
-    """Print a run's summary: what it is, how far it got, its results.
+    """Print the summary of a run: configuration, progress and results.
 
     Example:
       wildlam show runs/demo
@@ -87,8 +87,7 @@ def run_show(argv: Arguments) -> None:
 def run_report(argv: Arguments) -> None:
     """Write the report of runs and sweeps again: one self-contained page each, as report.html in its folder.
 
-    A run is evaluated for it, as by `wildlam eval` and beside the same bounds as then; of a sweep what is finished is
-    gathered.
+    A run is evaluated again, as by `wildlam eval` and with the same bounds; of a sweep, the finished runs are used.
 
     Example:
       wildlam report runs/demo runs/sweep
@@ -111,10 +110,10 @@ def run_report(argv: Arguments) -> None:
 
 
 def run_transfer(argv: Arguments) -> None:
-    """Apply what happens in one video to another, and show both and the result side by side.
+    """Transfer the latent actions of one video to another, and show both and the result side by side.
 
     Infers the latent actions of the source's first seconds and unrolls them from the target's first frames. Writes a
-    film (source, target as it was, target under the source's actions) and, beside it, what the states say as .mp4.json.
+    film (source, target as it was, target under the source's actions) and, as .mp4.json, the errors of the states.
     Needs a decoder: `wildlam decoder train RUN`.
 
     Example:

@@ -42,7 +42,7 @@ COMMANDS: dict[str, Command] = {name: function for group in GROUPS.values() for 
 def main(argv: Arguments | None = None) -> int:
     """Run ``wildlam COMMAND ...``; return the exit status.
 
-    0; 1 if some of many files could not be used; 2 for an error that the user can mend; 130 if interrupted.
+    0; 1 if some of many files could not be used; 2 for an error that the user can fix; 130 if interrupted.
     """
     if completion.is_asked():
         completion.complete(COMMANDS)
@@ -76,7 +76,7 @@ def main(argv: Arguments | None = None) -> int:
         if os.environ.get("RANK", "0") != "0":  # under torchrun the first process says it for all
             return 130
         anew = argv[0] in ("plan", "play") or "--estimate" in argv
-        remedy = str(interrupt) or f"the same command {'begins anew' if anew else 'goes on from what was finished'}"
+        remedy = str(interrupt) or f"the same command {'starts over' if anew else 'resumes from what was finished'}"
         print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
         return 130
     except Exception as error:

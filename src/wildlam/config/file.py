@@ -62,7 +62,7 @@ def dump_config(config: DataclassInstance) -> str:
 
 
 def differences(known: str, given: str) -> Iterator[tuple[str, Any, Any]]:
-    """Where two configurations in YAML differ: dotted key, the one's value, the other's."""
+    """Differences of two configurations in YAML: dotted key, first value, second value."""
     one, other = (dict(_leaves(yaml.safe_load(text))) for text in (known, given))
     for key in one | other:
         if one.get(key) != other.get(key):

@@ -37,7 +37,7 @@ jsonargparse.typing.register_type(
 
 
 class Parser(jsonargparse.ArgumentParser):
-    """Argument parser whose complaint is one line that names the key, what is wrong and the nearest valid one."""
+    """Argument parser whose errors are one line with the key, the problem and the nearest valid key."""
 
     def __init__(self, *args: Any, keys: Iterable[str] = (), says_renamed: bool = True, **kwargs: Any) -> None:
         """``keys`` are valid ones that the parser does not know until a class is chosen.
@@ -141,7 +141,7 @@ ALWAYS_SHOWN = (argparse._HelpAction, HelpAll)
 
 
 class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of descriptions; of defaults it shows those that say something, of types none."""
+    """Keeps the line breaks of descriptions, shows defaults that are set, and hides types."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = (action.help or "").rstrip(".")

@@ -18,19 +18,19 @@ CHOSEN_BY_NAME: dict[str, Any] = {"encoder": EncoderConfig, "model.bottleneck": 
 """Keys whose value is one of a class's subclasses."""
 
 RENAMED = {"baseline": "action_free"}
-"""Keys of before, which are still taken, and what they are called now."""
+"""Old names of keys, which still work, and their new names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides a training run.
+    """Configuration of a training run.
 
     Args:
         data: the videos, and how clips are cut from them.
         encoder: frozen video encoder: Lite0 (offline), VJEPA2 or HFImage.
         model: inverse dynamics model, bottleneck and world model.
         training: steps, batch, precision, optimiser.
-        action_free: also train a deterministic model (no latent action) of the same size for as long, to compare with.
+        action_free: also train a baseline: a deterministic model (no latent action) of the same size for as many steps.
         seed: seed of initialisation, order of the data and noise.
         out: folder of the run; runs/<name of the data folder>-<time> if not given.
     """
@@ -53,9 +53,9 @@ class RunConfig:
 
 
 def without_actions(config: RunConfig) -> RunConfig | None:
-    """The model that a run trains beside its own, to compare with: without latent actions, else the same.
+    """The configuration of a run's baseline: the same model without latent actions.
 
-    None if it trains none: its own is such a one, or ``action_free`` is off.
+    None if the run trains none: it has no latent actions itself, or ``action_free`` is off.
     """
     if not config.action_free or isinstance(config.model.bottleneck, Deterministic):
         return None

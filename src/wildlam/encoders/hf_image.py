@@ -81,8 +81,8 @@ class HFImageEncoder:
     """Frozen per-frame vision transformer (`Encoder`): one state a frame, the grid of patch tokens.
 
     Class and register tokens are dropped; positions are interpolated to the frame size as the model does it. States are
-    layer-normed over the width, without gain and bias. Pixels are normalised as ``preprocessor_config.json`` beside the
-    weights says, and as on ImageNet where there is none.
+    layer-normed over the width, without gain and bias. Pixels are normalised as in ``preprocessor_config.json`` next to
+    the weights, and as on ImageNet where there is none.
 
     Args:
         network: a model of ``transformers``.

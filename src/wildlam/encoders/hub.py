@@ -125,8 +125,8 @@ def cannot_load(model: str, reason: str) -> WildlamError:
 def pixel_statistics(model: str, kind: Literal["image", "video"] = "image") -> tuple[list[float], list[float]]:
     """Mean and standard deviation per channel, in the range 0..1, that the model's pixels should have.
 
-    As the preprocessor's file beside the weights says; ImageNet's where there is none, or it does not say. A single
-    number is that of all channels.
+    Read from the preprocessor's file next to the weights; ImageNet's where it is missing or incomplete. A single number
+    applies to all channels.
 
     Args:
         model: see ``load_pretrained``.
@@ -171,7 +171,7 @@ def pixel_statistics(model: str, kind: Literal["image", "video"] = "image") -> t
 
 
 def _unasked(model: str) -> bool:
-    """Whether the hub's cache neither has a preprocessor's file nor knows that there is none."""
+    """Whether the hub's cache neither has a preprocessor's file nor a record that there is none."""
     from huggingface_hub import try_to_load_from_cache
 
     return try_to_load_from_cache(model, "preprocessor_config.json") is None

@@ -1,4 +1,4 @@
-"""Which model a checkpoint of ``transformers`` is: its weights and config, compared with the class that computes it.
+"""Identity of a checkpoint of ``transformers``: its weights and config, compared with the class that computes it.
 
 ``from_pretrained`` takes whatever fits: it fills missing weights with noise, drops those it has no place for, and keeps
 fields of the config that it does not know without using them. The same weights computed in another way give other
@@ -50,7 +50,7 @@ _CROPS = {1408: (256, 384)}
 
 
 def unknown_fields(settings: Any, harmless: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config that its class does not know, and that no one says change nothing.
+    """The fields of a config that its class does not know, and that are not known to be irrelevant.
 
     Args:
         settings: a config of ``transformers`` as read from a checkpoint.

@@ -113,8 +113,8 @@ class VJEPA2(EncoderConfig):
 class VJEPA2Encoder:
     """Frozen, frame-causal V-JEPA 2 (`Encoder`). Its states are layer-normed over the width, without gain and bias.
 
-    Only the encoder is kept, not the predictor. Pixels are normalised as the video preprocessor's file beside the
-    weights says, and as on ImageNet where there is none. The frames are square, of the checkpoint's own size.
+    Only the encoder is kept, not the predictor. Pixels are normalised as in the video preprocessor's file next to
+    the weights, and as on ImageNet where there is none. The frames are square, of the checkpoint's own size.
 
     Args:
         network: the encoder of a ``VJEPA2Model`` with the attention that ``ATTENTION`` names.

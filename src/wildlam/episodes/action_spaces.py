@@ -20,7 +20,7 @@ class ActionSpace(ABC):
         pose_names: names of a pose's components.
         action_names: names of an action's components.
         position: how many of the first components of an action are a displacement.
-        angles: which components of a pose are angles.
+        angles: components of a pose that are angles.
         full_turn: a turn in their unit.
     """
 

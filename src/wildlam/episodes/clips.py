@@ -120,7 +120,7 @@ class Cut:
                     save_file({"states": states}, self.kept)
                 except (OSError, SafetensorError) as error:
                     log.warning(
-                        "cannot keep the states in %s: %s; the next call encodes them anew", self.kept.parent, error
+                        "cannot keep the states in %s: %s; the next call encodes them again", self.kept.parent, error
                     )
         return self.with_states(states)
 
@@ -165,8 +165,8 @@ def cut_clips(
         raise WildlamError(f"the episodes differ in kind of action or in rate ({sorted(rates)} Hz); give them apart")
     if not 1 / TOLERATED < min(rates) / fps < TOLERATED:
         log.warning(
-            "the episodes give %g states a second where %g are asked for: their actions last another time than those "
-            "that were learnt",
+            "the episodes give %g states a second where %g are asked for: their actions have another duration than "
+            "in training",
             min(rates),
             fps,
         )

@@ -1,4 +1,4 @@
-"""Episodes with known poses: what controllers learn from and plans are judged by. Every reader gives these."""
+"""Episodes with known poses, for training controllers and evaluating plans. Every reader gives these."""
 
 from __future__ import annotations
 

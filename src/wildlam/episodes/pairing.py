@@ -1,9 +1,9 @@
-"""Which frame belongs to which recorded state: the one rule for every labelled data set.
+"""Pairing of recorded states with frames: one rule for every labelled data set.
 
 A state is paired with the real frame nearest to it in time, if one lies within half a frame period. The period is the
 median spacing of the film's frames and is used for that "near" alone: where a frame lies is read from the file, never
 computed from an average rate, so drift, jitter, offsets and gaps move pairs and do not add up. A state without a frame
-is left out and reported; one that is farther than ``TOLERANCE`` from every frame speaks of the wrong film or the wrong
+is left out and reported; one that is farther than ``TOLERANCE`` from every frame indicates the wrong film or the wrong
 clock, and is refused.
 """
 
@@ -39,7 +39,7 @@ Frames = Callable[[Sequence[int], int], Tensor]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Which states have which frames.
+    """Pairs of states and frames.
 
     Attributes:
         states: numbers of the states that have a frame, ``int64 [P]``, ascending.
@@ -79,7 +79,7 @@ def pair(states: np.ndarray, frames: np.ndarray, what: str, tolerance: float = T
         raise WildlamError(
             f"{what}: {int((~near).sum())} of {len(states)} states have no frame near them; one is {farthest:.2f} s "
             f"from every frame, {tolerance:g} s are tolerated. Its film is cut short, has a gap, or counts time from "
-            "another moment: mend it, or give a larger --tolerance to leave such states out"
+            "another moment: repair it, or give a larger --tolerance to leave such states out"
         )
     if near.sum() < 2:
         raise WildlamError(
@@ -124,7 +124,7 @@ def listed(parts: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Film:
-    """When the frames of a film are shown.
+    """Times at which the frames of a film are shown.
 
     Attributes:
         path: the film.

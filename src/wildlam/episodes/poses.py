@@ -1,4 +1,4 @@
-"""True poses beside some videos: never read in training, only to ask what z knows of them and to act.
+"""True poses of some videos, in files next to them: never read in training, only in evaluations and to act.
 
 The poses of ``walk.mp4`` lie in ``walk.poses.csv``: a line that names the columns, then one per frame. Of a camera on
 the ground they are ``time,x,y,heading`` (seconds, any unit of length, degrees counter-clockwise from the x axis), of an
@@ -32,17 +32,17 @@ class TimedClips(Protocol):
 
 
 def poses_path(video: Path) -> Path:
-    """Where the poses of a video lie, if it has any."""
+    """Path of the poses of a video, if it has any."""
     return video.with_suffix(".poses.csv")
 
 
 def has_poses(video: AnyFile) -> bool:
-    """Whether there are poses beside a video; only local files have some."""
+    """Whether a video has poses; only local files have some."""
     return isinstance(video, Path) and poses_path(video).exists()
 
 
 def write_poses(video: Path, poses: np.ndarray, fps: float, space: ActionSpace = PLANAR) -> None:
-    """Write poses ``[frames, P]``, of frames at ``k / fps`` seconds, beside their video."""
+    """Write poses ``[frames, P]``, of frames at ``k / fps`` seconds, next to their video."""
     times = np.arange(len(poses)) / fps
     path = poses_path(video)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def actions_at(space: ActionSpace, poses: np.ndarray, times: np.ndarray) -> np.n
 
 
 def true_actions(clips: TimedClips, root: Path, space: ActionSpace = PLANAR) -> tuple[Tensor, Tensor]:
-    """True actions between the states of clips, where poses of a kind lie beside their videos.
+    """True actions between the states of clips, where their videos have poses of a kind.
 
     Where a state is made of several frames, the moments are those of its first ones.
 

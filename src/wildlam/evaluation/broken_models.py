@@ -1,6 +1,6 @@
-"""Models that are wrong in a known way, to prove that the evaluations see it.
+"""Models that are broken in a known way, to validate the evaluations.
 
-Each has the methods of ``LatentActionModel`` that evaluations call. ``Blind`` and ``Shuffled`` spoil a trained model.
+Each has the methods of ``LatentActionModel`` that evaluations call. ``Blind`` and ``Shuffled`` wrap a trained model.
 """
 
 from __future__ import annotations

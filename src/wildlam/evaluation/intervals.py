@@ -1,4 +1,4 @@
-"""Figures of held-out clips, and how sure they are: the mean over clips with a bootstrap interval over recordings."""
+"""Figures of held-out clips: the mean over clips with a bootstrap interval over recordings."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class PerClip:
 
     @property
     def is_enough(self) -> bool:
-        """Whether there are recordings and clips enough to speak of others."""
+        """Whether there are enough recordings and clips for an interval."""
         return len(set(self.recordings)) >= FEWEST_RECORDINGS and len(self) >= FEWEST_CLIPS
 
     @property

@@ -107,7 +107,7 @@ def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) 
         sampling = two_sample(some, samples.view_as(some.z), seed)
     elif samples is not None:
         note = "clips of one recording alone cannot be compared with samples"
-    embedding, method = _embed(inferred if samples is None else torch.cat([inferred, samples]), seed)
+    embedding, method = embed(inferred if samples is None else torch.cat([inferred, samples]), seed)
 
     targets = _spread(len(clips), TARGETS)
     points = mean + torch.tensor(STEPS)[:, None] * (variance.sqrt()[:, None] * directions)[:DIRECTIONS, None]
@@ -145,7 +145,8 @@ def _sample(model: LatentActionModel, count: int, seed: int) -> tuple[Tensor | N
     return samples, ""
 
 
-def _embed(z: Tensor, seed: int) -> tuple[Tensor, str]:
+def embed(z: Tensor, seed: int) -> tuple[Tensor, str]:
+    """Latent actions ``[n, Z]`` in two dimensions, ``[n, 2]``, and by which method: UMAP where it is installed."""
     try:
         from umap import UMAP
     except ImportError:

@@ -55,7 +55,7 @@ def leakage(
     Args:
         model: the model, in evaluation mode.
         clips: clips with the latent actions that it infers.
-        after_cut: for an encoder whose states depend on the clip before them, gives for the indices of some clips the
+        after_cut: function for encoders whose states depend on the clip before them; gives for the indices of clips the
             states ``[n, N, D]`` that it makes of the moment after the cut to their partners' (``clips.partners``) at
             ``cut_at(clips)``. By default the partner's own state there is taken, which is the same for encoders of
             single frames.

@@ -7,7 +7,7 @@ transferred change: then the latent action carries a place in the image, not an 
 
 The change that a latent action brings is measured against that of the same scene at rest: ``p(s, z) - p(s, z_rest)``,
 its mean over the width of each token. As an encoder's tokens see beyond their own cell, not even the true change lies
-wholly in its place; it is given beside.
+wholly in its place; it is reported as reference.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from wildlam.errors import WildlamError
 from wildlam.evaluation.composed_scenes import Scene, compose, texture
 from wildlam.evaluation.intervals import Estimate, PerClip
 from wildlam.models import LatentActionModel
+from wildlam.progress import Count, uncounted
 from wildlam.types import Encoder
 
 STATIONS = 4
@@ -41,7 +42,7 @@ class Locality:
     """Where the change falls, per scene.
 
     Attributes:
-        scenes: by kind of change (``KINDS``), its mean over the tokens of the moved place (``true: place``), of the
+        scenes: change by kind (``KINDS``), its mean over the tokens of the moved place (``true: place``), of the
             other disc's (``true: other``) and of all (``true: all``); and for ``true`` and ``transferred`` the
             displacement over that of the source (``true: slope``). A scene's name is that of its target frame.
         stations: places along either axis.
@@ -101,6 +102,7 @@ def locality(
     seed: int = 0,
     scenes: int = SCENES,
     recordings: Sequence[str] = (),
+    count: Count = uncounted,
 ) -> Locality:
     """Compose scenes, transfer their latent actions, and measure where the change falls.
 
@@ -112,6 +114,7 @@ def locality(
         seed: seed of the scenes.
         scenes: how many to compose.
         recordings: the one that each of the ``M`` frames is of; by default every frame is of its own.
+        count: counts the scenes that are done.
 
     Raises:
         WildlamError: the token map is too coarse to distinguish places.
@@ -133,8 +136,10 @@ def locality(
     composed = [compose(i, frames, spec, stations, shifts, generator) for i in range(scenes)]
     maps: dict[str, list[Tensor]] = {}
     for first in range(0, scenes, SCENES_AT_ONCE):
-        for kind, change in _changes(model, encoder, composed[first : first + SCENES_AT_ONCE], shifts, device):
+        some = composed[first : first + SCENES_AT_ONCE]
+        for kind, change in _changes(model, encoder, some, shifts, device):
             maps.setdefault(kind, []).append(change)
+        count(len(some))
     changes = {kind: torch.cat(parts) for kind, parts in maps.items()}
 
     place, other = (

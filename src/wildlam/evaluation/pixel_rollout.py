@@ -1,4 +1,4 @@
-"""Rollouts judged in pixels: what a decoder makes of them, against the true frames."""
+"""Rollouts evaluated in pixels: decoded, and compared with the true frames."""
 
 from __future__ import annotations
 
@@ -69,4 +69,5 @@ def pixel_rollout(
             pictures = decoder.decode(torch.cat([context, future], dim=1))
             for metric, of_clips in pixel_metrics(pictures[:, -shown:], truth[:, -shown:], decoder.perceptual).items():
                 values.setdefault(f"{name}: {metric}", []).append(of_clips.cpu())
+        clips.counted(len(few))
     return PixelRollout(clips.choose(chosen).per_clip({key: torch.cat(parts) for key, parts in values.items()}))

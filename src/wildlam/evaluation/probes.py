@@ -1,8 +1,8 @@
 """Do latent actions predict the true ones? Regression from z, and from z with the past state, to known actions.
 
-Probes are fitted on some videos and judged on others: ``R² = 1 - SSE / SST`` of each action dimension, SST about the
-mean of the judged videos. Zero is what their mean would reach. A probe of the state alone, without z, is the control:
-what it reaches is habit (a walker who keeps turning) and owes nothing to the latent action.
+Probes are fitted on some videos and evaluated on others: ``R² = 1 - SSE / SST`` of each action dimension, SST about the
+mean of the judged videos. Zero is what their mean would reach. A probe of the state alone, without z, is the baseline:
+what it predicts is habit (a walker who keeps turning) and not due to the latent action.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def probes(
     action_names: Sequence[str],
     seed: int = 0,
 ) -> Probes:
-    """Fit linear (ridge) and small MLP probes on one set of videos and judge them on another.
+    """Fit linear (ridge) and small MLP probes on one set of videos and evaluate them on another.
 
     The probes read z, the past state (its first principal components), or both. Inputs and targets are standardised by
     the training videos, the components by one factor for all. Clips whose true actions are unknown (NaN) and dimensions

@@ -1,7 +1,7 @@
 """Controller: from a real action, and the state that it is taken in, to a latent action (arXiv 2601.05230).
 
 Latent actions are seen from the camera: the same motion of an arm is another latent action from another viewpoint. So
-a controller needs the state; one of actions alone can but give an average, and learns hardly to move.
+a controller needs the state; from actions alone it can only average over viewpoints, and hardly moves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerConfig:
-    """What a controller sees, and its size.
+    """Inputs and size of a controller.
 
     Args:
         past: what it sees of the last state: its tokens (the paper's), their mean (pooled), or none (actions alone).
@@ -135,7 +135,7 @@ class Controller(nn.Module):
         return Loss(total, lambda: {name: term.detach() for name, term in terms.items()})
 
     def act(self, actions: Tensor, states: Tensor) -> Tensor:
-        """The latent actions ``[B, Z]`` that the real actions ``[B, A]`` are in the states ``[B, N, D]``."""
+        """Latent actions ``[B, Z]`` for real actions ``[B, A]`` taken in states ``[B, N, D]``."""
         query = self.embed_action((actions - self.action_mean) / self.action_std)
         if self.config.past == "pooled":
             query = query + self.embed(states.mean(dim=1))

@@ -1,4 +1,4 @@
-"""Decoder: frame-causal transformer from an encoder's states to pixels, only to look and to measure in pixels.
+"""Decoder: frame-causal transformer from an encoder's states to pixels, for visualisation and metrics in pixels only.
 
 The paper's (arXiv 2601.05230) is a frame-causal ViT-L with a linear layer from each token to its patch of
 pixels. Our patches are twice as wide as their places, cross-faded with their neighbours, or pictures of coarse maps

@@ -1,4 +1,4 @@
-"""Inverse dynamics model: which latent action turned one state into the next? ``z_t = g(s_t, s_{t+1})``"""
+"""Inverse dynamics model: the latent action between two states, ``z_t = g(s_t, s_{t+1})``."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class ModelConfig:
     Args:
         size: size of the world model: nano, tiny, small, base, L (the paper's), H or g. The inverse dynamics model,
             which the paper leaves open, is as wide and half as deep.
-        predict: what the world model puts out: the change from the last state, or the state itself.
+        predict: output of the world model: the change from the last state, or the state itself.
         bottleneck: limit on the latent action: Noisy, Sparse, Discrete, Unconstrained or Deterministic.
     """
 

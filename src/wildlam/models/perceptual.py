@@ -80,7 +80,7 @@ class PerceptualMetric:
         heads: non-negative weights ``[channels]`` of the squared differences in each of the five blocks.
         mean: subtracted from red, green and blue.
         std: what they are divided by then.
-        device: where to compute.
+        device: device to compute on.
 
     Raises:
         WildlamError: the heads do not fit the network.

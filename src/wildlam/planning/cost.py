@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,17 @@ from wildlam.planning.dynamics import Dynamics
 
 Cost = Callable[[Tensor], Tensor]
 """From candidates ``[B, S, H, A]`` to their costs ``[B, S]``."""
+
+
+class CountingCost(Protocol):
+    """A cost that reports how many candidates it has evaluated so far."""
+
+    count: Callable[[int], object] | None
+
+    def __call__(self, candidates: Tensor) -> Tensor:
+        """Costs ``[B, S]`` of candidates ``[B, S, H, A]``."""
+        ...
+
 
 ROOM = 2**29
 """Bytes of keys and values at once on a CPU, of all episodes and candidates; a GPU gives half of what is free."""
@@ -30,6 +42,7 @@ class GoalCost:
         past: the real actions between them, ``[B, C - 1, A]``.
         goal: states to reach, ``[B, N, D]``.
         bf16: make matrix products in bfloat16, as training does by default.
+        count: called with the number of candidates evaluated, over all episodes; None if nobody counts.
     """
 
     dynamics: Dynamics
@@ -37,6 +50,7 @@ class GoalCost:
     past: Tensor
     goal: Tensor
     bf16: bool = True
+    count: Callable[[int], object] | None = None
 
     @torch.no_grad()
     def __call__(self, candidates: Tensor) -> Tensor:
@@ -54,21 +68,21 @@ class GoalCost:
             with torch.autocast(candidates.device.type, torch.bfloat16, enabled=self.bf16):
                 states = self.dynamics.rollout(self.context, self.past, chunk)
             costs.append((states[:, :, -1].float() - goal).flatten(2).norm(dim=-1))
+            if self.count:
+                self.count(len(chunk) * chunk.shape[1])
         found = torch.cat(costs, dim=1)
         if not found.isfinite().all():
             raise WildlamError("what the model predicts is not finite for some candidate actions, so that none is best")
         return found
 
 
-def counted(cost: Cost, bar: tqdm, times: int) -> Cost:
-    """A cost whose first ``times`` calls, those of a solver's iterations, move a bar on by their episodes."""
+def counted(cost: CountingCost, bar: tqdm, times: int) -> Cost:
+    """A cost whose first ``times`` calls, those of a solver's iterations, move a bar on as candidates are judged."""
     calls = count()
 
     def counting(candidates: Tensor) -> Tensor:
-        found = cost(candidates)
-        if next(calls) < times:
-            bar.update(len(candidates))
-        return found
+        cost.count = bar.update if next(calls) < times else None
+        return cost(candidates)
 
     return counting
 

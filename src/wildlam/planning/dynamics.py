@@ -1,4 +1,4 @@
-"""What a planner unrolls: a world model that takes real actions, in one way or another."""
+"""What a planner unrolls: world models of real actions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Dynamics(Protocol):
 
 @dataclass
 class Controlled:
-    """A latent action model that a controller drives: it learnt from video alone what real actions do."""
+    """A latent action model, trained on video alone, with a controller for real actions."""
 
     model: LatentActionModel
     controller: Controller

@@ -1,4 +1,4 @@
-"""Model-predictive control: plan towards a goal image, act, look, and plan again from what is seen."""
+"""Model-predictive control: plan towards a goal image, act, observe, and replan."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Trace:
     Attributes:
         frames: ``uint8 [T, S, S, 3]``.
         poses: ``float64 [T, P]``.
-        actions: what was asked for, ``float64 [T - 1, A]``; what came of it is in the poses.
+        actions: requested actions, ``float64 [T - 1, A]``; their effect is in the poses.
     """
 
     frames: np.ndarray
@@ -56,7 +56,7 @@ Policy = Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
 
 
 def follow(worlds: Sequence[World], seeds: Sequence[int], policy: Policy, steps: int) -> list[Trace]:
-    """Let a policy act in some worlds at once, each begun by its seed; one that ends stays where it ended."""
+    """Let a policy act in several worlds at once, each reset with its seed; one that ends stays where it is."""
     first = [world.reset(seed=seed) for world, seed in zip(worlds, seeds, strict=True)]
     frames, poses = [np.stack([frame for frame, _ in first])], [np.stack([info["pose"] for _, info in first])]
     ended, actions = [False] * len(worlds), []
@@ -78,7 +78,7 @@ def follow(worlds: Sequence[World], seeds: Sequence[int], policy: Policy, steps:
 
 @dataclass
 class Replanner:
-    """Replans at every step by the cross-entropy method, begun about what is left of the last plan.
+    """Replans at every step by the cross-entropy method, starting from the rest of the last plan.
 
     Attributes:
         dynamics: world model of real actions.

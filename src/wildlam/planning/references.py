@@ -1,4 +1,4 @@
-"""Plans that no model makes, ``[C, H, A]`` each: what those of models are compared with."""
+"""Baselines of planning without a model, ``[C, H, A]`` each."""
 
 from __future__ import annotations
 

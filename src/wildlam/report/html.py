@@ -71,7 +71,7 @@ def paragraph(text: str) -> str:
 
 
 def verdict_box(verdict: Verdict) -> str:
-    """The judgement in words, marked as good, bad or unknown."""
+    """The verdict in words, marked as good, bad or unknown."""
     kind = {True: "good", False: "bad", None: "unknown"}[verdict.works]
     reasons = "".join(f"<li>{escape(sentence)}</li>\n" for sentence in verdict.sentences)
     return f'<div class="verdict {kind}"><strong>{verdict.head}</strong>\n<ul>\n{reasons}</ul></div>\n'

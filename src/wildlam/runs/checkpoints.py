@@ -2,7 +2,7 @@
 
 ``checkpoints/step_00000500/`` holds ``model.safetensors`` (the whole weights to use), ``state/`` (what training needs
 besides, in parts as the processes hold it, by ``torch.distributed.checkpoint``) and ``meta.json``, with the CRC-32 of
-every file: safetensors has none, and a flipped bit would be but another weight. Parts are read by any number of
+every file: safetensors has none, so a flipped bit would go unnoticed. Parts are read by any number of
 processes. No random state is kept: the loop derives it from seed and step.
 """
 
@@ -107,7 +107,7 @@ class Writer:
         self.final = folder
 
     def save(self, step: int, score: float | None, model: dict[str, Tensor], state: dict[str, Tensor]) -> None:
-        """Begin to write the checkpoint of ``step``, after the one before; then all but the last few and the best go.
+        """Start writing the checkpoint of ``step``; then delete all but the last few and the best.
 
         Args:
             step: steps done.
@@ -136,7 +136,7 @@ class Writer:
         self.pending = self.pool.submit(self._finish, written, temporary, step, score, weights)
 
     def wait(self) -> None:
-        """Wait until what was begun is there.
+        """Wait until the checkpoint is written.
 
         Raises:
             WildlamError: the disk is full or not writable; earlier checkpoints stay as they are.
@@ -148,7 +148,7 @@ class Writer:
             self.processes.barrier()
 
     def close(self) -> None:
-        """Wait for what was begun, whatever comes of it: after this, nothing is written."""
+        """Wait for the checkpoint, even if it fails; nothing is written afterwards."""
         self.pool.shutdown()
 
     def _finish(

@@ -1,4 +1,4 @@
-"""How what is running was started: by a command of ours, or by a function called from Python."""
+"""The command or the Python function that started what is running, for the record."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _COMMAND: ContextVar[str] = ContextVar("command", default="called from Python")
 
 
 def current_command() -> str:
-    """The command, or the function of ours that was called first, as runs and sweeps record it."""
+    """The ``wildlam`` command, or the public function called first, as runs and sweeps record it."""
     return _COMMAND.get()
 
 
 @contextmanager
 def started_by(command: str) -> Iterator[None]:
-    """Record this command for what is made while this is held."""
+    """Record this command while the context is active."""
     before = _COMMAND.set(command)
     try:
         yield
@@ -30,7 +30,7 @@ def started_by(command: str) -> Iterator[None]:
 
 
 def records_call(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Record a call of this public function of ours, unless a command or another one made it."""
+    """Make a public function record its own call, unless a command or another public function called it."""
 
     @functools.wraps(function)
     def call(*args: Given.args, **kwargs: Given.kwargs) -> Result:

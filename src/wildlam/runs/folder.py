@@ -34,7 +34,7 @@ class Run:
         self.path = Path(path)
 
     def create(self, config_yaml: str, seed: int, encoder: EncoderSpec) -> None:
-        """Make the folder and write what is known before training; a folder that holds a run is left as it is.
+        """Make the folder and write configuration and facts; a folder that holds a run is left as it is.
 
         Raises:
             WildlamError: it cannot be written, or the run in it was made with another encoder.

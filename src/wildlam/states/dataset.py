@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from wildlam.distributed import Processes
 from wildlam.episodes.poses import has_poses
@@ -184,14 +185,13 @@ def clips_of(
     )
     rows = manifest.split("held_out")
     longer = replace(data, frames=_longest_evaluated(rows, data, spec, seconds) * spec.frames_per_state)
-    held_out = list(_encoded(rows, longer, encoder, per_source)) if team.is_main else []
+    held_out = list(_encoded(rows, longer, encoder, per_source, "held-out")) if team.is_main else []
 
     def encoded_labelled() -> list[StateBatch]:
         known = _with_poses(manifest)
         if not len(known):
             return []
-        mask = pc.is_in(manifest.column("path"), value_set=known).to_numpy()
-        return list(_encoded(manifest.where(mask), data, encoder, LABELLED_CLIPS))
+        return list(_encoded(_known_by(manifest, known), data, encoder, LABELLED_CLIPS, "labelled"))
 
     return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
 
@@ -200,7 +200,7 @@ def shared_index(data: DataConfig, team: Processes) -> Manifest:
     """The manifest of a run's videos, which the main process writes and the others read."""
     if team.is_main:
         manifest = index_videos(data)
-        _tell_repetitions(manifest, data)
+        _warn_of_repetitions(manifest, data)
     team.barrier()
     if not team.is_main:
         known = data.path if data.path.suffix == ".parquet" else manifest_path(data.path, data.cache)
@@ -208,7 +208,7 @@ def shared_index(data: DataConfig, team: Processes) -> Manifest:
     return manifest
 
 
-def _tell_repetitions(manifest: Manifest, data: DataConfig) -> None:
+def _warn_of_repetitions(manifest: Manifest, data: DataConfig) -> None:
     """Warn, before anything is encoded, where a rate above the videos' own makes frames be seen twice."""
     rates, seconds = manifest.column("fps").to_numpy(), manifest.column("duration").to_numpy()
     slow = rates < SLOW * data.fps
@@ -227,6 +227,16 @@ def held_out_size(manifest: Manifest, data: DataConfig, spec: EncoderSpec, secon
     rows = manifest.split("held_out")
     states = _longest_evaluated(rows, data, spec, seconds)
     return len(eval_windows(rows, states * spec.frames_per_state, data.fps, _evaluated_of_source(rows))), states
+
+
+def labelled_size(manifest: Manifest, data: DataConfig) -> int:
+    """How many training clips the probes learn from, as far as the videos' durations show."""
+    known = _known_by(manifest, _with_poses(manifest))
+    return len(eval_windows(known, data.frames, data.fps, LABELLED_CLIPS)) if len(known) else 0
+
+
+def _known_by(manifest: Manifest, paths: pa.Array) -> Manifest:
+    return manifest.where(pc.is_in(manifest.column("path"), value_set=paths).to_numpy())
 
 
 def _evaluated_of_source(rows: Manifest) -> int:
@@ -255,16 +265,19 @@ def _with_poses(manifest: Manifest) -> pa.Array:
     return pa.array(known, pa.string())
 
 
-def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int) -> Iterator[StateBatch]:
-    """Fixed clips of some videos, decoded and encoded."""
+def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int, what: str) -> Iterator[StateBatch]:
+    """Fixed clips of some videos, decoded and encoded; a bar says ``what`` they are."""
     windows = eval_windows(rows, data.frames, data.fps, per_source)
     steps = torch.arange(data.frames // encoder.spec.frames_per_state) * encoder.spec.frames_per_state / data.fps
-    for first in range(0, len(windows), EVAL_BATCH):
-        part = windows[first : first + EVAL_BATCH]
-        video = decode_windows(rows, part, data.frames, data.fps, encoder.spec.image_size, data.backend)
-        times = torch.tensor(video.starts, dtype=torch.float64)[:, None] + steps
-        states = encoder.encode(video.video).to("cpu", torch.bfloat16)
-        yield StateBatch(states, video.names, video.sources, video.starts, times)
+    at_once = 1 if encoder.device.type == "cpu" else EVAL_BATCH  # a CPU is no faster with more, and the bar moves on
+    with tqdm(total=len(windows), desc=f"encoding {what} clips", unit="clip") as bar:
+        for first in range(0, len(windows), at_once):
+            part = windows[first : first + at_once]
+            video = decode_windows(rows, part, data.frames, data.fps, encoder.spec.image_size, data.backend)
+            times = torch.tensor(video.starts, dtype=torch.float64)[:, None] + steps
+            states = encoder.encode(video.video).to("cpu", torch.bfloat16)
+            bar.update(len(part))
+            yield StateBatch(states, video.names, video.sources, video.starts, times)
 
 
 def frames_to_encode(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> float:

@@ -33,7 +33,7 @@ from wildlam.video.timeline import RULES
 log = logging.getLogger(__name__)
 
 _CHUNK = 64  # states, or for encoders of context "clip" video frames, that are encoded at once
-_ON_CPU = 16  # states, or a clip, that a CPU encodes at once: it is no faster with more, and the bar moves on
+ON_CPU = 16  # states, or a clip, that a CPU encodes at once: it is no faster with more, and the bar moves on
 _AT_ONCE = 1 << 13  # videos that are compared with the store's at a time
 _QUEUE = 2  # decoded chunks that wait for the encoder, per video
 
@@ -71,8 +71,8 @@ def encode_videos(
 ) -> EncodeReport:
     """Encode the videos that the store does not hold yet, sampled at ``store.fps``.
 
-    A video whose size or time of change differs from the store's record is encoded anew; one that only moved to another
-    split or source is relabelled. Videos in the store that ``rows`` do not name stay.
+    A video whose size or time of change differs from the store's record is encoded again; one that only moved to
+    another split or source is relabelled. Videos in the store that ``rows`` do not name stay.
 
     Args:
         rows: the videos, e.g. a manifest.
@@ -120,7 +120,7 @@ def encode_videos(
                 if len(report.skipped) > max_skipped * (len(todo) + report.kept):
                     raise WildlamError(
                         f"{len(report.skipped)} videos cannot be decoded, more than the {max_skipped:.0%} that may be "
-                        f"skipped, the last being {error}; mend or remove them"
+                        f"skipped, the last being {error}; repair or remove them"
                     ) from error
     store.commit()
     if report.skipped:
@@ -165,7 +165,7 @@ def refresh(rows: Iterable[Video], store: FeatureStore) -> tuple[np.ndarray, flo
     if doubtful:
         named = ", ".join(doubtful[:3]) + (", ..." if len(doubtful) > 3 else "")
         log.warning(
-            "%s: %d videos are encoded anew (%s): the states there are of an earlier version, which may have taken "
+            "%s: %d videos are encoded again (%s): the states there are of an earlier version, which may have taken "
             "other frames than are shown",
             store.path,
             len(doubtful),
@@ -197,7 +197,7 @@ def _encode(
         # Encoders of context "clip" start anew with each window; a last, shorter window is a clip too. For the others
         # the whole chunk is one window, or several on a CPU, and the next continues the sequence.
         on_cpu = encoder.device.type == "cpu"
-        window = store.frames if store.spec.context == "clip" else min(usable, _ON_CPU * step) if on_cpu else usable
+        window = store.frames if store.spec.context == "clip" else min(usable, ON_CPU * step) if on_cpu else usable
         whole = usable - usable % max(window, 1)
         for start, stop in ((0, whole), (whole, usable)):
             if start == stop:

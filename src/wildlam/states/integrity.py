@@ -1,4 +1,4 @@
-"""Look after a feature store: say what it holds, find what is damaged, remove that, and give back what nothing uses."""
+"""Maintain a feature store: describe it, find and remove damaged states, and free unused space."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROWS_PER_FILE = 1 << 20
 
 @dataclass
 class Damage:
-    """What is wrong with a store.
+    """Damage of a store.
 
     Attributes:
         states: damaged or missing states of each video.
@@ -95,7 +95,7 @@ def verify(store: FeatureStore, progress: bool = True) -> Damage:
     """Read all of a store and compare it with its checksums.
 
     Args:
-        store: which may be damaged in any way that lets it open.
+        store: the store, damaged in any way that lets it open.
         progress: show a bar with the time left.
     """
     damage = Damage()

@@ -1,4 +1,4 @@
-"""How a store lies on disk: its columns, its header, the checksums of both, and what Lance says of damage."""
+"""A store on disk: columns, header, the checksums of both, and Lance's errors for damage."""
 
 from __future__ import annotations
 

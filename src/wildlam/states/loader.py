@@ -26,11 +26,11 @@ class StoreSource:
     processes), it is read into memory once.
 
     Args:
-        store: where the states lie.
+        store: store of the states.
         states: states per clip, ``T``.
         batch_size: clips per step, over all processes.
         seed: seed of the choice of clips.
-        split: which videos to draw from.
+        split: split of the videos to draw from.
         videos: paths of the videos to draw from, where not all of the store's are wanted.
         mixture: shares of the sources; see `weighted`.
         rank: number of this process.
@@ -100,8 +100,8 @@ def eval_batches(
     """Fixed clips for evaluation, which depend on the store alone: clips side by side, without overlap.
 
     Args:
-        store: where the states lie.
-        split: which videos to draw from.
+        store: store of the states.
+        split: split of the videos to draw from.
         states: states per clip, ``T``.
         per_source: largest number of clips of each source, spread evenly over all of its clips; None for all.
         batch_size: clips per batch; the last one may hold fewer.

@@ -38,7 +38,7 @@ class StoredVideo:
 
     @classmethod
     def of(cls, video: Video) -> StoredVideo:
-        """What the store is to know of a row of a manifest, whose frames are found by today's rules."""
+        """The stored video for a row of a manifest, whose frames are found by the current rules."""
         return cls(video.path, video.source, video.split, video.size, video.mtime_ns, RULES)
 
 

@@ -295,7 +295,7 @@ class FeatureStore:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Turn what Lance raises on damaged files into a WildlamError."""
+        """Raise a WildlamError for what Lance raises on damaged files."""
         try:
             yield
         except BaseException as error:
@@ -308,7 +308,7 @@ class FeatureStore:
         return f"remove what is damaged by `wildlam store repair {self.path}`, and it will be encoded again"
 
     def _refuse(self, rows: np.ndarray) -> NoReturn:
-        """Tell whose states, in these rows, are not what was written."""
+        """Raise an error that names the videos of damaged states in these rows."""
         sequences = self.sequences()
         videos = sorted({video.path for video in sequences.of(np.searchsorted(sequences.first, rows, "right") - 1)})
         named = ", ".join(videos[:3]) + (", ..." if len(videos) > 3 else "")
@@ -316,7 +316,7 @@ class FeatureStore:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn what Lance raises when it cannot write into a WildlamError."""
+        """Raise a WildlamError for what Lance raises when it cannot write."""
         try:
             yield
         except OSError as error:

@@ -1,7 +1,7 @@
 """The training loop: every model of this library is trained by it, on one core or under ``torchrun``.
 
 A step is a function of (weights, optimiser state, seed, step): data and noise are both derived from seed and step. So a
-run that is killed and resumed takes the very steps it would have taken.
+run that is killed and resumed takes the same steps as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ Values = dict[str, float | list[float]]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long, in what portions and how precisely to train.
+    """Steps, batch, precision and memory of a training.
 
     Args:
         steps: optimiser steps.
         batch_size: clips per step, over all processes (paper: 1024 for latent actions).
-        accumulate: parts into which each process's share of a step is cut, to save memory; they are encoded one by one.
-        shard: processes that hold one copy of the model between them (FSDP2): 1 keeps a whole copy in each (DDP), their
-            number is all in parts, one between is copies in parts (HSDP).
+        accumulate: micro-batches of each process's share of a step, to save memory; they are encoded one by one.
+        shard: processes that share one copy of the model (FSDP2): 1 is a whole copy in each (DDP), the number of all
+            processes is one copy in total, a number between is several copies (HSDP).
         shard_encoder: where clips are encoded at every step, keep the frozen encoder in as many parts as the model,
             gathered block by block.
-        recompute: keep of each block only what goes into it, and run it again in the backward pass: far less memory for
-            a third more operations (activation checkpointing).
-        compile: compile the transformer blocks (torch.compile), and on CUDA pass over what attention may not see (flex
-            attention) and compile the blocks of an encoder that is used at every step: faster steps after a minute or
-            more, for long trainings.
-        precision: bf16 runs matrix products in bfloat16 (autocast), fp32 none; auto is bf16 where the device multiplies
-            it in hardware, and is written down in the run as what it came to.
+        recompute: recompute each block in the backward pass (activation checkpointing): far less memory for a third
+            more operations.
+        compile: compile the transformer blocks (torch.compile) and, on CUDA, use flex attention, which skips masked
+            blocks, and compile an encoder that is used at every step. Compiling takes a minute or more: for long
+            trainings.
+        precision: bf16 runs matrix products in bfloat16 (autocast), fp32 none; auto is bf16 where the device
+            supports it in hardware; the run records which.
         ema: decay of a moving average of the weights, saved and evaluated in their place; 0 for none.
         log_every: steps between lines of metrics.jsonl.
         eval_every: steps between held-out evaluations.
@@ -90,11 +90,11 @@ class TrainingConfig:
         return fast_dtype(device) == torch.bfloat16 if self.precision == "auto" else self.precision == "bf16"
 
     def is_due(self, done: int, every: int) -> bool:
-        """Whether something is done after ``done`` steps that is done ``every`` so many, and after the last."""
+        """Whether something that is done ``every`` so many steps, and at the end, is due after ``done`` steps."""
         return done % every == 0 or done == self.steps
 
     def settled(self, device: torch.device) -> TrainingConfig:
-        """This configuration with the precision that it comes to on ``device``, to be gone on with elsewhere."""
+        """This configuration with the precision for ``device``, to be resumed elsewhere."""
         return replace(self, precision="bf16" if self.bf16(device) else "fp32")
 
 
@@ -179,7 +179,7 @@ def fit(
 
 
 def _summary_writer(run: Run, start: int) -> SummaryWriter:
-    """TensorBoard's writer, where nothing is left of the steps that are taken anew."""
+    """TensorBoard's writer, without the entries of steps that are repeated."""
     from torch.utils.tensorboard import SummaryWriter
 
     run.forget_metrics_after(start)
@@ -289,7 +289,7 @@ def _log(run: Run, writer: SummaryWriter, step: int, values: Values) -> None:
 
 
 def _state(model: nn.Module, optimizer: MuonAdamW, average: AveragedModel | None) -> dict[str, Tensor]:
-    """What a checkpoint holds beside the weights that are evaluated; `_restore` puts it back."""
+    """State of a checkpoint besides the evaluated weights; see `_restore`."""
     state = optimizer.state_tensors()
     if average is not None:
         state |= {f"raw.{k}": v for k, v in model.state_dict().items()}
@@ -342,6 +342,6 @@ def _not_finite(step: int, loss: float, norm: float, batch: VideoBatch | StateBa
     clips = ", ".join(f"{name} at {start:.2f} s" for name, start in zip(batch.names, batch.starts, strict=True))
     return (
         f"step {step}: the loss is {loss} and the norm of its gradient {norm}. Look at the clips of this batch, or "
-        "begin anew, in another --out, with lower training.optimizer.muon_lr and adamw_lr: --resume repeats it. "
+        "start over, in another --out, with lower training.optimizer.muon_lr and adamw_lr: --resume repeats it. "
         f"Checkpoints up to here are good. Clips: {clips}"
     )

@@ -27,7 +27,7 @@ class OptimizerConfig:
         muon_lr: learning rate of the hidden matrices (Muon; 0.02 x sqrt(max(1, rows / columns))).
         adamw_lr: learning rate of all other parameters (AdamW; paper: 6.25e-4 for latent actions).
         beta1: decay of AdamW's average of gradients.
-        beta2: and of their squares (paper's controllers: 0.999).
+        beta2: decay of AdamW's average of squared gradients (paper's controllers: 0.999).
         weight_decay: decoupled weight decay, of matrices only.
         warmup: share of the steps over which the learning rates rise linearly; a cosine takes them to zero after.
         clip: largest norm of the gradient.
@@ -93,7 +93,7 @@ class MuonAdamW:
             optimizer.step()
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
 
@@ -217,7 +217,7 @@ def orthogonalise(matrices: Tensor, coefficients: tuple[float, float, float], st
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
-    """Tell whether Muon trains a parameter: a matrix that belongs neither to a first nor to a last layer."""
+    """Whether Muon trains a parameter: a matrix that belongs neither to a first nor to a last layer."""
     parts = name.split(".")
     return parameter.ndim == 2 and not any(part.startswith(NOT_HIDDEN) for part in parts)
 

@@ -116,14 +116,14 @@ def compile_blocks(model: nn.Module, **options: Any) -> None:
 
 
 def use_flex_attention(model: nn.Module) -> None:
-    """Let training attend in blocks, and pass over what a frame may not see (flex attention): for GPUs."""
+    """Let training use flex attention, which skips masked blocks: for GPUs."""
     for module in model.modules():
         if hasattr(module, "mask"):
             setattr(module, "mask", frame_causal_blocks)  # noqa: B010 (a module's attribute, for mypy)
 
 
 def recompute(model: nn.Module) -> None:
-    """Keep of each block only what goes into it, and run it again in the backward pass (activation checkpointing)."""
+    """Recompute each block in the backward pass (activation checkpointing)."""
     for block in blocks_of(model):
         forward = block.forward
 

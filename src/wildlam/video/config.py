@@ -1,4 +1,4 @@
-"""Which videos to learn from, and how clips are cut from them."""
+"""Configuration of the videos and of the clips that are cut from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wildlam.video.manifest import cache_folder
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which videos to learn from, and how to cut clips from them.
+    """Videos to train on, and how clips are cut from them.
 
     Args:
         path: folder of videos and tar shards of videos (searched at any depth), a manifest (.parquet) or a list of

@@ -116,7 +116,7 @@ def names_tar(path: str) -> bool:
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a file, or a folder of its path, is hidden, as are those that macOS puts beside each file of a tar."""
+    """Whether a file, or a folder of its path, is hidden, such as those that macOS adds for each file of a tar."""
     return any(part.startswith(".") and part not in (".", "..") for part in path.split("/"))
 
 
@@ -126,7 +126,7 @@ def tar_members(tar: Location) -> list[TarMember]:
     Raises:
         OSError: it is damaged or cannot be read.
     """
-    with _telling(), opened(tar) as source:
+    with _as_os_errors(), opened(tar) as source:
         of_file = {"name": source} if isinstance(source, str) else {"fileobj": source}
         try:
             with tarfile.open(**of_file, mode="r:") as archive:
@@ -157,7 +157,7 @@ def opened(file: AnyFile) -> Iterator[str | BinaryIO]:
     elif isinstance(file, (str, Path)):
         yield str(file)
     else:
-        with _telling():
+        with _as_os_errors():
             source = file.open("rb")
         with source:
             yield source
@@ -169,8 +169,8 @@ def _unbuffered(tar: Location) -> Any:
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
-    """Object stores raise what they like; make it OSErrors."""
+def _as_os_errors() -> Iterator[None]:
+    """Raise OSError for whatever an object store raises."""
     try:
         yield
     except OSError:

@@ -22,7 +22,7 @@ from wildlam.video.timeline import known_plain
 
 AnyVideo: TypeAlias = Any
 """A path; ``uint8 [T, H, W, 3]`` or ``[T, 3, H, W]`` as array or tensor; a list of pictures (PIL's, or such arrays
-without ``T``); or a batch, ``[B, T, ...]``. All but files need their frames per second beside them."""
+without ``T``); or a batch, ``[B, T, ...]``. All but files need their frames per second as well."""
 
 FORMS = (
     "a path, uint8 [T, H, W, 3] or [T, 3, H, W] (array or tensor), a list of pictures, or a batch of videos [B, T, ...]"
@@ -45,7 +45,7 @@ class VideoFile:
         return str(self.path)
 
     def breaks(self) -> list[float]:
-        """Seconds at which its timestamps leap, over which no clip lies."""
+        """Times in seconds at which its timestamps jump; no clip crosses one."""
         return list(breaks_of(self.path))
 
     def seconds(self) -> float:
@@ -71,7 +71,7 @@ class Pictures:
     """A video in memory.
 
     Attributes:
-        name: what errors call it.
+        name: name of the video in errors.
         frames: ``uint8 [T, H, W, 3]``.
         fps: frames per second.
     """
@@ -108,7 +108,7 @@ Given: TypeAlias = VideoFile | Pictures
 
 
 def given_videos(videos: Mapping[str, AnyVideo], fps: float | None = None) -> dict[str, Given | list[Given]]:
-    """Tell what videos are given; of a batch, a list.
+    """The videos in what is given; a list for a batch.
 
     Args:
         videos: videos in any form, by the names that errors give them.
@@ -177,7 +177,7 @@ def _alike(pictures: list[Tensor], name: str) -> list[Tensor]:
 
 
 def _bytes(array: np.ndarray | Tensor, name: str) -> Tensor:
-    """The array as a tensor on the CPU, if it holds what pictures hold."""
+    """The array as a tensor on the CPU, if it can hold pictures."""
     kind = str(array.dtype).removeprefix("torch.")
     if kind != "uint8":
         floating = kind.startswith(("float", "bfloat"))

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import locked
+from wildlam.progress import up_to
 from wildlam.types import Split
 from wildlam.video import recordings
 from wildlam.video.cuts import find_cuts
@@ -35,6 +36,7 @@ EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "o
 
 _ENDINGS = tuple(f".{extension}" for extension in (*EXTENSIONS, "tar"))  # the shards' last
 _LISTED = re.compile(rf"(.+\.(?:{'|'.join((*EXTENSIONS, 'tar'))}))(?:[\s,;]+\S*)?", re.IGNORECASE)
+_OPENING = 0.05  # of the bytes of a film that is then searched for cuts, which takes far longer
 _SAVE_EVERY = 5000  # videos, so that an interrupted indexing of a large folder goes on where it stopped
 
 
@@ -73,7 +75,7 @@ def index(
         max_skipped: largest share of the files that may be skipped.
         exclude: patterns (``*``, ``?``, ``[...]``) of paths below ``root``, or of file names, that are left out.
         cuts: look for cuts where no one has yet; without it, the manifest shows none, though they stay in the file.
-        cache: folder for the manifest, instead of ``.wildlam`` beside the videos.
+        cache: folder for the manifest, instead of ``.wildlam`` in the folder of the videos.
         workers: threads that open files; by default the number of cores.
         progress: show a bar with the time left.
         skipped: takes the path, relative as in the manifest, and the reason of each file that is skipped.
@@ -92,7 +94,9 @@ def index(
             wanted = [not _excluded(path, exclude) for path in given.column("path").to_pylist()]
             given = given.where(np.array(wanted, dtype=bool))
         if cuts and given.column("cuts").null_count:
-            raise WildlamError(f"{root}: no one has looked for cuts in its videos; `wildlam index FOLDER --cuts` does")
+            raise WildlamError(
+                f"{root}: its videos have not been searched for cuts; `wildlam index FOLDER --cuts` does"
+            )
         return given if cuts else given.uncut()
     with reachable(root):
         target = manifest_path(root, cache)
@@ -232,7 +236,7 @@ def _firsts(videos: Mapping[str, Video], copied: dict[str, str]) -> dict[str, st
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -376,21 +380,31 @@ def _examined(
 ) -> Iterator[Video | VideoError]:
     def examine(found: Found) -> Video | VideoError:
         file = inside(base, found.path, found.offset, found.size)
+        count = up_to(bar, found.size)
         try:
-            info = probe(file)
+            info = probe(file, lambda read: count(read * (_OPENING if cuts else 1)))
             # Of an odd film, an earlier version may have looked at other frames.
             shots = None if info.odd else seen.get(found.path)
             if cuts and shots is None:
-                shots = find_cuts(file, known_plain(info.odd))
+                share = found.size * (1 - _OPENING) / info.duration
+                shots = find_cuts(file, known_plain(info.odd), lambda seconds: count(seconds * share))
         except VideoError as error:
             return error
+        finally:
+            count(found.size)
         about = asdict(info) | {"breaks": list(info.breaks), "odd": list(info.odd)}
         return Video(source=source_of(found.path, top), split="train", cuts=shots, **about, **asdict(found))
 
     # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
-    with ThreadPoolExecutor(workers) as pool:
-        results = pool.map(examine, changed)
-        yield from tqdm(results, "indexing", len(changed), unit="video", disable=not (progress and changed))
+    size = sum(found.size for found in changed)
+    with (
+        # With miniters, small steps show after the leaps of files whose headers say enough.
+        tqdm(
+            total=size, desc="indexing", unit="B", unit_scale=True, miniters=1, disable=not (progress and changed)
+        ) as bar,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        yield from pool.map(examine, changed)
 
 
 def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skipped: float) -> None:
@@ -401,7 +415,7 @@ def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skippe
         few = len(failures) <= max_skipped * files
         skip = f", or leave {{}} out with {by}=skip" if few and (by := option("data.on_error")) else ""
         if len(failures) == 1 and files > 1:
-            raise VideoError(failures[0].path, f"{failures[0].reason}; mend or remove it{skip.format('it')}")
+            raise VideoError(failures[0].path, f"{failures[0].reason}; repair or remove it{skip.format('it')}")
         raise WildlamError(
             f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them{skip.format('them')}"
         )

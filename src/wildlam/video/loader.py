@@ -119,7 +119,7 @@ def prefetch(
     """Yield the batches of steps ``start`` to ``stop - 1`` in order while the next ones are being prepared.
 
     Args:
-        source: where batches come from; with ``workers > 0`` it must be picklable.
+        source: source of the batches; with ``workers > 0`` it must be picklable.
         start: first step.
         stop: step before which to stop.
         workers: processes that prepare batches; 0 for one thread of this process.

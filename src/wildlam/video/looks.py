@@ -1,4 +1,4 @@
-"""What a film looks like, small enough to compare it with all others: is one a copy of another, encoded anew or not?
+"""Small signatures of films, to find copies of a film, re-encoded or not.
 
 The first frame's look, 64 bytes, is taken while a video is indexed, which decodes that frame anyway. Only where the
 looks and durations of two videos agree are more of their frames decoded. These must agree too, and what *changes*
@@ -22,7 +22,7 @@ def look(frame: VideoFrame, turns: int) -> bytes:
     """The mean grey levels of a frame's 8 x 8 cells, upright.
 
     Args:
-        frame: as stored.
+        frame: the frame as stored.
         turns: quarter turns anticlockwise that put it upright.
     """
     # Without threads, which take longer to start, of the scaler and of torch, than all the rest of indexing a file.

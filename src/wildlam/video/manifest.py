@@ -1,8 +1,8 @@
 """A table of videos: one row for each, with its properties and its split, kept in a Parquet file.
 
 **Millions of rows.** From `MAPPED_FROM` rows on the table is not read into memory: a working copy in Arrow's own
-layout, made beside the Parquet file when it is first read, is mapped into memory, of which the system keeps what is in
-use, once for all processes of a machine. A split is a list of row numbers (8 bytes a row).
+layout, written next to the Parquet file when it is first read, is mapped into memory, of which the system keeps what is
+in use, once for all processes of a machine. A split is a list of row numbers (8 bytes a row).
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class Manifest:
         return {row["path"]: sorted({*(row["cuts"] or ()), *(row["breaks"] or ())}) for row in rows}
 
     def uncut(self) -> Manifest:
-        """The same videos, whose cuts no one has looked for; breaks stay."""
+        """The same videos without their cuts; breaks stay."""
         return replace(self, table=_without_cuts(self.table), no_cuts=True)
 
     def file(self, path: str, offset: int | None = None, size: int = 0) -> AnyFile:
@@ -303,7 +303,7 @@ def _without_cuts(table: pa.Table) -> pa.Table:
 
 
 def _slices(table: pa.Table) -> Iterator[pa.RecordBatch]:
-    """The rows in batches of one size, each laid out anew: equal tables give equal bytes."""
+    """The rows in batches of one size, each copied: equal tables give equal bytes."""
     for first in range(0, table.num_rows, _SLICE):
         part = table.slice(first, _SLICE)
         yield part.take(pa.array(np.arange(len(part)))).combine_chunks().to_batches()[0]
@@ -339,7 +339,7 @@ def _described(about: dict[str, Any]) -> pa.Schema:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` that takes its place when all has gone well."""
+    """A temporary file that replaces ``path`` on success."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # machines may share a folder, and process numbers
     try:
         yield temporary
@@ -356,7 +356,7 @@ def manifest_path(root: Location | str, cache: Path | str | None = None) -> Path
 
 
 def cache_folder(root: Location | str, cache: Path | str | None = None) -> Path:
-    """The folder for all that is derived from the videos: ``cache`` or else ``.wildlam`` beside them."""
+    """The folder for all that is derived from the videos: ``cache`` or else ``.wildlam`` in their folder."""
     root = location(root)
     if cache is not None:
         return Path(cache)

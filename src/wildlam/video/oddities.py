@@ -1,4 +1,4 @@
-"""What is odd about videos, and which belong together: what an index reports of them, in lines and in rows."""
+"""The report of an index: oddities of videos and common recordings, in lines and in rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def oddities(manifest: Manifest) -> list[tuple[str, str, str]]:
             kind, details = odd.split(": ", 1)
             found.append((path, kind, details))
         if first not in (None, path):
-            found.append((path, "copy", f"the same bytes as {first}, or encoded anew"))
+            found.append((path, "copy", f"the same bytes as {first}, or encoded again"))
     return found
 
 

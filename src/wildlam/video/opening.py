@@ -48,7 +48,7 @@ def opened_video(path: AnyFile) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 @contextmanager
 def reading(path: AnyFile) -> Iterator[None]:
-    """What goes wrong while a file is read becomes a ``VideoError``."""
+    """Raise a ``VideoError`` for what goes wrong while a file is read."""
     try:
         yield
     except av.FFmpegError as error:
@@ -91,6 +91,16 @@ def check_file(path: AnyFile) -> None:
         raise VideoError(path, "no such file")
     if path.stat().st_size == 0:
         raise VideoError(path, "the file is empty (0 bytes)")
+
+
+def declared_seconds(path: AnyFile) -> float:
+    """How long a file says that it lasts, in seconds, without reading it through; 0 where it does not say.
+
+    Raises:
+        VideoError: it cannot be opened.
+    """
+    with opened_video(path) as (container, _):
+        return max(container.duration or 0, 0) / av.time_base
 
 
 def first_frame(path: AnyFile, frames: Iterator[VideoFrame]) -> VideoFrame:

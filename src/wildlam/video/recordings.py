@@ -6,8 +6,8 @@ Videos are of one recording where
   ``observation.images.top/ep2.mp4``) or only in their extension;
 * their names differ only in what numbers the parts of a film (``film_part2.mp4``, ``film-Scene-002.mp4``, ``cd1``,
   ``film_1of3.mp4``, a GoPro's chapters, the seconds of Kinetics' clips, UCF-101's ``g01_c02``; ``film-001.mp4`` and
-  ``film (1).mp4`` beside ``film.mp4``);
-* they are copies: the same bytes, or the same film encoded anew (see `looks`).
+  ``film (1).mp4`` next to ``film.mp4``);
+* they are copies: the same bytes, or the same film re-encoded (see `looks`).
 
 A plain number is no part's: ``walk_001.mp4`` and ``walk_002.mp4`` are two recordings, as most sets count their episodes
 like that. Parts that are named otherwise stay on one side in a folder called ``train`` or ``held_out``.

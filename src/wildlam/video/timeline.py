@@ -90,7 +90,7 @@ class TimeLine:
         frames: how many are shown.
         duration: seconds from the first frame to the end of the last; None where packets were not read for it.
         last: seconds that the last frame lasts where the container does not say.
-        breaks: when each piece of film but the first begins, in seconds since the first frame.
+        breaks: times at which each piece of film but the first begins, in seconds since the first frame.
         stamps: pts of each packet in the order of the file, ``int64 [P]``, where the file's own cannot be used as they
             are.
         shown: when each frame is shown that the decoder hands out, in its order, ``float64 [F]`` in seconds, where
@@ -166,8 +166,8 @@ def from_stamps(
     """The time line of a stream all of whose packets were read.
 
     Args:
-        container: that they come from.
-        stream: that they belong to.
+        container: container that they come from.
+        stream: stream that they belong to.
         stamps: timestamps of all packets, one at least, as `packets_of` gives them.
         first: pts of the first frame that can be decoded, if it is known; packets before it are not counted.
     """

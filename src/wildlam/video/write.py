@@ -20,7 +20,7 @@ BAND = 24
 
 
 def side_by_side(panels: Mapping[str, Tensor]) -> list[np.ndarray]:
-    """Films beside each other, each with its name above it.
+    """Films side by side, each with its name above it.
 
     Args:
         panels: name to ``uint8 [F, 3, H, W]``, all of as many frames.

@@ -135,7 +135,7 @@ def fit_auxiliary(
             )
     except KeyboardInterrupt:
         saved = checkpoints.last(run.checkpoints)
-        since = f"goes on from step {saved.step}" if saved else "begins anew: nothing was saved yet"
+        since = f"resumes from step {saved.step}" if saved else "starts over: nothing was saved yet"
         raise KeyboardInterrupt(f"the same command {since}") from None
 
 

@@ -1,4 +1,4 @@
-"""Film a world and write what was filmed in a format: the step behind ``wildlam collect``."""
+"""Film a world and write the films in a format: ``wildlam collect``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from wildlam.worlds.recorder import SHARE
 from wildlam.worlds.simulators import SIMULATORS
 
 RECORD = ".films.json"
-"""How films are made, in their folder; where they were written in another format, in that folder."""
+"""File in the folder of the films that records how they are made."""
 SHORTEST = 2.0
-"""Seconds of the shortest film: those of a clip of eight states, four a second."""
+"""Shortest film in seconds: a clip of eight states at four a second."""
 WORLDS = (*SIMULATORS, "movers")
-"""All that can be filmed: the simulators, and a world that nobody acts in."""
+"""All that can be filmed: the simulators, and a world without actions."""
 FORMATS = {name: one for name, one in formats.FORMATS.items() if one.spaces}
 """Formats that films can be written in."""
 
@@ -44,19 +44,19 @@ def collect(
     movers: Sequence[int] | None = None,
     backgrounds: Sequence[str] | None = None,
 ) -> int:
-    """Film a world; called again, it goes on where it stopped, or finds that all is there.
+    """Film a world; called again, it adds only the films that are missing.
 
     Args:
         world: one of ``WORLDS``.
-        out: folder for what is written.
+        out: folder of the films.
         form: a key of ``FORMATS``.
         episodes: films in all.
         seconds: length of each.
         seed: seed of all films.
-        distractors: share of a simulator's films with what no action causes; 0.15 if not given.
-        kind: what moves, of ``worlds.movers.KINDS``; cut-outs if not given.
-        movers: how many movers may be in a film; 0 to 4 if not given.
-        backgrounds: what is behind movers, of ``worlds.movers.BACKGROUNDS``; all that are of the kind if not given.
+        distractors: share of a simulator's films with motion and light that no action causes; 0.15 by default.
+        kind: what moves, of ``worlds.movers.KINDS``; cut-outs by default.
+        movers: how many movers may be in a film; 0 to 4 by default.
+        backgrounds: what is behind movers, of ``worlds.movers.BACKGROUNDS``; all of the kind by default.
 
     Returns:
         How many films there are.
@@ -135,7 +135,7 @@ def _in_metres(episodes: list[Episode], metre: float) -> list[Episode]:
 
 
 def _claim(out: Path, films: Path, made: dict[str, Any]) -> None:
-    """Refuse a folder that holds anything but films made so, and remember how they are made."""
+    """Refuse a folder that holds anything but films of the same settings, and record these."""
     if (films / RECORD).is_file():
         _check(out, read_json(films / RECORD), made)
         return

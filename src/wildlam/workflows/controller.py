@@ -149,17 +149,6 @@ def train_controller(
     def prepare(batch: ActionBatch) -> tuple[Tensor, ...]:
         return tuple(t.to(encoder.device) for t in (batch.actions, batch.states.float(), batch.latents))
 
-    def evaluate(current: torch.nn.Module) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for part in torch.arange(len(labelled.validation)).split(AT_ONCE):
-            clips = labelled.validation.choose(part.tolist())
-            loss = current(
-                clips.actions.to(encoder.device), clips.states.to(encoder.device).float(), validation_z[part]
-            )
-            for name, value in {"loss": loss.total, **loss.statistics()}.items():
-                found[name] = found.get(name, 0.0) + float(value) * len(part) / len(labelled.validation)
-        return found
-
     run.create(dump_config(config), config.seed, encoder.spec)
     write_space(run, space, weights_fingerprint(model))
     fit_auxiliary(
@@ -169,7 +158,7 @@ def train_controller(
         encoder,
         batches,
         prepare,
-        evaluate=evaluate,
+        evaluate=partial(_validation_losses, labelled.validation, validation_z, encoder.device),
         score="loss",
         title="controller",
     )
@@ -183,6 +172,19 @@ def train_controller(
     }
     write_atomically(run.path / RESULTS, json.dumps(results | found.summary(), indent=2))
     return run.path
+
+
+def _validation_losses(
+    validation: LabelledClips, latents: Tensor, device: torch.device, current: torch.nn.Module
+) -> dict[str, float]:
+    """Mean loss and its parts over the validation clips, whose inferred latent actions are ``[C, T - 1, Z]``."""
+    found: dict[str, float] = {}
+    for part in torch.arange(len(validation)).split(AT_ONCE):
+        clips = validation.choose(part.tolist())
+        loss = current(clips.actions.to(device), clips.states.to(device).float(), latents[part])
+        for name, value in {"loss": loss.total, **loss.statistics()}.items():
+            found[name] = found.get(name, 0.0) + float(value) * len(part) / len(validation)
+    return found
 
 
 def _new(config: ControllingConfig, encoder: Encoder, model: LatentActionModel, space: ActionSpace) -> Controller:

@@ -27,7 +27,7 @@ from wildlam.video.write import mp4_bytes, side_by_side
 
 @dataclass(frozen=True)
 class TransferErrors:
-    """What the states say of a transfer: L1 errors of rollouts, and how latent actions agree.
+    """Quality of a transfer in state space: L1 errors of rollouts, and agreement of latent actions.
 
     Attributes:
         source: error on the source with its own latent actions.
@@ -55,7 +55,7 @@ class Transfer:
             first ``known`` frames of ``transferred`` show decoded states of the target, the others predictions.
         known: frames of the target that the model was given.
         fps: frames per second.
-        errors: what the states say.
+        errors: errors in state space.
         videos: the source's and the target's files, where they are files.
     """
 
@@ -124,7 +124,7 @@ class DecodedRollout:
 def unroll_actions(
     model: LatentActionModel, encoder: Encoder, decoder: Decoder, start: Given, z: Tensor, data: DataConfig
 ) -> DecodedRollout:
-    """Predict what latent actions make of a video's beginning, and decode it.
+    """Unroll latent actions from the beginning of a video, and decode the prediction.
 
     Args:
         model: the model, in evaluation mode.
@@ -163,7 +163,7 @@ def transfer_actions(
     data: DataConfig,
     seconds: float = SECONDS,
 ) -> Transfer:
-    """Infer what happens in the source, and predict the target as if it happened there.
+    """Infer the latent actions of the source, and unroll them from the target's first frames.
 
     Args:
         model: the model, in evaluation mode.

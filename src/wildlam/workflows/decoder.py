@@ -1,8 +1,9 @@
-"""Train a decoder for the encoder of a run, and load it: the step behind ``wildlam decoder train``."""
+"""Train a decoder for the encoder of a run, and load it: ``wildlam decoder train``."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +20,7 @@ from wildlam.errors import WildlamError
 from wildlam.evaluation.pixels import pixel_metrics
 from wildlam.fileio import writing
 from wildlam.models.decoder import Decoder, DecoderConfig, shrink
-from wildlam.models.perceptual import PerceptualConfig
+from wildlam.models.perceptual import PerceptualConfig, PerceptualMetric
 from wildlam.report.pages.decoded import CLIPS, FROM, informative_clips, painted, write_decoded_page
 from wildlam.report.strips import Strip, draw_strips, picture_strips
 from wildlam.runs.command import records_call
@@ -95,7 +96,7 @@ def train_decoder(path: Path | str, config: DecodingConfig | None = None, /, **k
         raise WildlamError(str(error)) from error
     data = opened.config.data
     manifest = index_videos(data)
-    durations.announce(_parts(run, config, opened.config, encoder, model, manifest))
+    durations.announce(_parts(run, config, opened.config, encoder, model, perceptual, manifest))
     few = [
         (
             encoder.encode(batch.video),
@@ -121,7 +122,7 @@ def train_decoder(path: Path | str, config: DecodingConfig | None = None, /, **k
 
     def held_out(current: torch.nn.Module) -> dict[str, float]:
         assert isinstance(current, Decoder)
-        metrics = [pixel_metrics(current.decode(states), truth, perceptual) for states, truth, _ in few]
+        metrics = [_judged(current, states, truth, perceptual) for states, truth, _ in few]
         sources = [source for _, _, source in few]
         found = {name: torch.cat([part[name] for part in metrics]) for name in metrics[0]}
         means = {name: values.mean().item() for name, values in found.items()}
@@ -144,18 +145,41 @@ def train_decoder(path: Path | str, config: DecodingConfig | None = None, /, **k
     return run.path
 
 
+def _judged(decoder: Decoder, states: Tensor, truth: Tensor, perceptual: PerceptualMetric | None) -> dict[str, Tensor]:
+    return pixel_metrics(decoder.decode(states), truth, perceptual)
+
+
 def _parts(
-    run: Run, config: DecodingConfig, of_run: RunConfig, encoder: Encoder, model: Decoder, rows: Manifest
+    run: Run,
+    config: DecodingConfig,
+    of_run: RunConfig,
+    encoder: Encoder,
+    model: Decoder,
+    perceptual: PerceptualMetric | None,
+    rows: Manifest,
 ) -> list[durations.Part]:
-    """How long training takes, of which the clips of each step are decoded and encoded."""
-    spec, frames = encoder.spec, of_run.data.frames
+    """Estimated time of training, of which the clips of each step are decoded and encoded, and of its evaluations."""
+    spec, frames, device = encoder.spec, of_run.data.frames, encoder.device
+    small = config.decoder.image_size
 
     def inputs(count: int) -> tuple[Tensor, ...]:
         video = torch.randint(256, (count, frames, 3, spec.image_size, spec.image_size), dtype=torch.uint8)
         return torch.randn(count, frames // spec.frames_per_state, spec.tokens, spec.width).to(encoder.device), video
 
-    online = partial(durations.encoding, of_run, encoder, rows, config.training.batch_size * frames)
-    return remaining_training(run, config, lambda: copy.deepcopy(model), inputs, encoder.device, online)
+    @torch.no_grad()
+    def judge(clips: int) -> None:
+        for _ in range(clips):  # one by one, as they are
+            states = torch.randn(1, frames // spec.frames_per_state, spec.tokens, spec.width, device=device)
+            _judged(beside, states, torch.rand(1, frames, 3, small, small, device=device), perceptual)
+
+    online = partial(durations.drawing, of_run, encoder, rows, config.training.batch_size)
+    parts = remaining_training(run, config, lambda: copy.deepcopy(model), inputs, device, online)
+    if parts:
+        beside = copy.deepcopy(model).to(device).eval()
+        times = math.ceil(config.training.steps / config.training.eval_every)
+        amount, clips = f"{times} times {HELD_OUT_CLIPS} clips", times * HELD_OUT_CLIPS
+        parts.append(durations.many("judge", amount, clips, judge, 4, device))
+    return parts
 
 
 def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | None = None) -> Decoder:

@@ -1,4 +1,4 @@
-"""The demo: collect an unlabelled mix of videos, learn its latent actions, show what was learnt."""
+"""The demo: collect an unlabelled mix of videos, learn its latent actions, and report."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ PRETRAINED_EPISODES = 24
 PRETRAINED_SEED = 1000
 """Added to the seed of the films: no seed of training comes near."""
 FEW_FILMS = 4
-"""That are made before one is measured."""
+"""Number of films up to which their time is not estimated."""
 PLANNED = 16
-"""Held-out episodes that are planned in."""
+"""Number of held-out episodes that are planned in."""
 
 
 def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
-    """Do the library's main job on real input. Called again, it goes on where it stopped.
+    """Train on videos that are collected first. An interrupted demo is resumed.
 
     Args:
         out: folder of the run; the videos go to ``out/videos``.
@@ -75,7 +75,7 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
 
 
 def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
-    """What the model that comes with the package can do, without training: films both worlds, evaluates and plans.
+    """Evaluate the packaged model and plan with it in films of both worlds, without training.
 
     Args:
         out: folder of the run; the videos go to ``out/videos``.
@@ -119,7 +119,7 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
 
 
 def _filming(name: str, collect: Callable[..., list[Path]], folder: Path, episodes: int, seconds: float) -> Part | None:
-    """How long the films take that a folder lacks, if they are more than a few: one is made and thrown away."""
+    """Estimated time of the films that a folder lacks, if they are more than a few: one is made and thrown away."""
     missing = episodes - sum(1 for _ in folder.rglob("*.mp4"))
     if missing <= FEW_FILMS:
         return None

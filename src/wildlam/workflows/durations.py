@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,11 +26,13 @@ from wildlam.training.parallel import recompute
 from wildlam.types import Encoder, EncoderSpec
 from wildlam.video.decode import VideoError, decode_grid
 from wildlam.video.index import cores
+from wildlam.video.loader import decode_windows
 from wildlam.video.manifest import Manifest
+from wildlam.video.sampling import Draws
 
 log = logging.getLogger(__name__)
 
-BUDGET = 3.0
+BUDGET = 1.5
 """Seconds of measurement after which no larger step is tried."""
 PATIENCE = 15.0
 """Seconds of a first step beyond which it counts as the measurement."""
@@ -136,17 +139,36 @@ def fit_seconds(
 def scaled_seconds(step: Callable[[int], object], whole: int, device: torch.device) -> float:
     """Seconds of ``step(whole)``, measured on ever more than one, up to the whole, as far as ``BUDGET`` allows.
 
-    The first time takes longer, for what is set up once, and counts only if there is no patience for another.
+    The first time takes longer, for what is set up once, and counts only if there is no patience for another. What each
+    one more takes is read off the last two steps, as a part of every step is the same for few and many.
     """
+    first = seconds_of(partial(step, 1), device)
+    if first > PATIENCE:
+        return first * whole
+    measured: list[tuple[int, float]] = []
     count, spent = 1, 0.0
-    took = seconds_of(partial(step, 1), device)
-    while took < PATIENCE:
-        took = seconds_of(partial(step, count), device)
-        spent += took
-        if count == whole or spent > BUDGET:
+    while True:
+        measured.append((count, seconds_of(partial(step, count), device)))
+        spent += measured[-1][1]
+        is_enough = spent > BUDGET and (len(measured) > 1 or 4 * spent > PATIENCE)
+        if count == whole or is_enough:
             break
         count = min(whole, 4 * count)
-    return took * whole / count
+    return _extended(measured, whole)
+
+
+def _extended(measured: Sequence[tuple[int, float]], whole: int) -> float:
+    """Seconds of the whole by those of smaller counts.
+
+    One more is taken for half its share of the last measured step at least, and for its share at most: two steps tell a
+    slope badly where something else keeps the machine busy.
+    """
+    count, took = measured[-1]
+    share = slope = took / count
+    if len(measured) > 1:
+        before, took_before = measured[-2]
+        slope = (took - took_before) / (count - before)
+    return took + (whole - count) * min(max(slope, share / 2), share)
 
 
 def encode_seconds(encoder: Encoder, frames: int) -> float:
@@ -174,13 +196,13 @@ def decode_seconds(rows: Manifest, config: RunConfig, size: int) -> float | None
 
 
 def announce_encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float | None) -> None:
-    """Print how long it takes to encode ``frames`` frames of videos, if that is what comes first (it is not None)."""
+    """Log the estimated time of encoding ``frames`` frames of videos, unless None."""
     if frames and frames > FEW_FRAMES:
         announce([encoding(config, encoder, rows, frames)])
 
 
 def encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float) -> Part:
-    """Decode and encode ``frames`` frames of videos."""
+    """Estimated time of decoding and encoding ``frames`` frames of videos."""
     decode = decode_seconds(rows, config, encoder.spec.image_size)
     per_frame = None if decode is None else decode + encode_seconds(encoder, config.data.frames)
     return Part(
@@ -190,8 +212,31 @@ def encoding(config: RunConfig, encoder: Encoder, rows: Manifest, frames: float)
     )
 
 
+def drawing(config: RunConfig, encoder: Encoder, rows: Manifest, clips: int) -> Part:
+    """Decode and encode ``clips`` training clips from all over the videos, as at each step where none are stored.
+
+    The frames between a keyframe and a clip are decoded too, so that this takes longer than as many frames of a film.
+    """
+    data, size = config.data, encoder.spec.image_size
+    draws = Draws(rows.split("train"), data.frames, data.fps, data.mixture)
+    windows = draws.windows(np.random.default_rng(0), clips)
+
+    def decode(count: int) -> Tensor:
+        return decode_windows(rows, windows[-count:], data.frames, data.fps, size, data.backend).video
+
+    try:
+        # By as many processes at a time; that they work while the model does is not counted on.
+        decoding = scaled_seconds(decode, clips, encoder.device) / max(min(data.workers, cores()), 1)
+        with aside(encoder.device):
+            video = decode(1)
+            encoding = scaled_seconds(lambda n: encoder.encode(video.expand(n, -1, -1, -1, -1)), clips, encoder.device)
+    except VideoError:  # reported where it is read
+        return Part("encode", f"{clips} clips", None)
+    return Part("encode", f"{clips} clips", decoding + encoding)
+
+
 def labelled(cuts: Sequence[Cut], encoder: Encoder) -> list[Part]:
-    """Decode and encode labelled clips of which no states are kept, if there are more than a few."""
+    """Estimated time of encoding the labelled clips without cached states, if there are more than a few."""
     places = [place for cut in cuts if not cut.is_kept for place in cut.places]
     if sum(len(frames) for _, frames in places) <= FEW_FRAMES:
         return []
@@ -209,7 +254,7 @@ def labelled(cuts: Sequence[Cut], encoder: Encoder) -> list[Part]:
 
 
 def many(name: str, amount: str, count: int, step: Callable[[int], object], at_once: int, device: torch.device) -> Part:
-    """Do something ``count`` times, by a ``step`` that does it so many times, ``at_once`` at most."""
+    """Estimated time of ``count`` repetitions, given a ``step`` of up to ``at_once`` of them."""
     together = min(at_once, count)
     with aside(device):
         took = scaled_seconds(step, together, device)
@@ -241,7 +286,7 @@ def seconds_of(step: Callable[[], object], device: torch.device) -> float:
 
 @contextmanager
 def aside(device: torch.device) -> Iterator[None]:
-    """Leave the random numbers of what follows as they are."""
+    """Restore the state of the random number generators afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         yield

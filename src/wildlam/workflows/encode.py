@@ -19,10 +19,10 @@ class EncodeResult:
     """The states of videos. In a notebook, a table.
 
     Attributes:
-        folder: the feature store's.
-        states: how many it holds.
-        state_bytes: size of one.
-        store: it, opened.
+        folder: folder of the feature store.
+        states: number of states in it.
+        state_bytes: bytes of a state.
+        store: the opened store.
     """
 
     folder: Path
@@ -35,14 +35,14 @@ class EncodeResult:
 
 
 def encode(config: RunConfig | None = None, /, **keywords: Any) -> EncodeResult | None:
-    """Index and encode the videos of a run, unless they are encoded already.
+    """Index the videos of a run and encode those that are not encoded yet.
 
     Args:
         config: the run's configuration.
         keywords: fields of ``RunConfig``, in its place or to replace what it says, such as ``data={"path": "videos"}``.
 
     Returns:
-        What there is; of several processes, None in all but the main one.
+        The store; None in all processes but the main one.
 
     Raises:
         WildlamError: whatever is wrong with the data, the configuration or the disk.

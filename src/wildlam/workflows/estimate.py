@@ -101,7 +101,7 @@ class TrainingCost:
 
 
 def flop_counter() -> FlopCounterMode:
-    """PyTorch's counter, taught the CPU's attention kernel, which it passes over, as it counts that of GPUs."""
+    """PyTorch's counter, extended by the CPU's attention kernel, which it does not count itself."""
     aten = torch.ops.aten
     return FlopCounterMode(
         display=False,
@@ -120,7 +120,7 @@ _NO_MODULES = WeakIdKeyDictionary()
 
 
 class _PeakTracker(MemTracker):
-    """Follows the peak of all alone: that of each module, too, would take most of the time."""
+    """Tracks the overall peak only: tracking that of each module would take most of the time."""
 
     def _update_peak_stats(self, peak_state: Any) -> None:
         modules, self.memory_tracking = self.memory_tracking, _NO_MODULES
@@ -341,7 +341,7 @@ def _memory(found: TrainingCost, name: str, room: float) -> list[str]:
 
 
 def _remedy(found: TrainingCost, room: float) -> str:
-    """What would make room, as far as it goes."""
+    """The option that reduces memory next."""
     if sum(found.memory.get(kind, 0) for kind in ("param", "grad", "opt", "encoder")) > 0.9 * room:
         return "parameters and what belongs to them alone are too many; raise training.shard"
     if found.part > 1:

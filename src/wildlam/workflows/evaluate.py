@@ -1,4 +1,4 @@
-"""Evaluate a trained run and write what was found: the steps behind ``wildlam eval`` and the end of training."""
+"""Evaluate a trained run and write the results: ``wildlam eval`` and the end of training."""
 
 from __future__ import annotations
 
@@ -21,37 +21,33 @@ from wildlam.distributed import processes
 from wildlam.episodes.action_spaces import SPACES
 from wildlam.episodes.poses import true_actions
 from wildlam.errors import WildlamError
-from wildlam.evaluation.clips import BATCH, InferredClips, infer_clips
+from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.leakage import cut_at
-from wildlam.evaluation.locality import SCENES_AT_ONCE, locality
+from wildlam.evaluation.locality import SCENES
 from wildlam.evaluation.one_step import error_table
 from wildlam.evaluation.rollout import SECONDS
-from wildlam.evaluation.suite import Labelled, clip_by_clip, evaluate_all
+from wildlam.evaluation.suite import Labelled, evaluate_all
 from wildlam.evaluation.verdict import Verdict, verdict_of
 from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.models import LatentActionModel
+from wildlam.models.decoder import Decoder
 from wildlam.report.html import error_table as table_of_errors
 from wildlam.report.html import verdict_box
 from wildlam.report.pages.pictures import pictures_section
 from wildlam.report.pages.run import write_run_report
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import Clips, held_out_size
-from wildlam.types import Encoder, StateBatch, settle_path_lists, settle_paths
+from wildlam.types import Encoder, settle_path_lists, settle_paths
 from wildlam.video.config import DataConfig
 from wildlam.video.files import Location, location
 from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
 from wildlam.workflows.decoder import FOLDER as DECODER
 from wildlam.workflows.decoder import load_decoder
+from wildlam.workflows.evaluation_parts import parts_of_evaluation
 from wildlam.workflows.open_run import check_encoder, inferred, load_clips, load_model, open_run
 
 log = logging.getLogger(__name__)
-
-SCENES = 32
-"""Frames of held-out videos in which movers are placed to test locality."""
-
-FEW_CLIPS = 16
-"""Number of clips up to which an evaluation is not announced."""
 
 BASELINE = "deterministic"
 """Name of the folder, in a run's, of the model trained without latent actions."""
@@ -80,7 +76,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """What was found on held-out clips. In a notebook, the verdict and the table of errors.
+    """Results on held-out clips. In a notebook, the verdict and the table of errors.
 
     Attributes:
         folder: where ``results.json`` and ``report.html`` lie: the run folder, or for other videos one in it.
@@ -93,7 +89,7 @@ class EvaluateResult:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the latent actions are worth something, in words."""
+        """The verdict on the latent actions, in words."""
         return verdict_of(self.folder)
 
     def _repr_html_(self) -> str:
@@ -140,13 +136,10 @@ def evaluate_run(
     run: Run, folder: Path, clips: Clips, started: float, others: Sequence[Path] = (), data: Path | None = None
 ) -> None:
     """Evaluate the best checkpoints, which are those that ``wildlam.load`` gives."""
-    spec, device = clips.encoder.spec, clips.encoder.device
-    config = read_config(run.path / "config.yaml")
+    spec, config = clips.encoder.spec, read_config(run.path / "config.yaml")
     model, bounds = _models(run, clips.encoder, others)
     held_out = inferred(clips, model, clips.held_out)
-    frames, decoder = _frames(held_out, clips, config.data), None
-    if any((run.path / DECODER / "checkpoints").glob("step_*")):
-        decoder = load_decoder(run.path, spec, device)
+    frames, decoder = _frames(held_out, clips, config.data), _decoder(run, clips.encoder)
     try:
         labelled = _labelled(model, held_out, clips)
     except WildlamError as error:  # no reason to lose everything else
@@ -181,6 +174,13 @@ def evaluate_run(
         write_run_report(run, folder, model, clips.manifest, found, summary, pictures)
 
 
+def _decoder(run: Run, encoder: Encoder) -> Decoder | None:
+    """The run's decoder, if it has one."""
+    if any((run.path / DECODER / "checkpoints").glob("step_*")):
+        return load_decoder(run.path, encoder.spec, encoder.device)
+    return None
+
+
 def _models(
     run: Run, encoder: Encoder, others: Sequence[Path]
 ) -> tuple[LatentActionModel, dict[str, LatentActionModel]]:
@@ -207,56 +207,12 @@ def _announce_parts(
         clips, states = held_out_size(rows, config.data, encoder.spec, SECONDS)
         frames = clips * states * encoder.spec.frames_per_state
     parts = [durations.encoding(config, encoder, rows, frames)] if frames > durations.FEW_FRAMES else []
-    durations.announce([*parts, *parts_of_evaluation(config, encoder, rows, *_models(run, encoder, others))])
-
-
-def parts_of_evaluation(
-    config: RunConfig,
-    encoder: Encoder,
-    rows: Manifest,
-    model: LatentActionModel,
-    bounds: dict[str, LatentActionModel],
-    times: int = 1,
-) -> list[durations.Part]:
-    """How long it takes to evaluate a model ``times`` times, on clips made up; some tests take the same on any.
-
-    Args:
-        config: configuration of the run.
-        encoder: encoder of its states.
-        rows: its videos.
-        model: model of the run, or one like it.
-        bounds: see ``evaluate_all``.
-        times: number of runs that are evaluated.
-    """
-    spec, device = encoder.spec, encoder.device
-    clips, states = held_out_size(rows, config.data, spec, SECONDS)
-    seconds = torch.arange(states, dtype=torch.float64) * spec.frames_per_state / config.data.fps
-
-    def judge(pairs: int) -> None:
-        names = [str(i) for i in range(2 * pairs)]
-        made_up = torch.randn(len(names), states, spec.tokens, spec.width)
-        batch = StateBatch(made_up, names, names, [0.0] * len(names), seconds.expand(len(names), -1))
-        found: dict[str, Any] = {}
-        for name, step in clip_by_clip(model, infer_clips(model, [batch]), found, bounds).items():
-            found[name] = step()
-
-    def compose(scenes: int) -> None:
-        locality(model, encoder, torch.randint(256, (2, 3, spec.image_size, spec.image_size)).byte(), scenes=scenes)
-
-    parts = []
-    if clips > FEW_CLIPS:
-        for one in (model, *bounds.values()):
-            one.to(device).eval()
-        amount, pairs = f"{times * clips:,} clips", times * clips // 2
-        parts.append(durations.many("evaluate", amount, pairs, judge, BATCH // 2, device))
-        if min(spec.grid) > 1:
-            amount = f"{times * SCENES:,} scenes"
-            parts.append(durations.many("locality", amount, times * SCENES, compose, SCENES_AT_ONCE, device))
-    return [*parts, durations.Part("report", "UMAP alone: half a minute", None)]
+    models, decoder = _models(run, encoder, others), _decoder(run, encoder)
+    durations.announce([*parts, *parts_of_evaluation(config, encoder, rows, *models, decoder=decoder)])
 
 
 def _frames(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[..., Tensor]:
-    """Gives the frames of some states of a clip, ``uint8 [states * frames_per_state, 3, S, S]``."""
+    """The frames of some states of a clip, ``uint8 [states * frames_per_state, 3, S, S]``."""
     spec = clips.encoder.spec
     offsets = torch.arange(spec.frames_per_state, dtype=torch.float64) / data.fps
 
@@ -268,7 +224,7 @@ def _frames(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable
 
 
 def _after_cut(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[[list[int]], Tensor]:
-    """What an encoder that looks back makes of the moment after a cut: it must see the cut, in pixels."""
+    """States after a cut, for an encoder that looks back: the cut is made in pixels."""
     cut, partners, frames = cut_at(held_out), held_out.partners, _frames(held_out, clips, data)
 
     def after_cut(chosen: list[int]) -> Tensor:

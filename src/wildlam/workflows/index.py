@@ -1,4 +1,4 @@
-"""List the videos of a folder in a manifest: behind ``wildlam index``."""
+"""List the videos of a folder in a manifest: ``wildlam index``."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class IndexResult:
 
     @property
     def hours(self) -> float:
-        """How long all videos last."""
+        """Duration of all videos in hours."""
         return float(self.manifest.column("duration").to_numpy().sum() / 3600)
 
     @property
     def held_out(self) -> int:
-        """How many videos are kept for evaluation."""
+        """Number of held-out videos."""
         return len(self.manifest.split("held_out"))
 
     @property

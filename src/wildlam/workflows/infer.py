@@ -1,4 +1,4 @@
-"""Infer the latent actions of video files and write them: behind ``wildlam infer``."""
+"""Infer the latent actions of video files and write them: ``wildlam infer``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from wildlam.config import config_from
 from wildlam.errors import WildlamError
+from wildlam.progress import up_to
 from wildlam.report.html import table
 from wildlam.types import settle_path_lists, settle_paths
 from wildlam.video.files import names_tar
 from wildlam.video.index import find_videos
-from wildlam.workflows.trained import LatentActions, load
+from wildlam.video.opening import declared_seconds
+from wildlam.workflows.trained import LatentActions, Trained, load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,7 @@ class InferConfig:
 
 @dataclass(frozen=True)
 class Inferred:
-    """What came of one video.
+    """The result for one video.
 
     Attributes:
         video: its file.
@@ -106,15 +110,27 @@ def infer_each(config: InferConfig) -> Iterator[Inferred]:
     """
     places = outputs(config.videos, config.output)
     trained = load(config.run)
-    for video, place in places.items():
-        try:
-            actions = trained.infer(video)
-        except WildlamError as error:
-            if len(places) == 1:
-                raise
-            yield Inferred(video, None, error=str(error))
-            continue
-        yield Inferred(video, actions, actions.save(place))
+    sizes = {video: video.stat().st_size if video.exists() else 0 for video in places}
+    with tqdm(total=sum(sizes.values()), desc="inferring", unit="B", unit_scale=True, miniters=1) as bar:
+        for video, place in places.items():
+            try:
+                actions = _inferred(trained, video, sizes[video], bar)
+            except WildlamError as error:
+                if len(places) == 1:
+                    raise
+                yield Inferred(video, None, error=str(error))
+                continue
+            yield Inferred(video, actions, actions.save(place))
+
+
+def _inferred(trained: Trained, video: Path, size: int, bar: tqdm) -> LatentActions:
+    """The latent actions of a file; a bar moves on by its bytes, as how long all files last is not known."""
+    count = up_to(bar, size)
+    try:
+        lasts = declared_seconds(video)
+        return trained.infer(video, count=lambda seconds: count(size * seconds / lasts if lasts else 0))
+    finally:
+        count(size)
 
 
 def outputs(given: Sequence[Path], out: Path | None = None) -> dict[Path, Path]:

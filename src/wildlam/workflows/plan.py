@@ -1,4 +1,4 @@
-"""Plan in held-out episodes by a protocol and judge the plans: the steps behind ``wildlam plan``."""
+"""Plan in held-out episodes by a protocol and evaluate the plans: ``wildlam plan``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
 from wildlam.models import LatentActionModel
-from wildlam.planning.cost import Cost, GoalCost, counted
+from wildlam.planning.cost import Cost, CountingCost, GoalCost, counted
 from wildlam.planning.dynamics import Controlled, Dynamics
 from wildlam.planning.protocols.droid import displacement_error
 from wildlam.planning.protocols.protocol import PlanningProtocol, ProtocolName, SolverName, protocol
@@ -46,7 +46,7 @@ PICTURES = 256
 """Pictures of a simulator encoded together."""
 FEW_CANDIDATES = 1000  # judged by a model before they are measured
 FAR_OFF = 10.0
-"""How many times larger or smaller motions may be than those that a model learnt from, before units must differ."""
+"""Ratio of motions to those that a model was trained on, beyond which their units must differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +56,18 @@ class PlanConfig:
     Args:
         run: the run folder.
         data: labelled videos; plans are made in held-out ones.
-        protocol: how plans are made and judged: recon (on the ground) or droid.
+        protocol: how plans are made and evaluated: recon (on the ground) or droid.
         controller: folder of the controller; that of the run if not given.
         baselines: folders of world models trained on real actions, to compare with.
         episodes: held-out clips to plan in, spread over them by chance.
-        tolerance: seconds that a recorded state may be away from every frame of its film.
+        tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
         samples: candidates of an iteration; by default 300 (droid), 120 (recon).
         iterations: how often candidates are drawn; by default 15 (droid), 1 (recon).
         solver: solver of the droid protocol: cem (the protocol's), icem (with coloured noise) or mppi (path integrals).
         simulator: plan with the simulator that filmed the episodes, too, in place of the model (the upper bound) and in
             place of the controller.
         seed: seed of the candidates and of the choice of clips.
-        out: folder for what is found; RUN/plan-PROTOCOL if not given.
+        out: folder for the results; RUN/plan-PROTOCOL if not given.
     """
 
     run: Path
@@ -99,7 +99,7 @@ class PlanConfig:
 
 @dataclass(frozen=True)
 class PlanResult:
-    """Plans, and what they are judged by. Printed, it is a table; in a notebook too.
+    """Plans and their errors. Printed, it is a table; in a notebook too.
 
     Attributes:
         folder: where ``plans.json`` and ``report.html`` lie.
@@ -142,7 +142,7 @@ class Planned:
 
     Attributes:
         actions: ``[C, H, A]``.
-        per_clip: what each plan is judged by: ``displacement`` and, on the ground, ``ate`` and ``rpe``; its ``cost``
+        per_clip: errors of each plan: ``displacement`` and, on the ground, ``ate`` and ``rpe``; its ``cost``
             and, in the same model, the ``true cost`` of what was really done.
     """
 
@@ -226,7 +226,7 @@ def plan_simulated(
 
 def _simulated(
     clips: LabelledClips, encoder: Encoder, model: LatentActionModel | None, bf16: bool
-) -> AbstractContextManager[Callable[[int], Cost]]:
+) -> AbstractContextManager[Callable[[int], CountingCost]]:
     """The simulator's costs of plans in each clip, by its index; see ``plan_simulated``."""
     from wildlam.worlds.simulators import simulated_costs
 
@@ -252,7 +252,7 @@ def _parts(
     driven: ControlledRun,
     simulator: bool,
 ) -> list[durations.Part]:
-    """How long it takes to encode the clips and to plan with each model: an iteration on states made up is measured."""
+    """Estimated time of encoding the clips and of planning with each model, from one iteration on random states."""
     encoder, width = driven.encoder, len(cut.space.action_names)
     spec, device = encoder.spec, encoder.device
     parts, amount = durations.labelled([cut], encoder), f"{episodes} episodes"
@@ -286,7 +286,7 @@ def _simulators(driven: ControlledRun) -> dict[str, LatentActionModel | None]:
 
 
 def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None = None) -> PerClip:
-    """What plans ``[C, H, A]`` are judged by, per clip."""
+    """Errors of plans ``[C, H, A]``, per clip."""
     space = clips.space
     values = {"displacement": displacement_error(planned, clips.actions, space.position), **(more or {})}
     if space is PLANAR:
@@ -298,7 +298,7 @@ def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None
 
 
 def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
-    """Plan in held-out episodes with a run's model and its controller, and with what to compare it with.
+    """Plan in held-out episodes with a run's model and its controller, and with baselines.
 
     Writes ``plans.json`` and ``report.html`` to a folder.
 
@@ -339,7 +339,7 @@ def _planned(
     how: PlanningProtocol,
     clips: LabelledClips,
 ) -> tuple[dict[str, PerClip], dict[str, Planned]]:
-    """The figures of every row of the table, and the plans of those that plan."""
+    """The figures of every row of the table, and the plans of the models."""
     seed, bf16 = config.seed, driven.bf16
     if config.simulator:
         from wildlam.worlds.simulators import check_films
@@ -404,7 +404,7 @@ def _write(
 
 
 def dynamics_of(driven: ControlledRun, baselines: Sequence[Path]) -> dict[str, Dynamics]:
-    """What plans: ``latent``, and world models of real actions by the names of their folders.
+    """The models that plan: ``latent``, and baselines by the names of their folders.
 
     Raises:
         WildlamError: a baseline is none, takes other actions than the controller, or is given twice.
@@ -424,13 +424,13 @@ def dynamics_of(driven: ControlledRun, baselines: Sequence[Path]) -> dict[str, D
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """What a folder may be called in a table: its name, with as many of those above it as it takes."""
+    """Names of folders in a table, with as many parent folders as make them distinct."""
     for n in range(len(folder.parts)):
         yield "/".join(folder.parts[-n - 1 :])
 
 
 def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, Any]) -> None:
-    """Refuse models that learnt from far larger or smaller motions: of metres in place of map units, say."""
+    """Refuse models trained on far larger or smaller motions, such as metres in place of map units."""
     space = episodes[0].space
     actions = np.concatenate([space.between(one.poses[run]) for one in episodes for run in one.sampled(fps)[0]])
     here = float(np.linalg.norm(actions[:, : space.position].std(axis=0)))
@@ -439,12 +439,12 @@ def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, A
         learnt = float(model.action_std[: space.position].norm())
         if not 1 / FAR_OFF < here / learnt < FAR_OFF:
             raise WildlamError(
-                f"displacements of these data vary by {here:.3g} a step, those that {label} learnt from by "
+                f"displacements of these data vary by {here:.3g} a step, those that {label} was trained on by "
                 f"{learnt:.3g}: they are in other units, or of another rate; give other --data, or what was trained "
                 "on data like these"
             )
 
 
 def held_out_cut(episodes: Sequence[Episode], encoder: Encoder, states: int, fps: float, data: Path) -> Cut:
-    """Held-out clips of so many states, which are kept beside the data."""
+    """Held-out clips of so many states, whose states are cached next to the data."""
     return cut_clips(episodes, encoder, "held_out", states=states, fps=fps, cache=cache_folder(data))

@@ -1,4 +1,4 @@
-"""Closed loop in a simulator, towards goal images: the steps behind ``wildlam play``."""
+"""Closed loop in a simulator, towards goal images: ``wildlam play``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ STEPS = 12
 HORIZON = 3
 TRIES = 100
 SEEDS = 10_000
-"""Seeds of episodes between those of two runs of a game, so that none is in both."""
+"""Distance of the episodes' seeds between two values of ``seed``, so that none is in both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,9 @@ class PlayConfig:
         world: name of the simulator, a key of ``wildlam.worlds.simulators.SIMULATORS``: ``nav`` or ``arm``.
         controller: folder of the controller; that of the run if not given.
         baselines: folders of world models trained on real actions, to compare with.
-        episodes: how many.
+        episodes: number of episodes.
         seed: seed of starts, goals and candidates.
-        out: folder for what is found; RUN/play-WORLD if not given.
+        out: folder for the results; RUN/play-WORLD if not given.
     """
 
     run: Path
@@ -118,10 +118,10 @@ class PlayResult:
 
 
 def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
-    """Let a run's model act in a simulator towards goal images, and whatever it is to be compared with.
+    """Let a run's model and baselines act in a simulator towards goal images.
 
-    A goal is what is seen after one action, drawn from those that the controller learnt from, was done ``AWAY`` times.
-    Then the episode begins anew, and the model has ``STEPS`` steps. Writes ``play.json`` and ``report.html`` to a
+    A goal is the picture after ``AWAY`` repetitions of one action, drawn from those that the controller was trained on.
+    Then the episode is reset, and the model has ``STEPS`` steps. Writes ``play.json`` and ``report.html`` to a
     folder.
 
     Args:
@@ -184,7 +184,7 @@ def _prior_of(driven: ControlledRun) -> Prior:
 def _all_traces(
     config: PlayConfig, simulator: Simulator, driven: ControlledRun, dynamics: dict[str, Dynamics], prior: Prior
 ) -> dict[str, list[Trace]]:
-    """Every episode's way to its goal, its way by each policy, and that of staying, ``AT_ONCE`` episodes at a time."""
+    """The trace of every episode to its goal, by each policy, and of staying; ``AT_ONCE`` episodes at a time."""
     encoder, episodes = driven.encoder, config.episodes
     traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
     with ExitStack() as stack, tqdm(total=episodes * _steps(len(dynamics)), desc="playing", unit="step") as bar:
@@ -263,7 +263,7 @@ def _random(prior: Prior, seed: int) -> Policy:
 def _parts(
     simulator: Simulator, driven: ControlledRun, dynamics: dict[str, Dynamics], prior: Prior, episodes: int
 ) -> list[durations.Part]:
-    """How long each policy's episodes take here: a reset and a step of a world of its own are measured, and a plan."""
+    """Estimated time of each policy's episodes, from a reset, a step and a plan in a world of their own."""
     device, together = driven.encoder.device, min(AT_ONCE, episodes)
     with simulator.open(0, driven.config.data.fps, driven.encoder.spec.image_size) as world:
         seen: list[tuple[np.ndarray, dict[str, Any]]] = []
@@ -286,7 +286,7 @@ def _parts(
 
 
 def _steps(planners: int) -> int:
-    """Steps of an episode, to its goal and by each policy: chance and those that plan."""
+    """Steps of an episode: to its goal, by random actions, and by each planner."""
     return AWAY + (1 + planners) * STEPS
 
 
@@ -302,7 +302,7 @@ def _counted(policy: Policy, bar: tqdm) -> Policy:
 def _goals(
     worlds: Sequence[World], simulator: Simulator, prior: Prior, seed: int, bar: tqdm
 ) -> tuple[list[int], list[Trace]]:
-    """Starts, and what leads from each to a goal far enough away: one action, drawn and done again and again."""
+    """Starts, and the traces to goals far enough away, each by one drawn action that is repeated."""
     rng = np.random.default_rng([seed, 1])
     mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
     starts, goals = [], []

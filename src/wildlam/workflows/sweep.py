@@ -1,7 +1,7 @@
 """A grid of runs: every limit on the latent action at several strengths, both bounds, several seeds (arXiv 2601.05230).
 
-Each run is an ordinary run folder, trained in a process of its own, so that one which runs out of memory takes no other
-with it. What is finished is never done again, and what is half done goes on from its checkpoint.
+Each run is an ordinary run folder, trained in a process of its own, so that one which runs out of memory does not end
+the others. Finished runs are kept, and interrupted ones are resumed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OUT = Path("runs/sweep")
 PROGRAM = str(Path(sys.executable).with_name("wildlam"))
 
 MADE_BY = "# Made by: "
-"""Before the command, in the first line of ``sweep.yaml``."""
+"""Prefix of the command in the first line of ``sweep.yaml``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class SweepConfig:
 
     @property
     def made_by(self) -> str:
-        """The command that began it."""
+        """The command that started it."""
         first = (self.out / "sweep.yaml").read_text().partition("\n")[0]
         return first.removeprefix(MADE_BY) if first.startswith(MADE_BY) else shlex.join(_command(self))
 
@@ -166,11 +166,11 @@ class GridRun:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep found. Printed, its findings; in a notebook, the figure, too.
+    """Results of a sweep. Printed, its findings; in a notebook, the figure, too.
 
     Attributes:
         folder: where ``report.html``, ``sweep.svg``, ``sweep.md`` and the runs' folders lie.
-        findings: what was found, in words.
+        findings: conclusions, in words.
         rows: what is known of each run.
         failed: why a run failed, by its name; the same call tries it again.
         figure: error against strength, as SVG.
@@ -320,7 +320,7 @@ def train_one(sweep: SweepConfig, index: int) -> None:
 
 
 def train_all(sweep: SweepConfig, start: Callable[[SweepConfig, int], int] | None = None) -> None:
-    """Train and evaluate all runs that are not finished, one after another, whatever becomes of each.
+    """Train and evaluate all runs that are not finished, one after another; a failure does not stop the others.
 
     Args:
         sweep: its configuration.

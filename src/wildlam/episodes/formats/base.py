@@ -1,4 +1,4 @@
-"""What a format of labelled videos is: how it is recognised, read and written."""
+"""A format of labelled videos: how it is recognised, read and written."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Format:
     """A layout of labelled videos on disk; the ``FORMAT`` of each file in this folder is one.
 
     Attributes:
-        name: as users write it, ``collect --format NAME``.
+        name: name as users write it, ``collect --format NAME``.
         order: place among the formats when a folder's is looked for, as a folder may look like several.
         detects: whether a folder is of this format.
         read: reads all episodes below a folder; with the seconds that a state may be away from every frame.
         spaces: kinds of action that can be written in it; none if it is only read.
         fps: frames per second of what is written.
-        write: writes episodes to a folder; None for films with poses beside them, which need no writing.
+        write: writes episodes to a folder; None for films with poses, which need no writing.
         check: raises a WildlamError where what writing takes is not installed.
         metres: whether positions must be in metres.
     """

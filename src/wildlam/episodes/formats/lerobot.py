@@ -71,7 +71,7 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
     if pictures and not cameras:
         raise WildlamError(
             f"{path}: holds pictures in its tables ({', '.join(pictures)}) and no videos; only videos can be read: "
-            "let LeRobot write it anew with videos"
+            "rewrite it with videos by LeRobot"
         )
     templates = {key: _field(file, info, key, str) for key in ("data_path", "video_path")}
     space: ActionSpace = ARM

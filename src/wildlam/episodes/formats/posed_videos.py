@@ -1,4 +1,4 @@
-"""Videos with ``NAME.poses.csv`` beside them, as ``wildlam collect`` films them."""
+"""Videos with ``NAME.poses.csv`` files, as ``wildlam collect`` writes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wildlam.video.index import index
 
 
 def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = TOLERANCE) -> list[Episode]:
-    """Read a folder of videos with ``NAME.poses.csv`` beside them.
+    """Read a folder of videos with ``NAME.poses.csv`` files.
 
     Args:
         path: the folder.
@@ -40,7 +40,7 @@ def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = 
             frames = film.frames(pairs.frames, backend)
             found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames, video, recording))
     if not found:
-        raise WildlamError(f"{path}: no poses; beside each video there must be NAME.poses.csv, as `collect` writes it")
+        raise WildlamError(f"{path}: no poses; each video needs a NAME.poses.csv file, as `collect` writes them")
     report_pairs(path, paired)
     return found
 

@@ -1,4 +1,4 @@
-"""The contract of a bottleneck: from the IDM's output to a latent action, at a price."""
+"""The interface of a bottleneck: from the IDM's output to a latent action and a penalty."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BottleneckConfig:
 
 
 class Bottleneck(nn.Module):
-    """Turns what the inverse dynamics model says of each transition into a latent action.
+    """Maps the inverse dynamics model's output for each transition to a latent action.
 
     Attributes:
         dim: width Z of a latent action.
@@ -47,7 +47,7 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """For training: ``[..., in_width]`` to latent actions ``[..., Z]``, perhaps random, and a scalar penalty.
 
-        The penalty holds its coefficient. It may speak with the other processes, so all must call it together.
+        The penalty holds its coefficient. It may communicate with other processes, so all must call it together.
         """
 
     @abstractmethod

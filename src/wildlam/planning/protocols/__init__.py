@@ -1,1 +1,1 @@
-"""Protocols by which plans are made and judged."""
+"""Protocols by which plans are made and evaluated."""

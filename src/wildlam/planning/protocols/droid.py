@@ -1,6 +1,6 @@
 """The DROID protocol (V-JEPA 2-AC; arXiv 2601.05230): three free steps towards a goal image, found by CEM.
 
-A plan is judged by where it leads: the L1 distance between the sums of the planned and of the true displacements.
+A plan is evaluated by where it leads: the L1 distance between the sums of the planned and of the true displacements.
 """
 
 from __future__ import annotations

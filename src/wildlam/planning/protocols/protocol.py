@@ -25,13 +25,13 @@ SolverName = Literal["cem", "icem", "mppi"]
 
 @dataclass(frozen=True)
 class PlanningProtocol:
-    """How plans are made and judged.
+    """How plans are made and evaluated.
 
     Attributes:
-        name: droid or recon.
+        name: name of the protocol, droid or recon.
         horizon: steps of a plan.
         samples: candidates of an iteration.
-        iterations: how often they are drawn.
+        iterations: number of times that they are drawn.
         prior: distribution from which candidates are drawn.
         solve: maps a cost, a number of episodes and a generator to plans.
     """
@@ -44,8 +44,8 @@ class PlanningProtocol:
     solve: Callable[[Cost, int, torch.Generator], Plan]
 
     def shown(self, episodes: int, progress: bool) -> dict[str, Any]:
-        """What a bar counts: iterations, as a whole episode may take minutes."""
-        return {"total": episodes * self.iterations, "unit": "iteration", "disable": not progress}
+        """What a bar counts: candidates, as a whole episode, or an iteration, may take minutes."""
+        return {"total": episodes * self.iterations * self.samples, "unit": "candidate", "disable": not progress}
 
 
 def protocol(
@@ -57,7 +57,7 @@ def protocol(
     iterations: int | None = None,
     solver: SolverName = "cem",
 ) -> PlanningProtocol:
-    """Set a protocol up by the poses of training episodes, the same for every model that it judges.
+    """Set a protocol up by the poses of training episodes, the same for every model.
 
     Args:
         name: which.

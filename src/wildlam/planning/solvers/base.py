@@ -1,4 +1,4 @@
-"""What every solver shares: the distribution that candidates are drawn from, and what is found."""
+"""Parts of every solver: the distribution of candidates, and the result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Prior:
 
 @dataclass
 class Plan:
-    """What a solver found for each episode.
+    """A solver's result for each episode.
 
     Attributes:
         actions: ``[B, H, A]``.

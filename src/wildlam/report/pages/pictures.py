@@ -23,7 +23,7 @@ SHOWN_PER_SOURCE = 2
 def pictures_section(
     model: LatentActionModel, decoder: Decoder, clips: InferredClips, frames: Callable[[int], Tensor], fps: float
 ) -> Iterator[Section]:
-    """Strips and films of some held-out clips, and films of latent actions done to another video.
+    """Strips and films of some held-out clips, and films of latent actions transferred to another video.
 
     Args:
         model: the model, in evaluation mode.

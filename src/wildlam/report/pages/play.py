@@ -1,4 +1,4 @@
-"""The report of episodes in a simulator: the table, and films of what was seen beside the goals."""
+"""The report of episodes in a simulator: a table, and films next to the goals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IN_A_ROW = 4
 
 
 def grid(goals: Sequence[Trace], traces: Sequence[Trace]) -> list[np.ndarray]:
-    """Frames of one film: for each episode what is seen, and beside it the goal, four episodes in a row."""
+    """Frames of one film: for each episode the current picture and the goal, four episodes in a row."""
     blank = np.zeros_like(np.concatenate([traces[0].frames[0]] * 2, axis=1))
     film = []
     for t in range(len(traces[0].frames)):

@@ -97,7 +97,7 @@ def _same_action(clips: InferredClips, manifest: Manifest, picture: Path) -> str
 def nearest_transitions(clips: InferredClips, manifest: Manifest) -> tuple[list[Transition], list[list[Transition]]]:
     """Pick unlike transitions of the source with the most clips, and for each the nearest of its other recordings.
 
-    Sources of one recording are left aside, if there are others.
+    Sources of one recording are skipped, if there are others.
 
     Returns:
         The queries, and for each its neighbours by latent action, nearest first, each from another recording.

@@ -1,4 +1,4 @@
-"""What a sweep found: one figure, one table, and a verdict computed from its rows."""
+"""The report of a sweep: one figure, one table, and a verdict computed from its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep found, as rows: one per run, and settings over their seeds.
+"""The results of a sweep as rows: one per run, and settings over their seeds.
 
 A row is flat: ``bottleneck``, ``key``, ``strength``, ``seed``, ``run``, and figures by dotted name, such as
 ``one_step.idm``, ``leakage.ratio`` and ``leakage.ratio.low``. Any figure may be missing.

@@ -13,6 +13,7 @@ from wildlam.episodes.action_spaces import MOVER
 from wildlam.episodes.movers import Truth, truth_path, write_truth
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
+from wildlam.progress import Count
 from wildlam.types import Split
 from wildlam.worlds.doom import require_vizdoom
 from wildlam.worlds.movers.film import make_film
@@ -99,7 +100,9 @@ def collect_movers(
         takes.setdefault(_stage(kind, split, n, seed), []).append(Take(path, (seed, n)))
     form = _TruthFormat(round(seconds * fps), fps, size, MOVER)
 
-    def cutouts(opened: tuple[Pictures, Split], rng: np.random.Generator) -> tuple[list[np.ndarray], Truth]:
+    def cutouts(
+        opened: tuple[Pictures, Split], rng: np.random.Generator, count: Count
+    ) -> tuple[list[np.ndarray], Truth]:
         pictures, split = opened
         return make_film(
             pictures(rng),
@@ -110,10 +113,11 @@ def collect_movers(
             frames=form.frames,
             fps=fps,
             size=size,
+            count=count,
         )
 
-    def monsters(world: MonsterDoom, rng: np.random.Generator) -> tuple[list[np.ndarray], Truth]:
-        return film_monsters(world, rng, monsters=int(rng.choice(movers)), frames=form.frames, fps=fps)
+    def monsters(world: MonsterDoom, rng: np.random.Generator, count: Count) -> tuple[list[np.ndarray], Truth]:
+        return film_monsters(world, rng, monsters=int(rng.choice(movers)), frames=form.frames, fps=fps, count=count)
 
     if kind == "monsters":
         return film_all(

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from wildlam.episodes.movers import Truth
+from wildlam.progress import Count, uncounted
 from wildlam.types import Split
 from wildlam.worlds.movers.cutouts import Cutout, cut_out, shadow_of
 from wildlam.worlds.movers.motion import MOTIONS, Way, camera, way_of
@@ -47,6 +48,7 @@ def make_film(
     frames: int,
     fps: float,
     size: int,
+    count: Count = uncounted,
 ) -> tuple[list[np.ndarray], Truth]:
     """Make a film of movers, given by the pictures and the generator's state alone.
 
@@ -60,6 +62,7 @@ def make_film(
         frames: its length.
         fps: frames per second.
         size: side of the frames in pixels.
+        count: counts each frame as it is made.
 
     Returns:
         Frames ``uint8 [size, size, 3]`` and their truth.
@@ -75,6 +78,7 @@ def make_film(
     for t in range(frames):
         image, visible[t], boxes[t] = _frame(scene, cutouts, shadows, ways, t, size)
         film.append(image)
+        count(1)
 
     def of_all(name: str, *shape: int) -> np.ndarray:
         values = [getattr(way, name) for way in ways]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wildlam.episodes.movers import Truth
+from wildlam.progress import Count, uncounted
 from wildlam.types import Split
 from wildlam.worlds.doom import DoomNav, require_vizdoom
 from wildlam.worlds.walkers import begin_walk
@@ -130,7 +131,7 @@ class MonsterDoom(DoomNav):
 
 
 def film_monsters(
-    world: MonsterDoom, rng: np.random.Generator, *, monsters: int, frames: int, fps: float
+    world: MonsterDoom, rng: np.random.Generator, *, monsters: int, frames: int, fps: float, count: Count = uncounted
 ) -> tuple[list[np.ndarray], Truth]:
     """Film monsters from somewhere in a level; the same state of ``rng`` gives the same pixels.
 
@@ -140,6 +141,7 @@ def film_monsters(
         monsters: how many come; they may leave the picture and enter it.
         frames: length of the film.
         fps: its frames per second.
+        count: counts each frame as it is filmed.
 
     Returns:
         Frames ``uint8 [size, size, 3]`` and their truth, in which ``visible`` is 1 where anything of a monster is seen.
@@ -163,6 +165,7 @@ def film_monsters(
                 boxes[t, m] = seen[number]
         if t < frames:
             film.append(world.frame)
+            count(1)
             world.skip((0.0, 0.0, 0.0))
     return film, _truth(kinds, places, boxes, world.size, fps)
 

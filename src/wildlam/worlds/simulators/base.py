@@ -24,7 +24,7 @@ class Simulator:
     """A world to film, to act in and to plan with; the ``SIMULATOR`` of each file in this folder is one.
 
     Attributes:
-        name: as users write it, ``play --world NAME``.
+        name: name as users write it, ``play --world NAME``.
         about: what there is to see and do, for the help of ``wildlam collect``.
         space: kind of its actions and poses.
         unit: unit of lengths, in words.
