@@ -107,13 +107,13 @@ def test_angles_are_clockwise(monkeypatch):
 
 
 def test_movers_stop_turn_grow_leave_and_are_hidden():
-    truths = [make(seed, movers=3, frames=64)[1] for seed in range(6)]
+    truths = [make(seed, movers=3, frames=40)[1] for seed in range(4)]
     assert any((~truth.velocity.any(-1)).any() for truth in truths)
     assert all(np.ptp(truth.angle, axis=0).max() > 5 for truth in truths)
     assert any((np.ptp(truth.scale, axis=0) > 0.1).any() for truth in truths)
     assert any((truth.visible == 0).any() for truth in truths)
     assert any(((truth.visible > 0.1) & (truth.visible < 0.9)).any() for truth in truths)
-    alone = [make(seed, movers=1, frames=64)[1] for seed in range(6)]
+    alone = [make(seed, movers=1, frames=40)[1] for seed in range(4)]
     assert all((np.abs(truth.position - 64) < 70).all() for truth in alone)
 
 
@@ -121,7 +121,7 @@ def test_held_out_films_have_other_shapes_and_faster_motions():
     assert not set(SHAPES["train"]) & set(SHAPES["held_out"])
     speeds = {}
     for split, shapes in SHAPES.items():
-        truths = [make(seed, split, movers=4, frames=64)[1] for seed in range(3)]
+        truths = [make(seed, split, movers=4, frames=32)[1] for seed in range(2)]
         assert {name for truth in truths for name in truth.shapes.tolist()} <= set(shapes)
         moving = np.concatenate([np.linalg.norm(truth.velocity, axis=-1).ravel() for truth in truths])
         speeds[split] = np.median(moving[moving > 0])

@@ -12,7 +12,7 @@ _GLIDE = 0.3  # seconds in which a motion takes up two thirds of a change
 SCALES = (0.7, 1.4)
 """Least and greatest scale."""
 _INSIDE = 0.12  # of the picture's side: who does not leave it stays so far from its edges
-_OUTSIDE = 0.25  # and who leaves it goes no farther than so much
+_OUTSIDE = 0.18  # and who leaves it goes no farther than so much
 
 
 @dataclass(frozen=True)
