@@ -14,7 +14,9 @@ from wildlam.models.transformer import Size
 class InverseDynamicsConfig:
     """An inverse dynamics model."""
 
-    def build(self, state_width: int, grid: tuple[int, int], out_width: int, size: Size) -> InverseDynamicsModel:
+    def build(
+        self, state_width: int, grid: tuple[int, int], out_width: int, size: Size, place: bool = False
+    ) -> InverseDynamicsModel:
         """Make the module, randomly initialised.
 
         Args:
@@ -22,6 +24,7 @@ class InverseDynamicsConfig:
             grid: height and width of their map, ``N = h * w``.
             out_width: what the bottleneck reads.
             size: width, depth and heads of its transformer, if it has one.
+            place: give that transformer learnt embeddings of places.
         """
         raise TypeError("choose an inverse dynamics model: Transformer, Linear or Difference")
 

@@ -15,9 +15,11 @@ from wildlam.models.transformer import Size
 class Difference(InverseDynamicsConfig):
     """``φ(s_{t+1}) - φ(s_t)``, φ a transformer over one state: the actions of two steps add up, on learnt features."""
 
-    def build(self, state_width: int, grid: tuple[int, int], out_width: int, size: Size) -> DifferenceIdm:
+    def build(
+        self, state_width: int, grid: tuple[int, int], out_width: int, size: Size, place: bool = False
+    ) -> DifferenceIdm:
         """Make the module; see ``InverseDynamicsConfig.build``."""
-        return DifferenceIdm(state_width, grid, out_width, size)
+        return DifferenceIdm(state_width, grid, out_width, size, place)
 
 
 class DifferenceIdm(PoolingTransformer):

@@ -16,9 +16,11 @@ from wildlam.models.transformer import Size
 class Transformer(InverseDynamicsConfig):
     """A transformer over both states: predicts best, but its code may mean something else in every state."""
 
-    def build(self, state_width: int, grid: tuple[int, int], out_width: int, size: Size) -> TransformerIdm:
+    def build(
+        self, state_width: int, grid: tuple[int, int], out_width: int, size: Size, place: bool = False
+    ) -> TransformerIdm:
         """Make the module; see ``InverseDynamicsConfig.build``."""
-        return TransformerIdm(2 * state_width, grid, out_width, size)
+        return TransformerIdm(2 * state_width, grid, out_width, size, place)
 
 
 class TransformerIdm(PoolingTransformer):
