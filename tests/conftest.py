@@ -134,11 +134,13 @@ def _no_umap_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield
 
 
-@pytest.fixture(autouse=True)
-def _short_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _short_evaluations() -> Iterator[None]:
     """Encoding the composed scenes and UMAP would be most of the time of tests that evaluate a run."""
-    monkeypatch.setattr(suite, "locality", partial(suite.locality, scenes=2))
-    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(suite, "locality", partial(suite.locality, scenes=2))
+        patch.setitem(sys.modules, "umap", None)
+        yield
 
 
 @pytest.fixture

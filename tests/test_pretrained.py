@@ -5,14 +5,21 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 import wildlam
 from wildlam import cli, pretrained
 from wildlam.config import read_config
 from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
+from wildlam.models import ModelConfig
+from wildlam.models.bottlenecks import Noisy
+from wildlam.models.inverse_dynamics import Transformer
 from wildlam.pretrained import TINY, unpack
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run
 from wildlam.workflows.controller import load_controller
+from wildlam.workflows.open_run import load_model
 
 from .helpers import make_run
 
@@ -75,3 +82,16 @@ def test_what_is_packed_is_a_run_of_the_same_weights(videos, tmp_path):
     assert str(tmp_path) not in "".join(facts)
     packed, given = wildlam.load(tmp_path / "packed").model.state_dict(), wildlam.load(run).model.state_dict()
     assert all((packed[name] == weight.bfloat16().to(weight.dtype)).all() for name, weight in given.items())
+
+
+def test_a_run_from_before_there_was_a_choice_opens_with_the_transformer():
+    """The packaged model's configuration names none; its weights have the names and the numbers that they had."""
+    assert "idm" not in (TINY / "config.yaml").read_text()
+    run, config = Run.open(TINY), read_config(TINY / "config.yaml")
+    assert config.model == ModelConfig(bottleneck=Noisy(beta=1e-4))
+    assert isinstance(config.model.idm, Transformer)
+    weights = load_model(run, config, run.encoder_spec).state_dict()
+    stored = checkpoints.best(run.checkpoints).model_tensors()
+    assert {"idm.embed.weight", "idm.blocks.0.attention.qkv.weight", "idm.query", "idm.head.bias"} <= stored.keys()
+    assert weights.keys() == stored.keys()
+    assert all(torch.equal(weights[name], weight.to(weights[name])) for name, weight in stored.items())

@@ -20,10 +20,10 @@ from wildlam.types import StateBatch
 BATCH = 8
 
 
-def steps(team, shard, accumulate, bottleneck, compiled=False):
+def steps(team, shard, accumulate, bottleneck, compiled=False, **choices):
     """What is to be equal, by name; with blocks traced and computed again, if ``compiled``."""
     torch.manual_seed(0)
-    model = ModelConfig(bottleneck=getattr(bottlenecks, bottleneck)(dim=4)).build(6, (2, 2))
+    model = ModelConfig(bottleneck=getattr(bottlenecks, bottleneck)(dim=4), **choices).build(6, (2, 2))
     for parameter in model.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.2)
@@ -74,6 +74,8 @@ if __name__ == "__main__":
             for accumulate in (1, 2)
             for name, tensor in steps(team, args.shard, accumulate, bottleneck).items()
         }
+        placed = steps(team, args.shard, 1, "Noisy", place=True)
+        found |= {f"Place.1.{name}": tensor for name, tensor in placed.items()}
         if args.compiled:
             compiled = steps(team, args.shard, 1, "Noisy", compiled=True)
             found |= {f"Noisy.compiled.{name}": tensor for name, tensor in compiled.items()}

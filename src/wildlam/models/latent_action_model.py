@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
-from wildlam.models.inverse_dynamics import InverseDynamicsModel
+from wildlam.models.inverse_dynamics import InverseDynamicsConfig, Transformer
 from wildlam.models.transformer import SIZES
 from wildlam.models.world_model import Act, WorldModel
 from wildlam.types import Loss
@@ -25,11 +25,16 @@ class ModelConfig:
         size: size of the world model: nano, tiny, small, base, L (the paper's), H or g. The inverse dynamics model,
             which the paper leaves open, is as wide and half as deep.
         predict: output of the world model: the change from the last state, or the state itself.
+        idm: inverse dynamics model: Transformer, Linear or Difference.
+        place: whether both models know places: learnt embeddings of them, and a latent action that reaches each token
+            by a linear map of its own.
         bottleneck: limit on the latent action: Noisy, Sparse, Discrete, Unconstrained or Deterministic.
     """
 
     size: SizeName = "tiny"
     predict: Literal["change", "state"] = "change"
+    idm: InverseDynamicsConfig = field(default_factory=Transformer)
+    place: bool = False
     bottleneck: BottleneckConfig = field(default_factory=Noisy)
 
     def build(self, state_width: int, grid: tuple[int, int]) -> LatentActionModel:
@@ -49,12 +54,9 @@ class LatentActionModel(nn.Module):
         self.bottleneck = config.bottleneck.build()
         size = SIZES[config.size]
         half = replace(size, depth=size.depth // 2)
-        self.idm = (
-            InverseDynamicsModel(state_width, grid, self.bottleneck.in_width, half)
-            if self.bottleneck.in_width
-            else None
-        )
-        self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, size, config.predict)
+        width = self.bottleneck.in_width
+        self.idm = config.idm.build(state_width, grid, width, half, config.place) if width else None
+        self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, size, config.predict, config.place)
 
     def __repr__(self) -> str:
         tokens, width = self.state_shape
