@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from wildlam.config import RunConfig, config_from, dump_config
 from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
+from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Sparse
 from wildlam.training import TrainingConfig
 from wildlam.video.config import DataConfig
@@ -48,14 +50,35 @@ def test_keywords_make_a_configuration_or_change_one():
         ({"data": {"path": "v", "mixture": {"a": "x"}}}, "^data.mixture.a: expected float, got x$"),
         ({"data": {"path": "v", "mixture": [1]}}, "^data.mixture: expected a dict"),
         ({"data": {"path": "v"}, "encoder": Lite0(image_size=64.0)}, "^encoder.image_size: expected int, got 64.0$"),
-        ({"data": {"path": "v"}, "encoder": "Lite0"}, "encoder must be HFImage or Lite0 or VJEPA2, got 'Lite0'"),
-        ({"data": {"path": "v"}, "model": {"bottleneck": {"dim": 3}}}, "bottleneck must be .*Sparse"),
+        (
+            {"data": {"path": "v"}, "encoder": "Lite0"},
+            r"encoder must be HFImage or Lite0 or VJEPA2, such as wildlam.Lite0\(image_size=64\), got 'Lite0'",
+        ),
+        ({"data": {"path": "v"}, "encoder": {"class_path": "Lite1"}}, "encoder must be HFImage or Lite0 or VJEPA2"),
+        ({"data": {"path": "v"}, "encoder": {"class_path": "Lite0", "init_args": {"size": 1}}}, "Lite0 has no size"),
+        (
+            {"data": {"path": "v"}, "encoder": {"class_path": "Lite0", "init_args": {"image_size": "64"}}},
+            "^encoder.image_size: expected int, got 64$",
+        ),
+        (
+            {"data": {"path": "v"}, "model": {"bottleneck": {"dim": 3}}},
+            r"model.bottleneck must be .*Sparse.*, such as wildlam.Sparse\(dim=32\)",
+        ),
         ({"data": {"path": "v"}, "out": 3}, "out must be a path, got 3"),
     ],
 )
 def test_what_is_wrong_is_named(keywords, message):
     with pytest.raises(WildlamError, match=message):
         config_from(RunConfig, None, keywords)
+
+
+def test_what_config_yaml_says_is_taken():
+    config = RunConfig(
+        data=DataConfig(path=Path("v")), encoder=Lite0(image_size=64), model=ModelConfig(bottleneck=Sparse(dim=3))
+    )
+    assert config_from(RunConfig, None, yaml.safe_load(dump_config(config))) == config
+    keywords = {"data": {"path": "v"}, "encoder": {"class_path": "wildlam.encoders.Lite0"}}
+    assert config_from(RunConfig, config, keywords).encoder == Lite0()
 
 
 def test_values_that_do_for_the_type_of_their_field_are_made_of_that_type():

@@ -11,7 +11,9 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from wildlam.encoders import EncoderConfig
 from wildlam.errors import WildlamError
+from wildlam.models.bottlenecks import BottleneckConfig
 from wildlam.types import check_choice
 from wildlam.video.files import Location
 
@@ -21,6 +23,10 @@ KINDS: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (Integral,), float: (R
 """What is taken for a field of these types: NumPy's numbers are numbers, and a path is a text."""
 
 
+EXAMPLES: dict[type, str] = {EncoderConfig: "wildlam.Lite0(image_size=64)", BottleneckConfig: "wildlam.Sparse(dim=32)"}
+"""How one of several classes is given from Python."""
+
+
 def config_from(cls: type[Config], config: Config | None, keywords: Mapping[str, Any]) -> Config:
     """The configuration that a workflow is called with.
 
@@ -28,7 +34,7 @@ def config_from(cls: type[Config], config: Config | None, keywords: Mapping[str,
         cls: its class, a dataclass.
         config: one that is made; keywords replace what it says.
         keywords: fields by name. Of a field that is a configuration itself, a mapping of its fields will do, such as
-            ``training={"steps": 100}``.
+            ``training={"steps": 100}``; an encoder and a bottleneck as in ``config.yaml``, with ``class_path``.
 
     Raises:
         WildlamError: something else is given, a keyword is unknown or missing, or a value is of another type than its
@@ -67,11 +73,16 @@ def _settled(key: str, kind: Any, value: Any, made: Any) -> Any:
         return _checked(key, kind, value)
     if isinstance(value, kind):
         return _made(type(value), value, {}, f"{key}.")
-    subclasses = type.__subclasses__(kind)
-    if isinstance(value, Mapping) and not subclasses:  # of several classes, which one is not said
-        return _made(kind, made, value, f"{key}.")
-    classes = [sub.__name__ for sub in subclasses] or [f"{kind.__name__}(...) or a dict of its fields"]
-    raise WildlamError(f"{key} must be {' or '.join(classes)}, got {value!r}")
+    classes = {sub.__name__: sub for sub in type.__subclasses__(kind)}
+    if not classes:
+        if isinstance(value, Mapping):
+            return _made(kind, made, value, f"{key}.")
+        raise ValueError(f"{key} must be {kind.__name__}(...) or a dict of its fields, got {value!r}")
+    if isinstance(value, Mapping) and value.keys() <= {"class_path", "init_args"}:  # as in config.yaml
+        name, arguments = str(value.get("class_path")).rpartition(".")[2], value.get("init_args") or {}
+        if name in classes and isinstance(arguments, Mapping):
+            return _made(classes[name], None, arguments, f"{key}.")
+    raise ValueError(f"{key} must be {' or '.join(classes)}, such as {EXAMPLES[kind]}, got {value!r}")
 
 
 def _checked(key: str, kind: Any, value: Any) -> Any:
