@@ -18,6 +18,7 @@ def run_evaluate(argv: Arguments) -> None:
       wildlam eval runs/demo --data.path ~/other/videos
       wildlam eval runs/demo --bounds runs/unconstrained
     """
+    from wildlam.errors import named, videos_given_by
     from wildlam.video.files import location
     from wildlam.workflows.evaluate import evaluate
 
@@ -32,7 +33,9 @@ def run_evaluate(argv: Arguments) -> None:
         help="other runs to compare rollouts with, such as an unconstrained one",
     )
     args = parser.parse_args(list(argv))
-    print("\n".join(results(evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder)))
+    with named(videos_given_by("--data.path")):
+        folder = evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder
+    print("\n".join(results(folder)))
 
 
 def run_infer(argv: Arguments) -> int:
