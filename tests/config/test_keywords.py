@@ -98,6 +98,8 @@ def test_values_that_do_for_the_type_of_their_field_are_made_of_that_type():
 def test_something_else_than_a_configuration_is_refused():
     with pytest.raises(WildlamError, match=r"give a RunConfig, or its keywords \(data, .*; got 'runs/demo'"):
         config_from(RunConfig, "runs/demo", {})  # type: ignore[type-var]
+    with pytest.raises(WildlamError, match=r"^give an IndexConfig, or its keywords \(path, .*\), such as path='good'$"):
+        config_from(IndexConfig, "good", {})  # type: ignore[type-var]
     with pytest.raises(WildlamError, match="got Lite0"):
         config_from(RunConfig, Lite0(), {})  # type: ignore[type-var]
 

@@ -98,6 +98,7 @@ def test_files_say_their_own_rate(tmp_path):
         (VIDEO.astype(np.int64), "video holds int64, pictures are uint8, 0 to 255; convert them"),
         ([], "video is an empty list"),
         ([1, 2], r"video\[0\] is of type int"),
+        ([Image.new("RGB", (4, 4)), "a"], r"video\[1\] is a path among pictures; give pictures alone, opened"),
         (["a.mp4", "b.mp4"], "video is a list of paths; give one video at a time"),
         ([VIDEO, VIDEO], "video is a list of videos"),
         ([VIDEO[0], VIDEO[0][:5]], r"pictures 0 and 1 are of different sizes \(20x30 and 5x30\)"),

@@ -155,6 +155,8 @@ def _frames(video: AnyVideo, name: str) -> Tensor:
     if isinstance(video, Image):
         raise WildlamError(f"{name} is one picture; give a list of them")
     if isinstance(video, list | tuple):
+        if video and all(map(_is_path, video)):
+            raise WildlamError(f"{name} is a list of paths; give one video at a time, or their pictures opened")
         return torch.stack(_alike([_picture(one, f"{name}[{i}]", name) for i, one in enumerate(video)], name))
     if not isinstance(video, np.ndarray | Tensor):
         raise WildlamError(f"{name} is {_kind(video)}; give {FORMS}")
@@ -170,7 +172,7 @@ def _picture(picture: Any, name: str, of: str) -> Tensor:
     if isinstance(picture, Image):
         return torch.from_numpy(np.array(picture.convert("RGB")))
     if _is_path(picture):
-        raise WildlamError(f"{of} is a list of paths; give one video at a time, or their pictures opened")
+        raise WildlamError(f"{name} is a path among pictures; give pictures alone, opened")
     if not isinstance(picture, np.ndarray | Tensor):
         raise WildlamError(f"{name} is {_kind(picture)}; give a list of pictures (PIL's, or uint8 [H, W, 3])")
     array = _bytes(picture, name)

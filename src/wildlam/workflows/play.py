@@ -163,8 +163,8 @@ def _check_actions(driven: ControlledRun, simulator: Simulator) -> None:
     controller, space = driven.controller, driven.space
     if space is not simulator.space:
         raise WildlamError(
-            f"the controller's actions are {space.name}, {simulator.name} takes {simulator.space.name}; "
-            "give --controller"
+            f"the world {simulator.name!r} takes actions {', '.join(simulator.space.action_names)}, the controller was "
+            f"trained on {', '.join(space.action_names)}; give --controller"
         )
     reach = AWAY * float((controller.action_mean.abs() + 3 * controller.action_std)[: space.position].norm())
     if reach < simulator.far:
