@@ -19,9 +19,25 @@ from wildlam.pretrained import TINY, unpack
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.workflows.controller import load_controller
+from wildlam.workflows.infer import InferConfig
 from wildlam.workflows.open_run import load_model
+from wildlam.workflows.transfer import TransferConfig
 
 from .helpers import make_run
+
+
+def test_it_is_called_tiny_wherever_a_run_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["show", "tiny"]) == 0
+    assert str(TINY) in capsys.readouterr().out
+    assert InferConfig(run="tiny", videos="a.mp4").run == TINY
+    assert TransferConfig(run="tiny", source="a.mp4", target="b.mp4").run == TINY
+    assert TransferConfig(run=Path("tiny"), source="a.mp4", target="b.mp4").run == Path("tiny")
+    for command in (["infer", "nothere.mp4", "--run", "tiny"], ["transfer", "nothere.mp4", "b.mp4", "--run", "tiny"]):
+        assert cli.main(command) == 2
+        assert "nothere.mp4: no such file" in capsys.readouterr().err
+    assert cli.main(["eval", "tiny"]) == 2  # which would write there
+    assert "`wildlam demo --pretrained` writes wildlam-tiny to runs/tiny" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("tiny_models")

@@ -33,4 +33,5 @@ def named(options: Mapping[str, str | None]) -> Iterator[None]:
 
 def videos_given_by(given: str) -> dict[str, str | None]:
     """Options, for ``named``, of a command to which videos are given by ``given`` alone."""
-    return {"data.path": given, "data.cache": None, "data.on_error": None}
+    lacking = ("cache", "on_error", "max_bad", "exclude")
+    return {"data.path": given, **dict.fromkeys((f"data.{name}" for name in lacking), None)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.video.indexing import other_files, quiet_index, splits_of
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, named, videos_given_by
 from wildlam.video import index as index_module
 from wildlam.video.decode import VideoError
 from wildlam.video.index import find_videos, read_list
@@ -120,10 +120,23 @@ def test_bad_files_raise_with_name_and_reason(folder):
     with pytest.raises(VideoError, match=r"empty\.mp4: .*0 bytes"):
         quiet_index(root)
     (root / "text.mp4").write_text("no video at all " * 20)
-    with pytest.raises(WildlamError, match=r"2 of 5 videos .*empty\.mp4.*text\.mp4.*Mend or remove them$"):
-        quiet_index(root)  # more than may be skipped: the option would not help
-    with pytest.raises(WildlamError, match=r"2 of 5 videos .*--data\.on_error=skip$"):
+    out = r"or leave them out with (--)?data\.on_error=skip"
+    with pytest.raises(
+        WildlamError,
+        match=rf"2 of 5 videos .*empty.*text\.mp4.*{out} and (--)?data\.max_bad=0\.4 or (--)?data\.exclude PATTERN$",
+    ):
+        quiet_index(root)  # more than may be skipped: the first option alone would not help
+    with pytest.raises(WildlamError, match=rf"2 of 5 videos .*{out} or (--)?data\.exclude PATTERN$"):
         quiet_index(root, max_skipped=0.5)
+    with (
+        pytest.raises(WildlamError, match=r"2 of 5 videos .*Mend or remove them$"),
+        named(videos_given_by("--data")),
+    ):
+        quiet_index(root)
+    for name in ("a", "b", "c"):
+        (root / f"{name}.mp4").unlink()
+    with pytest.raises(WildlamError, match=r"2 of 2 videos .*Mend or remove them$"):
+        quiet_index(root)
 
 
 def test_skipping_is_counted_reported_and_capped(folder, caplog, probed):
@@ -134,7 +147,8 @@ def test_skipping_is_counted_reported_and_capped(folder, caplog, probed):
     assert "skipped 1 of 13 videos" in caplog.text
     assert "empty.mp4: the file is empty" in caplog.text
     (root / "empty2.mp4").touch()
-    with pytest.raises(WildlamError, match=r"2 of 14 videos .* more than the 10%.*empty"):
+    out = r"or leave them out with (--)?data\.max_bad=0\.15 or (--)?data\.exclude PATTERN$"
+    with pytest.raises(WildlamError, match=rf"2 of 14 videos .* more than the 10%.*empty.*{out}"):
         quiet_index(root, on_error="skip")
     assert len(quiet_index(root, on_error="skip", max_skipped=0.2)) == 12
 

@@ -17,6 +17,7 @@ from wildlam.video.decode import decode_grid
 from wildlam.workflows import trained
 from wildlam.workflows.infer import infer, outputs
 from wildlam.workflows.trained import LatentActions, Trained
+from wildlam.workflows.transfer import transfer
 
 from ..helpers import make_run, save_tiny
 
@@ -69,6 +70,25 @@ def test_file_names(tmp_path, name):
     actions = LatentActions(torch.zeros(1, 4), np.zeros(1), np.ones(1))
     stem = "a.v2" if name == "a.v2" else "a"
     assert actions.save(tmp_path / name) == (tmp_path / f"{stem}.npz", tmp_path / f"{stem}.parquet")
+
+
+def test_a_name_that_promises_another_kind_of_file_is_refused(tmp_path):
+    actions = LatentActions(torch.zeros(1, 4), np.zeros(1), np.ones(1))
+    with pytest.raises(WildlamError, match=r"out\.csv: latent actions are written as .*; leave \.csv out"):
+        actions.save(tmp_path / "out.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_wrong_is_told_before_the_model_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("wildlam.workflows.infer.load", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr("wildlam.workflows.transfer.load", lambda _: pytest.fail("loaded"))
+    with pytest.raises(WildlamError, match=r"nothere\.mp4: no such file"):
+        infer(run="tiny", videos=tmp_path / "nothere.mp4")
+    with pytest.raises(WildlamError, match=r"nothere\.mp4: no such file"):
+        transfer(run="tiny", source=tmp_path / "nothere.mp4", target=tmp_path / "b.mp4", output=tmp_path / "c.mp4")
+    (tmp_path / "a.mp4").write_bytes(b"a film")
+    with pytest.raises(WildlamError, match="latent actions are written as"):
+        infer(run="tiny", videos=tmp_path / "a.mp4", output=tmp_path / "out.csv")
 
 
 def test_where_the_actions_of_many_videos_go(tmp_path, monkeypatch):

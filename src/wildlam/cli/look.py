@@ -7,6 +7,8 @@ from pathlib import Path
 
 from wildlam.cli.common import Arguments, make_parser, results, summary
 
+RUN_HELP = "run folder, or tiny for the model that comes with the package"
+
 
 def run_evaluate(argv: Arguments) -> None:
     """Evaluate a trained run on held-out videos again, its own or others, and write results and report.
@@ -18,6 +20,7 @@ def run_evaluate(argv: Arguments) -> None:
       wildlam eval runs/demo --data.path ~/other/videos
       wildlam eval runs/demo --bounds runs/unconstrained
     """
+    from wildlam.errors import named, videos_given_by
     from wildlam.video.files import location
     from wildlam.workflows.evaluate import evaluate
 
@@ -32,7 +35,9 @@ def run_evaluate(argv: Arguments) -> None:
         help="other runs to compare rollouts with, such as an unconstrained one",
     )
     args = parser.parse_args(list(argv))
-    print("\n".join(results(evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder)))
+    with named(videos_given_by("--data.path")):
+        folder = evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder
+    print("\n".join(results(folder)))
 
 
 def run_infer(argv: Arguments) -> int:
@@ -50,7 +55,7 @@ def run_infer(argv: Arguments) -> int:
 
     parser = make_parser("infer", run_infer)
     parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
-    parser.add_argument("--run", type=Path, required=True, help="run folder")
+    parser.add_argument("--run", required=True, help=RUN_HELP)
     parser.add_argument(
         "--output",
         type=Path,
@@ -77,11 +82,12 @@ def run_show(argv: Arguments) -> None:
     Example:
       wildlam show runs/demo
     """
+    from wildlam.pretrained import run_path
     from wildlam.runs.folder import Run
 
     parser = make_parser("show", run_show)
-    parser.add_argument("run", type=Path, help="run folder")
-    print(summary(Run.open(parser.parse_args(list(argv)).run)))
+    parser.add_argument("run", help=RUN_HELP)
+    print(summary(Run.open(run_path(parser.parse_args(list(argv)).run))))
 
 
 def run_report(argv: Arguments) -> None:
@@ -125,7 +131,7 @@ def run_transfer(argv: Arguments) -> None:
     parser = make_parser("transfer", run_transfer)
     parser.add_argument("source", type=Path, help="video whose latent actions are inferred")
     parser.add_argument("target", type=Path, help="video that they are applied to")
-    parser.add_argument("--run", type=Path, required=True, help="run folder")
+    parser.add_argument("--run", required=True, help=RUN_HELP)
     parser.add_argument("-o", "--output", type=Path, default=Path("transfer.mp4"), help="film to write, .mp4")
     parser.add_class_arguments(TransferConfig, skip={"run", "source", "target", "output"})
     args = parser.parse_args(list(argv))

@@ -14,7 +14,7 @@ from wildlam.errors import WildlamError
 from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.cycle import Cycle, cycle
 from wildlam.evaluation.intervals import PerClip
-from wildlam.evaluation.latent_space import LatentSpace, latent_space
+from wildlam.evaluation.latent_space import LatentSpace, latent_space, umap_to_compile
 from wildlam.evaluation.leakage import Leakage, leakage
 from wildlam.evaluation.locality import SCENES, Locality, locality
 from wildlam.evaluation.one_step import one_step
@@ -134,7 +134,8 @@ def evaluate_all(
     }
     with tqdm(desc="evaluating", total=len(steps) * len(clips), unit="clip", miniters=1, disable=not progress) as bar:
         for done, (name, step) in enumerate(steps.items(), 1):
-            bar.set_postfix_str(name.replace("_", " "))
+            waits = name == "latent_space" and umap_to_compile()
+            bar.set_postfix_str(name.replace("_", " ") + (": UMAP compiles, about half a minute" if waits else ""))
             found[name] = step()
             bar.update(done * len(clips) - bar.n)  # what does not go clip by clip
     return Evaluations(clips, **found)

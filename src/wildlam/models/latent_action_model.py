@@ -85,7 +85,8 @@ class LatentActionModel(nn.Module):
         """Infer the latent actions ``[B, T - 1, Z]`` between ``T >= 2`` states; each of its two states alone.
 
         Raises:
-            ValueError: if the states are fewer than two, or of another shape than the model was made for.
+            ValueError: the states are fewer than two, no tensor of floats, or of another shape than the model was made
+                for.
         """
         self._check(states)
         if states.shape[1] < 2:
@@ -93,8 +94,19 @@ class LatentActionModel(nn.Module):
         return self.bottleneck.encode(self._read(states))
 
     def predict(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Predict the next state after each of ``[B, T, N, D]`` under the actions ``[B, T, Z]`` taken there."""
+        """Predict the next state after each of ``[B, T, N, D]`` under the actions ``[B, T, Z]`` taken there.
+
+        Raises:
+            ValueError: states or actions are no tensors of floats, or of other shapes.
+        """
         self._check(states)
+        batch, steps, width = *states.shape[:2], self.bottleneck.dim
+        self._check_floats(f"actions [{batch}, {steps}, {width}]", actions)
+        if actions.shape != (batch, steps, width):
+            raise ValueError(
+                f"expected actions [{batch}, {steps}, {width}], one for each state [{batch}, {steps}, ...], "
+                f"got {list(actions.shape)}"
+            )
         return self.world_model(states, actions)
 
     def rollout(self, context: Tensor, actions: Tensor) -> Tensor:
@@ -106,7 +118,17 @@ class LatentActionModel(nn.Module):
 
         Returns:
             The predicted states, ``[B, H, N, D]`` or ``[B, S, H, N, D]``.
+
+        Raises:
+            ValueError: states or actions are no tensors of floats, of other shapes, or none.
         """
+        self._check(context)
+        batch, width = len(context), self.bottleneck.dim
+        expected = f"actions [{batch}, H, {width}] or [{batch}, S, H, {width}]"
+        self._check_floats(expected, actions)
+        shape = actions.shape
+        if len(shape) not in (3, 4) or (shape[0], shape[-1]) != (batch, width) or not shape[-2]:
+            raise ValueError(f"expected {expected} with H of at least 1, got {list(shape)}")
         return self._unroll(context, actions, None)
 
     def drive(self, context: Tensor, actions: Tensor, act: Act) -> Tensor:
@@ -117,10 +139,10 @@ class LatentActionModel(nn.Module):
             actions: ``[B, H, A]``, or candidates ``[B, S, H, A]``.
             act: makes of them and of the states that they are taken in latent actions, such as a controller.
         """
+        self._check(context)
         return self._unroll(context, actions, act)
 
     def _unroll(self, context: Tensor, actions: Tensor, act: Act | None) -> Tensor:
-        self._check(context)
         past = self.infer(context) if context.shape[1] > 1 else context.new_zeros(len(context), 0, self.bottleneck.dim)
         if actions.dim() == 3:
             return self.world_model.rollout(context, past, actions.unsqueeze(1), act).squeeze(1)
@@ -132,6 +154,17 @@ class LatentActionModel(nn.Module):
         return self.idm(states)
 
     def _check(self, states: Tensor) -> None:
-        if states.dim() != 4 or tuple(states.shape[2:]) != self.state_shape:
-            tokens, width = self.state_shape
+        tokens, width = self.state_shape
+        self._check_floats(f"states [B, T, {tokens}, {width}]", states)
+        if states.dim() != 4 or not states.shape[1] or tuple(states.shape[2:]) != self.state_shape:
             raise ValueError(f"expected states [B, T, {tokens}, {width}], got {list(states.shape)}")
+
+    def _check_floats(self, expected: str, given: Tensor) -> None:
+        if not isinstance(given, Tensor):
+            kind = type(given).__name__
+            raise ValueError(
+                f"expected {expected} as a tensor, got {kind}; give torch.as_tensor(..., dtype=torch.float32)"
+            )
+        weights = self.world_model.embed.weight.dtype
+        if not given.is_floating_point() or (given.dtype == torch.float64 != weights):  # autocast takes no float64
+            raise ValueError(f"expected {expected} in {weights}, got {given.dtype}; convert them with .float()")

@@ -29,7 +29,7 @@ from wildlam.video.index import index
 from wildlam.video.loader import ClipSource, decode_windows, prefetch
 from wildlam.video.manifest import Manifest, manifest_path
 from wildlam.video.oddities import summary
-from wildlam.video.sampling import Draws, eval_windows, long_enough
+from wildlam.video.sampling import SLOW, Draws, eval_windows, long_enough
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +43,6 @@ LABELLED_CLIPS = 256
 """Training clips with true actions, of each source, from which the probes learn."""
 
 EVAL_BATCH = 16
-
-SLOW = 0.99
-"""Share of ``data.fps`` below which a video's own rate is reported: one in a hundred of its frames is a repetition."""
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import tempfile
@@ -140,7 +141,7 @@ def _indexed(
     videos, changed, seen, failures = _compared(base, listed, {video.path: video for video in old}, top, exclude, cuts)
     count_of_files = len(videos) + len(changed) + len(failures)
     if not count_of_files:
-        raise WildlamError(f"{base}: {option('data.exclude')} leaves no video of {len(listed)}")
+        raise WildlamError(f"{base}: {option('data.exclude') or 'exclude'} leaves no video of {len(listed)}")
 
     def manifest(splits: dict[str, Split]) -> Manifest:
         rows = [asdict(replace(videos[path], split=splits[path])) for path in sorted(videos)]
@@ -411,20 +412,31 @@ def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skippe
     if not failures:
         return
     named = "; ".join(str(failure) for failure in failures[:5]) + ("; ..." if len(failures) > 5 else "")
+    many = f"{len(failures)} of {files} videos cannot be used"
+    remedy = _ways_to_leave_out(len(failures), files, on_error, max_skipped)
     if on_error == "raise":
-        few = len(failures) <= max_skipped * files
-        skip = f", or leave {{}} out with {by}=skip" if few and (by := option("data.on_error")) else ""
         if len(failures) == 1 and files > 1:
-            raise VideoError(failures[0].path, f"{failures[0].reason}; repair or remove it{skip.format('it')}")
-        raise WildlamError(
-            f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them{skip.format('them')}"
-        )
+            raise VideoError(failures[0].path, f"{failures[0].reason}; repair or remove it{remedy}")
+        raise WildlamError(f"{many}: {named}. Mend or remove them{remedy}")
     if len(failures) > max_skipped * files:
         raise WildlamError(
-            f"{len(failures)} of {files} videos cannot be used, more than the {max_skipped:.0%} that may be skipped: "
-            f"{named}. Mend or remove them"
+            f"{many}, more than the {max_skipped:.0%} that may be skipped: {named}. Mend or remove them{remedy}"
         )
     log.warning("skipped %d of %d videos: %s", len(failures), files, named)
+
+
+def _ways_to_leave_out(failures: int, files: int, on_error: OnError, max_skipped: float) -> str:
+    """How an error goes on: the options of the running command, if it has any, that leave out videos."""
+    skip, most, exclude = (option(f"data.{name}") for name in ("on_error", "max_bad", "exclude"))
+    if failures == files:
+        return ""
+    ways = [f"{exclude} PATTERN"] if exclude else []
+    if skip and failures <= max_skipped * files:
+        ways.insert(0, f"{skip}=skip")
+    elif skip and most:
+        more = f"{most}={math.ceil(failures / files * 100) / 100:g}"
+        ways.insert(0, f"{skip}=skip and {more}" if on_error == "raise" else more)
+    return f", or leave {'it' if failures == 1 else 'them'} out with {' or '.join(ways)}" if ways else ""
 
 
 def _check_writable(target: Path) -> None:

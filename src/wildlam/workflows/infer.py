@@ -11,13 +11,14 @@ from tqdm import tqdm
 
 from wildlam.config import config_from
 from wildlam.errors import WildlamError
+from wildlam.pretrained import run_path
 from wildlam.progress import up_to
 from wildlam.report.html import table
 from wildlam.types import settle_path_lists, settle_paths
 from wildlam.video.files import names_tar
 from wildlam.video.index import find_videos
-from wildlam.video.opening import declared_seconds
-from wildlam.workflows.trained import LatentActions, Trained, load
+from wildlam.video.opening import check_file, declared_seconds
+from wildlam.workflows.trained import LatentActions, Trained, check_kind, load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class InferConfig:
     """Which videos, by which run.
 
     Args:
-        run: the run folder.
+        run: the run folder, or the text ``"tiny"`` for the model that comes with the package.
         videos: video files, and folders of them (searched at any depth).
         output: where to write, without suffix, or of several videos the folder; the videos' names, here, if not given.
     """
@@ -35,6 +36,8 @@ class InferConfig:
     output: Path | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.run, str):
+            object.__setattr__(self, "run", run_path(self.run))
         settle_paths(self, "run", "output")
         settle_path_lists(self, "videos")
         if not self.videos:
@@ -109,6 +112,10 @@ def infer_each(config: InferConfig) -> Iterator[Inferred]:
             to write.
     """
     places = outputs(config.videos, config.output)
+    if len(places) == 1:  # before the model is loaded, which takes longer
+        (video,) = places
+        check_file(video)
+        check_kind(places[video])
     trained = load(config.run)
     sizes = {video: video.stat().st_size if video.exists() else 0 for video in places}
     with tqdm(total=sum(sizes.values()), desc="inferring", unit="B", unit_scale=True, miniters=1) as bar:

@@ -21,7 +21,7 @@ from wildlam.evaluation.rollout import SECONDS
 from wildlam.fileio import writing
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
-from wildlam.pretrained import TINY
+from wildlam.pretrained import run_path
 from wildlam.progress import Count, uncounted
 from wildlam.report.html import figure
 from wildlam.report.plots import latent_actions_figure, latent_actions_svg
@@ -35,6 +35,23 @@ from wildlam.workflows.open_run import open_run
 
 FRAMES_AT_ONCE = 64
 """Video frames encoded at once where states do not depend on a clip."""
+
+OTHER_KINDS = (
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".json",
+    ".npy",
+    ".pt",
+    ".pth",
+    ".pkl",
+    ".pickle",
+    ".h5",
+    ".hdf5",
+    ".mat",
+    ".xlsx",
+)
+"""Endings of files that hold figures, in which a name may not end lest it promise what is not written."""
 
 
 @dataclass(repr=False)
@@ -78,9 +95,10 @@ class LatentActions:
         """Write ``path`` with ``.npz`` and with ``.parquet`` after it; return both paths.
 
         Raises:
-            WildlamError: the files cannot be written.
+            WildlamError: the files cannot be written, or the path is that of a file of another kind, such as ``.csv``.
         """
         path = Path(path)
+        check_kind(path)
         arrays = {"start": self.start, "end": self.end, "z": self.z.numpy()}
         stem = path.with_suffix("") if path.suffix in (".npz", ".parquet") else path  # the name itself may have dots
         npz, parquet = (path.with_name(stem.name + suffix) for suffix in (".npz", ".parquet"))
@@ -89,6 +107,19 @@ class LatentActions:
             np.savez(npz, **arrays)  # type: ignore[arg-type]
             pq.write_table(pa.table(arrays | {"z": list(self.z.numpy())}), parquet)
         return npz, parquet
+
+
+def check_kind(path: Path) -> None:
+    """Refuse the name of a file of another kind than latent actions are written as.
+
+    Raises:
+        WildlamError: it ends so.
+    """
+    if path.suffix.lower() in OTHER_KINDS:
+        raise WildlamError(
+            f"{path}: latent actions are written as .npz and .parquet; leave {path.suffix} out, or make a table with "
+            ".to_pandas()"
+        )
 
 
 @dataclass(repr=False)
@@ -322,5 +353,5 @@ def load(run: str | Path) -> Trained:
     """
     if not isinstance(run, str | os.PathLike):
         raise WildlamError(f"load takes a run folder, or 'tiny'; got {run!r}")
-    opened = open_run(TINY if run == "tiny" else Path(run))
+    opened = open_run(run_path(run))
     return Trained(opened.model(), opened.encoder, opened.config, opened.run.path)

@@ -108,6 +108,7 @@ def test_the_page_of_one_recording(manifest, held_out, tmp_path, bars, monkeypat
     model = ModelConfig().build(448, (2, 2)).eval()
     (tmp_path / "actions.svg").write_text("of an evaluation before")
     made = bars(suite)
+    monkeypatch.setattr(suite, "umap_to_compile", lambda: True)
     monkeypatch.setattr(suite, "SCENES", 2)
     found = evaluate_all(
         model,
@@ -121,6 +122,7 @@ def test_the_page_of_one_recording(manifest, held_out, tmp_path, bars, monkeypat
         progress=False,
     )
     assert made[0].n == made[0].total == 8 * 7
+    assert made[0].postfix == "latent space: UMAP compiles, about half a minute"
     assert made[0].steps.count(7) > 3  # the scenes of locality take the place of as many clips
     summary = {"clips": 7, **error_table(found.one_step), "evaluations": found.summary()}
     write_run_report(run, tmp_path, model, manifest, found, summary)
