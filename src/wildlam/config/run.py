@@ -11,6 +11,7 @@ from typing import Any
 from wildlam.encoders import EncoderConfig, Lite0
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic
+from wildlam.models.consistency import ConsistencyConfig
 from wildlam.models.inverse_dynamics import InverseDynamicsConfig
 from wildlam.training import TrainingConfig
 from wildlam.types import settle_paths
@@ -20,6 +21,7 @@ CHOSEN_BY_NAME: dict[str, Any] = {
     "encoder": EncoderConfig,
     "model.idm": InverseDynamicsConfig,
     "model.bottleneck": BottleneckConfig,
+    "model.consistency": ConsistencyConfig,
 }
 """Keys whose value is one of a class's subclasses."""
 

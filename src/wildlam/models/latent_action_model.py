@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
+from wildlam.models.consistency import Absent, ConsistencyConfig
 from wildlam.models.inverse_dynamics import InverseDynamicsConfig, Transformer
 from wildlam.models.transformer import SIZES
 from wildlam.models.world_model import Act, WorldModel
@@ -29,6 +30,7 @@ class ModelConfig:
         place: whether both models know places: learnt embeddings of them, and a latent action that reaches each token
             by a linear map of its own.
         bottleneck: limit on the latent action: Noisy, Sparse, Discrete, Unconstrained or Deterministic.
+        consistency: what is asked of latent actions besides prediction: Absent, Additive, Composition or Cycle.
     """
 
     size: SizeName = "tiny"
@@ -36,6 +38,7 @@ class ModelConfig:
     idm: InverseDynamicsConfig = field(default_factory=Transformer)
     place: bool = False
     bottleneck: BottleneckConfig = field(default_factory=Noisy)
+    consistency: ConsistencyConfig = field(default_factory=Absent)
 
     def build(self, state_width: int, grid: tuple[int, int]) -> LatentActionModel:
         """Make a model, randomly initialised, for states of ``grid[0] * grid[1]`` tokens of width ``state_width``."""
@@ -57,6 +60,7 @@ class LatentActionModel(nn.Module):
         width = self.bottleneck.in_width
         self.idm = config.idm.build(state_width, grid, width, half, config.place) if width else None
         self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, size, config.predict, config.place)
+        self.consistency = config.consistency.build(self.bottleneck.dim) if width else None
 
     def __repr__(self) -> str:
         tokens, width = self.state_shape
@@ -68,18 +72,22 @@ class LatentActionModel(nn.Module):
         )
 
     def forward(self, states: Tensor) -> Loss:
-        """Loss of teacher-forced prediction: mean L1 error of the next states plus the bottleneck's penalty."""
+        """Loss of teacher-forced prediction: mean L1 error of the next states plus the bottleneck's penalty, and that
+        of latent actions that are not consistent.
+        """
         read = self._read(states)
         z, penalty = self.bottleneck(read)
         predicted = self.world_model(states[:, :-1], z)
         prediction = (predicted.float() - states[:, 1:].float()).abs().mean()
+        inconsistency, disagreements = self._inconsistency(states, z)
 
         def statistics() -> dict[str, Tensor]:
             with torch.no_grad():
                 terms = {"prediction": prediction.detach(), "penalty": penalty.detach()}
+                terms |= {name: value.detach() for name, value in disagreements.items()}
                 return terms | self.bottleneck.statistics(read.detach())
 
-        return Loss(prediction + penalty, statistics)
+        return Loss(prediction + penalty + inconsistency, statistics)
 
     def infer(self, states: Tensor) -> Tensor:
         """Infer the latent actions ``[B, T - 1, Z]`` between ``T >= 2`` states; each of its two states alone.
@@ -147,6 +155,14 @@ class LatentActionModel(nn.Module):
         if actions.dim() == 3:
             return self.world_model.rollout(context, past, actions.unsqueeze(1), act).squeeze(1)
         return self.world_model.rollout(context, past, actions, act)
+
+    def _inconsistency(self, states: Tensor, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.consistency is None:
+            return z.new_zeros(()), {}
+        return self.consistency(states, z, self._draw, self.world_model)
+
+    def _draw(self, states: Tensor) -> Tensor:
+        return self.bottleneck.draw(self._read(states))
 
     def _read(self, states: Tensor) -> Tensor:
         if self.idm is None:
