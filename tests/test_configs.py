@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from wildlam.config import Parser, RunConfig, run_parser, to_config
 from wildlam.encoders import HFImage, Lite0
 from wildlam.encoders.base import fast_dtype
 from wildlam.models.bottlenecks import Discrete, Noisy, Sparse
+from wildlam.models.transformer import SIZES
 from wildlam.training.optimizers import MuonAdamW
 from wildlam.types import EncoderSpec
 from wildlam.workflows.controller import ControllingConfig
