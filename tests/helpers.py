@@ -58,6 +58,7 @@ def make_run(path, videos, encoder):
 def torchrun(count, script, *arguments):
     """Start a script of ``tests`` as so many processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    found = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": found, "OMP_NUM_THREADS": "1"}
     script = ROOT / "tests" / script
     subprocess.run([*command, str(script), *map(str, arguments)], env=environment, check=True, timeout=400)

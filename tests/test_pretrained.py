@@ -5,16 +5,39 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 import wildlam
 from wildlam import cli, pretrained
 from wildlam.config import read_config
 from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
+from wildlam.models import ModelConfig
+from wildlam.models.bottlenecks import Noisy
+from wildlam.models.inverse_dynamics import Transformer
 from wildlam.pretrained import TINY, unpack
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run
 from wildlam.workflows.controller import load_controller
+from wildlam.workflows.infer import InferConfig
+from wildlam.workflows.open_run import load_model
+from wildlam.workflows.transfer import TransferConfig
 
 from .helpers import make_run
+
+
+def test_it_is_called_tiny_wherever_a_run_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["show", "tiny"]) == 0
+    assert str(TINY) in capsys.readouterr().out
+    assert InferConfig(run="tiny", videos="a.mp4").run == TINY
+    assert TransferConfig(run="tiny", source="a.mp4", target="b.mp4").run == TINY
+    assert TransferConfig(run=Path("tiny"), source="a.mp4", target="b.mp4").run == Path("tiny")
+    for command in (["infer", "nothere.mp4", "--run", "tiny"], ["transfer", "nothere.mp4", "b.mp4", "--run", "tiny"]):
+        assert cli.main(command) == 2
+        assert "nothere.mp4: no such file" in capsys.readouterr().err
+    assert cli.main(["eval", "tiny"]) == 2  # which would write there
+    assert "`wildlam demo --pretrained` writes wildlam-tiny to runs/tiny" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -75,3 +98,16 @@ def test_what_is_packed_is_a_run_of_the_same_weights(videos, tmp_path):
     assert str(tmp_path) not in "".join(facts)
     packed, given = wildlam.load(tmp_path / "packed").model.state_dict(), wildlam.load(run).model.state_dict()
     assert all((packed[name] == weight.bfloat16().to(weight.dtype)).all() for name, weight in given.items())
+
+
+def test_a_run_from_before_there_was_a_choice_opens_with_the_transformer():
+    """The packaged model's configuration names none; its weights have the names and the numbers that they had."""
+    assert "idm" not in (TINY / "config.yaml").read_text()
+    run, config = Run.open(TINY), read_config(TINY / "config.yaml")
+    assert config.model == ModelConfig(bottleneck=Noisy(beta=1e-4))
+    assert isinstance(config.model.idm, Transformer)
+    weights = load_model(run, config, run.encoder_spec).state_dict()
+    stored = checkpoints.best(run.checkpoints).model_tensors()
+    assert {"idm.embed.weight", "idm.blocks.0.attention.qkv.weight", "idm.query", "idm.head.bias"} <= stored.keys()
+    assert weights.keys() == stored.keys()
+    assert all(torch.equal(weights[name], weight.to(weights[name])) for name, weight in stored.items())

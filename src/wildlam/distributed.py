@@ -168,3 +168,24 @@ def _report(path: Path, rank: int, error: str | None) -> None:
 def in_parts(tensor: Tensor) -> TypeGuard[DTensor]:
     """Whether this is one process's part of a tensor; asked without the second that importing DTensor takes."""
     return hasattr(tensor, "placements")
+
+
+def sum_over_processes(x: Tensor) -> Tensor:
+    """Sum a tensor over all processes, differentiably: every process's loss depends on every process's tensor."""
+    return _SumOverProcesses.apply(x) if dist.is_initialized() else x
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """All-reduce whose gradient is the all-reduced gradient."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].clone()
+        dist.all_reduce(gradient)
+        return gradient

@@ -51,4 +51,5 @@ def named(options: Mapping[str, str | None]) -> Iterator[None]:
 
 def videos_given_by(given: str | None) -> dict[str, str | None]:
     """Names, for ``named``, where videos are given by the field or option ``given`` alone."""
-    return {"data.path": given, "data.cache": None, "data.on_error": None}
+    lacking = ("cache", "on_error", "max_bad", "exclude")
+    return {"data.path": given, **dict.fromkeys((f"data.{name}" for name in lacking), None)}

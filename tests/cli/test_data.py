@@ -22,7 +22,7 @@ def test_index_with_bad_files(call, refused, videos, make_video):
     for i in range(14):
         make_video(videos / "c" / f"{i}.mp4", frames=24)
     (videos / "c" / "bad.mp4").write_bytes(b"")
-    remedy = "repair or remove it, or leave it out with --on_error=skip"
+    remedy = "repair or remove it, or leave it out with --on_error=skip or --exclude PATTERN"
     assert refused("index", videos) == f"{videos}/c/bad.mp4: the file is empty (0 bytes); {remedy}"
     (videos / "c" / "worse.mp4").write_bytes(b"no video at all")
     assert "or leave them out with --on_error=skip" in refused("index", videos)

@@ -61,7 +61,10 @@ def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tm
 
 
 def test_resume_takes_nothing_else(trained, refused):
-    assert refused("train", "--resume", trained[0], "--seed", "1") == "unrecognized arguments: --seed 1"
+    for argument in ("--seed=1", "--training.steps=30"):
+        said = refused("train", "--resume", trained[0], argument)
+        assert said.startswith(f"unrecognized arguments: {argument}")
+        assert "; a resumed run keeps its configuration, of which only --data.path," in said
     complaint = refused("train", "--resume", trained[0], "--training.shard", "0")
     assert complaint == "training.shard must be at least 1, got 0"
 

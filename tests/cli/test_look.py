@@ -38,16 +38,21 @@ def test_what_is_no_run(refused, tmp_path):
 
 
 @pytest.mark.usefixtures("no_report")
-def test_eval(trained, call, videos):
+def test_eval(trained, call, refused, videos, caplog):
+    caplog.set_level("INFO", logger="wildlam")
     before = json.loads((trained[0] / "results.json").read_text())
     status, out, _ = call("eval", trained[0])
     assert status == 0
     assert f"{before['all']['idm']:.4f}" in out
+    assert "writing the report" in caplog.text
     status, out, _ = call("eval", trained[0], "--data.path", videos)
     assert status == 0
     assert re.search(r"^a( +0\.\d{4}){5}$", out, flags=re.MULTILINE)
     assert json.loads((trained[0] / "on-videos" / "results.json").read_text())["data"] == str(videos.resolve())
     assert "on-videos" not in out  # where no report is
+    (videos / "bad.mp4").touch()
+    remedy = "repair or remove it"  # by no option, of which this command has none
+    assert refused("eval", trained[0], "--data.path", videos).endswith(f"(0 bytes); {remedy}")
 
 
 def test_eval_of_videos_that_are_not_there(trained, refused):

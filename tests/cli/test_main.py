@@ -78,6 +78,7 @@ def test_unknown_commands(refused):
     assert refused("trian") == "unknown command 'trian'; did you mean train?"
     assert refused("fly") == f"unknown command 'fly'; commands: {', '.join(cli.COMMANDS)}"
     assert refused("eval", "run", "--dat", "x") == "unrecognized arguments: --dat x; did you mean data.path?"
+    assert refused("index", "good", "--held-out", "0.2").endswith("--held-out 0.2; did you mean held_out?")
 
 
 def test_a_log_file_gets_few_lines_of_progress(call, monkeypatch, videos):

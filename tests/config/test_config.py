@@ -11,6 +11,8 @@ from wildlam.encoders import VJEPA2, HFImage, Lite0
 from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.models.consistency import Absent, Additive, Composition, Cycle
+from wildlam.models.inverse_dynamics import Difference, Linear, Transformer
 from wildlam.video.config import DataConfig
 
 
@@ -102,6 +104,12 @@ MISTAKES = [  # arguments; the same in YAML (None where YAML has no such mistake
         {"model": {"bottleneck": "Sparce"}},
         r"model\.bottleneck: .*Sparce; choose Sparse",
     ),
+    (
+        ["--model.consistency", "Cycle", "--model.consistency.weight", "-1"],
+        {"model": {"consistency": {"class_path": "Cycle", "init_args": {"weight": -1}}}},
+        r"model\.consistency\.weight must be a number of at least 0, got -1",
+    ),
+    (["--model.idm", "Linea"], {"model": {"idm": "Linea"}}, r"model\.idm: there is no Linea; choose Linear or"),
     (["--encoder", "EncoderConfig"], {"encoder": "EncoderConfig"}, r"encoder: choose .*Lite0"),
     (
         ["--model.bottleneck", "Noisy", "--model.bottleneck.bta", "1"],
@@ -175,3 +183,22 @@ def test_a_run_with_keys_by_their_old_names_opens(tmp_path, caplog):
     assert read_config(path) == config
     assert not caplog.messages  # nobody typed it
     assert not list(differences(path.read_text(), dump_config(config)))
+
+
+@pytest.mark.parametrize("asked", [Absent(), Additive(weight=0.5), Composition(weight=0.5), Cycle(weight=0.5)])
+def test_every_consistency(asked, tmp_path):
+    weight = [] if isinstance(asked, Absent) else ["--model.consistency.weight", "0.5"]
+    config = parse("--model.consistency", type(asked).__name__, *weight)
+    assert config.model.consistency == asked
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert read_config(tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize("idm", [Transformer, Linear, Difference])
+def test_every_inverse_dynamics_model(idm, tmp_path):
+    name = idm.__name__
+    config = parse("--model.idm", name)
+    assert config.model.idm == idm()
+    assert parse_yaml(tmp_path, {"model": {"idm": name}}).model.idm == idm()
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert read_config(tmp_path / "config.yaml") == config

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
-from wildlam.config import RunConfig, config_from
+from wildlam.config import RunConfig, config_from, dump_config
 from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
+from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Sparse
+from wildlam.training import TrainingConfig
 from wildlam.video.config import DataConfig
 from wildlam.workflows.evaluate import EvaluateConfig
 from wildlam.workflows.index import IndexConfig
@@ -36,9 +40,30 @@ def test_keywords_make_a_configuration_or_change_one():
         ({"data": {"path": "v"}, "trainin": {}}, "RunConfig has no trainin; did you mean training?"),
         ({"data": {"path": "v"}, "xyz": {}}, "RunConfig has no xyz; it has data, encoder"),
         ({"data": {"path": "v"}, "training": {"steps": -1}}, "training.steps must be at least 1, got -1"),
-        ({"data": {"path": "v"}, "training": {"steps": "x"}}, "TrainingConfig: '<' not supported"),
-        ({"data": {"path": "v"}, "encoder": "Lite0"}, "encoder must be HFImage or Lite0 or VJEPA2, got 'Lite0'"),
-        ({"data": {"path": "v"}, "model": {"bottleneck": {"dim": 3}}}, "bottleneck must be .*Sparse"),
+        ({"data": {"path": "v"}, "training": {"steps": "x"}}, "^training.steps: expected int, got x$"),
+        ({"data": {"path": "v"}, "training": {"steps": True}}, "^training.steps: expected int, got True$"),
+        ({"data": {"path": "v"}, "training": TrainingConfig(steps=True)}, "^training.steps: expected int, got True$"),
+        ({"data": {"path": "v"}, "training": {"optimizer": {"muon": 1}}}, "optimizer.muon: expected bool, got 1"),
+        ({"data": {"path": "v"}, "training": {"precision": "half"}}, "training.precision must be auto, bf16 or fp32"),
+        ({"data": {"path": "v", "fps": "4"}}, "^data.fps: expected float, got 4$"),
+        ({"data": {"path": "v", "exclude": "*.gif"}}, r"^data.exclude: expected a list of str, got '\*.gif'$"),
+        ({"data": {"path": "v", "mixture": {"a": "x"}}}, "^data.mixture.a: expected float, got x$"),
+        ({"data": {"path": "v", "mixture": [1]}}, "^data.mixture: expected a dict"),
+        ({"data": {"path": "v"}, "encoder": Lite0(image_size=64.0)}, "^encoder.image_size: expected int, got 64.0$"),
+        (
+            {"data": {"path": "v"}, "encoder": "Lite0"},
+            r"encoder must be HFImage or Lite0 or VJEPA2, such as wildlam.Lite0\(image_size=64\), got 'Lite0'",
+        ),
+        ({"data": {"path": "v"}, "encoder": {"class_path": "Lite1"}}, "encoder must be HFImage or Lite0 or VJEPA2"),
+        ({"data": {"path": "v"}, "encoder": {"class_path": "Lite0", "init_args": {"size": 1}}}, "Lite0 has no size"),
+        (
+            {"data": {"path": "v"}, "encoder": {"class_path": "Lite0", "init_args": {"image_size": "64"}}},
+            "^encoder.image_size: expected int, got 64$",
+        ),
+        (
+            {"data": {"path": "v"}, "model": {"bottleneck": {"dim": 3}}},
+            r"model.bottleneck must be .*Sparse.*, such as wildlam.Sparse\(dim=32\)",
+        ),
         ({"data": {"path": "v"}, "out": 3}, "out must be a path, got 3"),
     ],
 )
@@ -47,9 +72,34 @@ def test_what_is_wrong_is_named(keywords, message):
         config_from(RunConfig, None, keywords)
 
 
+def test_what_config_yaml_says_is_taken():
+    config = RunConfig(
+        data=DataConfig(path=Path("v")), encoder=Lite0(image_size=64), model=ModelConfig(bottleneck=Sparse(dim=3))
+    )
+    assert config_from(RunConfig, None, yaml.safe_load(dump_config(config))) == config
+    keywords = {"data": {"path": "v"}, "encoder": {"class_path": "wildlam.encoders.Lite0"}}
+    assert config_from(RunConfig, config, keywords).encoder == Lite0()
+
+
+def test_values_that_do_for_the_type_of_their_field_are_made_of_that_type():
+    """NumPy's numbers are no YAML, and a run's configuration is written as such."""
+    data = {"path": "v", "fps": 4, "exclude": ("*.gif",), "held_out": np.float32(0.5)}
+    config = config_from(RunConfig, None, {"data": data, "training": {"steps": np.int64(3)}})
+    assert [type(value) for value in (config.training.steps, config.data.fps, config.data.held_out)] == [
+        int,
+        float,
+        float,
+    ]
+    assert config.data.exclude == ["*.gif"]
+    assert "steps: 3" in dump_config(config)
+    assert config_from(PlanConfig, None, {"run": "r", "data": "d", "samples": None}).samples is None
+
+
 def test_something_else_than_a_configuration_is_refused():
     with pytest.raises(WildlamError, match=r"give a RunConfig, or its keywords \(data, .*; got 'runs/demo'"):
         config_from(RunConfig, "runs/demo", {})  # type: ignore[type-var]
+    with pytest.raises(WildlamError, match=r"^give an IndexConfig, or its keywords \(path, .*\), such as path='good'$"):
+        config_from(IndexConfig, "good", {})  # type: ignore[type-var]
     with pytest.raises(WildlamError, match="got Lite0"):
         config_from(RunConfig, Lite0(), {})  # type: ignore[type-var]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.action_spaces import ARM, MOVER, PLANAR
 
 SEEDS = range(20)
 
@@ -24,6 +24,15 @@ def test_planar_actions_integrate_to_the_poses(seed):
 def test_planar_actions_are_seen_from_the_pose_before():
     north = np.array([[0.0, 0.0, 90.0], [0.0, 2.0, 90.0], [-1.0, 2.0, 179.0], [-1.0, 2.0, -179.0]])
     np.testing.assert_allclose(PLANAR.between(north), [[2, 0, 0], [0, 1, 89], [0, 0, 2]], atol=1e-12)
+
+
+def test_mover_actions_are_of_the_picture_and_integrate_to_the_poses():
+    poses = np.array([[10.0, 20.0, 350.0], [12.0, 19.0, 370.0], [12.0, 19.0, 190.0]])
+    actions = MOVER.between(poses)
+    np.testing.assert_allclose(actions, [[2, -1, 20], [0, 0, 180]])
+    found = MOVER.integrate(poses[0], actions)
+    np.testing.assert_allclose(found[:, :2], poses[:, :2])
+    np.testing.assert_allclose((found[:, 2] - poses[:, 2]) % 360, 0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -203,6 +203,19 @@ assert torch.cdist(flat[:10], flat[10:]).min() > torch.pdist(flat[:10]).median()
     assert done.returncode == 0, done.stderr
 
 
+def test_umap_compiles_once_where_it_is_installed(monkeypatch, tmp_path):
+    monkeypatch.setattr(latent_spaces, "compiled", set())
+    assert not latent_spaces.umap_to_compile()  # it is not installed
+    (tmp_path / "umap.py").write_text(
+        "class UMAP:\n def __init__(self, **_): pass\n def fit_transform(self, z): return z"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "umap")
+    assert latent_spaces.umap_to_compile()
+    latent_spaces.embed(normal(0, 5, 2), seed=0)
+    assert not latent_spaces.umap_to_compile()
+
+
 def test_umap_leaves_the_threads_as_they_were(monkeypatch):
     """Numba, on which it runs, sets OpenMP's to all cores."""
     threads = torch.get_num_threads()

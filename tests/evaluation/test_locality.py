@@ -150,6 +150,12 @@ def test_one_frame_alone_gives_way_to_textures():
     assert locality(PerPlace(), CellMeans(), one, scenes=4).share("true").mean > 0.99
 
 
+def test_scenes_are_counted_as_they_are_done():
+    counted = []
+    locality(PerPlace(), CellMeans(), scenes=12, count=counted.append)
+    assert counted == [8, 4]
+
+
 def test_what_cannot_be_measured_is_refused():
     with pytest.raises(WildlamError, match="two or more along each axis"):
         locality(PerPlace(), CellMeans((1, 4)))

@@ -1,3 +1,7 @@
+import re
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
 
@@ -67,6 +71,51 @@ def test_states_of_another_shape_are_refused(make_model, method):
     arguments = () if method == "infer" else (torch.zeros(1, 1, 32),)
     with pytest.raises(ValueError, match=r"expected states \[B, T, 4, 6\], got \[1, 2, 9, 6\]"):
         getattr(model, method)(torch.zeros(1, 2, 9, 6), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        (np.zeros((1, 2, 4, 6)), r"expected states \[B, T, 4, 6\] as a tensor, got ndarray; give torch.as_tensor"),
+        (
+            torch.zeros(1, 2, 4, 6, dtype=torch.int64),
+            r"states \[B, T, 4, 6\] in torch.float32, got torch.int64; .*float",
+        ),
+        (torch.zeros(1, 2, 4, 6, dtype=torch.float64), r"in torch.float32, got torch.float64"),
+        (torch.zeros(1, 0, 4, 6), r"got \[1, 0, 4, 6\]"),
+    ],
+)
+def test_what_are_no_states_is_refused_by_every_method(make_model, states, message):
+    model, actions = make_model(bottleneck=Noisy(dim=8)), torch.zeros(1, 2, 8)
+    for call in (
+        lambda: model.infer(states),
+        lambda: model.predict(states, actions),
+        lambda: model.rollout(states, actions),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("method", ["predict", "rollout"])
+def test_what_are_no_actions_is_refused(make_model, states, method):
+    call = partial(getattr(make_model(bottleneck=Noisy(dim=8)), method), states)
+    with pytest.raises(ValueError, match=r"actions \[3, ., 8\].* as a tensor, got ndarray"):
+        call(np.zeros((3, 4, 8), np.float32))
+    with pytest.raises(ValueError, match=r"actions \[3, ., 8\].* got torch.int64"):
+        call(torch.zeros(3, 4, 8, dtype=torch.int64))
+    for shape in ((3, 4, 7), (2, 4, 8), (4, 8), (3, 0, 8)):
+        with pytest.raises(ValueError, match=rf"expected actions \[3, ., 8\].*got {re.escape(str(list(shape)))}"):
+            call(torch.zeros(shape))
+    if method == "predict":
+        with pytest.raises(ValueError, match=r"expected actions \[3, 4, 8\], one for each state.*got \[3, 3, 8\]"):
+            call(torch.zeros(3, 3, 8))
+
+
+def test_checked_methods_can_be_compiled(make_model, states):
+    model = make_model(bottleneck=Noisy(dim=8)).eval()
+    compiled = torch.compile(model.predict, backend="eager", fullgraph=True)
+    actions = torch.zeros(3, 4, 8)
+    torch.testing.assert_close(compiled(states, actions), model.predict(states, actions))
 
 
 def test_one_state_holds_no_action(make_model):

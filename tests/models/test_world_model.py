@@ -1,8 +1,11 @@
 import pytest
 import torch
 
+from wildlam.models import ModelConfig
+from wildlam.models.action_world_model import LabelledWorldModel
 from wildlam.models.transformer import SIZES, Size
 from wildlam.models.world_model import WorldModel
+from wildlam.types import EncoderSpec
 
 
 @pytest.fixture
@@ -15,13 +18,14 @@ def actions():
     return torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture
-def world_model(make_model):
-    return make_model().world_model
+@pytest.fixture(params=[False, True], ids=["blind to places", "place"])
+def world_model(make_model, request):
+    return make_model(place=request.param).world_model
 
 
-def test_untrained_model_copies_the_last_state(states, actions):
-    model = WorldModel(6, (2, 2), 32, Size(32, 2, 2), predict="change")
+@pytest.mark.parametrize("place", [False, True])
+def test_untrained_model_copies_the_last_state(states, actions, place):
+    model = WorldModel(6, (2, 2), 32, Size(32, 2, 2), predict="change", place=place)
     assert torch.equal(model(states, actions), states)
     assert not model.__class__(6, (2, 2), 32, Size(32, 2, 2), predict="state")(states, actions).any()
 
@@ -95,3 +99,37 @@ def test_a_controller_sees_the_state_that_each_action_is_taken_in(world_model, s
         latent = torch.stack([act(actions[:, s, h], taken_in[:, h]) for h in range(4)], dim=1)
         expected = world_model.rollout(context, past, latent[:, None])[:, 0]
         torch.testing.assert_close(rolled[:, s], expected, atol=1e-4, rtol=0)
+
+
+def test_the_action_s_own_way_to_each_token_changes_nothing_at_first():
+    torch.manual_seed(0)
+    model = WorldModel(6, (2, 3), 5, Size(32, 2, 2), place=True)
+    for name, parameter in model.named_parameters():
+        if "action_at_place" not in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    states, actions = torch.randn(2, 4, 6, 6), torch.randn(2, 4, 5)
+    before = model(states, actions)
+    blind = WorldModel(6, (2, 3), 5, Size(32, 2, 2))
+    blind.load_state_dict({name: weight for name, weight in model.state_dict().items() if "place" not in name})
+    blind.embed.register_forward_hook(lambda module, inputs, output: output + model.embed_place)
+    torch.testing.assert_close(blind(states, actions), before)
+    model.action_at_place.weight.data.normal_()
+    assert not torch.allclose(model(states, actions), before)
+
+
+@pytest.mark.parametrize("place", [False, True])
+def test_what_an_action_does_to_tokens_that_are_alike(make_model, place):
+    """To a model blind to places all of them are one; to the other an action may move one of them alone."""
+    model = make_model(place=place).world_model
+    states = torch.randn(2, 1, 1, 6).expand(-1, -1, 4, -1)
+    change = model(states, torch.randn(2, 1, 32)) - states
+    assert torch.allclose(change, change[:, :, :1].expand_as(change), atol=1e-5) != place
+
+
+def test_a_world_model_of_real_actions_knows_places_too():
+    spec = EncoderSpec("made up", 1, (2, 3), 6, 32, "frame", "0")
+    model = LabelledWorldModel(ModelConfig(place=True), spec, 2)
+    states, actions = torch.randn(2, 3, 6, 6), torch.randn(2, 2, 2)
+    model(states, actions).total.backward()
+    assert model.world_model.action_at_place.weight.shape == (6 * 32, 2)
+    assert all(parameter.grad is not None for parameter in model.parameters())

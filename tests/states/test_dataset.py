@@ -170,3 +170,10 @@ def test_a_mixture_of_sources_that_are_not_there_is_refused_before_anything_is_e
     with pytest.raises(WildlamError, match="mixture"):
         load(replace(data, mixture={"c": 0.5}))
     assert not store_path(data, FRAME).exists()
+
+
+def test_clips_encoded_at_every_step_move_a_bar_one_by_one(data, bars):
+    made = bars(dataset)
+    clips = load(replace(data, store=False))
+    (bar,) = made
+    assert bar.n == bar.total == len(bar.steps) == sum(len(batch.names) for batch in clips.held_out)

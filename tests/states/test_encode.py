@@ -29,7 +29,7 @@ def test_a_cpu_encodes_little_at_once_and_the_same(videos, tmp_path, spec, monke
         return encoder.calls, torch.cat([batch.states for batch in eval_batches(made, "train", 2, None, 4)])
 
     calls, states = encoded("one")
-    monkeypatch.setattr(encode, "_ON_CPU", 3)
+    monkeypatch.setattr(encode, "ON_CPU", 3)
     more, same = encoded("other")
     assert torch.equal(states, same)
     assert (calls, more) == ((6, 25) if spec is FRAME else (19, 19))

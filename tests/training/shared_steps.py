@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from wildlam.distributed import processes
 from wildlam.models import ModelConfig, bottlenecks, transformer
+from wildlam.models.consistency import Additive, Composition
 from wildlam.models.transformer import Size
 from wildlam.training.loop import _parts
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
@@ -20,10 +21,10 @@ from wildlam.types import StateBatch
 BATCH = 8
 
 
-def steps(team, shard, accumulate, bottleneck, compiled=False):
+def steps(team, shard, accumulate, bottleneck, compiled=False, frames=4, **choices):
     """What is to be equal, by name; with blocks traced and computed again, if ``compiled``."""
     torch.manual_seed(0)
-    model = ModelConfig(bottleneck=getattr(bottlenecks, bottleneck)(dim=4)).build(6, (2, 2))
+    model = ModelConfig(bottleneck=getattr(bottlenecks, bottleneck)(dim=4), **choices).build(6, (2, 2))
     for parameter in model.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.2)
@@ -37,7 +38,7 @@ def steps(team, shard, accumulate, bottleneck, compiled=False):
     found, size = {}, BATCH // team.world_size
     for step in range(5):
         optimizer.set_progress(step, 5)
-        states = torch.randn(BATCH, 4, 4, 6, generator=torch.Generator().manual_seed(step)).cumsum(dim=1)
+        states = torch.randn(BATCH, frames, 4, 6, generator=torch.Generator().manual_seed(step)).cumsum(dim=1)
         own = states[team.rank * size : (team.rank + 1) * size]
         parts = _parts(StateBatch(own, ["made up"] * size, ["made up"] * size, [0.0] * size), accumulate)
         total = torch.zeros(())
@@ -74,6 +75,13 @@ if __name__ == "__main__":
             for accumulate in (1, 2)
             for name, tensor in steps(team, args.shard, accumulate, bottleneck).items()
         }
+        placed = steps(team, args.shard, 1, "Noisy", place=True)
+        found |= {f"Place.1.{name}": tensor for name, tensor in placed.items()}
+        # Of three states all are taken; of more, processes draw other ones than one alone does.
+        for asked in (Additive(), Composition()):
+            name = type(asked).__name__
+            asking = steps(team, args.shard, 1, "Noisy", frames=3, consistency=asked)
+            found |= {f"{name}.1.{key}": tensor for key, tensor in asking.items()}
         if args.compiled:
             compiled = steps(team, args.shard, 1, "Noisy", compiled=True)
             found |= {f"Noisy.compiled.{name}": tensor for name, tensor in compiled.items()}

@@ -31,9 +31,9 @@ def probed(monkeypatch) -> list[str]:
     names: list[str] = []
     real = index_module.probe
 
-    def counting(path):
+    def counting(path, *rest):
         names.append(Path(path).name)
-        return real(path)
+        return real(path, *rest)
 
     monkeypatch.setattr(index_module, "probe", counting)
     return names

@@ -14,6 +14,7 @@ from wildlam.states.loader import StoreSource
 from wildlam.states.sequences import Sequences, StoredVideo
 from wildlam.states.store import FeatureStore
 from wildlam.types import EncoderSpec
+from wildlam.video import index as index_module
 from wildlam.video.cuts import find_cuts
 from wildlam.video.decode import VideoError
 from wildlam.video.index import index
@@ -129,3 +130,17 @@ def test_states_of_several_frames_and_windows():
     clip = EncoderSpec("toy", 2, (1, 1), 4, 16, "clip", "aaaa")
     assert windows.cut({"v.mp4": [3.0]}, clip, 4.0).first.tolist() == [0, 8]
     assert windows.cut({"v.mp4": [4.0]}, clip, 4.0).first.tolist() == [0, 4, 8]
+
+
+def test_the_bar_moves_with_the_frames_that_are_looked_at(folder, tmp_path, bars):
+    made = bars(index_module)
+    index(folder, cuts=True, cache=tmp_path / "cache", workers=1)
+    (bar,), sizes = made, [path.stat().st_size for path in folder.glob("*.mp4")]
+    assert bar.n == pytest.approx(sum(sizes)) == pytest.approx(bar.total)
+    assert max(bar.steps) < min(sizes) / 4
+
+
+def test_seconds_are_counted_while_cuts_are_looked_for(folder):
+    counted = []
+    find_cuts(folder / "a.mp4", count=counted.append)
+    assert counted == pytest.approx([1 / FPS] * round(sum(SHOTS) * FPS))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import subprocess
-import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import torch
 
 from tests.video.backends import BACKENDS
+from wildlam import cli
 from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
 from wildlam.states.encode import encode_videos
@@ -269,18 +269,13 @@ def test_a_list_of_addresses(bucket, folder, tmp_path):
 
 def test_a_run_on_an_object_store(bucket, tmp_path):
     """By the command, from an address; batches are prepared by a process of its own."""
-
-    def wildlam(*arguments: str) -> None:
-        subprocess.run([str(Path(sys.executable).with_name("wildlam")), *arguments], check=True, timeout=400)
-
     out = tmp_path / "run"
     options = ["--data.path", f"{bucket}/tars", "--data.cache", str(tmp_path / "cache"), "--data.frames", "4"]
     options += ["--data.store", "false", "--data.workers", "1", "--encoder.image_size", "64"]
     options += ["--model.size", "nano", "--training.steps", "2", "--training.batch_size", "2", "--action_free", "false"]
-    wildlam("train", *options, "--out", str(out))
+    assert cli.main(["train", *options, "--out", str(out)]) == 0
     assert (out / "report.html").stat().st_size > 0
     assert f"path: {bucket}/tars" in (out / "config.yaml").read_text()
-    wildlam("train", "--resume", str(out))
 
 
 def test_states_of_videos_in_an_object_store_are_kept(bucket, folder, tmp_path):

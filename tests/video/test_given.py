@@ -49,6 +49,22 @@ def test_sampling_is_that_of_a_file(make_video, read_number, tmp_path):
         assert [read_number(frame[0]) for _, frame in own] == [read_number(frame) for frame in frames]
 
 
+def test_a_rate_above_a_videos_own_is_told(make_video, tmp_path, caplog):
+    slow = given_videos({"video": np.zeros((60, 12, 16, 3), np.uint8)}, 0.1)["video"]
+    next(slow.grid(4.0, 16, "pyav"))
+    told = "video has 0.1 frames/s, fewer than the 4 that the model takes: of 2,400 pictures 2,340 are repetitions"
+    assert told in caplog.text
+    assert caplog.text.rstrip().endswith("standing still; check fps=")
+    caplog.clear()
+    of_file = VideoFile(make_video(tmp_path / "v.mp4", frames=12, fps=6))
+    next(of_file.grid(8.0, 16, "pyav"))
+    assert "v.mp4 has 6 frames/s, fewer than the 8" in caplog.text
+    caplog.clear()
+    next(of_file.grid(6.0, 16, "pyav"))
+    next(given_videos({"video": VIDEO}, 4)["video"].grid(4.0, 16, "pyav"))
+    assert not caplog.text
+
+
 def test_of_a_batch_each_is_a_video():
     first, second = given_videos({"video": np.stack([VIDEO, VIDEO[::-1]])}, 4)["video"]
     assert torch.equal(first.frames, torch.from_numpy(VIDEO))
@@ -82,6 +98,7 @@ def test_files_say_their_own_rate(tmp_path):
         (VIDEO.astype(np.int64), "video holds int64, pictures are uint8, 0 to 255; convert them"),
         ([], "video is an empty list"),
         ([1, 2], r"video\[0\] is of type int"),
+        ([Image.new("RGB", (4, 4)), "a"], r"video\[1\] is a path among pictures; give pictures alone, opened"),
         (["a.mp4", "b.mp4"], "video is a list of paths; give one video at a time"),
         ([VIDEO, VIDEO], "video is a list of videos"),
         ([VIDEO[0], VIDEO[0][:5]], r"pictures 0 and 1 are of different sizes \(20x30 and 5x30\)"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.video.indexing import other_files, quiet_index, splits_of
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, named, videos_given_by
 from wildlam.video import index as index_module
 from wildlam.video.decode import VideoError
 from wildlam.video.index import find_videos, read_list
@@ -120,10 +120,23 @@ def test_bad_files_raise_with_name_and_reason(folder):
     with pytest.raises(VideoError, match=r"empty\.mp4: .*0 bytes"):
         quiet_index(root)
     (root / "text.mp4").write_text("no video at all " * 20)
-    with pytest.raises(WildlamError, match=r"2 of 5 videos .*empty\.mp4.*text\.mp4.*Mend or remove them$"):
-        quiet_index(root)  # more than may be skipped: the option would not help
-    with pytest.raises(WildlamError, match=r"2 of 5 videos .* with data\.on_error=skip$"):
+    out = r"or leave them out with (--)?data\.on_error=skip"
+    with pytest.raises(
+        WildlamError,
+        match=rf"2 of 5 videos .*empty.*text\.mp4.*{out} and (--)?data\.max_bad=0\.4 or (--)?data\.exclude PATTERN$",
+    ):
+        quiet_index(root)  # more than may be skipped: the first option alone would not help
+    with pytest.raises(WildlamError, match=rf"2 of 5 videos .*{out} or (--)?data\.exclude PATTERN$"):
         quiet_index(root, max_skipped=0.5)
+    with (
+        pytest.raises(WildlamError, match=r"2 of 5 videos .*Mend or remove them$"),
+        named(videos_given_by("--data")),
+    ):
+        quiet_index(root)
+    for name in ("a", "b", "c"):
+        (root / f"{name}.mp4").unlink()
+    with pytest.raises(WildlamError, match=r"2 of 2 videos .*Mend or remove them$"):
+        quiet_index(root)
 
 
 def test_skipping_is_counted_reported_and_capped(folder, caplog, probed):
@@ -134,7 +147,8 @@ def test_skipping_is_counted_reported_and_capped(folder, caplog, probed):
     assert "skipped 1 of 13 videos" in caplog.text
     assert "empty.mp4: the file is empty" in caplog.text
     (root / "empty2.mp4").touch()
-    with pytest.raises(WildlamError, match=r"2 of 14 videos .* more than the 10%.*empty"):
+    out = r"or leave them out with (--)?data\.max_bad=0\.15 or (--)?data\.exclude PATTERN$"
+    with pytest.raises(WildlamError, match=rf"2 of 14 videos .* more than the 10%.*empty.*{out}"):
         quiet_index(root, on_error="skip")
     assert len(quiet_index(root, on_error="skip", max_skipped=0.2)) == 12
 
@@ -218,3 +232,16 @@ def test_lists_of_videos(folder, tmp_path):
     path.write_text("a.mp4\nnot a video\n")
     with pytest.raises(WildlamError, match=r"list\.csv, line 2: no video"):
         read_list(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_the_bar_counts_bytes_also_of_what_cannot_be_used(make_video, tmp_path, bars, suffix):
+    root, made = tmp_path / "videos", bars(index_module)
+    for i in range(3):
+        make_video(root / f"{i}.{suffix}", frames=24 + i)
+    (root / f"bad.{suffix}").write_bytes(b"no video")
+    quiet_index(root, on_error="skip", max_skipped=0.5, workers=1)
+    sizes = {path.name: path.stat().st_size for path in root.glob(f"*.{suffix}")}
+    assert made[0].n == pytest.approx(sum(sizes.values())) == pytest.approx(made[0].total)
+    if suffix == "mkv":  # has no index at its beginning: all of it is read
+        assert 0 < made[0].steps[0] < sizes[f"0.{suffix}"] / 2

@@ -83,7 +83,7 @@ def mapped(folder, monkeypatch) -> Manifest:
     """A manifest that is mapped into memory."""
     monkeypatch.setattr(manifest_module, "MAPPED_FROM", 1)
     path = manifest_path(folder(*(f"{source}/{i}.mp4" for source in "ab" for i in range(4))))
-    monkeypatch.setattr(index_module, "find_cuts", lambda path, plain: [0.25] if path.name == "1.mp4" else [])
+    monkeypatch.setattr(index_module, "find_cuts", lambda path, *_: [0.25] if path.name == "1.mp4" else [])
     quiet_index(path.parent.parent, cuts=True)
     return Manifest.read(path)
 

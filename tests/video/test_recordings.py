@@ -201,7 +201,7 @@ def as_of_version_4(path: Path) -> None:
 def test_two_indexers_at_once_share_the_work(tmp_path, monkeypatch):
     probed, real = 0, index_module.probe
 
-    def slowly(file):
+    def slowly(file, count):
         nonlocal probed
         probed += 1
         time.sleep(0.05)

@@ -144,6 +144,43 @@ def test_the_command_says_what_is_next(tmp_path, capsys):
     assert "1 films" in capsys.readouterr().out
 
 
+def test_movers_are_filmed_with_options_of_their_own(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    monkeypatch.setattr("wildlam.worlds.movers.pictures.sample_scenes", lambda split: [[noise]])
+    for module in ("wildlam.worlds.movers.collect", "wildlam.workflows.collect"):
+        monkeypatch.setattr(f"{module}.sources", lambda: ["films"])
+    few = {"episodes": 2, "seconds": 2, "seed": 0}
+    assert collect("movers", tmp_path, **few, movers=[1, 2], backgrounds=["still"]) == 2
+    assert len(list(tmp_path.rglob("*.truth.npz"))) == 2
+    assert collect("movers", tmp_path, **few, movers=[1, 2], backgrounds=["still"]) == 2
+    with pytest.raises(WildlamError, match="holds films with movers 1,2, not 0,1,2,3,4; give another --output"):
+        collect("movers", tmp_path, **few)
+    for module in ("wildlam.worlds.movers.collect", "wildlam.workflows.collect"):
+        monkeypatch.setattr(f"{module}.sources", lambda: ["films", "doom"])
+    with pytest.raises(WildlamError, match="holds films with pictures films, not films,doom"):  # other pixels
+        collect("movers", tmp_path, **few, movers=[1, 2], backgrounds=["still"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["movers", "--format", "lerobot"], "--format lerobot is for arm and nav, not for movers"),
+        (["movers", "--movers", "1,x"], "--movers must be whole numbers, such as 0,1,2; got 1,x"),
+        (["movers", "--movers", "9"], "--movers must be counts from 0 to 8, such as 0,1,2; got 9"),
+        (["movers", "--background", "calm"], "--background must be any of still,panning,shaking for cutouts; got calm"),
+        (["movers", "--distractors", "0.1"], "--distractors is for arm and nav, not for movers"),
+        (["nav", "--kind", "monsters"], "--kind is for movers, not for nav"),
+        (["nav", "--movers", "1"], "--movers is for movers, not for nav"),
+        (["arm", "--background", "still"], "--background is for movers, not for arm"),
+    ],
+)
+def test_options_of_other_worlds_are_refused(tmp_path, capsys, arguments, message):
+    world, *options = arguments
+    assert cli.main(["collect", world, "-o", str(tmp_path / "out"), *options]) != 0
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_distractions_move_and_change_the_light():
     film = [np.full((32, 32, 3), 120, np.uint8)] * 20
     painted = np.stack(distracted(film, np.random.default_rng(0)))

@@ -16,6 +16,7 @@ from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import labelled_clips
 from wildlam.episodes.formats import read_episodes
 from wildlam.errors import WildlamError
+from wildlam.pretrained import TINY
 from wildlam.runs.folder import Run
 from wildlam.workflows.baseline import (
     LabelledModelConfig,
@@ -24,6 +25,7 @@ from wildlam.workflows.baseline import (
     train_labelled_model,
 )
 from wildlam.workflows.controller import (
+    INCONCLUSIVE,
     ControllingConfig,
     controller_results,
     fit_pseudo_labeller,
@@ -53,6 +55,8 @@ def test_a_controller_is_a_run_of_its_own(run, config):
     said = controller_results(folder)
     assert "3 labelled clips of 1 recording:" in said
     assert "controller's over inferred" in said
+    assert " to " not in "".join(line for line in said.splitlines() if line.startswith("error"))  # no interval
+    assert said.endswith(INCONCLUSIVE)
     losses = [row["held_out/loss"] for row in Run(folder).metrics() if "held_out/loss" in row]
     assert json.loads((folder / "results.json").read_text())["choosing"] == {"clips": 1, "loss": min(losses)}
     assert {"over_idm", "z", "movement"} <= json.loads((folder / "results.json").read_text()).keys()
@@ -190,9 +194,14 @@ def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config
     ("changed", "said"),
     [
         ({}, "The controller works"),
-        ({"z": 1.1}, "no better than the mean latent action"),
-        ({"controller": 0.6}, "no better than copying"),
-        ({"movement": 0.1}, "hardly moves"),
+        ({"z": 1.2}, "no better than the mean latent action"),
+        ({"z": 0.95}, "Whether the controller is better than the mean latent action cannot be told"),
+        ({"over_copy": 1.2}, "no better than copying"),
+        ({"over_copy": 1.05}, "Whether rollouts are better than copying the first state cannot be told"),
+        ({"movement": 0.1}, "The controller hardly moves"),
+        ({"movement": 0.2}, "Whether the controller does more than hardly move cannot be told"),
+        ({"clips": 9}, "Too few for an interval"),
+        ({"recordings": 4, "z": 1.2}, "Too few for an interval"),
     ],
 )
 def test_a_controller_is_judged_in_words(tmp_path, changed, said):
@@ -201,15 +210,26 @@ def test_a_controller_is_judged_in_words(tmp_path, changed, said):
         "controller": 0.3,
         "copy": 0.5,
         "over_idm": 1.5,
+        "over_copy": 0.6,
         "z": 0.7,
         "movement": 0.5,
         "movement_idm": 0.6,
     }
-    figures = {name: {"mean": mean, "low": mean, "high": mean} for name, mean in (plain | changed).items()}
-    (tmp_path / "results.json").write_text(json.dumps({"clips": 4, "choosing": {"clips": 1, "loss": 16.4}, **figures}))
+    amount = {"clips": 12, "recordings": 6, "choosing": {"clips": 1, "loss": 16.4}}
+    found = {name: {"mean": v, "low": 0.9 * v, "high": 1.1 * v} for name, v in plain.items()}
+    for name, value in changed.items():
+        found[name] = {"mean": value, "low": 0.9 * value, "high": 1.1 * value} if name in plain else value
+    (tmp_path / "results.json").write_text(json.dumps(amount | found))
     told = controller_results(tmp_path)
     assert said in told.splitlines()[-1]
     assert "Validation loss, on 1 labelled clips: 16.4;" in told
+
+
+def test_results_of_earlier_versions_are_judged_by_their_intervals():
+    said = controller_results(TINY / "controller_arm")
+    assert "240 labelled clips:" in said
+    assert "0.237 (0.219 to 0.256)" in said
+    assert said.endswith("The controller works; wildlam plan shows how well plans with it do.")
 
 
 def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(run, config):

@@ -65,6 +65,15 @@ def test_what_is_left_of_a_decoder_is_told(run, caplog, monkeypatch):
     assert all(torch.equal(weight, unmeasured[name]) for name, weight in weights(folder).items())
 
 
+def test_a_handful_of_slow_steps_is_told_of(run, caplog, monkeypatch):
+    """Twenty steps of a decoder may take minutes."""
+    caplog.set_level("INFO", logger="wildlam")
+    monkeypatch.setattr("wildlam.workflows.durations.fit_seconds", lambda *_: 5.0)
+    monkeypatch.setattr("wildlam.workflows.decoder.fit_auxiliary", lambda *_, **__: None)
+    train_decoder(run, replace(CONFIG, training=replace(CONFIG.training, steps=5)))
+    assert re.search(r"train +5 steps +\d", caplog.text)
+
+
 def test_an_interrupted_decoder_becomes_the_same(run, tmp_path, videos):
     twin = make_run(tmp_path / "twin", videos, Lite0(image_size=64, dtype="float32"))
     train_decoder(run, CONFIG)

@@ -14,7 +14,8 @@ from wildlam.config import RunConfig
 from wildlam.encoders import VJEPA2, Lite0
 from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import Discrete, Noisy
+from wildlam.models.bottlenecks import Discrete
+from wildlam.models.consistency import Composition, Cycle
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import MuonAdamW
 from wildlam.video.config import DataConfig
@@ -25,7 +26,7 @@ def config(**training) -> RunConfig:
     return RunConfig(
         data=DataConfig(path=Path("videos")),
         encoder=Lite0(image_size=64),
-        model=ModelConfig(size="nano", bottleneck=training.pop("bottleneck", Noisy())),
+        model=training.pop("model", ModelConfig(size="nano")),
         training=TrainingConfig(batch_size=16, **training),
         action_free=False,
     )
@@ -60,10 +61,15 @@ def real_step(of: RunConfig, clips: int):
     return step, sum(t.numel() * t.element_size() for t in held)
 
 
-@pytest.mark.parametrize("bottleneck", [Noisy(), Discrete()])
-def test_operations_are_those_of_a_real_step(bottleneck):
-    found = cost(accelerated=False, bottleneck=bottleneck)
-    step, _ = real_step(config(bottleneck=bottleneck), 16)
+@pytest.mark.parametrize(
+    "choice",
+    [{}, {"bottleneck": Discrete()}, {"place": True}, {"consistency": Composition()}, {"consistency": Cycle()}],
+    ids=str,
+)
+def test_operations_are_those_of_a_real_step(choice):
+    model = ModelConfig(size="nano", **choice)
+    found = cost(accelerated=False, model=model)
+    step, _ = real_step(config(model=model), 16)
     with flop_counter() as counter:
         step()
     assert sum(found.flops.values()) + found.optimizer_flops == counter.get_total_flops()
@@ -77,7 +83,7 @@ def test_attention_counts_whatever_computes_it():
         x = torch.zeros(1, 4, queries, width // 4, requires_grad=True)
         torch.nn.functional.scaled_dot_product_attention(x, x, x).sum().backward()
     assert counter.get_total_flops() == (2 + 5) * product
-    explicit, fused = cost(accelerated=False, bottleneck=Noisy()), usual()
+    explicit, fused = cost(accelerated=False, model=ModelConfig(size="nano")), usual()
     blocks = len(config().model.build(448, (2, 2)).world_model.blocks)
     assert fused.flops["world model"] - explicit.flops["world model"] == 16 * blocks * product
 

@@ -17,6 +17,7 @@ from wildlam.video.decode import decode_grid
 from wildlam.workflows import trained
 from wildlam.workflows.infer import infer, outputs
 from wildlam.workflows.trained import LatentActions, Trained
+from wildlam.workflows.transfer import transfer
 
 from ..helpers import make_run, save_tiny
 
@@ -39,7 +40,11 @@ def test_pieces_do_not_show_in_the_actions(make_video, tmp_path, monkeypatch):
     model = untrained(Lite0(image_size=64, dtype="float32"))
     whole = model.infer(video)
     monkeypatch.setattr(trained, "FRAMES_AT_ONCE", 6)
-    pieces = model.infer(video)
+    monkeypatch.setattr(trained, "ON_CPU", 4)
+    counted = []
+    pieces = model.infer(video, count=counted.append)
+    assert sum(counted) == pytest.approx(19 / 4)
+    assert len(counted) == 8  # two of each clip of six states or five
     torch.testing.assert_close(pieces.z, whole.z, atol=1e-4, rtol=1e-4)
     for actions in (whole, pieces):
         assert actions.z.shape == (19, 4)
@@ -53,7 +58,9 @@ def test_clips_of_a_causal_encoder_cover_the_whole_video(make_video, tmp_path, f
     video = make_video(tmp_path / "v.mp4", frames=frames)
     model = untrained(VJEPA2(model=save_tiny(tmp_path / "vjepa2"), dtype="float32"), frames=8)
     assert [len(clip) for _, clip in model.encode(video)][:-1] == [4] * ((states - 2) // 3)
-    actions = model.infer(video)
+    counted = []
+    actions = model.infer(video, count=counted.append)
+    assert sum(counted) == pytest.approx((states - 1) / 2)
     np.testing.assert_allclose(actions.start, np.arange(states - 1) / 2)
     np.testing.assert_allclose(actions.end, actions.start + 0.5)
 
@@ -63,6 +70,25 @@ def test_file_names(tmp_path, name):
     actions = LatentActions(torch.zeros(1, 4), np.zeros(1), np.ones(1))
     stem = "a.v2" if name == "a.v2" else "a"
     assert actions.save(tmp_path / name) == (tmp_path / f"{stem}.npz", tmp_path / f"{stem}.parquet")
+
+
+def test_a_name_that_promises_another_kind_of_file_is_refused(tmp_path):
+    actions = LatentActions(torch.zeros(1, 4), np.zeros(1), np.ones(1))
+    with pytest.raises(WildlamError, match=r"out\.csv: latent actions are written as .*; leave \.csv out"):
+        actions.save(tmp_path / "out.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_wrong_is_told_before_the_model_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("wildlam.workflows.infer.load", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr("wildlam.workflows.transfer.load", lambda _: pytest.fail("loaded"))
+    with pytest.raises(WildlamError, match=r"nothere\.mp4: no such file"):
+        infer(run="tiny", videos=tmp_path / "nothere.mp4")
+    with pytest.raises(WildlamError, match=r"nothere\.mp4: no such file"):
+        transfer(run="tiny", source=tmp_path / "nothere.mp4", target=tmp_path / "b.mp4", output=tmp_path / "c.mp4")
+    (tmp_path / "a.mp4").write_bytes(b"a film")
+    with pytest.raises(WildlamError, match="latent actions are written as"):
+        infer(run="tiny", videos=tmp_path / "a.mp4", output=tmp_path / "out.csv")
 
 
 def test_where_the_actions_of_many_videos_go(tmp_path, monkeypatch):
@@ -114,7 +140,9 @@ def test_actions_as_a_table_and_as_a_picture(monkeypatch):
         actions.to_pandas()
 
 
-def test_the_workflow_writes_what_it_gives(videos, make_video, tmp_path):
+def test_the_workflow_writes_what_it_gives(videos, make_video, tmp_path, bars, monkeypatch):
+    made = bars(sys.modules["wildlam.workflows.infer"])
+    monkeypatch.setattr(trained, "ON_CPU", 4)
     run = make_run(tmp_path / "run", videos, Lite0(image_size=64, dtype="float32"))
     good, bad = make_video(tmp_path / "films" / "good.mp4", frames=96), tmp_path / "films" / "bad.mp4"
     bad.write_bytes(b"no video")
@@ -123,6 +151,9 @@ def test_the_workflow_writes_what_it_gives(videos, make_video, tmp_path):
     assert found.files[good] == (tmp_path / "out" / "good.npz", tmp_path / "out" / "good.parquet")
     np.testing.assert_array_equal(np.load(found.files[good][0])["z"], found.actions[good].z)
     assert list(found.failed) == [bad]
+    size = good.stat().st_size
+    assert made[0].n == pytest.approx(made[0].total) == pytest.approx(size + bad.stat().st_size)
+    assert 0 < made[0].steps[1] < size / 2  # after the bad one
     assert "good.mp4" in found._repr_html_()
     with pytest.raises(WildlamError, match=r"bad\.mp4"):
         infer(run=run, videos=bad)

@@ -69,7 +69,7 @@ def test_episodes_are_played_and_reported(run, capsys, caplog, monkeypatch):
 
 
 def test_what_does_not_fit_is_refused(run, monkeypatch):
-    with pytest.raises(WildlamError, match="actions are planar, arm takes arm"):
+    with pytest.raises(WildlamError, match=r"world 'arm' takes actions dx, .*, .* trained on forward, left, turn;"):
         play(run=run, world="arm")
     with pytest.raises(WildlamError, match=r"^episodes must be at least 1, got 0"):
         play(run=run, world="nav", episodes=0)

@@ -22,6 +22,7 @@ from wildlam.evaluation.one_step import one_step
 from wildlam.evaluation.verdict import verdict
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Deterministic, Noisy, Unconstrained
+from wildlam.models.consistency import Additive
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.states import dataset
@@ -438,6 +439,12 @@ def test_clips_that_do_not_fit_the_encoder(config, frames, remedy, tmp_path):
     encoder = VJEPA2(model=save_tiny(tmp_path / "vjepa2"))
     with pytest.raises(WildlamError, match=f"data.frames={frames}: .*{remedy}"):
         train(replace(config, encoder=encoder, data=replace(config.data, frames=frames)))
+
+
+def test_clips_too_short_for_what_is_asked_of_latent_actions(config):
+    model = replace(config.model, consistency=Additive())
+    with pytest.raises(WildlamError, match=r"data\.frames=2 makes 2 states, Additive needs 3; give at least 3"):
+        train(replace(config, model=model, data=replace(config.data, frames=2)))
 
 
 @pytest.mark.parametrize("mode", ["causal", "per_frame"])

@@ -141,7 +141,7 @@ def test_latent_actions_are_unrolled_as_pictures(run, make_video, tmp_path):
         (torch.zeros(2, 5), r"got torch.float32 \[2, 5\]"),
         (torch.zeros(0, 4), r"got torch.float32 \[0, 4\]"),
         (torch.zeros(2, 4, dtype=torch.int64), "got torch.int64"),
-        (torch.full((2, 4), float("nan")), "must be finite"),
+        (torch.full((2, 4), float("nan")), "finite floats, 8 of 8 are NaN or infinite"),
     ],
 )
 def test_what_are_no_actions_is_named(run, actions, message):

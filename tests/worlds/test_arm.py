@@ -9,6 +9,7 @@ from gymnasium.utils.env_checker import check_env
 from wildlam.episodes.action_spaces import ARM
 from wildlam.episodes.poses import read_poses
 from wildlam.errors import WildlamError
+from wildlam.worlds import recorder
 from wildlam.worlds.arm import ROOM, STEP, FetchArm, Mover, collect_arm
 
 pytestmark = pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
@@ -72,13 +73,16 @@ def test_exploration_moves_turns_grips_and_rests(arm):
     assert 0.02 < still.mean() < 0.5
 
 
-def test_films_have_poses_and_are_the_same_again(tmp_path):
+def test_films_have_poses_and_are_the_same_again(tmp_path, bars):
+    made = bars(recorder)
     few = {"episodes": 2, "seconds": 1, "size": 64, "progress": False, "distractors": 1.0}
     films = collect_arm(tmp_path / "a", **few)
     assert ["/".join(film.parts[-2:]) for film in films] == ["train/arm_0_0000.mp4", "held_out/arm_0_0001.mp4"]
     space, rows = read_poses(films[0])
     assert space is ARM
     assert rows.shape == (8, 8)
+    assert made[0].n == made[0].total == 2 * 8
+    assert set(made[0].steps[:4]) <= {0, 1}
     for film, again in zip(films, collect_arm(tmp_path / "b", **few), strict=True):
         assert film.read_bytes() == again.read_bytes()
     with pytest.raises(WildlamError, match="at least one episode"):

@@ -4,12 +4,26 @@ import pytest
 from wildlam.errors import WildlamError
 from wildlam.worlds import DoomNav
 
-pytest.importorskip("vizdoom")
+vizdoom = pytest.importorskip("vizdoom")
 
 
 def test_nothing_is_left_in_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with DoomNav("garden", size=64) as world:
+        world.reset(0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nodes_that_took_long_are_not_left_there_either(tmp_path, monkeypatch):
+    class Slow(vizdoom.DoomGame):
+        """An engine to which building a level's nodes always takes long, so that it may want to keep them."""
+
+        def add_game_args(self, args):
+            super().add_game_args(f"{args} +gl_cachetime 0")
+
+    monkeypatch.setattr(vizdoom, "DoomGame", Slow)
+    monkeypatch.chdir(tmp_path)
+    with DoomNav("e2m9", size=32) as world:
         world.reset(0)
     assert not list(tmp_path.iterdir())
 

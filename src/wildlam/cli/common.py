@@ -42,13 +42,15 @@ def summary(run: Run) -> str:
     facts, metrics = run.facts, run.metrics()
     encoder, torch = facts["encoder"], facts["versions"]["torch"]
     config = read_config(run.path / "config.yaml")
+    model = config.model
+    choices = [model.size, model.idm, *(["place"] if model.place else []), model.bottleneck, model.consistency]
     lines = [
         f"run        {run.path}",
         f"command    {facts['command']}",
         f"started    {facts['started']} on {facts['machine']}, torch {torch}, seed {facts['seed']}",
         f"videos     {config.data.path}, {config.data.frames} frames at {config.data.fps:g} frames/s",
         f"encoder    {encoder['name']}, {encoder['grid']} tokens of width {encoder['width']}",
-        f"model      {config.model.size}, {config.model.bottleneck}",
+        f"model      {', '.join(map(str, choices))}",
         f"steps      {metrics[-1]['step'] if metrics else 0} of {config.training.steps}",
     ]
     if (run.path / "results.json").is_file():

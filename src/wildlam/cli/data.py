@@ -107,7 +107,9 @@ def run_store(argv: Arguments) -> None:
 def run_collect(argv: Arguments) -> None:
     """Film a world whose true actions are known: videos to train on, with their poses.
 
-    A share of the films has a ball that drifts about and light that changes, which no action causes.
+    Of nav and arm a share of the films has a ball that drifts about and light that changes, which no action causes.
+    In movers nobody acts: pieces of real frames move in front of others, or Doom's monsters walk about, and
+    NAME.truth.npz says of each where it is, how it moves and what is seen of it (see docs/commands.md).
 
     Formats: video (H.264 at 8 frames a second, each with NAME.poses.csv); lerobot (LeRobotDataset v3.0 at 8); recon
     (nav: HDF5 as RECON is released, 4 a second); droid (arm: as DROID is released, 15 a second). All can be given to
@@ -116,33 +118,52 @@ def run_collect(argv: Arguments) -> None:
     Examples:
       wildlam collect nav -o runs/nav/videos --episodes 400
       wildlam collect arm -o runs/arm/droid --episodes 50 --format droid
+      wildlam collect movers -o runs/movers/videos --movers 1,2 --background still --seconds 8
     """
-    from wildlam.workflows.collect import FORMATS, collect
+    from wildlam.workflows.collect import FORMATS, WORLDS, collect
+    from wildlam.worlds.movers import BACKGROUNDS, KINDS, MOVERS
     from wildlam.worlds.recorder import SHARE
     from wildlam.worlds.simulators import SIMULATORS
 
     parser = make_parser("collect", run_collect)
     about_worlds = ". ".join(f"{name}: {one.about}" for name, one in SIMULATORS.items())
-    parser.add_argument("world", choices=list(SIMULATORS), help=f"the world. {about_worlds}")
+    about_worlds += ". movers: up to four things that move independently, in front of backgrounds that move or do not"
+    parser.add_argument("world", choices=list(WORLDS), help=f"the world. {about_worlds}")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is filmed")
     parser.add_argument("--episodes", type=int, default=400, help="films in all")
     parser.add_argument("--seconds", type=float, default=16.0, help="length of each")
     parser.add_argument("--format", choices=list(FORMATS), default="video", help="how it is written")
-    parser.add_argument("--distractors", type=float, default=SHARE, help="share of the films with a ball and lights")
+    parser.add_argument(
+        "--distractors", type=float, help=f"of nav and arm: share of the films with a ball and lights ({SHARE:g})"
+    )
+    counts, kinds = ",".join(map(str, MOVERS)), ",".join(BACKGROUNDS)
+    parser.add_argument("--kind", choices=list(KINDS), help="of movers: what moves (cutouts)")
+    parser.add_argument("--movers", metavar="N,N...", help=f"of movers: how many may be in a film ({counts})")
+    parser.add_argument("--background", metavar="KIND,KIND...", help=f"of movers: what is behind them ({kinds})")
     parser.add_argument("--seed", type=int, default=0, help="seed of all films")
     args = parser.parse_args(list(argv))
-    with named({"out": "--output", "form": "--format"}):
+    with named({"out": "--output", "form": "--format", "backgrounds": "--background"}):
         films = collect(
             args.world,
             args.output,
             args.format,
             episodes=args.episodes,
             seconds=args.seconds,
-            distractors=args.distractors,
             seed=args.seed,
+            distractors=args.distractors,
+            kind=args.kind,
+            movers=None if args.movers is None else _counts(args.movers),
+            backgrounds=None if args.background is None else args.background.split(","),
         )
     print(f"{films} films in {args.output}")
     if args.format == "video":
         print(f"next       {command('train', '--data.path', args.output)}")
     else:
         print(f"next       {command('controller', 'train', 'RUN', '--data', args.output)}")
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise WildlamError(f"movers must be whole numbers, such as 0,1,2; got {text}") from error

@@ -56,7 +56,13 @@ def run_train(argv: Arguments) -> None:
         parser.add_argument("--data.path", type=location, help="where its videos are now, if they have moved")
         for key in ("shard", "accumulate"):
             parser.add_argument(f"--training.{key}", type=int, help="for another number of processes; see train --help")
-        args = parser.parse_args(list(argv))
+        try:
+            args = parser.parse_args(list(argv))
+        except WildlamError as error:
+            if not str(error).startswith("unrecognized"):
+                raise
+            may = "--data.path, --training.shard and --training.accumulate may change"
+            raise WildlamError(f"{error}; a resumed run keeps its configuration, of which only {may}") from error
         run = Run.open(args.resume)
         config = replace(read_config(run.path / "config.yaml"), out=run.path)  # which may have moved
         if args.data.path is not None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from wildlam.cli.common import Arguments, make_parser, results, summary
 from wildlam.errors import named
 
+RUN_HELP = "run folder, or tiny for the model that comes with the package"
+
 
 def run_evaluate(argv: Arguments) -> None:
     """Evaluate a trained run on held-out videos again, its own or others, and write results and report.
@@ -34,8 +36,8 @@ def run_evaluate(argv: Arguments) -> None:
     )
     args = parser.parse_args(list(argv))
     with named({"data": "--data.path"}):
-        found = evaluate(run=args.run, data=args.data.path, bounds=args.bounds)
-    print("\n".join(results(found.folder)))
+        folder = evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder
+    print("\n".join(results(folder)))
 
 
 def run_infer(argv: Arguments) -> int:
@@ -47,11 +49,13 @@ def run_infer(argv: Arguments) -> int:
       wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
       wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
     """
+    from tqdm import tqdm
+
     from wildlam.workflows.infer import InferConfig, infer_each
 
     parser = make_parser("infer", run_infer)
     parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
-    parser.add_argument("--run", type=Path, required=True, help="run folder")
+    parser.add_argument("--run", required=True, help=RUN_HELP)
     parser.add_argument(
         "--output",
         type=Path,
@@ -62,11 +66,11 @@ def run_infer(argv: Arguments) -> int:
     for one in infer_each(InferConfig(run=args.run, videos=args.video, output=args.output)):
         videos += 1
         if one.actions is None:
-            print(f"wildlam: error: {one.error}", file=sys.stderr)
+            tqdm.write(f"wildlam: error: {one.error}", file=sys.stderr)  # beside the bar
             failed += 1
         else:
             count, width = one.actions.z.shape
-            print(f"{count} latent actions of width {width} in {' and '.join(map(str, one.files))}")
+            tqdm.write(f"{count} latent actions of width {width} in {' and '.join(map(str, one.files))}")
     if failed:
         print(f"wildlam: {failed} of {videos} videos could not be used", file=sys.stderr)
     return 1 if failed else 0
@@ -78,11 +82,12 @@ def run_show(argv: Arguments) -> None:
     Example:
       wildlam show runs/demo
     """
+    from wildlam.pretrained import run_path
     from wildlam.runs.folder import Run
 
     parser = make_parser("show", run_show)
-    parser.add_argument("run", type=Path, help="run folder")
-    print(summary(Run.open(parser.parse_args(list(argv)).run)))
+    parser.add_argument("run", help=RUN_HELP)
+    print(summary(Run.open(run_path(parser.parse_args(list(argv)).run))))
 
 
 def run_report(argv: Arguments) -> None:
@@ -126,7 +131,7 @@ def run_transfer(argv: Arguments) -> None:
     parser = make_parser("transfer", run_transfer)
     parser.add_argument("source", type=Path, help="video whose latent actions are inferred")
     parser.add_argument("target", type=Path, help="video that they are applied to")
-    parser.add_argument("--run", type=Path, required=True, help="run folder")
+    parser.add_argument("--run", required=True, help=RUN_HELP)
     parser.add_argument("-o", "--output", type=Path, default=Path("transfer.mp4"), help="film to write, .mp4")
     parser.add_class_arguments(TransferConfig, skip={"run", "source", "target", "output"})
     args = parser.parse_args(list(argv))

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from wildlam.config.parser import Config, Parser, keys_of, to_config
-from wildlam.config.run import RENAMED, RunConfig
-from wildlam.encoders import EncoderConfig
+from wildlam.config.run import CHOSEN_BY_NAME, RENAMED, RunConfig
 from wildlam.errors import WildlamError, fields_as_options
-from wildlam.models.bottlenecks import BottleneckConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -85,6 +83,6 @@ def _plain(value: Any) -> Any:
     if not dataclasses.is_dataclass(value):
         return value
     parts = {part.name: _plain(getattr(value, part.name)) for part in dataclasses.fields(value)}
-    if isinstance(value, (EncoderConfig, BottleneckConfig)):
+    if isinstance(value, tuple(CHOSEN_BY_NAME.values())):
         return {"class_path": type(value).__name__, "init_args": parts}
     return parts

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
+import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_type_hints
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from wildlam.encoders import EncoderConfig
 from wildlam.errors import WildlamError
+from wildlam.models.bottlenecks import BottleneckConfig
+from wildlam.types import check_choice
+from wildlam.video.files import Location
 
 Config = TypeVar("Config")
+
+KINDS: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (Integral,), float: (Real,), str: (str, os.PathLike)}
+"""What is taken for a field of these types: NumPy's numbers are numbers, and a path is a text."""
+
+
+EXAMPLES: dict[type, str] = {EncoderConfig: "wildlam.Lite0(image_size=64)", BottleneckConfig: "wildlam.Sparse(dim=32)"}
+"""How one of several classes is given from Python."""
 
 
 def config_from(cls: type[Config], config: Config | None, keywords: Mapping[str, Any]) -> Config:
@@ -19,38 +34,87 @@ def config_from(cls: type[Config], config: Config | None, keywords: Mapping[str,
         cls: its class, a dataclass.
         config: one that is made; keywords replace what it says.
         keywords: fields by name. Of a field that is a configuration itself, a mapping of its fields will do, such as
-            ``training={"steps": 100}``.
+            ``training={"steps": 100}``; an encoder and a bottleneck as in ``config.yaml``, with ``class_path``.
 
     Raises:
-        WildlamError: something else is given, a keyword is unknown or missing, or a value is out of its range.
+        WildlamError: something else is given, a keyword is unknown or missing, or a value is of another type than its
+            field or out of its range.
     """
     if config is not None and not isinstance(config, cls):
-        raise WildlamError(f"give a {cls.__name__}, or its keywords ({_names(cls)}); got {config!r}")
+        article = "an" if cls.__name__[0] in "AEIOU" else "a"
+        raise WildlamError(f"give {article} {cls.__name__}, or its keywords ({_names(cls)}){_such_as(cls, config)}")
+    return _made(cls, config, keywords, "")
+
+
+def _made(cls: type[Config], config: Config | None, keywords: Mapping[str, Any], prefix: str) -> Config:
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if unknown := next((name for name in keywords if name not in fields), None):
         near = difflib.get_close_matches(unknown, fields, n=1)
         hint = f"did you mean {near[0]}?" if near else f"it has {_names(cls)}"
         raise WildlamError(f"{cls.__name__} has no {unknown}; {hint}")
-    values = {name: _nested(cls, name, value, config) for name, value in keywords.items()}
-    missing = [name for name, field in fields.items() if name not in values and _is_required(field)]
-    if config is None and missing:
+    known = {} if config is None else {name: getattr(config, name) for name in fields}
+    missing = [name for name, field in fields.items() if name not in {**known, **keywords} and _is_required(field)]
+    if missing:
         raise WildlamError(f"{cls.__name__} needs {' and '.join(missing)}")
+    hints = get_type_hints(cls)
     try:
-        return cls(**values) if config is None else dataclasses.replace(config, **values)  # type: ignore[type-var]
-    except (TypeError, ValueError) as error:  # a TypeError compares a text, say, with a number
-        raise WildlamError(str(error) if isinstance(error, ValueError) else f"{cls.__name__}: {error}") from error
+        values = {
+            name: _settled(prefix + name, hints[name], value, known.get(name))
+            for name, value in {**known, **keywords}.items()
+        }
+        return cls(**values)
+    except ValueError as error:
+        raise WildlamError(str(error)) from error
 
 
-def _nested(cls: type, name: str, value: Any, config: Any) -> Any:
-    kind = get_type_hints(cls)[name]
-    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind) or isinstance(value, kind):
+def _settled(key: str, kind: Any, value: Any, made: Any) -> Any:
+    """What a field of some type holds; a mapping replaces fields of the configuration that was made before."""
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
+        return _checked(key, kind, value)
+    if isinstance(value, kind):
+        return _made(type(value), value, {}, f"{key}.")
+    classes = {sub.__name__: sub for sub in type.__subclasses__(kind)}
+    if not classes:
+        if isinstance(value, Mapping):
+            return _made(kind, made, value, f"{key}.")
+        raise ValueError(f"{key} must be {kind.__name__}(...) or a dict of its fields, got {value!r}")
+    if isinstance(value, Mapping) and value.keys() <= {"class_path", "init_args"}:  # as in config.yaml
+        name, arguments = str(value.get("class_path")).rpartition(".")[2], value.get("init_args") or {}
+        if name in classes and isinstance(arguments, Mapping):
+            return _made(classes[name], None, arguments, f"{key}.")
+    raise ValueError(f"{key} must be {' or '.join(classes)}, such as {EXAMPLES[kind]}, got {value!r}")
+
+
+def _checked(key: str, kind: Any, value: Any) -> Any:
+    """A plain value, if it is of the field's type; paths are settled by their configurations.
+
+    Raises:
+        ValueError: it is not, naming the field.
+    """
+    if get_origin(kind) is types.UnionType:  # X | None
+        return None if value is None else _checked(key, get_args(kind)[0], value)
+    if get_origin(kind) is Literal:
+        check_choice(key, value, get_args(kind))
+    if get_origin(kind) is list and get_args(kind)[0] in KINDS:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{key}: expected a list of {get_args(kind)[0].__name__}, got {value!r}")
+        return [_checked(key, get_args(kind)[0], one) for one in value]
+    if get_origin(kind) is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{key}: expected a dict, got {value!r}")
+        return {name: _checked(f"{key}.{name}", get_args(kind)[1], one) for name, one in value.items()}
+    if kind not in KINDS:
         return value
-    made = getattr(config, name, None)
-    subclasses = type.__subclasses__(kind)
-    if isinstance(value, Mapping) and not subclasses:  # of several classes, which one is not said
-        return config_from(kind, made, value)
-    classes = [sub.__name__ for sub in subclasses] or [f"{kind.__name__}(...) or a dict of its fields"]
-    raise WildlamError(f"{name} must be {' or '.join(classes)}, got {value!r}")
+    if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{key}: expected {kind.__name__}, got {value}")
+    return kind(value)
+
+
+def _such_as(cls: type, given: Any) -> str:
+    """How something that is no configuration may have been meant: a path as the first keyword."""
+    first = dataclasses.fields(cls)[0].name
+    is_path = get_type_hints(cls)[first] in (Path, Location) and isinstance(given, str | Path)
+    return f", such as {first}={str(given)!r}" if is_path else f"; got {given!r}"
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

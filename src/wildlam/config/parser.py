@@ -14,9 +14,7 @@ import yaml
 
 from wildlam.config.run import CHOSEN_BY_NAME, RENAMED, RunConfig
 from wildlam.config.wording import complaint
-from wildlam.encoders import EncoderConfig
 from wildlam.errors import WildlamError
-from wildlam.models.bottlenecks import BottleneckConfig
 from wildlam.video.files import Location, location
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ log = logging.getLogger(__name__)
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
-jsonargparse.set_parsing_settings(subclasses_enabled=[EncoderConfig, BottleneckConfig])
+jsonargparse.set_parsing_settings(subclasses_enabled=list(CHOSEN_BY_NAME.values()))
 jsonargparse.typing.register_type(
     Location,
     serializer=str,
@@ -152,7 +150,7 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHe
 
 
 def keys_of(cls: type, prefix: str = "") -> Iterator[str]:
-    """All keys of a configuration such as ``RunConfig``, those of every encoder and bottleneck included."""
+    """All keys of a configuration such as ``RunConfig``, those of every choice by name included."""
     hints = typing.get_type_hints(cls)
     for part in dataclasses.fields(cls):
         key, kind = prefix + part.name, hints[part.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,18 @@ from wildlam.encoders import EncoderConfig, Lite0
 from wildlam.errors import option
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic
+from wildlam.models.consistency import ConsistencyConfig
+from wildlam.models.inverse_dynamics import InverseDynamicsConfig
 from wildlam.training import TrainingConfig
 from wildlam.types import settle_paths
 from wildlam.video.config import DataConfig
 
-CHOSEN_BY_NAME: dict[str, Any] = {"encoder": EncoderConfig, "model.bottleneck": BottleneckConfig}
+CHOSEN_BY_NAME: dict[str, Any] = {
+    "encoder": EncoderConfig,
+    "model.idm": InverseDynamicsConfig,
+    "model.bottleneck": BottleneckConfig,
+    "model.consistency": ConsistencyConfig,
+}
 """Keys whose value is one of a class's subclasses."""
 
 RENAMED = {"baseline": "action_free"}
@@ -48,9 +56,9 @@ class RunConfig:
         settle_paths(self, "out")
         if self.seed < 0:
             raise ValueError(f"{option('seed')} must not be negative, got {self.seed}")
-        for key, choice in (("encoder", self.encoder), ("model.bottleneck", self.model.bottleneck)):
-            if type(choice) is CHOSEN_BY_NAME[key]:
-                raise ValueError(f"{key}: choose {' or '.join(cls.__name__ for cls in type(choice).__subclasses__())}")
+        for key, base in CHOSEN_BY_NAME.items():
+            if type(attrgetter(key)(self)) is base:
+                raise ValueError(f"{key}: choose {' or '.join(cls.__name__ for cls in base.__subclasses__())}")
 
 
 def without_actions(config: RunConfig) -> RunConfig | None:

@@ -28,8 +28,9 @@ def complaint(message: str, keys: set[str]) -> str:
     if match := re.match(r"the following arguments are required: (.*)", line):
         words = [f"--{word}" if word in keys else word.upper() for word in match[1].split(", ")]
         return f"{' and '.join(words)} must be given"
-    match = re.match(r"(?:unknown key|unrecognized arguments:) -*([\w.]+)", line)
-    near = (_ending_in(match[1], keys) or _near(match[1], keys)) if match else []
+    match = re.match(r"(?:unknown key|unrecognized arguments:) -*([\w.-]+)", line)
+    key = match[1].replace("-", "_") if match else ""
+    near = (_ending_in(key, keys) or _near(key, keys)) if match else []
     return f"{line}; did you mean {' or '.join(near)}?" if near else line
 
 

@@ -1,6 +1,6 @@
 """Real actions, derived from recorded poses: what happened between two moments, in documented units.
 
-Both definitions are exact inverses: integrated from the first pose, the actions give the recorded poses again.
+All definitions are exact inverses: integrated from the first pose, the actions give the recorded poses again.
 """
 
 from __future__ import annotations
@@ -91,6 +91,22 @@ class Arm(ActionSpace):
         return np.column_stack([moved, angles, gripper])
 
 
+class Mover(ActionSpace):
+    """A thing that moves in front of a background: pose (x, y, angle), over the ground, in the picture's axes.
+
+    x goes to the right and y down, in pixels; the angle is clockwise, in degrees. Action: displacement and turn, the
+    turn in (-180, 180] degrees.
+    """
+
+    def between(self, poses: np.ndarray) -> np.ndarray:
+        """See ``ActionSpace``."""
+        return np.column_stack([np.diff(poses[:, :2], axis=0), 180 - (180 - np.diff(poses[:, 2])) % 360])
+
+    def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """See ``ActionSpace``; angles go on beyond 360 degrees."""
+        return start + np.concatenate([np.zeros((1, 3)), np.cumsum(actions, axis=0)])
+
+
 PLANAR = Planar("planar", ("x", "y", "heading"), ("forward", "left", "turn"), 2, ("heading",), 360.0)
 ARM = Arm(
     "arm",
@@ -100,4 +116,5 @@ ARM = Arm(
     ("roll", "pitch", "yaw"),
     2 * np.pi,
 )
-SPACES = {space.name: space for space in (PLANAR, ARM)}
+MOVER = Mover("mover", ("x", "y", "angle"), ("right", "down", "spin"), 2, ("angle",), 360.0)
+SPACES = {space.name: space for space in (PLANAR, ARM, MOVER)}

@@ -31,13 +31,14 @@ class ControlledRollout:
     per_clip: PerClip
 
     def summary(self) -> dict[str, Any]:
-        """Errors; ``over_idm``: the controller's over the inferred actions'; ``z``: error over that of the mean;
-        ``movement``: size of predicted changes over that of true ones, near 0 for a controller that does not move;
-        ``movement_idm``: the same under inferred actions."""
+        """Errors; ``over_idm``, ``over_copy``: the controller's over the inferred actions' and over copying's; ``z``:
+        error over that of the mean; ``movement``: size of predicted changes over that of true ones, near 0 for a
+        controller that does not move; ``movement_idm``: the same under inferred actions."""
         estimate = self.per_clip.estimate
         return {
             **{name: asdict(estimate(name)) for name in ("idm", "controller", "zero", "copy")},
             "over_idm": asdict(estimate("controller", over="idm")),
+            "over_copy": asdict(estimate("controller", over="copy")),
             "z": asdict(estimate("z", over="z of the mean")),
             "movement": asdict(estimate("controller change", over="true change")),
             "movement_idm": asdict(estimate("idm change", over="true change")),

@@ -18,6 +18,8 @@ FEWEST_RECORDINGS, FEWEST_CLIPS = 5, 10
 few the bootstrap's is too narrow (of five normal values, 84 % hold the truth rather than 95 %; that two of them do not
 overlap is much rarer by chance)."""
 
+TOO_FEW = f"Too few for an interval, which takes {FEWEST_RECORDINGS} recordings and {FEWEST_CLIPS} clips."
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -70,7 +72,7 @@ class PerClip:
     @property
     def is_enough(self) -> bool:
         """Whether there are enough recordings and clips for an interval."""
-        return len(set(self.recordings)) >= FEWEST_RECORDINGS and len(self) >= FEWEST_CLIPS
+        return enough(len(set(self.recordings)), len(self))
 
     @property
     def amount(self) -> str:
@@ -114,6 +116,11 @@ def ratio_of_means(top: Tensor, bottom: Tensor, groups: Sequence[str]) -> Estima
     ratios = (drawn[0] / drawn[1]).nan_to_num(nan=torch.inf)
     low, high = ratios.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)).tolist()
     return Estimate(float(sums[0].sum() / sums[1].sum()), low, high)
+
+
+def enough(recordings: int, clips: int) -> bool:
+    """Whether so many recordings and clips are enough for an interval."""
+    return recordings >= FEWEST_RECORDINGS and clips >= FEWEST_CLIPS
 
 
 def numbered(names: Sequence[str]) -> Tensor:

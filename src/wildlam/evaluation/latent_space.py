@@ -7,6 +7,7 @@ are the means of the posterior and so narrower than the prior, by the posterior'
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Places along a direction, in standard deviations from the mean."""
 TARGETS = 32
 """Clips whose first states are acted on in traversals."""
+
+compiled: set[str] = set()
+"""What has compiled itself in this process."""
 
 
 @dataclass
@@ -145,6 +149,11 @@ def _sample(model: LatentActionModel, count: int, seed: int) -> tuple[Tensor | N
     return samples, ""
 
 
+def umap_to_compile() -> bool:
+    """Whether ``embed`` will compile UMAP, which takes about half a minute: where it is installed, once a process."""
+    return "UMAP" not in compiled and importlib.util.find_spec("umap") is not None
+
+
 def embed(z: Tensor, seed: int) -> tuple[Tensor, str]:
     """Latent actions ``[n, Z]`` in two dimensions, ``[n, 2]``, and by which method: UMAP where it is installed."""
     try:
@@ -153,6 +162,7 @@ def embed(z: Tensor, seed: int) -> tuple[Tensor, str]:
         mean, _, directions = principal_directions(z)
         flat = (z - mean) @ directions[:2].T
         return torch.nn.functional.pad(flat, (0, 2 - flat.shape[1])), "PCA"
+    compiled.add("UMAP")
     threads = torch.get_num_threads()
     flat = torch.from_numpy(UMAP(random_state=seed, n_jobs=1).fit_transform(z.numpy())).float()
     torch.set_num_threads(threads)  # numba sets OpenMP's to all cores: with several processes on them, 10 times slower

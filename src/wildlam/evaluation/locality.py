@@ -23,6 +23,7 @@ from wildlam.errors import WildlamError
 from wildlam.evaluation.composed_scenes import Scene, compose, texture
 from wildlam.evaluation.intervals import Estimate, PerClip
 from wildlam.models import LatentActionModel
+from wildlam.progress import Count, uncounted
 from wildlam.types import Encoder
 
 STATIONS = 4
@@ -101,6 +102,7 @@ def locality(
     seed: int = 0,
     scenes: int = SCENES,
     recordings: Sequence[str] = (),
+    count: Count = uncounted,
 ) -> Locality:
     """Compose scenes, transfer their latent actions, and measure where the change falls.
 
@@ -112,6 +114,7 @@ def locality(
         seed: seed of the scenes.
         scenes: how many to compose.
         recordings: the one that each of the ``M`` frames is of; by default every frame is of its own.
+        count: counts the scenes that are done.
 
     Raises:
         WildlamError: the token map is too coarse to distinguish places.
@@ -133,8 +136,10 @@ def locality(
     composed = [compose(i, frames, spec, stations, shifts, generator) for i in range(scenes)]
     maps: dict[str, list[Tensor]] = {}
     for first in range(0, scenes, SCENES_AT_ONCE):
-        for kind, change in _changes(model, encoder, composed[first : first + SCENES_AT_ONCE], shifts, device):
+        some = composed[first : first + SCENES_AT_ONCE]
+        for kind, change in _changes(model, encoder, some, shifts, device):
             maps.setdefault(kind, []).append(change)
+        count(len(some))
     changes = {kind: torch.cat(parts) for kind, parts in maps.items()}
 
     place, other = (

@@ -14,9 +14,9 @@ from wildlam.errors import WildlamError
 from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.cycle import Cycle, cycle
 from wildlam.evaluation.intervals import PerClip
-from wildlam.evaluation.latent_space import LatentSpace, latent_space
+from wildlam.evaluation.latent_space import LatentSpace, latent_space, umap_to_compile
 from wildlam.evaluation.leakage import Leakage, leakage
-from wildlam.evaluation.locality import Locality, locality
+from wildlam.evaluation.locality import SCENES, Locality, locality
 from wildlam.evaluation.one_step import one_step
 from wildlam.evaluation.pixel_rollout import PixelRollout, pixel_rollout
 from wildlam.evaluation.probes import Probes, probes, summary_of_all
@@ -115,20 +115,27 @@ def evaluate_all(
     """
     found: dict[str, Any] = {}
     counting = replace(clips, counted=lambda count: bar.update(count))
+
+    def scenes_done(scenes: float) -> None:  # as many clips as there are take the place of all scenes
+        bar.update(int(len(clips) * scenes) // SCENES)
+
     steps: dict[str, Callable[[], Any]] = {
         **clip_by_clip(model, counting, found, bounds, after_cut),
         "pixel_rollout": lambda: (
             pixel_rollout(model, pixels[0], counting, pixels[1]) if pixels and len(clips) > 1 else None
         ),
         "locality": lambda: (
-            locality(model, encoder, backgrounds[0], recordings=backgrounds[1]) if min(encoder.spec.grid) > 1 else None
+            locality(model, encoder, backgrounds[0], recordings=backgrounds[1], count=scenes_done)
+            if min(encoder.spec.grid) > 1
+            else None
         ),
         "probes": lambda: [found for clips in labelled if (found := _probes(clips))],
         "latent_space": lambda: latent_space(model, clips),
     }
-    with tqdm(desc="evaluating", total=len(steps) * len(clips), unit="clip", disable=not progress) as bar:
+    with tqdm(desc="evaluating", total=len(steps) * len(clips), unit="clip", miniters=1, disable=not progress) as bar:
         for done, (name, step) in enumerate(steps.items(), 1):
-            bar.set_postfix_str(name.replace("_", " "))
+            waits = name == "latent_space" and umap_to_compile()
+            bar.set_postfix_str(name.replace("_", " ") + (": UMAP compiles, about half a minute" if waits else ""))
             found[name] = step()
             bar.update(done * len(clips) - bar.n)  # what does not go clip by clip
     return Evaluations(clips, **found)

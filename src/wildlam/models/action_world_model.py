@@ -15,7 +15,7 @@ class LabelledWorldModel(nn.Module):
     """World model of the same architecture, conditioned on real actions ``[B, T, A]`` in place of latent ones.
 
     Args:
-        config: size and output of the world model; there is no bottleneck.
+        config: size, output and knowledge of places of the world model; there is no bottleneck.
         spec: specification of the encoder of its states.
         action_width: width A of a real action.
     """
@@ -25,7 +25,9 @@ class LabelledWorldModel(nn.Module):
 
     def __init__(self, config: ModelConfig, spec: EncoderSpec, action_width: int) -> None:
         super().__init__()
-        self.world_model = WorldModel(spec.width, spec.grid, action_width, SIZES[config.size], config.predict)
+        self.world_model = WorldModel(
+            spec.width, spec.grid, action_width, SIZES[config.size], config.predict, config.place
+        )
         self.register_buffer("action_mean", torch.zeros(action_width))
         self.register_buffer("action_std", torch.ones(action_width))
 

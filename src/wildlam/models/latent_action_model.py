@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
-from wildlam.models.inverse_dynamics import InverseDynamicsModel
+from wildlam.models.consistency import Absent, ConsistencyConfig
+from wildlam.models.inverse_dynamics import InverseDynamicsConfig, Transformer
 from wildlam.models.transformer import SIZES
 from wildlam.models.world_model import Act, WorldModel
 from wildlam.types import Loss
@@ -25,12 +26,19 @@ class ModelConfig:
         size: size of the world model: nano, tiny, small, base, L (the paper's), H or g. The inverse dynamics model,
             which the paper leaves open, is as wide and half as deep.
         predict: output of the world model: the change from the last state, or the state itself.
+        idm: inverse dynamics model: Transformer, Linear or Difference.
+        place: whether both models know places: learnt embeddings of them, and a latent action that reaches each token
+            by a linear map of its own.
         bottleneck: limit on the latent action: Noisy, Sparse, Discrete, Unconstrained or Deterministic.
+        consistency: what is asked of latent actions besides prediction: Absent, Additive, Composition or Cycle.
     """
 
     size: SizeName = "tiny"
     predict: Literal["change", "state"] = "change"
+    idm: InverseDynamicsConfig = field(default_factory=Transformer)
+    place: bool = False
     bottleneck: BottleneckConfig = field(default_factory=Noisy)
+    consistency: ConsistencyConfig = field(default_factory=Absent)
 
     def build(self, state_width: int, grid: tuple[int, int]) -> LatentActionModel:
         """Make a model, randomly initialised, for states of ``grid[0] * grid[1]`` tokens of width ``state_width``."""
@@ -49,12 +57,10 @@ class LatentActionModel(nn.Module):
         self.bottleneck = config.bottleneck.build()
         size = SIZES[config.size]
         half = replace(size, depth=size.depth // 2)
-        self.idm = (
-            InverseDynamicsModel(state_width, grid, self.bottleneck.in_width, half)
-            if self.bottleneck.in_width
-            else None
-        )
-        self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, size, config.predict)
+        width = self.bottleneck.in_width
+        self.idm = config.idm.build(state_width, grid, width, half, config.place) if width else None
+        self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, size, config.predict, config.place)
+        self.consistency = config.consistency.build(self.bottleneck.dim) if width else None
 
     def __repr__(self) -> str:
         tokens, width = self.state_shape
@@ -66,24 +72,29 @@ class LatentActionModel(nn.Module):
         )
 
     def forward(self, states: Tensor) -> Loss:
-        """Loss of teacher-forced prediction: mean L1 error of the next states plus the bottleneck's penalty."""
+        """Loss of teacher-forced prediction: mean L1 error of the next states plus the bottleneck's penalty, and that
+        of latent actions that are not consistent.
+        """
         read = self._read(states)
         z, penalty = self.bottleneck(read)
         predicted = self.world_model(states[:, :-1], z)
         prediction = (predicted.float() - states[:, 1:].float()).abs().mean()
+        inconsistency, disagreements = self._inconsistency(states, z)
 
         def statistics() -> dict[str, Tensor]:
             with torch.no_grad():
                 terms = {"prediction": prediction.detach(), "penalty": penalty.detach()}
+                terms |= {name: value.detach() for name, value in disagreements.items()}
                 return terms | self.bottleneck.statistics(read.detach())
 
-        return Loss(prediction + penalty, statistics)
+        return Loss(prediction + penalty + inconsistency, statistics)
 
     def infer(self, states: Tensor) -> Tensor:
         """Infer the latent actions ``[B, T - 1, Z]`` between ``T >= 2`` states; each of its two states alone.
 
         Raises:
-            ValueError: if the states are fewer than two, or of another shape than the model was made for.
+            ValueError: the states are fewer than two, no tensor of floats, or of another shape than the model was made
+                for.
         """
         self._check(states)
         if states.shape[1] < 2:
@@ -91,8 +102,19 @@ class LatentActionModel(nn.Module):
         return self.bottleneck.encode(self._read(states))
 
     def predict(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Predict the next state after each of ``[B, T, N, D]`` under the actions ``[B, T, Z]`` taken there."""
+        """Predict the next state after each of ``[B, T, N, D]`` under the actions ``[B, T, Z]`` taken there.
+
+        Raises:
+            ValueError: states or actions are no tensors of floats, or of other shapes.
+        """
         self._check(states)
+        batch, steps, width = *states.shape[:2], self.bottleneck.dim
+        self._check_floats(f"actions [{batch}, {steps}, {width}]", actions)
+        if actions.shape != (batch, steps, width):
+            raise ValueError(
+                f"expected actions [{batch}, {steps}, {width}], one for each state [{batch}, {steps}, ...], "
+                f"got {list(actions.shape)}"
+            )
         return self.world_model(states, actions)
 
     def rollout(self, context: Tensor, actions: Tensor) -> Tensor:
@@ -104,7 +126,17 @@ class LatentActionModel(nn.Module):
 
         Returns:
             The predicted states, ``[B, H, N, D]`` or ``[B, S, H, N, D]``.
+
+        Raises:
+            ValueError: states or actions are no tensors of floats, of other shapes, or none.
         """
+        self._check(context)
+        batch, width = len(context), self.bottleneck.dim
+        expected = f"actions [{batch}, H, {width}] or [{batch}, S, H, {width}]"
+        self._check_floats(expected, actions)
+        shape = actions.shape
+        if len(shape) not in (3, 4) or (shape[0], shape[-1]) != (batch, width) or not shape[-2]:
+            raise ValueError(f"expected {expected} with H of at least 1, got {list(shape)}")
         return self._unroll(context, actions, None)
 
     def drive(self, context: Tensor, actions: Tensor, act: Act) -> Tensor:
@@ -115,14 +147,22 @@ class LatentActionModel(nn.Module):
             actions: ``[B, H, A]``, or candidates ``[B, S, H, A]``.
             act: makes of them and of the states that they are taken in latent actions, such as a controller.
         """
+        self._check(context)
         return self._unroll(context, actions, act)
 
     def _unroll(self, context: Tensor, actions: Tensor, act: Act | None) -> Tensor:
-        self._check(context)
         past = self.infer(context) if context.shape[1] > 1 else context.new_zeros(len(context), 0, self.bottleneck.dim)
         if actions.dim() == 3:
             return self.world_model.rollout(context, past, actions.unsqueeze(1), act).squeeze(1)
         return self.world_model.rollout(context, past, actions, act)
+
+    def _inconsistency(self, states: Tensor, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.consistency is None:
+            return z.new_zeros(()), {}
+        return self.consistency(states, z, self._draw, self.world_model)
+
+    def _draw(self, states: Tensor) -> Tensor:
+        return self.bottleneck.draw(self._read(states))
 
     def _read(self, states: Tensor) -> Tensor:
         if self.idm is None:
@@ -130,6 +170,17 @@ class LatentActionModel(nn.Module):
         return self.idm(states)
 
     def _check(self, states: Tensor) -> None:
-        if states.dim() != 4 or tuple(states.shape[2:]) != self.state_shape:
-            tokens, width = self.state_shape
+        tokens, width = self.state_shape
+        self._check_floats(f"states [B, T, {tokens}, {width}]", states)
+        if states.dim() != 4 or not states.shape[1] or tuple(states.shape[2:]) != self.state_shape:
             raise ValueError(f"expected states [B, T, {tokens}, {width}], got {list(states.shape)}")
+
+    def _check_floats(self, expected: str, given: Tensor) -> None:
+        if not isinstance(given, Tensor):
+            kind = type(given).__name__
+            raise ValueError(
+                f"expected {expected} as a tensor, got {kind}; give torch.as_tensor(..., dtype=torch.float32)"
+            )
+        weights = self.world_model.embed.weight.dtype
+        if not given.is_floating_point() or (given.dtype == torch.float64 != weights):  # autocast takes no float64
+            raise ValueError(f"expected {expected} in {weights}, got {given.dtype}; convert them with .float()")

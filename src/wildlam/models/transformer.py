@@ -34,6 +34,11 @@ SIZES = {
 ours of 4 times, as all have); L is the paper's world model."""
 
 
+def place_embeddings(grid: tuple[int, int], width: int) -> nn.Parameter:
+    """Make learnt embeddings ``[N, width]`` of the places of a map of height and width ``grid``, small at first."""
+    return nn.Parameter(torch.randn(grid[0] * grid[1], width) * 0.02)
+
+
 class Mlp(nn.Module):
     """Two linear layers, four times wider between them. The exact GELU is faster than its tanh form on CPU."""
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wildlam.models.attention import KeyValueCache, Mask, frame_causal_bias, rotations
-from wildlam.models.transformer import ConditionedBlock, Modulation, Size, modulate
+from wildlam.models.transformer import ConditionedBlock, Modulation, Size, modulate, place_embeddings
 
 CONDITION_WIDTH = 256
 
@@ -32,6 +32,8 @@ class WorldModel(nn.Module):
         size: width, depth and heads of the transformer.
         predict: ``"change"`` adds the output to the last state, which makes the untrained model an exact copy;
             ``"state"`` takes the output as the state itself.
+        place: add to the embedded tokens learnt embeddings of their places, and what a linear map of its own, zero at
+            first, makes of the action for each: else an action says the same to all places of a frame.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class WorldModel(nn.Module):
         action_width: int,
         size: Size,
         predict: Literal["change", "state"] = "change",
+        place: bool = False,
     ) -> None:
         super().__init__()
         self.grid, self.head_dim, self.predict = grid, size.width // size.heads, predict
@@ -54,6 +57,12 @@ class WorldModel(nn.Module):
         self.head = nn.Linear(size.width, state_width)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.embed_place = place_embeddings(grid, size.width) if place else None
+        # To the optimiser a hidden matrix, as its name does not begin with "embed".
+        self.action_at_place = nn.Linear(action_width, grid[0] * grid[1] * size.width) if place else None
+        if self.action_at_place is not None:
+            nn.init.zeros_(self.action_at_place.weight)
+            nn.init.zeros_(self.action_at_place.bias)
 
     def forward(self, states_BTND: Tensor, actions_BTZ: Tensor) -> Tensor:
         """Predict the state after each of T states under the T actions taken there, teacher-forced.
@@ -102,7 +111,7 @@ class WorldModel(nn.Module):
 
     def _step(self, states: Tensor, actions: Tensor, first_frame: int, caches: list[KeyValueCache] | None) -> Tensor:
         frames, tokens = states.shape[1:3]
-        x = self.embed(states)
+        x = self._embed(states, actions)
         condition = F.silu(self.embed_action(actions))
         index = torch.arange(first_frame, first_frame + frames, device=x.device)
         cos_sin = rotations(index, self.grid, self.head_dim, x.dtype)
@@ -112,3 +121,9 @@ class WorldModel(nn.Module):
         shift, scale = self.modulation(condition)
         out = self.head(modulate(x, shift, scale))
         return states + out if self.predict == "change" else out
+
+    def _embed(self, states: Tensor, actions: Tensor) -> Tensor:
+        x = self.embed(states)
+        if self.embed_place is None or self.action_at_place is None:
+            return x
+        return x + self.embed_place.to(x.dtype) + self.action_at_place(actions).view_as(x)

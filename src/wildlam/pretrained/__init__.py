@@ -15,6 +15,14 @@ TINY = Path(__file__).parent / "tiny"
 """A run folder with a controller for each world; its card is ``README.md``."""
 
 
+def run_path(run: str | Path) -> Path:
+    """The folder of a run that is only read: of the text ``"tiny"`` it is ``TINY``.
+
+    A folder of your own that is called tiny is ``Path("tiny")`` or ``"./tiny"``.
+    """
+    return TINY if run == "tiny" else Path(run)
+
+
 def unpack(out: Path, videos: Path) -> Path:
     """Copy the model to a run folder of its own, whose videos are those in ``videos``.
 

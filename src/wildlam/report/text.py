@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from wildlam.evaluation.intervals import interval_text
+from wildlam.evaluation.intervals import TOO_FEW, PerClip, interval_text
 
 
 def text_table(head: Sequence[str], rows: Mapping[str, Sequence[str]], width: int) -> list[str]:
@@ -23,13 +22,15 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[s
     return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
 
 
-def text_of_summary(summary: Mapping[str, Mapping[str, Any]], figures: Sequence[str]) -> list[str]:
-    """Lines of a table of some figures of each model: the mean, with the interval about it."""
-    cells = {
-        label: [interval_text(of["mean"], of["low"], of["high"], ".3g") for of in (row[name] for name in figures)]
-        for label, row in summary.items()
-    }
-    return text_table(figures, cells, 28)
+def text_of_figures(rows: Mapping[str, PerClip], figures: Sequence[str]) -> list[str]:
+    """Lines of a table of some figures of each model: the mean, with its interval if there are enough clips."""
+
+    def text(row: PerClip, name: str) -> str:
+        of = row.estimate(name)
+        return interval_text(of.mean, of.low, of.high, ".3g") if row.is_enough else f"{of.mean:.3g}"
+
+    table = text_table(figures, {label: [text(row, name) for name in figures] for label, row in rows.items()}, 28)
+    return table if all(row.is_enough for row in rows.values()) else [*table, TOO_FEW]
 
 
 def figure_line(name: str, figure: str, more: str = "") -> str:

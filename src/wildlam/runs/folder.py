@@ -82,9 +82,10 @@ class Run:
             raise WildlamError(f"{run.path} is a sweep, of several runs; give one of its folders, or `report` it whole")
         for name in ("config.yaml", "run.json"):
             if not (run.path / name).is_file():
-                raise WildlamError(
-                    f"{run.path} is not a run folder: it has no {name}; give the folder that `train` wrote"
-                )
+                remedy = "give the folder that `train` wrote"
+                if run.path == Path("tiny"):  # as `wildlam.load` calls it
+                    remedy = "`wildlam demo --pretrained` writes wildlam-tiny to runs/tiny, where it can be added to"
+                raise WildlamError(f"{run.path} is not a run folder: it has no {name}; {remedy}")
         return run
 
     @property

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from wildlam.distributed import Processes
 from wildlam.episodes.poses import has_poses
@@ -29,7 +30,7 @@ from wildlam.video.index import index
 from wildlam.video.loader import ClipSource, decode_windows, prefetch
 from wildlam.video.manifest import Manifest, manifest_path
 from wildlam.video.oddities import summary
-from wildlam.video.sampling import Draws, eval_windows, long_enough
+from wildlam.video.sampling import SLOW, Draws, eval_windows, long_enough
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,6 @@ LABELLED_CLIPS = 256
 """Training clips with true actions, of each source, from which the probes learn."""
 
 EVAL_BATCH = 16
-
-SLOW = 0.99
-"""Share of ``data.fps`` below which a video's own rate is reported: one in a hundred of its frames is a repetition."""
 
 
 @dataclass
@@ -185,13 +183,13 @@ def clips_of(
     )
     rows = manifest.split("held_out")
     longer = replace(data, frames=_longest_evaluated(rows, data, spec, seconds) * spec.frames_per_state)
-    held_out = list(_encoded(rows, longer, encoder, per_source)) if team.is_main else []
+    held_out = list(_encoded(rows, longer, encoder, per_source, "held-out")) if team.is_main else []
 
     def encoded_labelled() -> list[StateBatch]:
         known = _with_poses(manifest)
         if not len(known):
             return []
-        return list(_encoded(_known_by(manifest, known), data, encoder, LABELLED_CLIPS))
+        return list(_encoded(_known_by(manifest, known), data, encoder, LABELLED_CLIPS, "labelled"))
 
     return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
 
@@ -265,16 +263,19 @@ def _with_poses(manifest: Manifest) -> pa.Array:
     return pa.array(known, pa.string())
 
 
-def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int) -> Iterator[StateBatch]:
-    """Fixed clips of some videos, decoded and encoded."""
+def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int, what: str) -> Iterator[StateBatch]:
+    """Fixed clips of some videos, decoded and encoded; a bar says ``what`` they are."""
     windows = eval_windows(rows, data.frames, data.fps, per_source)
     steps = torch.arange(data.frames // encoder.spec.frames_per_state) * encoder.spec.frames_per_state / data.fps
-    for first in range(0, len(windows), EVAL_BATCH):
-        part = windows[first : first + EVAL_BATCH]
-        video = decode_windows(rows, part, data.frames, data.fps, encoder.spec.image_size, data.backend)
-        times = torch.tensor(video.starts, dtype=torch.float64)[:, None] + steps
-        states = encoder.encode(video.video).to("cpu", torch.bfloat16)
-        yield StateBatch(states, video.names, video.sources, video.starts, times)
+    at_once = 1 if encoder.device.type == "cpu" else EVAL_BATCH  # a CPU is no faster with more, and the bar moves on
+    with tqdm(total=len(windows), desc=f"encoding {what} clips", unit="clip") as bar:
+        for first in range(0, len(windows), at_once):
+            part = windows[first : first + at_once]
+            video = decode_windows(rows, part, data.frames, data.fps, encoder.spec.image_size, data.backend)
+            times = torch.tensor(video.starts, dtype=torch.float64)[:, None] + steps
+            states = encoder.encode(video.video).to("cpu", torch.bfloat16)
+            bar.update(len(part))
+            yield StateBatch(states, video.names, video.sources, video.starts, times)
 
 
 def frames_to_encode(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> float:

@@ -33,7 +33,7 @@ from wildlam.video.timeline import RULES
 log = logging.getLogger(__name__)
 
 _CHUNK = 64  # states, or for encoders of context "clip" video frames, that are encoded at once
-_ON_CPU = 16  # states, or a clip, that a CPU encodes at once: it is no faster with more, and the bar moves on
+ON_CPU = 16  # states, or a clip, that a CPU encodes at once: it is no faster with more, and the bar moves on
 _AT_ONCE = 1 << 13  # videos that are compared with the store's at a time
 _QUEUE = 2  # decoded chunks that wait for the encoder, per video
 
@@ -197,7 +197,7 @@ def _encode(
         # Encoders of context "clip" start anew with each window; a last, shorter window is a clip too. For the others
         # the whole chunk is one window, or several on a CPU, and the next continues the sequence.
         on_cpu = encoder.device.type == "cpu"
-        window = store.frames if store.spec.context == "clip" else min(usable, _ON_CPU * step) if on_cpu else usable
+        window = store.frames if store.spec.context == "clip" else min(usable, ON_CPU * step) if on_cpu else usable
         whole = usable - usable % max(window, 1)
         for start, stop in ((0, whole), (whole, usable)):
             if start == stop:

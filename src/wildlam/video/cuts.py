@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from wildlam.errors import WildlamError
+from wildlam.progress import Count, uncounted
 from wildlam.video.files import AnyFile
 from wildlam.video.frames import all_frames
 from wildlam.video.opening import VideoError
 
 
-def find_cuts(path: AnyFile, plain: bool = False) -> list[float]:
+def find_cuts(path: AnyFile, plain: bool = False, count: Count = uncounted) -> list[float]:
     """Times, in seconds since the first frame, of the first frames of all shots of a video but the first.
 
     A cut is where hue, saturation and brightness change by more than PySceneDetect's default threshold from one frame
@@ -20,6 +21,7 @@ def find_cuts(path: AnyFile, plain: bool = False) -> list[float]:
     Args:
         path: the video.
         plain: whether its times are known to be plain; see `decode_at`.
+        count: counts the seconds of it that have been looked at.
 
     Raises:
         VideoError: the video cannot be decoded.
@@ -37,7 +39,8 @@ def find_cuts(path: AnyFile, plain: bool = False) -> list[float]:
     detector, size = ContentDetector(), None
     begins, cuts = [], []
     try:
-        for number, (frame, begin, _) in enumerate(all_frames(path, plain)):
+        for number, (frame, begin, end) in enumerate(all_frames(path, plain)):
+            count(end - begin)
             begins.append(round(begin, 9))
             if size is not None and size != (frame.width, frame.height):
                 cuts.append(begin)

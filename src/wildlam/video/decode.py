@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from wildlam.errors import WildlamError, option
+from wildlam.progress import Count, uncounted
 from wildlam.video.files import AnyFile, opened
 from wildlam.video.frames import frames_from, line_of, slack_of
 from wildlam.video.geometry import Geometry, aspect_of, geometry_of, square
@@ -63,8 +64,10 @@ class VideoInfo:
     odd: tuple[str, ...] = ()
 
 
-def probe(path: AnyFile) -> VideoInfo:
+def probe(path: AnyFile, count: Count = uncounted) -> VideoInfo:
     """Read a video's duration, rate and size, and check that its first frame decodes and its end is there.
+
+    ``count`` counts bytes of packets, in files that have to be read through for it.
 
     Raises:
         VideoError: the file is missing, empty, not a video, without a video stream, damaged or cut short.
@@ -76,7 +79,7 @@ def probe(path: AnyFile) -> VideoInfo:
         container,
         stream,
     ):  # anew, as not every container finds its first packet again by seeking
-        line, end, sound_end = _whole_line(path, container, stream, first)
+        line, end, sound_end = _whole_line(path, container, stream, first, count)
         shorter = _shorter(path, container, stream, line, end, sound_end)
         declaring = container.format.name.startswith(_DECLARING)  # of others, FFmpeg guesses
         header_rate = float(stream.average_rate or 0) if declaring else 0.0
@@ -98,7 +101,7 @@ def probe(path: AnyFile) -> VideoInfo:
 
 
 def _whole_line(
-    path: AnyFile, container: InputContainer, stream: VideoStream, first: VideoFrame
+    path: AnyFile, container: InputContainer, stream: VideoStream, first: VideoFrame, count: Count
 ) -> tuple[TimeLine, float, float]:
     """The time line of a file that was just opened, and the ends of its picture and its sound by the file's clock.
 
@@ -122,6 +125,7 @@ def _whole_line(
         return replace(indexed, duration=end - origin), end, max(sounds, default=0.0)
     stamps, sound_end = [], 0.0
     for packet in packets_of(container, stream, *sound):
+        count(packet.size)
         if packet.stream_index == stream.index:
             stamps.append(Stamp.of(packet))
         elif packet.pts is not None:

@@ -47,16 +47,6 @@ def all_frames(path: AnyFile, plain: bool = False) -> Iterator[tuple[VideoFrame,
         begin = end
 
 
-def breaks_of(path: AnyFile) -> tuple[float, ...]:
-    """When each piece of a film but the first begins, in seconds; see `timeline`.
-
-    Raises:
-        VideoError: it cannot be read.
-    """
-    with opened_video(path) as (container, stream):
-        return line_of(path, container, stream).breaks
-
-
 def times_of(path: AnyFile) -> tuple[np.ndarray, float]:
     """When each frame of a film is shown, from all its packets, of which one is decoded.
 

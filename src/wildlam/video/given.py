@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from torch import Tensor
 
 from wildlam.errors import WildlamError
 from wildlam.video.decode import Backend, VideoInfo, decode_at, decode_grid, probe
-from wildlam.video.frames import breaks_of
 from wildlam.video.geometry import square
+from wildlam.video.sampling import SLOW
 from wildlam.video.timeline import known_plain
+
+log = logging.getLogger(__name__)
 
 AnyVideo: TypeAlias = Any
 """A path; ``uint8 [T, H, W, 3]`` or ``[T, 3, H, W]`` as array or tensor; a list of pictures (PIL's, or such arrays
@@ -46,7 +49,7 @@ class VideoFile:
 
     def breaks(self) -> list[float]:
         """Times in seconds at which its timestamps jump; no clip crosses one."""
-        return list(breaks_of(self.path))
+        return list(self._info.breaks)
 
     def seconds(self) -> float:
         """How long it lasts, up to its first break."""
@@ -54,6 +57,7 @@ class VideoFile:
 
     def grid(self, fps: float, size: int, backend: Backend) -> Iterator[tuple[Tensor, Tensor]]:
         """One after another, times ``[1]`` and frames ``uint8 [1, 3, size, size]`` at ``fps``; see ``decode_grid``."""
+        _warn_of_repetitions(self, self._info.fps, fps)
         return decode_grid(self.path, fps, size, backend, chunk=1)
 
     def first(self, count: int, fps: float, size: int, backend: Backend) -> Tensor:
@@ -93,6 +97,7 @@ class Pictures:
 
     def grid(self, fps: float, size: int, backend: Backend) -> Iterator[tuple[Tensor, Tensor]]:
         """As ``VideoFile.grid``; the backend makes no difference."""
+        _warn_of_repetitions(self, self.fps, fps)
         k = 0
         while (shown := int((k / fps + EARLY) * self.fps)) < len(self.frames):
             yield torch.tensor([k / fps], dtype=torch.float64), square(self.frames[shown], 0, size)[None]
@@ -102,6 +107,16 @@ class Pictures:
         """As ``VideoFile.first``."""
         grid = self.grid(fps, size, backend)
         return torch.cat([next(grid)[1] for _ in range(count)])
+
+
+def _warn_of_repetitions(video: VideoFile | Pictures, own: float, fps: float) -> None:
+    if own < SLOW * fps:
+        check = "; check fps=" if isinstance(video, Pictures) else ""
+        log.warning(
+            "%s has %.4g frames/s, fewer than the %g that the model takes: of %s pictures %s are repetitions, and the "
+            "actions to these are those of standing still%s",
+            video, own, fps, f"{video.seconds() * fps:,.0f}", f"{video.seconds() * (fps - own):,.0f}", check,
+        )  # fmt: skip
 
 
 Given: TypeAlias = VideoFile | Pictures
@@ -140,6 +155,8 @@ def _frames(video: AnyVideo, name: str) -> Tensor:
     if isinstance(video, Image):
         raise WildlamError(f"{name} is one picture; give a list of them")
     if isinstance(video, list | tuple):
+        if video and all(map(_is_path, video)):
+            raise WildlamError(f"{name} is a list of paths; give one video at a time, or their pictures opened")
         return torch.stack(_alike([_picture(one, f"{name}[{i}]", name) for i, one in enumerate(video)], name))
     if not isinstance(video, np.ndarray | Tensor):
         raise WildlamError(f"{name} is {_kind(video)}; give {FORMS}")
@@ -155,7 +172,7 @@ def _picture(picture: Any, name: str, of: str) -> Tensor:
     if isinstance(picture, Image):
         return torch.from_numpy(np.array(picture.convert("RGB")))
     if _is_path(picture):
-        raise WildlamError(f"{of} is a list of paths; give one video at a time, or their pictures opened")
+        raise WildlamError(f"{name} is a path among pictures; give pictures alone, opened")
     if not isinstance(picture, np.ndarray | Tensor):
         raise WildlamError(f"{name} is {_kind(picture)}; give a list of pictures (PIL's, or uint8 [H, W, 3])")
     array = _bytes(picture, name)

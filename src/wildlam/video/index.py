@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import tempfile
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import locked
+from wildlam.progress import up_to
 from wildlam.types import Split
 from wildlam.video import recordings
 from wildlam.video.cuts import find_cuts
@@ -35,6 +37,7 @@ EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "o
 
 _ENDINGS = tuple(f".{extension}" for extension in (*EXTENSIONS, "tar"))  # the shards' last
 _LISTED = re.compile(rf"(.+\.(?:{'|'.join((*EXTENSIONS, 'tar'))}))(?:[\s,;]+\S*)?", re.IGNORECASE)
+_OPENING = 0.05  # of the bytes of a film that is then searched for cuts, which takes far longer
 _SAVE_EVERY = 5000  # videos, so that an interrupted indexing of a large folder goes on where it stopped
 
 
@@ -138,7 +141,7 @@ def _indexed(
     videos, changed, seen, failures = _compared(base, listed, {video.path: video for video in old}, top, exclude, cuts)
     count_of_files = len(videos) + len(changed) + len(failures)
     if not count_of_files:
-        raise WildlamError(f"{base}: {option('data.exclude')} leaves no video of {len(listed)}")
+        raise WildlamError(f"{base}: {option('data.exclude') or 'exclude'} leaves no video of {len(listed)}")
 
     def manifest(splits: dict[str, Split]) -> Manifest:
         rows = [asdict(replace(videos[path], split=splits[path])) for path in sorted(videos)]
@@ -378,41 +381,62 @@ def _examined(
 ) -> Iterator[Video | VideoError]:
     def examine(found: Found) -> Video | VideoError:
         file = inside(base, found.path, found.offset, found.size)
+        count = up_to(bar, found.size)
         try:
-            info = probe(file)
+            info = probe(file, lambda read: count(read * (_OPENING if cuts else 1)))
             # Of an odd film, an earlier version may have looked at other frames.
             shots = None if info.odd else seen.get(found.path)
             if cuts and shots is None:
-                shots = find_cuts(file, known_plain(info.odd))
+                share = found.size * (1 - _OPENING) / info.duration
+                shots = find_cuts(file, known_plain(info.odd), lambda seconds: count(seconds * share))
         except VideoError as error:
             return error
+        finally:
+            count(found.size)
         about = asdict(info) | {"breaks": list(info.breaks), "odd": list(info.odd)}
         return Video(source=source_of(found.path, top), split="train", cuts=shots, **about, **asdict(found))
 
     # Threads, not processes: FFmpeg works outside Python's lock, and they start at once.
-    with ThreadPoolExecutor(workers) as pool:
-        results = pool.map(examine, changed)
-        yield from tqdm(results, "indexing", len(changed), unit="video", disable=not (progress and changed))
+    size = sum(found.size for found in changed)
+    with (
+        # With miniters, small steps show after the leaps of files whose headers say enough.
+        tqdm(
+            total=size, desc="indexing", unit="B", unit_scale=True, miniters=1, disable=not (progress and changed)
+        ) as bar,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        yield from pool.map(examine, changed)
 
 
 def _judge(failures: list[VideoError], files: int, on_error: OnError, max_skipped: float) -> None:
     if not failures:
         return
     named = "; ".join(str(failure) for failure in failures[:5]) + ("; ..." if len(failures) > 5 else "")
+    many = f"{len(failures)} of {files} videos cannot be used"
+    remedy = _ways_to_leave_out(len(failures), files, on_error, max_skipped)
     if on_error == "raise":
-        few = len(failures) <= max_skipped * files
-        skip = f", or leave {{}} out with {by}=skip" if few and (by := option("data.on_error")) else ""
         if len(failures) == 1 and files > 1:
-            raise VideoError(failures[0].path, f"{failures[0].reason}; repair or remove it{skip.format('it')}")
-        raise WildlamError(
-            f"{len(failures)} of {files} videos cannot be used: {named}. Mend or remove them{skip.format('them')}"
-        )
+            raise VideoError(failures[0].path, f"{failures[0].reason}; repair or remove it{remedy}")
+        raise WildlamError(f"{many}: {named}. Mend or remove them{remedy}")
     if len(failures) > max_skipped * files:
         raise WildlamError(
-            f"{len(failures)} of {files} videos cannot be used, more than the {max_skipped:.0%} that may be skipped: "
-            f"{named}. Mend or remove them"
+            f"{many}, more than the {max_skipped:.0%} that may be skipped: {named}. Mend or remove them{remedy}"
         )
     log.warning("skipped %d of %d videos: %s", len(failures), files, named)
+
+
+def _ways_to_leave_out(failures: int, files: int, on_error: OnError, max_skipped: float) -> str:
+    """How an error goes on: the options of the running command, if it has any, that leave out videos."""
+    skip, most, exclude = (option(f"data.{name}") for name in ("on_error", "max_bad", "exclude"))
+    if failures == files:
+        return ""
+    ways = [f"{exclude} PATTERN"] if exclude else []
+    if skip and failures <= max_skipped * files:
+        ways.insert(0, f"{skip}=skip")
+    elif skip and most:
+        more = f"{most}={math.ceil(failures / files * 100) / 100:g}"
+        ways.insert(0, f"{skip}=skip and {more}" if on_error == "raise" else more)
+    return f", or leave {'it' if failures == 1 else 'them'} out with {' or '.join(ways)}" if ways else ""
 
 
 def _check_writable(target: Path) -> None:

@@ -93,6 +93,16 @@ def check_file(path: AnyFile) -> None:
         raise VideoError(path, "the file is empty (0 bytes)")
 
 
+def declared_seconds(path: AnyFile) -> float:
+    """How long a file says that it lasts, in seconds, without reading it through; 0 where it does not say.
+
+    Raises:
+        VideoError: it cannot be opened.
+    """
+    with opened_video(path) as (container, _):
+        return max(container.duration or 0, 0) / av.time_base
+
+
 def first_frame(path: AnyFile, frames: Iterator[VideoFrame]) -> VideoFrame:
     """The first of some frames.
 

@@ -20,6 +20,9 @@ from wildlam.video.timeline import known_plain
 
 log = logging.getLogger(__name__)
 
+SLOW = 0.99
+"""Share of the rate asked for below which a video's own is reported: one in a hundred of its frames is a repetition."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

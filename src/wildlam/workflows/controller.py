@@ -20,7 +20,7 @@ from wildlam.episodes.clips import Cut, LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.controller_rollout import controlled_rollout
-from wildlam.evaluation.intervals import Estimate
+from wildlam.evaluation.intervals import FEWEST_RECORDINGS, TOO_FEW, Estimate, enough
 from wildlam.evaluation.probes import fit_ridge, standardiser
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
@@ -60,6 +60,9 @@ FEW_CLIPS = 16
 
 STILL = 0.2
 """Size of change, over the true one, below which a controller hardly moves."""
+
+UNTOLD = "cannot be told from these clips: add labelled recordings."
+INCONCLUSIVE = f"{TOO_FEW} Whether the controller works {UNTOLD}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,8 +320,15 @@ def controller_results(folder: Path) -> str:
     count = found.get("recordings")  # earlier versions did not count them
     of = f" of {count} recording{'s' * (count != 1)}" if count else ""
 
+    is_enough = enough(count or FEWEST_RECORDINGS, found["clips"])
+    if "over_copy" not in found:  # nor did they compare clip by clip
+        one, copy = found["controller"], found["copy"]
+        ends = {"mean": "mean", "low": "high", "high": "low"}
+        found["over_copy"] = {end: one[end] / max(copy[other], 1e-12) for end, other in ends.items()}
+
     def figure(name: str) -> Estimate:
-        return Estimate(**found[name])
+        of = Estimate(**found[name])
+        return of if is_enough else Estimate(of.mean, of.mean, of.mean)
 
     return "\n".join(
         [
@@ -333,19 +343,25 @@ def controller_results(folder: Path) -> str:
             f"Validation loss, on {validation['clips']} labelled clips: {validation['loss']:.4g}; between trainings on",
             f"the same labels, such as with and without {option('unlabelled')}, choose the lower.",
             "",
-            _conclusion(figure("z"), figure("controller"), figure("copy"), figure("movement")),
+            _conclusion(figure("z"), figure("over_copy"), figure("movement")) if is_enough else INCONCLUSIVE,
         ]
     )
 
 
-def _conclusion(z: Estimate, error: Estimate, copy: Estimate, movement: Estimate) -> str:
+def _conclusion(z: Estimate, over_copy: Estimate, movement: Estimate) -> str:
     """The results of a controller in words."""
-    if z.mean >= 1:
+    if z.low >= 1:
         return "The controller is no better than the mean latent action: give more labelled clips."
-    if error.mean >= copy.mean:
+    if z.high >= 1:
+        return f"Whether the controller is better than the mean latent action {UNTOLD}"
+    if over_copy.low >= 1:
         return "Rollouts are no better than copying the first state: give more labelled clips."
-    if movement.mean < STILL:
+    if over_copy.high >= 1:
+        return f"Whether rollouts are better than copying the first state {UNTOLD}"
+    if movement.high < STILL:
         return f"The controller hardly moves: check that it sees the state ({option('controller.past')} tokens)."
+    if movement.low < STILL:
+        return f"Whether the controller does more than hardly move {UNTOLD}"
     return "The controller works; wildlam plan shows how well plans with it do."
 
 

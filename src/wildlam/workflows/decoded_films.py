@@ -140,8 +140,11 @@ def unroll_actions(
         WildlamError: it is too short for one state, or the actions are of another width.
     """
     step, width = encoder.spec.frames_per_state, model.bottleneck.dim
-    if z.dim() != 2 or z.shape[1] != width or not len(z) or not z.is_floating_point() or not z.isfinite().all():
+    if z.dim() != 2 or z.shape[1] != width or not len(z) or not z.is_floating_point():
         raise WildlamError(f"actions must be finite floats [H, {width}], got {z.dtype} {list(z.shape)}")
+    if not z.isfinite().all():
+        wrong = int((~z.isfinite()).sum())
+        raise WildlamError(f"actions must be finite floats, {wrong} of {z.numel()} are NaN or infinite")
     there = math.floor(start.seconds() * data.fps + 1e-6) // step
     if not there:
         raise WildlamError(f"{start}: too short, at {data.fps:g} frames/s it holds no state")

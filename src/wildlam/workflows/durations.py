@@ -43,8 +43,8 @@ SHORT = 3.0
 """Seconds up to which a command is not announced."""
 FEW_FRAMES = 16
 """Frames up to which encoding is not announced; an estimate from the videos' durations may be off by as many."""
-FEW_STEPS = 20
-"""Steps up to which a training is not announced."""
+FEW_STEPS = 4
+"""Steps up to which a training is not announced, as measuring takes two or three; five of a decoder may take long."""
 
 
 @dataclass(frozen=True)

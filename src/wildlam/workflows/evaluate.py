@@ -166,6 +166,7 @@ def evaluate_run(
         **error_table(found.one_step),
         "evaluations": found.summary(),
     }
+    log.info("writing the report %s", folder / "report.html")  # drawing its figures takes many seconds
     with writing(
         f"the results to {folder}", f"make room there or make it writable, then: wildlam eval {quote(str(run.path))}"
     ):

@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from wildlam.config import config_from
 from wildlam.errors import WildlamError
+from wildlam.pretrained import run_path
+from wildlam.progress import up_to
 from wildlam.report.html import table
 from wildlam.types import settle_path_lists, settle_paths
 from wildlam.video.files import names_tar
 from wildlam.video.index import find_videos
-from wildlam.workflows.trained import LatentActions, load
+from wildlam.video.opening import check_file, declared_seconds
+from wildlam.workflows.trained import LatentActions, Trained, check_kind, load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +26,7 @@ class InferConfig:
     """Which videos, by which run.
 
     Args:
-        run: the run folder.
+        run: the run folder, or the text ``"tiny"`` for the model that comes with the package.
         videos: video files, and folders of them (searched at any depth).
         output: where to write, without suffix, or of several videos the folder; the videos' names, here, if not given.
     """
@@ -31,6 +36,8 @@ class InferConfig:
     output: Path | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.run, str):
+            object.__setattr__(self, "run", run_path(self.run))
         settle_paths(self, "run", "output")
         settle_path_lists(self, "videos")
         if not self.videos:
@@ -105,16 +112,32 @@ def infer_each(config: InferConfig) -> Iterator[Inferred]:
             to write.
     """
     places = outputs(config.videos, config.output)
+    if len(places) == 1:  # before the model is loaded, which takes longer
+        (video,) = places
+        check_file(video)
+        check_kind(places[video])
     trained = load(config.run)
-    for video, place in places.items():
-        try:
-            actions = trained.infer(video)
-        except WildlamError as error:
-            if len(places) == 1:
-                raise
-            yield Inferred(video, None, error=str(error))
-            continue
-        yield Inferred(video, actions, actions.save(place))
+    sizes = {video: video.stat().st_size if video.exists() else 0 for video in places}
+    with tqdm(total=sum(sizes.values()), desc="inferring", unit="B", unit_scale=True, miniters=1) as bar:
+        for video, place in places.items():
+            try:
+                actions = _inferred(trained, video, sizes[video], bar)
+            except WildlamError as error:
+                if len(places) == 1:
+                    raise
+                yield Inferred(video, None, error=str(error))
+                continue
+            yield Inferred(video, actions, actions.save(place))
+
+
+def _inferred(trained: Trained, video: Path, size: int, bar: tqdm) -> LatentActions:
+    """The latent actions of a file; a bar moves on by its bytes, as how long all files last is not known."""
+    count = up_to(bar, size)
+    try:
+        lasts = declared_seconds(video)
+        return trained.infer(video, count=lambda seconds: count(size * seconds / lasts if lasts else 0))
+    finally:
+        count(size)
 
 
 def outputs(given: Sequence[Path], out: Path | None = None) -> dict[Path, Path]:

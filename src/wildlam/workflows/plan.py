@@ -32,7 +32,7 @@ from wildlam.planning.protocols.protocol import PlanningProtocol, ProtocolName, 
 from wildlam.planning.references import known_goal, mean_plan, no_move, random_plans
 from wildlam.planning.trajectory_errors import trajectory_errors
 from wildlam.report.pages.plan import table_of_plans, write_plan_report
-from wildlam.report.text import text_of_summary
+from wildlam.report.text import text_of_figures
 from wildlam.types import Encoder, check_choice, check_count, check_seed, settle_path_lists, settle_paths
 from wildlam.workflows import durations
 from wildlam.workflows.baseline import load_labelled_model
@@ -125,7 +125,7 @@ class PlanResult:
         return "\n".join(
             [
                 f"{self.protocol} protocol, on {amount} held out, seed {self.seed} (lower is better):",
-                *text_of_summary({label: row.summary() for label, row in self.rows.items()}, self.figures),
+                *text_of_figures(self.rows, self.figures),
                 "",
                 f"plans      {self.folder / 'plans.json'}",
                 f"report     {self.folder / 'report.html'}",

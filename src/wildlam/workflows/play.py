@@ -26,7 +26,7 @@ from wildlam.planning.solvers.base import Prior
 from wildlam.report.html import video
 from wildlam.report.pages.plan import compared
 from wildlam.report.pages.play import SHOWN, grid, table_of_episodes, write_play_report
-from wildlam.report.text import text_of_summary
+from wildlam.report.text import text_of_figures
 from wildlam.types import check_choice, check_count, check_seed, settle_path_lists, settle_paths
 from wildlam.video.write import mp4_bytes
 from wildlam.workflows import durations
@@ -98,12 +98,11 @@ class PlayResult:
 
     def __str__(self) -> str:
         simulator, episodes = SIMULATORS[self.world], len(self.rows["no move"])
-        summary = {label: row.summary() for label, row in self.rows.items()}
         return "\n".join(
             [
                 f"{self.world}: {episodes} episodes of {STEPS} steps towards a goal image, seed {self.seed}; "
                 f"success is to end within {simulator.near:g} {simulator.unit}:",
-                *text_of_summary(summary, ("success", "final distance")),
+                *text_of_figures(self.rows, ("success", "final distance")),
                 "",
                 f"episodes   {self.folder / 'play.json'}",
                 f"report     {self.folder / 'report.html'}",
@@ -164,8 +163,8 @@ def _check_actions(driven: ControlledRun, simulator: Simulator) -> None:
     controller, space = driven.controller, driven.space
     if space is not simulator.space:
         raise WildlamError(
-            f"the controller's actions are {space.name}, {simulator.name} takes {simulator.space.name}; "
-            f"give another {option('controller')}"
+            f"the world {simulator.name!r} takes actions {', '.join(simulator.space.action_names)}, the controller was "
+            f"trained on {', '.join(space.action_names)}; give another {option('controller')}"
         )
     reach = AWAY * float((controller.action_mean.abs() + 3 * controller.action_std)[: space.position].norm())
     if reach < simulator.far:

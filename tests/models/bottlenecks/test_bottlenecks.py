@@ -30,6 +30,20 @@ def test_noisy_samples_have_the_posterior_mean_and_variance():
     assert torch.equal(bottleneck.encode(x), x[:, :1])
 
 
+def test_drawing_is_as_in_training_but_leaves_no_trace():
+    torch.manual_seed(0)
+    x = torch.randn(20, 8)
+    for config in (Noisy(dim=4), Sparse(dim=8), Discrete(dim=8, codes=4), Unconstrained(dim=8), Deterministic(dim=8)):
+        bottleneck = config.build().train()
+        bottleneck(x)
+        before = {name: value.clone() for name, value in bottleneck.state_dict().items()}
+        torch.manual_seed(1)
+        drawn = bottleneck.draw(x)
+        assert all(torch.equal(before[name], value) for name, value in bottleneck.state_dict().items())
+        torch.manual_seed(1)
+        assert torch.equal(drawn, bottleneck(x)[0])
+
+
 def test_noisy_survives_extreme_outputs():
     x = torch.tensor([[1e4, -1e4, 1e4, -1e4]], requires_grad=True)
     z, penalty = Noisy(dim=2).build()(x)

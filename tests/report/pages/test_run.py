@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from wildlam.encoders import Lite0
+from wildlam.evaluation import suite
 from wildlam.evaluation.clips import InferredClips, infer_clips
 from wildlam.evaluation.one_step import error_table
 from wildlam.evaluation.suite import evaluate_all
@@ -98,7 +99,7 @@ def test_a_source_of_one_video_gives_way_to_one_of_several(manifest):
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_the_page_of_one_recording(manifest, held_out, tmp_path):
+def test_the_page_of_one_recording(manifest, held_out, tmp_path, bars, monkeypatch):
     """Nothing to show is one sentence, and no interval stands on it."""
     (batch,) = held_out
     one = dataclasses.replace(batch, names=[batch.names[0]] * len(batch.names), sources=["a"] * len(batch.names))
@@ -106,6 +107,9 @@ def test_the_page_of_one_recording(manifest, held_out, tmp_path):
     run.create("", 7, encoder.spec)
     model = ModelConfig().build(448, (2, 2)).eval()
     (tmp_path / "actions.svg").write_text("of an evaluation before")
+    made = bars(suite)
+    monkeypatch.setattr(suite, "umap_to_compile", lambda: True)
+    monkeypatch.setattr(suite, "SCENES", 2)
     found = evaluate_all(
         model,
         encoder,
@@ -117,6 +121,9 @@ def test_the_page_of_one_recording(manifest, held_out, tmp_path):
         labelled=[],
         progress=False,
     )
+    assert made[0].n == made[0].total == 8 * 7
+    assert made[0].postfix == "latent space: UMAP compiles, about half a minute"
+    assert made[0].steps.count(7) > 3  # the scenes of locality take the place of as many clips
     summary = {"clips": 7, **error_table(found.one_step), "evaluations": found.summary()}
     write_run_report(run, tmp_path, model, manifest, found, summary)
     page = (tmp_path / "report.html").read_text()

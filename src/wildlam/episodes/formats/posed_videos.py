@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.action_spaces import SPACES
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format
 from wildlam.episodes.pairing import TOLERANCE, pair, read_film, report_pairs
@@ -50,5 +50,5 @@ FORMAT = Format(
     order=3,  # last, as it says best what is missing in a folder of no format
     detects=lambda path: True,
     read=lambda path, tolerance: read_posed_videos(path, tolerance=tolerance),
-    spaces=(PLANAR, ARM),
+    spaces=tuple(SPACES.values()),
 )

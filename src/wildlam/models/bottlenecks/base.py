@@ -50,6 +50,10 @@ class Bottleneck(nn.Module):
         The penalty holds its coefficient. It may communicate with other processes, so all must call it together.
         """
 
+    def draw(self, x: Tensor) -> Tensor:
+        """Latent actions as those of ``forward``, perhaps random, but free of charge and without a trace."""
+        return self.encode(x)
+
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """For use: ``[..., in_width]`` to latent actions ``[..., Z]``, each a function of its own input alone."""

@@ -78,6 +78,11 @@ class DiscreteBottleneck(Bottleneck):
             self._follow(x.detach().flatten(0, -2), codes.flatten())
         return x + (z - x).detach(), penalty
 
+    def draw(self, x: Tensor) -> Tensor:
+        """The nearest code, with straight-through gradient; no code follows."""
+        x = x.float()
+        return x + (self.encode(x) - x).detach()
+
     def encode(self, x: Tensor) -> Tensor:
         """The nearest code."""
         return F.embedding(self.assign(x), self.codebook)

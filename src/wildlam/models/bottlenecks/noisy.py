@@ -38,9 +38,12 @@ class NoisyBottleneck(Bottleneck):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Bottleneck.forward``; ``x`` holds the mean and the logarithm of the variance."""
+        return self.draw(x), self.beta * _kl(*self._posterior(x)).sum(dim=-1).mean()
+
+    def draw(self, x: Tensor) -> Tensor:
+        """A sample of the posterior."""
         mean, log_var = self._posterior(x)
-        z = mean + torch.randn_like(mean) * (0.5 * log_var).exp()
-        return z, self.beta * _kl(mean, log_var).sum(dim=-1).mean()
+        return mean + torch.randn_like(mean) * (0.5 * log_var).exp()
 
     def encode(self, x: Tensor) -> Tensor:
         """The mean of the posterior."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from wildlam.distributed import sum_over_processes
 from wildlam.models.bottlenecks.base import Bottleneck, BottleneckConfig, moments
 
 LANGEVIN_STEPS = 1000
@@ -69,10 +69,10 @@ class SparseBottleneck(Bottleneck):
 
     def vcm(self, z: Tensor) -> Tensor:
         """Variance, covariance and mean terms of ``[N, Z]``, this process's share of the global batch."""
-        count = _sum_over_processes(z.new_tensor(float(len(z))))
-        mean = _sum_over_processes(z.sum(dim=0)) / count
+        count = sum_over_processes(z.new_tensor(float(len(z))))
+        mean = sum_over_processes(z.sum(dim=0)) / count
         centred = z - mean
-        covariance = _sum_over_processes(centred.T @ centred) / (count - 1).clamp(min=1)
+        covariance = sum_over_processes(centred.T @ centred) / (count - 1).clamp(min=1)
         # The epsilon keeps the square root's gradient finite when a dimension is constant, as in VICReg.
         std = (covariance.diagonal() + 1e-6).sqrt()
         off_diagonal = covariance - covariance.diagonal().diag()
@@ -101,23 +101,3 @@ class SparseBottleneck(Bottleneck):
             gradient = self.config.l1 * z.sign() - self.config.l2 * short * 2 * z
             z = z - 0.5 * LANGEVIN_STEP_SIZE * gradient + LANGEVIN_STEP_SIZE**0.5 * torch.randn_like(z)
         return z
-
-
-class _SumOverProcesses(torch.autograd.Function):
-    """All-reduce whose gradient is the all-reduced gradient: every process's loss depends on every process's input."""
-
-    @staticmethod
-    def forward(ctx: object, x: Tensor) -> Tensor:
-        x = x.clone()
-        dist.all_reduce(x)
-        return x
-
-    @staticmethod
-    def backward(ctx: object, *gradients: Tensor) -> Tensor:
-        gradient = gradients[0].clone()
-        dist.all_reduce(gradient)
-        return gradient
-
-
-def _sum_over_processes(x: Tensor) -> Tensor:
-    return _SumOverProcesses.apply(x) if dist.is_initialized() else x

@@ -13,7 +13,7 @@ from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import LabelledClips
 from wildlam.evaluation.intervals import PerClip
 from wildlam.report.html import Section, figure, paragraph, table, write_report
-from wildlam.report.pages.evaluation import cell
+from wildlam.report.pages.evaluation import cell, intervals
 from wildlam.report.plots import INK, LINES, quiet, svg
 
 PICTURE = 128
@@ -52,27 +52,28 @@ def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str, unit: s
     still, sentences = rows["no move"].estimate(by), []
     for label in plans:
         own = rows[label].estimate(by)
-        apart = own.high < still.low or own.low > still.high
-        sure = "" if apart else ", which may be chance: their intervals meet"
+        is_apart = own.high < still.low or own.low > still.high
+        sure = "" if is_apart or not rows["no move"].is_enough else ", which may be chance: their intervals meet"
         if (by_chance := rows["random"].estimate(by).mean) <= own.mean:
             sure += f"; acting at random does no worse ({by_chance:.3g})"
         sentences.append(
             f"{label}: {by} {own.mean:.3g}, {own.mean / max(still.mean, 1e-12):.2f} of that of staying{sure}."
         )
     count = len(set(rows["no move"].recordings))
-    if count < FEW:
-        sentences.append(f"Only {count} {unit}{'s' * (count != 1)}: too few to compare models.")
+    if count < FEW or not rows["no move"].is_enough:
+        few = "to compare models" if rows["no move"].is_enough else "for an interval, so models cannot be compared"
+        sentences.append(f"Only {count} {unit}{'s' * (count != 1)}: too few {few}.")
     return " ".join(sentences)
 
 
 def cells_of(rows: Mapping[str, PerClip], figures: Sequence[str]) -> dict[str, dict[str, str | None]]:
-    """The cells of a table of some figures by model: means with their intervals."""
-    return {label: {name: cell(row.estimate(name)) for name in figures} for label, row in rows.items()}
+    """The cells of a table of some figures by model: means, with their intervals if there are enough clips."""
+    return {label: {name: cell(row.estimate(name), of=row) for name in figures} for label, row in rows.items()}
 
 
 def table_of_plans(rows: Mapping[str, PerClip], figures: Sequence[str]) -> str:
     """A table of some figures of plans by model, as HTML."""
-    caption = "Lower is better. In brackets, 95 % bootstrap intervals over recordings."
+    caption = f"Lower is better. {intervals(rows['no move'])}"
     return table(cells_of(rows, figures), caption=caption)
 
 

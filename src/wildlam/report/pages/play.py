@@ -10,6 +10,7 @@ import numpy as np
 from wildlam.evaluation.intervals import PerClip
 from wildlam.planning.mpc import Trace
 from wildlam.report.html import Section, paragraph, table, video, write_report
+from wildlam.report.pages.evaluation import intervals
 from wildlam.report.pages.plan import cells_of, explained
 
 SHOWN = 12
@@ -34,7 +35,7 @@ def grid(goals: Sequence[Trace], traces: Sequence[Trace]) -> list[np.ndarray]:
 
 def table_of_episodes(rows: Mapping[str, PerClip]) -> str:
     """A table of the figures of episodes by model, as HTML."""
-    return table(_cells(rows), caption="In brackets, 95 % bootstrap intervals.")
+    return table(_cells(rows), caption=intervals(rows["no move"]))
 
 
 def _cells(rows: Mapping[str, PerClip]) -> dict[str, dict[str, str | None]]:

@@ -1,0 +1,38 @@
+"""A linear map of the difference of two states: a change means the same in every state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from wildlam.models.inverse_dynamics.base import InverseDynamicsConfig, InverseDynamicsModel
+from wildlam.models.transformer import Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(InverseDynamicsConfig):
+    """``W (s_{t+1} - s_t)`` over all tokens: the actions of two steps add up. For cameras that stand still."""
+
+    def build(
+        self, state_width: int, grid: tuple[int, int], out_width: int, size: Size, place: bool = False
+    ) -> LinearIdm:
+        """Make the module; see ``InverseDynamicsConfig.build``. It has no size, and knows places in any case."""
+        return LinearIdm(grid[0] * grid[1] * state_width, out_width)
+
+
+class LinearIdm(InverseDynamicsModel):
+    """A linear map of all tokens' differences, plus a constant, without which no noise could be learnt.
+
+    Args:
+        width: numbers of a state, ``N * D``.
+        out_width: what the bottleneck reads.
+    """
+
+    def __init__(self, width: int, out_width: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(width, out_width)
+
+    def forward(self, states_BTND: Tensor) -> Tensor:
+        """See ``InverseDynamicsModel.forward``."""
+        return self.head((states_BTND[:, 1:] - states_BTND[:, :-1]).flatten(2))

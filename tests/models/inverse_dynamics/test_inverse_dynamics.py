@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from wildlam.models.bottlenecks import Noisy
+from wildlam.models.inverse_dynamics import Difference, Linear, Transformer
+from wildlam.models.transformer import Size
+
+CHOICES = [Transformer(), Linear(), Difference()]
+
+
+@pytest.fixture(params=CHOICES, ids=lambda choice: type(choice).__name__)
+def choice(request):
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["blind to places", "place"])
+def idm(choice, request):
+    torch.manual_seed(0)
+    return choice.build(6, (2, 3), 10, Size(32, 2, 2), place=request.param)
+
+
+def test_all_pairs_of_a_clip_in_one_batch_equal_each_alone(idm):
+    states = torch.randn(2, 5, 6, 6)
+    together = idm(states)
+    assert together.shape == (2, 4, 10)
+    for t in range(4):
+        torch.testing.assert_close(together[:, t : t + 1], idm(states[:, t : t + 2]))
+
+
+def test_it_tells_where_something_moved(idm):
+    before, change = torch.zeros(1, 1, 6, 6), torch.randn(6)
+    seen = []
+    for place in range(6):
+        after = before.clone()
+        after[0, 0, place] = change
+        seen.append(idm(torch.cat((before, after), dim=1))[0, 0])
+    distances = torch.cdist(torch.stack(seen), torch.stack(seen))
+    assert (distances + torch.eye(6) > 1e-3).all()
+
+
+@pytest.mark.parametrize(("choice", "adds"), zip(CHOICES, (False, True, True), strict=True), ids=str)
+def test_whether_two_steps_add_up_and_a_way_back_turns_them_round(choice, adds):
+    """But for the constant, which is what no change at all reads as."""
+    torch.manual_seed(0)
+    idm = choice.build(6, (2, 3), 10, Size(32, 2, 2))
+    a, b, c = torch.randn(3, 2, 6, 6)
+
+    def read(before, after):
+        return idm(torch.stack((before, after), dim=1))[:, 0]
+
+    nothing = read(a, a)
+    steps = read(a, b) + read(b, c) - 2 * nothing
+    for found, expected in ((steps, read(a, c) - nothing), (read(b, a) - nothing, nothing - read(a, b))):
+        assert torch.allclose(found, expected, atol=1e-5) == adds
+
+
+def test_a_change_means_the_same_in_every_state_to_the_linear_one_alone():
+    change = torch.randn(1, 6, 6)
+    for choice in CHOICES:
+        idm = choice.build(6, (2, 3), 10, Size(32, 2, 2))
+        read = [idm(torch.stack((state, state + change), dim=1)) for state in torch.randn(2, 1, 6, 6)]
+        assert torch.allclose(*read, atol=1e-5) == isinstance(choice, Linear)
+
+
+@pytest.mark.parametrize("place", [False, True])
+def test_every_one_trains_infers_and_rolls_out(make_model, choice, place):
+    states = torch.randn(3, 4, 4, 6)
+    model = make_model(idm=choice, bottleneck=Noisy(dim=5), place=place).train()
+    model(states).total.backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    z = model.infer(states)
+    assert z.shape == (3, 3, 5)
+    rolled = model.rollout(states[:, :2], z[:, 1:])
+    torch.testing.assert_close(rolled[:, 0], model.predict(states[:, :2], z[:, :2])[:, -1], atol=1e-5, rtol=0)
+    driven = model.drive(states[:, :2], z[:, 1:], lambda actions, in_states: actions)
+    torch.testing.assert_close(driven, rolled)
+
+
+@pytest.mark.parametrize("choice", [Transformer(), Difference()], ids=str)
+def test_place_embeddings_tell_apart_what_else_is_alike(choice):
+    """A map of one row and two places: which of the two changes, attention and a pool alone hardly tell."""
+    spread = {}
+    for place in (False, True):
+        torch.manual_seed(0)
+        idm = choice.build(6, (1, 2), 10, Size(32, 1, 2), place=place)
+        with torch.no_grad():
+            for name, parameter in idm.named_parameters():
+                if "embed_place" in name:
+                    parameter.normal_()
+        states = torch.ones(2, 2, 2, 6)
+        states[[0, 1], 1, [0, 1]] += torch.randn(6)
+        read = idm(states)
+        spread[place] = float((read[0] - read[1]).detach().norm() / read.detach().norm())
+    assert spread[True] > 3 * spread[False]
