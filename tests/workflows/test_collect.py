@@ -153,7 +153,7 @@ def test_movers_are_filmed_with_options_of_their_own(tmp_path, monkeypatch):
     assert collect("movers", tmp_path, **few, movers=[1, 2], backgrounds=["still"]) == 2
     assert len(list(tmp_path.rglob("*.truth.npz"))) == 2
     assert collect("movers", tmp_path, **few, movers=[1, 2], backgrounds=["still"]) == 2
-    with pytest.raises(WildlamError, match="holds films with movers 1,2, not 0,1,2,3,4; give another --output"):
+    with pytest.raises(WildlamError, match="holds films with movers 1,2, not 0,1,2,3,4; give another out"):
         collect("movers", tmp_path, **few)
     for module in ("wildlam.worlds.movers.collect", "wildlam.workflows.collect"):
         monkeypatch.setattr(f"{module}.sources", lambda: ["films", "doom"])

@@ -166,4 +166,4 @@ def _counts(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise WildlamError(f"movers must be whole numbers, such as 0,1,2; got {text}") from error
+        raise WildlamError(f"--movers must be whole numbers, such as 0,1,2; got {text}") from error
