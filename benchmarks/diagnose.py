@@ -71,6 +71,10 @@ TITLES = {
     STEPS: "Each true step is seen: what the states hold of the actions, and what z keeps of it.",
     SPAN: "Start and goal alone are seen: a plan that no model makes.",
 }
+SEARCHES = (
+    "By two sizes of search; *few*: some of the episodes, in which the slow plans are made; *rank*: Spearman's\n"
+    "correlation of the cost with the true error over candidates of an episode, 1 where it tells which is better."
+)
 CURVES = {
     row_name("difference", STEPS, "linear"): "true steps: difference, linear",
     row_name("z", STEPS, "linear"): "true steps: z, linear",
@@ -104,17 +108,16 @@ def main() -> None:
     args = parsed()
     prepare(args)
     of = {"weights": weights_of(args.run), "episodes": args.episodes, "slow": args.slow, "steps": args.steps}
-    rows, ladders = Rows(args.out / "diagnosis.json", of, KEYS), {}
+    rows = Rows(args.out / "diagnosis.json", of, KEYS)
     tasks = [task for task in tasks_of(args) if not all(rows.has(**one) for one in task.parts)]
+    opened, sizes = open_run(args.run), (args.episodes, args.slow)
+    worlds = dict.fromkeys(task.parts[0]["world"] for task in tasks)
+    ladders = {world: open_ladder(opened, films(args, world), WORLDS[world], *sizes) for world in worlds}
     with tqdm(total=sum(task.weight for task in tasks), bar_format=BAR) as bar:
         for task in tasks:
             first = task.parts[0]
             bar.set_postfix_str(", ".join(str(first[key]) for key in KEYS))
-            if (world := first["world"]) not in ladders:
-                ladders[world] = open_ladder(
-                    open_run(args.run), films(args, world), WORLDS[world], args.episodes, args.slow
-                )
-            write(rows.add([{**first, **row} for row in task.do(ladders[world])]), of, args)
+            write(rows.add([{**first, **row} for row in task.do(ladders[first["world"]])]), of, args)
             bar.update(task.weight)
     write(rows.read(), of, args)
     print((args.out / "diagnosis.md").read_text())
@@ -205,7 +208,7 @@ def write(rows: list[dict], of: dict, args: argparse.Namespace) -> None:
 
 
 def studied(rows: list[dict], of: dict, args: argparse.Namespace) -> list[dict]:
-    """Rows of ``planning.json`` that these lack, if it is of the same run and episodes."""
+    """Rows of ``planning.json`` that these lack, if it is of the same run and episodes, and their world is studied."""
     file = args.out / "planning.json"
     study = read_json(file) if file.is_file() else {"of": {}}
     wanted = {key: of[key] for key in ("weights", "episodes", "steps")} | {"samples": WORLDS["arm"].searches[0][0]}
@@ -215,9 +218,9 @@ def studied(rows: list[dict], of: dict, args: argparse.Namespace) -> list[dict]:
     planned = [row for row in study["rows"] if row["figure"] == small.get(row["world"], ("", ""))[0]]
     still = {(row["world"], row["seed"]): row["value"] for row in planned if row["model"] == "no move"}
     known = {tuple(row[key] for key in KEYS) for row in rows}
-    found = []
+    worlds, found = {row["world"] for row in rows}, []
     for row in planned:
-        if row["model"] in STUDIED:
+        if row["model"] in STUDIED and row["world"] in worlds:
             world, seed = row["world"], row["seed"]
             one = part(world, STUDIED[row["model"]], seed, small[world][1], row["clips"])
             if tuple(one.values()) not in known:
@@ -295,21 +298,18 @@ def section(told: Told) -> list[str]:
     protocol, figure, unit = told.world.protocol, told.world.figure, told.world.unit
     lines = [f"Errors: {figure} of the {protocol} protocol, {unit}; staying: {spread(list(still.values()))}.", ""]
     lines += finding(told)
-    for how, title in TITLES.items():
-        rows = by_labels(
-            told, {f"{inputs}, {fit}": row_name(inputs, how, fit) for inputs, fit in product(INPUTS, FITS)}
-        )
-        lines += [title, "", *rows, ""]
-    lines += [f"Plans, {told.small} candidates x iterations:", "", *by_labels(told, {row: row for row in PLANS}), ""]
-    lines += [
-        "By two sizes of search; *few*: some of the episodes, in which the slow plans are made; *rank*: Spearman's",
-        "correlation of the cost with the true error over candidates of an episode, 1 where it tells which is better.",
-        "",
-        *searches(told),
-    ]
-    if rows := explained(told):
-        lines += ["", "R² of each action, each true step seen, all labelled clips:", "", *rows]
-    return lines
+    tables = {title: by_labels(told, names_of(how)) for how, title in TITLES.items()}
+    tables[f"Plans, {told.small} candidates x iterations:"] = by_labels(told, {row: row for row in PLANS})
+    tables[SEARCHES] = searches(told)
+    tables["R² of each action, each true step seen, all labelled clips:"] = explained(told)
+    for title, table in tables.items():
+        lines += [title, "", *table, ""] if table else []
+    return lines[:-1]
+
+
+def names_of(how: str) -> dict[str, str]:
+    """Rows that tell actions, by their names in a table."""
+    return {f"{inputs}, {fit}": row_name(inputs, how, fit) for inputs, fit in product(INPUTS, FITS)}
 
 
 def finding(told: Told) -> list[str]:
@@ -329,9 +329,10 @@ def finding(told: Told) -> list[str]:
 
 
 def by_labels(told: Told, names: dict[str, str]) -> list[str]:
-    """A table of errors by the number of labelled clips."""
+    """A table of errors by the number of labelled clips, if there are any."""
     table = [[name, *(cell(told.of(row, count)) for count in told.counts)] for name, row in names.items()]
-    return markdown_table(["labelled clips", *map(str, told.counts)], [row for row in table if any(row[1:])])
+    table = [row for row in table if any(row[1:])]
+    return markdown_table(["labelled clips", *map(str, told.counts)], table) if table else []
 
 
 def searches(told: Told) -> list[str]:
@@ -357,7 +358,7 @@ def explained(told: Told) -> list[str]:
     table = []
     for inputs, fit in product(INPUTS, FITS):
         found = [told.of(row_name(inputs, STEPS, fit), told.counts[-1], figure=name) for name in names]
-        if all(found):
+        if found and all(found):
             table.append([f"{inputs}, {fit}", *(f"{mean(rows):.2f}" for rows in found)])
     return markdown_table(["from", *(name.removeprefix("R² ") for name in names)], table) if table else []
 
@@ -366,7 +367,7 @@ def explained(told: Told) -> list[str]:
 def curves(rows: list[dict], args: argparse.Namespace) -> Figure:
     """Error over that of staying, by labelled clips."""
     worlds = [world for world in WORLDS if any(row["world"] == world for row in rows)]
-    fig = Figure(figsize=(5.2 * len(worlds), 4.6), layout="constrained")
+    fig = Figure(figsize=(5.6 * len(worlds), 4.6), layout="constrained")
     for ax, world in zip(fig.subplots(1, len(worlds), squeeze=False)[0], worlds, strict=True):
         told = Told(rows, world)
         for (row, name), (colour, line) in zip(CURVES.items(), STYLES, strict=True):
@@ -383,7 +384,7 @@ def curves(rows: list[dict], args: argparse.Namespace) -> Figure:
         ax.set_title(f"{world}: {told.world.figure}")
         quiet(ax, grid="y")
     handles, labels = fig.axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    fig.legend(handles, labels, loc="outside lower center", ncols=min(2 * len(worlds), 3), frameon=False)
     return fig
 
 

@@ -159,11 +159,13 @@ def test_what_the_study_of_plans_holds_is_taken_from_it_if_it_is_of_the_same_run
     write = (tmp_path / "planning.json").write_text
     assert study.studied([], of, args) == []
     write(json.dumps({"of": {"weights": "w", "episodes": 64, "steps": None, "samples": 64}, "rows": found}))
-    (taken,) = study.studied([], of, args)
+    regression = row(study, study.REGRESSION, 0.1)
+    assert study.studied([regression | {"world": "nav"}], of, args) == []
+    (taken,) = study.studied([regression], of, args)
     assert (taken["row"], taken["value"], taken["still"], taken["search"]) == (study.CONTROLLER, 0.1, 0.2, "64 x 6")
-    assert study.studied([taken], of, args) == []
+    assert study.studied([regression, taken], of, args) == []
     write(json.dumps({"of": {"weights": "other", "episodes": 64, "steps": None, "samples": 64}, "rows": found}))
-    assert study.studied([], of, args) == []
+    assert study.studied([regression], of, args) == []
 
 
 def test_a_regression_that_beats_both_models_is_told(study):
@@ -181,6 +183,7 @@ def test_a_regression_that_beats_both_models_is_told(study):
     page = study.text([*plans, *regression], args)
     assert "both models with all labelled clips.**" in page
     assert "| difference, linear | 0.12 (0.60) | 0.05 (0.25) |" in page
+    assert "R²" not in page
     assert "**" not in study.text([*plans, *regression[:1]], args)
 
 
