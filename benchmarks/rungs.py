@@ -283,7 +283,8 @@ class Ladder:
         found = []
         for i, (of_episode, tried) in enumerate(zip(costs, drawn, strict=True)):
             errors = self._errors(tried, clips.choose([i] * len(tried)))
-            found.append(float(spearmanr(of_episode.numpy(), errors.numpy()).statistic))
+            told = of_episode.std() > 0  # a cost that is the same for all ranks nothing
+            found.append(float(spearmanr(of_episode.numpy(), errors.numpy()).statistic) if told else 0.0)
         return [{"figure": "rank", "few": True, "episodes": len(clips), "value": sum(found) / len(found)}]
 
 
