@@ -22,7 +22,6 @@ from wildlam.workflows.open_run import load_model
 from wildlam.worlds.arm import collect_arm
 from wildlam.worlds.walkers import collect_nav
 
-WORLDS = ("arm", "nav")
 FILMS = {"arm": (collect_arm, 480, 8.0), "nav": (collect_nav, 568, 16.0)}
 """Who films a world, how often and for how many seconds, as in ``examples/tiny/train.sh``."""
 SEED = 10
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work", type=Path, default=Path("runs/worlds"), help="folder for films and for all that is trained on them"
     )
-    parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=list(WORLDS))
+    parser.add_argument("--worlds", nargs="+", choices=FILMS, default=list(FILMS))
 
 
 def prepare(args: argparse.Namespace) -> None:

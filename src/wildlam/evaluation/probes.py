@@ -140,7 +140,7 @@ def probes(
     }
     recordings = numbered(train.recordings).repeat_interleave(train_y.shape[1])
     errors: dict[str, Tensor] = {}
-    for kind, fit in (("linear", fit_ridge), ("mlp", partial(_fit_mlp, seed=seed))):
+    for kind, fit in (("linear", fit_ridge), ("mlp", partial(fit_mlp, seed=seed))):
         for what, inputs in INPUTS.items():
             train_x, x = (torch.cat([features[name][side] for name in inputs], dim=-1) for side in (0, 1))
             predict = fit(train_x.flatten(0, 1), scale_y(train_y).flatten(0, 1), recordings)
@@ -193,14 +193,38 @@ def fit_ridge(x: Tensor, y: Tensor, recordings: Tensor) -> Predict:
     return lambda inputs: inputs @ weights
 
 
+def fit_clips(x: Tensor, y: Tensor, fit: Callable[[Tensor, Tensor, Tensor], Predict] = fit_ridge) -> Predict:
+    """A map from standardised x to y in y's own units, from clips; what is chosen in the fit is chosen across clips.
+
+    Args:
+        x: inputs ``float64 [C, P, X]``.
+        y: targets ``[C, P, Y]``.
+        fit: see ``fit_ridge``.
+    """
+    rows = y.double().flatten(0, 1)
+    mean, std = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-9)
+    clips = torch.arange(len(y)).repeat_interleave(y.shape[1])
+    predict = fit(x.flatten(0, 1), (rows - mean) / std, clips)
+    return lambda inputs: mean + std * predict(inputs)
+
+
 def _ridge(x: Tensor, y: Tensor) -> Tensor:
     """Weights ``[penalties, inputs, actions]``."""
     variance, basis = torch.linalg.eigh(x.T @ x / len(x))
     return basis @ ((basis.T @ (x.T @ y / len(x))) / (variance.clamp(min=0) + PENALTIES[:, None])[..., None])
 
 
-def _fit_mlp(x: Tensor, y: Tensor, recordings: Tensor, seed: int) -> Predict:
-    """Stop early on every fifth recording (at least one), which the fit does not see."""
+def fit_mlp(x: Tensor, y: Tensor, recordings: Tensor, seed: int) -> Predict:
+    """A small network from standardised x ``[rows, X]`` to y ``[rows, Y]``; see ``fit_ridge``.
+
+    It stops early by every fifth recording (at least one), which the fit does not see.
+
+    Args:
+        x: inputs.
+        y: targets.
+        recordings: number of the recording that each row is of, from 0; two at least.
+        seed: seed of the initialisation and of the order.
+    """
     aside = recordings % min(FOLDS, int(recordings.max()) + 1) == 0
     x, y = x.float(), y.float()
     inner_x, inner_y = x[~aside], y[~aside]

@@ -25,9 +25,14 @@ def mean_plan(clips: LabelledClips, how: PlanningProtocol) -> Tensor:
 
 def random_plans(clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> Tensor:
     """One draw of the protocol's prior per clip."""
+    return candidates(clips, how, 1, seed)[:, 0]
+
+
+def candidates(clips: LabelledClips, how: PlanningProtocol, samples: int, seed: int = 0) -> Tensor:
+    """Draws of the protocol's prior, ``[C, S, H, A]``: those that a plan begins with."""
     mean, std = how.prior.per_episode(len(clips))
-    drawn = how.prior.around(mean, std, white_noise(mean, 1, torch.Generator().manual_seed(seed)))[:, 0].cpu()
-    return recon.divided(drawn)[:, 0] if how.name == "recon" else drawn
+    drawn = how.prior.around(mean, std, white_noise(mean, samples, torch.Generator().manual_seed(seed))).cpu()
+    return recon.divided(drawn[:, :, 0]) if how.name == "recon" else drawn
 
 
 def known_goal(clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> Tensor:

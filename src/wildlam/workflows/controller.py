@@ -21,7 +21,7 @@ from wildlam.episodes.pairing import TOLERANCE
 from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.controller_rollout import controlled_rollout
 from wildlam.evaluation.intervals import FEWEST_RECORDINGS, TOO_FEW, Estimate, enough
-from wildlam.evaluation.probes import fit_ridge, standardiser
+from wildlam.evaluation.probes import fit_clips, standardiser
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
@@ -427,8 +427,5 @@ def _with_pseudo_labels(
 def fit_pseudo_labeller(z: Tensor, actions: Tensor) -> Callable[[Tensor], Tensor]:
     """A linear map from latent actions to real ones, from labelled clips: ``[C, T - 1, Z]``, ``[C, T - 1, A]``."""
     scale = standardiser(z.double().cpu())
-    rows = actions.double().flatten(0, 1)
-    mean, std = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-9)
-    clips = torch.arange(len(actions)).repeat_interleave(actions.shape[1])
-    predict = fit_ridge(scale(z.double().cpu()).flatten(0, 1), (rows - mean) / std, clips)
-    return lambda latents: (mean + std * predict(scale(latents.double().cpu()))).float()
+    predict = fit_clips(scale(z.double().cpu()), actions)
+    return lambda latents: predict(scale(latents.double().cpu())).float()

@@ -212,7 +212,7 @@ def plan_simulated(
     generator, found = torch.Generator().manual_seed(seed), []
     true_costs = []
     with (
-        _simulated(clips, encoder, model, bf16) as costs,
+        simulator_costs(clips, encoder, model, bf16) as costs,
         tqdm(desc=f"planning, {how.name}, simulator", **how.shown(len(clips), progress)) as bar,
     ):
         for i in range(len(clips)):
@@ -224,10 +224,10 @@ def plan_simulated(
     return Planned(planned, judged(planned, clips, values))
 
 
-def _simulated(
+def simulator_costs(
     clips: LabelledClips, encoder: Encoder, model: LatentActionModel | None, bf16: bool
 ) -> AbstractContextManager[Callable[[int], CountingCost]]:
-    """The simulator's costs of plans in each clip, by its index; see ``plan_simulated``."""
+    """The simulator's costs of plans in each clip, by its index; arguments and errors as of ``plan_simulated``."""
     from wildlam.worlds.simulators import simulated_costs
 
     @torch.no_grad()
@@ -274,7 +274,7 @@ def _parts(
         first = cut.with_states(torch.zeros(1, how.horizon + 1, spec.tokens, spec.width))
         candidates = iterations * how.samples
         for label, model in _simulators(driven).items():
-            with _simulated(first, encoder, model, driven.bf16) as costs:
+            with simulator_costs(first, encoder, model, driven.bf16) as costs:
                 act = partial(simulated, costs(0))
                 parts.append(durations.many(label, amount, candidates, act, how.samples, device))
     return parts
