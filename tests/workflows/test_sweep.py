@@ -116,7 +116,7 @@ def test_the_grid_without_bounds():
         (["--limits", "{Sparse: {l1: [1], l2: [1]}}"], "limits.Sparse: give one key a list of strengths"),
         (["--limits", "{Noisy: {beta: [1, 1.0]}}"], "holds Noisy-1/seed0 twice"),
         (["--seeds", "[]"], "the sweep has no runs"),
-        (["--seed", "3"], r"seed: .*give --seeds \[3\]"),
+        (["--seed", "3"], r"seed: .*give seeds \[3\]"),
         (["--limts", "{}"], "did you mean limits"),
         (["--training.step", "3"], "did you mean training.steps"),
     ],

@@ -125,9 +125,9 @@ def test_counts_and_backgrounds_are_those_asked_for(tmp_path):
 def test_what_there_is_not_is_refused(tmp_path):
     with pytest.raises(WildlamError, match=r"^movers must be counts from 0 to 8, such as 0,1,2; got 1,9"):
         collect_movers(tmp_path, **TINY, movers=(1, 9))
-    with pytest.raises(WildlamError, match=r"^background must be any of still,panning,shaking for cutouts; got calm"):
+    with pytest.raises(WildlamError, match=r"^backgrounds must be any of still,panning,shaking for cutouts; got calm"):
         collect_movers(tmp_path, **TINY, backgrounds=("calm",))
-    with pytest.raises(WildlamError, match=r"^background must be any of still for monsters; got panning"):
+    with pytest.raises(WildlamError, match=r"^backgrounds must be any of still for monsters; got panning"):
         collect_movers(tmp_path, **TINY, kind="monsters", backgrounds=("panning",))
     with pytest.raises(WildlamError, match=r"^kind must be cutouts or monsters, got people"):
         collect_movers(tmp_path, **TINY, kind="people")
