@@ -15,7 +15,7 @@ there. For every world, seed and number of labelled clips:
 Plans are made by two sizes of search, the larger in a few episodes; candidates' costs are compared with their true
 errors. What ``planning.json`` holds of the same run is shown beside. The documents are written anew after every part,
 and what diagnosis.json holds is not done again; to do all of it again, give another ``--out``. Two calls, one for each
-world, can run side by side (OMP_NUM_THREADS=1 on two cores): under two hours, reckoned from the times of their parts.
+world, can run side by side (OMP_NUM_THREADS=1 on two cores).
 Another world is an entry of ``WORLDS``, here and in ``planning.py``, and of ``FILMS`` in ``worlds.py``.
 """
 
@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 from planning import ALL, drawn, driver_of, labelled_of
 from rungs import FITS, INPUTS, SPAN, STEPS, Ladder, Search, World, open_ladder, row_name
 from tqdm import tqdm
-from worlds import Rows, add_arguments, films, machines, prepare, weights_of
+from worlds import Rows, add_arguments, film, films, machines, unpacked, weights_of
 
 from wildlam.fileio import read_json
 from wildlam.planning.dynamics import Dynamics
@@ -106,12 +106,13 @@ class Task:
 
 def main() -> None:
     args = parsed()
-    prepare(args)
+    args.run = args.run or unpacked(args)
     of = {"weights": weights_of(args.run), "episodes": args.episodes, "slow": args.slow, "steps": args.steps}
     rows = Rows(args.out / "diagnosis.json", of, KEYS)
     tasks = [task for task in tasks_of(args) if not all(rows.has(**one) for one in task.parts)]
     opened, sizes = open_run(args.run), (args.episodes, args.slow)
     worlds = dict.fromkeys(task.parts[0]["world"] for task in tasks)
+    film(args, worlds)
     ladders = {world: open_ladder(opened, films(args, world), WORLDS[world], *sizes) for world in worlds}
     with tqdm(total=sum(task.weight for task in tasks), bar_format=BAR) as bar:
         for task in tasks:
@@ -274,6 +275,7 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         f"Made by `python benchmarks/diagnose.py` on {machines(rows)}:",
         f"{args.episodes} held-out episodes a seed, {seeds} seed{'s' * (seeds != 1)}. Cells are mean errors (lower is",
         "better) and, in brackets, their share of the error of staying. Per seed: [diagnosis.json](diagnosis.json).",
+        "Worlds and rows that are missing here (`--worlds`, `--rows`) have not been run.",
         "",
         "- *difference*: of two states, in principal components that labelled and unlabelled films give. Ridge shrinks",
         "  faint components more; *each scaled*: all alike, which few labels do not bear.",

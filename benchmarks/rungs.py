@@ -19,7 +19,7 @@ from wildlam.evaluation.components import leading_directions, principal_directio
 from wildlam.evaluation.probes import fit_clips, fit_mlp, fit_ridge, standardiser
 from wildlam.models import LatentActionModel
 from wildlam.planning.cost import GoalCost
-from wildlam.planning.dynamics import Dynamics
+from wildlam.planning.dynamics import Dynamics, Latent
 from wildlam.planning.protocols import droid
 from wildlam.planning.protocols.protocol import PlanningProtocol, ProtocolName, protocol
 from wildlam.planning.references import candidates, known_goal, no_move
@@ -303,23 +303,16 @@ def open_ladder(opened: OpenRun, films: Path, world: World, episodes: int, slow:
 
 
 @dataclass
-class Whitened:
+class Whitened(Latent):
     """A latent action model whose candidates are its latent actions, whitened: ``Dynamics`` of these.
 
     Attributes:
-        model: the model.
         mean: mean latent action ``[Z]``.
         directions: rows ``[Z, Z]`` that whitened components are the weights of.
     """
 
-    model: LatentActionModel
     mean: Tensor
     directions: Tensor
-
-    @property
-    def bytes_per_state(self) -> int:
-        """See ``Dynamics``."""
-        return self.model.world_model.bytes_per_state
 
     def z(self, whitened: Tensor) -> Tensor:
         """Latent actions ``[..., Z]`` of whitened ones."""
@@ -327,7 +320,7 @@ class Whitened:
 
     def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
         """See ``Dynamics``."""
-        return self.model.rollout(context, self.z(actions))
+        return super().rollout(context, past, self.z(actions))
 
 
 def _steps(count: int) -> list[tuple[int, int]]:

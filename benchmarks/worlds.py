@@ -6,7 +6,7 @@ import argparse
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,10 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def prepare(args: argparse.Namespace) -> None:
     """Film what is missing of the worlds, and unpack wildlam-tiny if no run is given."""
-    for world in args.worlds:
+    film(args, args.worlds)
+    args.run = args.run or unpacked(args)
+
+
+def film(args: argparse.Namespace, worlds: Iterable[str]) -> None:
+    """Film what is missing of some worlds."""
+    for world in worlds:
         collect, episodes, seconds = FILMS[world]
         collect(films(args, world), episodes=episodes, seconds=seconds, seed=SEED)
-    args.run = args.run or unpack(args.work / "tiny", args.work / "videos")
+
+
+def unpacked(args: argparse.Namespace) -> Path:
+    """Unpack wildlam-tiny; gives its folder."""
+    return unpack(args.work / "tiny", args.work / "videos")
 
 
 def films(args: argparse.Namespace, world: str) -> Path:

@@ -52,7 +52,8 @@ for name in first two; do
 done
 # The README's Python names videos that the demo films when it is not in such a hurry.
 mkdir -p "$videos/doom/held_out"
-for name in maze arena; do cp -n "$videos/filmed/held_out/carphone_pristine_00.mp4" "$videos/doom/held_out/${name}_0_001.mp4"; done
+cp -n "$videos/filmed/held_out/carphone_pristine_00.mp4" "$videos/doom/held_out/maze_0_001.mp4"
+cp -n "$videos/doom/train/map04_0_000.mp4" "$videos/doom/held_out/arena_0_001.mp4"
 run decoder train runs/demo --training.steps 1 --training.batch_size 2
 python - "$root/README.md" <<'PYTHON'
 import re

@@ -198,7 +198,7 @@ def test_one_command_makes_the_documents_and_goes_on_where_it_was(study, make_vi
     run = make_run(tmp_path / "run", tmp_path / "videos", Lite0(image_size=64, dtype="float32"))
     monkeypatch.setitem(study.WORLDS, "nav", study.World("recon", "rpe", "map units", ((8, 1), (8, 2))))
     monkeypatch.setattr(study, "TRAINED", (study.ALL,))
-    monkeypatch.setattr(study, "prepare", lambda args: None)
+    monkeypatch.setattr(study, "film", lambda args, worlds: None)
     rows = "cheap search trained"
     command = f"diagnose --run {run} --work {tmp_path} --worlds nav --rows {rows} --clips 8 0 --seeds 0 --steps 2"
     command += f" --episodes 2 --slow 1 --out {tmp_path / 'out'}"

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
+import wildlam
 from wildlam.config import RunConfig, config_from, dump_config
+from wildlam.config.run import CHOSEN_BY_NAME
 from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
@@ -19,6 +21,18 @@ from wildlam.workflows.infer import InferConfig
 from wildlam.workflows.plan import PlanConfig
 from wildlam.workflows.play import PlayConfig
 from wildlam.workflows.transfer import TransferConfig
+
+
+@pytest.mark.parametrize("key", CHOSEN_BY_NAME)
+def test_whatever_is_chosen_by_name_says_how_it_is_given(key):
+    *parents, last = key.split(".")
+    keywords = {last: "Nothing"}
+    for parent in reversed(parents):
+        keywords = {parent: keywords}
+    with pytest.raises(WildlamError, match=rf"^{key} must be \w+ or .*, such as wildlam.*, got 'Nothing'") as error:
+        config_from(RunConfig, None, {"data": {"path": "v"}, **keywords})
+    example = str(error.value).split("such as ")[1].split(", got")[0]
+    assert isinstance(eval(example, {"wildlam": wildlam}), CHOSEN_BY_NAME[key])
 
 
 def test_keywords_make_a_configuration_or_change_one():

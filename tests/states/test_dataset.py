@@ -172,6 +172,12 @@ def test_a_mixture_of_sources_that_are_not_there_is_refused_before_anything_is_e
     assert not store_path(data, FRAME).exists()
 
 
+def test_clips_are_judged_in_the_same_batches_with_and_without_a_store(data):
+    """While it trains, a run is evaluated on some of the batches: their number must not depend on who encodes them."""
+    stored, online = (load(replace(data, store=store)).held_out for store in (True, False))
+    assert [len(batch.names) for batch in online] == [len(batch.names) for batch in stored] == [2]
+
+
 def test_clips_encoded_at_every_step_move_a_bar_one_by_one(data, bars):
     made = bars(dataset)
     clips = load(replace(data, store=False))

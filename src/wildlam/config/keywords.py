@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from wildlam.encoders import EncoderConfig
 from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import BottleneckConfig
+from wildlam.models.consistency import ConsistencyConfig
+from wildlam.models.inverse_dynamics import InverseDynamicsConfig
 from wildlam.types import check_choice
 from wildlam.video.files import Location
 
@@ -23,8 +25,13 @@ KINDS: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (Integral,), float: (R
 """What is taken for a field of these types: NumPy's numbers are numbers, and a path is a text."""
 
 
-EXAMPLES: dict[type, str] = {EncoderConfig: "wildlam.Lite0(image_size=64)", BottleneckConfig: "wildlam.Sparse(dim=32)"}
-"""How one of several classes is given from Python."""
+EXAMPLES: dict[type, str] = {
+    EncoderConfig: "wildlam.Lite0(image_size=64)",
+    InverseDynamicsConfig: "wildlam.models.inverse_dynamics.Linear()",
+    BottleneckConfig: "wildlam.Sparse(dim=32)",
+    ConsistencyConfig: "wildlam.models.consistency.Additive(weight=0.05)",
+}
+"""How one of several classes is given from Python, for each of ``CHOSEN_BY_NAME``."""
 
 
 def config_from(cls: type[Config], config: Config | None, keywords: Mapping[str, Any]) -> Config:

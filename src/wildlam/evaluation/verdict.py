@@ -38,7 +38,7 @@ USE_THEM = "put them to use with wildlam infer, wildlam transfer or wildlam cont
 
 NO_DIFFERENCE = "the interval includes 1 (no difference), so it is unclear whether"
 
-Told = Mapping[str, Any]
+Figures = Mapping[str, Any]
 """Contents of ``results.json``, or of ``evaluations.json``."""
 
 
@@ -127,7 +127,7 @@ def verdict_of(folder: Path, without_actions: Path | None = None) -> Verdict:
     return verdict(results, read_json(per_clip), read_json(bare) if bare and bare.is_file() else None)
 
 
-def _averages(results: Told) -> Iterator[str]:
+def _averages(results: Figures) -> Iterator[str]:
     """Averages of a run that lacks the figures of single clips, as the packaged one does, with their baselines."""
     means, found = results.get("all") or {}, results.get("evaluations") or {}
     idm = known(means, "idm")
@@ -153,7 +153,7 @@ def _averages(results: Told) -> Iterator[str]:
         )
 
 
-def verdict(results: Told, per_clip: Told, without_actions: Told | None = None) -> Verdict:
+def verdict(results: Figures, per_clip: Figures, without_actions: Figures | None = None) -> Verdict:
     """The verdict on a run: all sources together, then each source that differs, then each test.
 
     Latent actions work if copying the last state is at least 5 % worse, *and* another clip's actions are, *and* a model
@@ -201,7 +201,7 @@ def _together(claims: Sequence[Claim]) -> bool | None:
     return False if False in held else None if None in held else True
 
 
-def _with_baseline(found: dict[str, PerClip], without_actions: Told) -> dict[str, PerClip]:
+def _with_baseline(found: dict[str, PerClip], without_actions: Figures) -> dict[str, PerClip]:
     """``found``, with the errors of a model without actions added where it was evaluated on the same clips."""
     joined = {}
     for name, part in found.items():
@@ -351,7 +351,7 @@ def _cycle(cycle: PerClip) -> Claim:
     return Claim("cycle", True, f"{figures}: it means much the same there.")
 
 
-def _locality(evaluations: Told) -> Iterator[Claim]:
+def _locality(evaluations: Figures) -> Iterator[Claim]:
     """Where the motion of one place acts in another scene. Reported, not counted: the camera may be all that moves."""
     found = evaluations.get("locality")
     if not found or not (share := found["share"]["transferred"]) or not (true := found["share"]["true"]):
@@ -376,7 +376,7 @@ COMPARED = ("linear z", "linear state")
 """The probe of the inferred action, and its baseline, the probe of the frame before."""
 
 
-def _probes(found: Mapping[str, PerClip], evaluations: Told) -> Iterator[Claim]:
+def _probes(found: Mapping[str, PerClip], evaluations: Figures) -> Iterator[Claim]:
     """How much of the true actions a probe reads from the latent ones, compared with the state alone."""
     of_probe = evaluations.get("probes") or {}
     for name, part in found.items():
@@ -418,7 +418,7 @@ def _list(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _interval(estimate: Told) -> str:
+def _interval(estimate: Figures) -> str:
     return interval_text(estimate["mean"], estimate["low"], estimate["high"], ".2f")
 
 
@@ -426,7 +426,7 @@ def _share(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _percent(estimate: Told) -> str:
+def _percent(estimate: Figures) -> str:
     """A share in per cent, with its interval."""
     mean, low, high = (round(100 * estimate[key]) for key in ("mean", "low", "high"))
     return f"{mean} %" if estimate["low"] == estimate["high"] else f"{mean} % ({low} to {high})"

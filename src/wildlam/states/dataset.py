@@ -269,13 +269,14 @@ def _encoded(rows: Manifest, data: DataConfig, encoder: Encoder, per_source: int
     steps = torch.arange(data.frames // encoder.spec.frames_per_state) * encoder.spec.frames_per_state / data.fps
     at_once = 1 if encoder.device.type == "cpu" else EVAL_BATCH  # a CPU is no faster with more, and the bar moves on
     with tqdm(total=len(windows), desc=f"encoding {what} clips", unit="clip") as bar:
-        for first in range(0, len(windows), at_once):
-            part = windows[first : first + at_once]
-            video = decode_windows(rows, part, data.frames, data.fps, encoder.spec.image_size, data.backend)
+        for first in range(0, len(windows), EVAL_BATCH):
+            batch, states = windows[first : first + EVAL_BATCH], []
+            video = decode_windows(rows, batch, data.frames, data.fps, encoder.spec.image_size, data.backend)
+            for clips in video.video.split(at_once):
+                states.append(encoder.encode(clips).to("cpu", torch.bfloat16))
+                bar.update(len(clips))
             times = torch.tensor(video.starts, dtype=torch.float64)[:, None] + steps
-            states = encoder.encode(video.video).to("cpu", torch.bfloat16)
-            bar.update(len(part))
-            yield StateBatch(states, video.names, video.sources, video.starts, times)
+            yield StateBatch(torch.cat(states), video.names, video.sources, video.starts, times)
 
 
 def frames_to_encode(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> float:

@@ -36,7 +36,7 @@ from wildlam.workflows import durations
 from wildlam.workflows.durations import Part
 
 FEW_CLIPS = 16
-"""Of an evaluation that is over before it is measured, but for UMAP."""
+"""Clips up to which an evaluation is not measured before it begins, but for UMAP."""
 FIGURES = 8
 """Figures of a report besides those of clips."""
 AXES = 3
@@ -59,13 +59,13 @@ def parts_of_evaluation(
     """How long it takes to evaluate a model ``times`` times, on clips made up; some tests take the same on any.
 
     Args:
-        config: of the run.
-        encoder: of its states.
+        config: configuration of the run.
+        encoder: encoder of its states.
         rows: its videos.
-        model: of the run, or one like it.
+        model: model of the run, or one like it.
         bounds: see ``evaluate_all``.
-        times: for as many runs.
-        decoder: of the run, where it has one.
+        times: number of runs that are evaluated.
+        decoder: decoder of the run, where it has one.
     """
     spec, device = encoder.spec, encoder.device
     clips, states = held_out_size(rows, config.data, spec, SECONDS)

@@ -7,7 +7,6 @@ moves, turns, opens and closes it. Lengths are in metres, angles in radians, the
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 import threading
 from pathlib import Path
@@ -21,7 +20,7 @@ from wildlam.episodes.action_spaces import ARM
 from wildlam.errors import WildlamError
 from wildlam.progress import Count
 from wildlam.worlds.opengl import cannot_draw, refuse_unusable
-from wildlam.worlds.recorder import SHARE, WORKERS, Format, Take, distracted, film_all
+from wildlam.worlds.recorder import SHARE, WORKERS, Format, Take, check_length, distracted, film_all, split_of
 
 try:
     import gymnasium
@@ -329,13 +328,12 @@ def collect_arm(
     Raises:
         WildlamError: fewer than one film, no time to film, or the simulator is missing.
     """
-    if episodes < 1 or not 0 < seconds < math.inf:
-        raise WildlamError(f"give at least one episode of some length, got {episodes} of {seconds:g} s")
+    check_length(episodes, seconds)
     _mujoco()  # a missing simulator is worth one clear message before anything starts
     frames, out = round(seconds * fps), Path(out)
     takes: dict[str, list[Take]] = {}
     for n in range(episodes):
-        path = out / ("held_out" if n % 8 == 1 else "train") / f"arm_{seed}_{n:04d}.mp4"
+        path = out / split_of(n) / f"arm_{seed}_{n:04d}.mp4"
         takes.setdefault(f"worker {n % WORKERS}", []).append(Take(path, (seed, n)))
 
     def film(world: FetchArm, rng: np.random.Generator, count: Count) -> tuple[list[np.ndarray], np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -20,6 +21,7 @@ from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.poses import poses_path, write_poses
 from wildlam.errors import WildlamError
 from wildlam.progress import Count, up_to
+from wildlam.types import Split
 from wildlam.video.mp4 import write_mp4
 
 World = TypeVar("World")
@@ -66,6 +68,21 @@ class Format:
     def write_truth(self, film: Path, truth: Any) -> None:
         """Write what is true of a film, as it was made, beside it: here its poses ``[frames, P]``."""
         write_poses(film, truth, self.fps, self.space)
+
+
+def check_length(episodes: int, seconds: float) -> None:
+    """Refuse no films, or films of no length.
+
+    Raises:
+        WildlamError: naming both.
+    """
+    if episodes < 1 or not 0 < seconds < math.inf:
+        raise WildlamError(f"give at least one episode of some length, got {episodes} of {seconds:g} s")
+
+
+def split_of(number: int) -> Split:
+    """The split of a world's film ``number``: one of eight is held out, the second first, so that few have one."""
+    return "held_out" if number % 8 == 1 else "train"
 
 
 def film_all(

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from wildlam.episodes.action_spaces import PLANAR
-from wildlam.errors import WildlamError
 from wildlam.progress import Count, uncounted
 from wildlam.worlds.doom import (
     DEMO_LEVELS,
@@ -22,7 +21,7 @@ from wildlam.worlds.doom import (
     LevelLeft,
     require_vizdoom,
 )
-from wildlam.worlds.recorder import SHARE, Format, Take, distracted, film_all
+from wildlam.worlds.recorder import SHARE, Format, Take, check_length, distracted, film_all, split_of
 
 
 class Walker:
@@ -260,8 +259,10 @@ def collect_doom(
     takes: dict[str, list[Take]] = {}
     for i, level in enumerate(levels):
         for n in range((episodes - i + len(levels) - 1) // len(levels)):
-            held_out = level in held_out_levels if held_out_levels else n % 8 == 1
-            path = out / ("held_out" if held_out else "train") / f"{level}_{seed}_{n:03d}.mp4"
+            split = split_of(n)
+            if held_out_levels:
+                split = "held_out" if level in held_out_levels else "train"
+            path = out / split / f"{level}_{seed}_{n:03d}.mp4"
             takes.setdefault(level, []).append(Take(path, (seed, zlib.crc32(level.encode()), n)))
 
     def film(world: DoomNav, rng: np.random.Generator, count: Count) -> tuple[list[np.ndarray], np.ndarray]:
@@ -297,8 +298,7 @@ def collect_nav(
     Raises:
         WildlamError: fewer than one walk, no time to film, or ViZDoom is not installed.
     """
-    if episodes < 1 or not 0 < seconds < math.inf:
-        raise WildlamError(f"give at least one episode of some length, got {episodes} of {seconds:g} s")
+    check_length(episodes, seconds)
     return collect_doom(
         out,
         levels=tuple(LEVELS),

