@@ -296,7 +296,8 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
 
 def section(told: Told) -> list[str]:
     """What is told of one world."""
-    still = {row["seed"]: row["still"] for row in told.rows if row["figure"] == "error" and not row["few"]}
+    errors = sorted((row for row in told.rows if row["figure"] == "error"), key=lambda row: not row["few"])
+    still = {row["seed"]: row["still"] for row in errors}  # in all episodes, if there are plans in more than a few
     protocol, figure, unit = told.world.protocol, told.world.figure, told.world.unit
     lines = [f"Errors: {figure} of the {protocol} protocol, {unit}; staying: {spread(list(still.values()))}.", ""]
     lines += finding(told)

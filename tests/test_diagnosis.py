@@ -168,6 +168,13 @@ def test_what_the_study_of_plans_holds_is_taken_from_it_if_it_is_of_the_same_run
     assert study.studied([regression], of, args) == []
 
 
+def test_staying_is_that_in_all_episodes_and_in_a_few_where_no_more_are_planned(study):
+    few = row(study, "simulator", 0.05, study.NONE, search="64 x 6", few=True, still=0.3)
+    assert "staying: 0.300." in study.text([few], argparse.Namespace(episodes=8))
+    both = [row(study, study.REGRESSION, 0.1), few]
+    assert "staying: 0.200." in study.text(both, argparse.Namespace(episodes=8))
+
+
 def test_a_regression_that_beats_both_models_is_told(study):
     plans = [
         row(study, name, value, clips, search="64 x 6")
