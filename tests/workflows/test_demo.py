@@ -10,6 +10,7 @@ from wildlam.runs.folder import Run
 from wildlam.video.index import index
 from wildlam.workflows import demo, evaluate
 from wildlam.workflows.train import TrainResult
+from wildlam.worlds import sample_films
 
 
 def test_the_model_that_comes_along_plans_by_the_protocols(tmp_path, monkeypatch):
@@ -27,7 +28,10 @@ def test_the_model_that_comes_along_plans_by_the_protocols(tmp_path, monkeypatch
 
 @pytest.mark.usefixtures("tiny_models")
 def test_the_demo_and_the_demo_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "write_run_report", lambda *arguments: None)
+    """On walks of three seconds and one film, without a drawing."""
+    monkeypatch.setattr(evaluate, "write_run_report", lambda run, folder, *_: (folder / "report.html").touch())
+    monkeypatch.setattr(demo, "SECONDS", 3.0)
+    monkeypatch.setattr(sample_films, "PARTS", {"bigbuckbunny": sample_films.PARTS["bigbuckbunny"]})
     run = demo.demo(tmp_path / "run", episodes=3, steps=3, seed=0)
     results = json.loads((run / "results.json").read_text())
     assert "filmed" in results["sources"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,9 +55,9 @@ def evaluation(monkeypatch):
 
 
 @pytest.fixture
-def sweep(videos, tmp_path):
+def sweep(encoded_videos, tmp_path):
     run = RunConfig(
-        data=DataConfig(path=videos, workers=0),
+        data=DataConfig(path=encoded_videos, workers=0),
         encoder=Lite0(image_size=64, dtype="float32"),
         model=ModelConfig(bottleneck=Noisy(dim=4)),
         training=TrainingConfig(steps=4, batch_size=4, log_every=1, save_every=1, eval_every=2, precision="fp32"),
@@ -162,6 +163,7 @@ def test_a_limit_without_strengths_is_refused(sweep):
 
 
 def test_runs_share_the_states(sweep, monkeypatch):
+    shutil.rmtree(sweep.run.data.path / ".wildlam")
     train_one(sweep, 0)
     monkeypatch.setattr("wildlam.encoders.lite0.Lite0Encoder.encode", pytest.fail)
     train_one(sweep, 1)
@@ -249,12 +251,11 @@ def test_a_run_that_is_killed_is_named(sweep):
     assert second.failure == "killed by signal 9, perhaps out of memory"
 
 
-def test_a_run_in_a_process_of_its_own(sweep, tmp_path):
+def test_a_run_in_a_process_of_its_own(sweep, capfd):
     """Which does not know the tiny model of these tests: it complains of what is wrong and harms nobody."""
-    data = replace(sweep.run.data, path=tmp_path / "gone")
-    broken = replace(sweep, run=replace(sweep.run, data=data), seeds=[0])
-    claim(broken)
-    assert sweeps._in_new_process(broken, 0) == 2
+    claim(sweep)
+    assert sweeps._in_new_process(sweep, 2) == 2
+    assert "2: the sweep has 2 runs" in capfd.readouterr().err
 
 
 def test_wrong_videos_are_told_once(sweep, tmp_path):

@@ -285,8 +285,12 @@ def test_what_is_to_be_encoded_and_evaluated_is_told(finished, caplog, monkeypat
 
 def test_what_is_finished_is_not_done_again(encoded, caplog, monkeypatch):
     """But for what is missing, or was made before the end."""
-    drawn = lambda run, folder, *_: (folder / "report.html").write_text("drawn")  # noqa: E731
-    monkeypatch.setattr(evaluate_module, "write_run_report", drawn)
+
+    def evaluated(run, folder, *_):
+        (folder / "results.json").write_text(json.dumps({"all": {}}))
+        (folder / "report.html").write_text("drawn")
+
+    monkeypatch.setattr("wildlam.workflows.train.evaluate_run", evaluated)
     caplog.set_level("INFO", logger="wildlam")
     config, run = encoded, train(encoded).folder
     with monkeypatch.context() as patch:
