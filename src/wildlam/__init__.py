@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
     from wildlam.errors import WildlamError as WildlamError
     from wildlam.models import LatentActionModel as LatentActionModel, ModelConfig as ModelConfig
     from wildlam.models.bottlenecks import (
+        Adaptive as Adaptive,
         Deterministic as Deterministic,
         Discrete as Discrete,
         Noisy as Noisy,
@@ -63,7 +64,7 @@ _MODULES = {
     "wildlam.encoders": ("HFImage", "Lite0", "VJEPA2"),
     "wildlam.errors": ("WildlamError",),
     "wildlam.models": ("LatentActionModel", "ModelConfig"),
-    "wildlam.models.bottlenecks": ("Deterministic", "Discrete", "Noisy", "Sparse", "Unconstrained"),
+    "wildlam.models.bottlenecks": ("Adaptive", "Deterministic", "Discrete", "Noisy", "Sparse", "Unconstrained"),
     "wildlam.training": ("TrainingConfig",),
     "wildlam.training.optimizers": ("OptimizerConfig",),
     "wildlam.video.config": ("DataConfig",),

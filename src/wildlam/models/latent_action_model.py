@@ -9,11 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
+from wildlam.models.bottlenecks.base import leading
 from wildlam.models.consistency import Absent, ConsistencyConfig
 from wildlam.models.inverse_dynamics import InverseDynamicsConfig, Transformer
 from wildlam.models.transformer import SIZES
 from wildlam.models.world_model import Act, WorldModel
 from wildlam.types import Loss
+
+Dims = int | Tensor | None
+"""How many leading dimensions to keep: of all latent actions, of each, or as many as are needed."""
 
 SizeName = Literal["nano", "tiny", "small", "base", "L", "H", "g"]
 
@@ -29,7 +33,7 @@ class ModelConfig:
         idm: inverse dynamics model: Transformer, Linear or Difference.
         place: whether both models know places: learnt embeddings of them, and a latent action that reaches each token
             by a linear map of its own.
-        bottleneck: limit on the latent action: Noisy, Sparse, Discrete, Unconstrained or Deterministic.
+        bottleneck: limit on the latent action: Noisy, Adaptive, Sparse, Discrete, Unconstrained or Deterministic.
         consistency: what is asked of latent actions besides prediction: Absent, Additive, Composition or Cycle.
     """
 
@@ -89,17 +93,53 @@ class LatentActionModel(nn.Module):
 
         return Loss(prediction + penalty + inconsistency, statistics)
 
-    def infer(self, states: Tensor) -> Tensor:
+    def infer(self, states: Tensor, dims: Dims = None) -> Tensor:
         """Infer the latent actions ``[B, T - 1, Z]`` between ``T >= 2`` states; each of its two states alone.
+
+        Args:
+            states: ``[B, T, N, D]``.
+            dims: how many leading dimensions of latent actions to keep, the others zero: one of the bottleneck's
+                ``widths``, or one of them for each, ``int64 [B, T - 1]``. If not given, they are whole; or those
+                ``needed``, where the bottleneck has widths.
 
         Raises:
             ValueError: the states are fewer than two, no tensor of floats, or of another shape than the model was made
-                for.
+                for; or the dimensions are none of the bottleneck's widths.
         """
-        self._check(states)
-        if states.shape[1] < 2:
-            raise ValueError(f"latent actions lie between states: at least 2 are needed, got {states.shape[1]}")
-        return self.bottleneck.encode(self._read(states))
+        self._check_transitions(states)
+        z = self.bottleneck.encode(self._read(states))
+        return self._cut(z, states, z, dims)
+
+    def needed(self, states: Tensor) -> Tensor:
+        """How many leading dimensions of its latent action each transition needs, ``int64 [B, T - 1]``.
+
+        The fewest of the bottleneck's ``widths`` with which the world model, who sees the state before alone, predicts
+        the next one as well as with the whole latent action, up to the bottleneck's ``tolerance``; Z, if it has none.
+
+        Args:
+            states: ``T >= 2`` states, ``[B, T, N, D]``.
+
+        Raises:
+            ValueError: as ``infer``.
+        """
+        self._check_transitions(states)
+        return self._needed(states, self.bottleneck.encode(self._read(states)))
+
+    @torch.no_grad()
+    def nats(self, states: Tensor, dims: Dims = None) -> Tensor:
+        """What the latent actions between ``T >= 2`` states tell, in nats, ``[B, T - 1]``.
+
+        Args:
+            states: ``[B, T, N, D]``.
+            dims: as of ``infer``; what is cut off tells nothing.
+
+        Raises:
+            ValueError: as ``infer``.
+            WildlamError: the bottleneck does not count in nats.
+        """
+        self._check_transitions(states)
+        read = self._read(states)
+        return self._cut(self.bottleneck.nats(read), states, self.bottleneck.encode(read), dims).sum(dim=-1)
 
     def predict(self, states: Tensor, actions: Tensor) -> Tensor:
         """Predict the next state after each of ``[B, T, N, D]`` under the actions ``[B, T, Z]`` taken there.
@@ -168,6 +208,33 @@ class LatentActionModel(nn.Module):
         if self.idm is None:
             return states.new_zeros((states.shape[0], states.shape[1] - 1, 0))
         return self.idm(states)
+
+    def _cut(self, x: Tensor, states: Tensor, z: Tensor, dims: Dims) -> Tensor:
+        """The leading dimensions of ``x``, ``[B, T - 1, Z]`` as the whole latent actions ``z``; see ``infer``."""
+        widths = self.bottleneck.widths
+        if dims is None:
+            return leading(x, self._needed(states, z)) if widths else x
+        if not widths:
+            limit = type(self.config.bottleneck).__name__
+            raise ValueError(f"dims: latent actions of {limit} are always whole; those of Adaptive can be cut")
+        if not set(torch.as_tensor(dims).flatten().tolist()) <= set(widths):
+            raise ValueError(f"dims must be one of {', '.join(map(str, widths))} for this model, got {dims}")
+        return leading(x, dims)
+
+    @torch.no_grad()
+    def _needed(self, states: Tensor, z: Tensor) -> Tensor:
+        widths = torch.tensor(self.bottleneck.widths or (self.bottleneck.dim,), device=z.device)
+        before, after = states[:, :-1].flatten(0, 1)[:, None], states[:, 1:].flatten(0, 1)[:, None].float()
+        actions = z.flatten(0, 1)[:, None]
+        predicted = (self.world_model(before, leading(actions, width)) for width in widths)
+        errors = torch.stack([(one.float() - after).abs().mean(dim=(1, 2, 3)) for one in predicted])
+        does = errors <= (1 + self.bottleneck.tolerance) * errors[-1]
+        return widths[does.int().argmax(dim=0)].view(z.shape[:2])  # the first that does
+
+    def _check_transitions(self, states: Tensor) -> None:
+        self._check(states)
+        if states.shape[1] < 2:
+            raise ValueError(f"latent actions lie between states: at least 2 are needed, got {states.shape[1]}")
 
     def _check(self, states: Tensor) -> None:
         tokens, width = self.state_shape

@@ -14,7 +14,7 @@ from wildlam.errors import WildlamError
 from wildlam.pretrained import run_path
 from wildlam.progress import up_to
 from wildlam.report.html import table
-from wildlam.types import settle_path_lists, settle_paths
+from wildlam.types import check_count, settle_path_lists, settle_paths
 from wildlam.video.files import names_tar
 from wildlam.video.index import find_videos
 from wildlam.video.opening import check_file, declared_seconds
@@ -29,11 +29,14 @@ class InferConfig:
         run: the run folder, or the text ``"tiny"`` for the model that comes with the package.
         videos: video files, and folders of them (searched at any depth).
         output: where to write, without suffix, or of several videos the folder; the videos' names, here, if not given.
+        dims: how many leading dimensions of latent actions to keep, of a run whose bottleneck is Adaptive; as many as
+            each transition needs if not given.
     """
 
     run: Path
     videos: list[Path]
     output: Path | None = None
+    dims: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.run, str):
@@ -42,6 +45,8 @@ class InferConfig:
         settle_path_lists(self, "videos")
         if not self.videos:
             raise ValueError("videos is empty; give video files, or folders of them")
+        if self.dims is not None:
+            check_count("dims", self.dims)
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,8 @@ def infer_each(config: InferConfig) -> Iterator[Inferred]:
     """As ``infer``, video by video.
 
     Raises:
-        WildlamError: there is one video alone, and it cannot be used; or something is wrong with the run or with where
-            to write.
+        WildlamError: there is one video alone, and it cannot be used; or something is wrong with the run, with where
+            to write, or with the dimensions to keep.
     """
     places = outputs(config.videos, config.output)
     if len(places) == 1:  # before the model is loaded, which takes longer
@@ -117,11 +122,12 @@ def infer_each(config: InferConfig) -> Iterator[Inferred]:
         check_file(video)
         check_kind(places[video])
     trained = load(config.run)
+    trained.check_dims(config.dims)
     sizes = {video: video.stat().st_size if video.exists() else 0 for video in places}
     with tqdm(total=sum(sizes.values()), desc="inferring", unit="B", unit_scale=True, miniters=1) as bar:
         for video, place in places.items():
             try:
-                actions = _inferred(trained, video, sizes[video], bar)
+                actions = _inferred(trained, video, config.dims, sizes[video], bar)
             except WildlamError as error:
                 if len(places) == 1:
                     raise
@@ -130,12 +136,12 @@ def infer_each(config: InferConfig) -> Iterator[Inferred]:
             yield Inferred(video, actions, actions.save(place))
 
 
-def _inferred(trained: Trained, video: Path, size: int, bar: tqdm) -> LatentActions:
+def _inferred(trained: Trained, video: Path, dims: int | None, size: int, bar: tqdm) -> LatentActions:
     """The latent actions of a file; a bar moves on by its bytes, as how long all files last is not known."""
     count = up_to(bar, size)
     try:
         lasts = declared_seconds(video)
-        return trained.infer(video, count=lambda seconds: count(size * seconds / lasts if lasts else 0))
+        return trained.infer(video, dims=dims, count=lambda seconds: count(size * seconds / lasts if lasts else 0))
     finally:
         count(size)
 

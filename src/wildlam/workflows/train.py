@@ -19,6 +19,7 @@ from wildlam.config import RunConfig, config_from, dump_config, read_config, wit
 from wildlam.distributed import Processes, default_device, is_main_process, job, processes, restarted
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.one_step import one_step
+from wildlam.evaluation.spending import spending
 from wildlam.fileio import ensure_writable, read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.runs import checkpoints
@@ -276,8 +277,11 @@ def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: boo
 
     def held_out(current: torch.nn.Module) -> dict[str, float]:
         assert isinstance(current, LatentActionModel)
-        errors = one_step(current, inferred(clips, current, few))
-        return {method: float(values.mean()) for method, values in errors.values.items()}
+        some = inferred(clips, current, few)
+        found = one_step(current, some).values
+        if current.bottleneck.widths:  # only the world model can tell how many dimensions it needs
+            found = found | spending(current, some).values
+        return {name: float(values.mean()) for name, values in found.items()}
 
     fit(
         model,
