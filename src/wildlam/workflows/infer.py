@@ -14,7 +14,7 @@ from wildlam.errors import WildlamError
 from wildlam.pretrained import run_path
 from wildlam.progress import up_to
 from wildlam.report.html import table
-from wildlam.types import check_count, settle_path_lists, settle_paths
+from wildlam.types import settle_path_lists, settle_paths
 from wildlam.video.files import names_tar
 from wildlam.video.index import find_videos
 from wildlam.video.opening import check_file, declared_seconds
@@ -45,8 +45,6 @@ class InferConfig:
         settle_path_lists(self, "videos")
         if not self.videos:
             raise ValueError("videos is empty; give video files, or folders of them")
-        if self.dims is not None:
-            check_count("dims", self.dims)
 
 
 @dataclass(frozen=True)
