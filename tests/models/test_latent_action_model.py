@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import Adaptive, Deterministic, Discrete, Noisy, Sparse, Unconstrained
 from wildlam.models.bottlenecks.base import leading
 
@@ -89,9 +90,11 @@ def test_dimensions_can_be_fixed_for_all_or_each(make_model, states):
     each = torch.tensor([1, 2, 8]).expand(3, 3)
     assert torch.equal(model.infer(states, each), leading(whole, each))
     for dims in (3, 0, torch.tensor([[1, 3, 8]])):
-        with pytest.raises(ValueError, match="dims must be one of 1, 2, 4, 8 for this model"):
+        with pytest.raises(WildlamError, match=r"^dims .*cannot be cut so; give one of 1, 2, 4, 8$"):
             model.infer(states, dims)
-    with pytest.raises(ValueError, match="dims: latent actions of Noisy are always whole"):
+    with pytest.raises(ValueError, match=r"expected dims \[3, 3\], one for each latent action, got \[3\]"):
+        model.infer(states, torch.ones(3, dtype=torch.int64))
+    with pytest.raises(WildlamError, match=r"^dims 8: .*; Noisy is always whole, leave it out$"):
         make_model(bottleneck=Noisy(dim=8)).infer(states, 8)
 
 

@@ -23,16 +23,15 @@ def spending(model: LatentActionModel, clips: InferredClips, dims: int | None = 
         ``nats``; of a bottleneck with widths also ``dims``, the dimensions that are kept.
 
     Raises:
-        WildlamError: the bottleneck does not count in nats.
-        ValueError: it cannot keep so many dimensions.
+        WildlamError: the bottleneck does not count in nats, or cannot keep so many dimensions.
     """
     device = next(model.parameters()).device
     found: dict[str, list[Tensor]] = {}
     for part in clips.batches():
         states = clips.states[part].to(device).float()
-        kept: int | Tensor | None = dims
+        kept = model.needed(states) if dims is None else torch.full(clips.z[part].shape[:2], dims)
+        nats = model.nats(states, kept if model.bottleneck.widths else dims)
+        found.setdefault("nats", []).append(nats.mean(dim=1).cpu())
         if model.bottleneck.widths:
-            kept = model.needed(states) if dims is None else torch.full(states.shape[:1], dims)[:, None]
             found.setdefault("dims", []).append(kept.float().mean(dim=1).cpu())
-        found.setdefault("nats", []).append(model.nats(states, kept).mean(dim=1).cpu())
     return clips.per_clip({name: torch.cat(parts) for name, parts in found.items()})

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from wildlam.errors import WildlamError, option
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
 from wildlam.models.bottlenecks.base import leading
 from wildlam.models.consistency import Absent, ConsistencyConfig
@@ -104,7 +105,8 @@ class LatentActionModel(nn.Module):
 
         Raises:
             ValueError: the states are fewer than two, no tensor of floats, or of another shape than the model was made
-                for; or the dimensions are none of the bottleneck's widths.
+                for; or there are not as many dimensions as latent actions.
+            WildlamError: the dimensions are none of the bottleneck's widths.
         """
         self._check_transitions(states)
         z = self.bottleneck.encode(self._read(states))
@@ -120,10 +122,22 @@ class LatentActionModel(nn.Module):
             states: ``T >= 2`` states, ``[B, T, N, D]``.
 
         Raises:
-            ValueError: as ``infer``.
+            ValueError: as ``infer``, for the states.
         """
         self._check_transitions(states)
         return self._needed(states, self.bottleneck.encode(self._read(states)))
+
+    def check_dims(self, dims: Dims) -> None:
+        """Refuse numbers of dimensions that latent actions of this model cannot be cut to.
+
+        Raises:
+            WildlamError: naming those that they can.
+        """
+        widths, limit = self.bottleneck.widths, type(self.config.bottleneck).__name__
+        if dims is None or set(torch.as_tensor(dims).flatten().tolist()) <= set(widths):
+            return
+        remedy = f"give one of {', '.join(map(str, widths))}" if widths else f"{limit} is always whole, leave it out"
+        raise WildlamError(f"{option('dims')} {dims}: latent actions of this model cannot be cut so; {remedy}")
 
     @torch.no_grad()
     def nats(self, states: Tensor, dims: Dims = None) -> Tensor:
@@ -135,7 +149,7 @@ class LatentActionModel(nn.Module):
 
         Raises:
             ValueError: as ``infer``.
-            WildlamError: the bottleneck does not count in nats.
+            WildlamError: likewise, or the bottleneck does not count in nats.
         """
         self._check_transitions(states)
         read = self._read(states)
@@ -211,14 +225,11 @@ class LatentActionModel(nn.Module):
 
     def _cut(self, x: Tensor, states: Tensor, z: Tensor, dims: Dims) -> Tensor:
         """The leading dimensions of ``x``, ``[B, T - 1, Z]`` as the whole latent actions ``z``; see ``infer``."""
-        widths = self.bottleneck.widths
         if dims is None:
-            return leading(x, self._needed(states, z)) if widths else x
-        if not widths:
-            limit = type(self.config.bottleneck).__name__
-            raise ValueError(f"dims: latent actions of {limit} are always whole; those of Adaptive can be cut")
-        if not set(torch.as_tensor(dims).flatten().tolist()) <= set(widths):
-            raise ValueError(f"dims must be one of {', '.join(map(str, widths))} for this model, got {dims}")
+            return leading(x, self._needed(states, z)) if self.bottleneck.widths else x
+        self.check_dims(dims)
+        if isinstance(dims, Tensor) and dims.shape != x.shape[:2]:
+            raise ValueError(f"expected dims {list(x.shape[:2])}, one for each latent action, got {list(dims.shape)}")
         return leading(x, dims)
 
     @torch.no_grad()

@@ -120,7 +120,7 @@ def infer_each(config: InferConfig) -> Iterator[Inferred]:
         check_file(video)
         check_kind(places[video])
     trained = load(config.run)
-    trained.check_dims(config.dims)
+    trained.model.check_dims(config.dims)
     sizes = {video: video.stat().st_size if video.exists() else 0 for video in places}
     with tqdm(total=sum(sizes.values()), desc="inferring", unit="B", unit_scale=True, miniters=1) as bar:
         for video, place in places.items():

@@ -231,24 +231,11 @@ class Trained:
             WildlamError: it is too short for one transition, or is something else than a video; or the model cannot
                 keep so many dimensions.
         """
-        self.check_dims(dims)
+        self.model.check_dims(dims)
         given = given_videos({"video": video}, fps)["video"]
         if isinstance(given, list):
             return [self._infer(one, dims, count) for one in given]
         return self._infer(given, dims, count)
-
-    def check_dims(self, dims: int | None) -> None:
-        """Refuse a number of dimensions that the model's latent actions cannot be cut to.
-
-        Raises:
-            WildlamError: they cannot.
-        """
-        widths = self.model.bottleneck.widths
-        if dims is None or dims in widths:
-            return
-        limit = type(self.config.model.bottleneck).__name__
-        remedy = f"give one of {', '.join(map(str, widths))}" if widths else f"{limit} is always whole, leave it out"
-        raise WildlamError(f"{option('dims')} {dims}: latent actions of this model cannot be cut so; {remedy}")
 
     @torch.no_grad()
     def _infer(self, video: Given, dims: int | None, count: Count) -> LatentActions:
