@@ -1,4 +1,4 @@
-"""Noisy latent actions of as many dimensions as a transition needs: nested dropout (arXiv 1402.0915) of a noisy z."""
+"""Noisy latent actions of as many dimensions as a transition needs, by nested dropout (as in arXiv 2606.19408)."""
 
 from __future__ import annotations
 
