@@ -12,10 +12,10 @@ Films of things that move are made if they are not there (``wildlam collect move
   ``Adaptive`` also within other tolerances, and cut at each width: one model for every budget.
 
 The documents are written anew after every model. What adaptive.json holds is not done again, and what was begun goes
-on; to do all of it again, give another ``--out`` and ``--work``. All of it takes about three hours on one core; 20
+on; to do all of it again, give another ``--out`` and ``--work``. All of it takes some three hours on one core; 20
 minutes do for
 
-    python benchmarks/adaptive.py --prices 1e-4 1e-3 --seeds 0 --size nano --steps 400 --episodes 160
+    python benchmarks/adaptive.py --prices 1e-4 1e-3 --seeds 0 --size nano --batch 16 --episodes 160
 """
 
 from __future__ import annotations

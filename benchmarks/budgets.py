@@ -127,6 +127,7 @@ class Study:
         if limit != "Adaptive":
             return rows_of(found, groups, WHOLE)
         rows = rows_of(found, groups, NEEDED)
+        groups = {name: groups[name] for name in (ALL, *THIRDS)}
         for width in model.bottleneck.widths:
             rows += rows_of(told(model, cut(model, held_out, width), width), groups, str(width))
         for tolerance in TOLERANCES:
@@ -157,7 +158,7 @@ def told(model: LatentActionModel, clips: InferredClips, dims: int | None = None
     """One-step errors with the latent actions of the clips, and what these spend."""
     errors, spent = one_step(model, clips), spending(model, clips, dims)
     found: Figures = {name: (spent, name, None) for name in spent.values}
-    return found | {"error": (errors, "idm", None), "another's": (errors, "permuted", None)}
+    return found | {"error": (errors, "idm", None)}
 
 
 def cut(model: LatentActionModel, clips: InferredClips, dims: int | None = None) -> InferredClips:

@@ -213,7 +213,7 @@ def test_it_learns_to_need_more_dimensions_where_more_happens(make_model):
         start = torch.randn(64, 1, 4, 6)
         return torch.cat((start, start + torch.nn.functional.pad(moves, (0, 2))), dim=1)
 
-    for _ in range(250):
+    for _ in range(150):
         loss = model(batch(torch.randint(2, (64,))))
         optimizer.zero_grad()
         loss.total.backward()
