@@ -260,17 +260,18 @@ def curves(rows: list[dict]) -> Figure:
     left.set_ylabel("nats, mean over a clip's transitions")
     left.set_title("a fixed price")
     adaptive = [row for row in rows if row["limit"] == "Adaptive"]
-    for price in sorted({row["price"] for row in adaptive}):
+    budgets = {":": ("0123456789", "Adaptive, cut at each width"), "--": ("%", "Adaptive, within tolerances")}
+    for i, price in enumerate(sorted({row["price"] for row in adaptive})):
         own = [row for row in adaptive if row["price"] == price]
-        for style, ends in ((":", "0123456789"), ("--", "%")):
+        for style, (ends, label) in budgets.items():
             kept = [one for one in dict.fromkeys(row["kept"] for row in own) if one[-1] in ends]
-            line(right, [row_mean(own, price, one) for one in kept], "0.6", style, None)
+            line(right, [row_mean(own, price, one) for one in kept], "0.6", style, None if i else label)
     for colour, limit in zip(LINES, LIMITS, strict=False):
         own = [row for row in rows if row["limit"] == limit]
         points = [row_mean(own, price, None) for price in {row["price"] for row in own}]
         line(right, points, colour, "-", limit)
     right.set_xscale("log")
-    right.set_xlabel("mean nats (dotted: Adaptive cut at each width, dashed: within tolerances)")
+    right.set_xlabel("mean nats")
     right.set_ylabel("one-step error")
     right.set_title("two limits")
     for ax in (left, right):

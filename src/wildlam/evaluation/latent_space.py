@@ -1,9 +1,8 @@
 """Sampling and shape of the latent space: does what the bottleneck samples look like what the IDM infers?
 
-Samples come without an IDM: codes of Discrete, the prior of Noisy and Adaptive, Langevin dynamics on the energy of
-Sparse (arXiv 2601.05230). A planner that searches among them finds real actions only where the two agree. For Noisy and
-Adaptive, the inferred z are the means of the posterior and so narrower than the prior, by the posterior's own width,
-even in a perfect fit.
+Samples come without an IDM: codes of Discrete, the prior of Noisy, Langevin dynamics on the energy of Sparse (arXiv
+2601.05230). A planner that searches among them finds real actions only where the two agree. For Noisy, the inferred z
+are the means of the posterior and so narrower than the prior, by the posterior's own width, even in a perfect fit.
 """
 
 from __future__ import annotations
