@@ -77,9 +77,7 @@ TENTH = {"arm": 168, "nav": 396, "cameras": 168}
 def main() -> None:
     args = parsed()
     prepare(args)
-    settings = {name: getattr(args, name) for name in ("steps", "episodes", "samples")}
-    settings["iterations"] = {world: list(WORLDS[world][2]) for world in STATED}
-    rows = Rows(args.out / "planning.json", {"weights": weights_of(args.run), **settings}, KEYS)
+    rows = Rows(args.out / "planning.json", {"weights": weights_of(args.run), **settings(args)}, KEYS)
     for seed in args.seeds:
         for count in args.clips:
             for world in args.worlds:
@@ -120,6 +118,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--play", action="store_true", help="the closed loop, too")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for planning.json, .md and .svg")
     return parser.parse_args()
+
+
+def settings(args: argparse.Namespace) -> dict:
+    """What all rows have in common, beside the run."""
+    iterations = {world: list(WORLDS[world][2]) for world in STATED}
+    return {name: getattr(args, name) for name in ("steps", "episodes", "samples")} | {"iterations": iterations}
 
 
 def steps_of(args: argparse.Namespace, count: int) -> int:
