@@ -116,6 +116,7 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
         self.size, self.fps, self._draw = size, fps, draw
         self._model = _scene(mujoco)
         self._data = mujoco.MjData(self._model)
+        self.camera = FIXED
         self._substeps = max(1, round(1 / (fps * _TIMESTEP)))
         self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
         self.action_space = gymnasium.spaces.Box(-STEP, STEP, dtype=np.float64)
