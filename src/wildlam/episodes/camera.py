@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from wildlam.errors import WildlamError
 from wildlam.fileio import read_json
@@ -61,6 +60,8 @@ class Camera:
     @property
     def axes(self) -> np.ndarray:
         """Right, down and forward in the frame of the poses, the columns of ``float64 [3, 3]``."""
+        from scipy.spatial.transform import Rotation
+
         return Rotation.from_euler("xyz", self.angles).as_matrix()
 
     def project(self, points: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from wildlam.episodes.camera import Camera
 from wildlam.errors import WildlamError, option
@@ -49,6 +48,8 @@ def check_cameras(cameras: str, there: Sequence[str] = CAMERAS) -> str:
 
 def looking(eye: np.ndarray, at: np.ndarray, field_of_view: float, roll: float = 0.0) -> Camera:
     """A camera that looks from one point at another, upright but for a ``roll`` in degrees."""
+    from scipy.spatial.transform import Rotation
+
     forward = np.subtract(at, eye)
     right = np.cross(forward, (0, 0, 1))
     axes = np.stack([right, np.cross(forward, right), forward], axis=1)
