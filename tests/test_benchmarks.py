@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,21 +17,29 @@ from wildlam.worlds.simulators import SIMULATORS
 GPU = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 
 
-def measure(*arguments):
-    done = subprocess.run([sys.executable, str(GPU), *map(str, arguments)], capture_output=True, text=True, timeout=800)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def measure(monkeypatch):
+    """Run ``benchmarks/gpu.py`` with some arguments."""
+    monkeypatch.syspath_prepend(str(GPU.parent))
+    gpu = importlib.import_module("gpu")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(GPU), *map(str, arguments)])
+        gpu.main()
+
+    return run
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so(tmp_path):
-    assert measure("--out", tmp_path / "gpu.json") == "no GPU here: nothing was measured\n"
+def test_without_a_gpu_it_says_so(measure, tmp_path, capsys):
+    measure("--out", tmp_path / "gpu.json")
+    assert capsys.readouterr().out == "no GPU here: nothing was measured\n"
     assert not (tmp_path / "gpu.json").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_all_of_it_runs_on_small_models(tmp_path):
+def test_all_of_it_runs_on_small_models(measure, tmp_path):
     measure("--tiny", "--out", tmp_path / "gpu.json")
     rows = {row["name"]: row for row in json.loads((tmp_path / "gpu.json").read_text())}
     for kind in ("plain", "compiled"):
