@@ -1,17 +1,12 @@
 """The simulators in place of a world model: they come back to the film's poses, and know where plans lead."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import wildlam
 from wildlam.encoders import Lite0
 from wildlam.episodes.clips import labelled_clips
 from wildlam.episodes.formats import read_episodes
@@ -20,6 +15,9 @@ from wildlam.errors import WildlamError
 from wildlam.worlds.arm import collect_arm
 from wildlam.worlds.simulators import SIMULATORS, check_films, chosen_cameras, simulated_costs
 from wildlam.worlds.walkers import collect_doom
+
+from ..helpers import printed
+from .pond import collect_in_a_pond
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 FEW = {"episodes": 2, "fps": 8.0, "progress": False, "distractors": 1.0}
@@ -100,24 +98,10 @@ def test_cameras_are_chosen_where_there_are_several():
 
 def test_a_simulator_is_one_file(tmp_path):
     """A file more in the folder, and the commands take its world; nothing of a simulator is imported before use."""
-    code = """
-import sys
-from pathlib import Path
-from wildlam.worlds import simulators
-simulators.__path__.append(sys.argv[1])
-assert "gymnasium" not in sys.modules and "vizdoom" not in sys.modules and "mujoco" not in sys.modules
-simulators.SIMULATORS.update(simulators._found())
-from wildlam import cli
-sys.exit(cli.main(["collect", "pond", "-o", sys.argv[2], "--episodes", "3"]))
-"""
     (tmp_path / "pond.py").write_text(
         "from dataclasses import replace\n"
         "from wildlam.worlds.simulators.nav import SIMULATOR as NAV\n"
         "SIMULATOR = replace(NAV, name='pond', film=lambda out, *, episodes, **_: [out] * episodes)\n"
     )
-    command = [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "out")]
-    environment = os.environ | {"PYTHONPATH": str(Path(wildlam.__file__).parents[1])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "3 films" in done.stdout
+    assert "3 films" in printed(tmp_path, collect_in_a_pond, tmp_path)[0]
     assert list(SIMULATORS) == ["arm", "nav"]
