@@ -17,8 +17,14 @@ import pytest
 from torch import Tensor
 from tqdm import tqdm
 
+from wildlam.config import RunConfig
+from wildlam.encoders import Lite0
 from wildlam.evaluation import suite
-from wildlam.models.transformer import SIZES, Size
+from wildlam.video.config import DataConfig
+from wildlam.workflows import durations
+from wildlam.workflows.encode import encode
+
+from .helpers import make_models_tiny
 
 MakeVideo = Callable[..., Path]
 
@@ -101,6 +107,19 @@ def videos(_six_videos: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(_six_videos, tmp_path / "videos"))
 
 
+@pytest.fixture(scope="session")
+def _six_encoded(_six_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(shutil.copytree(_six_videos, tmp_path_factory.mktemp("six") / "videos"))
+    encode(RunConfig(data=DataConfig(path=folder), encoder=Lite0(image_size=64, dtype="float32")))
+    return folder
+
+
+@pytest.fixture
+def encoded_videos(_six_encoded: Path, tmp_path: Path) -> Path:
+    """``videos``, of which the states by ``Lite0(image_size=64, dtype="float32")`` are there already."""
+    return Path(shutil.copytree(_six_encoded, tmp_path / "videos"))
+
+
 @pytest.fixture
 def bars(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[Any]]:
     """Of a module, a list that takes the bars it makes, unseen: each with its ``steps``, ``n`` and ``total``."""
@@ -136,14 +155,16 @@ def _no_umap_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(autouse=True, scope="session")
 def _short_evaluations() -> Iterator[None]:
-    """Encoding the composed scenes and UMAP would be most of the time of tests that evaluate a run."""
+    """Encoding the composed scenes, UMAP and what is measured beforehand would be most of the time of tests that
+    evaluate a run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(suite, "locality", partial(suite.locality, scenes=2))
         patch.setitem(sys.modules, "umap", None)
+        patch.setattr(durations, "BUDGET", 0.0)
         yield
 
 
 @pytest.fixture
 def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the default size of model one of milliseconds."""
-    monkeypatch.setitem(SIZES, "tiny", Size(width=16, depth=2, heads=1))
+    """See ``helpers.make_models_tiny``."""
+    make_models_tiny(monkeypatch)

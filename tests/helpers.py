@@ -1,17 +1,19 @@
 """What tests of several rooms share: tiny encoders and runs, and processes started by torchrun."""
 
+import gc
+import multiprocessing
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
-from transformers import VJEPA2Config, VJEPA2Model
 
 from wildlam.config import RunConfig, dump_config
 from wildlam.distributed import Processes
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Noisy
+from wildlam.models.transformer import SIZES, Size
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.video.config import DataConfig
@@ -23,6 +25,8 @@ SIDE, TOKENS, WIDTH = 32, 4, 48
 
 def save_tiny(path, seed=0):
     """Save a V-JEPA 2 with random weights; return its folder as text."""
+    from transformers import VJEPA2Config, VJEPA2Model  # a second that other tests need not wait
+
     torch.manual_seed(seed)
     config = VJEPA2Config(
         hidden_size=WIDTH,
@@ -42,6 +46,11 @@ def save_tiny(path, seed=0):
     return str(path)
 
 
+def make_models_tiny(patch):
+    """Make the default size of model one of milliseconds, as long as a ``pytest.MonkeyPatch`` holds."""
+    patch.setitem(SIZES, "tiny", Size(width=16, depth=2, heads=1))
+
+
 def make_run(path, videos, encoder):
     """A run folder with an untrained model."""
     data = DataConfig(path=videos, workers=0, frames=4)
@@ -53,6 +62,47 @@ def make_run(path, videos, encoder):
     writer.save(1, None, model.state_dict(), {})
     writer.wait()
     return path
+
+
+def started(target, *arguments):
+    """Call a function of a module in another process, which need not import PyTorch: the server it is forked from has.
+
+    As in production, of which this is the server. It holds no simulator, no store and none of what a test patches.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["wildlam.video.loader"])
+    process = context.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def printed(folder, target, *arguments, **variables):
+    """Call a function in another process with variables of the environment; give what it wrote to stdout and stderr.
+
+    A variable that is None is removed.
+    """
+    files = [folder / "printed.out", folder / "printed.err"]
+    process = started(_print_into, files, target, arguments, variables)
+    process.join(120)
+    process.kill()  # if it hangs
+    process.join()
+    out, err = (file.read_text() for file in files)
+    assert process.exitcode == 0, err
+    return out, err
+
+
+def _print_into(files, target, arguments, variables):
+    for descriptor, file in enumerate(files, 1):  # what libraries write, too
+        os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), descriptor)
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    target(*arguments)
+    gc.collect()  # what complains when it is deleted does now
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def torchrun(count, script, *arguments):

@@ -5,16 +5,16 @@ import re
 import pytest
 
 from wildlam import cli
-from wildlam.models.transformer import SIZES, Size
 from wildlam.workflows import evaluate
 
+from ..helpers import make_models_tiny
 from .tiny import TINY
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(SIZES, "tiny", Size(width=16, depth=2, heads=1))
+    make_models_tiny(monkeypatch)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def trained(make_video, tmp_path_factory):
     for name in ("train/a", "train/b", "test/c", "test/d"):
         make_video(folder / "videos" / f"{name}.mp4", frames=96, gop=24)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SIZES, "tiny", Size(width=16, depth=2, heads=1))
+        make_models_tiny(patch)
         assert cli.main(["train", "--data.path", str(folder / "videos"), "--out", str(folder / "run"), *TINY]) == 0
     return folder / "run", folder / "videos"
 

@@ -1,6 +1,6 @@
 """The feature store: what goes in comes out, nothing is encoded twice, and nothing is lost."""
 
-import os
+import multiprocessing
 import resource
 import signal
 import subprocess
@@ -23,7 +23,8 @@ from wildlam.states.store import FeatureStore
 from wildlam.video.decode import VideoError, decode_grid
 from wildlam.video.manifest import SCHEMA, Manifest
 
-from .toys import CLIP, FRAME, ToyEncoder, fill, random_states, stored, videos_of
+from ..helpers import started
+from .toys import CLIP, FRAME, ToyEncoder, fill, fill_without_end, random_states, stored, videos_of
 
 
 def test_states_come_back_bit_equal(tmp_path):
@@ -178,26 +179,14 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path):
 
 
 def test_a_kill_leaves_the_last_commit(tmp_path):
-    script = f"""
-import torch
-from wildlam.states.sequences import StoredVideo
-from wildlam.states.store import FeatureStore
-from wildlam.types import EncoderSpec
-store = FeatureStore.create_or_resume({str(tmp_path / "store")!r}, {FRAME!r}, 4.0, 16)
-for i in range(10**6):
-    video = StoredVideo(f"{{i}}.mp4", "s", "train", 1, 2)
-    store.append(video, [(0, torch.arange(9).double(), torch.full((9, 4, 3), i))])
-    store.commit()
-    print(i, flush=True)
-"""
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if int(line) >= 5:
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    committed, told = multiprocessing.Pipe(duplex=False)
+    process = started(fill_without_end, tmp_path / "store", told)
+    told.close()
+    while committed.recv() < 5:
+        pass
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     made = FeatureStore.create_or_resume(tmp_path / "store", FRAME, 4.0, 16)
     assert len(made) >= 6 * 9
     assert len(made) % 9 == 0
@@ -234,7 +223,7 @@ def test_two_writers_at_once(tmp_path, videos):
     assert torch.equal(batches[0].states, batches[1].states)
 
 
-MANY = 100_000
+MANY = 20_000
 READ = """
 import sys, tracemalloc, pyarrow as pa
 from pathlib import Path

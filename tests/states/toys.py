@@ -1,6 +1,7 @@
 """A toy encoder, videos made on the spot, and what tests of stores fill and read."""
 
 from dataclasses import replace
+from itertools import count
 
 import av
 import numpy as np
@@ -50,6 +51,15 @@ def write_video(path, frames, seed):
 def row(root, path, split="train"):
     stat = (root / path).stat()
     return Video(path, path.split("/")[0], 1.0, 8.0, 8, 16, 16, 0, stat.st_size, stat.st_mtime_ns, split)
+
+
+def fill_without_end(folder, told):
+    """Append and commit videos, each of nine states that are its number, which is sent when it is committed."""
+    made = FeatureStore.create_or_resume(folder, FRAME, 4.0, 16)
+    for i in count():
+        made.append(stored(f"{i}.mp4"), [(0, torch.arange(9).double(), torch.full((9, 4, 3), i))])
+        made.commit()
+        told.send(i)
 
 
 def fill(path, videos, spec=FRAME, frames=4, rows=None, **options):

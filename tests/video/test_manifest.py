@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import logging
 import pickle
-import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.helpers import printed
 from tests.video.indexing import other_files, quiet_index, splits_of
 from wildlam.errors import WildlamError
 from wildlam.video import index as index_module
 from wildlam.video import manifest as manifest_module
 from wildlam.video.index import index
+from wildlam.video.loader import ClipSource
 from wildlam.video.manifest import Manifest, manifest_path
+from wildlam.video.sampling import eval_windows, long_enough
 
 
 def test_written_and_read_back(folder):
@@ -165,27 +168,28 @@ def test_a_manifest_of_version_4_opens(videos, tmp_path, monkeypatch, mapped):
     assert [video.odd for video in index(videos, cache=tmp_path, progress=False)] == [[]] * len(new)
 
 
-MANY = 200_000
-READ = """
-import sys, numpy as np, pyarrow as pa
-from pathlib import Path
-from wildlam.video.loader import ClipSource
-from wildlam.video.sampling import eval_windows, long_enough
-from wildlam.video.manifest import Manifest
+MANY = 100_000
+
 
 def anonymous():
-    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("RssAnon"))
+    return next(
+        int(line.split()[1]) << 10
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("RssAnon")
+    )
 
-manifest = Manifest.read(Path(sys.argv[1]))  # the working copy is made
-del manifest
-pa.default_memory_pool().release_unused()
-before = anonymous()
-manifest = long_enough(Manifest.read(Path(sys.argv[1])), 16, 4.0, "skip")
-source = ClipSource(manifest.split("train"), frames=16, fps=4.0, size=32, batch=64, mixture={"droid": 0.2})
-windows = [source.draws.windows(np.random.default_rng(step), 64) for step in range(20)]
-windows += eval_windows(manifest.split("held_out"), 16, 4.0, per_source=128)
-print(len(windows), (anonymous() - before) / len(manifest))
-"""
+
+def read_many(path):
+    """Print how many windows were drawn, and the bytes of memory that it took for each row."""
+    manifest = Manifest.read(path)  # the working copy is made
+    del manifest
+    pa.default_memory_pool().release_unused()
+    before = anonymous()
+    manifest = long_enough(Manifest.read(path), 16, 4.0, "skip")
+    source = ClipSource(manifest.split("train"), frames=16, fps=4.0, size=32, batch=64, mixture={"droid": 0.2})
+    windows = [source.draws.windows(np.random.default_rng(step), 64) for step in range(20)]
+    windows += eval_windows(manifest.split("held_out"), 16, 4.0, per_source=128)
+    print(len(windows), (anonymous() - before) / len(manifest))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -207,7 +211,6 @@ def test_millions_of_rows_are_not_held_in_memory(tmp_path):
     }
     path = tmp_path / "many.parquet"
     Manifest(tmp_path, pa.table(columns, manifest_module.SCHEMA), 0.1).write(path)
-    done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True)
-    count, bytes_per_row = map(float, done.stdout.split())
+    count, bytes_per_row = map(float, printed(tmp_path, read_many, path)[0].split())
     assert count == 20 + 2 * 128
     assert bytes_per_row < 220  # numbers of rows, times of clips and what a process needs anyway; the path is longer

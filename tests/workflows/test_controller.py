@@ -64,6 +64,7 @@ def test_a_controller_is_a_run_of_its_own(run, config):
 
 def test_a_controller_and_plans_are_told_of_before_they_begin(run, config, caplog, monkeypatch):
     caplog.set_level("INFO", logger="wildlam")
+    monkeypatch.setattr("wildlam.workflows.durations.SHORT", 60)  # on a busy machine, too
     train_controller(run, config)
     plan(run=run, protocol="recon", data=config.data, episodes=2, samples=10)
     assert "On this machine" not in caplog.text
@@ -126,10 +127,9 @@ def test_actions_are_told_from_latent_ones_that_hold_them():
     )
 
 
-def test_another_configuration_is_refused(run, config):
-    train_controller(run, config)
+def test_another_configuration_is_refused(driven, config):
     with pytest.raises(WildlamError, match="holds a controller with seed 0, not 1"):
-        train_controller(run, replace(config, seed=1))
+        train_controller(driven, replace(config, seed=1))
 
 
 def test_more_clips_than_there_are_are_refused(run, config):
@@ -176,8 +176,8 @@ def test_the_commands(run, config, capsys):
     assert cli.main(["controller", "drive"]) == 2
 
 
-def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config, labelled, tmp_path):
-    folder = train_controller(run, config)
+def test_a_controller_drives_the_model_that_it_was_trained_for_alone(driven, config, labelled, tmp_path):
+    folder = driven / "controller"
     results = (folder / "results.json").read_text()
     torch.manual_seed(1)
     other = make_run(tmp_path / "other", labelled, Lite0(image_size=64, dtype="float32"))
@@ -187,7 +187,7 @@ def test_a_controller_drives_the_model_that_it_was_trained_for_alone(run, config
         train_controller(other, config, folder)
     assert (folder / "results.json").read_text() == results
     with pytest.raises(WildlamError, match="has no controller; train one"):
-        plan(run=run, protocol="recon", data=config.data, controller=tmp_path / "nowhere", episodes=2)
+        plan(run=driven, protocol="recon", data=config.data, controller=tmp_path / "nowhere", episodes=2)
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_results_of_earlier_versions_are_judged_by_their_intervals():
     assert said.endswith("The controller works; wildlam plan shows how well plans with it do.")
 
 
-def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(run, config):
-    train_controller(run, config)
+def test_another_configuration_is_named_and_what_has_learnt_nothing_gives_way(driven, config):
+    run = driven
     other = replace(config, clips=5)
     with pytest.raises(WildlamError, match="holds a controller with clips 4, not 5"):
         train_controller(run, other)
@@ -250,17 +250,13 @@ def test_keywords_replace_what_the_configuration_says(run, config, tmp_path):
         wildlam.train_controller(run, data="videos", clip=4)
 
 
-def test_data_by_another_path_are_the_same(run, config, monkeypatch):
-    train_controller(run, config)
+def test_data_by_another_path_are_the_same(driven, config, monkeypatch):
     monkeypatch.chdir(config.data.parent)
-    train_controller(run, replace(config, data=Path(config.data.name)))
+    train_controller(driven, replace(config, data=Path(config.data.name)))
 
 
-def test_what_is_something_else_is_named(run, config, tmp_path):
-    controller = train_controller(run, config)
-    baseline = train_labelled_model(
-        loaded(run)[0], LabelledModelConfig(data=config.data, clips=4, training=TRAINING), 4.0, tmp_path / "labelled"
-    )
+def test_what_is_something_else_is_named(driven, config, tmp_path):
+    run, controller, baseline = driven, driven / "controller", tmp_path / "labelled"
     with pytest.raises(WildlamError, match="give the folder of a run, not of a controller"):
         plan(run=controller, protocol="recon", data=config.data)
     with pytest.raises(WildlamError, match="is no world model of real actions"):
@@ -307,14 +303,12 @@ def test_a_run_without_a_controller_says_how_to_get_one(run, config):
         plan(run=run, protocol="recon", data=config.data)
 
 
-def test_what_was_interrupted_is_not_taken_for_trained(run, config, tmp_path):
-    folder = train_controller(run, config)
-    (folder / "results.json").unlink()
+def test_what_was_interrupted_is_not_taken_for_trained(driven, config, tmp_path):
+    run, other = driven, tmp_path / "labelled"
+    (run / "controller" / "results.json").unlink()
     with pytest.raises(WildlamError, match="was interrupted: give the same `wildlam controller train` again"):
         load_controlled(run)
     train_controller(run, config)
-    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
-    other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
     (other / "actions.json").unlink()
     with pytest.raises(WildlamError, match="or its training was interrupted"):
         dynamics_of(load_controlled(run), [other])

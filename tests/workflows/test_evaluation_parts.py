@@ -19,7 +19,6 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 @pytest.fixture
 def told(run, monkeypatch):
     monkeypatch.setattr(evaluation_parts, "FEW_CLIPS", 0)
-    monkeypatch.setattr("wildlam.workflows.durations.BUDGET", 0.0)
     opened = open_run(run)
     model, rows = opened.model(), index_videos(opened.config.data)
 

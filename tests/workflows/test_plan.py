@@ -13,27 +13,18 @@ from wildlam.episodes.episode import Episode
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import Estimate
-from wildlam.workflows.baseline import (
-    LabelledModelConfig,
-    train_labelled_model,
-)
 from wildlam.workflows.controller import (
     load_controlled,
-    train_controller,
 )
 from wildlam.workflows.plan import dynamics_of, judged, plan
-
-from .controllers import TRAINING, loaded
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
 @pytest.mark.parametrize("protocol", ["droid", "recon"])
-def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
-    train_controller(run, config)
-    settings = LabelledModelConfig(data=config.data, clips=4, training=TRAINING)
-    other = train_labelled_model(loaded(run)[0], settings, 4.0, tmp_path / "labelled")
-    result = plan(run=run, protocol=protocol, data=config.data, baselines=[other], episodes=2)
+def test_plans_are_made_and_judged(driven, config, tmp_path, protocol):
+    few = {"episodes": 2} | ({"samples": 16, "iterations": 2} if protocol == "droid" else {})
+    result = plan(run=driven, protocol=protocol, data=config.data, baselines=[tmp_path / "labelled"], **few)
     folder = result.folder
     found = json.loads((folder / "plans.json").read_text())
     page = (folder / "report.html").read_text()
@@ -53,7 +44,7 @@ def test_plans_are_made_and_judged(run, config, tmp_path, protocol):
     moved = np.abs(true[:, :, :2].sum(axis=1)).sum(axis=-1)
     assert found["summary"]["no move"]["displacement"]["mean"] == pytest.approx(moved.mean(), rel=1e-4)
     assert np.array(found["plans"]["latent"]).shape == true.shape
-    again = plan(run=run, protocol=protocol, data=config.data, episodes=2, out=tmp_path / "again").folder
+    again = plan(run=driven, protocol=protocol, data=config.data, out=tmp_path / "again", **few).folder
     assert json.loads((again / "plans.json").read_text())["plans"]["latent"] == found["plans"]["latent"]
 
 
@@ -71,16 +62,14 @@ def test_intervals_draw_recordings_and_not_films_of_every_camera():
     assert found.estimate("displacement") == Estimate(3.0, 1.0, 5.0)  # of the first recording, and of the second
 
 
-def test_plans_that_could_not_be_written_are_not_made(run, config, tmp_path):
-    train_controller(run, config)
+def test_plans_that_could_not_be_written_are_not_made(driven, config, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(WildlamError, match=r"cannot write to .*file: .*; give another out$"):
-        plan(run=run, protocol="recon", data=config.data, out=tmp_path / "file")
+        plan(run=driven, protocol="recon", data=config.data, out=tmp_path / "file")
 
 
-def test_other_solvers_are_for_the_droid_protocol(run, config, tmp_path):
-    train_controller(run, config)
-    plans = {}
+def test_other_solvers_are_for_the_droid_protocol(driven, config, tmp_path):
+    run, plans = driven, {}
     for solver in ("cem", "icem", "mppi"):
         few = {"episodes": 2, "samples": 8, "iterations": 2, "out": tmp_path / solver}
         made = plan(run=run, protocol="droid", data=config.data, solver=solver, **few)
@@ -106,25 +95,18 @@ def test_numbers_below_one_are_refused(run, config):
             plan(run=run, protocol="recon", data=config.data, **{word: 0})
 
 
-def test_data_in_other_units_are_refused(run, config, tmp_path):
-    train_controller(run, config)
+def test_data_in_other_units_are_refused(driven, config, tmp_path):
     metres = tmp_path / "metres"
     shutil.copytree(config.data, metres, ignore=shutil.ignore_patterns(".wildlam"))
     for file in metres.rglob("*.poses.csv"):
         poses = np.loadtxt(file, delimiter=",", skiprows=1)[:, 1:]
         write_poses(file.with_name(file.name.replace(".poses.csv", ".mp4")), poses / (64, 64, 1), fps=8)
     with pytest.raises(WildlamError, match=r"the controller was trained on by .*other units"):
-        plan(run=run, protocol="recon", data=metres)
+        plan(run=driven, protocol="recon", data=metres)
 
 
-def test_baselines_keep_their_rows_whatever_their_folders_are_called(run, config, tmp_path):
-    train_controller(run, config)
-    first = train_labelled_model(
-        loaded(run)[0],
-        LabelledModelConfig(data=config.data, clips=4, training=TRAINING),
-        4.0,
-        tmp_path / "a" / "latent",
-    )
+def test_baselines_keep_their_rows_whatever_their_folders_are_called(driven, config, tmp_path):
+    run, first = driven, shutil.copytree(tmp_path / "labelled", tmp_path / "a" / "latent")
     second = shutil.copytree(first, tmp_path / "b" / "latent")
     folder = plan(
         run=run, protocol="droid", data=config.data, baselines=[first, second], episodes=2, samples=4, iterations=1
@@ -134,8 +116,7 @@ def test_baselines_keep_their_rows_whatever_their_folders_are_called(run, config
         dynamics_of(load_controlled(run), [first, first])
 
 
-def test_a_baseline_of_other_actions_is_refused(run, config, tmp_path, monkeypatch):
-    train_controller(run, config)
+def test_a_baseline_of_other_actions_is_refused(driven, tmp_path, monkeypatch):
     monkeypatch.setattr("wildlam.workflows.plan.load_labelled_model", lambda folder, encoder: (None, ARM))
     with pytest.raises(WildlamError, match="takes arm actions, the controller planar"):
-        dynamics_of(load_controlled(run), [tmp_path / "baseline"])
+        dynamics_of(load_controlled(driven), [tmp_path / "baseline"])

@@ -1,6 +1,7 @@
 """One video's latent actions done to another, by a model and a decoder with known answers."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +18,21 @@ from wildlam.workflows.decoder import DecodingConfig, train_decoder
 from wildlam.workflows.trained import load
 from wildlam.workflows.transfer import transfer
 
-from ..helpers import make_run
+from ..helpers import make_models_tiny, make_run
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
-@pytest.fixture
-def run(videos, tmp_path):
-    path = make_run(tmp_path / "run", videos, Lite0(image_size=64, dtype="float32"))
+@pytest.fixture(scope="module")
+def run(_six_videos, tmp_path_factory):
+    """A run with a decoder, which no test changes."""
+    folder = tmp_path_factory.mktemp("run")
+    videos = shutil.copytree(_six_videos, folder / "videos")
     training = TrainingConfig(steps=1, batch_size=2, save_every=1)
-    train_decoder(path, DecodingConfig(decoder=DecoderConfig(image_size=16, upsample=1), training=training))
+    with pytest.MonkeyPatch.context() as patch:
+        make_models_tiny(patch)
+        path = make_run(folder / "run", videos, Lite0(image_size=64, dtype="float32"))
+        train_decoder(path, DecodingConfig(decoder=DecoderConfig(image_size=16, upsample=1), training=training))
     return path
 
 

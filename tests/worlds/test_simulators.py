@@ -1,24 +1,23 @@
 """The simulators in place of a world model: they come back to the film's poses, and know where plans lead."""
 
-import os
-import subprocess
-import sys
+from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import wildlam
 from wildlam.encoders import Lite0
 from wildlam.episodes.clips import labelled_clips
 from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.worlds.arm import collect_arm
-from wildlam.worlds.simulators import SIMULATORS, check_films, simulated_costs
+from wildlam.worlds.simulators import SIMULATORS, check_films, chosen_cameras, simulated_costs
 from wildlam.worlds.walkers import collect_doom
+
+from ..helpers import printed
+from .pond import collect_in_a_pond
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 FEW = {"episodes": 2, "fps": 8.0, "progress": False, "distractors": 1.0}
@@ -50,6 +49,20 @@ def test_the_arm_goes_where_the_film_went(tmp_path):
     assert (steps > 0).all()  # it moves from picture to picture
 
 
+@pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
+def test_a_plan_in_the_arms_simulator_looks_through_the_films_camera(tmp_path):
+    collect_arm(tmp_path, seconds=4, cameras="many", **FEW | {"distractors": 0.0})
+    clips, encode = clips_of(tmp_path, 4)
+    episode, frames = clips.places[0]
+    with simulated_costs(clips, encode, 128) as costs:
+        goal = costs(0).goal.astype(float)
+    filmed = episode.frames([int(frames[-1])], 128)[0].permute(1, 2, 0).numpy()
+    assert np.abs(goal - filmed).mean() < 6  # but for the film's coding
+    clips.places[:] = [(replace(one, camera=None), numbers) for one, numbers in clips.places]
+    with simulated_costs(clips, encode, 128) as costs:
+        assert np.abs(costs(0).goal - goal).mean() > 12
+
+
 @pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
 def test_a_walk_goes_where_the_film_went(tmp_path):
     collect_doom(tmp_path, levels=["garden"], seconds=8, **FEW)
@@ -72,26 +85,23 @@ def test_films_of_elsewhere_are_refused(tmp_path, make_video):
         simulated_costs(clips, encode, 128)
 
 
+def test_cameras_are_chosen_where_there_are_several():
+    assert chosen_cameras("arm", None) == {"cameras": "fixed"}
+    assert chosen_cameras("arm", "many") == {"cameras": "many"}
+    assert chosen_cameras("nav", None) == chosen_cameras("movers", None) == {}
+    for world in ("nav", "movers"):
+        with pytest.raises(WildlamError, match=f"^cameras is for arm, not for {world}"):
+            chosen_cameras(world, "many")
+    with pytest.raises(WildlamError, match=r"^cameras must be fixed or many, got two"):
+        chosen_cameras("arm", "two")
+
+
 def test_a_simulator_is_one_file(tmp_path):
     """A file more in the folder, and the commands take its world; nothing of a simulator is imported before use."""
-    code = """
-import sys
-from pathlib import Path
-from wildlam.worlds import simulators
-simulators.__path__.append(sys.argv[1])
-assert "gymnasium" not in sys.modules and "vizdoom" not in sys.modules and "mujoco" not in sys.modules
-simulators.SIMULATORS.update(simulators._found())
-from wildlam import cli
-sys.exit(cli.main(["collect", "pond", "-o", sys.argv[2], "--episodes", "3"]))
-"""
     (tmp_path / "pond.py").write_text(
         "from dataclasses import replace\n"
         "from wildlam.worlds.simulators.nav import SIMULATOR as NAV\n"
         "SIMULATOR = replace(NAV, name='pond', film=lambda out, *, episodes, **_: [out] * episodes)\n"
     )
-    command = [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "out")]
-    environment = os.environ | {"PYTHONPATH": str(Path(wildlam.__file__).parents[1])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "3 films" in done.stdout
+    assert "3 films" in printed(tmp_path, collect_in_a_pond, tmp_path)[0]
     assert list(SIMULATORS) == ["arm", "nav"]

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from wildlam.video.write import mp4_bytes
 from wildlam.workflows import durations
 from wildlam.workflows.controller import ControlledRun, load_controlled
 from wildlam.workflows.plan import dynamics_of
-from wildlam.worlds.simulators import SIMULATORS
+from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
 from wildlam.worlds.simulators.base import Simulator
 
 EPISODES = 50
@@ -57,6 +57,8 @@ class PlayConfig:
         world: name of the simulator, a key of ``wildlam.worlds.simulators.SIMULATORS``: ``nav`` or ``arm``.
         controller: folder of the controller; that of the run if not given.
         baselines: folders of world models trained on real actions, to compare with.
+        cameras: of the arm, ``fixed`` (default) or ``many``: another camera for each episode, drawn as those of
+            held-out films of ``wildlam collect arm --cameras many``.
         episodes: number of episodes.
         seed: seed of starts, goals and candidates.
         out: folder for the results; RUN/play-WORLD if not given.
@@ -66,6 +68,7 @@ class PlayConfig:
     world: str
     controller: Path | None = None
     baselines: list[Path] = field(default_factory=list)
+    cameras: str | None = None
     episodes: int = EPISODES
     seed: int = 0
     out: Path | None = None
@@ -131,7 +134,9 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
         WildlamError: something is missing, out of its range, or does not fit together.
     """
     config = config_from(PlayConfig, config, keywords)
-    driven, simulator = load_controlled(config.run, config.controller), SIMULATORS[config.world]
+    simulator = SIMULATORS[config.world]
+    simulator = replace(simulator, open=partial(simulator.open, **chosen_cameras(config.world, config.cameras)))
+    driven = load_controlled(config.run, config.controller)
     _check_actions(driven, simulator)
     folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}")
     prior, dynamics = _prior_of(driven), dynamics_of(driven, config.baselines)
@@ -153,7 +158,7 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
             f"Success: within {simulator.near:g} {simulator.unit} of the goal after {STEPS} steps. Goals lie {AWAY} "
             f"steps away. {compared(rows, dynamics, 'final distance', 'episode')}",
             f"{driven.run.facts['encoder']['name']} states, controller {driven.place}, {config.episodes} episodes, "
-            f"seed {config.seed}",
+            f"seed {config.seed}" + (", a camera drawn for each" if config.cameras == "many" else ""),
         )
     return PlayResult(folder, config.world, config.seed, rows, films)
 
@@ -227,6 +232,7 @@ def _record(
     """What ``play.json`` holds."""
     return {
         "world": config.world,
+        **chosen_cameras(config.world, config.cameras),
         "episodes": config.episodes,
         "seed": config.seed,
         "controller": str(driven.place),
