@@ -12,7 +12,7 @@ from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Adaptive, Deterministic, Discrete, Noisy, Sparse, Unconstrained
 from wildlam.models.consistency import Absent, Additive, Composition, Cycle
-from wildlam.models.inverse_dynamics import Difference, Linear, Transformer
+from wildlam.models.inverse_dynamics import Difference, Linear, Split, Transformer
 from wildlam.video.config import DataConfig
 
 
@@ -194,7 +194,7 @@ def test_every_consistency(asked, tmp_path):
     assert read_config(tmp_path / "config.yaml") == config
 
 
-@pytest.mark.parametrize("idm", [Transformer, Linear, Difference])
+@pytest.mark.parametrize("idm", [Transformer, Linear, Difference, Split])
 def test_every_inverse_dynamics_model(idm, tmp_path):
     name = idm.__name__
     config = parse("--model.idm", name)

@@ -31,7 +31,7 @@ class ModelConfig:
         size: size of the world model: nano, tiny, small, base, L (the paper's), H or g. The inverse dynamics model,
             which the paper leaves open, is as wide and half as deep.
         predict: output of the world model: the change from the last state, or the state itself.
-        idm: inverse dynamics model: Transformer, Linear or Difference.
+        idm: inverse dynamics model: Transformer, Linear, Difference or Split.
         place: whether both models know places: learnt embeddings of them, and a latent action that reaches each token
             by a linear map of its own.
         bottleneck: limit on the latent action: Noisy, Adaptive, Sparse, Discrete, Unconstrained or Deterministic.
@@ -62,10 +62,12 @@ class LatentActionModel(nn.Module):
         self.bottleneck = config.bottleneck.build()
         size = SIZES[config.size]
         half = replace(size, depth=size.depth // 2)
-        width = self.bottleneck.in_width
-        self.idm = config.idm.build(state_width, grid, width, half, config.place) if width else None
-        self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, size, config.predict, config.place)
-        self.consistency = config.consistency.build(self.bottleneck.dim) if width else None
+        width, dim = self.bottleneck.in_width, self.bottleneck.dim
+        self.idm = config.idm.build(state_width, grid, width, half, config.place, width // dim) if width else None
+        if width and (prices := config.idm.prices(dim)) is not None:
+            self.bottleneck.set_prices(prices)
+        self.world_model = WorldModel(state_width, grid, dim, size, config.predict, config.place)
+        self.consistency = config.consistency.build(dim) if width else None
 
     def __repr__(self) -> str:
         tokens, width = self.state_shape

@@ -46,7 +46,7 @@ class AdaptiveBottleneck(NoisyBottleneck):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Bottleneck.forward``; ``x`` holds the mean and the logarithm of the variance."""
         dims = self._drawn_dims(x.shape[:-1], x.device)
-        return leading(super().draw(x), dims), self.beta * leading(self.nats(x), dims).sum(dim=-1).mean()
+        return leading(super().draw(x), dims), self.beta * leading(self.prices * self.nats(x), dims).sum(dim=-1).mean()
 
     def draw(self, x: Tensor) -> Tensor:
         """A sample of the posterior, cut to as many dimensions as were drawn for it."""

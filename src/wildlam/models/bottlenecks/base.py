@@ -69,6 +69,9 @@ class Bottleneck(nn.Module):
     def statistics(self, x: Tensor) -> dict[str, Tensor]:
         """Figures of the bottleneck's health on inputs ``[..., in_width]``: scalars, and vectors per dimension."""
 
+    def set_prices(self, prices: Tensor) -> None:
+        """Make a dimension's capacity cost so many times the bottleneck's price, ``[Z]``, if dimensions have one."""
+
     def nats(self, x: Tensor) -> Tensor:
         """What each dimension tells, in nats: ``[..., in_width]`` to ``[..., Z]``.
 

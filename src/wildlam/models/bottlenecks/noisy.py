@@ -35,10 +35,16 @@ class NoisyBottleneck(Bottleneck):
     def __init__(self, config: Noisy) -> None:
         super().__init__()
         self.dim, self.in_width, self.beta = config.dim, 2 * config.dim, config.beta
+        self.prices: Tensor
+        self.register_buffer("prices", torch.ones(config.dim), persistent=False)
+
+    def set_prices(self, prices: Tensor) -> None:
+        """See ``Bottleneck.set_prices``: those of a nat."""
+        self.prices = prices
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Bottleneck.forward``; ``x`` holds the mean and the logarithm of the variance."""
-        return self.draw(x), self.beta * self.nats(x).sum(dim=-1).mean()
+        return self.draw(x), self.beta * (self.prices * self.nats(x)).sum(dim=-1).mean()
 
     def draw(self, x: Tensor) -> Tensor:
         """A sample of the posterior."""
