@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,10 +91,8 @@ def ladder(rungs, model):
     def how(search):
         samples, iterations = search
 
-        def solve(cost, batch, generator):
-            return cem(cost, prior, batch=batch, samples=samples, iterations=iterations, generator=generator)
-
-        return PlanningProtocol("droid", HORIZON, samples, iterations, prior, solve)
+        solver = partial(cem, samples=samples, iterations=iterations)
+        return PlanningProtocol("droid", HORIZON, samples, iterations, prior, solver)
 
     world = rungs.World("droid", "displacement", "m", ((32, 4), (64, 8)))
     encoder = argparse.Namespace(device=torch.device("cpu"))

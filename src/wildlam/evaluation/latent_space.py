@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wildlam.errors import WildlamError
-from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.clips import InferredClips, spread
 from wildlam.evaluation.components import principal_directions
 from wildlam.evaluation.intervals import PerClip
 from wildlam.evaluation.two_sample import TwoSample, two_sample
@@ -74,14 +74,9 @@ class LatentSpace:
 
     def summary(self) -> dict[str, Any]:
         """What goes into ``results.json``."""
-        tests = self.sampling and {
-            "energy_coefficient": self.sampling.coefficient,
-            "p_value": self.sampling.p_value,
-            "accuracy": asdict(self.sampling.accuracy),
-        }
         share = self.variance / self.variance.sum().clamp(min=1e-30)
         return {
-            "sampling": tests,
+            "sampling": self.sampling and self.sampling.summary(),
             "note": self.note,
             "embedding": self.method,
             "explained_variance": [round(s, 6) for s in share.tolist()],
@@ -102,7 +97,7 @@ def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) 
     flat = clips.z.flatten(0, 1)
     mean, variance, directions = principal_directions(flat)
 
-    chosen = _spread(len(clips), max(TRANSITIONS // clips.z.shape[1], 1))
+    chosen = spread(len(clips), max(TRANSITIONS // clips.z.shape[1], 1))
     some = clips.choose(chosen)
     inferred = some.z.flatten(0, 1)
     samples, note = _sample(model, len(inferred), seed)
@@ -113,7 +108,7 @@ def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) 
         note = "clips of one recording alone cannot be compared with samples"
     embedding, method = embed(inferred if samples is None else torch.cat([inferred, samples]), seed)
 
-    targets = _spread(len(clips), TARGETS)
+    targets = spread(len(clips), TARGETS)
     points = mean + torch.tensor(STEPS)[:, None] * (variance.sqrt()[:, None] * directions)[:DIRECTIONS, None]
     traversed = [_traverse(model, clips.states[i, 0].float(), points) for i in targets]
     change = torch.stack([c for c, _ in traversed])
@@ -126,10 +121,6 @@ def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) 
     return LatentSpace(
         sampling, note, embedding, method, chosen, directions, variance, mean, targets, change, traversal
     )
-
-
-def _spread(length: int, count: int) -> list[int]:
-    return torch.linspace(0, length - 1, min(count, length)).round().long().tolist()
 
 
 def _sample(model: LatentActionModel, count: int, seed: int) -> tuple[Tensor | None, str]:
