@@ -22,6 +22,13 @@ from .controllers import TRAINING, loaded, weights
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
+@pytest.fixture(autouse=True)
+def _short_plans(monkeypatch):
+    """Those that a prior is judged by."""
+    for name in ("SAMPLES", "ITERATIONS"):
+        monkeypatch.setattr(f"wildlam.workflows.prior.{name}", 2)
+
+
 @pytest.fixture
 def settings():
     return PriorTrainingConfig(prior=Gaussian(components=4), training=TRAINING)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def run_plan(argv: Arguments) -> None:
-    """Plan in held-out episodes towards a goal image, with a run's model and controller, and evaluate the plans.
+    """Plan in held-out episodes towards a goal image, with a run's model, and evaluate the plans.
 
     droid: three free steps, found by the cross-entropy method; error of the displacement. recon: one action divided
     into eight steps, the best of 120; error of the trajectory (ATE, RPE). Lengths are in the units of the data.
@@ -46,14 +46,17 @@ def run_plan(argv: Arguments) -> None:
 
 
 def run_play(argv: Arguments) -> None:
-    """Let a run's model and controller act in a simulator towards goal images: model-predictive control.
+    """Let a run's model act in a simulator towards goal images: model-predictive control.
 
     Every step replans from the current picture (cross-entropy method, three steps ahead). An episode succeeds if it
     ends near the goal. nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot.
     On two cores fifty episodes take three to ten minutes, and half as long again for each of --baselines.
 
+    --in latent needs no controller; see `wildlam plan --help`.
+
     Examples:
       wildlam play runs/nav/run --world nav --episodes 10
+      wildlam play runs/nav/run --world nav --in latent --labelled runs/nav/videos --clips 32
       wildlam play runs/tiny --world arm --controller runs/tiny/controller_arm    # after `wildlam demo --pretrained`
     """
     from wildlam.config import to_config
@@ -64,10 +67,12 @@ def run_play(argv: Arguments) -> None:
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--world", choices=list(SIMULATORS), required=True, help="the simulator")
     _add_baselines(parser)
-    parser.add_class_arguments(PlayConfig, skip={"run", "world", "baselines"})
+    _add_search_space(parser)
+    parser.add_class_arguments(PlayConfig, skip={"run", "world", "baselines", "plan_in"})
     args = parser.parse_args(list(argv))
-    given = {name: args[name] for name in ("run", "world", "baselines")}
-    print(play(to_config(PlayConfig, parser, args, **given)))
+    given = {name: args[name] for name in ("run", "world", "baselines", "plan_in")}
+    with named({"plan_in": "--in"}):
+        print(play(to_config(PlayConfig, parser, args, **given)))
 
 
 def _add_search_space(parser: Parser) -> None:

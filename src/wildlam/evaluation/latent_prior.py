@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wildlam.evaluation.clips import InferredClips, spread
 from wildlam.evaluation.intervals import PerClip
-from wildlam.evaluation.two_sample import TwoSample, two_sample
+from wildlam.evaluation.two_sample import TRANSITIONS, TwoSample, two_sample
 from wildlam.models import LatentActionModel
 from wildlam.models.priors import LatentPrior
 
@@ -25,8 +25,6 @@ DRAWS = (1, 8, 64)
 """Numbers of samples of which the best is taken."""
 COVERED = 64
 """Clips whose first transition is to be covered by samples."""
-COMPARED = 1024
-"""Inferred latent actions, of whole clips, that are compared with as many samples."""
 PLANNED = 16
 """Clips that are planned in."""
 HORIZON = 3
@@ -47,16 +45,14 @@ class PriorQuality:
             ``blind`` of the prior that does not see the state.
         coverage: one-step L1 error of the best of K samples: ``prior K`` and ``blind K``; ``inferred`` of the inferred
             latent action, ``copy`` of no change.
-        alone: samples against inferred latent actions; None where clips are of one recording.
-        pairs: the same with the states beside.
+        samples: see ``compare_samples``.
         exploitation: predicted distance from the goal: of plans, by the names of the searches; ``inferred`` of the
             inferred latent actions, ``start`` of staying.
     """
 
     likelihood: PerClip
     coverage: PerClip
-    alone: TwoSample | None
-    pairs: TwoSample | None
+    samples: dict[str, TwoSample]
     exploitation: PerClip
 
     def summary(self) -> dict[str, Any]:
@@ -66,7 +62,7 @@ class PriorQuality:
         return {
             "likelihood": self.likelihood.summary(),
             "coverage": self.coverage.summary(),
-            "samples": {name: of and of.summary() for name, of in (("alone", self.alone), ("pairs", self.pairs))},
+            "samples": {name: test.summary() for name, test in self.samples.items()},
             "exploitation": {"over inferred": ratios, "distance": self.exploitation.summary()},
         }
 
@@ -91,28 +87,24 @@ def prior_quality(
         seed: seed of the samples.
     """
     both = {"prior": prior, "blind": blind}
-    alone, pairs = compare_samples(prior, clips, seed)
     return PriorQuality(
         clips.per_clip({name: _likelihood(one, clips) for name, one in both.items()}),
         _coverage(model, both, clips.choose(spread(len(clips), COVERED)), seed),
-        alone,
-        pairs,
+        compare_samples(prior, clips, seed),
         _exploitation(model, clips.choose(spread(len(clips), PLANNED)), searches),
     )
 
 
 @torch.no_grad()
-def compare_samples(
-    prior: LatentPrior, clips: InferredClips, seed: int = 0
-) -> tuple[TwoSample | None, TwoSample | None]:
-    """Samples of a prior, drawn in the states of clips, against what is inferred there: alone, and with the states.
+def compare_samples(prior: LatentPrior, clips: InferredClips, seed: int = 0) -> dict[str, TwoSample]:
+    """Samples of a prior, drawn in the states of clips, against what is inferred there: ``alone``, and in ``pairs``.
 
-    Beside their states samples must fit each of them, not only be spread as inferred latent actions are. States count
-    as much as latent actions in the distances. None where all clips are of one recording.
+    In pairs with their states samples must fit each of these, not only be spread as inferred latent actions are. States
+    count as much as latent actions in the distances. Nothing is compared where all clips are of one recording.
     """
-    clips = clips.choose(spread(len(clips), max(COMPARED // clips.z.shape[1], 1)))
+    clips = clips.choose(spread(len(clips), max(TRANSITIONS // clips.z.shape[1], 1)))
     if len(set(clips.recordings)) < 2:
-        return None, None
+        return {}
     device, generator = _device(prior), torch.Generator().manual_seed(seed)
     drawn, read = [], []
     for part in clips.batches():
@@ -122,7 +114,10 @@ def compare_samples(
     samples, state = torch.cat(drawn), _sized(torch.cat(read))
     size = clips.z.flatten(0, 1).var(dim=0).sum().sqrt().clamp(min=1e-12)
     inferred_pairs, sampled_pairs = (torch.cat([z / size, state], dim=-1) for z in (clips.z, samples))
-    return two_sample(clips, samples, seed), two_sample(replace(clips, z=inferred_pairs), sampled_pairs, seed)
+    return {
+        "alone": two_sample(clips, samples, seed),
+        "pairs": two_sample(replace(clips, z=inferred_pairs), sampled_pairs, seed),
+    }
 
 
 def _sized(x: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.intervals import Estimate, PerClip, numbered
 
 PERMUTATIONS = 500
+TRANSITIONS = 1024
+"""Inferred latent actions, of whole clips, that are compared with as many samples."""
 
 
 @dataclass

@@ -79,8 +79,8 @@ def fit_action_decoder(
         best,
         (flat.T @ flat / len(flat)).float(),
         (1 - errors[best]).float(),
-        y.mean(dim=(0, 1)).float(),
-        spread.sqrt().float(),
+        y.mean(dim=(0, 1)).float().to(device),
+        spread.sqrt().float().to(device),
         clips.space,
         len(clips),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 from wildlam.episodes.clips import LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
@@ -13,10 +13,11 @@ from wildlam.errors import WildlamError, option
 from wildlam.models.priors import LatentPrior
 from wildlam.planning.dynamics import FromPrior
 from wildlam.planning.protocols.protocol import PlanningProtocol
-from wildlam.types import check_choice
+from wildlam.types import check_choice, check_seed, settle_paths
 from wildlam.workflows import durations
 from wildlam.workflows.action_decoder import ActionDecoder, fit_action_decoder
 from wildlam.workflows.baseline import STATES, VALIDATION_EVERY, check_clips
+from wildlam.workflows.controller import load_controlled
 from wildlam.workflows.driven_run import DrivenRun, Scales
 from wildlam.workflows.open_run import open_run
 from wildlam.workflows.planners import Planned, plan_latent
@@ -25,44 +26,50 @@ from wildlam.workflows.prior import PRICE, find_prior, load_prior
 SearchSpace = Literal["actions", "latent"]
 
 
-class SearchConfig(Protocol):
-    """What configurations of plans and of the closed loop have in common; see ``PlanConfig``."""
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """What makes a run act, of plans and of the closed loop.
 
-    @property
-    def plan_in(self) -> SearchSpace: ...  # noqa: D102
-
-    @property
-    def controller(self) -> Path | None: ...  # noqa: D102
-
-    @property
-    def prior(self) -> Path | None: ...  # noqa: D102
-
-    @property
-    def labelled(self) -> Path | None: ...  # noqa: D102
-
-    @property
-    def clips(self) -> int | None: ...  # noqa: D102
-
-    @property
-    def unlikely(self) -> float: ...  # noqa: D102
-
-
-def check_search(config: SearchConfig) -> None:
-    """Refuse what is out of its range, or for another space than that to plan in.
-
-    Raises:
-        ValueError: naming the field.
+    Args:
+        run: the run folder.
+        plan_in: space in which the run's model plans: actions, by its controller; or latent, by its prior
+            (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
+        controller: folder of the controller, to plan in actions; that of the run if not given.
+        prior: folder of the prior, to plan in latent; that of the run if not given.
+        labelled: labelled videos that the linear map is fitted to, to plan in latent.
+        clips: clips of 8 states of these, of training films; all if not given.
+        unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
+            plan in latent.
+        seed: seed of the candidates and of what is chosen by chance.
     """
-    check_choice("plan_in", config.plan_in, get_args(SearchSpace))
-    check_clips(config.clips)
-    if not isinstance(config.unlikely, int | float) or not 0 <= config.unlikely < float("inf"):
-        raise ValueError(f"{option('unlikely')} must not be negative, got {config.unlikely!r}")
-    idle = ("controller",) if config.plan_in == "latent" else ("prior", "labelled", "clips")
-    if given := next((name for name in idle if getattr(config, name) is not None), None):
-        raise ValueError(
-            f"{option(given)} does nothing where {option('plan_in')} is {config.plan_in}; leave it out, or give "
-            f"another {option('plan_in')}"
-        )
+
+    run: Path
+    plan_in: SearchSpace = "actions"
+    controller: Path | None = None
+    prior: Path | None = None
+    labelled: Path | None = None
+    clips: int | None = None
+    unlikely: float = PRICE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        settle_paths(self, "run", "controller", "prior", "labelled")
+        check_choice("plan_in", self.plan_in, get_args(SearchSpace))
+        check_clips(self.clips)
+        check_seed(self.seed)
+        if not isinstance(self.unlikely, int | float) or not 0 <= self.unlikely < float("inf"):
+            raise ValueError(f"{option('unlikely')} must not be negative, got {self.unlikely!r}")
+        idle = ("controller",) if self.plan_in == "latent" else ("prior", "labelled", "clips")
+        if given := next((name for name in idle if getattr(self, name) is not None), None):
+            raise ValueError(
+                f"{option(given)} does nothing where {option('plan_in')} is {self.plan_in}; leave it out, or give "
+                f"another {option('plan_in')}"
+            )
+
+    @property
+    def ending(self) -> str:
+        """Ending of the name of a folder of results."""
+        return "-latent" if self.plan_in == "latent" else ""
 
 
 @dataclass
@@ -119,50 +126,34 @@ class LatentRun(DrivenRun):
         return plan_latent(self.dynamics, self.decoder, clips, how, self.unlikely, seed, self.bf16)
 
 
-def load_latent_run(
-    path: Path,
-    labelled: Path,
-    *,
-    prior: Path | None = None,
-    clips: int | None = None,
-    seed: int = 0,
-    tolerance: float = TOLERANCE,
-    unlikely: float = PRICE,
-) -> LatentRun:
-    """Load a run's model and a prior of it, and fit a decoder to labelled clips.
+def load_driven(config: SearchConfig, labelled: Path | None, tolerance: float = TOLERANCE) -> DrivenRun:
+    """Load a run and what makes it act.
 
     Args:
-        path: the run folder.
-        labelled: labelled videos.
-        prior: folder of the prior; that of the run if not given.
-        clips: training clips of 8 states to fit to; all if not given.
-        seed: seed of the choice of clips.
-        tolerance: see ``PlanConfig``.
-        unlikely: see ``LatentRun``.
+        config: which.
+        labelled: labelled videos, to plan in latent.
+        tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
 
     Raises:
-        WildlamError: there is no prior, it belongs to another model, or something is wrong with the labelled videos.
+        WildlamError: something is missing or does not fit together.
     """
-    opened = open_run(path)
+    if config.plan_in == "actions":
+        return load_controlled(config.run, config.controller)
+    if labelled is None:
+        raise WildlamError(f"to plan in latent, {option('labelled')} must name labelled videos")
+    opened = open_run(config.run)
     encoder, model = opened.encoder, opened.model()
-    place = find_prior(prior or opened.run.path)
-    found = load_prior(place, encoder, model)
-    cut = cut_clips(
-        read_episodes(labelled, tolerance),
-        encoder,
-        "train",
-        states=STATES,
-        fps=opened.config.data.fps,
-        cache=cache_folder(labelled),
-    )
-    wanted = VALIDATION_EVERY if clips is None else clips
+    place = find_prior(config.prior or opened.run.path)
+    prior = load_prior(place, encoder, model)
+    episodes, fps = read_episodes(labelled, tolerance), opened.config.data.fps
+    cut = cut_clips(episodes, encoder, "train", states=STATES, fps=fps, cache=cache_folder(labelled))
+    wanted = config.clips or VALIDATION_EVERY
     if wanted > len(cut.places):
         raise WildlamError(
             f"{labelled} holds {len(cut.places)} training clips of {STATES} states, {wanted} are needed; give other "
             f"{option('labelled')}"
         )
     durations.announce(durations.labelled([cut], encoder))
-    decoder = fit_action_decoder(model, cut.encoded(encoder).few(clips, seed), found.read)
-    return LatentRun(
-        opened.run, opened.config, encoder, model, labelled, decoder.space, found, place, decoder, unlikely
-    )
+    decoder = fit_action_decoder(model, cut.encoded(encoder).few(config.clips, config.seed), prior.read)
+    parts = opened.run, opened.config, encoder, model, labelled, decoder.space
+    return LatentRun(*parts, prior, place, decoder, config.unlikely)

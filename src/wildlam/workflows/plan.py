@@ -28,11 +28,11 @@ from wildlam.planning.protocols.protocol import PlanningProtocol, ProtocolName, 
 from wildlam.planning.references import known_goal, mean_plan, no_move, random_plans
 from wildlam.report.pages.plan import table_of_plans, write_plan_report
 from wildlam.report.text import text_of_figures
-from wildlam.types import Encoder, check_choice, check_count, check_seed, settle_path_lists, settle_paths
+from wildlam.types import Encoder, check_choice, check_count, settle_path_lists, settle_paths
 from wildlam.workflows import durations
 from wildlam.workflows.baseline import load_labelled_model
-from wildlam.workflows.controller import DrivenRun, load_controlled
-from wildlam.workflows.latent_run import LatentRun, SearchSpace, check_search, load_latent_run
+from wildlam.workflows.driven_run import DrivenRun
+from wildlam.workflows.latent_run import LatentRun, SearchConfig, load_driven
 from wildlam.workflows.planners import (
     AT_ONCE,
     Planned,
@@ -41,7 +41,6 @@ from wildlam.workflows.planners import (
     plan_simulated,
     simulator_costs,
 )
-from wildlam.workflows.prior import PRICE
 
 EPISODES = 64
 OWN_ROWS = ("latent", "no move", "mean", "known goal", "random", "simulator", "inferred", "goal")
@@ -52,7 +51,7 @@ FAR_OFF = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanConfig:
+class PlanConfig(SearchConfig):
     """What to plan, with which models, and how.
 
     Args:
@@ -60,11 +59,11 @@ class PlanConfig:
         data: labelled videos; plans are made in held-out ones.
         protocol: how plans are made and evaluated: recon (on the ground) or droid.
         plan_in: space in which the run's model plans: actions, by its controller; or latent, by its prior
-            (`wildlam prior train`), whose latent actions are then decoded by a linear map, without a controller.
-        controller: folder of the controller; that of the run if not given.
+            (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
+        controller: folder of the controller, to plan in actions; that of the run if not given.
         prior: folder of the prior, to plan in latent; that of the run if not given.
-        labelled: labelled videos that the linear map is fitted on, to plan in latent; ``data`` if not given.
-        clips: training clips of 8 states of these; all if not given.
+        labelled: labelled videos that the linear map is fitted to, to plan in latent; ``data`` if not given.
+        clips: clips of 8 states of these, of training films; all if not given.
         unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
             plan in latent.
         baselines: folders of world models trained on real actions, to compare with.
@@ -76,18 +75,11 @@ class PlanConfig:
         simulator: plan with the simulator that filmed the episodes, too, in place of the model (the upper bound) and in
             place of the controller.
         seed: seed of the candidates and of the choice of clips.
-        out: folder for the results; RUN/plan-PROTOCOL if not given.
+        out: folder for the results; RUN/plan-PROTOCOL, or RUN/plan-PROTOCOL-latent, if not given.
     """
 
-    run: Path
     data: Path
     protocol: ProtocolName = "recon"
-    plan_in: SearchSpace = "actions"
-    controller: Path | None = None
-    prior: Path | None = None
-    labelled: Path | None = None
-    clips: int | None = None
-    unlikely: float = PRICE
     baselines: list[Path] = field(default_factory=list)
     episodes: int = EPISODES
     tolerance: float = TOLERANCE
@@ -95,21 +87,19 @@ class PlanConfig:
     iterations: int | None = None
     solver: SolverName = "cem"
     simulator: bool = False
-    seed: int = 0
     out: Path | None = None
 
     def __post_init__(self) -> None:
-        settle_paths(self, "run", "data", "controller", "prior", "labelled", "out")
+        super().__post_init__()
+        settle_paths(self, "data", "out")
         settle_path_lists(self, "baselines")
         check_choice("protocol", self.protocol, get_args(ProtocolName))
         check_choice("solver", self.solver, get_args(SolverName))
-        check_search(self)
-        for name in ("episodes", "samples", "iterations", "clips"):
+        for name in ("episodes", "samples", "iterations"):
             if (value := getattr(self, name)) is not None or name == "episodes":
                 check_count(name, value)
         if not isinstance(self.tolerance, int | float) or not 0 < self.tolerance < float("inf"):
             raise ValueError(f"{option('tolerance')} must be a positive number of seconds, got {self.tolerance!r}")
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -149,20 +139,6 @@ class PlanResult:
 
     def _repr_html_(self) -> str:
         return table_of_plans(self.rows, self.figures)
-
-
-def _driven(config: PlanConfig) -> DrivenRun:
-    if config.plan_in == "actions":
-        return load_controlled(config.run, config.controller)
-    return load_latent_run(
-        config.run,
-        config.labelled or config.data,
-        prior=config.prior,
-        clips=config.clips,
-        seed=config.seed,
-        tolerance=config.tolerance,
-        unlikely=config.unlikely,
-    )
 
 
 def _parts(
@@ -220,7 +196,7 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
         WildlamError: something is missing, out of its range, or does not fit together.
     """
     config = config_from(PlanConfig, config, keywords)
-    driven = _driven(config)
+    driven = load_driven(config, config.labelled or config.data, config.tolerance)
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
     found = read_episodes(config.data, config.tolerance)
     if found[0].space is not space:
@@ -231,7 +207,7 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
     dynamics = dynamics_of(driven, config.baselines)
     _check_units(found, fps, {**dynamics, "latent": driven.scales}, driven.learner)
     how = protocol(config.protocol, found, fps, encoder.device, config.samples, config.iterations, config.solver)
-    folder = ensure_writable(config.out or opened.path / f"plan-{config.protocol}")
+    folder = ensure_writable(config.out or opened.path / f"plan-{config.protocol}{config.ending}")
     cut = held_out_cut(found, encoder, how.horizon + 1, fps, config.data)
     episodes = min(config.episodes, len(cut.places))
     durations.announce(_parts(cut, dynamics, how, episodes, driven, config.simulator))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,8 @@ from wildlam.workflows import durations
 from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best
 from wildlam.workflows.controller import weights_fingerprint
 from wildlam.workflows.open_run import inferred, load_clips, open_run
+
+log = logging.getLogger(__name__)
 
 FOLDER = "prior"
 """Name of the prior's folder in a run's."""
@@ -257,6 +260,16 @@ def load_prior(path: Path, encoder: Encoder, model: LatentActionModel) -> Latent
     return load_best(run, prior, encoder.spec, encoder.device)
 
 
+def load_own_prior(run: Path, encoder: Encoder, model: LatentActionModel) -> LatentPrior | None:
+    """The prior in a run's folder; None if it has none that is finished and of these weights."""
+    try:
+        return load_prior(run / FOLDER, encoder, model)
+    except WildlamError as error:
+        if (run / FOLDER).is_dir():
+            log.warning("the prior is left out: %s", error)
+        return None
+
+
 def find_prior(path: Path) -> Path:
     """The folder of a prior: the given one, or the one inside the given run."""
     return path / FOLDER if (path / FOLDER).is_dir() else path
@@ -292,7 +305,7 @@ def prior_results(folder: Path) -> str:
         f"error of the inferred z      {figure('coverage', 'inferred')} (copy: {figure('coverage', 'copy')})",
     ]
     for name, what in (("alone", "samples told from z"), ("pairs", "the same, with states")):
-        if found["samples"][name]:
+        if name in found["samples"]:
             lines.append(f"{what:<28} {figure('samples', name, 'accuracy')} (0.5: not at all, 1: always)")
     ratios = (figure("exploitation", "over inferred", name) for name in ("priced", "free"))
     lines.append("a plan's distance over z's    {} (without a price: {})".format(*ratios))
