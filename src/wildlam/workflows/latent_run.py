@@ -122,7 +122,6 @@ class LatentRun(DrivenRun):
 
     def plan(self, clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> Planned:
         """Plan in latent space by the search of a protocol; see ``plan_latent``."""
-        how = how.in_base_space(self.prior.base)
         return plan_latent(self.dynamics, self.decoder, clips, how, self.unlikely, seed, self.bf16)
 
 

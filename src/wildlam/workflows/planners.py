@@ -87,31 +87,46 @@ def plan_latent(
 
     Args:
         dynamics: latent action model and prior.
-        decode: maps latent actions ``[B, H, Z]`` and the states that they are taken in to real ones, ``[B, H, A]``.
+        decode: maps latent actions ``[C, H, Z]`` and the states that they are taken in to real ones, ``[C, H, A]``.
         clips: clips of ``horizon + 1`` states.
-        how: the protocol, ``in_base_space``.
+        how: the protocol; it is searched ``in_base_space``.
         unlikely: price of a nat of what the prior finds unlikely; see ``LikelyCost``.
         seed: seed of the candidates.
         bf16: see ``GoalCost``.
         progress: show a progress bar.
     """
+    z, states, costs = search_latent(dynamics, clips, how, unlikely, seed, bf16, progress)
+    planned = decode(z, states).cpu()
+    return Planned(planned, judged(planned, clips, costs))
+
+
+@torch.no_grad()
+def search_latent(
+    dynamics: FromPrior,
+    clips: LabelledClips,
+    how: PlanningProtocol,
+    unlikely: float = 0.0,
+    seed: int = 0,
+    bf16: bool = True,
+    progress: bool = True,
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """What ``plan_latent`` decodes: latent actions ``[C, H, Z]``, the states ``[C, H, N, D]`` that they are taken in,
+    and by name the ``cost`` and the ``true cost``, of the latent actions that are inferred, of each clip. On the CPU.
+    """
     generator, device, model = torch.Generator().manual_seed(seed), how.prior.mean.device, dynamics.model
-    actions, costs, true_costs = [], [], []
+    how = how.in_base_space(dynamics.prior.base)
+    found: list[tuple[Tensor, ...]] = []
     with tqdm(desc=f"planning in latent, {how.name}", **how.shown(len(clips), progress)) as bar:
         for of_clips in clips.states.split(AT_ONCE):
             states = of_clips.to(device).float()
-            start, none, goal = states[:, :1], states.new_empty(len(states), 0, 0), states[:, -1]
-            cost = LikelyCost(dynamics, start, none, goal, bf16, price=unlikely)
-            found = how.solve(counted(cost, bar, how.iterations), len(states), generator).actions
-            with torch.no_grad():
-                actions.append(decode(*dynamics.latents(start, found)))
-                true = model.infer(states)
-            costs.append(GoalCost(dynamics, start, none, goal, bf16)(found[:, None])[:, 0])
-            true_costs.append(GoalCost(Latent(model), start, none, goal, bf16)(true[:, None])[:, 0])
-    planned = torch.cat(actions).cpu()
-    return Planned(
-        planned, judged(planned, clips, {"cost": torch.cat(costs).cpu(), "true cost": torch.cat(true_costs).cpu()})
-    )
+            known = states[:, :1], states.new_empty(len(states), 0, 0), states[:, -1]
+            priced = LikelyCost(dynamics, *known, bf16, price=unlikely)
+            plan = how.solve(counted(priced, bar, how.iterations), len(states), generator).actions
+            costs = GoalCost(dynamics, *known, bf16)(plan[:, None])[:, 0]
+            true_costs = GoalCost(Latent(model), *known, bf16)(model.infer(states)[:, None])[:, 0]
+            found.append(tuple(one.cpu() for one in (*dynamics.latents(known[0], plan), costs, true_costs)))
+    z, used_in, costs, true_costs = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return z, used_in, {"cost": costs, "true cost": true_costs}
 
 
 def plan_simulated(
