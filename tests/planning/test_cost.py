@@ -114,10 +114,11 @@ def test_a_point_of_the_base_space_is_made_a_latent_action_in_every_predicted_st
     with torch.no_grad():
         z, states = from_prior.latents(context, u)
         for step in range(3):
-            torch.testing.assert_close(z[:, step], prior.act(u[:, step], states[:, step]))
+            torch.testing.assert_close(z[:, step], prior.act(u[:, step], states[:, step]), rtol=1e-3, atol=1e-3)
         assert torch.equal(states[:, 0], context[:, 0])
-        torch.testing.assert_close(states[:, 1:], model.rollout(context, z)[:, :2])
-        torch.testing.assert_close(from_prior.rollout(context, u[:, :0], u[:, None])[:, 0], model.rollout(context, z))
+        torch.testing.assert_close(states[:, 1:], model.rollout(context, z)[:, :2], rtol=1e-3, atol=1e-3)
+        whole = from_prior.rollout(context, u[:, :0], u[:, None])[:, 0]
+        torch.testing.assert_close(whole, model.rollout(context, z), rtol=1e-3, atol=1e-3)
 
 
 def test_what_is_unlikely_has_its_price(from_prior):

@@ -14,7 +14,14 @@ from wildlam.models.bottlenecks import Discrete
 from wildlam.models.priors import Codes, Flow, Gaussian, Neighbours
 from wildlam.runs.folder import Run
 from wildlam.workflows.plan import plan
-from wildlam.workflows.prior import PriorTrainingConfig, find_prior, load_prior, prior_results, train_prior
+from wildlam.workflows.prior import (
+    PriorTrainingConfig,
+    find_prior,
+    load_own_prior,
+    load_prior,
+    prior_results,
+    train_prior,
+)
 
 from ..helpers import make_run
 from .controllers import TRAINING, loaded, weights
@@ -81,7 +88,8 @@ def test_codes_have_a_prior_of_their_own_and_are_planned_with(labelled, settings
     assert result.plans["latent"].isfinite().all()
 
 
-def test_a_prior_of_another_model_is_refused(run, settings, labelled, tmp_path):
+def test_a_prior_of_another_model_is_refused(run, settings, labelled, tmp_path, caplog):
+    caplog.set_level("WARNING", logger="wildlam")
     folder = train_prior(run, settings)
     torch.manual_seed(5)
     other = make_run(tmp_path / "other", labelled, Lite0(image_size=64, dtype="float32"))
@@ -91,6 +99,11 @@ def test_a_prior_of_another_model_is_refused(run, settings, labelled, tmp_path):
         train_prior(other, settings, folder)
     with pytest.raises(WildlamError, match="has no prior; train one"):
         load_prior(other, *loaded(other))
+    assert load_own_prior(run, *loaded(run)) is not None
+    assert load_own_prior(other, *loaded(other)) is None
+    assert "left out" not in caplog.text  # who has none needs no warning
+    assert load_own_prior(run, *loaded(other)) is None
+    assert "the prior is left out" in caplog.text
 
 
 @pytest.mark.parametrize("protocol", ["droid", "recon"])
@@ -103,3 +116,14 @@ def test_plans_in_latent_space_take_no_controller(run, settings, labelled, proto
     assert found["prior"] == str(run / "prior")
     assert found["decoder"]["clips"] == 4
     assert {"cost", "true cost"} <= found["summary"]["latent"].keys()
+
+
+def test_a_prior_is_told_of_before_it_is_trained(run, settings, caplog, monkeypatch):
+    caplog.set_level("INFO", logger="wildlam")
+    train_prior(run, settings)
+    caplog.clear()  # what was encoded may have been told of
+    for name in ("SHORT", "FEW_STEPS"):
+        monkeypatch.setattr(f"wildlam.workflows.durations.{name}", 0)
+    train_prior(run, settings, out=run / "again")
+    (told,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith("On this machine")]
+    assert [line.split()[:3] for line in told.splitlines()[1:-1]] == [["train", "2", "steps"]]

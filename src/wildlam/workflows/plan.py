@@ -304,7 +304,7 @@ def dynamics_of(driven: DrivenRun, baselines: Sequence[Path]) -> dict[str, Dynam
             raise WildlamError(f"{folder} is given twice; {remedy}")
         model, space = load_labelled_model(folder, driven.encoder)
         if space is not driven.space:
-            raise WildlamError(f"{folder} takes {space.name} actions, the controller {driven.space.name}; {remedy}")
+            raise WildlamError(f"{folder} takes {space.name} actions, {driven.learner} {driven.space.name}; {remedy}")
         dynamics[next(name for name in _names(folder) if name not in {*OWN_ROWS, *dynamics})] = model
     return dynamics
 

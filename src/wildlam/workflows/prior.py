@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, check_seed, settle_paths
 from wildlam.workflows import durations
-from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best
+from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training
 from wildlam.workflows.controller import weights_fingerprint
 from wildlam.workflows.open_run import inferred, load_clips, open_run
 
@@ -79,7 +80,10 @@ class PriorTrainingConfig:
     prior: PriorConfig = field(default_factory=Gaussian)
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
-            steps=400, optimizer=OptimizerConfig(muon=False, adamw_lr=1e-3, weight_decay=0.1)
+            steps=400,
+            eval_every=40,
+            save_every=40,
+            optimizer=OptimizerConfig(muon=False, adamw_lr=1e-3, weight_decay=0.1),
         )
     )
     seed: int = 0
@@ -125,7 +129,8 @@ def train_prior(
     run.create(dump_config(config), config.seed, encoder.spec)
     write_atomically(run.path / MODEL, json.dumps({"weights": weights_fingerprint(model)}))
 
-    _train(run, config, prior, model, clips, held_out)
+    states = opened.config.data.frames // encoder.spec.frames_per_state
+    _train(run, config, prior, model, clips, held_out, states)
     best = load_best(run, prior, encoder.spec, encoder.device)
     quality = prior_quality(model, best, blind, held_out, _searches(model, best, config.seed), config.seed)
     results = {"clips": len(held_out), "recordings": len(set(held_out.recordings)), **quality.summary()}
@@ -140,8 +145,9 @@ def _train(
     model: LatentActionModel,
     clips: Clips,
     held_out: InferredClips,
+    states: int,
 ) -> None:
-    """Train what there is to train, and leave a checkpoint."""
+    """Train what there is to train, on clips of ``states`` states, and leave a checkpoint."""
     encoder = clips.encoder
     if not list(prior.parameters()):
         with run.training(), closing(checkpoints.Writer(run.checkpoints, 1, Processes(0, 1, encoder.device))) as saver:
@@ -149,10 +155,25 @@ def _train(
             saver.wait()
         return
 
+    def inputs(count: int) -> tuple[Tensor, ...]:
+        z = torch.randn(count, states - 1, prior.dim, device=encoder.device)
+        return torch.randn(count, states, *model.state_shape, device=encoder.device), z
+
+    @torch.no_grad()
+    def infer(count: int) -> None:
+        model.infer(inputs(count)[0])
+
+    def inferring() -> durations.Part:
+        size = config.training.batch_size
+        return durations.many("infer", f"{size} clips", size, infer, size, encoder.device)
+
+    build = partial(copy.deepcopy, prior)
+    durations.announce(remaining_training(run, config, build, inputs, encoder.device, inferring))
+
     @torch.no_grad()
     def prepare(batch: Any) -> tuple[Tensor, Tensor]:
-        (states,) = clips.states(batch)
-        return states, model.infer(states).float()
+        (seen,) = clips.states(batch)
+        return seen, model.infer(seen).float()
 
     fit_auxiliary(
         run,
