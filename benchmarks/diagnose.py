@@ -1,6 +1,6 @@
 """Where is information lost between what is seen and a plan? A ladder of errors: docs/results/diagnosis.md.
 
-    python benchmarks/diagnose.py [--worlds arm nav] [--rows cheap search simulator trained] [--seeds 0 1 2]
+    python benchmarks/diagnose.py [--worlds arm nav cameras] [--rows cheap search simulator trained] [--seeds 0 1 2]
 
 The run (wildlam-tiny, if no other is given) and the films are those of ``planning.py``, and are made if they are not
 there. For every world, seed and number of labelled clips:
@@ -51,6 +51,7 @@ LARGE: Search = (droid.SAMPLES, droid.ITERATIONS)
 WORLDS = {
     "arm": World("droid", "displacement", "m", ((64, 6), LARGE)),
     "nav": World("recon", "rpe", "map units", ((recon.SAMPLES, recon.ITERATIONS), LARGE)),
+    "cameras": World("droid", "displacement", "m", ((64, 6), LARGE)),
 }
 COUNTS = [16, 32, 64, 128, 512, ALL]
 TRAINED = (32, ALL)

@@ -3,34 +3,43 @@
 import argparse
 import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.errors import WildlamError
 from wildlam.pretrained import unpack
+from wildlam.worlds.simulators import SIMULATORS
 
 GPU = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 
 
-def measure(*arguments):
-    done = subprocess.run([sys.executable, str(GPU), *map(str, arguments)], capture_output=True, text=True, timeout=800)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def measure(monkeypatch):
+    """Run ``benchmarks/gpu.py`` with some arguments."""
+    monkeypatch.syspath_prepend(str(GPU.parent))
+    gpu = importlib.import_module("gpu")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(GPU), *map(str, arguments)])
+        gpu.main()
+
+    return run
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so(tmp_path):
-    assert measure("--out", tmp_path / "gpu.json") == "no GPU here: nothing was measured\n"
+def test_without_a_gpu_it_says_so(measure, tmp_path, capsys):
+    measure("--out", tmp_path / "gpu.json")
+    assert capsys.readouterr().out == "no GPU here: nothing was measured\n"
     assert not (tmp_path / "gpu.json").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_all_of_it_runs_on_small_models(tmp_path):
+def test_all_of_it_runs_on_small_models(measure, tmp_path):
     measure("--tiny", "--out", tmp_path / "gpu.json")
     rows = {row["name"]: row for row in json.loads((tmp_path / "gpu.json").read_text())}
     for kind in ("plain", "compiled"):
@@ -61,6 +70,23 @@ def test_rows_of_a_study_are_added_part_by_part_and_belong_to_one_study(study, t
     assert not rows.has(clips=32, seed=1)
     with pytest.raises(WildlamError, match="is of"):
         study.Rows(tmp_path / "planning.json", {"samples": 300}, study.KEYS).read()
+
+
+def test_every_world_can_be_filmed_planned_played_and_diagnosed(study):
+    diagnose, worlds, controllers = (importlib.import_module(name) for name in ("diagnose", "worlds", "controllers"))
+    tables = (worlds.FILMS, study.WORLDS, study.PLAYED, study.TENTH, diagnose.WORLDS, controllers.PROTOCOLS)
+    assert all(set(table) == set(worlds.FILMS) for table in tables)
+    for world, (protocol, figure, (iterations,)) in study.WORLDS.items():
+        told = diagnose.WORLDS[world]
+        assert (told.protocol, told.figure, told.searches[0][1]) == (protocol, figure, iterations)
+        simulator = SIMULATORS[study.PLAYED[world]["world"]]
+        assert simulator.space is {"droid": ARM, "recon": PLANAR}[protocol]
+
+
+def test_the_study_that_is_stored_goes_on_with_another_world(study):
+    stored = json.loads((GPU.parent.parent / "docs" / "results" / "planning.json").read_text())["of"]
+    args = argparse.Namespace(steps=None, episodes=64, samples=64)
+    assert {"weights": stored["weights"], **study.settings(args)} == stored
 
 
 @pytest.mark.parametrize(("with_films", "taken"), [(0.98, True), (0.995, False), (1.1, False)])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from wildlam.report import Section, error_bars, figure, paragraph, write_report
-from wildlam.report.html import video
+from wildlam.report.html import Section, figure, paragraph, video, write_report
+from wildlam.report.plots import error_bars
 from wildlam.video.write import mp4_bytes, side_by_side
 
 playwright = pytest.importorskip("playwright.sync_api")

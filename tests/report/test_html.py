@@ -3,17 +3,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from wildlam.report import (
-    Section,
-    Verdict,
-    error_table,
-    figure,
-    kl_per_dimension,
-    paragraph,
-    table,
-    verdict_box,
-    write_report,
-)
+from wildlam.evaluation.verdict import Verdict
+from wildlam.report.html import Section, error_table, figure, paragraph, table, verdict_box, write_report
+from wildlam.report.plots import kl_per_dimension
 
 VOID = {"meta", "link", "img", "br"}
 NASTY = '<script>alert("x")</script>&.mp4'

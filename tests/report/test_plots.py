@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from wildlam.report import Transition, error_bars, error_strip, kl_per_dimension, nearest_actions, training_curves
+from wildlam.report.plots import Transition, error_bars, error_strip, kl_per_dimension, nearest_actions, training_curves
 
 NASTY = "<script>$x_{$&.mp4"
 

@@ -234,7 +234,7 @@ def test_two_writers_at_once(tmp_path, videos):
     assert torch.equal(batches[0].states, batches[1].states)
 
 
-MANY = 100_000
+MANY = 20_000
 READ = """
 import sys, tracemalloc, pyarrow as pa
 from pathlib import Path

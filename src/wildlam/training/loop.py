@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +23,10 @@ from wildlam.encoders.base import fast_dtype
 from wildlam.errors import WildlamError, option
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run, to_plain
+from wildlam.training.log import Values, log, summary_writer
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
 from wildlam.training.parallel import compile_blocks, parallelise, recompute, unsynchronised, use_flex_attention, whole
 from wildlam.types import Loss, StateBatch, VideoBatch
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-Values = dict[str, float | list[float]]
-"""Scalars and vectors of a step, as they are logged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +147,7 @@ def fit(
     if checkpoint and (start < config.steps or average is not None):  # a finished run needs its weights alone
         _restore(checkpoint, model, optimizer, average)
     saver = checkpoints.Writer(run.checkpoints, config.keep, processes)
-    writer = _summary_writer(run, start) if processes.is_main else None
+    writer = summary_writer(run, start) if processes.is_main else None
     model.train()
     with closing(saver), _bar(title, config, start, processes.is_main) as bar, writer or nullcontext():
         for step, batch in enumerate(batches(start), start=start):
@@ -167,7 +162,7 @@ def fit(
                 evaluated.to("cpu" if sharded else device).train()
             if values and writer is not None:
                 values |= figures
-                _log(run, writer, done, values)
+                log(run, writer, done, values)
                 shown = {key: f"{values[key]:.3f}" for key in ("loss", f"held_out/{score}") if key in values}
                 bar.set_postfix(shown, refresh=False)
             if saves:
@@ -176,14 +171,6 @@ def fit(
                 saver.save(done, best_by, evaluated.state_dict(), _state(model, optimizer, average))
         saver.wait()
     return evaluated.eval()
-
-
-def _summary_writer(run: Run, start: int) -> SummaryWriter:
-    """TensorBoard's writer, without the entries of steps that are repeated."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    run.forget_metrics_after(start)
-    return SummaryWriter(str(run.path / "tensorboard"), purge_step=start)
 
 
 def _bar(title: str, config: TrainingConfig, start: int, shown: bool) -> tqdm:
@@ -279,13 +266,6 @@ class _Learner:
             if i + 1 < len(parts):
                 bar.update()
         return total, loss
-
-
-def _log(run: Run, writer: SummaryWriter, step: int, values: Values) -> None:
-    run.log(step, values)
-    for key, value in values.items():
-        if isinstance(value, float):
-            writer.add_scalar(key, value, step)
 
 
 def _state(model: nn.Module, optimizer: MuonAdamW, average: AveragedModel | None) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from wildlam.workflows import durations
 from wildlam.workflows.driven_run import DrivenRun
 from wildlam.workflows.latent_run import LatentRun, SearchConfig, load_driven
 from wildlam.workflows.plan import dynamics_of
-from wildlam.worlds.simulators import SIMULATORS
+from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
 from wildlam.worlds.simulators.base import Simulator
 
 EPISODES = 50
@@ -66,6 +66,8 @@ class PlayConfig(SearchConfig):
         unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
             plan in latent.
         baselines: folders of world models trained on real actions, to compare with.
+        cameras: of the arm, ``fixed`` (default) or ``many``: another camera for each episode, drawn as those of
+            held-out films of ``wildlam collect arm --cameras many``.
         episodes: number of episodes.
         seed: seed of starts, goals and candidates.
         out: folder for the results; RUN/play-WORLD, or RUN/play-WORLD-latent, if not given.
@@ -73,6 +75,7 @@ class PlayConfig(SearchConfig):
 
     world: str
     baselines: list[Path] = field(default_factory=list)
+    cameras: str | None = None
     episodes: int = EPISODES
     out: Path | None = None
 
@@ -137,7 +140,9 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
         WildlamError: something is missing, out of its range, or does not fit together.
     """
     config = config_from(PlayConfig, config, keywords)
-    driven, simulator = load_driven(config, config.labelled), SIMULATORS[config.world]
+    simulator = SIMULATORS[config.world]
+    simulator = replace(simulator, open=partial(simulator.open, **chosen_cameras(config.world, config.cameras)))
+    driven = load_driven(config, config.labelled)
     _check_actions(driven, simulator)
     folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}{config.ending}")
     prior, dynamics = _prior_of(driven), dynamics_of(driven, config.baselines)
@@ -158,7 +163,8 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
             films,
             f"Success: within {simulator.near:g} {simulator.unit} of the goal after {STEPS} steps. Goals lie {AWAY} "
             f"steps away. {compared(rows, dynamics, 'final distance', 'episode')}",
-            f"{driven.run.facts['encoder']['name']} states, {driven}, {config.episodes} episodes, seed {config.seed}",
+            f"{driven.run.facts['encoder']['name']} states, {driven}, {config.episodes} episodes, "
+            f"seed {config.seed}" + (", a camera drawn for each" if config.cameras == "many" else ""),
         )
     return PlayResult(folder, config.world, config.seed, rows, films)
 
@@ -243,6 +249,7 @@ def _record(
     """What ``play.json`` holds."""
     return {
         "world": config.world,
+        **chosen_cameras(config.world, config.cameras),
         "episodes": config.episodes,
         "seed": config.seed,
         **driven.facts,
