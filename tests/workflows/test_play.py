@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -14,10 +15,12 @@ from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.models.controller import ControllerConfig
+from wildlam.models.priors import Gaussian
 from wildlam.planning.mpc import Trace
 from wildlam.training import TrainingConfig
 from wildlam.workflows.controller import ControllingConfig, train_controller
 from wildlam.workflows.play import STEPS, judged, play
+from wildlam.workflows.prior import train_prior
 from wildlam.worlds.cameras import draw_camera
 from wildlam.worlds.simulators import SIMULATORS
 
@@ -112,3 +115,16 @@ def test_what_does_not_fit_is_refused(run, monkeypatch):
     monkeypatch.setitem(SIMULATORS, "nav", replace(SIMULATORS["nav"], far=64 * SIMULATORS["nav"].far))
     with pytest.raises(WildlamError, match="trained in other units"):
         play(run=run, world="nav")
+
+
+@pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
+def test_a_prior_and_labelled_clips_take_the_controllers_place(run):
+    shutil.rmtree(run / "controller")
+    train_prior(run, prior=Gaussian(components=4), training=TrainingConfig(steps=2, batch_size=4))
+    with pytest.raises(WildlamError, match="labelled must name labelled videos"):
+        play(run=run, world="nav", plan_in="latent")
+    result = play(run=run, world="nav", plan_in="latent", labelled=run.parent / "walks", clips=4, episodes=1)
+    assert result.folder == run / "play-nav-latent"
+    found = json.loads((result.folder / "play.json").read_text())
+    assert np.isfinite(found["actions"]["latent"]).all()
+    assert found["prior"] == str(run / "prior")
