@@ -90,6 +90,7 @@ def test_other_processes_may_share_a_run_otherwise(trained, call, refused, tmp_p
 @pytest.mark.parametrize(("mode", "actions"), [("causal", 7), ("per_frame", 15)])
 def test_vjepa2_from_end_to_end(call, videos, tmp_path, mode, actions):
     model = save_tiny(tmp_path / "vjepa2")
+    shutil.rmtree(videos / "b")  # a report draws pictures of each source
     encoder = ["--encoder", "VJEPA2", "--encoder.model", model, "--encoder.mode", mode]
     training = ["--training.steps", "2", "--training.batch_size", "2", "--action_free", "false"]
     assert call("train", "--data.path", videos, *encoder, *training, "--out", "run")[0] == 0

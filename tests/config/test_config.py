@@ -71,8 +71,15 @@ def test_every_encoder(encoder, tmp_path):
     )
 
 
-@pytest.mark.parametrize("encoder", [Lite0(pool=4), VJEPA2(mode="per_frame"), HFImage()])
-@pytest.mark.parametrize("bottleneck", [Noisy(beta=1e-6), Adaptive(tolerance=0.1), Sparse(l1=0.3), Discrete(codes=8)])
+@pytest.mark.parametrize(
+    ("encoder", "bottleneck"),
+    [
+        (Lite0(pool=4), Noisy(beta=1e-6)),
+        (Lite0(), Adaptive(tolerance=0.1)),
+        (VJEPA2(mode="per_frame"), Sparse(l1=0.3)),
+        (HFImage(), Discrete(codes=8)),
+    ],
+)
 def test_what_is_written_is_read_again(encoder, bottleneck, tmp_path):
     config = dataclasses.replace(parse(), encoder=encoder, model=ModelConfig(bottleneck=bottleneck), out=tmp_path)
     (tmp_path / "config.yaml").write_text(dump_config(config))

@@ -7,24 +7,25 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tests.faults import often
+from tests.helpers import started
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.states.integrity import find_stores
 from wildlam.states.store import FeatureStore
 from wildlam.video.manifest import Manifest
 
-WILDLAM = (sys.executable, "-m", "tests.faults.often")
 TINY = [
     *("--encoder.image_size", "64", "--model.size", "nano", "--training.batch_size", "4", "--action_free", "false"),
     *("--training.save_every", "2", "--training.eval_every", "2", "--data.fps", "8", "--data.frames", "4"),
@@ -52,19 +53,29 @@ class Command:
     outcome: Callable[[Path], Any]
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    """Start ``wildlam`` in a process group of its own, its messages going to a pipe."""
-    return subprocess.Popen(
-        [*WILDLAM, *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+@dataclass(frozen=True)
+class Started:
+    """A command that was started.
+
+    Attributes:
+        arguments: those of ``wildlam``.
+        process: in a process group of its own.
+        messages: file that its messages go to.
+    """
+
+    arguments: list[str]
+    process: BaseProcess
+    messages: Path
 
 
-def finish(process: subprocess.Popen[str], kill_after: float | None = None, limit: float = 300.0) -> tuple[int, str]:
+def start(arguments: list[str]) -> Started:
+    """Start ``wildlam`` in a process that need not import PyTorch, which would be most of its time."""
+    descriptor, messages = tempfile.mkstemp()
+    os.close(descriptor)
+    return Started(arguments, started(often.run, arguments, Path(messages)), Path(messages))
+
+
+def finish(command: Started, kill_after: float | None = None, limit: float = 300.0) -> tuple[int, str]:
     """Wait for a process, or kill it and all that it started after so many seconds.
 
     Returns:
@@ -73,18 +84,25 @@ def finish(process: subprocess.Popen[str], kill_after: float | None = None, limi
     Raises:
         TimeoutError: it takes longer than ``limit`` seconds.
     """
-    try:
-        _, messages = process.communicate(timeout=limit if kill_after is None else kill_after)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        _, messages = process.communicate()
-        if kill_after is None:
-            raise TimeoutError(f"{process.args} has not ended in {limit:g} s: {messages[-500:]}") from None
-    return process.returncode, messages
+    process = command.process
+    process.join(limit if kill_after is None else kill_after)
+    late = process.exitcode is None
+    if late:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has not made its group yet
+            process.kill()
+        process.join()
+    messages = command.messages.read_text(errors="replace")
+    command.messages.unlink()
+    if late and kill_after is None:
+        raise TimeoutError(f"{command.arguments} has not ended in {limit:g} s: {messages[-500:]}")
+    return process.exitcode, messages
 
 
 def timed(arguments: list[str]) -> float:
     """Seconds that a command takes which is left alone; AssertionError if it fails."""
+    finish(start(["--version"]))  # the first to be started waits for the server that it is forked from
     began = time.monotonic()
     code, messages = finish(start(arguments))
     assert code == 0, messages

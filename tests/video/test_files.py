@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
-import sys
 import tarfile
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.video.backends import BACKENDS
+from wildlam import cli
 from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
 from wildlam.states.encode import encode_videos
@@ -31,9 +33,9 @@ def quiet_index(root, **options) -> Manifest:
     return index(root, progress=False, **options)
 
 
-@pytest.fixture
-def folder(tmp_path, make_video) -> Path:
-    """Videos, and the same in two tar shards beside other files."""
+@pytest.fixture(scope="module")
+def _folder(tmp_path_factory, make_video) -> Path:
+    tmp_path = tmp_path_factory.mktemp("folder")
     for i, name in enumerate(NAMES):
         make_video(tmp_path / "plain" / name, frames=24 + 4 * i)
     (tmp_path / "tars" / "wild").mkdir(parents=True)
@@ -45,6 +47,12 @@ def folder(tmp_path, make_video) -> Path:
                 text.size = 2
                 tar.addfile(text, io.BytesIO(b"{}"))
     return tmp_path
+
+
+@pytest.fixture
+def folder(_folder, tmp_path) -> Path:
+    """Videos, and the same in two tar shards beside other files."""
+    return shutil.copytree(_folder, tmp_path, dirs_exist_ok=True)
 
 
 def same_clips(one: Manifest, other: Manifest) -> bool:
@@ -267,14 +275,22 @@ def test_a_list_of_addresses(bucket, folder, tmp_path):
     assert same_clips(manifest, quiet_index(folder / "plain"))
 
 
-def test_a_run_on_an_object_store(bucket, tmp_path):
+@pytest.fixture
+def new_helpers(bucket):
+    """Processes started from here on know the bucket's credentials, and those after the test do not."""
+    forkserver._forkserver._stop()  # which keeps the environment that it was started in
+    yield
+    forkserver._forkserver._stop()
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_run_on_an_object_store(bucket, tmp_path, new_helpers):
     """By the command, from an address; batches are prepared by a process of its own."""
     out = tmp_path / "run"
     options = ["--data.path", f"{bucket}/tars", "--data.cache", str(tmp_path / "cache"), "--data.frames", "4"]
     options += ["--data.store", "false", "--data.workers", "1", "--encoder.image_size", "64"]
-    options += ["--model.size", "nano", "--training.steps", "2", "--training.batch_size", "2", "--action_free", "false"]
-    # Not in this process, whose helpers may be older than the credentials.
-    subprocess.run([str(Path(sys.executable).with_name("wildlam")), "train", *options, "--out", str(out)], check=True)
+    options += ["--training.steps", "2", "--training.batch_size", "2", "--action_free", "false"]
+    assert cli.main(["train", *options, "--out", str(out)]) == 0
     assert (out / "report.html").stat().st_size > 0
     assert f"path: {bucket}/tars" in (out / "config.yaml").read_text()
 

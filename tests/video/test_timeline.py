@@ -179,11 +179,15 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.fixture(scope="module", params=PLAIN)
+def plain(request, tmp_path_factory):
+    make, through = PLAIN[request.param]
+    return make(tmp_path_factory.mktemp("film")), through
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_film_known_as_plain_gives_the_same_frames_without_being_read_through(name, backend, tmp_path, monkeypatch):
-    make, through = PLAIN[name]
-    path = make(tmp_path)
+def test_a_film_known_as_plain_gives_the_same_frames_without_being_read_through(plain, backend, monkeypatch):
+    path, through = plain
     info = probe(path)
     assert known_plain(info.odd)
     reads = Reads(monkeypatch)

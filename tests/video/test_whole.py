@@ -34,6 +34,8 @@ UNKNOWABLE = {"live.mkv"}
 
 
 def muxed(folder: Path, name: str) -> Path:
+    if (folder / name).exists():
+        return folder / name
     whole = folder / "whole.mkv"
     if not whole.exists():
         # Noise, so that the pictures are most of the file.

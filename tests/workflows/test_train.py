@@ -35,28 +35,59 @@ from wildlam.workflows.evaluate import evaluate
 from wildlam.workflows.open_run import inferred, load_clips
 from wildlam.workflows.train import train
 
-from ..helpers import save_tiny
+from ..helpers import make_models_tiny, save_tiny
 
 pytestmark = pytest.mark.usefixtures("tiny_models", "no_report")
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
 
-@pytest.fixture
-def config(videos, tmp_path):
+def config_of(videos, out):
     return RunConfig(
         data=DataConfig(path=videos, workers=0),
         encoder=Lite0(image_size=64, dtype="float32"),
         model=ModelConfig(bottleneck=Noisy(dim=4)),
-        training=TrainingConfig(steps=4, batch_size=4, log_every=1, save_every=1, eval_every=2, precision="fp32"),
-        out=tmp_path / "run",
+        training=TrainingConfig(steps=4, batch_size=4, log_every=1, save_every=2, eval_every=2, precision="fp32"),
+        out=out,
     )
 
 
 @pytest.fixture
-def no_report(monkeypatch):
+def config(videos, tmp_path):
+    return config_of(videos, tmp_path / "run")
+
+
+def without_report(monkeypatch):
     """Drawing takes longer than all else together; ``tests/cli`` has runs with reports."""
     monkeypatch.setattr(evaluate_module, "write_run_report", lambda *arguments: None)
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    without_report(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def once(_six_encoded, tmp_path_factory):
+    """A configuration whose videos are encoded, and what its training gave: to be read, and copied."""
+    config = config_of(_six_encoded, tmp_path_factory.mktemp("once") / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        make_models_tiny(patch)
+        without_report(patch)
+        return config, train(config)
+
+
+@pytest.fixture
+def encoded(encoded_videos, tmp_path):
+    """A configuration of videos that are encoded already."""
+    return config_of(encoded_videos, tmp_path / "run")
+
+
+@pytest.fixture
+def finished(once, encoded):
+    """The same, trained already, with a baseline."""
+    shutil.copytree(once[1].folder, encoded.out)
+    return encoded
 
 
 def weights(run):
@@ -74,8 +105,9 @@ def assert_same_run(one, other):
     assert results[0]["all"] == results[1]["all"]
 
 
-def test_a_run_leaves_what_it_promises(config):
-    run = train(config).folder
+def test_a_run_leaves_what_it_promises(once):
+    config, trained = once
+    run = trained.folder
     assert run == config.out
     files = {".lock", "config.yaml", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "deterministic"}
     assert {path.name for path in run.iterdir()} == files | {"results.json", "evaluations.json"}
@@ -112,7 +144,8 @@ def test_what_the_machine_decides_is_written_down(config, monkeypatch, tmp_path)
     assert written.training.precision == ("bf16" if written.encoder.dtype == "bfloat16" else "fp32")
 
 
-def test_no_baseline(config):
+def test_no_baseline(encoded):
+    config = encoded
     run = train(replace(config, action_free=False)).folder
     assert not (run / "deterministic").exists()
     assert "deterministic" not in json.loads((run / "results.json").read_text())["all"]
@@ -128,12 +161,11 @@ def test_how_many_dimensions_are_needed_is_logged(config):
     assert all(len(row["kl_by_width"]) == 3 for row in rows)
 
 
-def test_an_existing_run_is_not_overwritten(config):
-    train(replace(config, action_free=False))
+def test_an_existing_run_is_not_overwritten(finished):
     with pytest.raises(WildlamError, match=r"holds a run already.*wildlam train --resume .*run"):
-        train(replace(config, action_free=False))
+        train(finished)
     with pytest.raises(WildlamError, match="another configuration"):
-        train(replace(config, seed=1), resume=True)
+        train(replace(finished, seed=1), resume=True)
 
 
 def test_a_folder_that_another_process_trains_into_is_refused(config):
@@ -146,9 +178,9 @@ def test_a_folder_that_another_process_trains_into_is_refused(config):
     assert not (config.out / "config.yaml").exists()
 
 
-def test_processes_of_the_job_that_began_a_run_go_on_with_it(config, monkeypatch):
+def test_processes_of_the_job_that_began_a_run_go_on_with_it(encoded, monkeypatch):
     """As where another machine comes back: ``torchrun`` then starts the processes anew, as if for the first time."""
-    config = replace(config, action_free=False)
+    config = replace(encoded, action_free=False)
     for name in ("one", "other"):
         monkeypatch.setattr("wildlam.workflows.train.job", lambda name=name: name)
         if name == "one":
@@ -163,10 +195,13 @@ def test_processes_of_the_job_that_began_a_run_go_on_with_it(config, monkeypatch
 
 
 def test_what_a_user_would_not_expect_is_said(config, caplog):
+    for path in config.data.path.rglob("*[ab]1.mp4"):
+        path.unlink()
+    shutil.rmtree(config.data.path / "b")
     config = replace(config, action_free=False, data=replace(config.data, fps=30))
     config = replace(config, training=replace(config.training, shard_encoder=True))
     train(config)
-    told = "6 of 6 videos have fewer than the 30 frames/s asked for (data.fps): frames will be seen twice, 144 of 720; "
+    told = "2 of 2 videos have fewer than the 30 frames/s asked for (data.fps): frames will be seen twice, 48 of 240; "
     assert told + "data.fps 24 would repeat none" in caplog.text
     assert "training.shard_encoder changes nothing: training.shard is 1" in caplog.text
     assert "starts over" not in caplog.text
@@ -176,8 +211,8 @@ def test_what_a_user_would_not_expect_is_said(config, caplog):
 
 
 @pytest.mark.parametrize("step", [2, 6])  # in the first model's training, and in the baseline's
-def test_an_interrupted_run_resumes_to_the_same_end(config, monkeypatch, step, tmp_path):
-    whole = train(replace(config, out=tmp_path / "whole")).folder
+def test_an_interrupted_run_resumes_to_the_same_end(once, encoded, monkeypatch, step):
+    config = encoded
     batches = iter(range(100))
     prepare = dataset.Clips.states
 
@@ -191,18 +226,18 @@ def test_an_interrupted_run_resumes_to_the_same_end(config, monkeypatch, step, t
         with pytest.raises(KeyboardInterrupt, match=f"wildlam train --resume {config.out}"):
             train(config)
     assert not (config.out / "results.json").exists()
-    assert_same_run(whole, train(config, resume=True).folder)
+    assert_same_run(once[1].folder, train(config, resume=True).folder)
 
 
-def test_a_finished_run_resumes_to_itself(config):
-    run = train(config).folder
+def test_a_finished_run_resumes_to_itself(finished):
+    run = finished.out
     before = (run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"]
-    train(config, resume=True)
+    train(finished, resume=True)
     assert before == ((run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"])
 
 
 @pytest.mark.parametrize("store", [True, False])
-def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypatch):
+def test_what_is_ahead_is_told_before_it_begins(once, config, caplog, store, monkeypatch):
     caplog.set_level("INFO", logger="wildlam")
     monkeypatch.setattr("wildlam.workflows.durations.FEW_STEPS", 0)
     monkeypatch.setattr("wildlam.workflows.durations.SHORT", 0)
@@ -220,13 +255,22 @@ def test_what_is_ahead_is_told_before_it_begins(config, caplog, store, monkeypat
     for name in ("train", "baseline"):
         assert re.search(r"4 steps +[\d.]+ (ms|s)$", parts[name])
     # What is measured changes nothing.
-    monkeypatch.setattr("wildlam.workflows.train._announce_parts", lambda *_: None)
-    assert_same_run(run, train(replace(config, out=run.with_name("unmeasured"))).folder)
+    unmeasured = once[1].folder
+    if not store:
+        monkeypatch.setattr("wildlam.workflows.train._announce_parts", lambda *_: None)
+        unmeasured = train(replace(config, out=run.with_name("unmeasured"))).folder
+    assert_same_run(run, unmeasured)
 
 
-def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch, make_video, tmp_path):
-    run = train(config).folder
+def test_what_is_to_be_encoded_and_evaluated_is_told(finished, caplog, monkeypatch, make_video, tmp_path):
+    config, run = finished, finished.out
+
+    def evaluated(run, folder, *_):
+        (folder / "results.json").write_text("{}")
+
+    monkeypatch.setattr(evaluate_module, "evaluate_run", evaluated)
     caplog.set_level("INFO", logger="wildlam")
+    monkeypatch.setattr("wildlam.workflows.durations.SHORT", 60)  # on a busy machine, too
     evaluate(run=run)
     encode(config)
     assert "On this machine" not in caplog.text  # all is short
@@ -247,23 +291,23 @@ def test_what_is_to_be_encoded_and_evaluated_is_told(config, caplog, monkeypatch
     assert re.search(r"encode +48 states +[\d.]+ (ms|s)\n", caplog.text)
 
 
-def test_what_is_finished_is_not_done_again(config, caplog, monkeypatch):
+def test_what_is_finished_is_not_done_again(encoded, caplog, monkeypatch):
     """But for what is missing, or was made before the end."""
     drawn = lambda run, folder, *_: (folder / "report.html").write_text("drawn")  # noqa: E731
     monkeypatch.setattr(evaluate_module, "write_run_report", drawn)
     caplog.set_level("INFO", logger="wildlam")
-    run = train(config).folder
+    config, run = encoded, train(encoded).folder
     with monkeypatch.context() as patch:
         patch.setattr("wildlam.workflows.train.load_clips", None)  # nothing is even looked at
         assert train(config, resume=True).folder == run
     assert f"{run} is finished: trained for 4 steps, evaluated, its report is {run}/report.html" in caplog.text
 
     def unfinished(spoil):
-        (evaluated := run / "results.json").write_text(json.dumps({"of": "before"}))
+        (results := run / "results.json").write_text(json.dumps({"of": "before"}))
         os.utime(run / "report.html")
         spoil()
         train(config, resume=True)
-        return "all" in json.loads(evaluated.read_text())
+        return "all" in json.loads(results.read_text())
 
     assert not unfinished(lambda: None)
     assert unfinished((run / "report.html").unlink)
@@ -272,10 +316,10 @@ def test_what_is_finished_is_not_done_again(config, caplog, monkeypatch):
     assert "step_00000004" in {path.name for path in (run / "deterministic" / "checkpoints").iterdir()}
 
 
-def test_results_are_those_of_the_best_checkpoint(config):
+def test_results_are_those_of_the_best_checkpoint(once, finished):
     """Which is the one that ``wildlam.load`` gives: a later evaluation finds the same."""
-    trained = train(config)
-    run, before = trained.folder, json.loads((trained.folder / "results.json").read_text())
+    trained, run = once[1], finished.out
+    before = json.loads((trained.folder / "results.json").read_text())
     assert trained.results == before
     assert trained.verdict.head in trained._repr_html_()
     evaluated = evaluate(run=run)
@@ -286,8 +330,8 @@ def test_results_are_those_of_the_best_checkpoint(config):
     assert before["sources"] == after["sources"]
 
 
-def test_evaluation_on_other_videos_leaves_the_runs_results(config, make_video, tmp_path):
-    run = train(config).folder
+def test_evaluation_on_other_videos_leaves_the_runs_results(finished, make_video, tmp_path):
+    run = finished.out
     before = (run / "results.json").read_bytes()
     for i in range(2):
         make_video(tmp_path / "other" / "c" / f"{i}.mp4", frames=96)
@@ -324,9 +368,8 @@ def test_poses_that_do_not_suffice_cost_the_probes_alone(config, videos, spoil, 
     assert "left out" in caplog.text
 
 
-def test_bounds_that_cannot_be(config, tmp_path, monkeypatch):
-    run = train(replace(config, action_free=False)).folder
-    other = train(replace(config, action_free=False, seed=1, out=tmp_path / "other")).folder
+def test_bounds_that_cannot_be(once, finished, tmp_path, monkeypatch):
+    run, other = finished.out, once[1].folder
     with pytest.raises(WildlamError, match="a second noisy model"):
         evaluate(run=run, bounds=[other, other])
     monkeypatch.setattr(evaluate_module, "load_clips", None)  # refused before anything is encoded
@@ -334,25 +377,25 @@ def test_bounds_that_cannot_be(config, tmp_path, monkeypatch):
         evaluate(run=run, bounds=[tmp_path / "nonsense"])
 
 
-def test_a_decoder_that_is_not_there_yet_is_no_hindrance(config):
-    run = train(replace(config, action_free=False)).folder
+def test_a_decoder_that_is_not_there_yet_is_no_hindrance(finished):
+    run = finished.out
     (run / "decoder" / "checkpoints").mkdir(parents=True)
     evaluate(run=run)
     assert json.loads((run / "results.json").read_text())["evaluations"]["pixel_rollout"] is None
 
 
-def test_results_that_cannot_be_written(config):
-    run = train(replace(config, action_free=False)).folder
+def test_results_that_cannot_be_written(finished):
+    run = finished.out
     (run / "evaluations.json").unlink()
     (run / "evaluations.json").mkdir()
     with pytest.raises(WildlamError, match=f"cannot write the results.*wildlam eval {run}"):
         evaluate(run=run)
 
 
-def test_other_runs_stand_beside_it_as_bounds(config, tmp_path):
-    run = train(replace(config, action_free=False)).folder
+def test_other_runs_stand_beside_it_as_bounds(finished, tmp_path):
+    run = finished.out
     free = ModelConfig(bottleneck=Unconstrained(dim=4))
-    other = train(replace(config, action_free=False, model=free, out=tmp_path / "free")).folder
+    other = train(replace(finished, action_free=False, model=free, out=tmp_path / "free")).folder
     evaluate(run=run, bounds=[other])
     assert json.loads((run / "results.json").read_text())["bounds"] == [str(other)]
     errors = json.loads((run / "results.json").read_text())["evaluations"]["rollout"]["errors"]
@@ -416,16 +459,16 @@ def test_a_list_and_a_manifest_serve_as_data(config, videos, tmp_path):
     assert json.loads((run / "results.json").read_text())["clips"] == 2
 
 
-def test_another_encoder_is_refused(config):
-    run = train(replace(config, action_free=False)).folder
+def test_another_encoder_is_refused(finished):
+    run = finished.out
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("pool: 1", "pool: 2"))
     with pytest.raises(WildlamError, match=r"was trained on states of lite0 .*weights and settings"):
         evaluate(run=run)
 
 
-def test_weights_that_are_not_finite_are_refused(config):
-    run = Run(train(replace(config, action_free=False)).folder)
+def test_weights_that_are_not_finite_are_refused(finished):
+    run = Run(finished.out)
     for checkpoint in checkpoints.listing(run.checkpoints):
         tensors = checkpoint.model_tensors()
         tensors[min(tensors)][:] = float("nan")
@@ -436,7 +479,8 @@ def test_weights_that_are_not_finite_are_refused(config):
         evaluate(run=run.path)
 
 
-def test_a_run_that_diverges_says_so(config):
+def test_a_run_that_diverges_says_so(encoded):
+    config = encoded
     optimizer = replace(config.training.optimizer, muon_lr=1e30, adamw_lr=1e30, warmup=0.0)
     with pytest.raises(WildlamError, match=r"step \d: the loss is .*Clips: "):
         train(replace(config, training=replace(config.training, steps=20, optimizer=optimizer)))

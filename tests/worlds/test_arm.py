@@ -45,11 +45,11 @@ def test_an_action_does_what_it_says(arm, dimension):
     for _ in range(20):
         pose = arm.pose
         away = np.concatenate([ROOM.mean(axis=0) + np.array([0, 0, 0.06]) - pose[:3], [0, 0, 0], [0.5 - pose[6]]])
-        arm.step(away)
+        arm.move(away)
     action = np.zeros(7)
     action[dimension] = STEP[dimension] / 3
     before = arm.pose
-    arm.step(action)
+    arm.move(action)
     done = ARM.between(np.stack([before, arm.pose]))[0]
     assert done[dimension] == pytest.approx(action[dimension], rel=0.1)
     assert np.abs(np.delete(done / STEP, dimension)).max() < 0.1
@@ -58,7 +58,7 @@ def test_an_action_does_what_it_says(arm, dimension):
 def test_the_hand_stays_in_the_room(arm):
     arm.reset(seed=1)
     for _ in range(30):
-        arm.step(STEP)
+        arm.move(STEP)
     assert (arm.pose[:3] <= ROOM[1] + 0.01).all()
 
 
@@ -66,7 +66,7 @@ def test_exploration_moves_turns_grips_and_rests(arm):
     arm.reset(seed=5)
     mover, poses = Mover(np.random.default_rng(0)), [arm.pose]
     for _ in range(500):
-        arm.step(mover.act(arm))
+        arm.move(mover.act(arm))
         poses.append(arm.pose)
     actions = ARM.between(np.stack(poses))
     assert (actions.std(axis=0) > 0.1 * STEP * (0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 1)).all()

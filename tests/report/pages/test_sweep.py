@@ -1,7 +1,9 @@
 """The report of a sweep, from made-up rows whose figures are known."""
 
 import json
+import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
@@ -48,10 +50,10 @@ def results(error, *, leak=None, cycle=None, probe=None):
     return {"seconds": 1.0, "clips": 4, "all": {"idm": error, "copy": 1.0}, "sources": {}, "evaluations": evaluations}
 
 
-@pytest.fixture
-def sweep(tmp_path):
-    """Three strengths and both bounds, two seeds; errors from 0.8 (none) to 0.4 (unconstrained)."""
-    run = RunConfig(data=DataConfig(path=tmp_path), encoder=Lite0(), out=tmp_path / "sweep")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    run = RunConfig(data=DataConfig(path=folder), encoder=Lite0(), out=folder / "sweep")
     sweep = SweepConfig(run=run, limits={"Noisy": {"beta": [0.1, 0.01, 0.001]}}, seeds=[0, 1])
     found = {
         "Deterministic": results(0.8, leak=2.25, cycle=1.0),
@@ -64,6 +66,12 @@ def sweep(tmp_path):
     for run in sweep.grid():
         write(run, found[run.name.split("/")[0]])
     return sweep
+
+
+@pytest.fixture
+def sweep(made, tmp_path):
+    """Three strengths and both bounds, two seeds; errors from 0.8 (none) to 0.4 (unconstrained)."""
+    return replace(made, run=replace(made.run, out=shutil.copytree(made.out, tmp_path / "sweep")))
 
 
 def write(run, result, clips=None, **changed):
