@@ -138,17 +138,19 @@ class Ladder:
 
     # What tells an action, without a plan
 
-    def told(self, count: int, seed: int) -> list[dict]:
+    def told(
+        self, count: int, seed: int, inputs: Sequence[str] = tuple(INPUTS), fits: Sequence[str] = FITS
+    ) -> list[dict]:
         """Tell the actions of held-out episodes by maps fitted to ``count`` labelled clips, 0 for all: rows of each."""
         rows = []
-        for inputs, how, fit in product(INPUTS, (STEPS, SPAN), FITS):
-            told = self._told(inputs, how, fit, count, seed)
+        for seen, how, fit in product(inputs, (STEPS, SPAN), fits):
+            told = self._told(seen, how, fit, count, seed)
             if how == SPAN:
                 own = self.rows((told / self.horizon).expand(-1, self.horizon, -1), self.clips(seed))
             else:
                 own = self._row(told, self.clips(seed), few=False)
                 own += [] if count else _explained(told, self.clips(seed))
-            rows += [{**row, "row": row_name(inputs, how, fit)} for row in own]
+            rows += [{**row, "row": row_name(seen, how, fit)} for row in own]
         return rows
 
     def _told(self, inputs: str, how: str, fit: str, count: int, seed: int) -> Tensor:
@@ -282,16 +284,30 @@ class Ladder:
 
 def open_ladder(opened: OpenRun, films: Path, world: World, episodes: int, slow: int) -> Ladder:
     """The ladder of a run in a world whose labelled films lie in a folder."""
-    encoder, fps, found = opened.encoder, opened.config.data.fps, read_episodes(films)
+    bf16 = opened.config.training.precision == "bf16" and fast_dtype(opened.encoder.device) == torch.bfloat16
+    sizes = (episodes, slow)
+    return ladder_of(opened.model(), opened.encoder, opened.config.data.fps, films, world, *sizes, bf16=bf16)
+
+
+def ladder_of(
+    model: LatentActionModel,
+    encoder: Encoder,
+    fps: float,
+    films: Path,
+    world: World,
+    episodes: int,
+    slow: int,
+    bf16: bool = False,
+) -> Ladder:
+    """The ladder of a model, see ``open_ladder``."""
+    found = read_episodes(films)
 
     def how(search: Search) -> PlanningProtocol:
         return protocol(world.protocol, found, fps, encoder.device, *search)
 
     train = cut_clips(found, encoder, "train", states=STATES, fps=fps, cache=cache_folder(films))
     held_out = held_out_cut(found, encoder, how(world.searches[0]).horizon + 1, fps, films)
-    bf16 = opened.config.training.precision == "bf16" and fast_dtype(encoder.device) == torch.bfloat16
-    clips = train.encoded(encoder), held_out.encoded(encoder)
-    return Ladder(world, opened.model(), encoder, *clips, how, episodes, slow, bf16)
+    return Ladder(world, model, encoder, train.encoded(encoder), held_out.encoded(encoder), how, episodes, slow, bf16)
 
 
 def some_states(clips: LabelledClips) -> Tensor:
