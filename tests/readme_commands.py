@@ -105,6 +105,9 @@ def commands_of_readme(commands: Commands) -> None:
     run(f"controller baseline runs/first {of_walks}")
     plans = "runs/first/plan-recon/plans.json"
     run("plan runs/first --data walks --protocol recon --baselines runs/first/baseline --episodes 2", leaves=plans)
+    run("prior train runs/first --training.steps 2 --training.batch_size 4")
+    in_latent = "plan runs/first --data walks --in latent --clips 4 --episodes 2 --samples 8 --iterations 2"
+    run(in_latent, leaves="runs/first/plan-recon-latent/plans.json")
     run("demo --pretrained --episodes 8 --out runs/tiny")
     run("play runs/tiny --world arm --controller runs/tiny/controller_arm --episodes 1")
     run("play runs/first --world nav --episodes 1", leaves="runs/first/play-nav/play.json")
