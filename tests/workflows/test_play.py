@@ -123,7 +123,7 @@ def test_a_prior_and_labelled_clips_take_the_controllers_place(run):
     train_prior(run, prior=Gaussian(components=4), training=TrainingConfig(steps=2, batch_size=4))
     with pytest.raises(WildlamError, match="labelled must name labelled videos"):
         play(run=run, world="nav", plan_in="latent")
-    result = play(run=run, world="nav", plan_in="latent", labelled=run.parent / "walks", clips=4, episodes=1)
+    result = play(run=run, world="nav", plan_in="latent", labelled=run.parent / "films", clips=4, episodes=1)
     assert result.folder == run / "play-nav-latent"
     found = json.loads((result.folder / "play.json").read_text())
     assert np.isfinite(found["actions"]["latent"]).all()
