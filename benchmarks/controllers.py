@@ -1,10 +1,11 @@
 """What is the smallest controller that still plans? docs/results/controllers.md
 
-    python benchmarks/controllers.py [--worlds arm nav] [--seeds 0]
+    python benchmarks/controllers.py [--worlds arm nav cameras] [--seeds 0]
 
 Controllers of one run (wildlam-tiny, if no other is given) on all labelled clips: with two, one and no self-attention
 blocks, with the mean of the past state in place of its tokens, and without any past. Each is judged by its rollouts, by
-the size of the change that it makes (near 0: it does not move), and by plans. What controllers.json holds is not done
+the size of the change that it makes (near 0: it does not move), and by plans. Who does not see the past cannot know
+where the camera stands, which is another one in each film of *cameras*. What controllers.json holds is not done
 again; to do all of it again, give another ``--out``.
 """
 
@@ -27,6 +28,7 @@ from wildlam.workflows.plan import plan
 PROTOCOLS: dict[str, tuple[ProtocolName, str, int | None, int | None]] = {
     "arm": ("droid", "displacement", 64, 6),
     "nav": ("recon", "rpe", None, None),
+    "cameras": ("droid", "displacement", 64, 6),
 }
 VARIANTS = {
     "tokens, 2 blocks (the paper's)": ControllerConfig(),

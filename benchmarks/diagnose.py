@@ -1,6 +1,6 @@
 """Where is information lost between what is seen and a plan? A ladder of errors: docs/results/diagnosis.md.
 
-    python benchmarks/diagnose.py [--worlds arm nav] [--rows cheap search simulator trained] [--seeds 0 1 2]
+    python benchmarks/diagnose.py [--worlds arm nav cameras] [--rows cheap search simulator trained] [--seeds 0 1 2]
 
 The run (wildlam-tiny, if no other is given) and the films are those of ``planning.py``, and are made if they are not
 there. For every world, seed and number of labelled clips:
@@ -37,6 +37,7 @@ from tqdm import tqdm
 from worlds import Rows, add_arguments, film, films, machines, unpacked, weights_of
 
 from wildlam.fileio import read_json
+from wildlam.models.priors import Gaussian, Neighbours
 from wildlam.planning.dynamics import Dynamics
 from wildlam.planning.protocols import droid, recon
 from wildlam.report.plots import LINES, quiet, svg
@@ -50,6 +51,7 @@ LARGE: Search = (droid.SAMPLES, droid.ITERATIONS)
 WORLDS = {
     "arm": World("droid", "displacement", "m", ((64, 6), LARGE)),
     "nav": World("recon", "rpe", "map units", ((recon.SAMPLES, recon.ITERATIONS), LARGE)),
+    "cameras": World("droid", "displacement", "m", ((64, 6), LARGE)),
 }
 COUNTS = [16, 32, 64, 128, 512, ALL]
 TRAINED = (32, ALL)
@@ -60,9 +62,11 @@ RANK = "rank"
 KEYS = ("world", "row", "search", "clips", "seed")
 """Of the parts."""
 REGRESSION = row_name("difference", SPAN, "linear")
-KNOWN, IN_Z = "known goal", "plan in z"
+KNOWN = "known goal"
+IN_Z = {"plan in z": Gaussian(), "plan in z, by state": Neighbours()}
+"""Priors whose likely latent actions are searched: of all states, or of the most similar ones; neither is trained."""
 CONTROLLER, LABELLED = MODELS = ("controller", "labelled model")
-PLANS = (*MODELS, IN_Z)
+PLANS = (*MODELS, *IN_Z)
 SIMULATED = {"simulator": False, "inferred": True}
 """Whether latent actions are inferred of what the simulator shows."""
 STUDIED = {"latent": CONTROLLER, "labelled": LABELLED}
@@ -140,8 +144,10 @@ def cheap(args: argparse.Namespace, world: str, seed: int) -> Iterator[Task]:
 def search(args: argparse.Namespace, world: str, seed: int) -> Iterator[Task]:
     for size in WORLDS[world].searches:
         yield Task([part(world, KNOWN, seed, words(size))], 30, partial(Ladder.known_goal, search=size, seed=seed))
-        parts = [part(world, IN_Z, seed, words(size), count or "all") for count in args.clips]
-        yield Task(parts, 120, partial(Ladder.planned_in_z, search=size, counts=args.clips, seed=seed))
+        for row, prior in IN_Z.items():
+            parts = [part(world, row, seed, words(size), count or "all") for count in args.clips]
+            do = partial(Ladder.planned_in_z, config=prior, search=size, counts=args.clips, seed=seed)
+            yield Task(parts, 120, do)
 
 
 def simulator(args: argparse.Namespace, world: str, seed: int) -> Iterator[Task]:
@@ -282,7 +288,8 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "- *z*: inferred from the same two states, each dimension scaled. *state*: the first of the two.",
         "- *linear*: ridge, its penalty chosen across clips; *MLP*: two hidden layers, stopped early.",
         "- *controller*, *labelled model*: as in [planning.md](planning.md), and from there where not planned anew.",
-        "  *plan in z*: by the cross-entropy method in whitened z, then decoded by the linear map.",
+        "  *plan in z*: among latent actions that are likely, in all states or *by state* in the most similar ones;",
+        "  then decoded by a linear map.",
         "- *known goal*: the cost is the distance from the goal's true pose. *simulator*: it predicts in the model's",
         "  place; *inferred*: so it does, and the model unrolls latent actions that are inferred of what it shows.",
         "",

@@ -1,20 +1,23 @@
 """Latent actions with few labels against a world model of real actions with as many: docs/results/planning.md.
 
-    python benchmarks/planning.py [--worlds arm nav] [--clips 32 0 ...] [--seeds 0 1 2] [--simulator] [--play]
+    python benchmarks/planning.py [--worlds arm nav cameras] [--clips 32 0 ...] [--seeds 0 1 2] [--simulator] [--play]
 
-The run (wildlam-tiny, if no other is given) was trained without labels on a mix that holds both worlds; their films are
-made if they are not there (``wildlam collect``). For every world, number of labelled clips and seed a controller of the
-run and, on the same clips, a world model of real actions (the part that V-JEPA 2-AC plays), of the run's size, are
-trained for as many steps, the latter with the optimiser that suits it better. Of few clips two controllers are trained,
-one of which sees the other films of that world, too, without their labels: it is taken if that lowers the loss on clips
-set apart by a hundredth. Both plan in the same held-out episodes: the arm by the DROID protocol with fewer candidates
-(``--samples``) and iterations, the drives by the RECON protocol. With ``--simulator``, all labels and the first seed,
-the simulator plans, too, in the place of the model and of the controller: upper bounds. With ``--play``, the run driven
-by a controller of a tenth of the labels, and the world model of all real actions act in the simulator.
+The run (wildlam-tiny, if no other is given) was trained without labels on a mix that holds arm and nav; all films are
+made if they are not there (``wildlam collect``). *cameras* is the arm, seen by a camera of its own in each film
+(``--cameras many``).
+
+For every world, number of labelled clips and seed a controller of the run and, on the same clips, a world model of real
+actions (the part that V-JEPA 2-AC plays), of the run's size, are trained for as many steps, the latter with the
+optimiser that suits it better. Of few clips two controllers are trained, one of which sees the other films of that
+world, too, without their labels: it is taken if that lowers the loss on clips set apart by a hundredth. Both plan in
+the same held-out episodes: the arm by the DROID protocol with fewer candidates (``--samples``) and iterations, the
+drives by the RECON protocol. With ``--simulator``, all labels and the first seed, the simulator plans, too, in the
+place of the model and of the controller: upper bounds. With ``--play``, the run driven by a controller of a tenth of
+the labels, and the world model of all real actions act in the simulator.
 
 The documents are written anew after every part. A part whose rows planning.json holds is not done again; to do all of
 it again, give another ``--out`` and ``--work``. What was trained for a part that was interrupted goes on. Two calls,
-one for each world, can run side by side (OMP_NUM_THREADS=1 on two cores).
+for different worlds, can run side by side (OMP_NUM_THREADS=1 on two cores).
 """
 
 from __future__ import annotations
@@ -46,9 +49,14 @@ from wildlam.workflows.play import play
 WORLDS: dict[str, tuple[ProtocolName, str, tuple[int, ...]]] = {
     "arm": ("droid", "displacement", (6,)),
     "nav": ("recon", "rpe", (1,)),
+    "cameras": ("droid", "displacement", (6,)),
 }
 """PlanningProtocol, the figure that it is judged by, and how often candidates are drawn (RECON's protocol: once)."""
+STATED = ("arm", "nav")
+"""Worlds whose iterations planning.json states for their protocols, so that another world belongs to the same study."""
 PLAY = "closed loop"
+PLAYED = {"arm": {"world": "arm"}, "nav": {"world": "nav"}, "cameras": {"world": "arm", "cameras": "many"}}
+"""Simulators of the closed loop."""
 ALL = 0
 COUNTS = [32, ALL, 128, 16, 512, 64]
 """Labelled clips, the most telling first."""
@@ -62,16 +70,14 @@ WORTH = 0.01
 """Share by which seeing the other films must lower the validation loss, to be taken for more than chance."""
 FILMED = "_films"
 """Ends the name of a controller that was shown the other films, too."""
-TENTH = {"arm": 168, "nav": 396}
+TENTH = {"arm": 168, "nav": 396, "cameras": 168}
 """Labelled clips of who plays against all labels: a tenth of those of the world."""
 
 
 def main() -> None:
     args = parsed()
     prepare(args)
-    settings = {name: getattr(args, name) for name in ("steps", "episodes", "samples")}
-    settings["iterations"] = {world: list(often) for world, (_, _, often) in WORLDS.items()}
-    rows = Rows(args.out / "planning.json", {"weights": weights_of(args.run), **settings}, KEYS)
+    rows = Rows(args.out / "planning.json", {"weights": weights_of(args.run), **settings(args)}, KEYS)
     for seed in args.seeds:
         for count in args.clips:
             for world in args.worlds:
@@ -86,7 +92,7 @@ def main() -> None:
             driver, labelled = driver_of(args, world, TENTH[world], seed), labelled_of(args, world, ALL, seed)
             out = args.work / "study" / f"play_{world}_{seed}"
             if not (out / "play.json").is_file():
-                play(run=args.run, world=world, controller=driver, baselines=[labelled], seed=seed, out=out)
+                play(run=args.run, controller=driver, baselines=[labelled], seed=seed, out=out, **PLAYED[world])
             write(rows.add(rows_of_play(out, world)), args)
     write(rows.read(), args)
     print((args.out / "planning.md").read_text())
@@ -112,6 +118,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--play", action="store_true", help="the closed loop, too")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for planning.json, .md and .svg")
     return parser.parse_args()
+
+
+def settings(args: argparse.Namespace) -> dict:
+    """What all rows have in common, beside the run."""
+    iterations = {world: list(WORLDS[world][2]) for world in STATED}
+    return {name: getattr(args, name) for name in ("steps", "episodes", "samples")} | {"iterations": iterations}
 
 
 def steps_of(args: argparse.Namespace, count: int) -> int:
@@ -301,8 +313,8 @@ def over_seeds(rows: list[dict]) -> str:
 @svg
 def curves(rows: list[dict]) -> Figure:
     """Error over that of staying, by labelled clips: mean over seeds, and their range."""
-    fig = Figure(figsize=(9.0, 3.6), layout="constrained")
     worlds = [world for world in WORLDS if counts_of(rows, world)]
+    fig = Figure(figsize=(4.5 * len(worlds), 3.6), layout="constrained")
     for ax, world in zip(fig.subplots(1, len(worlds), squeeze=False)[0], worlds, strict=True):
         counts, figure = counts_of(rows, world), drawn(WORLDS[world][1], WORLDS[world][2][0])
         for colour, model in zip(LINES, ("latent", "labelled"), strict=False):

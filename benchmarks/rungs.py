@@ -15,21 +15,22 @@ from torch import Tensor
 from wildlam.encoders.base import fast_dtype
 from wildlam.episodes.clips import LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
-from wildlam.evaluation.components import leading_directions, principal_directions
+from wildlam.evaluation.components import leading_directions
 from wildlam.evaluation.probes import fit_clips, fit_mlp, fit_ridge, standardiser
 from wildlam.models import LatentActionModel
+from wildlam.models.priors import LatentPrior, PriorConfig
 from wildlam.planning.cost import GoalCost
-from wildlam.planning.dynamics import Dynamics, Latent
-from wildlam.planning.protocols import droid
+from wildlam.planning.dynamics import Dynamics, FromPrior
 from wildlam.planning.protocols.protocol import PlanningProtocol, ProtocolName, protocol
 from wildlam.planning.references import candidates, known_goal, no_move
-from wildlam.planning.solvers.base import Prior
-from wildlam.planning.solvers.cem import cem
 from wildlam.types import Encoder
+from wildlam.workflows.action_decoder import fit_action_decoder
 from wildlam.workflows.baseline import STATES
-from wildlam.workflows.controller import fit_pseudo_labeller, infer_latents
+from wildlam.workflows.controller import infer_latents
 from wildlam.workflows.open_run import OpenRun
-from wildlam.workflows.plan import AT_ONCE, held_out_cut, judged, plan_clips, plan_simulated, simulator_costs
+from wildlam.workflows.plan import held_out_cut
+from wildlam.workflows.planners import AT_ONCE, judged, plan_clips, plan_simulated, search_latent, simulator_costs
+from wildlam.workflows.prior import PRICE
 
 COMPONENTS = 128
 """Principal components, of all tokens together, that stand for a state."""
@@ -137,17 +138,19 @@ class Ladder:
 
     # What tells an action, without a plan
 
-    def told(self, count: int, seed: int) -> list[dict]:
+    def told(
+        self, count: int, seed: int, inputs: Sequence[str] = tuple(INPUTS), fits: Sequence[str] = FITS
+    ) -> list[dict]:
         """Tell the actions of held-out episodes by maps fitted to ``count`` labelled clips, 0 for all: rows of each."""
         rows = []
-        for inputs, how, fit in product(INPUTS, (STEPS, SPAN), FITS):
-            told = self._told(inputs, how, fit, count, seed)
+        for seen, how, fit in product(inputs, (STEPS, SPAN), fits):
+            told = self._told(seen, how, fit, count, seed)
             if how == SPAN:
                 own = self.rows((told / self.horizon).expand(-1, self.horizon, -1), self.clips(seed))
             else:
                 own = self._row(told, self.clips(seed), few=False)
                 own += [] if count else _explained(told, self.clips(seed))
-            rows += [{**row, "row": row_name(inputs, how, fit)} for row in own]
+            rows += [{**row, "row": row_name(seen, how, fit)} for row in own]
         return rows
 
     def _told(self, inputs: str, how: str, fit: str, count: int, seed: int) -> Tensor:
@@ -199,9 +202,8 @@ class Ladder:
     @cached_property
     def _reduce(self) -> Callable[[Tensor], Tensor]:
         """From states ``[T, N, D]`` to their principal components ``[T, COMPONENTS]``."""
-        flat = self.train.states.flatten(2).flatten(0, 1)
-        rows = torch.linspace(0, len(flat) - 1, min(len(flat), STATES_FOR_COMPONENTS)).round().long()
-        mean, directions = leading_directions(flat[rows].float(), min(COMPONENTS, len(rows)))
+        flat = some_states(self.train)
+        mean, directions = leading_directions(flat, min(COMPONENTS, len(flat)))
         return lambda states: (states.flatten(1).float() - mean) @ directions
 
     # Plans
@@ -223,34 +225,26 @@ class Ladder:
         plans = plan_clips(dynamics, clips, self.how(search), seed, self.bf16, progress=False).actions
         return self.rows(plans, clips, few)
 
-    def planned_in_z(self, search: Search, counts: Sequence[int], seed: int) -> list[dict]:
-        """Plan in whitened z, and decode by linear maps of so many labelled clips, 0 for all: rows for each."""
+    def planned_in_z(self, config: PriorConfig, search: Search, counts: Sequence[int], seed: int) -> list[dict]:
+        """Plan among what a prior finds likely, and decode by linear maps of so many labelled clips, 0 for all."""
         clips, few = self._planned_in(search, seed)
-        mean, variance, directions = principal_directions(self._of_train[STEPS]["z"].flatten(0, 1))
-        whitened = Whitened(self.model, mean, variance.sqrt()[:, None] * directions)
-        prior = Prior(torch.zeros(self.horizon, len(mean)), torch.ones(self.horizon, len(mean)))
-        generator, found = torch.Generator().manual_seed(seed), []
-        for states in clips.states.split(AT_ONCE):
-            known = states.to(self.encoder.device).float()
-            cost = GoalCost(whitened, known[:, :1], known.new_empty(len(known), 0, len(mean)), known[:, -1], self.bf16)
-            samples, iterations = search
-            found.append(
-                cem(
-                    cost,
-                    prior.to(known.device),
-                    batch=len(known),
-                    samples=samples,
-                    elites=droid.ELITES,
-                    iterations=iterations,
-                    generator=generator,
-                ).actions.cpu()
-            )
-        z, rows = whitened.z(torch.cat(found)), []
+        prior = self._prior(config)
+        dynamics, rows = FromPrior(self.model, prior), []
+        z, states, _ = search_latent(dynamics, clips, self.how(search), PRICE, seed, self.bf16, progress=False)
         for count in counts:
-            (known,), actions = self._labelled("z", STEPS, count, seed)
-            plans = fit_pseudo_labeller(known, actions)(z)
-            rows += [{**row, "clips": count or "all"} for row in self.rows(plans, clips, few)]
+            decode = fit_action_decoder(self.model, self.train.few(count or None, seed), prior.read)
+            rows += [{**row, "clips": count or "all"} for row in self.rows(decode(z, states), clips, few)]
         return rows
+
+    @torch.no_grad()
+    def _prior(self, config: PriorConfig) -> LatentPrior:
+        """A prior of the labelled films, of which no label is used; it is not trained."""
+        prior = config.build(self.model.state_shape, self.model.bottleneck)
+        flat = some_states(self.train)
+        prior.see_by(*leading_directions(flat, min(config.components, len(flat) - 1)))
+        read = torch.stack([prior.read(clip[:-1]) for clip in self.train.states])
+        prior.fit(read.flatten(0, 1), infer_latents(self.model, self.train).cpu().flatten(0, 1))
+        return prior.to(self.encoder.device).eval().requires_grad_(False)
 
     def _planned_in(self, search: Search, seed: int) -> tuple[LabelledClips, bool]:
         """The episodes that a search plans in, and whether they are few."""
@@ -290,37 +284,37 @@ class Ladder:
 
 def open_ladder(opened: OpenRun, films: Path, world: World, episodes: int, slow: int) -> Ladder:
     """The ladder of a run in a world whose labelled films lie in a folder."""
-    encoder, fps, found = opened.encoder, opened.config.data.fps, read_episodes(films)
+    bf16 = opened.config.training.precision == "bf16" and fast_dtype(opened.encoder.device) == torch.bfloat16
+    sizes = (episodes, slow)
+    return ladder_of(opened.model(), opened.encoder, opened.config.data.fps, films, world, *sizes, bf16=bf16)
+
+
+def ladder_of(
+    model: LatentActionModel,
+    encoder: Encoder,
+    fps: float,
+    films: Path,
+    world: World,
+    episodes: int,
+    slow: int,
+    bf16: bool = False,
+) -> Ladder:
+    """The ladder of a model, see ``open_ladder``."""
+    found = read_episodes(films)
 
     def how(search: Search) -> PlanningProtocol:
         return protocol(world.protocol, found, fps, encoder.device, *search)
 
     train = cut_clips(found, encoder, "train", states=STATES, fps=fps, cache=cache_folder(films))
     held_out = held_out_cut(found, encoder, how(world.searches[0]).horizon + 1, fps, films)
-    bf16 = opened.config.training.precision == "bf16" and fast_dtype(encoder.device) == torch.bfloat16
-    clips = train.encoded(encoder), held_out.encoded(encoder)
-    return Ladder(world, opened.model(), encoder, *clips, how, episodes, slow, bf16)
+    return Ladder(world, model, encoder, train.encoded(encoder), held_out.encoded(encoder), how, episodes, slow, bf16)
 
 
-@dataclass
-class Whitened(Latent):
-    """A latent action model whose candidates are its latent actions, whitened: ``Dynamics`` of these.
-
-    Attributes:
-        mean: mean latent action ``[Z]``.
-        directions: rows ``[Z, Z]`` that whitened components are the weights of.
-    """
-
-    mean: Tensor
-    directions: Tensor
-
-    def z(self, whitened: Tensor) -> Tensor:
-        """Latent actions ``[..., Z]`` of whitened ones."""
-        return self.mean.to(whitened) + whitened @ self.directions.to(whitened)
-
-    def rollout(self, context: Tensor, past: Tensor, actions: Tensor) -> Tensor:
-        """See ``Dynamics``."""
-        return super().rollout(context, past, self.z(actions))
+def some_states(clips: LabelledClips) -> Tensor:
+    """States spread over clips, flat, for principal components."""
+    flat = clips.states.flatten(2).flatten(0, 1)
+    rows = torch.linspace(0, len(flat) - 1, min(len(flat), STATES_FOR_COMPONENTS)).round().long()
+    return flat[rows].float()
 
 
 def _steps(count: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""What the studies of the two worlds share: their films, the model that is studied, and rows that outlive a machine."""
+"""What the studies of the worlds share: their films, the model that is studied, and rows that outlive a machine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from common import machine
@@ -22,8 +23,15 @@ from wildlam.workflows.open_run import load_model
 from wildlam.worlds.arm import collect_arm
 from wildlam.worlds.walkers import collect_nav
 
-FILMS = {"arm": (collect_arm, 480, 8.0), "nav": (collect_nav, 568, 16.0)}
-"""Who films a world, how often and for how many seconds, as in ``examples/tiny/train.sh``."""
+FILMS = {
+    "arm": (collect_arm, 480, 8.0),
+    "nav": (collect_nav, 568, 16.0),
+    "cameras": (partial(collect_arm, cameras="many"), 480, 8.0),
+}
+"""Who films a world, how often and for how many seconds, as in ``examples/tiny/train.sh``.
+
+In *cameras* the arm does the same as in *arm*, film by film, seen from other places.
+"""
 SEED = 10
 """Of the films, likewise."""
 

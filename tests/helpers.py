@@ -51,10 +51,10 @@ def make_models_tiny(patch):
     patch.setitem(SIZES, "tiny", Size(width=16, depth=2, heads=1))
 
 
-def make_run(path, videos, encoder):
+def make_run(path, videos, encoder, model=ModelConfig(bottleneck=Noisy(dim=4))):  # noqa: B008 (never changed)
     """A run folder with an untrained model."""
     data = DataConfig(path=videos, workers=0, frames=4)
-    config = RunConfig(data=data, encoder=encoder, model=ModelConfig(bottleneck=Noisy(dim=4)), out=path)
+    config = RunConfig(data=data, encoder=encoder, model=model, out=path)
     spec, run = encoder.build("cpu").spec, Run(path)
     run.create(dump_config(config), 0, spec)
     model = config.model.build(spec.width, spec.grid)

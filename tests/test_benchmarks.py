@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.errors import WildlamError
 from wildlam.pretrained import unpack
+from wildlam.worlds.simulators import SIMULATORS
 
 GPU = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 
@@ -68,6 +70,23 @@ def test_rows_of_a_study_are_added_part_by_part_and_belong_to_one_study(study, t
     assert not rows.has(clips=32, seed=1)
     with pytest.raises(WildlamError, match="is of"):
         study.Rows(tmp_path / "planning.json", {"samples": 300}, study.KEYS).read()
+
+
+def test_every_world_can_be_filmed_planned_played_and_diagnosed(study):
+    diagnose, worlds, controllers = (importlib.import_module(name) for name in ("diagnose", "worlds", "controllers"))
+    tables = (worlds.FILMS, study.WORLDS, study.PLAYED, study.TENTH, diagnose.WORLDS, controllers.PROTOCOLS)
+    assert all(set(table) == set(worlds.FILMS) for table in tables)
+    for world, (protocol, figure, (iterations,)) in study.WORLDS.items():
+        told = diagnose.WORLDS[world]
+        assert (told.protocol, told.figure, told.searches[0][1]) == (protocol, figure, iterations)
+        simulator = SIMULATORS[study.PLAYED[world]["world"]]
+        assert simulator.space is {"droid": ARM, "recon": PLANAR}[protocol]
+
+
+def test_the_study_that_is_stored_goes_on_with_another_world(study):
+    stored = json.loads((GPU.parent.parent / "docs" / "results" / "planning.json").read_text())["of"]
+    args = argparse.Namespace(steps=None, episodes=64, samples=64)
+    assert {"weights": stored["weights"], **study.settings(args)} == stored
 
 
 @pytest.mark.parametrize(("with_films", "taken"), [(0.98, True), (0.995, False), (1.1, False)])

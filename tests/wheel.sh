@@ -22,5 +22,5 @@ import wildlam
 assert wildlam.__file__.startswith(sys.argv[1]), wildlam.__file__
 PYTHON
 
-"$root/tests/readme_commands.sh"
+python "$root/tests/readme_commands.py"
 echo "the wheel works without the checkout"

@@ -2,7 +2,8 @@
 
 ``load`` gives a trained run; ``train``, ``evaluate``, ``infer``, ``transfer``, ``plan``, ``play``, ``sweep``,
 ``encode`` and ``index`` do what the commands do, by a configuration or its keywords, and return what came of it;
-``train_controller``, ``train_baseline`` and ``train_decoder`` train what belongs to a run, and return its folder.
+``train_controller``, ``train_baseline``, ``train_decoder`` and ``train_prior`` train what belongs to a run, and return
+its folder.
 Each name is imported when it is first used: ``import wildlam`` takes no PyTorch.
 """
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
     from wildlam.errors import WildlamError as WildlamError
     from wildlam.models import LatentActionModel as LatentActionModel, ModelConfig as ModelConfig
     from wildlam.models.bottlenecks import (
+        Adaptive as Adaptive,
         Deterministic as Deterministic,
         Discrete as Discrete,
         Noisy as Noisy,
@@ -47,6 +49,10 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
     from wildlam.workflows.infer import InferConfig as InferConfig, InferResult as InferResult, infer as infer
     from wildlam.workflows.plan import PlanConfig as PlanConfig, PlanResult as PlanResult, plan as plan
     from wildlam.workflows.play import PlayConfig as PlayConfig, PlayResult as PlayResult, play as play
+    from wildlam.workflows.prior import (
+        PriorTrainingConfig as PriorTrainingConfig,
+        train_prior as train_prior,
+    )
     from wildlam.workflows.sweep import SweepConfig as SweepConfig, SweepResult as SweepResult, sweep as sweep
     from wildlam.workflows.train import TrainResult as TrainResult, train as train
     from wildlam.workflows.trained import LatentActions as LatentActions, Trained as Trained, load as load
@@ -63,7 +69,7 @@ _MODULES = {
     "wildlam.encoders": ("HFImage", "Lite0", "VJEPA2"),
     "wildlam.errors": ("WildlamError",),
     "wildlam.models": ("LatentActionModel", "ModelConfig"),
-    "wildlam.models.bottlenecks": ("Deterministic", "Discrete", "Noisy", "Sparse", "Unconstrained"),
+    "wildlam.models.bottlenecks": ("Adaptive", "Deterministic", "Discrete", "Noisy", "Sparse", "Unconstrained"),
     "wildlam.training": ("TrainingConfig",),
     "wildlam.training.optimizers": ("OptimizerConfig",),
     "wildlam.video.config": ("DataConfig",),
@@ -77,6 +83,7 @@ _MODULES = {
     "wildlam.workflows.infer": ("InferConfig", "InferResult", "infer"),
     "wildlam.workflows.plan": ("PlanConfig", "PlanResult", "plan"),
     "wildlam.workflows.play": ("PlayConfig", "PlayResult", "play"),
+    "wildlam.workflows.prior": ("PriorTrainingConfig", "train_prior"),
     "wildlam.workflows.sweep": ("SweepConfig", "SweepResult", "sweep"),
     "wildlam.workflows.train": ("TrainResult", "train"),
     "wildlam.workflows.trained": ("LatentActions", "Trained", "load"),

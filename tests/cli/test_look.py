@@ -110,6 +110,8 @@ def test_infer_from_what_is_no_good(trained, refused, make_video, tmp_path):
     assert refused("infer", "none.mp4", "--run", run) == "none.mp4: no such file"
     complaint = refused("infer", videos / "test" / "c.mp4", "--run", run, "--output", "bad.mp4/x")
     assert complaint.endswith("choose another --output")
+    complaint = refused("infer", videos / "test" / "c.mp4", "--run", run, "--dims", 4)
+    assert complaint.startswith("--dims 4: latent actions of this model cannot be cut so; Noisy")
 
 
 def test_a_configuration_cut_short_is_not_taken_for_another(trained, refused, tmp_path):

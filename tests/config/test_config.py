@@ -10,9 +10,9 @@ from wildlam.config.parser import keys_of
 from wildlam.encoders import VJEPA2, HFImage, Lite0
 from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.models.bottlenecks import Adaptive, Deterministic, Discrete, Noisy, Sparse, Unconstrained
 from wildlam.models.consistency import Absent, Additive, Composition, Cycle
-from wildlam.models.inverse_dynamics import Difference, Linear, Transformer
+from wildlam.models.inverse_dynamics import Difference, Linear, Split, Transformer
 from wildlam.video.config import DataConfig
 
 
@@ -53,7 +53,7 @@ def test_later_arguments_override_yaml(tmp_path):
     assert config.encoder == Lite0(pool=1)
 
 
-@pytest.mark.parametrize("bottleneck", [Noisy, Sparse, Discrete, Unconstrained, Deterministic])
+@pytest.mark.parametrize("bottleneck", [Noisy, Adaptive, Sparse, Discrete, Unconstrained, Deterministic])
 def test_every_bottleneck(bottleneck, tmp_path):
     expected = bottleneck(dim=5)
     name = bottleneck.__name__
@@ -73,7 +73,12 @@ def test_every_encoder(encoder, tmp_path):
 
 @pytest.mark.parametrize(
     ("encoder", "bottleneck"),
-    [(Lite0(pool=4), Noisy(beta=1e-6)), (VJEPA2(mode="per_frame"), Sparse(l1=0.3)), (HFImage(), Discrete(codes=8))],
+    [
+        (Lite0(pool=4), Noisy(beta=1e-6)),
+        (Lite0(), Adaptive(tolerance=0.1)),
+        (VJEPA2(mode="per_frame"), Sparse(l1=0.3)),
+        (HFImage(), Discrete(codes=8)),
+    ],
 )
 def test_what_is_written_is_read_again(encoder, bottleneck, tmp_path):
     config = dataclasses.replace(parse(), encoder=encoder, model=ModelConfig(bottleneck=bottleneck), out=tmp_path)
@@ -196,7 +201,7 @@ def test_every_consistency(asked, tmp_path):
     assert read_config(tmp_path / "config.yaml") == config
 
 
-@pytest.mark.parametrize("idm", [Transformer, Linear, Difference])
+@pytest.mark.parametrize("idm", [Transformer, Linear, Difference, Split])
 def test_every_inverse_dynamics_model(idm, tmp_path):
     name = idm.__name__
     config = parse("--model.idm", name)

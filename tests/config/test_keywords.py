@@ -8,7 +8,7 @@ import yaml
 
 import wildlam
 from wildlam.config import RunConfig, config_from, dump_config
-from wildlam.config.run import CHOSEN_BY_NAME
+from wildlam.config.run import CHOSEN_BY_NAME, OF_RUNS
 from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
@@ -20,6 +20,7 @@ from wildlam.workflows.index import IndexConfig
 from wildlam.workflows.infer import InferConfig
 from wildlam.workflows.plan import PlanConfig
 from wildlam.workflows.play import PlayConfig
+from wildlam.workflows.prior import PriorTrainingConfig
 from wildlam.workflows.transfer import TransferConfig
 
 
@@ -29,8 +30,9 @@ def test_whatever_is_chosen_by_name_says_how_it_is_given(key):
     keywords = {last: "Nothing"}
     for parent in reversed(parents):
         keywords = {parent: keywords}
+    cls, more = (RunConfig, {"data": {"path": "v"}}) if key in OF_RUNS else (PriorTrainingConfig, {})
     with pytest.raises(WildlamError, match=rf"^{key} must be \w+ or .*, such as wildlam.*, got 'Nothing'") as error:
-        config_from(RunConfig, None, {"data": {"path": "v"}, **keywords})
+        config_from(cls, None, {**more, **keywords})
     example = str(error.value).split("such as ")[1].split(", got")[0]
     assert isinstance(eval(example, {"wildlam": wildlam}), CHOSEN_BY_NAME[key])
 

@@ -21,7 +21,7 @@ class Understands(LatentActionModel):
         self.state_shape = (TOKENS, WIDTH)
         self.nothing = nn.Parameter(torch.zeros(()))
 
-    def infer(self, states: Tensor) -> Tensor:
+    def infer(self, states: Tensor, dims: int | None = None) -> Tensor:
         change = (states[:, 1:] - states[:, :-1]).mean(dim=2)[..., :2]
         return torch.cat([change, change.new_zeros(*change.shape[:2], 6)], dim=-1)
 

@@ -17,7 +17,7 @@ from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.latent_space import latent_space
 from wildlam.evaluation.two_sample import two_sample
 from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.models.bottlenecks import Adaptive, Deterministic, Discrete, Noisy, Sparse, Unconstrained
 
 VIDEOS, CLIPS, STEPS, WIDTH = 20, 2, 5, 4
 NAMES = [f"v{i // CLIPS}" for i in range(VIDEOS * CLIPS)]
@@ -167,7 +167,7 @@ def test_ends_that_do_the_same_are_not_opposite():
     assert result.traversal.estimate("opposition 1").mean == pytest.approx(-1, abs=1e-3)
 
 
-@pytest.mark.parametrize("bottleneck", [Noisy, Sparse, Discrete, Unconstrained, Deterministic])
+@pytest.mark.parametrize("bottleneck", [Noisy, Adaptive, Sparse, Discrete, Unconstrained, Deterministic])
 def test_every_bottleneck(bottleneck, tiny_models):
     model = ModelConfig(bottleneck=bottleneck(dim=2)).build(3, (2, 2)).eval()
     states = normal(0, 6, 3, 4, 3)

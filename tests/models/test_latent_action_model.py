@@ -5,9 +5,18 @@ import numpy as np
 import pytest
 import torch
 
-from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.errors import WildlamError
+from wildlam.models.bottlenecks import Adaptive, Deterministic, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.models.bottlenecks.base import leading
 
-BOTTLENECKS = [Noisy(dim=8), Sparse(dim=8), Discrete(dim=8, codes=16), Unconstrained(dim=8), Deterministic(dim=8)]
+BOTTLENECKS = [
+    Noisy(dim=8),
+    Adaptive(dim=8),
+    Sparse(dim=8),
+    Discrete(dim=8, codes=16),
+    Unconstrained(dim=8),
+    Deterministic(dim=8),
+]
 
 
 @pytest.fixture
@@ -32,7 +41,7 @@ def test_every_bottleneck_trains_infers_and_rolls_out(make_model, states, bottle
     assert model.rollout(states[:, :2], torch.randn(3, 5, 2, 8)).shape == (3, 5, 2, 4, 6)
 
 
-@pytest.mark.parametrize("bottleneck", BOTTLENECKS[:4], ids=lambda b: type(b).__name__)
+@pytest.mark.parametrize("bottleneck", BOTTLENECKS[:5], ids=lambda b: type(b).__name__)
 def test_action_depends_on_its_own_two_states_alone(make_model, states, bottleneck):
     model = make_model(bottleneck=bottleneck)
     model(states)  # an untrained codebook is empty until it has seen a batch
@@ -52,6 +61,51 @@ def test_inference_is_the_same_each_time_though_training_is_noisy(make_model, st
     model = make_model(bottleneck=Noisy(dim=8)).train()
     assert torch.equal(model.infer(states), model.infer(states))
     assert model(states).total != model(states).total
+
+
+def test_a_transition_keeps_the_fewest_dimensions_that_do(make_model, states):
+    model = make_model(bottleneck=Adaptive(dim=8, tolerance=0.0))
+    whole = model.infer(states, dims=8)
+    with torch.no_grad():
+        model.world_model.embed_action.weight[:, 2:] = 0  # nothing but the first two dimensions is heard
+    needed = model.needed(states)
+    assert needed.shape == (3, 3)
+    assert set(needed.flatten().tolist()) == {1, 2}
+    before, after = states[:, :-1].flatten(0, 1)[:, None], states[:, 1:].flatten(0, 1)[:, None]
+
+    def errors(width):
+        predicted = model.predict(before, leading(whole, width).flatten(0, 1)[:, None])
+        return (predicted - after).abs().mean(dim=(1, 2, 3)).view(3, 3)
+
+    assert torch.equal(needed == 1, errors(1) <= errors(8))
+    torch.testing.assert_close(model.infer(states), leading(whole, needed))
+    model.bottleneck.tolerance = 100.0
+    assert (model.needed(states) == 1).all()
+
+
+def test_dimensions_can_be_fixed_for_all_or_each(make_model, states):
+    model = make_model(bottleneck=Adaptive(dim=8))
+    whole = model.infer(states, 8)
+    assert torch.equal(model.infer(states, 4), leading(whole, 4))
+    each = torch.tensor([1, 2, 8]).expand(3, 3)
+    assert torch.equal(model.infer(states, each), leading(whole, each))
+    for dims in (3, 0, torch.tensor([[1, 3, 8]])):
+        with pytest.raises(WildlamError, match=r"^dims .*cannot be cut so; give one of 1, 2, 4, 8$"):
+            model.infer(states, dims)
+    with pytest.raises(ValueError, match=r"expected dims \[3, 3\], one for each latent action, got \[3\]"):
+        model.infer(states, torch.ones(3, dtype=torch.int64))
+    with pytest.raises(WildlamError, match=r"^dims 8: .*; Noisy is always whole, leave it out$"):
+        make_model(bottleneck=Noisy(dim=8)).infer(states, 8)
+
+
+def test_what_is_cut_off_tells_no_nats(make_model, states):
+    model = make_model(bottleneck=Adaptive(dim=8, beta=0.5))
+    told = [model.nats(states, dims) for dims in (1, 4, 8)]
+    assert ((told[0] < told[1]) & (told[1] < told[2])).all()
+    torch.testing.assert_close(model.nats(states), model.nats(states, model.needed(states)))
+    noisy = make_model(bottleneck=Noisy(dim=8, beta=0.5))
+    assert float(noisy.nats(states).mean()) == pytest.approx(float(noisy(states).statistics()["kl"]), rel=1e-5)
+    assert (noisy.needed(states) == 8).all()
 
 
 def test_deterministic_model_has_no_inverse_dynamics_model(make_model):
@@ -146,3 +200,24 @@ def test_it_learns_what_moved(make_model):
     copy = (states[:, :-1] - states[:, 1:]).abs().mean()
     assert error < 0.5 * copy
     assert error < 0.5 * permuted
+
+
+def test_it_learns_to_need_more_dimensions_where_more_happens(make_model):
+    """Where nothing changes one dimension does; where four things change, each on its own, one does not."""
+    torch.manual_seed(0)
+    model = make_model(bottleneck=Adaptive(dim=8, beta=1e-4, tolerance=0.2)).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+
+    def batch(busy):
+        moves = torch.randn(64, 1, 1, 4).sign() * busy.view(64, 1, 1, 1)
+        start = torch.randn(64, 1, 4, 6)
+        return torch.cat((start, start + torch.nn.functional.pad(moves, (0, 2))), dim=1)
+
+    for _ in range(150):
+        loss = model(batch(torch.randint(2, (64,))))
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+    model.eval()
+    calm, busy = (model.needed(batch(torch.full((64,), how))).float().mean() for how in (0, 1))
+    assert calm < 0.5 * busy

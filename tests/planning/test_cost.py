@@ -6,9 +6,10 @@ from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.attention import KeyValueCache
 from wildlam.models.controller import ControllerConfig
+from wildlam.models.priors import Gaussian
 from wildlam.planning import cost as costs
-from wildlam.planning.cost import GoalCost, counted
-from wildlam.planning.dynamics import Controlled, Latent
+from wildlam.planning.cost import GoalCost, LikelyCost, counted
+from wildlam.planning.dynamics import Controlled, FromPrior, Latent
 from wildlam.planning.solvers.base import Prior
 from wildlam.planning.solvers.cem import cem
 from wildlam.types import EncoderSpec
@@ -94,3 +95,38 @@ def test_latent_actions_can_be_planned_in_themselves(models):
     by_controller = GoalCost(Controlled(model, controller), context, torch.zeros(2, 0, 3), goal)(actions)
     by_latents = GoalCost(Latent(model), context, torch.zeros(2, 0, latent.shape[-1]), goal)(latent.detach())
     torch.testing.assert_close(by_controller, by_latents, atol=0.02, rtol=0.01)
+
+
+@pytest.fixture
+def from_prior(models):
+    model = models[0]
+    torch.manual_seed(1)
+    prior = Gaussian(components=4).build(model.state_shape, model.bottleneck)
+    prior.see_by(torch.zeros(24), torch.eye(24)[:, :4])
+    for parameter in prior.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return FromPrior(model, prior.requires_grad_(False))
+
+
+def test_a_point_of_the_base_space_is_made_a_latent_action_in_every_predicted_state(from_prior):
+    model, prior = from_prior.model, from_prior.prior
+    context, u = torch.randn(2, 1, 4, 6), torch.randn(2, 3, prior.base)
+    with torch.no_grad():
+        z, states = from_prior.latents(context, u)
+        for step in range(3):
+            torch.testing.assert_close(z[:, step], prior.act(u[:, step], states[:, step]), rtol=1e-3, atol=1e-3)
+        assert torch.equal(states[:, 0], context[:, 0])
+        torch.testing.assert_close(states[:, 1:], model.rollout(context, z)[:, :2], rtol=1e-3, atol=1e-3)
+        whole = from_prior.rollout(context, u[:, :0], u[:, None])[:, 0]
+        torch.testing.assert_close(whole, model.rollout(context, z), rtol=1e-3, atol=1e-3)
+
+
+def test_what_is_unlikely_has_its_price(from_prior):
+    context, goal, none = torch.randn(2, 1, 4, 6), torch.randn(2, 4, 6), torch.zeros(2, 0, 0)
+    u = torch.randn(2, 5, 3, from_prior.prior.base)
+    free, priced = (LikelyCost(from_prior, context, none, goal, bf16=False, price=price)(u) for price in (0.0, 0.01))
+    assert torch.equal(free, GoalCost(from_prior, context, none, goal, bf16=False)(u))
+    away = (context[:, 0] - goal).flatten(1).norm(dim=1)
+    torch.testing.assert_close(
+        priced - free, 0.01 * away[:, None] * 0.5 * u.square().sum(dim=(2, 3)), rtol=1e-3, atol=1e-3
+    )

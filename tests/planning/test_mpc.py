@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from wildlam.planning.mpc import Replanner, follow
+from wildlam.planning.mpc import LatentReplanner, Replanner, follow
 from wildlam.planning.solvers.base import Prior
 
 
@@ -99,3 +99,32 @@ def test_a_world_that_ends_stays_where_it_ended():
     ended, going = follow([Line(), Line()], [98, 0], lambda frames, _: np.ones((len(frames[0]), 1)), 5)
     assert ended.poses[:, 0].tolist() == [98, 99, 100, 100, 100, 100]
     assert going.poses[-1] == 5
+
+
+def test_what_is_planned_in_a_base_space_is_decoded_for_now(prior):
+    class Tenfold(Exact):
+        """A point of the base space leads ten times as far as it is from zero."""
+
+        def rollout(self, context, past, actions):
+            return (context[:, -1, 0, 0][:, None, None] + 10 * actions[..., 0].cumsum(dim=2))[..., None, None]
+
+        def surprise(self, context, actions, predicted):
+            return 0.5 * actions.square().sum(dim=(2, 3))
+
+        def latents(self, context, actions):
+            return 10 * actions, context[:, -1:].expand(-1, actions.shape[1], -1, -1)
+
+    base, seen = Prior(torch.zeros(3, 1), torch.ones(3, 1)), []
+
+    def decode(z, states):
+        seen.append(states.flatten().tolist())
+        return z.clamp(-5, 5)
+
+    goals = torch.tensor([[[40.0]]])
+    settings = {"encode": encode, "goals": goals, "prior": base, "between": moved, "bf16": False, "unlikely": 1e-4}
+    policy = LatentReplanner(dynamics=Tenfold(), decode=decode, **settings)
+    (trace,) = follow([Line()], [20], policy, 10)
+    assert trace.poses[-1] == pytest.approx(40, abs=3)
+    assert np.abs(trace.actions).max() <= 5
+    assert seen[0] == [20]
+    assert seen[-1] == pytest.approx(trace.poses[-2], abs=0.5)  # the state that it is done in

@@ -22,9 +22,7 @@ def test_who_knows_where_the_goal_is_follows_a_curve_but_not_a_zigzag():
         torch.zeros(2, 9, 1, 1), torch.tensor(poses), torch.tensor(actions).float(), places, PLANAR, 4.0
     )
     prior = Prior(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([[10.0, 5.0, 40.0]]))
-    how = PlanningProtocol(
-        "recon", 8, 120, 1, prior, lambda cost, batch, g: plan_divided(cost, prior, batch=batch, generator=g)
-    )
+    how = PlanningProtocol("recon", 8, 120, 1, prior, plan_divided)
     known, staying = (judged(actions, clips).values["rpe"] for actions in (known_goal(clips, how), no_move(clips)))
     assert known[0] < 0.25 * staying[0]
     assert 0.25 * staying[1] < known[1]

@@ -38,6 +38,7 @@ def alone(tmp_path_factory):
     return load_file(out)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_models")
 def test_compiled_blocks_compute_the_same(monkeypatch):
     """Traced by PyTorch's compiler but not made into kernels, which takes long; recomputed, as large models are."""

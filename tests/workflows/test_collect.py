@@ -1,5 +1,6 @@
 """Films in every format: written by `collect`, read as labelled data, with the splits and poses that they had."""
 
+import json
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -51,6 +52,43 @@ def test_what_is_written_is_read_again(tmp_path, world, form, monkeypatch):
     if form == "lerobot":  # which takes a task's words from the index of the table that pandas reads
         tasks = pq.read_table(tmp_path / "out" / "meta" / "tasks.parquet")
         assert tasks.schema.pandas_metadata["index_columns"] == ["task"]
+
+
+@pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
+@pytest.mark.parametrize("form", ["video", "lerobot", "droid"])
+def test_every_format_keeps_the_cameras(tmp_path, form, monkeypatch):
+    few = {**FEW, "cameras": "many"}
+    drawn = []
+
+    def filmed(path):
+        episodes = read_posed_videos(path)
+        drawn.extend((e.split, e.camera) for e in episodes)
+        return episodes
+
+    monkeypatch.setattr("wildlam.workflows.collect.read_posed_videos", filmed)
+    assert collect("arm", tmp_path, form, **few) == 2
+    found = {e.split: e.camera for e in read_episodes(tmp_path)}
+    assert len(found) == 2
+    assert None not in found.values()
+    assert found["train"] != found["held_out"]
+    for split, camera in drawn:
+        assert np.allclose(found[split].extrinsics, camera.extrinsics, atol=1e-5)
+        assert found[split].field_of_view == pytest.approx(camera.field_of_view, abs=1e-4)
+    assert collect("arm", tmp_path, form, **few) == 2
+    for other in (None, "fixed"):
+        with pytest.raises(WildlamError, match="holds films with cameras many, not fixed; give another out"):
+            collect("arm", tmp_path, form, **FEW, cameras=other)
+
+
+@pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
+def test_films_of_before_there_were_cameras_to_choose_are_gone_on_with(tmp_path):
+    assert collect("arm", tmp_path, **FEW) == 2
+    record = json.loads((tmp_path / ".films.json").read_text())
+    assert record.pop("cameras") == "fixed"
+    (tmp_path / ".films.json").write_text(json.dumps(record))
+    with pytest.raises(WildlamError, match="holds films with cameras fixed, not many; give another out"):
+        collect("arm", tmp_path, **FEW, cameras="many")
+    assert collect("arm", tmp_path, **FEW, cameras="fixed") == 2
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
@@ -172,6 +210,8 @@ def test_movers_are_filmed_with_options_of_their_own(tmp_path, monkeypatch):
         (["nav", "--kind", "monsters"], "--kind is for movers, not for nav"),
         (["nav", "--movers", "1"], "--movers is for movers, not for nav"),
         (["arm", "--background", "still"], "--background is for movers, not for arm"),
+        (["nav", "--cameras", "many"], "--cameras is for arm, not for nav"),
+        (["movers", "--cameras", "fixed"], "--cameras is for arm, not for movers"),
     ],
 )
 def test_options_of_other_worlds_are_refused(tmp_path, capsys, arguments, message):

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -11,7 +12,8 @@ from wildlam.config import RunConfig
 from wildlam.encoders import VJEPA2, Lite0
 from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import Unconstrained
+from wildlam.models.bottlenecks import Adaptive, Unconstrained
+from wildlam.models.bottlenecks.base import leading
 from wildlam.video.config import DataConfig
 from wildlam.video.decode import decode_grid
 from wildlam.workflows import trained
@@ -24,11 +26,11 @@ from ..helpers import make_run, save_tiny
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
-def untrained(encoder_config, **data):
+def untrained(encoder_config, bottleneck=None, **data):
     config = RunConfig(
         data=DataConfig(path="unused", **data),
         encoder=encoder_config,
-        model=ModelConfig(bottleneck=Unconstrained(dim=4)),
+        model=ModelConfig(bottleneck=bottleneck or Unconstrained(dim=4)),
     )
     encoder = encoder_config.build("cpu")
     torch.manual_seed(0)
@@ -63,6 +65,35 @@ def test_clips_of_a_causal_encoder_cover_the_whole_video(make_video, tmp_path, f
     assert sum(counted) == pytest.approx((states - 1) / 2)
     np.testing.assert_allclose(actions.start, np.arange(states - 1) / 2)
     np.testing.assert_allclose(actions.end, actions.start + 0.5)
+
+
+@pytest.mark.parametrize("dims", [None, 2])
+def test_actions_that_are_cut_record_to_how_many_dimensions(make_video, tmp_path, monkeypatch, dims):
+    video = make_video(tmp_path / "v.mp4", frames=120)
+    model = untrained(Lite0(image_size=64, dtype="float32"), Adaptive(dim=4, tolerance=0.0))
+    torch.nn.init.normal_(model.model.world_model.head.weight)  # else all predict the same: a copy
+    whole = model.infer(video, dims=4).z
+    actions = model.infer(video, dims=dims)
+    assert actions.dims.shape == (19,)
+    assert set(actions.dims.tolist()) <= ({2} if dims else {1, 2, 4})
+    torch.testing.assert_close(actions.z, leading(whole, torch.from_numpy(actions.dims)))
+    monkeypatch.setattr(trained, "FRAMES_AT_ONCE", 6)
+    np.testing.assert_array_equal(model.infer(video, dims=dims).dims, actions.dims)  # whatever the pieces
+    npz, parquet = actions.save(tmp_path / "a")
+    np.testing.assert_array_equal(np.load(npz)["dims"], actions.dims)
+    assert pq.read_table(parquet)["dims"].to_pylist() == actions.dims.tolist()
+
+
+def test_dimensions_that_cannot_be_kept_are_refused(make_video, tmp_path, videos):
+    video = make_video(tmp_path / "v.mp4", frames=48)
+    model = untrained(Lite0(image_size=64, dtype="float32"), Adaptive(dim=4))
+    for dims in (3, 0):
+        with pytest.raises(WildlamError, match=rf"^dims {dims}: latent actions .* be cut so; give one of 1, 2, 4$"):
+            model.infer(video, dims=dims)
+    run = make_run(tmp_path / "run", videos, Lite0(image_size=64, dtype="float32"))
+    with pytest.raises(WildlamError, match=r"^dims 4: .*; Noisy is always whole, leave it out$"):
+        infer(run=run, videos=[video, video.parent], output=tmp_path / "out", dims=4)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["a", "a.v2", "a.npz", "a.parquet"])
@@ -133,6 +164,8 @@ def test_actions_as_a_table_and_as_a_picture(monkeypatch):
     assert list(rows.columns) == ["start", "end", "z0", "z1"]
     assert rows["z1"].tolist() == [1, 3, 5]
     assert repr(actions) == "LatentActions(3 of width 2, 0.00 to 3.00 s)"
+    cut = LatentActions(actions.z, actions.start, actions.end, np.array([1, 2, 1]))
+    assert cut.to_pandas()["dims"].tolist() == [1, 2, 1]
     assert actions.plot().axes[0].get_xlabel() == "seconds"
     assert "image/svg" in actions._repr_html_()
     monkeypatch.setitem(sys.modules, "pandas", None)

@@ -120,3 +120,15 @@ def test_a_baseline_of_other_actions_is_refused(driven, tmp_path, monkeypatch):
     monkeypatch.setattr("wildlam.workflows.plan.load_labelled_model", lambda folder, encoder: (None, ARM))
     with pytest.raises(WildlamError, match="takes arm actions, the controller planar"):
         dynamics_of(load_controlled(driven), [tmp_path / "baseline"])
+
+
+def test_what_is_for_another_space_is_refused(run, config):
+    for given in ({"prior": "x"}, {"labelled": "x"}, {"clips": 8}, {"plan_in": "latent", "controller": "x"}):
+        with pytest.raises(WildlamError, match=r"^\w+ does nothing where plan_in is \w+; leave it out"):
+            plan(run=run, data=config.data, **given)
+    with pytest.raises(WildlamError, match=r"^clips must be at least 4, got 3"):
+        plan(run=run, data=config.data, plan_in="latent", clips=3)
+    with pytest.raises(WildlamError, match=r"^unlikely must not be negative, got -1"):
+        plan(run=run, data=config.data, plan_in="latent", unlikely=-1.0)
+    with pytest.raises(WildlamError, match="has no prior; train one with `wildlam prior train`, or give one as prior"):
+        plan(run=run, data=config.data, plan_in="latent")

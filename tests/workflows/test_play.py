@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -10,14 +11,17 @@ import pytest
 
 from wildlam import cli
 from wildlam.encoders import Lite0
-from wildlam.episodes.action_spaces import PLANAR
+from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.models.controller import ControllerConfig
+from wildlam.models.priors import Gaussian
 from wildlam.planning.mpc import Trace
 from wildlam.training import TrainingConfig
 from wildlam.workflows.controller import ControllingConfig, train_controller
 from wildlam.workflows.play import STEPS, judged, play
+from wildlam.workflows.prior import train_prior
+from wildlam.worlds.cameras import draw_camera
 from wildlam.worlds.simulators import SIMULATORS
 
 from ..helpers import make_run
@@ -34,20 +38,27 @@ def test_success_is_to_end_near_the_goal():
     assert found.values["final distance"].tolist() == pytest.approx([10, np.hypot(100, 30)])
 
 
-@pytest.fixture
-def run(tmp_path, make_video):
+def controlled(tmp_path, make_video, space, poses):
+    """A run with a controller that was trained on films whose poses ``poses(rng)`` are."""
     rng = np.random.default_rng(0)
-    walks = tmp_path / "walks"
+    films = tmp_path / "films"
     for name in ("train/a", "train/b", "test/c"):
-        make_video(walks / f"{name}.mp4", frames=50, fps=8)
-        steps = np.abs(rng.normal(size=(50, 3))) * (20, 1, 0.1)
-        write_poses(walks / f"{name}.mp4", steps.cumsum(axis=0), fps=8)
-    path = make_run(tmp_path / "run", walks, Lite0(image_size=64, pool=2, dtype="float32"))
+        make_video(films / f"{name}.mp4", frames=50, fps=8)
+        write_poses(films / f"{name}.mp4", poses(rng), 8, space)
+    path = make_run(tmp_path / "run", films, Lite0(image_size=64, pool=2, dtype="float32"))
     training = TrainingConfig(steps=2, batch_size=4, save_every=2, eval_every=2)
     train_controller(
-        path, ControllingConfig(data=walks, controller=ControllerConfig(width=16, blocks=1), training=training)
+        path, ControllingConfig(data=films, controller=ControllerConfig(width=16, blocks=1), training=training)
     )
     return path
+
+
+@pytest.fixture
+def run(tmp_path, make_video):
+    def walk(rng):
+        return (np.abs(rng.normal(size=(50, 3))) * (20, 1, 0.1)).cumsum(axis=0)
+
+    return controlled(tmp_path, make_video, PLANAR, walk)
 
 
 @pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
@@ -68,7 +79,33 @@ def test_episodes_are_played_and_reported(run, capsys, caplog, monkeypatch):
     assert "<video" in (run / "play-nav" / "report.html").read_text()
 
 
+@pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
+def test_each_episode_of_many_cameras_has_one_of_its_own(tmp_path, make_video, monkeypatch):
+    def glide(rng):
+        there = 1.2 + 0.1 * np.sin(np.arange(50) / 3)[:, None] * (1, 0.8, 0.3)
+        return np.column_stack([there, np.zeros((50, 3)), rng.uniform(size=50)])
+
+    path, drawn = controlled(tmp_path, make_video, ARM, glide), []
+
+    def drawing(rng, split, room):
+        drawn.append((split, draw_camera(rng, split, room)))
+        return drawn[-1][1]
+
+    monkeypatch.setattr("wildlam.worlds.arm.draw_camera", drawing)
+    monkeypatch.setattr("wildlam.workflows.play.STEPS", 2)
+    play(run=path, world="arm", cameras="many", episodes=2)
+    assert json.loads((path / "play-arm" / "play.json").read_text())["cameras"] == "many"
+    random, latent = drawn[-4:-2], drawn[-2:]  # of the two episodes
+    assert random == latent
+    assert random[0] != random[1]
+    assert {split for split, _ in drawn} == {"held_out"}
+
+
 def test_what_does_not_fit_is_refused(run, monkeypatch):
+    with pytest.raises(WildlamError, match=r"^cameras is for arm, not for nav"):
+        play(run=run, world="nav", cameras="many")
+    with pytest.raises(WildlamError, match=r"^cameras must be fixed or many, got two"):
+        play(run=run, world="arm", cameras="two")
     with pytest.raises(WildlamError, match=r"world 'arm' takes actions dx, .*, .* trained on forward, left, turn;"):
         play(run=run, world="arm")
     with pytest.raises(WildlamError, match=r"^episodes must be at least 1, got 0"):
@@ -78,3 +115,16 @@ def test_what_does_not_fit_is_refused(run, monkeypatch):
     monkeypatch.setitem(SIMULATORS, "nav", replace(SIMULATORS["nav"], far=64 * SIMULATORS["nav"].far))
     with pytest.raises(WildlamError, match="trained in other units"):
         play(run=run, world="nav")
+
+
+@pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
+def test_a_prior_and_labelled_clips_take_the_controllers_place(run):
+    shutil.rmtree(run / "controller")
+    train_prior(run, prior=Gaussian(components=4), training=TrainingConfig(steps=2, batch_size=4))
+    with pytest.raises(WildlamError, match="labelled must name labelled videos"):
+        play(run=run, world="nav", plan_in="latent")
+    result = play(run=run, world="nav", plan_in="latent", labelled=run.parent / "films", clips=4, episodes=1)
+    assert result.folder == run / "play-nav-latent"
+    found = json.loads((result.folder / "play.json").read_text())
+    assert np.isfinite(found["actions"]["latent"]).all()
+    assert found["prior"] == str(run / "prior")

@@ -21,7 +21,7 @@ from wildlam.evaluation.leakage import cut_at
 from wildlam.evaluation.one_step import one_step
 from wildlam.evaluation.verdict import verdict
 from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import Deterministic, Noisy, Unconstrained
+from wildlam.models.bottlenecks import Adaptive, Deterministic, Noisy, Unconstrained
 from wildlam.models.consistency import Additive
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
@@ -151,6 +151,14 @@ def test_no_baseline(encoded):
     assert "deterministic" not in json.loads((run / "results.json").read_text())["all"]
     only = train(replace(config, model=ModelConfig(bottleneck=Deterministic(dim=4)), out=run.parent / "only")).folder
     assert not (only / "deterministic").exists()
+
+
+def test_how_many_dimensions_are_needed_is_logged(config):
+    run = train(replace(config, model=ModelConfig(bottleneck=Adaptive(dim=4)), action_free=False)).folder
+    rows = [row for row in Run(run).metrics() if "held_out/dims" in row]
+    assert len(rows) == 2
+    assert all(1 <= row["held_out/dims"] <= 4 and row["held_out/nats"] > 0 for row in rows)
+    assert all(len(row["kl_by_width"]) == 3 for row in rows)
 
 
 def test_an_existing_run_is_not_overwritten(finished):

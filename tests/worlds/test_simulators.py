@@ -1,5 +1,6 @@
 """The simulators in place of a world model: they come back to the film's poses, and know where plans lead."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -12,7 +13,7 @@ from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.worlds.arm import collect_arm
-from wildlam.worlds.simulators import SIMULATORS, check_films, simulated_costs
+from wildlam.worlds.simulators import SIMULATORS, check_films, chosen_cameras, simulated_costs
 from wildlam.worlds.walkers import collect_doom
 
 from ..helpers import printed
@@ -48,6 +49,20 @@ def test_the_arm_goes_where_the_film_went(tmp_path):
     assert (steps > 0).all()  # it moves from picture to picture
 
 
+@pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
+def test_a_plan_in_the_arms_simulator_looks_through_the_films_camera(tmp_path):
+    collect_arm(tmp_path, seconds=4, cameras="many", **FEW | {"distractors": 0.0})
+    clips, encode = clips_of(tmp_path, 4)
+    episode, frames = clips.places[0]
+    with simulated_costs(clips, encode, 128) as costs:
+        goal = costs(0).goal.astype(float)
+    filmed = episode.frames([int(frames[-1])], 128)[0].permute(1, 2, 0).numpy()
+    assert np.abs(goal - filmed).mean() < 6  # but for the film's coding
+    clips.places[:] = [(replace(one, camera=None), numbers) for one, numbers in clips.places]
+    with simulated_costs(clips, encode, 128) as costs:
+        assert np.abs(costs(0).goal - goal).mean() > 12
+
+
 @pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
 def test_a_walk_goes_where_the_film_went(tmp_path):
     collect_doom(tmp_path, levels=["garden"], seconds=8, **FEW)
@@ -68,6 +83,17 @@ def test_films_of_elsewhere_are_refused(tmp_path, make_video):
         check_films(clips)
     with pytest.raises(WildlamError, match="no film of `wildlam collect`"):
         simulated_costs(clips, encode, 128)
+
+
+def test_cameras_are_chosen_where_there_are_several():
+    assert chosen_cameras("arm", None) == {"cameras": "fixed"}
+    assert chosen_cameras("arm", "many") == {"cameras": "many"}
+    assert chosen_cameras("nav", None) == chosen_cameras("movers", None) == {}
+    for world in ("nav", "movers"):
+        with pytest.raises(WildlamError, match=f"^cameras is for arm, not for {world}"):
+            chosen_cameras(world, "many")
+    with pytest.raises(WildlamError, match=r"^cameras must be fixed or many, got two"):
+        chosen_cameras("arm", "two")
 
 
 def test_a_simulator_is_one_file(tmp_path):

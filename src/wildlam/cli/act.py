@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wildlam.cli.common import Arguments, command, finished, make_parser
+from wildlam.errors import named
 
 if TYPE_CHECKING:
     from wildlam.config import Parser
 
 
 def run_plan(argv: Arguments) -> None:
-    """Plan in held-out episodes towards a goal image, with a run's model and controller, and evaluate the plans.
+    """Plan in held-out episodes towards a goal image, with a run's model, and evaluate the plans.
 
     droid: three free steps, found by the cross-entropy method; error of the displacement. recon: one action divided
     into eight steps, the best of 120; error of the trajectory (ATE, RPE). Lengths are in the units of the data.
 
+    --in latent plans in latent actions that a prior (`wildlam prior train`) finds likely, and decodes them by a linear
+    map from a few labelled clips: it needs no controller.
+
     Examples:
       wildlam plan runs/demo --data runs/demo/videos --protocol recon
+      wildlam plan runs/demo --data runs/demo/videos --in latent --clips 32 --iterations 6
       wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
     """
     from wildlam.config import to_config
@@ -32,21 +37,26 @@ def run_plan(argv: Arguments) -> None:
         action="store_true",
         help="plan with the simulator that filmed them, too, in place of the model and of the controller: upper bounds",
     )
-    parser.add_class_arguments(PlanConfig, skip={"run", "baselines", "simulator"})
+    _add_search_space(parser)
+    parser.add_class_arguments(PlanConfig, skip={"run", "baselines", "simulator", "plan_in"})
     args = parser.parse_args(list(argv))
-    given = {name: args[name] for name in ("run", "baselines", "simulator")}
-    print(plan(to_config(PlanConfig, parser, args, **given)))
+    given = {name: args[name] for name in ("run", "baselines", "simulator", "plan_in")}
+    with named({"plan_in": "--in"}):
+        print(plan(to_config(PlanConfig, parser, args, **given)))
 
 
 def run_play(argv: Arguments) -> None:
-    """Let a run's model and controller act in a simulator towards goal images: model-predictive control.
+    """Let a run's model act in a simulator towards goal images: model-predictive control.
 
     Every step replans from the current picture (cross-entropy method, three steps ahead). An episode succeeds if it
     ends near the goal. nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot.
     On two cores fifty episodes take three to ten minutes, and half as long again for each of --baselines.
 
+    --in latent needs no controller; see `wildlam plan --help`.
+
     Examples:
       wildlam play runs/nav/run --world nav --episodes 10
+      wildlam play runs/nav/run --world nav --in latent --labelled runs/nav/videos --clips 32
       wildlam play runs/tiny --world arm --controller runs/tiny/controller_arm    # after `wildlam demo --pretrained`
     """
     from wildlam.config import to_config
@@ -57,10 +67,22 @@ def run_play(argv: Arguments) -> None:
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--world", choices=list(SIMULATORS), required=True, help="the simulator")
     _add_baselines(parser)
-    parser.add_class_arguments(PlayConfig, skip={"run", "world", "baselines"})
+    _add_search_space(parser)
+    parser.add_class_arguments(PlayConfig, skip={"run", "world", "baselines", "plan_in"})
     args = parser.parse_args(list(argv))
-    given = {name: args[name] for name in ("run", "world", "baselines")}
-    print(play(to_config(PlayConfig, parser, args, **given)))
+    given = {name: args[name] for name in ("run", "world", "baselines", "plan_in")}
+    with named({"plan_in": "--in"}):
+        print(play(to_config(PlayConfig, parser, args, **given)))
+
+
+def _add_search_space(parser: Parser) -> None:
+    parser.add_argument(
+        "--in",
+        dest="plan_in",
+        choices=["actions", "latent"],
+        default="actions",
+        help="space to plan in: actions, by the controller; or latent, by the prior and labelled clips",
+    )
 
 
 def _add_baselines(parser: Parser) -> None:

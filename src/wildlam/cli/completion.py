@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from wildlam.cli.common import Arguments, Command
 
-ACTIONS = {"controller": ("train", "baseline"), "decoder": ("train", "show")}
+ACTIONS = {"controller": ("train", "baseline"), "decoder": ("train", "show"), "prior": ("train",)}
 """Commands whose first word chooses the parser."""
 
 

@@ -108,6 +108,8 @@ def run_collect(argv: Arguments) -> None:
     """Film a world whose true actions are known: videos to train on, with their poses.
 
     Of nav and arm a share of the films has a ball that drifts about and light that changes, which no action causes.
+    With --cameras many the arm is seen from another place, at another angle and through another lens in each film, in
+    held-out ones from other sides; NAME.camera.json says from where. Actions stay in the robot's axes, as DROID's.
     In movers nobody acts: pieces of real frames move in front of others, or Doom's monsters walk about, and
     NAME.truth.npz says of each where it is, how it moves and what is seen of it (see docs/commands.md).
 
@@ -118,9 +120,11 @@ def run_collect(argv: Arguments) -> None:
     Examples:
       wildlam collect nav -o runs/nav/videos --episodes 400
       wildlam collect arm -o runs/arm/droid --episodes 50 --format droid
+      wildlam collect arm -o runs/arm/videos --cameras many --seconds 8
       wildlam collect movers -o runs/movers/videos --movers 1,2 --background still --seconds 8
     """
     from wildlam.workflows.collect import FORMATS, WORLDS, collect
+    from wildlam.worlds.cameras import CAMERAS
     from wildlam.worlds.movers import BACKGROUNDS, KINDS, MOVERS
     from wildlam.worlds.recorder import SHARE
     from wildlam.worlds.simulators import SIMULATORS
@@ -135,6 +139,9 @@ def run_collect(argv: Arguments) -> None:
     parser.add_argument("--format", choices=list(FORMATS), default="video", help="how it is written")
     parser.add_argument(
         "--distractors", type=float, help=f"of nav and arm: share of the films with a ball and lights ({SHARE:g})"
+    )
+    parser.add_argument(
+        "--cameras", choices=CAMERAS, help="of arm: the same for all films, or one drawn for each (fixed)"
     )
     counts, kinds = ",".join(map(str, MOVERS)), ",".join(BACKGROUNDS)
     parser.add_argument("--kind", choices=list(KINDS), help="of movers: what moves (cutouts)")
@@ -151,6 +158,7 @@ def run_collect(argv: Arguments) -> None:
             seconds=args.seconds,
             seed=args.seed,
             distractors=args.distractors,
+            cameras=args.cameras,
             kind=args.kind,
             movers=None if args.movers is None else _counts(args.movers),
             backgrounds=None if args.background is None else args.background.split(","),

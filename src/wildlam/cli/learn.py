@@ -1,4 +1,4 @@
-"""Commands that train: train, sweep, decoder, controller."""
+"""Commands that train: train, sweep, decoder, controller, prior."""
 
 from __future__ import annotations
 
@@ -186,6 +186,35 @@ def run_decoder(argv: Arguments) -> None:
         make_parser("decoder", run_decoder, usage="wildlam decoder train|show RUN [--help]").parse_args(["--help"])
     else:
         raise WildlamError("say `wildlam decoder train RUN` or `wildlam decoder show RUN`")
+
+
+def run_prior(argv: Arguments) -> None:
+    """Train a prior: which latent actions are likely in a state. `wildlam plan --in latent` searches among these.
+
+    It needs no labels: the latent actions that the run's model infers in videos are all that it learns from.
+
+    Examples:
+      wildlam prior train runs/demo
+      wildlam prior train runs/demo --data ~/videos --prior Flow --prior.couplings 6 --out runs/demo/flow
+      wildlam plan runs/demo --data runs/demo/videos --in latent --clips 32
+    """
+    if argv and argv[0] == "train":
+        from wildlam.config import to_config
+        from wildlam.workflows.prior import PriorTrainingConfig, prior_results, train_prior
+
+        parser = make_parser("prior train", run_prior)
+        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
+        parser.add_argument("run", type=Path, help="run folder, whose latent actions the prior is of")
+        parser.add_argument("--out", type=Path, help="folder for the prior; RUN/prior by default")
+        parser.add_class_arguments(PriorTrainingConfig)
+        args = parser.parse_args(list(argv[1:]))
+        folder = train_prior(args.run, to_config(PriorTrainingConfig, parser, args), args.out)
+        print(prior_results(folder))
+        print(f"prior      {folder}")
+    elif argv and argv[0] in ("-h", "--help"):
+        make_parser("prior", run_prior, usage="wildlam prior train RUN [--help]").parse_args(["--help"])
+    else:
+        raise WildlamError("say `wildlam prior train RUN`")
 
 
 def run_controller(argv: Arguments) -> None:

@@ -43,7 +43,9 @@ def run_evaluate(argv: Arguments) -> None:
 def run_infer(argv: Arguments) -> int:
     """Infer the latent action of every transition of videos, with timestamps, as .npz and .parquet.
 
-    Of several videos, those that cannot be used are reported, the others are done, and the exit status is 1.
+    Of several videos, those that cannot be used are reported, the others are done, and the exit status is 1. A run
+    trained with --model.bottleneck Adaptive keeps as many dimensions of each as its transition needs, and writes how
+    many (dims), or keeps --dims of all.
 
     Examples:
       wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
@@ -61,9 +63,10 @@ def run_infer(argv: Arguments) -> int:
         type=Path,
         help="where to write, without suffix, or of several videos the folder; the videos' names, here, by default",
     )
+    parser.add_argument("--dims", type=int, help="how many leading dimensions of latent actions to keep (Adaptive)")
     args = parser.parse_args(list(argv))
     videos, failed = 0, 0
-    for one in infer_each(InferConfig(run=args.run, videos=args.video, output=args.output)):
+    for one in infer_each(InferConfig(run=args.run, videos=args.video, output=args.output, dims=args.dims)):
         videos += 1
         if one.actions is None:
             tqdm.write(f"wildlam: error: {one.error}", file=sys.stderr)  # beside the bar

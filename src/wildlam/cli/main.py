@@ -26,6 +26,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "sweep": learn.run_sweep,
         "decoder": learn.run_decoder,
         "controller": learn.run_controller,
+        "prior": learn.run_prior,
     },
     "look": {
         "eval": look.run_evaluate,

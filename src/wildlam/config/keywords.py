@@ -16,6 +16,7 @@ from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import BottleneckConfig
 from wildlam.models.consistency import ConsistencyConfig
 from wildlam.models.inverse_dynamics import InverseDynamicsConfig
+from wildlam.models.priors import PriorConfig
 from wildlam.types import check_choice
 from wildlam.video.files import Location
 
@@ -29,6 +30,7 @@ EXAMPLES: dict[type, str] = {
     EncoderConfig: "wildlam.Lite0(image_size=64)",
     InverseDynamicsConfig: "wildlam.models.inverse_dynamics.Linear()",
     BottleneckConfig: "wildlam.Sparse(dim=32)",
+    PriorConfig: "wildlam.models.priors.Gaussian(components=32)",
     ConsistencyConfig: "wildlam.models.consistency.Additive(weight=0.05)",
 }
 """How one of several classes is given from Python, for each of ``CHOSEN_BY_NAME``."""

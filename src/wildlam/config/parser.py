@@ -101,7 +101,7 @@ class Parser(jsonargparse.ArgumentParser):
         """Name the default choices without the values of their keys, or another choice would inherit those."""
         defaults = super().get_defaults(*args, **kwargs)
         for key in CHOSEN_BY_NAME:
-            if key in defaults:
+            if defaults.get(key) is not None:  # elsewhere the name may be that of a folder
                 defaults[key].pop("init_args", None)
         return defaults
 
@@ -143,7 +143,7 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHe
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = (action.help or "").rstrip(".")
-        if action.dest in CHOSEN_BY_NAME:
+        if getattr(action, "_typehint", None) is CHOSEN_BY_NAME.get(action.dest, action):
             return f"{text}; --{action.dest}.help NAME shows the keys of one"
         has_default = action.option_strings and action.default not in (None, argparse.SUPPRESS)
         return text + (" (default: %(default)s)" if has_default else "")

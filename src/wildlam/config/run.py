@@ -14,17 +14,21 @@ from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic
 from wildlam.models.consistency import ConsistencyConfig
 from wildlam.models.inverse_dynamics import InverseDynamicsConfig
+from wildlam.models.priors import PriorConfig
 from wildlam.training import TrainingConfig
 from wildlam.types import settle_paths
 from wildlam.video.config import DataConfig
 
-CHOSEN_BY_NAME: dict[str, Any] = {
+OF_RUNS: dict[str, Any] = {
     "encoder": EncoderConfig,
     "model.idm": InverseDynamicsConfig,
     "model.bottleneck": BottleneckConfig,
     "model.consistency": ConsistencyConfig,
 }
-"""Keys whose value is one of a class's subclasses."""
+"""Keys of a run whose value is one of a class's subclasses."""
+
+CHOSEN_BY_NAME: dict[str, Any] = {**OF_RUNS, "prior": PriorConfig}
+"""The same of all configurations."""
 
 RENAMED = {"baseline": "action_free"}
 """Old names of keys, which still work, and their new names."""
@@ -56,7 +60,7 @@ class RunConfig:
         settle_paths(self, "out")
         if self.seed < 0:
             raise ValueError(f"{option('seed')} must not be negative, got {self.seed}")
-        for key, base in CHOSEN_BY_NAME.items():
+        for key, base in OF_RUNS.items():
             if type(attrgetter(key)(self)) is base:
                 raise ValueError(f"{key}: choose {' or '.join(cls.__name__ for cls in base.__subclasses__())}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.camera import Camera
 from wildlam.episodes.pairing import Frames
 from wildlam.types import Split
 from wildlam.video.splits import assign_splits
@@ -31,6 +32,7 @@ class Episode:
         file: file that holds the frames; None if none does. Its size and last change show whether they are the same.
         recording: what it is a film of: other cameras' films of it, and copies, have the same. By default it has its
             own, its name.
+        camera: the camera at rest that filmed it, where that is recorded.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Episode:
     frames: Frames
     file: Path | None = None
     recording: str = ""
+    camera: Camera | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recording", self.recording or self.name)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wildlam.models import LatentActionModel
+from wildlam.models.latent_action_model import Dims
 
 
 class Cheating(LatentActionModel):
@@ -19,7 +20,7 @@ class Cheating(LatentActionModel):
         self.state_shape = (grid[0] * grid[1], width)
         self.register_parameter("nothing", nn.Parameter(torch.zeros(())))
 
-    def infer(self, states: Tensor) -> Tensor:
+    def infer(self, states: Tensor, dims: Dims = None) -> Tensor:
         """The next states, flattened."""
         return states[:, 1:].flatten(2)
 
@@ -42,9 +43,9 @@ class Blind(LatentActionModel):
         nn.Module.__init__(self)
         self.model = model
 
-    def infer(self, states: Tensor) -> Tensor:
+    def infer(self, states: Tensor, dims: Dims = None) -> Tensor:
         """Noise that depends on nothing."""
-        z = self.model.infer(states)
+        z = self.model.infer(states, dims)
         return torch.randn(z.shape, generator=torch.Generator().manual_seed(0)).to(z)
 
     def predict(self, states: Tensor, actions: Tensor) -> Tensor:
@@ -66,9 +67,9 @@ class Shuffled(LatentActionModel):
         nn.Module.__init__(self)
         self.model = model
 
-    def infer(self, states: Tensor) -> Tensor:
+    def infer(self, states: Tensor, dims: Dims = None) -> Tensor:
         """The model's actions, in the code of this scene."""
-        z = self.model.infer(states)
+        z = self.model.infer(states, dims)
         return z @ self._codes(states, z.shape[-1]).mT
 
     def predict(self, states: Tensor, actions: Tensor) -> Tensor:

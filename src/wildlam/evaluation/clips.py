@@ -111,3 +111,8 @@ def another_clip(sources: Sequence[str], recordings: Sequence[str]) -> list[int]
             if candidates:
                 partner[i] = next((j for j in candidates if recordings[j] != recordings[i]), candidates[0])
     return partner
+
+
+def spread(length: int, count: int) -> list[int]:
+    """``count`` numbers from 0 to ``length - 1``, as far from each other as can be; all if there are no more."""
+    return torch.linspace(0, length - 1, min(count, length)).round().long().tolist()

@@ -2,7 +2,8 @@
 
 Samples come without an IDM: codes of Discrete, the prior of Noisy, Langevin dynamics on the energy of Sparse (arXiv
 2601.05230). A planner that searches among them finds real actions only where the two agree. For Noisy, the inferred z
-are the means of the posterior and so narrower than the prior, by the posterior's own width, even in a perfect fit.
+are the means of the posterior and so narrower than the prior, by the posterior's own width, even in a perfect fit. A
+prior that was trained for the run (``wildlam prior train``) is compared, too.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import torch
 from torch import Tensor
 
 from wildlam.errors import WildlamError
-from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.clips import InferredClips, spread
 from wildlam.evaluation.components import principal_directions
 from wildlam.evaluation.intervals import PerClip
-from wildlam.evaluation.two_sample import TwoSample, two_sample
+from wildlam.evaluation.latent_prior import compare_samples
+from wildlam.evaluation.two_sample import TRANSITIONS, TwoSample, two_sample
 from wildlam.models import LatentActionModel
+from wildlam.models.priors import LatentPrior
 
-TRANSITIONS = 1024
-"""Inferred latent actions, of whole clips, that are compared with as many samples."""
 DIRECTIONS = 3
 """Principal directions that are traversed."""
 STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -41,6 +42,8 @@ class LatentSpace:
     Attributes:
         sampling: the tests; None where there is nothing to sample.
         note: why not, or empty.
+        of_prior: tests of samples of the run's prior, which sees the state: ``alone``, and in ``pairs`` with their
+            states; empty without a prior.
         embedding: inferred, then sampled latent actions in two dimensions, ``[n or 2 n, 2]``.
         method: ``"UMAP"`` if umap-learn is installed, else ``"PCA"``.
         embedded_clips: numbers of the clips whose transitions are embedded, in order.
@@ -57,6 +60,7 @@ class LatentSpace:
 
     sampling: TwoSample | None
     note: str
+    of_prior: dict[str, TwoSample]
     embedding: Tensor
     method: str
     embedded_clips: list[int]
@@ -74,15 +78,11 @@ class LatentSpace:
 
     def summary(self) -> dict[str, Any]:
         """What goes into ``results.json``."""
-        tests = self.sampling and {
-            "energy_coefficient": self.sampling.coefficient,
-            "p_value": self.sampling.p_value,
-            "accuracy": asdict(self.sampling.accuracy),
-        }
         share = self.variance / self.variance.sum().clamp(min=1e-30)
         return {
-            "sampling": tests,
+            "sampling": self.sampling and self.sampling.summary(),
             "note": self.note,
+            "sampling_of_prior": {name: test.summary() for name, test in self.of_prior.items()} or None,
             "embedding": self.method,
             "explained_variance": [round(s, 6) for s in share.tolist()],
             "effective_dimensions": self.effective_dimensions,
@@ -91,18 +91,21 @@ class LatentSpace:
 
 
 @torch.no_grad()
-def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) -> LatentSpace:
+def latent_space(
+    model: LatentActionModel, clips: InferredClips, seed: int = 0, prior: LatentPrior | None = None
+) -> LatentSpace:
     """Compare samples with inferred latent actions, and describe and traverse the space.
 
     Args:
         model: the model, in evaluation mode.
         clips: held-out clips with their inferred latent actions.
         seed: seed of samples, permutations and UMAP.
+        prior: prior of the run, if it has one.
     """
     flat = clips.z.flatten(0, 1)
     mean, variance, directions = principal_directions(flat)
 
-    chosen = _spread(len(clips), max(TRANSITIONS // clips.z.shape[1], 1))
+    chosen = spread(len(clips), max(TRANSITIONS // clips.z.shape[1], 1))
     some = clips.choose(chosen)
     inferred = some.z.flatten(0, 1)
     samples, note = _sample(model, len(inferred), seed)
@@ -111,9 +114,10 @@ def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) 
         sampling = two_sample(some, samples.view_as(some.z), seed)
     elif samples is not None:
         note = "clips of one recording alone cannot be compared with samples"
+    of_prior = compare_samples(prior, clips, seed) if prior is not None else {}
     embedding, method = embed(inferred if samples is None else torch.cat([inferred, samples]), seed)
 
-    targets = _spread(len(clips), TARGETS)
+    targets = spread(len(clips), TARGETS)
     points = mean + torch.tensor(STEPS)[:, None] * (variance.sqrt()[:, None] * directions)[:DIRECTIONS, None]
     traversed = [_traverse(model, clips.states[i, 0].float(), points) for i in targets]
     change = torch.stack([c for c, _ in traversed])
@@ -124,12 +128,8 @@ def latent_space(model: LatentActionModel, clips: InferredClips, seed: int = 0) 
         values[f"opposition {i + 1}"] = opposition[:, i]
     traversal = clips.choose(targets).per_clip(values)
     return LatentSpace(
-        sampling, note, embedding, method, chosen, directions, variance, mean, targets, change, traversal
+        sampling, note, of_prior, embedding, method, chosen, directions, variance, mean, targets, change, traversal
     )
-
-
-def _spread(length: int, count: int) -> list[int]:
-    return torch.linspace(0, length - 1, min(count, length)).round().long().tolist()
 
 
 def _sample(model: LatentActionModel, count: int, seed: int) -> tuple[Tensor | None, str]:

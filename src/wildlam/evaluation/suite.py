@@ -23,6 +23,7 @@ from wildlam.evaluation.probes import Probes, probes, summary_of_all
 from wildlam.evaluation.rollout import Rollout, rollout
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
+from wildlam.models.priors import LatentPrior
 from wildlam.types import Encoder
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class Evaluations:
             **{"probes" if i == 0 else f"probes_{i}": found.squared_errors for i, found in enumerate(self.probes)},
             "traversals": space.traversal,
             "sampling": space.sampling and space.sampling.told_apart,
+            **{f"sampling_of_prior_{name}": test.told_apart for name, test in space.of_prior.items()},
         }
         return {name: part.to_json() for name, part in parts.items() if part is not None}
 
@@ -98,6 +100,7 @@ def evaluate_all(
     after_cut: Callable[[list[int]], Tensor] | None,
     backgrounds: tuple[Tensor, Sequence[str]],
     labelled: Sequence[Labelled],
+    prior: LatentPrior | None = None,
     progress: bool = True,
 ) -> Evaluations:
     """Run every evaluation that the data allows.
@@ -111,6 +114,7 @@ def evaluate_all(
         after_cut: see ``leakage``.
         backgrounds: frames ``uint8 [n, 3, S, S]`` for the scenes of ``locality``, and the recording of each.
         labelled: clips with true actions, for each kind of action that there is.
+        prior: prior of the model's latent actions, if there is one.
         progress: show a progress bar.
     """
     found: dict[str, Any] = {}
@@ -130,7 +134,7 @@ def evaluate_all(
             else None
         ),
         "probes": lambda: [found for clips in labelled if (found := _probes(clips))],
-        "latent_space": lambda: latent_space(model, clips),
+        "latent_space": lambda: latent_space(model, clips, prior=prior),
     }
     with tqdm(desc="evaluating", total=len(steps) * len(clips), unit="clip", miniters=1, disable=not progress) as bar:
         for done, (name, step) in enumerate(steps.items(), 1):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.intervals import Estimate, PerClip, numbered
 
 PERMUTATIONS = 500
+TRANSITIONS = 1024
+"""Inferred latent actions, of whole clips, that are compared with as many samples."""
 
 
 @dataclass
@@ -32,6 +35,14 @@ class TwoSample:
     def accuracy(self) -> Estimate:
         """Accuracy of the nearest-neighbour classifier."""
         return self.told_apart.estimate("accuracy")
+
+    def summary(self) -> dict[str, Any]:
+        """What goes into ``results.json``."""
+        return {
+            "energy_coefficient": self.coefficient,
+            "p_value": self.p_value,
+            "accuracy": asdict(self.accuracy),
+        }
 
 
 def two_sample(clips: InferredClips, samples_CTZ: Tensor, seed: int = 0) -> TwoSample:

@@ -32,8 +32,8 @@ HARDLY = 0.1
 MORE_VIDEOS = "add videos, or hold out more of those there are (--data.held_out 0.3) and train again"
 ADD = "add videos"
 LONGER = "train longer (--training.steps)"
-LOOSER = "loosen the limit on the action (of Noisy, a smaller --model.bottleneck.beta)"
-TIGHTER = "tighten the limit on the action (of Noisy, a larger --model.bottleneck.beta)"
+LOOSER = "loosen the limit on the action (of Noisy and Adaptive, a smaller --model.bottleneck.beta)"
+TIGHTER = "tighten the limit on the action (of Noisy and Adaptive, a larger --model.bottleneck.beta)"
 USE_THEM = "put them to use with wildlam infer, wildlam transfer or wildlam controller train"
 
 NO_DIFFERENCE = "the interval includes 1 (no difference), so it is unclear whether"

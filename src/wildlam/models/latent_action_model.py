@@ -8,12 +8,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from wildlam.errors import WildlamError, option
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
+from wildlam.models.bottlenecks.base import leading
 from wildlam.models.consistency import Absent, ConsistencyConfig
 from wildlam.models.inverse_dynamics import InverseDynamicsConfig, Transformer
 from wildlam.models.transformer import SIZES
 from wildlam.models.world_model import Act, WorldModel
 from wildlam.types import Loss
+
+Dims = int | Tensor | None
+"""How many leading dimensions to keep: of all latent actions, of each, or as many as are needed."""
 
 SizeName = Literal["nano", "tiny", "small", "base", "L", "H", "g"]
 
@@ -26,10 +31,10 @@ class ModelConfig:
         size: size of the world model: nano, tiny, small, base, L (the paper's), H or g. The inverse dynamics model,
             which the paper leaves open, is as wide and half as deep.
         predict: output of the world model: the change from the last state, or the state itself.
-        idm: inverse dynamics model: Transformer, Linear or Difference.
+        idm: inverse dynamics model: Transformer, Linear, Difference or Split.
         place: whether both models know places: learnt embeddings of them, and a latent action that reaches each token
             by a linear map of its own.
-        bottleneck: limit on the latent action: Noisy, Sparse, Discrete, Unconstrained or Deterministic.
+        bottleneck: limit on the latent action: Noisy, Adaptive, Sparse, Discrete, Unconstrained or Deterministic.
         consistency: what is asked of latent actions besides prediction: Absent, Additive, Composition or Cycle.
     """
 
@@ -57,10 +62,12 @@ class LatentActionModel(nn.Module):
         self.bottleneck = config.bottleneck.build()
         size = SIZES[config.size]
         half = replace(size, depth=size.depth // 2)
-        width = self.bottleneck.in_width
-        self.idm = config.idm.build(state_width, grid, width, half, config.place) if width else None
-        self.world_model = WorldModel(state_width, grid, self.bottleneck.dim, size, config.predict, config.place)
-        self.consistency = config.consistency.build(self.bottleneck.dim) if width else None
+        width, dim = self.bottleneck.in_width, self.bottleneck.dim
+        self.idm = config.idm.build(state_width, grid, width, half, config.place, width // dim) if width else None
+        if width and (prices := config.idm.prices(dim)) is not None:
+            self.bottleneck.set_prices(prices)
+        self.world_model = WorldModel(state_width, grid, dim, size, config.predict, config.place)
+        self.consistency = config.consistency.build(dim) if width else None
 
     def __repr__(self) -> str:
         tokens, width = self.state_shape
@@ -89,17 +96,66 @@ class LatentActionModel(nn.Module):
 
         return Loss(prediction + penalty + inconsistency, statistics)
 
-    def infer(self, states: Tensor) -> Tensor:
+    def infer(self, states: Tensor, dims: Dims = None) -> Tensor:
         """Infer the latent actions ``[B, T - 1, Z]`` between ``T >= 2`` states; each of its two states alone.
+
+        Args:
+            states: ``[B, T, N, D]``.
+            dims: how many leading dimensions of latent actions to keep, the others zero: one of the bottleneck's
+                ``widths``, or one of them for each, ``int64 [B, T - 1]``. If not given, they are whole; or those
+                ``needed``, where the bottleneck has widths.
 
         Raises:
             ValueError: the states are fewer than two, no tensor of floats, or of another shape than the model was made
-                for.
+                for; or there are not as many dimensions as latent actions.
+            WildlamError: the dimensions are none of the bottleneck's widths.
         """
-        self._check(states)
-        if states.shape[1] < 2:
-            raise ValueError(f"latent actions lie between states: at least 2 are needed, got {states.shape[1]}")
-        return self.bottleneck.encode(self._read(states))
+        self._check_transitions(states)
+        z = self.bottleneck.encode(self._read(states))
+        return self._cut(z, states, z, dims)
+
+    def needed(self, states: Tensor) -> Tensor:
+        """How many leading dimensions of its latent action each transition needs, ``int64 [B, T - 1]``.
+
+        The fewest of the bottleneck's ``widths`` with which the world model, who sees the state before alone, predicts
+        the next one as well as with the whole latent action, up to the bottleneck's ``tolerance``; Z, if it has none.
+
+        Args:
+            states: ``T >= 2`` states, ``[B, T, N, D]``.
+
+        Raises:
+            ValueError: as ``infer``, for the states.
+        """
+        self._check_transitions(states)
+        return self._needed(states, self.bottleneck.encode(self._read(states)))
+
+    def check_dims(self, dims: Dims) -> None:
+        """Refuse numbers of dimensions that latent actions of this model cannot be cut to.
+
+        Raises:
+            WildlamError: naming those that they can.
+        """
+        widths, limit = self.bottleneck.widths, type(self.config.bottleneck).__name__
+        if dims is None or set(torch.as_tensor(dims).flatten().tolist()) <= set(widths):
+            return
+        remedy = f"give one of {', '.join(map(str, widths))}" if widths else f"{limit} is always whole, leave it out"
+        raise WildlamError(f"{option('dims')} {dims}: latent actions of this model cannot be cut so; {remedy}")
+
+    @torch.no_grad()
+    def nats(self, states: Tensor, dims: Dims = None) -> Tensor:
+        """What the latent actions between ``T >= 2`` states tell, in nats, ``[B, T - 1]``.
+
+        Args:
+            states: ``[B, T, N, D]``.
+            dims: as of ``infer``; what is cut off tells nothing.
+
+        Raises:
+            ValueError: as ``infer``.
+            WildlamError: likewise, or the bottleneck does not count in nats.
+        """
+        self._check_transitions(states)
+        read = self._read(states)
+        return self._cut(self.bottleneck.nats(read), states, self.bottleneck.encode(read), dims).sum(dim=-1)
 
     def predict(self, states: Tensor, actions: Tensor) -> Tensor:
         """Predict the next state after each of ``[B, T, N, D]`` under the actions ``[B, T, Z]`` taken there.
@@ -168,6 +224,30 @@ class LatentActionModel(nn.Module):
         if self.idm is None:
             return states.new_zeros((states.shape[0], states.shape[1] - 1, 0))
         return self.idm(states)
+
+    def _cut(self, x: Tensor, states: Tensor, z: Tensor, dims: Dims) -> Tensor:
+        """The leading dimensions of ``x``, ``[B, T - 1, Z]`` as the whole latent actions ``z``; see ``infer``."""
+        if dims is None:
+            return leading(x, self._needed(states, z)) if self.bottleneck.widths else x
+        self.check_dims(dims)
+        if isinstance(dims, Tensor) and dims.shape != x.shape[:2]:
+            raise ValueError(f"expected dims {list(x.shape[:2])}, one for each latent action, got {list(dims.shape)}")
+        return leading(x, dims)
+
+    @torch.no_grad()
+    def _needed(self, states: Tensor, z: Tensor) -> Tensor:
+        widths = torch.tensor(self.bottleneck.widths or (self.bottleneck.dim,), device=z.device)
+        before, after = states[:, :-1].flatten(0, 1)[:, None], states[:, 1:].flatten(0, 1)[:, None].float()
+        actions = z.flatten(0, 1)[:, None]
+        predicted = (self.world_model(before, leading(actions, width)) for width in widths)
+        errors = torch.stack([(one.float() - after).abs().mean(dim=(1, 2, 3)) for one in predicted])
+        does = errors <= (1 + self.bottleneck.tolerance) * errors[-1]
+        return widths[does.int().argmax(dim=0)].view(z.shape[:2])  # the first that does
+
+    def _check_transitions(self, states: Tensor) -> None:
+        self._check(states)
+        if states.shape[1] < 2:
+            raise ValueError(f"latent actions lie between states: at least 2 are needed, got {states.shape[1]}")
 
     def _check(self, states: Tensor) -> None:
         tokens, width = self.state_shape

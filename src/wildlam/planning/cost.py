@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from wildlam.errors import WildlamError
-from wildlam.planning.dynamics import Dynamics
+from wildlam.planning.dynamics import Dynamics, FromPrior
 
 Cost = Callable[[Tensor], Tensor]
 """From candidates ``[B, S, H, A]`` to their costs ``[B, S]``."""
@@ -62,18 +62,40 @@ class GoalCost:
         device = candidates.device
         room = _free(device) // 2 if device.type == "cuda" else ROOM
         size = max(1, room // (self.dynamics.bytes_per_state * len(candidates) * candidates.shape[2]))
-        goal = self.goal[:, None].float()
         costs = []
         for chunk in candidates.split(size, dim=1):
             with torch.autocast(candidates.device.type, torch.bfloat16, enabled=self.bf16):
                 states = self.dynamics.rollout(self.context, self.past, chunk)
-            costs.append((states[:, :, -1].float() - goal).flatten(2).norm(dim=-1))
+            costs.append(self.judge(chunk, states))
             if self.count:
                 self.count(len(chunk) * chunk.shape[1])
         found = torch.cat(costs, dim=1)
         if not found.isfinite().all():
             raise WildlamError("what the model predicts is not finite for some candidate actions, so that none is best")
         return found
+
+    def judge(self, candidates: Tensor, states: Tensor) -> Tensor:
+        """Costs ``[B, S]`` of candidates ``[B, S, H, A]`` by the states that they lead to, ``[B, S, H, N, D]``."""
+        return (states[:, :, -1].float() - self.goal[:, None].float()).flatten(2).norm(dim=-1)
+
+
+@dataclass
+class LikelyCost(GoalCost):
+    """Distance from the goal, plus a price of what the prior finds unlikely: an optimiser would find z that the world
+    model was never trained on, and that lead to the goal in its predictions alone.
+
+    Attributes:
+        price: price of a nat, as a share of the distance from the start to the goal.
+    """
+
+    dynamics: FromPrior
+    price: float = 0.0
+
+    def judge(self, candidates: Tensor, states: Tensor) -> Tensor:
+        """See ``GoalCost``."""
+        away = (self.context[:, -1] - self.goal).float().flatten(1).norm(dim=-1, keepdim=True)
+        unlikely = self.dynamics.surprise(self.context, candidates, states)
+        return super().judge(candidates, states) + self.price * away * unlikely
 
 
 def counted(cost: CountingCost, bar: tqdm, times: int) -> Cost:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wildlam.planning.cost import GoalCost
-from wildlam.planning.dynamics import Dynamics
+from wildlam.planning.cost import Cost, GoalCost, LikelyCost
+from wildlam.planning.dynamics import Dynamics, FromPrior
 from wildlam.planning.solvers.base import Prior
 from wildlam.planning.solvers.cem import cem
 
@@ -113,9 +113,8 @@ class Replanner:
         if self._plan is not None:
             left = torch.cat([self._plan[:, 1:], self.prior.mean[-1].expand(len(states), 1, -1)], dim=1)
             about = replace(self.prior, mean=left, std=self.prior.std / 2)
-        cost = GoalCost(self.dynamics, states, past, self.goals, self.bf16)
         self._plan = cem(
-            cost,
+            self.cost(states, past),
             about,
             batch=len(states),
             samples=SAMPLES,
@@ -123,4 +122,38 @@ class Replanner:
             iterations=ITERATIONS,
             generator=self._generator,
         ).actions
-        return self._plan[:, 0].double().cpu().numpy()
+        return self.chosen(states, self._plan).double().cpu().numpy()
+
+    def cost(self, states: Tensor, past: Tensor) -> Cost:
+        """Cost of candidates after known states ``[B, C, N, D]``, between which ``[B, C - 1, A]`` was done."""
+        return GoalCost(self.dynamics, states, past, self.goals, self.bf16)
+
+    def chosen(self, states: Tensor, plan: Tensor) -> Tensor:
+        """What to do now, ``[B, A]``, by a plan ``[B, H, A]`` from known states."""
+        return plan[:, 0]
+
+
+@dataclass(kw_only=True)
+class LatentReplanner(Replanner):
+    """Replans in the base space of a prior, and decodes the first latent action.
+
+    Attributes:
+        dynamics: latent action model and prior.
+        decode: maps latent actions ``[B, P, Z]`` and the states ``[B, P, N, D]`` that they are taken in to real ones,
+            ``[B, P, A]``.
+        unlikely: price of a nat of what the prior finds unlikely; see ``LikelyCost``.
+    """
+
+    dynamics: FromPrior
+    decode: Callable[[Tensor, Tensor], Tensor]
+    unlikely: float
+
+    def cost(self, states: Tensor, past: Tensor) -> Cost:
+        """See ``Replanner``."""
+        return LikelyCost(self.dynamics, states, past, self.goals, self.bf16, price=self.unlikely)
+
+    @torch.no_grad()
+    def chosen(self, states: Tensor, plan: Tensor) -> Tensor:
+        """See ``Replanner``."""
+        z, used_in = self.dynamics.latents(states, plan[:, :1])
+        return self.decode(z, used_in)[:, 0]

@@ -19,10 +19,12 @@ from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.types import check_count, check_seed
 from wildlam.worlds.movers import KINDS, MOVERS, check_kinds, collect_movers, sources
 from wildlam.worlds.recorder import SHARE
-from wildlam.worlds.simulators import SIMULATORS
+from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
 
 RECORD = ".films.json"
 """File in the folder of the films that records how they are made."""
+BEFORE = {"cameras": "fixed"}
+"""What holds for folders whose record does not say so, as it was written when there was nothing to choose."""
 SHORTEST = 2.0
 """Shortest film in seconds: a clip of eight states at four a second."""
 WORLDS = (*SIMULATORS, "movers")
@@ -40,6 +42,7 @@ def collect(
     seconds: float,
     seed: int,
     distractors: float | None = None,
+    cameras: str | None = None,
     kind: str | None = None,
     movers: Sequence[int] | None = None,
     backgrounds: Sequence[str] | None = None,
@@ -54,6 +57,7 @@ def collect(
         seconds: length of each.
         seed: seed of all films.
         distractors: share of a simulator's films with motion and light that no action causes; 0.15 by default.
+        cameras: of the arm, ``fixed`` (default) or ``many``: another camera for each episode, which lies beside it.
         kind: what moves, of ``worlds.movers.KINDS``; cut-outs by default.
         movers: how many movers may be in a film; 0 to 4 by default.
         backgrounds: what is behind movers, of ``worlds.movers.BACKGROUNDS``; all of the kind by default.
@@ -74,7 +78,7 @@ def collect(
     if (MOVER if world == "movers" else SIMULATORS[world].space) not in how.spaces:
         fit = " and ".join(name for name, one in SIMULATORS.items() if one.space in how.spaces)
         raise WildlamError(f"{option('form')} {form} is for {fit}, not for {world}")
-    film, own = _film_of(world, distractors, kind, movers, backgrounds)
+    film, own = _film_of(world, distractors, cameras, kind, movers, backgrounds)
     # Films lie in a folder of their own until all is written: after an interruption, other files are written over.
     films = out if how.write is None else out / ".films"
     if seconds < SHORTEST:
@@ -104,11 +108,13 @@ def collect(
 def _film_of(
     world: str,
     distractors: float | None,
+    cameras: str | None,
     kind: str | None,
     movers: Sequence[int] | None,
     backgrounds: Sequence[str] | None,
 ) -> tuple[Callable[..., list[Path]], dict[str, Any]]:
     """What films a world with its own options, and what is to be remembered of these."""
+    seen = chosen_cameras(world, cameras)
     if world == "movers":
         if distractors is not None:
             raise WildlamError(f"{option('distractors')} is for {' and '.join(SIMULATORS)}, not for movers")
@@ -123,7 +129,8 @@ def _film_of(
     distractors = SHARE if distractors is None else distractors
     if not 0 <= distractors <= 1:
         raise WildlamError(f"{option('distractors')} is a share, 0 to 1, got {distractors:g}")
-    return partial(SIMULATORS[world].film, distractors=distractors), {"distractors": distractors}
+    own = {"distractors": distractors} | seen
+    return partial(SIMULATORS[world].film, **own), own
 
 
 def _in_metres(episodes: list[Episode], metre: float) -> list[Episode]:
@@ -149,7 +156,5 @@ def _claim(out: Path, films: Path, made: dict[str, Any]) -> None:
 
 def _check(out: Path, known: dict[str, Any], made: dict[str, Any]) -> None:
     for key, value in made.items():
-        if known.get(key) != value:
-            raise WildlamError(
-                f"{out} holds films with {key} {known.get(key)}, not {value}; give another {option('out')}"
-            )
+        if (there := known.get(key, BEFORE.get(key))) != value:
+            raise WildlamError(f"{out} holds films with {key} {there}, not {value}; give another {option('out')}")

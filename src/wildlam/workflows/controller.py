@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wildlam.config import RunConfig, config_from, dump_config, read_as
 from wildlam.distributed import Processes
-from wildlam.encoders.base import fast_dtype, fingerprint
+from wildlam.encoders.base import fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
@@ -25,6 +25,7 @@ from wildlam.evaluation.probes import fit_clips, standardiser
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
+from wildlam.planning.dynamics import Controlled, Dynamics
 from wildlam.runs import checkpoints
 from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
@@ -45,6 +46,7 @@ from wildlam.workflows.baseline import (
     read_space,
     write_space,
 )
+from wildlam.workflows.driven_run import DrivenRun, Scales
 from wildlam.workflows.open_run import load_clips, open_run
 
 FOLDER = "controller"
@@ -265,31 +267,35 @@ def _check_driven(run: Run, model: LatentActionModel, remedy: str) -> None:
 
 
 @dataclass
-class ControlledRun:
+class ControlledRun(DrivenRun):
     """A run and a controller of its model.
 
     Attributes:
-        run: its folder.
-        config: its configuration.
-        encoder: encoder of its states.
-        model: the latent action model.
         controller: maps real actions to its latent ones.
-        place: folder of the controller.
-        space: what real actions are.
     """
 
-    run: Run
-    config: RunConfig
-    encoder: Encoder
-    model: LatentActionModel
     controller: Controller
-    place: Path
-    space: ActionSpace
+
+    given_by = "controller"
+    learner = "the controller"
 
     @property
-    def bf16(self) -> bool:
-        """Whether matrix products are in bfloat16: as in training, unless the device would emulate it."""
-        return self.config.training.precision == "bf16" and fast_dtype(self.encoder.device) == torch.bfloat16
+    def dynamics(self) -> Dynamics:
+        """See ``DrivenRun``."""
+        return Controlled(self.model, self.controller)
+
+    @property
+    def scales(self) -> Scales:
+        """See ``DrivenRun``."""
+        return self.controller
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See ``DrivenRun``."""
+        return {"controller": str(self.place)}
+
+    def __str__(self) -> str:
+        return f"controller {self.place}"
 
 
 def load_controlled(path: Path, controller: Path | None = None) -> ControlledRun:
@@ -305,7 +311,7 @@ def load_controlled(path: Path, controller: Path | None = None) -> ControlledRun
     opened, config, encoder, model = _open(path)
     place = _folder(controller or opened.path)
     driver, space = load_controller(place, encoder, model)
-    return ControlledRun(opened, config, encoder, model, driver, place, space)
+    return ControlledRun(opened, config, encoder, model, place, space, driver)
 
 
 def _open(path: Path) -> tuple[Run, RunConfig, Encoder, LatentActionModel]:

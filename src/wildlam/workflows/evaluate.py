@@ -47,6 +47,7 @@ from wildlam.workflows.decoder import FOLDER as DECODER
 from wildlam.workflows.decoder import load_decoder
 from wildlam.workflows.evaluation_parts import parts_of_evaluation
 from wildlam.workflows.open_run import check_encoder, inferred, load_clips, load_model, open_run
+from wildlam.workflows.prior import load_own_prior
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +156,7 @@ def evaluate_run(
         after_cut=_after_cut(held_out, clips, config.data) if spec.context == "clip" else None,
         backgrounds=_backgrounds(held_out, clips),
         labelled=labelled,
+        prior=load_own_prior(run.path, clips.encoder, model),
     )
     summary = {
         "seconds": round(time.monotonic() - started, 1),

@@ -29,11 +29,14 @@ class InferConfig:
         run: the run folder, or the text ``"tiny"`` for the model that comes with the package.
         videos: video files, and folders of them (searched at any depth).
         output: where to write, without suffix, or of several videos the folder; the videos' names, here, if not given.
+        dims: how many leading dimensions of latent actions to keep, of a run whose bottleneck is Adaptive; as many as
+            each transition needs if not given.
     """
 
     run: Path
     videos: list[Path]
     output: Path | None = None
+    dims: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.run, str):
@@ -108,8 +111,8 @@ def infer_each(config: InferConfig) -> Iterator[Inferred]:
     """As ``infer``, video by video.
 
     Raises:
-        WildlamError: there is one video alone, and it cannot be used; or something is wrong with the run or with where
-            to write.
+        WildlamError: there is one video alone, and it cannot be used; or something is wrong with the run, with where
+            to write, or with the dimensions to keep.
     """
     places = outputs(config.videos, config.output)
     if len(places) == 1:  # before the model is loaded, which takes longer
@@ -117,11 +120,12 @@ def infer_each(config: InferConfig) -> Iterator[Inferred]:
         check_file(video)
         check_kind(places[video])
     trained = load(config.run)
+    trained.model.check_dims(config.dims)
     sizes = {video: video.stat().st_size if video.exists() else 0 for video in places}
     with tqdm(total=sum(sizes.values()), desc="inferring", unit="B", unit_scale=True, miniters=1) as bar:
         for video, place in places.items():
             try:
-                actions = _inferred(trained, video, sizes[video], bar)
+                actions = _inferred(trained, video, config.dims, sizes[video], bar)
             except WildlamError as error:
                 if len(places) == 1:
                     raise
@@ -130,12 +134,12 @@ def infer_each(config: InferConfig) -> Iterator[Inferred]:
             yield Inferred(video, actions, actions.save(place))
 
 
-def _inferred(trained: Trained, video: Path, size: int, bar: tqdm) -> LatentActions:
+def _inferred(trained: Trained, video: Path, dims: int | None, size: int, bar: tqdm) -> LatentActions:
     """The latent actions of a file; a bar moves on by its bytes, as how long all files last is not known."""
     count = up_to(bar, size)
     try:
         lasts = declared_seconds(video)
-        return trained.infer(video, count=lambda seconds: count(size * seconds / lasts if lasts else 0))
+        return trained.infer(video, dims=dims, count=lambda seconds: count(size * seconds / lasts if lasts else 0))
     finally:
         count(size)
 

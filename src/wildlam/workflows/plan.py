@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,11 +12,9 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from wildlam.config import config_from
-from wildlam.episodes.action_spaces import PLANAR
-from wildlam.episodes.clips import Cut, LabelledClips, cut_clips, encode_frames
+from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
@@ -25,39 +22,50 @@ from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
 from wildlam.models import LatentActionModel
-from wildlam.planning.cost import Cost, CountingCost, GoalCost, counted
-from wildlam.planning.dynamics import Controlled, Dynamics
-from wildlam.planning.protocols.droid import displacement_error
+from wildlam.planning.cost import Cost, GoalCost
+from wildlam.planning.dynamics import Dynamics, FromPrior
 from wildlam.planning.protocols.protocol import PlanningProtocol, ProtocolName, SolverName, protocol
 from wildlam.planning.references import known_goal, mean_plan, no_move, random_plans
-from wildlam.planning.trajectory_errors import trajectory_errors
 from wildlam.report.pages.plan import table_of_plans, write_plan_report
 from wildlam.report.text import text_of_figures
-from wildlam.types import Encoder, check_choice, check_count, check_seed, settle_path_lists, settle_paths
+from wildlam.types import Encoder, check_choice, check_count, settle_path_lists, settle_paths
 from wildlam.workflows import durations
 from wildlam.workflows.baseline import load_labelled_model
-from wildlam.workflows.controller import ControlledRun, load_controlled
+from wildlam.workflows.driven_run import DrivenRun
+from wildlam.workflows.latent_run import LatentRun, SearchConfig, load_driven
+from wildlam.workflows.planners import (
+    AT_ONCE,
+    Planned,
+    judged,
+    plan_clips,
+    plan_simulated,
+    simulator_costs,
+)
 
 EPISODES = 64
-AT_ONCE = 8  # episodes planned together
 OWN_ROWS = ("latent", "no move", "mean", "known goal", "random", "simulator", "inferred", "goal")
 """Rows of the tables of plans and of the closed loop; no baseline may have such a name."""
-PICTURES = 256
-"""Pictures of a simulator encoded together."""
 FEW_CANDIDATES = 1000  # judged by a model before they are measured
 FAR_OFF = 10.0
 """Ratio of motions to those that a model was trained on, beyond which their units must differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanConfig:
+class PlanConfig(SearchConfig):
     """What to plan, with which models, and how.
 
     Args:
         run: the run folder.
         data: labelled videos; plans are made in held-out ones.
         protocol: how plans are made and evaluated: recon (on the ground) or droid.
-        controller: folder of the controller; that of the run if not given.
+        plan_in: space in which the run's model plans: actions, by its controller; or latent, by its prior
+            (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
+        controller: folder of the controller, to plan in actions; that of the run if not given.
+        prior: folder of the prior, to plan in latent; that of the run if not given.
+        labelled: labelled videos that the linear map is fitted to, to plan in latent; ``data`` if not given.
+        clips: clips of 8 states of these, of training films; all if not given.
+        unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
+            plan in latent.
         baselines: folders of world models trained on real actions, to compare with.
         episodes: held-out clips to plan in, spread over them by chance.
         tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
@@ -67,13 +75,11 @@ class PlanConfig:
         simulator: plan with the simulator that filmed the episodes, too, in place of the model (the upper bound) and in
             place of the controller.
         seed: seed of the candidates and of the choice of clips.
-        out: folder for the results; RUN/plan-PROTOCOL if not given.
+        out: folder for the results; RUN/plan-PROTOCOL, or RUN/plan-PROTOCOL-latent, if not given.
     """
 
-    run: Path
     data: Path
     protocol: ProtocolName = "recon"
-    controller: Path | None = None
     baselines: list[Path] = field(default_factory=list)
     episodes: int = EPISODES
     tolerance: float = TOLERANCE
@@ -81,11 +87,11 @@ class PlanConfig:
     iterations: int | None = None
     solver: SolverName = "cem"
     simulator: bool = False
-    seed: int = 0
     out: Path | None = None
 
     def __post_init__(self) -> None:
-        settle_paths(self, "run", "data", "controller", "out")
+        super().__post_init__()
+        settle_paths(self, "data", "out")
         settle_path_lists(self, "baselines")
         check_choice("protocol", self.protocol, get_args(ProtocolName))
         check_choice("solver", self.solver, get_args(SolverName))
@@ -94,7 +100,6 @@ class PlanConfig:
                 check_count(name, value)
         if not isinstance(self.tolerance, int | float) or not 0 < self.tolerance < float("inf"):
             raise ValueError(f"{option('tolerance')} must be a positive number of seconds, got {self.tolerance!r}")
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -136,120 +141,12 @@ class PlanResult:
         return table_of_plans(self.rows, self.figures)
 
 
-@dataclass
-class Planned:
-    """Plans of one model in held-out clips.
-
-    Attributes:
-        actions: ``[C, H, A]``.
-        per_clip: errors of each plan: ``displacement`` and, on the ground, ``ate`` and ``rpe``; its ``cost``
-            and, in the same model, the ``true cost`` of what was really done.
-    """
-
-    actions: Tensor
-    per_clip: PerClip
-
-
-def plan_clips(
-    dynamics: Dynamics,
-    clips: LabelledClips,
-    how: PlanningProtocol,
-    seed: int = 0,
-    bf16: bool = True,
-    progress: bool = True,
-) -> Planned:
-    """Plan from the first state of each clip towards its last.
-
-    Args:
-        dynamics: world model that takes real actions.
-        clips: clips of ``horizon + 1`` states.
-        how: the protocol.
-        seed: seed of the candidates; the same ones for every model.
-        bf16: see ``GoalCost``.
-        progress: show a progress bar.
-    """
-    generator, device = torch.Generator().manual_seed(seed), how.prior.mean.device
-    actions, costs, true_costs = [], [], []
-    with tqdm(desc=f"planning, {how.name}", **how.shown(len(clips), progress)) as bar:
-        for of_clips, done in zip(clips.states.split(AT_ONCE), clips.actions.split(AT_ONCE), strict=True):
-            states, true = of_clips.to(device).float(), done.to(device)
-            cost = GoalCost(dynamics, states[:, :1], true[:, :0], states[:, -1], bf16)
-            found = how.solve(counted(cost, bar, how.iterations), len(states), generator)
-            actions.append(found.actions)
-            costs.append(found.cost)
-            true_costs.append(cost(true[:, None])[:, 0])
-    planned = torch.cat(actions).cpu()
-    costs_of_all = {"cost": torch.cat(costs).cpu(), "true cost": torch.cat(true_costs).cpu()}
-    return Planned(planned, judged(planned, clips, costs_of_all))
-
-
-def plan_simulated(
-    clips: LabelledClips,
-    how: PlanningProtocol,
-    encoder: Encoder,
-    model: LatentActionModel | None = None,
-    seed: int = 0,
-    bf16: bool = True,
-    progress: bool = True,
-) -> Planned:
-    """Plan with the simulator that the clips were filmed in, in place of a world model: the upper bound.
-
-    With a model, the simulator takes the place of the controller alone: of what is seen along a candidate latent
-    actions are inferred, and the model unrolls these.
-
-    Args:
-        clips: clips of ``horizon + 1`` states, from films of ``wildlam collect``.
-        how: the protocol.
-        encoder: encoder of the states that are compared.
-        model: model that infers latent actions, and that they are for.
-        seed: seed of the candidates.
-        bf16: see ``GoalCost``.
-        progress: show a progress bar.
-
-    Raises:
-        WildlamError: the clips are no such films, or the simulator is missing.
-    """
-    generator, found = torch.Generator().manual_seed(seed), []
-    true_costs = []
-    with (
-        simulator_costs(clips, encoder, model, bf16) as costs,
-        tqdm(desc=f"planning, {how.name}, simulator", **how.shown(len(clips), progress)) as bar,
-    ):
-        for i in range(len(clips)):
-            cost = costs(i)
-            found.append(how.solve(counted(cost, bar, how.iterations), 1, generator))
-            true_costs.append(cost(clips.actions[i : i + 1, None])[:, 0])
-    planned = torch.cat([one.actions for one in found]).cpu()
-    values = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
-    return Planned(planned, judged(planned, clips, values))
-
-
-def simulator_costs(
-    clips: LabelledClips, encoder: Encoder, model: LatentActionModel | None, bf16: bool
-) -> AbstractContextManager[Callable[[int], CountingCost]]:
-    """The simulator's costs of plans in each clip, by its index; arguments and errors as of ``plan_simulated``."""
-    from wildlam.worlds.simulators import simulated_costs
-
-    @torch.no_grad()
-    def reinfer_end(states: Tensor) -> Tensor:
-        assert model is not None
-        states = states.to(encoder.device)
-        with torch.autocast(encoder.device.type, torch.bfloat16, enabled=bf16):
-            latent = model.infer(states)
-            return model.rollout(states[:1, :1], latent[None])[0, :, -1].float().cpu()
-
-    def encode(pictures: Tensor) -> Tensor:
-        return torch.cat([encode_frames(encoder, part[:, None])[:, 0].cpu() for part in pictures.split(PICTURES)])
-
-    return simulated_costs(clips, encode, encoder.spec.image_size, reinfer_end if model else None)
-
-
 def _parts(
     cut: Cut,
     dynamics: Mapping[str, Dynamics],
     how: PlanningProtocol,
     episodes: int,
-    driven: ControlledRun,
+    driven: DrivenRun,
     simulator: bool,
 ) -> list[durations.Part]:
     """Estimated time of encoding the clips and of planning with each model, from one iteration on random states."""
@@ -260,9 +157,10 @@ def _parts(
         return parts
 
     def planned(one: Dynamics, count: int) -> None:
+        given = one.prior.base if isinstance(one, FromPrior) else width
         states = torch.randn(count, 2, spec.tokens, spec.width, device=device)
-        cost = GoalCost(one, states[:, :1], torch.empty(count, 0, width, device=device), states[:, 1], driven.bf16)
-        cost(torch.zeros(count, how.samples, how.horizon, width, device=device))
+        cost = GoalCost(one, states[:, :1], torch.empty(count, 0, given, device=device), states[:, 1], driven.bf16)
+        cost(torch.zeros(count, how.samples, how.horizon, given, device=device))
 
     def simulated(cost: Cost, samples: int) -> None:
         cost(torch.zeros(1, samples, how.horizon, width))
@@ -280,21 +178,9 @@ def _parts(
     return parts
 
 
-def _simulators(driven: ControlledRun) -> dict[str, LatentActionModel | None]:
+def _simulators(driven: DrivenRun) -> dict[str, LatentActionModel | None]:
     """What plans in the simulator, by the names of their rows: see ``plan_simulated``."""
     return {"simulator": None, "inferred": driven.model}
-
-
-def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None = None) -> PerClip:
-    """Errors of plans ``[C, H, A]``, per clip."""
-    space = clips.space
-    values = {"displacement": displacement_error(planned, clips.actions, space.position), **(more or {})}
-    if space is PLANAR:
-        errors = []
-        for actions, poses in zip(planned.double().numpy(), clips.poses.numpy(), strict=True):
-            errors.append(trajectory_errors(space.integrate(poses[0], actions), poses))
-        values |= {name: torch.tensor([e[name] for e in errors]) for name in errors[0]}
-    return PerClip(values, clips.names, [space.name] * len(clips), clips.recordings)
 
 
 def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
@@ -310,19 +196,18 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
         WildlamError: something is missing, out of its range, or does not fit together.
     """
     config = config_from(PlanConfig, config, keywords)
-    driven = load_controlled(config.run, config.controller)
+    driven = load_driven(config, config.labelled or config.data, config.tolerance)
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
     found = read_episodes(config.data, config.tolerance)
     if found[0].space is not space:
         raise WildlamError(
-            f"{config.data} holds {found[0].space.name} actions, the controller's are {space.name}; give other "
-            f"{option('data')} or another {option('controller')}"
+            f"{config.data} holds {found[0].space.name} actions, those of {driven.place} are {space.name}; give other "
+            f"{option('data')} or another {option(driven.given_by)}"
         )
     dynamics = dynamics_of(driven, config.baselines)
-    scaled = {**dynamics, "latent": driven.controller}
-    _check_units(found, fps, scaled)
+    _check_units(found, fps, {**dynamics, "latent": driven.scales}, driven.learner)
     how = protocol(config.protocol, found, fps, encoder.device, config.samples, config.iterations, config.solver)
-    folder = ensure_writable(config.out or opened.path / f"plan-{config.protocol}")
+    folder = ensure_writable(config.out or opened.path / f"plan-{config.protocol}{config.ending}")
     cut = held_out_cut(found, encoder, how.horizon + 1, fps, config.data)
     episodes = min(config.episodes, len(cut.places))
     durations.announce(_parts(cut, dynamics, how, episodes, driven, config.simulator))
@@ -334,7 +219,7 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
 
 def _planned(
     config: PlanConfig,
-    driven: ControlledRun,
+    driven: DrivenRun,
     dynamics: Mapping[str, Dynamics],
     how: PlanningProtocol,
     clips: LabelledClips,
@@ -352,7 +237,10 @@ def _planned(
     rows = {label: judged(actions, clips) for label, actions in unlearnt.items()}
     plans = {}
     for label, one in dynamics.items():
-        plans[label] = plan_clips(one, clips, how, seed, bf16)
+        if label == "latent" and isinstance(driven, LatentRun):
+            plans[label] = driven.plan(clips, how, seed)
+        else:
+            plans[label] = plan_clips(one, clips, how, seed, bf16)
     if config.simulator:
         for label, model in _simulators(driven).items():
             plans[label] = plan_simulated(clips, how, driven.encoder, model, seed, bf16)
@@ -361,7 +249,7 @@ def _planned(
 
 def _write(
     config: PlanConfig,
-    driven: ControlledRun,
+    driven: DrivenRun,
     how: PlanningProtocol,
     clips: LabelledClips,
     folder: Path,
@@ -375,7 +263,7 @@ def _write(
         "episodes": len(clips),
         "seed": config.seed,
         "data": str(config.data),
-        "controller": str(driven.place),
+        **driven.facts,
         "baselines": [str(folder) for folder in config.baselines],
         "samples": how.samples,
         "iterations": how.iterations,
@@ -398,25 +286,25 @@ def _write(
             {label: one.actions.numpy() for label, one in plans.items()},
             "rpe" if name == "recon" else "displacement",
             f"{driven.run.facts['encoder']['name']} states, {rows['no move'].amount} held out of {config.data}, "
-            f"controller {driven.place}, {how.samples} candidates drawn {how.iterations} time(s)"
+            f"{driven}, {how.samples} candidates drawn {how.iterations} time(s)"
             f"{f' ({solver})' if name == 'droid' else ''}, seed {config.seed}",
         )
 
 
-def dynamics_of(driven: ControlledRun, baselines: Sequence[Path]) -> dict[str, Dynamics]:
+def dynamics_of(driven: DrivenRun, baselines: Sequence[Path]) -> dict[str, Dynamics]:
     """The models that plan: ``latent``, and baselines by the names of their folders.
 
     Raises:
         WildlamError: a baseline is none, takes other actions than the controller, or is given twice.
     """
-    dynamics: dict[str, Dynamics] = {"latent": Controlled(driven.model, driven.controller)}
+    dynamics = {"latent": driven.dynamics}
     places, remedy = [folder.absolute() for folder in baselines], f"give other {option('baselines')}"
     for folder in places:
         if places.count(folder) > 1:
             raise WildlamError(f"{folder} is given twice; {remedy}")
         model, space = load_labelled_model(folder, driven.encoder)
         if space is not driven.space:
-            raise WildlamError(f"{folder} takes {space.name} actions, the controller {driven.space.name}; {remedy}")
+            raise WildlamError(f"{folder} takes {space.name} actions, {driven.learner} {driven.space.name}; {remedy}")
         dynamics[next(name for name in _names(folder) if name not in {*OWN_ROWS, *dynamics})] = model
     return dynamics
 
@@ -427,13 +315,13 @@ def _names(folder: Path) -> Iterator[str]:
         yield "/".join(folder.parts[-n - 1 :])
 
 
-def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, Any]) -> None:
+def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, Any], learner: str) -> None:
     """Refuse models trained on far larger or smaller motions, such as metres in place of map units."""
     space = episodes[0].space
     actions = np.concatenate([space.between(one.poses[run]) for one in episodes for run in one.sampled(fps)[0]])
     here = float(np.linalg.norm(actions[:, : space.position].std(axis=0)))
     for label, model in models.items():
-        label = "the controller" if label == "latent" else label
+        label = learner if label == "latent" else label
         learnt = float(model.action_std[: space.position].norm())
         if not 1 / FAR_OFF < here / learnt < FAR_OFF:
             raise WildlamError(

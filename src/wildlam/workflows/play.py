@@ -6,13 +6,14 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from wildlam.config import config_from
@@ -20,19 +21,20 @@ from wildlam.episodes.clips import encode_frames
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
-from wildlam.planning.dynamics import Dynamics
-from wildlam.planning.mpc import ITERATIONS, MEMORY, SAMPLES, Policy, Replanner, Trace, World, follow
+from wildlam.planning.dynamics import Dynamics, FromPrior
+from wildlam.planning.mpc import ITERATIONS, MEMORY, SAMPLES, LatentReplanner, Policy, Replanner, Trace, World, follow
 from wildlam.planning.solvers.base import Prior
 from wildlam.report.html import video
 from wildlam.report.pages.plan import compared
 from wildlam.report.pages.play import SHOWN, grid, table_of_episodes, write_play_report
 from wildlam.report.text import text_of_figures
-from wildlam.types import check_choice, check_count, check_seed, settle_path_lists, settle_paths
+from wildlam.types import check_choice, check_count, settle_path_lists, settle_paths
 from wildlam.video.write import mp4_bytes
 from wildlam.workflows import durations
-from wildlam.workflows.controller import ControlledRun, load_controlled
+from wildlam.workflows.driven_run import DrivenRun
+from wildlam.workflows.latent_run import LatentRun, SearchConfig, load_driven
 from wildlam.workflows.plan import dynamics_of
-from wildlam.worlds.simulators import SIMULATORS
+from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
 from wildlam.worlds.simulators.base import Simulator
 
 EPISODES = 50
@@ -49,33 +51,40 @@ SEEDS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayConfig:
+class PlayConfig(SearchConfig):
     """Which run acts in which simulator.
 
     Args:
         run: the run folder.
         world: name of the simulator, a key of ``wildlam.worlds.simulators.SIMULATORS``: ``nav`` or ``arm``.
-        controller: folder of the controller; that of the run if not given.
+        plan_in: space in which the run's model plans: actions, by its controller; or latent, by its prior
+            (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
+        controller: folder of the controller, to plan in actions; that of the run if not given.
+        prior: folder of the prior, to plan in latent; that of the run if not given.
+        labelled: labelled videos that the linear map is fitted to, to plan in latent.
+        clips: clips of 8 states of these, of training films; all if not given.
+        unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
+            plan in latent.
         baselines: folders of world models trained on real actions, to compare with.
+        cameras: of the arm, ``fixed`` (default) or ``many``: another camera for each episode, drawn as those of
+            held-out films of ``wildlam collect arm --cameras many``.
         episodes: number of episodes.
         seed: seed of starts, goals and candidates.
-        out: folder for the results; RUN/play-WORLD if not given.
+        out: folder for the results; RUN/play-WORLD, or RUN/play-WORLD-latent, if not given.
     """
 
-    run: Path
     world: str
-    controller: Path | None = None
     baselines: list[Path] = field(default_factory=list)
+    cameras: str | None = None
     episodes: int = EPISODES
-    seed: int = 0
     out: Path | None = None
 
     def __post_init__(self) -> None:
-        settle_paths(self, "run", "controller", "out")
+        super().__post_init__()
+        settle_paths(self, "out")
         settle_path_lists(self, "baselines")
         check_choice("world", self.world, list(SIMULATORS))
         check_count("episodes", self.episodes)
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ class PlayResult:
 def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     """Let a run's model and baselines act in a simulator towards goal images.
 
-    A goal is the picture after ``AWAY`` repetitions of one action, drawn from those that the controller was trained on.
+    A goal is the picture after ``AWAY`` repetitions of one action, drawn from those that it learnt from.
     Then the episode is reset, and the model has ``STEPS`` steps. Writes ``play.json`` and ``report.html`` to a
     folder.
 
@@ -131,9 +140,11 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
         WildlamError: something is missing, out of its range, or does not fit together.
     """
     config = config_from(PlayConfig, config, keywords)
-    driven, simulator = load_controlled(config.run, config.controller), SIMULATORS[config.world]
+    simulator = SIMULATORS[config.world]
+    simulator = replace(simulator, open=partial(simulator.open, **chosen_cameras(config.world, config.cameras)))
+    driven = load_driven(config, config.labelled)
     _check_actions(driven, simulator)
-    folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}")
+    folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}{config.ending}")
     prior, dynamics = _prior_of(driven), dynamics_of(driven, config.baselines)
     durations.announce(_parts(simulator, driven, dynamics, prior, config.episodes))
     traces = _all_traces(config, simulator, driven, dynamics, prior)
@@ -152,36 +163,55 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
             films,
             f"Success: within {simulator.near:g} {simulator.unit} of the goal after {STEPS} steps. Goals lie {AWAY} "
             f"steps away. {compared(rows, dynamics, 'final distance', 'episode')}",
-            f"{driven.run.facts['encoder']['name']} states, controller {driven.place}, {config.episodes} episodes, "
-            f"seed {config.seed}",
+            f"{driven.run.facts['encoder']['name']} states, {driven}, {config.episodes} episodes, "
+            f"seed {config.seed}" + (", a camera drawn for each" if config.cameras == "many" else ""),
         )
     return PlayResult(folder, config.world, config.seed, rows, films)
 
 
-def _check_actions(driven: ControlledRun, simulator: Simulator) -> None:
-    """Refuse a controller of another kind of action, or of other units than the simulator's."""
-    controller, space = driven.controller, driven.space
+def _check_actions(driven: DrivenRun, simulator: Simulator) -> None:
+    """Refuse what learnt another kind of action, or other units, than the simulator's."""
+    scales, space, another = driven.scales, driven.space, f"give another {option(driven.given_by)}"
     if space is not simulator.space:
         raise WildlamError(
-            f"the world {simulator.name!r} takes actions {', '.join(simulator.space.action_names)}, the controller was "
-            f"trained on {', '.join(space.action_names)}; give another {option('controller')}"
+            f"the world {simulator.name!r} takes actions {', '.join(simulator.space.action_names)}, {driven.learner} "
+            f"was trained on {', '.join(space.action_names)}; {another}"
         )
-    reach = AWAY * float((controller.action_mean.abs() + 3 * controller.action_std)[: space.position].norm())
+    reach = AWAY * float((scales.action_mean.abs() + 3 * scales.action_std)[: space.position].norm())
     if reach < simulator.far:
         raise WildlamError(
-            f"{AWAY} of the controller's largest actions lead {reach:.3g} {simulator.unit} far, goals lie "
-            f"{simulator.far:g} away at least: it was trained in other units; give another {option('controller')}"
+            f"{AWAY} of the largest actions of {driven.learner} lead {reach:.3g} {simulator.unit} far, goals lie "
+            f"{simulator.far:g} away at least: it was trained in other units; {another}"
         )
 
 
-def _prior_of(driven: ControlledRun) -> Prior:
-    """Candidate actions are those that the controller learnt from, to three standard deviations."""
-    mean, std = driven.controller.action_mean, driven.controller.action_std
+def _prior_of(driven: DrivenRun) -> Prior:
+    """Candidate actions are those that were learnt from, to three standard deviations."""
+    mean, std = driven.scales.action_mean, driven.scales.action_std
     return Prior(mean.expand(HORIZON, -1), std.expand(HORIZON, -1), mean - 3 * std, mean + 3 * std)
 
 
+def _planner(driven: DrivenRun, dynamics: Dynamics, goals: Tensor, prior: Prior, seed: int = 0) -> Replanner:
+    """What plans with a model: in the base space of its prior, if it has one."""
+    encode, between = partial(encode_frames, driven.encoder), driven.space.between
+    if not isinstance(driven, LatentRun) or not isinstance(dynamics, FromPrior):
+        return Replanner(dynamics, encode, goals, prior, between, seed, driven.bf16)
+    one = torch.ones(HORIZON, driven.prior.base, device=goals.device)
+    return LatentReplanner(
+        dynamics=dynamics,
+        encode=encode,
+        goals=goals,
+        prior=Prior(torch.zeros_like(one), one),
+        between=between,
+        seed=seed,
+        bf16=driven.bf16,
+        decode=driven.decoder,
+        unlikely=driven.unlikely,
+    )
+
+
 def _all_traces(
-    config: PlayConfig, simulator: Simulator, driven: ControlledRun, dynamics: dict[str, Dynamics], prior: Prior
+    config: PlayConfig, simulator: Simulator, driven: DrivenRun, dynamics: dict[str, Dynamics], prior: Prior
 ) -> dict[str, list[Trace]]:
     """The trace of every episode to its goal, by each policy, and of staying; ``AT_ONCE`` episodes at a time."""
     encoder, episodes = driven.encoder, config.episodes
@@ -200,15 +230,7 @@ def _all_traces(
             wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
             policies: dict[str, Policy] = {"random": _random(prior, own_seed)}
             for label, one in dynamics.items():
-                policies[label] = Replanner(
-                    one,
-                    partial(encode_frames, encoder),
-                    wanted.float(),
-                    prior,
-                    driven.space.between,
-                    seed=own_seed,
-                    bf16=driven.bf16,
-                )
+                policies[label] = _planner(driven, one, wanted.float(), prior, own_seed)
             for label, policy in policies.items():
                 traces[label] += follow(some, starts, _counted(policy, bar), STEPS)
             traces["no move"] += [
@@ -220,16 +242,17 @@ def _all_traces(
 def _record(
     config: PlayConfig,
     simulator: Simulator,
-    driven: ControlledRun,
+    driven: DrivenRun,
     rows: dict[str, PerClip],
     traces: dict[str, list[Trace]],
 ) -> dict[str, Any]:
     """What ``play.json`` holds."""
     return {
         "world": config.world,
+        **chosen_cameras(config.world, config.cameras),
         "episodes": config.episodes,
         "seed": config.seed,
-        "controller": str(driven.place),
+        **driven.facts,
         "baselines": [str(folder) for folder in config.baselines],
         "samples": SAMPLES,
         "iterations": ITERATIONS,
@@ -260,14 +283,14 @@ def _random(prior: Prior, seed: int) -> Policy:
 
 
 def _parts(
-    simulator: Simulator, driven: ControlledRun, dynamics: dict[str, Dynamics], prior: Prior, episodes: int
+    simulator: Simulator, driven: DrivenRun, dynamics: dict[str, Dynamics], prior: Prior, episodes: int
 ) -> list[durations.Part]:
     """Estimated time of each policy's episodes, from a reset, a step and a plan in a world of their own."""
     device, together = driven.encoder.device, min(AT_ONCE, episodes)
     with simulator.open(0, driven.config.data.fps, driven.encoder.spec.image_size) as world:
         seen: list[tuple[np.ndarray, dict[str, Any]]] = []
         begin = durations.seconds_of(lambda: seen.append(world.reset(seed=0)), device)
-        step = durations.seconds_of(lambda: world.step(driven.controller.action_mean.double().cpu().numpy()), device)
+        step = durations.seconds_of(lambda: world.step(driven.scales.action_mean.double().cpu().numpy()), device)
     frames, poses = (np.repeat(one[None], together, axis=0) for one in (seen[0][0], seen[0][1]["pose"]))
     video = torch.from_numpy(frames[:, None]).permute(0, 1, 4, 2, 3)
     wanted = encode_frames(driven.encoder, video)[:, 0].float()
@@ -275,9 +298,7 @@ def _parts(
     parts = [durations.Part("goals", f"{episodes} episodes", episodes * (begin + AWAY * step))]
     parts.append(durations.Part("random", f"{episodes * STEPS:,} steps", acted))
     for label, one in dynamics.items():
-        planner = Replanner(
-            one, partial(encode_frames, driven.encoder), wanted, prior, driven.space.between, bf16=driven.bf16
-        )
+        planner = _planner(driven, one, wanted, prior)
         plan = durations.seconds_of(partial(planner, [frames] * MEMORY, [poses] * MEMORY), device)
         plans = math.ceil(episodes / AT_ONCE) * STEPS
         parts.append(durations.Part(label, f"{episodes * STEPS:,} steps", acted + plans * plan))

@@ -19,6 +19,7 @@ from wildlam.config import RunConfig, config_from, dump_config, read_config, wit
 from wildlam.distributed import Processes, default_device, is_main_process, job, processes, restarted
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.one_step import one_step
+from wildlam.evaluation.spending import spending
 from wildlam.fileio import ensure_writable, read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.runs import checkpoints
@@ -96,10 +97,10 @@ def _train(config: RunConfig, resume: bool) -> Path:
             compile_blocks(encoder.network)  # 4 % of a ViT-L step on an H200
         try:
             with encoder_in_parts(encoder, team, shard) if shard > 1 else contextlib.nullcontext():
-                _fit(config, run, clips, team, resume, "latent actions")
+                fit_run(config, run, clips, team, resume, "latent actions")
                 if bare := without_actions(config):
                     bare = replace(bare, out=run.path / BASELINE)
-                    _fit(bare, Run(run.path / BASELINE), clips, team, resume, "deterministic baseline")
+                    fit_run(bare, Run(run.path / BASELINE), clips, team, resume, "deterministic baseline")
             if team.is_main:
                 evaluate_run(run, run.path, clips, started)
             team.barrier()
@@ -264,7 +265,17 @@ def _check_lengths(config: RunConfig, spec: EncoderSpec) -> None:
         )
 
 
-def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: bool, title: str) -> None:
+def fit_run(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: bool, title: str) -> None:
+    """Train the model of a configuration, alone and without evaluating it, and leave its checkpoints in a run folder.
+
+    Args:
+        config: the run's configuration, resolved.
+        run: the folder, which is made if need be.
+        clips: clips of its videos, as ``load_clips`` gives them for this configuration.
+        team: the processes that share the work.
+        resume: go on from the last checkpoint, if there is one.
+        title: what the bar of progress says.
+    """
     spec = clips.encoder.spec
     if team.is_main:
         run.create(dump_config(config), config.seed, spec)
@@ -276,8 +287,11 @@ def _fit(config: RunConfig, run: Run, clips: Clips, team: Processes, resume: boo
 
     def held_out(current: torch.nn.Module) -> dict[str, float]:
         assert isinstance(current, LatentActionModel)
-        errors = one_step(current, inferred(clips, current, few))
-        return {method: float(values.mean()) for method, values in errors.values.items()}
+        some = inferred(clips, current, few)
+        found = one_step(current, some).values
+        if current.bottleneck.widths:  # only the world model can tell how many dimensions it needs
+            found = found | spending(current, some).values
+        return {name: float(values.mean()) for name, values in found.items()}
 
     fit(
         model,

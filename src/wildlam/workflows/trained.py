@@ -62,11 +62,14 @@ class LatentActions:
         z: ``float32 [T - 1, Z]``; ``z[t]`` leads from the state at ``start[t]`` to that at ``end[t]``.
         start: timestamps in seconds, ``float64 [T - 1]``.
         end: likewise.
+        dims: how many leading dimensions of each are kept, the others being zero, ``int64 [T - 1]``; None where latent
+            actions are always whole, as all but those of ``Adaptive`` are.
     """
 
     z: Tensor
     start: np.ndarray
     end: np.ndarray
+    dims: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"LatentActions({len(self.z)} of width {self.z.shape[1]}, {self.start[0]:.2f} to {self.end[-1]:.2f} s)"
@@ -79,7 +82,8 @@ class LatentActions:
         return latent_actions_figure(self.z.numpy(), self.start, self.end)
 
     def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame`` with a row for each action: ``start``, ``end`` in seconds and ``z0``, ``z1``, ...
+        """A ``pandas.DataFrame`` with a row for each action: ``start``, ``end`` in seconds, ``dims`` if there are any,
+        and ``z0``, ``z1``, ...
 
         Raises:
             WildlamError: pandas is not installed.
@@ -89,7 +93,7 @@ class LatentActions:
         except ImportError as error:
             raise WildlamError("to_pandas needs pandas; pip install pandas, or use .z, .start and .end") from error
         columns = {f"z{i}": column for i, column in enumerate(self.z.numpy().T)}
-        return pandas.DataFrame({"start": self.start, "end": self.end, **columns})
+        return pandas.DataFrame(self._common() | columns)
 
     def save(self, path: str | Path) -> tuple[Path, Path]:
         """Write ``path`` with ``.npz`` and with ``.parquet`` after it; return both paths.
@@ -99,7 +103,7 @@ class LatentActions:
         """
         path = Path(path)
         check_kind(path)
-        arrays = {"start": self.start, "end": self.end, "z": self.z.numpy()}
+        arrays = self._common() | {"z": self.z.numpy()}
         stem = path.with_suffix("") if path.suffix in (".npz", ".parquet") else path  # the name itself may have dots
         npz, parquet = (path.with_name(stem.name + suffix) for suffix in (".npz", ".parquet"))
         with writing(f"{npz} and {parquet}", f"choose another {option('output')}"):
@@ -107,6 +111,11 @@ class LatentActions:
             np.savez(npz, **arrays)  # type: ignore[arg-type]
             pq.write_table(pa.table(arrays | {"z": list(self.z.numpy())}), parquet)
         return npz, parquet
+
+    def _common(self) -> dict[str, np.ndarray]:
+        """What is told of each action besides itself."""
+        dims = {} if self.dims is None else {"dims": self.dims}
+        return {"start": self.start, "end": self.end, **dims}
 
 
 def check_kind(path: Path) -> None:
@@ -193,17 +202,25 @@ class Trained:
         return stamps, torch.cat(states)
 
     @overload
-    def infer(self, video: str | Path, *, fps: None = None, count: Count = uncounted) -> LatentActions: ...
+    def infer(
+        self, video: str | Path, *, fps: None = None, dims: int | None = None, count: Count = uncounted
+    ) -> LatentActions: ...
 
     @overload
-    def infer(self, video: AnyVideo, *, fps: float | None = None, count: Count = uncounted) -> Any: ...
+    def infer(
+        self, video: AnyVideo, *, fps: float | None = None, dims: int | None = None, count: Count = uncounted
+    ) -> Any: ...
 
-    def infer(self, video: AnyVideo, *, fps: float | None = None, count: Count = uncounted) -> Any:
+    def infer(
+        self, video: AnyVideo, *, fps: float | None = None, dims: int | None = None, count: Count = uncounted
+    ) -> Any:
         """Infer the latent action of every transition of a video.
 
         Args:
             video: one video, in any of the forms that the class lists.
             fps: its frames per second, if it is no file.
+            dims: how many leading dimensions of latent actions to keep, of a model whose bottleneck is ``Adaptive``; as
+                many as each transition needs if not given.
             count: called with the seconds of it that are done since the last call, for a bar of progress.
 
         Returns:
@@ -211,22 +228,30 @@ class Trained:
 
         Raises:
             VideoError: the file cannot be decoded.
-            WildlamError: it is too short for one transition, or is something else than a video.
+            WildlamError: it is too short for one transition, or is something else than a video; or the model cannot
+                keep so many dimensions.
         """
+        self.model.check_dims(dims)
         given = given_videos({"video": video}, fps)["video"]
-        return [self._infer(one, count) for one in given] if isinstance(given, list) else self._infer(given, count)
+        if isinstance(given, list):
+            return [self._infer(one, dims, count) for one in given]
+        return self._infer(given, dims, count)
 
     @torch.no_grad()
-    def _infer(self, video: Given, count: Count) -> LatentActions:
-        z, start, end = [], [], []
+    def _infer(self, video: Given, dims: int | None, count: Count) -> LatentActions:
+        z, kept, start, end = [], [], [], []
         for times, states in self._encode(video, count):
-            z.append(self.model.infer(states[None])[0].float().cpu())
+            clip = states[None]
+            if self.model.bottleneck.widths:
+                kept.append(torch.full((1, len(states) - 1), dims) if dims else self.model.needed(clip))
+            z.append(self.model.infer(clip, kept[-1] if kept else None)[0].float().cpu())
             start.append(times[:-1])
             end.append(times[1:])
         if not z:
             rate = self.config.data.fps
             raise WildlamError(f"{video}: too short, at {rate:g} frames/s it holds no transition between two states")
-        return LatentActions(torch.cat(z), np.concatenate(start), np.concatenate(end))
+        told = torch.cat(kept, dim=1)[0].cpu().numpy() if kept else None
+        return LatentActions(torch.cat(z), np.concatenate(start), np.concatenate(end), told)
 
     @overload
     def transfer(

@@ -1,7 +1,10 @@
-"""A Fetch arm over a table with objects, seen by a fixed camera: a world whose true end-effector motion is known.
+"""A Fetch arm over a table with objects, seen by a camera at rest: a world whose true end-effector motion is known.
 
 The robot's model is gymnasium-robotics' (MuJoCo); its hand follows a motion-capture body by a weld, so that an action
-moves, turns, opens and closes it. Lengths are in metres, angles in radians, the gripper's opening is 0 to 1.
+moves, turns, opens and closes it. Lengths are in metres, angles in radians, the gripper's opening is 0 to 1. Poses and
+actions are in the axes of the robot's base, wherever the camera stands, as DROID's are: x is where the robot faces, y
+its left, z up. So one action looks different in the films of two cameras, and what it will look like is only known to
+who has seen a picture.
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +22,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from wildlam.episodes.action_spaces import ARM
+from wildlam.episodes.camera import Camera, camera_path, write_camera
+from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.progress import Count
+from wildlam.types import Split
+from wildlam.worlds.cameras import CAMERAS, check_cameras, draw_camera, looking
 from wildlam.worlds.opengl import cannot_draw, refuse_unusable
 from wildlam.worlds.recorder import SHARE, WORKERS, Format, Take, check_length, distracted, film_all, split_of
 
@@ -36,6 +45,9 @@ TILT = 0.5
 STEP = np.array([0.06, 0.06, 0.06, 0.25, 0.25, 0.25, 0.5])
 """The most that an action moves, turns and opens the hand by."""
 
+FIXED = looking(np.array([2.05, 0.35, 1.0]), np.array([1.27, 0.75, 0.56]), 40.0)
+"""The camera of all episodes, if no other is asked for."""
+
 _DOWN = Rotation.from_quat([0, 1, 0, 1])  # of the hand's link when it points down; x, y, z, w
 _FINGER = 0.05  # metres that a finger travels
 _TIMESTEP = 0.002
@@ -43,7 +55,7 @@ _SETTLE = 400  # simulation steps from the robot's rest to where an episode begi
 _SPAWN = np.array([[1.15, 0.57], [1.45, 0.93]])  # where objects may lie
 _OBJECTS = ((0.85, 0.15, 0.15), (0.15, 0.55, 0.2), (0.9, 0.75, 0.1))
 _TABLE_HEIGHT = 0.4
-_EYE = (2.05, 0.35, 1.0)  # of the camera
+_CAMERA = "watching"
 _DRAWING = threading.Lock()
 """Held while OpenGL is called: Mesa's software driver, drawing in two threads at once, rarely ends the process."""
 _FAILED: list[WildlamError] = []
@@ -86,6 +98,8 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
     Args:
         size: side in pixels of the square frames.
         fps: steps per second.
+        draw: draws the camera of an episode when it begins, after all else, which is as with any other camera; it is
+            ``FIXED`` if not given.
 
     Raises:
         WildlamError: MuJoCo, the robot's model or an OpenGL library is missing.
@@ -95,11 +109,14 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
     render_mode = "rgb_array"
     space = ARM
 
-    def __init__(self, size: int = 128, fps: float = 8.0) -> None:
+    def __init__(
+        self, size: int = 128, fps: float = 8.0, draw: Callable[[np.random.Generator], Camera] | None = None
+    ) -> None:
         self._mj = mujoco = _mujoco()
-        self.size, self.fps = size, fps
+        self.size, self.fps, self._draw = size, fps, draw
         self._model = _scene(mujoco)
         self._data = mujoco.MjData(self._model)
+        self.camera = FIXED
         self._substeps = max(1, round(1 / (fps * _TIMESTEP)))
         self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
         self.action_space = gymnasium.spaces.Box(-STEP, STEP, dtype=np.float64)
@@ -129,6 +146,7 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
         self._aim(rng.uniform(*ROOM), _DOWN, opening=rng.uniform(0, 1))
         mujoco.mj_step(self._model, data, _SETTLE)
         mujoco.mj_forward(self._model, data)
+        self.camera = self._draw(rng) if self._draw else FIXED
         return self.frame, {"pose": self.pose}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
@@ -174,10 +192,21 @@ class FetchArm(gymnasium.Env[np.ndarray, np.ndarray]):
         return np.stack([self._data.body(f"object{i}").xpos for i in range(len(_OBJECTS))])
 
     @property
+    def camera(self) -> Camera:
+        """The camera that pictures are from until the next reset."""
+        return self._camera
+
+    @camera.setter
+    def camera(self, camera: Camera) -> None:
+        self._camera = camera
+        _place(self._model.camera(_CAMERA), camera)
+        self._mj.mj_camlight(self._model, self._data)  # which leaves all that moves as it is
+
+    @property
     def frame(self) -> np.ndarray:
         """What is seen now, ``uint8 [size, size, 3]`` RGB."""
         with _DRAWING:
-            self._renderer.update_scene(self._data, "fixed")
+            self._renderer.update_scene(self._data, _CAMERA)
             drawn = self._renderer.render()
         image = av.VideoFrame.from_ndarray(drawn, format="rgb24")
         return image.reformat(width=self.size, height=self.size, interpolation="AREA").to_ndarray()
@@ -223,20 +252,17 @@ def _scene(mujoco: Any) -> Any:
             condim=6,
             friction=(1, 0.02, 0.01),
         )
-    spec.worldbody.add_camera(name="fixed", pos=_EYE, quat=_looking(_EYE, (1.27, 0.75, 0.56)), fovy=40)
+    spec.worldbody.add_camera(name=_CAMERA)
     model = spec.compile()
     for i in range(model.neq):  # the weld holds the link to the body itself, not to where both were at first
         model.eq_data[i, :7] = (0, 0, 0, 0, 0, 0, 1)
     return model
 
 
-def _looking(eye: tuple[float, float, float], at: tuple[float, float, float]) -> np.ndarray:
-    """Orientation (w, x, y, z) of a camera that looks from one point at another, upright."""
-    forward = np.subtract(at, eye)
-    right = np.cross(forward, (0, 0, 1))
-    axes = np.stack([right, np.cross(right, forward), -forward], axis=1)
-    x, y, z, w = Rotation.from_matrix(axes / np.linalg.norm(axes, axis=0)).as_quat()
-    return np.array([w, x, y, z])
+def _place(placed: Any, camera: Camera) -> None:
+    """Put a model's camera where another is; MuJoCo's looks backwards along its last axis, and its second is up."""
+    x, y, z, w = Rotation.from_matrix(camera.axes * (1, -1, -1)).as_quat()
+    placed.pos, placed.quat, placed.fovy = camera.position, (w, x, y, z), camera.field_of_view
 
 
 def _places(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -296,6 +322,31 @@ class Mover:
         self.opening = rng.choice([0.0, 1.0]) if rng.random() < 0.5 else rng.uniform(0, 1)
 
 
+class _WithCamera(Format):
+    """Films with their poses and their camera."""
+
+    def truth_paths(self, film: Path) -> tuple[Path, ...]:
+        return *super().truth_paths(film), camera_path(film)
+
+    def write_truth(self, film: Path, truth: tuple[np.ndarray, Camera]) -> None:
+        poses, camera = truth
+        write_camera(film, camera)
+        write_poses(film, poses, self.fps, self.space)
+
+
+def drawing(cameras: str, split: Split) -> Callable[[np.random.Generator], Camera] | None:
+    """What draws the cameras of a split's episodes, for ``FetchArm``.
+
+    Args:
+        cameras: one of ``CAMERAS``.
+        split: training or held out.
+
+    Raises:
+        WildlamError: there is no such choice of cameras.
+    """
+    return partial(draw_camera, split=split, room=ROOM) if check_cameras(cameras) == "many" else None
+
+
 def collect_arm(
     out: Path,
     *,
@@ -305,12 +356,14 @@ def collect_arm(
     size: int = 128,
     seed: int = 0,
     distractors: float = SHARE,
+    cameras: str = CAMERAS[0],
     progress: bool = True,
 ) -> list[Path]:
     """Film the arm at exploration, with its true poses (``episodes.poses``); training reads pixels alone.
 
     Film ``n`` becomes ``out/train/arm_<seed>_<n>.mp4``, or ``out/held_out/...`` if ``n % 8 == 1``. Finished films are
-    kept, so that an interrupted call can simply be repeated.
+    kept, so that an interrupted call can simply be repeated. Seed and ``n`` decide what happens in a film, whatever the
+    cameras: with ``many`` the same is seen from other places.
 
     Args:
         out: folder to write to.
@@ -320,23 +373,28 @@ def collect_arm(
         size: side of the frames in pixels, even.
         seed: seed of all films.
         distractors: share of the films with a drifting ball and changing light (``recorder.distracted``).
+        cameras: ``fixed``, the same for all films, or ``many``: place, angle and lens are drawn for each film
+            (``worlds.cameras``) and lie beside it (``episodes.camera``); held-out films are seen from sides that no
+            film to train on is seen from.
         progress: show a progress bar with the time left.
 
     Returns:
-        The paths of all films.
+        The paths of all films, worker by worker.
 
     Raises:
-        WildlamError: fewer than one film, no time to film, or the simulator is missing.
+        WildlamError: fewer than one film, no time to film, no such cameras, or the simulator is missing.
     """
     check_length(episodes, seconds)
+    many = drawing(cameras, "train") is not None
     _mujoco()  # a missing simulator is worth one clear message before anything starts
     frames, out = round(seconds * fps), Path(out)
-    takes: dict[str, list[Take]] = {}
+    takes: dict[tuple[Split, int], list[Take]] = {}
     for n in range(episodes):
-        path = out / split_of(n) / f"arm_{seed}_{n:04d}.mp4"
-        takes.setdefault(f"worker {n % WORKERS}", []).append(Take(path, (seed, n)))
+        split = split_of(n)
+        path = out / split / f"arm_{seed}_{n:04d}.mp4"
+        takes.setdefault((split, n % WORKERS), []).append(Take(path, (seed, n)))
 
-    def film(world: FetchArm, rng: np.random.Generator, count: Count) -> tuple[list[np.ndarray], np.ndarray]:
+    def film(world: FetchArm, rng: np.random.Generator, count: Count) -> tuple[list[np.ndarray], Any]:
         image, info = world.reset(seed=int(rng.integers(2**31)))
         mover, images, poses = Mover(rng, fps), [image], [info["pose"]]
         for _ in range(frames - 1):
@@ -344,8 +402,10 @@ def collect_arm(
             images.append(image)
             poses.append(info["pose"])
             count(1)
-        return distracted(images, rng) if rng.random() < distractors else images, np.stack(poses)
+        images = distracted(images, rng) if rng.random() < distractors else images
+        return images, (np.stack(poses), world.camera) if many else np.stack(poses)
 
+    form = (_WithCamera if many else Format)(frames, fps, size, ARM)
     return film_all(
-        takes, lambda _: FetchArm(size, fps), film, Format(frames, fps, size, ARM), title="arm", progress=progress
+        takes, lambda stage: FetchArm(size, fps, drawing(cameras, stage[0])), film, form, title="arm", progress=progress
     )

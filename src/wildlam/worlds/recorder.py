@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from wildlam.types import Split
 from wildlam.video.mp4 import write_mp4
 
 World = TypeVar("World")
+Stage = TypeVar("Stage", bound=Hashable)
 WORKERS = 2
 ATTEMPTS = 3
 """Worlds opened, one after another, where they are lost, before giving up."""
@@ -61,9 +62,9 @@ class Format:
     size: int
     space: ActionSpace
 
-    def truth_path(self, film: Path) -> Path:
-        """Where the truth of a film lies."""
-        return poses_path(film)
+    def truth_paths(self, film: Path) -> tuple[Path, ...]:
+        """Where the truth of a film lies: files without which it is made again."""
+        return (poses_path(film),)
 
     def write_truth(self, film: Path, truth: Any) -> None:
         """Write what is true of a film, as it was made, beside it: here its poses ``[frames, P]``."""
@@ -86,8 +87,8 @@ def split_of(number: int) -> Split:
 
 
 def film_all(
-    takes: Mapping[str, Sequence[Take]],
-    world: Callable[[str], AbstractContextManager[World]],
+    takes: Mapping[Stage, Sequence[Take]],
+    world: Callable[[Stage], AbstractContextManager[World]],
     film: Callable[[World, np.random.Generator, Count], tuple[list[np.ndarray], Any]],
     form: Format,
     *,
@@ -112,7 +113,7 @@ def film_all(
     total = form.frames * sum(map(len, takes.values()))
     with tqdm(total=total, desc=title, unit="frame", miniters=1, disable=not progress) as bar:
 
-        def make(stage: str) -> None:
+        def make(stage: Stage) -> None:
             wanted = [(take, up_to(bar, form.frames)) for take in takes[stage] if not _is_complete(take.path, form)]
             bar.update(form.frames * (len(takes[stage]) - len(wanted)))
             for attempt in range(ATTEMPTS):
@@ -145,7 +146,7 @@ def film_all(
 
 
 def _is_complete(path: Path, form: Format) -> bool:
-    if not path.exists() or not form.truth_path(path).exists():
+    if not all(file.exists() for file in (path, *form.truth_paths(path))):
         return False
     try:
         with av.open(str(path)) as file:

@@ -17,12 +17,14 @@ from scipy.spatial.transform import Rotation
 
 from wildlam.episodes import formats
 from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import read_episodes
 from wildlam.errors import WildlamError
 
 RNG = np.random.default_rng(0)
 STEPS = 12
+EXTRINSICS = [0.5, -0.25, 1.0, -2.0, 0.125, 1.5]
 VIDEOS_V2 = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 
 
@@ -215,6 +217,27 @@ def test_droid(tmp_path, make_video, read_number):
         assert (chosen.tolist(), rate) == ([0, 4, 8], pytest.approx(3.75))
 
 
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ({"ext1_cam_extrinsics": EXTRINSICS}, None),  # as DROID is released
+        ({"ext1_cam_extrinsics": EXTRINSICS, "ext1_cam_field_of_view": 50}, Camera.of(EXTRINSICS, 50)),
+        ({"ext2_cam_extrinsics": EXTRINSICS, "ext2_cam_field_of_view": 50}, None),  # another camera's
+        ({"ext1_cam_extrinsics": EXTRINSICS[:5], "ext1_cam_field_of_view": 50}, "a camera is six numbers"),
+        ({"ext1_cam_extrinsics": None, "ext1_cam_field_of_view": 50}, "a camera is six numbers"),
+    ],
+)
+def test_the_camera_of_a_droid_episode(tmp_path, make_video, told, found):
+    folder, _ = (write_droid(tmp_path, name, *arm_states(), make_video) for name in ("one", "two"))
+    (metadata,) = folder.glob("metadata_*.json")
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | told))
+    if isinstance(found, str):
+        with pytest.raises(WildlamError, match=rf"metadata_LAB\+0\.json: {found}"):
+            read_episodes(tmp_path)
+    else:
+        assert read_episodes(tmp_path)[0].camera == found
+
+
 def test_a_droid_film_with_a_gap(tmp_path, make_video, read_number, caplog):
     """The fifth frame is lost: its state has none, and those after it keep theirs. The film's clock is too fast."""
     truth = arm_states()
@@ -297,6 +320,30 @@ def test_lerobot(tmp_path, make_video, read_number, version):
         np.testing.assert_allclose(episode.poses, np.column_stack([arm, gripper]))
         first = i * STEPS if version == "v3.0" else 0
         assert [read_number(frame) - first for frame in episode.frames([5, 0, 11], 64)] == [5, 0, 11]
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_the_camera_of_a_lerobot_episode(tmp_path, make_video, version):
+    write_lerobot(tmp_path, version, make_video)
+    name = LEROBOT_CAMERA.rsplit(".", 1)[-1]
+
+    def tell(extrinsics, **angle):
+        for file in (tmp_path / "data").rglob("*.parquet"):
+            table = pq.read_table(file).drop_columns([c for c in columns if c in pq.read_table(file).column_names])
+            table = table.append_column(columns[0], [[extrinsics] * len(table)])
+            if angle:
+                numbers = [angle["first"] + i for i in table["episode_index"].to_pylist()]
+                table = table.append_column(columns[1], [numbers])
+            pq.write_table(table, file)
+
+    columns = f"camera_extrinsics.{name}", f"camera_field_of_view.{name}"
+    tell(EXTRINSICS)  # as DROID's port has it
+    assert [episode.camera for episode in read_episodes(tmp_path)] == [None, None]
+    tell(EXTRINSICS, first=40.0)
+    assert [e.camera for e in read_episodes(tmp_path)] == [Camera.of(EXTRINSICS, 40), Camera.of(EXTRINSICS, 41)]
+    tell(EXTRINSICS[:3], first=40.0)
+    with pytest.raises(WildlamError, match="episode_000000: a camera is six numbers"):
+        read_episodes(tmp_path)
 
 
 @pytest.mark.parametrize("version", ["v2.1", "v3.0"])

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from wildlam.errors import WildlamError
-from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.models.bottlenecks import Adaptive, Deterministic, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.models.bottlenecks.base import leading
 
 
 def test_noisy_penalty_is_beta_times_the_kl_summed_over_dimensions():
@@ -33,7 +34,14 @@ def test_noisy_samples_have_the_posterior_mean_and_variance():
 def test_drawing_is_as_in_training_but_leaves_no_trace():
     torch.manual_seed(0)
     x = torch.randn(20, 8)
-    for config in (Noisy(dim=4), Sparse(dim=8), Discrete(dim=8, codes=4), Unconstrained(dim=8), Deterministic(dim=8)):
+    for config in (
+        Noisy(dim=4),
+        Adaptive(dim=4),
+        Sparse(dim=8),
+        Discrete(dim=8, codes=4),
+        Unconstrained(dim=8),
+        Deterministic(dim=8),
+    ):
         bottleneck = config.build().train()
         bottleneck(x)
         before = {name: value.clone() for name, value in bottleneck.state_dict().items()}
@@ -49,6 +57,52 @@ def test_noisy_survives_extreme_outputs():
     z, penalty = Noisy(dim=2).build()(x)
     (z.sum() + penalty).backward()
     assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("dim", "widths"), [(1, (1,)), (2, (1, 2)), (5, (1, 2, 4, 5)), (32, (1, 2, 4, 8, 16, 32))])
+def test_adaptive_keeps_a_power_of_two_of_dimensions_or_all(dim, widths):
+    assert Adaptive(dim=dim).build().widths == widths
+    assert Noisy(dim=dim).build().widths == ()
+
+
+def test_leading_dimensions_are_kept_and_others_zero():
+    x = torch.tensor([[1.0, 2.0, torch.nan], [4.0, 5.0, 6.0]])
+    assert leading(x, 2).tolist() == [[1, 2, 0], [4, 5, 0]]
+    assert leading(x, torch.tensor([1, 3])).tolist() == [[1, 0, 0], [4, 5, 6]]
+
+
+def test_adaptive_keeps_leading_dimensions_each_width_as_often_and_pays_for_these_alone():
+    bottleneck = Adaptive(dim=4, beta=0.5).build()
+    x = torch.cat((torch.tensor([3.0, 1.0, 2.0, 2.0]), torch.zeros(4))).expand(3000, 8)
+    torch.manual_seed(0)
+    z, penalty = bottleneck(x)
+    kept = (z != 0).sum(dim=-1)
+    assert torch.equal(z, leading(z, kept))
+    share = [float((kept == width).float().mean()) for width in range(1, 5)]
+    assert share == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3], abs=0.03)
+    told = torch.tensor([4.5, 5.0, 7.0, 9.0])  # half the squared means, summed up
+    assert float(penalty) == pytest.approx(0.5 * float(told[kept - 1].mean()), rel=1e-5)
+    assert torch.equal(bottleneck.encode(x), x[:, :4])
+    statistics = bottleneck.statistics(x)
+    assert statistics["kl_by_width"].tolist() == [4.5, 5.0, 9.0]
+    assert float(statistics["kl"]) == pytest.approx(18.5 / 3)
+
+
+def test_adaptive_samples_are_cut_as_in_training():
+    bottleneck = Adaptive(dim=4).build()
+    torch.manual_seed(0)
+    z = bottleneck.sample(3000)
+    assert sorted(set((z != 0).sum(dim=-1).tolist())) == [1, 2, 4]
+    assert float(z[:, 0].std()) == pytest.approx(1, abs=0.05)
+
+
+def test_nats_of_each_transition_and_dimension():
+    x = torch.tensor([[2.0, 0.0, 0.0, math.log(0.25)]])
+    by_hand = [2.0, 0.5 * (0.25 - 1 - math.log(0.25))]
+    for config in (Noisy(dim=2), Adaptive(dim=2)):
+        assert config.build().nats(x)[0].tolist() == pytest.approx(by_hand)
+    with pytest.raises(WildlamError, match="not counted in nats"):
+        Sparse(dim=2).build().nats(x)
 
 
 def test_sparse_energy_by_hand():
@@ -172,8 +226,15 @@ def test_bounds():
 
 
 @pytest.mark.parametrize(
-    "bad", [lambda: Noisy(dim=0), lambda: Noisy(beta=-1.0), lambda: Sparse(l1=float("nan")), lambda: Discrete(codes=1)]
+    "bad",
+    [
+        lambda: Noisy(dim=0),
+        lambda: Noisy(beta=-1.0),
+        lambda: Adaptive(tolerance=-1.0),
+        lambda: Sparse(l1=float("nan")),
+        lambda: Discrete(codes=1),
+    ],
 )
 def test_impossible_settings_are_named(bad):
-    with pytest.raises(ValueError, match=r"model\.bottleneck\.(dim|beta|l1|codes) must be"):
+    with pytest.raises(ValueError, match=r"model\.bottleneck\.(dim|beta|tolerance|l1|codes) must be"):
         bad()

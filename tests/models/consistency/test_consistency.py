@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from wildlam.errors import WildlamError
-from wildlam.models.bottlenecks import Deterministic, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.models.bottlenecks import Adaptive, Deterministic, Discrete, Noisy, Sparse, Unconstrained
 from wildlam.models.consistency import Absent, Additive, Composition, Cycle
 from wildlam.models.consistency.base import disagreement, spread_of
 
@@ -194,7 +194,7 @@ def test_a_model_learns_it_and_its_latent_actions_do_not_collapse(choice):
     assert told["asked"] > told["without"] - 0.05
 
 
-@pytest.mark.parametrize("bottleneck", [Noisy, Sparse, Discrete, Unconstrained], ids=lambda b: b.__name__)
+@pytest.mark.parametrize("bottleneck", [Noisy, Adaptive, Sparse, Discrete, Unconstrained], ids=lambda b: b.__name__)
 def test_every_model_can_be_asked(make_model, choice, bottleneck):
     model = make_model(bottleneck=bottleneck(dim=8), consistency=choice).train()
     states = torch.randn(5, 4, 4, 6)

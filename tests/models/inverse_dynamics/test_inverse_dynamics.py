@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from wildlam.models.bottlenecks import Noisy
-from wildlam.models.inverse_dynamics import Difference, Linear, Transformer
+from wildlam.errors import WildlamError
+from wildlam.models.bottlenecks import Adaptive, Discrete, Noisy, Sparse
+from wildlam.models.inverse_dynamics import Difference, Linear, Split, Transformer
 from wildlam.models.transformer import Size
 
-CHOICES = [Transformer(), Linear(), Difference()]
+CHOICES = [Transformer(), Linear(), Difference(), Split()]
 
 
 @pytest.fixture(params=CHOICES, ids=lambda choice: type(choice).__name__)
@@ -38,7 +39,7 @@ def test_it_tells_where_something_moved(idm):
     assert (distances + torch.eye(6) > 1e-3).all()
 
 
-@pytest.mark.parametrize(("choice", "adds"), zip(CHOICES, (False, True, True), strict=True), ids=str)
+@pytest.mark.parametrize(("choice", "adds"), zip(CHOICES, (False, True, True, False), strict=True), ids=str)
 def test_whether_two_steps_add_up_and_a_way_back_turns_them_round(choice, adds):
     """But for the constant, which is what no change at all reads as."""
     torch.manual_seed(0)
@@ -92,3 +93,44 @@ def test_place_embeddings_tell_apart_what_else_is_alike(choice):
         read = idm(states)
         spread[place] = float((read[0] - read[1]).detach().norm() / read.detach().norm())
     assert spread[True] > 3 * spread[False]
+
+
+def test_of_a_split_one_the_first_dimensions_of_mean_and_variance_mean_the_same_in_every_state():
+    idm = Split(linear=0.4).build(6, (2, 3), 10, Size(32, 2, 2), parts=2)
+    change = torch.randn(1, 6, 6)
+    read = [idm(torch.stack((state, state + change), dim=1)) for state in torch.randn(2, 1, 6, 6)]
+    mean, variance = (torch.isclose(*read, atol=1e-5)[0, 0]).chunk(2)
+    assert mean.tolist() == variance.tolist() == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("bottleneck", [Noisy, Adaptive])
+def test_a_nat_of_the_other_dimensions_costs_more(make_model, bottleneck):
+    penalties = []
+    for surcharge in (1.0, 3.0):
+        model = make_model(idm=Split(surcharge=surcharge), bottleneck=bottleneck(dim=4, beta=0.1))
+        read = torch.zeros(2, 3, 8)
+        read[..., [0, 3]] = torch.tensor([1.0, 2.0])  # half a nat by the linear one, two by the other
+        torch.manual_seed(0)  # the widths that Adaptive draws
+        penalties.append(float(model.bottleneck(read)[1]))
+    if bottleneck is Noisy:
+        assert penalties == pytest.approx([0.25, 0.65])
+    assert penalties[1] > penalties[0]
+
+
+@pytest.mark.parametrize("bottleneck", [Sparse(dim=4), Discrete(dim=4, codes=8)])
+def test_limits_without_a_price_for_each_dimension_take_a_split_one_too(make_model, bottleneck):
+    states = torch.randn(3, 4, 4, 6)
+    assert make_model(idm=Split(), bottleneck=bottleneck).infer(states).shape == (3, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [({"linear": 1.0}, "between 0 and 1"), ({"surcharge": -1.0}, "at least 0")]
+)
+def test_what_a_split_one_cannot_be_is_refused(given, message):
+    with pytest.raises(ValueError, match=rf"model\.idm\.{next(iter(given))} must be .*{message}"):
+        Split(**given)
+
+
+def test_one_dimension_cannot_be_split():
+    with pytest.raises(WildlamError, match=r"give a larger model\.bottleneck\.dim than 1"):
+        Split().build(6, (2, 3), 2, Size(32, 2, 2), parts=2)

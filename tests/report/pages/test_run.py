@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from wildlam.encoders import Lite0
-from wildlam.evaluation import suite
+from wildlam.evaluation import intervals, suite
 from wildlam.evaluation.clips import InferredClips, infer_clips
 from wildlam.evaluation.one_step import error_table
 from wildlam.evaluation.suite import evaluate_all
 from wildlam.models import ModelConfig
 from wildlam.models.decoder import DecoderConfig
+from wildlam.models.priors import Gaussian
 from wildlam.report.pages.pictures import pictures_section
 from wildlam.report.pages.run import NEIGHBOURS, QUERIES, nearest_transitions, write_run_report
 from wildlam.runs.folder import Run
@@ -137,7 +138,8 @@ def test_the_page_of_one_recording(manifest, held_out, tmp_path, bars, monkeypat
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_the_page(manifest, held_out, tmp_path):
+def test_the_page(manifest, held_out, tmp_path, monkeypatch):
+    monkeypatch.setattr(intervals, "FEWEST_CLIPS", 7)
     run = Run(tmp_path / "run")
     spec = Lite0(image_size=64, dtype="float32").build("cpu").spec
     run.create("", 7, dataclasses.replace(spec, name="some-encoder"))
@@ -154,11 +156,14 @@ def test_the_page(manifest, held_out, tmp_path):
         after_cut=None,
         backgrounds=(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), []),
         labelled=[],
+        prior=Gaussian().build(model.state_shape, model.bottleneck),
         progress=False,
     )
     summary = {"clips": 7, **error_table(found.one_step), "evaluations": found.summary()}
     write_run_report(run, tmp_path, model, manifest, found, summary)
     page = (tmp_path / "report.html").read_text()
+    assert "prior, which sees the state, are distinguished from inferred ones in" in page
+    assert {"sampling_of_prior_alone", "sampling_of_prior_pairs"} <= found.per_clip().keys()
     assert not (run.path / "report.html").exists()
     for text in ("some-encoder states of", "seed 7", "7 held-out clips", "a/train/a0.mp4, 0.00 s to 0.75 s"):
         assert text in page

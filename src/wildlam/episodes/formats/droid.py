@@ -6,6 +6,9 @@ The state is ``observation/robot_state/cartesian_position`` ``(T, 6)`` (metres, 
 A film is written one frame a state, and its header may state any rate: its clock is not that of the states, but its
 frames' spacing is one state's, and a spacing of two is a frame that was lost. The film may be a frame shorter than the
 trajectory.
+
+Where the metadata state a camera's ``extrinsics`` (six numbers: position and xyz-Euler angles in the robot's base) and
+its ``field_of_view``, which DROID's own do not, the episode has that camera.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wildlam.episodes.action_spaces import ARM
+from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode, splits_of
 from wildlam.episodes.formats.base import Format, check_kind
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
@@ -65,7 +70,8 @@ def read_droid(path: Path, camera: str = "ext1", tolerance: float = TOLERANCE) -
             raise WildlamError(
                 f"{file}: cartesian_position {arm.shape} and gripper_position {gripper.shape} do not fit"
             )
-        film = read_film(_film(file.parent, camera))
+        film_path, seen_by = _film(file.parent, camera)
+        film = read_film(film_path)
         poses = np.column_stack([arm, gripper.reshape(-1)])
         times, frames = np.arange(len(poses)) / RATE, counted(film.times) / RATE
         surplus = round((frames[-1] - times[-1]) * RATE) if len(times) else 0
@@ -78,7 +84,8 @@ def read_droid(path: Path, camera: str = "ext1", tolerance: float = TOLERANCE) -
         times, poses = times[pairs.states], poses[pairs.states]
         if not np.isfinite(poses).all():
             raise WildlamError(f"{file}: expected finite states")
-        found.append(Episode(name, splits[name], times, poses, ARM, film.frames(pairs.frames), film.path))
+        frames_of = film.frames(pairs.frames)
+        found.append(Episode(name, splits[name], times, poses, ARM, frames_of, film.path, camera=seen_by))
     report_pairs(path, paired)
     return found
 
@@ -118,24 +125,37 @@ def write_droid(path: Path, episodes: Sequence[Episode], size: int = 128) -> Non
             data[f"{STATE}/cartesian_position"] = episode.poses[:, :6]
             data[f"{STATE}/gripper_position"] = episode.poses[:, 6]
         film = Path("recordings") / "MP4" / "0.mp4"
-        (folder / f"metadata_{name}.json").write_text(json.dumps({"ext1_mp4_path": str(film)}))
+        metadata: dict[str, Any] = {"ext1_mp4_path": str(film)}
+        if episode.camera:
+            metadata["ext1_cam_extrinsics"] = episode.camera.extrinsics
+            metadata["ext1_cam_field_of_view"] = episode.camera.field_of_view
+        (folder / f"metadata_{name}.json").write_text(json.dumps(metadata))
         frames = episode.frames(range(len(episode.times)), size)
         write_mp4(folder / film, (frame.permute(1, 2, 0).numpy() for frame in frames), RATE)
 
 
-def _film(folder: Path, camera: str) -> Path:
-    """The film that the metadata name, looked for below the episode's folder; paths that lead out of it are refused."""
-    metadata = sorted(folder.glob("metadata_*.json"))
-    if not metadata:
+def _film(folder: Path, camera: str) -> tuple[Path, Camera | None]:
+    """The film that the metadata name, and its camera if they state all of it.
+
+    It is looked for below the episode's folder; paths that lead out of that are refused.
+    """
+    files = sorted(folder.glob("metadata_*.json"))
+    if not files:
         raise WildlamError(f"{folder}: there is no metadata_*.json")
     try:
-        named = json.loads(metadata[0].read_text())[f"{camera}_mp4_path"]
+        metadata = json.loads(files[0].read_text())
+        named = metadata[f"{camera}_mp4_path"]
     except (ValueError, KeyError, TypeError) as error:
-        raise WildlamError(f"{metadata[0]}: there is no {camera}_mp4_path in it") from error
+        raise WildlamError(f"{files[0]}: there is no {camera}_mp4_path in it") from error
     film = folder / "recordings" / "MP4" / Path(str(named)).name
     if not film.is_file():
-        raise WildlamError(f"{film}: there is no such film, which {metadata[0].name} names")
-    return film
+        raise WildlamError(f"{film}: there is no such film, which {files[0].name} names")
+    if not {f"{camera}_cam_extrinsics", f"{camera}_cam_field_of_view"} <= metadata.keys():
+        return film, None
+    try:
+        return film, Camera.of(metadata[f"{camera}_cam_extrinsics"], metadata[f"{camera}_cam_field_of_view"])
+    except ValueError as error:
+        raise WildlamError(f"{files[0]}: {error}") from error
 
 
 FORMAT = Format(

@@ -2,6 +2,7 @@
 
 Read are ``observation.state.cartesian_position`` (6) and ``observation.state.gripper_position`` or, if its names are x,
 y and heading (degrees), ``observation.state``; the data sets' own ``action`` (joint values, in DROID's port) is not.
+Where ``camera_extrinsics.CAMERA`` and ``camera_field_of_view.CAMERA`` are columns, the episode has that camera.
 v3.0 keeps many episodes in a file, v2.1 one. A state's frame is the one at ``from_timestamp + timestamp``, counted as
 LeRobot counts: in the file's own time, which need not begin at 0. A film may be shorter than its states.
 
@@ -27,9 +28,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
+from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode, splits_of
 from wildlam.episodes.formats.base import Format
-from wildlam.episodes.formats.lerobot_write import ARM_POSE, GRIPPER, STATE, write_lerobot
+from wildlam.episodes.formats.lerobot_write import ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
 from wildlam.errors import WildlamError
 from wildlam.types import Split
@@ -110,7 +112,9 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
         paired[name], poses, times = pairs, poses[pairs.states], times[pairs.states]
         place.ahead.extend((first + pairs.frames - pairs.states).tolist())
         frames = film.frames(first + pairs.frames)
-        found.append(Episode(name, splits[number] or drawn[name], times, poses, space, frames, file))
+        seen_by = _camera(table, chosen, f"{path}, {name}")
+        split = splits[number] or drawn[name]
+        found.append(Episode(name, split, times, poses, space, frames, file, camera=seen_by))
     report_pairs(path, paired)
     for file, places in taken.items():
         if off := _miscounted(places, len(films[file].times)):
@@ -282,6 +286,18 @@ def _poses(table: pa.Table, columns: Sequence[str], width: int, where: str) -> t
     if not np.isfinite(poses).all() or not (np.diff(times) > 0).all():
         raise WildlamError(f"{where}: its states must be finite, and its times rise")
     return poses, times
+
+
+def _camera(table: pa.Table, key: str, where: str) -> Camera | None:
+    """The camera of an episode's first state, where columns beside the videos' key tell all of it."""
+    columns = [column.format(key.rsplit(".", 1)[-1]) for column in (EXTRINSICS, LENS)]
+    if not set(columns) <= set(table.column_names) or not len(table):
+        return None
+    extrinsics, angle = (_only(table[column][0].as_py()) for column in columns)
+    try:
+        return Camera.of(extrinsics, angle)
+    except ValueError as error:
+        raise WildlamError(f"{where}: {error}") from error
 
 
 def _json(file: Path) -> dict[str, Any]:

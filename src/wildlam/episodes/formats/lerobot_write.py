@@ -18,7 +18,10 @@ from wildlam.video.mp4 import write_mp4
 
 ARM_POSE, GRIPPER = "observation.state.cartesian_position", "observation.state.gripper_position"
 STATE = "observation.state"
-CAMERA = "observation.images.main"
+MAIN = "main"
+CAMERA = f"observation.images.{MAIN}"
+EXTRINSICS, LENS = "camera_extrinsics.{}", "camera_field_of_view.{}"
+"""Columns of a camera at rest, by the last part of its key: the first as in DROID's port, the second in degrees."""
 FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 FIRST = FILE.format(chunk_index=0, file_index=0)
 Columns = Mapping[str, Sequence[str]]
@@ -27,6 +30,8 @@ Columns = Mapping[str, Sequence[str]]
 
 def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:
     """Write episodes as a LeRobotDataset v3.0, those for training first: one table and one film.
+
+    Where the camera of every episode is known, columns of the table hold it.
 
     Args:
         path: the folder.
@@ -40,6 +45,8 @@ def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> N
     space, fps = episodes[0].space, round(episodes[0].rate, 6)
     check_kind(episodes, "a LeRobotDataset holds episodes of one kind and rate", space, fps)
     columns = {STATE: space.pose_names} if space is PLANAR else {ARM_POSE: ARM.pose_names[:6], GRIPPER: ("gripper",)}
+    if all(episode.camera for episode in episodes):
+        columns[EXTRINSICS.format(MAIN)], columns[LENS.format(MAIN)] = ARM.pose_names[:6], ("degrees",)
     ends = np.cumsum([len(episode.times) for episode in episodes]).tolist()
     begins = [0, *ends[:-1]]
     whole = pa.concat_tables(
@@ -72,7 +79,11 @@ def _states(episode: Episode, number: int, begin: int, columns: Columns, fps: fl
     # The last frame's action leads nowhere.
     actions = np.concatenate([space.between(episode.poses), np.zeros((1, len(space.action_names)))])
     cut = np.cumsum([len(names) for names in columns.values()])[:-1]
-    states = {c: part.astype(np.float32) for c, part in zip(columns, np.split(episode.poses, cut, 1), strict=True)}
+    recorded = episode.poses
+    if episode.camera and LENS.format(MAIN) in columns:
+        of_camera = [*episode.camera.extrinsics, episode.camera.field_of_view]
+        recorded = np.column_stack([recorded, np.tile(of_camera, (len(frames), 1))])
+    states = {c: part.astype(np.float32) for c, part in zip(columns, np.split(recorded, cut, 1), strict=True)}
     return pa.table(
         {c: list(part if part.shape[1] > 1 else part[:, 0]) for c, part in states.items()}
         | {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wildlam.episodes.action_spaces import SPACES
+from wildlam.episodes.camera import read_camera
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format
 from wildlam.episodes.pairing import TOLERANCE, pair, read_film, report_pairs
@@ -15,7 +16,7 @@ from wildlam.video.index import index
 
 
 def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = TOLERANCE) -> list[Episode]:
-    """Read a folder of videos with ``NAME.poses.csv`` files.
+    """Read a folder of videos with ``NAME.poses.csv`` files, and ``NAME.camera.json`` where there is one.
 
     Args:
         path: the folder.
@@ -38,7 +39,8 @@ def read_posed_videos(path: Path, backend: Backend = "pyav", tolerance: float = 
             paired[name] = pairs = pair(rows[:, 0], film.times, str(video), tolerance)
             rows = rows[pairs.states]
             frames = film.frames(pairs.frames, backend)
-            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames, video, recording))
+            camera = read_camera(video)
+            found.append(Episode(name, split, rows[:, 0], rows[:, 1:], space, frames, video, recording, camera))
     if not found:
         raise WildlamError(f"{path}: no poses; each video needs a NAME.poses.csv file, as `collect` writes them")
     report_pairs(path, paired)

@@ -7,6 +7,7 @@ A new file in this folder is found by itself.
 import importlib
 import pkgutil
 
+from wildlam.models.bottlenecks.adaptive import Adaptive
 from wildlam.models.bottlenecks.base import Bottleneck, BottleneckConfig
 from wildlam.models.bottlenecks.deterministic import Deterministic
 from wildlam.models.bottlenecks.discrete import Discrete
@@ -17,4 +18,13 @@ from wildlam.models.bottlenecks.unconstrained import Unconstrained
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Bottleneck", "BottleneckConfig", "Deterministic", "Discrete", "Noisy", "Sparse", "Unconstrained"]
+__all__ = [
+    "Adaptive",
+    "Bottleneck",
+    "BottleneckConfig",
+    "Deterministic",
+    "Discrete",
+    "Noisy",
+    "Sparse",
+    "Unconstrained",
+]

@@ -6,7 +6,10 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor, nn
+
+from wildlam.errors import WildlamError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,7 @@ class BottleneckConfig:
 
     def build(self) -> Bottleneck:
         """Make the module."""
-        raise TypeError("choose a bottleneck: Noisy, Sparse, Discrete, Unconstrained or Deterministic")
+        raise TypeError("choose a bottleneck: Noisy, Adaptive, Sparse, Discrete, Unconstrained or Deterministic")
 
 
 class Bottleneck(nn.Module):
@@ -38,10 +41,14 @@ class Bottleneck(nn.Module):
     Attributes:
         dim: width Z of a latent action.
         in_width: width of what it reads; 0 if it reads nothing, in which case no inverse dynamics model is built.
+        widths: to how many leading dimensions a latent action may be cut, fewest first; none if it is always whole.
+        tolerance: share by which a latent action that is cut may predict worse than the whole one, and still do.
     """
 
     dim: int
     in_width: int
+    widths: tuple[int, ...] = ()
+    tolerance: float = 0.0
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,9 +69,26 @@ class Bottleneck(nn.Module):
     def statistics(self, x: Tensor) -> dict[str, Tensor]:
         """Figures of the bottleneck's health on inputs ``[..., in_width]``: scalars, and vectors per dimension."""
 
+    def set_prices(self, prices: Tensor) -> None:
+        """Make a dimension's capacity cost so many times the bottleneck's price, ``[Z]``, if dimensions have one."""
+
+    def nats(self, x: Tensor) -> Tensor:
+        """What each dimension tells, in nats: ``[..., in_width]`` to ``[..., Z]``.
+
+        Raises:
+            WildlamError: it is not counted in nats.
+        """
+        raise WildlamError("these latent actions are not counted in nats; those of Noisy and Adaptive are")
+
     @abstractmethod
     def sample(self, count: int) -> Tensor:
         """Draw ``[count, Z]`` latent actions without an inverse dynamics model."""
+
+
+def leading(x: Tensor, dims: int | Tensor) -> Tensor:
+    """The leading ``dims`` of ``[..., Z]``, the others zero; ``dims`` is one number, or one for each, ``[...]``."""
+    dropped = torch.arange(x.shape[-1], device=x.device) >= torch.as_tensor(dims, device=x.device)[..., None]
+    return x.masked_fill(dropped, 0.0)
 
 
 def moments(z: Tensor) -> dict[str, Tensor]:

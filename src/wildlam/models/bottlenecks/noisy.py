@@ -35,10 +35,16 @@ class NoisyBottleneck(Bottleneck):
     def __init__(self, config: Noisy) -> None:
         super().__init__()
         self.dim, self.in_width, self.beta = config.dim, 2 * config.dim, config.beta
+        self.prices: Tensor
+        self.register_buffer("prices", torch.ones(config.dim), persistent=False)
+
+    def set_prices(self, prices: Tensor) -> None:
+        """See ``Bottleneck.set_prices``: those of a nat."""
+        self.prices = prices
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Bottleneck.forward``; ``x`` holds the mean and the logarithm of the variance."""
-        return self.draw(x), self.beta * _kl(*self._posterior(x)).sum(dim=-1).mean()
+        return self.draw(x), self.beta * (self.prices * self.nats(x)).sum(dim=-1).mean()
 
     def draw(self, x: Tensor) -> Tensor:
         """A sample of the posterior."""
@@ -51,9 +57,16 @@ class NoisyBottleneck(Bottleneck):
 
     def statistics(self, x: Tensor) -> dict[str, Tensor]:
         """KL in nats: total, per dimension, and the number of dimensions with more than 0.01 (active)."""
-        mean, log_var = self._posterior(x)
-        kl = _kl(mean, log_var).flatten(0, -2).mean(dim=0)
-        return moments(mean) | {"kl": kl.sum(), "kl_active": (kl > 0.01).sum().float(), "kl_per_dimension": kl}
+        kl = self.nats(x).flatten(0, -2).mean(dim=0)
+        return moments(self.encode(x)) | {
+            "kl": kl.sum(),
+            "kl_active": (kl > 0.01).sum().float(),
+            "kl_per_dimension": kl,
+        }
+
+    def nats(self, x: Tensor) -> Tensor:
+        """KL divergence of each dimension's posterior from the prior."""
+        return _kl(*self._posterior(x))
 
     def sample(self, count: int) -> Tensor:
         """Draw from the prior ``N(0, I)``."""

@@ -46,5 +46,5 @@ class UnconstrainedBottleneck(Bottleneck):
             WildlamError: always.
         """
         raise WildlamError(
-            "unconstrained latent actions have no prior to sample from; train with Noisy, Sparse or Discrete"
+            "unconstrained latent actions have no prior to sample from; train with Noisy, Adaptive, Sparse or Discrete"
         )

@@ -15,7 +15,13 @@ class InverseDynamicsConfig:
     """An inverse dynamics model."""
 
     def build(
-        self, state_width: int, grid: tuple[int, int], out_width: int, size: Size, place: bool = False
+        self,
+        state_width: int,
+        grid: tuple[int, int],
+        out_width: int,
+        size: Size,
+        place: bool = False,
+        parts: int = 1,
     ) -> InverseDynamicsModel:
         """Make the module, randomly initialised.
 
@@ -25,8 +31,13 @@ class InverseDynamicsConfig:
             out_width: what the bottleneck reads.
             size: width, depth and heads of its transformer, if it has one.
             place: give that transformer learnt embeddings of places.
+            parts: of how many vectors as wide as z the output consists, such as a mean and a variance.
         """
-        raise TypeError("choose an inverse dynamics model: Transformer, Linear or Difference")
+        raise TypeError("choose an inverse dynamics model: Transformer, Linear, Difference or Split")
+
+    def prices(self, dim: int) -> Tensor | None:
+        """What each of z's dimensions ``[Z]`` costs, in units of the bottleneck's price; None if all cost alike."""
+        return None
 
 
 class InverseDynamicsModel(nn.Module):

@@ -16,7 +16,13 @@ class Difference(InverseDynamicsConfig):
     """``φ(s_{t+1}) - φ(s_t)``, φ a transformer over one state: the actions of two steps add up, on learnt features."""
 
     def build(
-        self, state_width: int, grid: tuple[int, int], out_width: int, size: Size, place: bool = False
+        self,
+        state_width: int,
+        grid: tuple[int, int],
+        out_width: int,
+        size: Size,
+        place: bool = False,
+        parts: int = 1,
     ) -> DifferenceIdm:
         """Make the module; see ``InverseDynamicsConfig.build``."""
         return DifferenceIdm(state_width, grid, out_width, size, place)

@@ -15,7 +15,13 @@ class Linear(InverseDynamicsConfig):
     """``W (s_{t+1} - s_t)`` over all tokens: the actions of two steps add up. For cameras that stand still."""
 
     def build(
-        self, state_width: int, grid: tuple[int, int], out_width: int, size: Size, place: bool = False
+        self,
+        state_width: int,
+        grid: tuple[int, int],
+        out_width: int,
+        size: Size,
+        place: bool = False,
+        parts: int = 1,
     ) -> LinearIdm:
         """Make the module; see ``InverseDynamicsConfig.build``. It has no size, and knows places in any case."""
         return LinearIdm(grid[0] * grid[1] * state_width, out_width)

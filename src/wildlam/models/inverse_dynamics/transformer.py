@@ -17,7 +17,13 @@ class Transformer(InverseDynamicsConfig):
     """A transformer over both states: predicts best, but its code may mean something else in every state."""
 
     def build(
-        self, state_width: int, grid: tuple[int, int], out_width: int, size: Size, place: bool = False
+        self,
+        state_width: int,
+        grid: tuple[int, int],
+        out_width: int,
+        size: Size,
+        place: bool = False,
+        parts: int = 1,
     ) -> TransformerIdm:
         """Make the module; see ``InverseDynamicsConfig.build``."""
         return TransformerIdm(2 * state_width, grid, out_width, size, place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -23,6 +23,10 @@ ProtocolName = Literal["droid", "recon"]
 SolverName = Literal["cem", "icem", "mppi"]
 
 
+Solver = Callable[..., Plan]
+"""From a cost and a prior, with ``batch`` and ``generator``, to plans; such as ``cem``."""
+
+
 @dataclass(frozen=True)
 class PlanningProtocol:
     """How plans are made and evaluated.
@@ -33,7 +37,7 @@ class PlanningProtocol:
         samples: candidates of an iteration.
         iterations: number of times that they are drawn.
         prior: distribution from which candidates are drawn.
-        solve: maps a cost, a number of episodes and a generator to plans.
+        solver: makes plans.
     """
 
     name: ProtocolName
@@ -41,7 +45,21 @@ class PlanningProtocol:
     samples: int
     iterations: int
     prior: Prior
-    solve: Callable[[Cost, int, torch.Generator], Plan]
+    solver: Solver
+
+    def solve(self, cost: Cost, batch: int, generator: torch.Generator) -> Plan:
+        """Plans of a number of episodes, by a cost; candidates are drawn by a generator on the CPU."""
+        return self.solver(cost, self.prior, batch=batch, generator=generator)
+
+    def in_base_space(self, width: int) -> PlanningProtocol:
+        """The same search in the base space of a latent prior, whose points are ``width`` wide, from ``N(0, I)``.
+
+        In the recon protocol a candidate is one point, used at every step.
+        """
+        free = self.name == "droid"
+        size = torch.ones(self.horizon, width) if free else torch.full((1, width), float(self.horizon))
+        std = size.to(self.prior.mean)
+        return replace(self, prior=Prior(torch.zeros_like(std), std))
 
     def shown(self, episodes: int, progress: bool) -> dict[str, Any]:
         """What a bar counts: candidates, as a whole episode, or an iteration, may take minutes."""
@@ -81,28 +99,13 @@ def protocol(
         totals = recon.prior_of_totals(episodes, fps).to(device)
         samples, iterations = samples or recon.SAMPLES, iterations or recon.ITERATIONS
         divided = partial(recon.plan_divided, samples=samples, iterations=iterations)
-        return PlanningProtocol(
-            name,
-            recon.HORIZON,
-            samples,
-            iterations,
-            totals,
-            lambda cost, batch, g: divided(cost, totals, batch=batch, generator=g),
-        )
+        return PlanningProtocol(name, recon.HORIZON, samples, iterations, totals, divided)
     prior = droid.prior_of_actions(episodes, fps).to(device)
     samples, iterations = samples or droid.SAMPLES, iterations or droid.ITERATIONS
-    solve: dict[SolverName, Callable[..., Plan]] = {
+    solvers: dict[SolverName, Solver] = {
         "cem": partial(cem, elites=droid.ELITES),
         "icem": partial(icem, elites=droid.ELITES),
         "mppi": mppi,
     }
-    return PlanningProtocol(
-        name,
-        droid.HORIZON,
-        samples,
-        iterations,
-        prior,
-        lambda cost, batch, g: solve[solver](
-            cost, prior, batch=batch, samples=samples, iterations=iterations, generator=g
-        ),
-    )
+    solve = partial(solvers[solver], samples=samples, iterations=iterations)
+    return PlanningProtocol(name, droid.HORIZON, samples, iterations, prior, solve)

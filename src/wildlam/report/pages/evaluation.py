@@ -198,6 +198,12 @@ def _latent_space(space: LatentSpace, found: Evaluations, manifest: Manifest, gr
         )
     else:
         words += f"Sampling: {space.note}."
+    if (of_prior := summary["sampling_of_prior"]) and found.one_step.is_enough:
+        alone, pairs = (of_prior[name]["accuracy"]["mean"] for name in ("alone", "pairs"))
+        words += (
+            " Samples of the run's prior, which sees the state, are distinguished from inferred ones in "
+            f"{100 * alone:.0f} % of cases, and in {100 * pairs:.0f} % with their states beside."
+        )
     points = space.embedding.numpy()
     count = len(space.embedded_clips) * found.clips.z.shape[1]
     scatter = embedding(points[:count], points[count:] if len(points) > count else None, space.method)

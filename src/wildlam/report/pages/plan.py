@@ -23,7 +23,7 @@ MODELS = {
     "mean": "does what training episodes do on average, whatever the goal",
     "random": "does what is drawn from the actions in training episodes",
     "known goal": "knows the goal's pose: what is left is due to few candidates and to one curve for all steps",
-    "latent": "this run's latent actions, driven by a controller of real ones",
+    "latent": "this run's latent actions: driven by a controller of real ones, or planned in and then decoded",
     "simulator": "the simulator that filmed the episodes, with the same cost: the most that a world model can reach",
     "inferred": "this run's latent actions, inferred from what the simulator shows: the most of a controller",
 }

@@ -35,8 +35,8 @@ _SEEN = 0.3  # the least visible share of a mover whose motion can be asked for
 class _TruthFormat(Format):
     """Films of movers, with their truth and, of a mover that is alone and always seen, its poses."""
 
-    def truth_path(self, film: Path) -> Path:
-        return truth_path(film)
+    def truth_paths(self, film: Path) -> tuple[Path, ...]:
+        return (truth_path(film),)
 
     def write_truth(self, film: Path, truth: Truth) -> None:
         if truth.visible.shape[1] == 1 and truth.visible.min() >= _SEEN:

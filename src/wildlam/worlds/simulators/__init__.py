@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from wildlam.episodes.clips import LabelledClips
-from wildlam.errors import WildlamError
+from wildlam.errors import WildlamError, option
+from wildlam.worlds.cameras import check_cameras
 from wildlam.worlds.simulator_cost import Encode, ReinferEnd, SimulatedCost
 from wildlam.worlds.simulators.base import Simulator, film_parts
 
@@ -24,6 +25,24 @@ def _found() -> dict[str, Simulator]:
 
 SIMULATORS = _found()
 """All simulators by name."""
+
+
+def chosen_cameras(world: str, cameras: str | None) -> dict[str, str]:
+    """A choice of cameras as keywords of a simulator's ``open`` and ``film``, its default if none is given.
+
+    Args:
+        world: name of the simulator, or of a world that has none.
+        cameras: the choice.
+
+    Raises:
+        WildlamError: it has no such, or there is nothing to choose.
+    """
+    having = {name: one.cameras for name, one in SIMULATORS.items() if one.cameras}
+    if world in having:
+        return {"cameras": check_cameras(cameras or having[world][0], having[world])}
+    if cameras is not None:
+        raise WildlamError(f"{option('cameras')} is for {' and '.join(having)}, not for {world}")
+    return {}
 
 
 def simulated_costs(

@@ -12,14 +12,15 @@ import numpy as np
 from wildlam.episodes.action_spaces import ARM
 from wildlam.episodes.clips import LabelledClips
 from wildlam.errors import WildlamError
+from wildlam.worlds.cameras import CAMERAS
 from wildlam.worlds.simulator_cost import Encode, ReinferEnd, SimulatedCost
 from wildlam.worlds.simulators.base import Simulator, film_parts
 
 
-def _open(_: int, fps: float, size: int) -> Any:
-    from wildlam.worlds.arm import FetchArm
+def _open(_: int, fps: float, size: int, cameras: str = CAMERAS[0]) -> Any:
+    from wildlam.worlds.arm import FetchArm, drawing
 
-    return FetchArm(size, fps)
+    return FetchArm(size, fps, drawing(cameras, "held_out"))
 
 
 def _film(out: Path, **kwargs: Any) -> list[Path]:
@@ -32,8 +33,11 @@ def _film(out: Path, **kwargs: Any) -> list[Path]:
 def _costs(
     clips: LabelledClips, encode: Encode, size: int, reinfer_end: ReinferEnd | None
 ) -> Iterator[Callable[[int], SimulatedCost]]:
-    """The film is acted again by its seed up to the moment that a plan begins; from there each candidate is done."""
-    from wildlam.worlds.arm import FetchArm, Mover
+    """The film is acted again by its seed up to the moment that a plan begins; from there each candidate is done.
+
+    It is seen by the film's own camera.
+    """
+    from wildlam.worlds.arm import FIXED, FetchArm, Mover
 
     numbers = clips.places[0][1]
     stride = int(numbers[1] - numbers[0])
@@ -43,6 +47,7 @@ def _costs(
             _, seed, number = film_parts(clips.names[i])
             rng = np.random.default_rng([seed, number])
             world.reset(seed=int(rng.integers(2**31)))
+            world.camera = clips.places[i][0].camera or FIXED
             mover, frames = Mover(rng, world.fps), clips.places[i][1]
             for _ in range(int(frames[0])):
                 world.move(mover.act(world))
@@ -81,4 +86,5 @@ SIMULATOR = Simulator(
     open=_open,
     film=_film,
     costs=_costs,
+    cameras=CAMERAS,
 )

@@ -37,6 +37,8 @@ class Simulator:
         film: films it into a folder; takes ``episodes``, ``seconds``, ``fps``, ``distractors`` and ``seed``, and
             returns the paths of the films.
         costs: costs of plans in clips of its films.
+        cameras: choices of cameras that ``open`` and ``film`` take by that name, the default first; none if there is
+            nothing to choose.
     """
 
     name: str
@@ -47,9 +49,10 @@ class Simulator:
     near: float
     far: float
     film_names: Container[str]
-    open: Callable[[int, float, int], Any]
+    open: Callable[..., Any]
     film: Callable[..., list[Path]]
     costs: Costs
+    cameras: tuple[str, ...] = ()
 
 
 def film_parts(clip: str) -> tuple[str, int, int]:

@@ -1,0 +1,234 @@
+"""Which form of latent action is most of an action? docs/results/codes.md
+
+    python benchmarks/codes.py [--worlds arm nav] [--forms Transformer Linear Split ...] [--seeds 0 1 2]
+
+Models that differ in their inverse dynamics model, in the price of a nat, or in what is asked of latent actions besides
+prediction, are trained without labels on the films of one world (those of ``diagnose.py``, made if they are not there).
+Each is then asked, on other films: how well does it predict a step, and how much does z say (nats)? How well does a
+*linear* map tell what was truly done from z, fitted to few labelled clips and to all: step by step, and from the z of
+start and goal alone? Does z, taken in another clip, come out the same when it is inferred again from what it did there?
+
+The models are small (``nano``), so that one takes about five minutes on one core. What codes.json holds is not done
+again, and a training that was cut off goes on; to do all of it again, give another ``--out`` and ``--work``. Two calls,
+one for each world, can run side by side (OMP_NUM_THREADS=1 on two cores).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import torch
+from common import spread
+from diagnose import WORLDS
+from rungs import SPAN, STEPS, Ladder, ladder_of, row_name
+from torch import Tensor
+from worlds import FILMS, Rows, film, films, machines
+
+from wildlam.config import RunConfig, dump_config
+from wildlam.distributed import Processes
+from wildlam.encoders import Lite0
+from wildlam.models import LatentActionModel, ModelConfig
+from wildlam.models.bottlenecks import Noisy
+from wildlam.models.consistency import Additive, Composition, Cycle
+from wildlam.models.inverse_dynamics import Difference, Linear, Split
+from wildlam.report.text import markdown_table
+from wildlam.runs.folder import Run
+from wildlam.training import TrainingConfig
+from wildlam.training.loop import fit
+from wildlam.types import Encoder, StateBatch
+from wildlam.video.config import DataConfig
+
+FPS = 4.0
+WEIGHT = 0.05
+PLAIN = ModelConfig(bottleneck=Noisy(dim=48, beta=1e-4))
+CHEAP = replace(PLAIN, bottleneck=Noisy(dim=48, beta=5e-5))
+FORMS = {
+    "Transformer": PLAIN,
+    "Linear": replace(PLAIN, idm=Linear()),
+    "Split": replace(PLAIN, idm=Split()),
+    "Transformer, half the price": CHEAP,
+    "Linear, half the price": replace(CHEAP, idm=Linear()),
+    "Split, half the price": replace(CHEAP, idm=Split()),
+    "Difference": replace(PLAIN, idm=Difference()),
+    "Transformer, Additive": replace(PLAIN, consistency=Additive(weight=WEIGHT)),
+    "Transformer, Composition": replace(PLAIN, consistency=Composition(weight=WEIGHT)),
+    "Transformer, Cycle": replace(PLAIN, consistency=Cycle(weight=WEIGHT)),
+}
+"""By name; those of half the price give the transformer's dimensions of Split the price that they have elsewhere."""
+COUNTS = (32, 0)
+"""Labelled clips, 0 for all."""
+DRAWS = (0, 1, 2)
+"""Of the labelled clips."""
+HELD_OUT = 256
+"""Held-out clips that a model is judged on."""
+KEYS = ("world", "form", "seed")
+NATS, ERROR, COPY = "nats", "one-step error", "copying"
+FIGURES = (ERROR, "under z of another clip", "under the mean z", COPY, NATS, "cycle")
+ABOUT = {
+    ERROR: "mean L1 error of the next state under its own z; *under z of another clip*, *under the mean z*: the same "
+    "with these, far above it if z is used; *copying*: of the last state.",
+    NATS: "what z says, on average.",
+    "cycle": "share of z's variance that comes out again when z is taken in another clip and inferred from its effect.",
+    "steps, start and goal": "error of the sum of actions that a ridge tells from z, as in "
+    "[diagnosis.md](diagnosis.md), of all labelled clips or of 32.",
+}
+
+
+def main() -> None:
+    args = parsed()
+    of = {"size": args.size, "steps": args.steps, "batch": args.batch}
+    rows = Rows(args.out / "codes.json", of, KEYS)
+    film(args, args.worlds)
+    encoder = Lite0().build()
+    for world in args.worlds:
+        model = PLAIN.build(encoder.spec.width, encoder.spec.grid)
+        ladder = ladder_of(model, encoder, FPS, films(args, world), WORLDS[world], HELD_OUT, 1)
+        for seed, form in product(args.seeds, args.forms):
+            if not rows.has(world=world, form=form, seed=seed):
+                one = replace(ladder, model=trained(args, ladder, world, form, seed))
+                part = {"world": world, "form": form, "seed": seed}
+                found = [part | row for row in (*predicted(one), *decoded(one))]
+                (args.out / "codes.md").write_text(text(rows.add(found), args))
+    (args.out / "codes.md").write_text(text(rows.read(), args))
+    print((args.out / "codes.md").read_text())
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/worlds"), help="folder for films and models")
+    parser.add_argument("--worlds", nargs="+", choices=FILMS, default=["arm", "nav"])
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--size", default="nano", help="of the models")
+    parser.add_argument("--steps", type=int, default=400, help="training steps of each")
+    parser.add_argument("--batch", type=int, default=32, help="clips of a step")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for codes.json and codes.md")
+    return parser.parse_args()
+
+
+def trained(args: argparse.Namespace, ladder: Ladder, world: str, form: str, seed: int) -> LatentActionModel:
+    """A model, trained if it is not there."""
+    often = max(args.steps // 4, 1)
+    training = TrainingConfig(steps=args.steps, batch_size=args.batch, save_every=often, eval_every=often, keep=1)
+    config = RunConfig(
+        data=DataConfig(path=films(args, world).absolute(), fps=FPS),
+        encoder=Lite0(),
+        model=replace(FORMS[form], size=args.size),
+        training=training,
+        seed=seed,
+    )
+    sizes = f"{args.size}_{args.steps}x{args.batch}"
+    run = Run(args.work / "codes" / sizes / f"{world}_{form.replace(', ', '_').replace(' ', '_')}_{seed}")
+    encoder, states = ladder.encoder, ladder.train.states
+    run.create(dump_config(config), seed, encoder.spec)
+    torch.manual_seed(seed)
+    model = config.model.build(encoder.spec.width, encoder.spec.grid)
+
+    def batches(start: int) -> Iterator[StateBatch]:
+        for step in range(start, args.steps):
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+            drawn = torch.randint(len(states), (args.batch,), generator=generator)
+            yield StateBatch(
+                states[drawn], [f"clip {i}" for i in drawn.tolist()], [world] * args.batch, [0.0] * args.batch
+            )
+
+    def prepare(batch: StateBatch) -> tuple[Tensor]:
+        return (batch.states.to(encoder.device).float(),)
+
+    title = f"{world}, {form}, seed {seed}"
+    fitted = fit(model, batches, prepare, training, run, team(encoder), seed=seed, resume=True, title=title)
+    assert isinstance(fitted, LatentActionModel)
+    return fitted
+
+
+def team(encoder: Encoder) -> Processes:
+    return Processes(0, 1, encoder.device)
+
+
+@torch.no_grad()
+def predicted(ladder: Ladder) -> list[dict]:
+    """Errors of one step under z and without it, what z says, and whether it comes back from another clip."""
+    model, clips = ladder.model, ladder.clips(0)
+    states = clips.states.to(ladder.encoder.device).float()
+    z, before, after = model.infer(states), states[:, :-1], states[:, 1:]
+
+    def error(predicted: Tensor) -> float:
+        return float((predicted - after).abs().mean())
+
+    figures = [
+        error(model.predict(before, z)),
+        error(model.predict(before, z.roll(1, dims=0))),
+        error(model.predict(before, z.mean(dim=(0, 1)).expand_as(z))),
+        error(before),
+        float(model.nats(states).mean()),
+        returned(model, before, z),
+    ]
+    return [{"figure": figure, "value": value} for figure, value in zip(FIGURES, figures, strict=True)]
+
+
+def returned(model: LatentActionModel, before: Tensor, z: Tensor) -> float:
+    """R² of z by what is inferred again of its effect in another clip, one step at a time."""
+    there = before.roll(1, dims=0).flatten(0, 1)[:, None]
+    effect = model.predict(there, z.flatten(0, 1)[:, None])
+    again = model.infer(torch.cat((there, effect), dim=1))[:, 0].view_as(z)
+    return 1 - float((again - z).square().sum() / (z - z.mean(dim=(0, 1))).square().sum())
+
+
+def decoded(ladder: Ladder) -> Iterator[dict]:
+    """What linear maps tell from z: means over draws of the labelled and of the held-out clips."""
+    for count in COUNTS:
+        found: dict[str, list[dict]] = {}
+        for draw in DRAWS:
+            for row in ladder.told(count, draw, ["z"], ["linear"]):
+                if not row["few"]:
+                    error = row["figure"] == "error"
+                    name = f"{row['row']}, {count or 'all'}" if error else row["figure"]
+                    found.setdefault(name, []).append(row)
+        for figure, rows in found.items():
+            means = {key: statistics.mean(row[key] for row in rows) for key in ("value", "still") if key in rows[0]}
+            yield {"figure": figure, **means}
+
+
+def text(rows: list[dict], args: argparse.Namespace) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "# Forms of latent actions",
+        "",
+        f"Made by `python benchmarks/codes.py` on {machines(rows)}: models of size {args.size}, {args.steps} steps of",
+        f"{args.batch} clips of 8 Lite0 states, z of 48 dimensions under noise at 1e-4 a nat (half of that where it",
+        f"says so), consistency at a weight of {WEIGHT:g}. {HELD_OUT} held-out clips; means over seeds (smallest to",
+        "largest).",
+        "Forms and seeds that are missing here have not been run.",
+        "",
+        *(f"- *{name}*: {about}" for name, about in ABOUT.items()),
+    ]
+    for world in WORLDS:
+        of_world = [row for row in rows if row["world"] == world]
+        if of_world:
+            lines += ["", f"## {world}", "", *table(of_world)]
+    return "\n".join([*lines, ""])
+
+
+def table(rows: list[dict]) -> list[str]:
+    forms = [form for form in FORMS if any(row["form"] == form for row in rows)]
+    figures = [
+        *FIGURES,
+        *(f"{row_name('z', how, 'linear')}, {count or 'all'}" for how, count in product((STEPS, SPAN), COUNTS)),
+    ]
+    figures += dict.fromkeys(row["figure"] for row in rows if row["figure"].startswith("R²"))
+    body = []
+    for form in forms:
+        own = [row for row in rows if row["form"] == form]
+        values = {figure: [row["value"] for row in own if row["figure"] == figure] for figure in figures}
+        body.append([form, str(len(values[ERROR])), *(spread(values[figure]) for figure in figures)])
+    still = statistics.mean(row["still"] for row in rows if "still" in row)
+    return [f"Staying errs by {still:.3g}.", "", *markdown_table(["form", "seeds", *figures], body)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Two inverse dynamics models share z: what a linear one can tell is cheap, what takes a transformer costs more."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wildlam.errors import WildlamError, option
+from wildlam.models.inverse_dynamics.base import InverseDynamicsConfig, InverseDynamicsModel
+from wildlam.models.inverse_dynamics.linear import LinearIdm
+from wildlam.models.inverse_dynamics.transformer import TransformerIdm
+from wildlam.models.transformer import Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(InverseDynamicsConfig):
+    """The first dimensions of z by Linear, the others by a Transformer, whose nats cost more.
+
+    Where the camera stands still, a linear map tells most of what happens, and a change then means the same in every
+    state; where it moves it tells next to nothing, and the other dimensions are worth their price. Neither is chosen
+    beforehand.
+
+    Args:
+        linear: share of z's dimensions that are a linear map's.
+        surcharge: what a nat of the transformer's dimensions costs, in units of the bottleneck's own price. Limits
+            without a price for each dimension (Sparse, Discrete, Unconstrained) take both alike.
+    """
+
+    linear: float = 0.5
+    surcharge: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.linear < 1:
+            raise ValueError(f"model.idm.linear must be a share between 0 and 1, got {self.linear}")
+        if not 0 <= self.surcharge < math.inf:
+            raise ValueError(f"model.idm.surcharge must be a number of at least 0, got {self.surcharge}")
+
+    def build(
+        self,
+        state_width: int,
+        grid: tuple[int, int],
+        out_width: int,
+        size: Size,
+        place: bool = False,
+        parts: int = 1,
+    ) -> SplitIdm:
+        """Make the module; see ``InverseDynamicsConfig.build``. Both share every part of the output.
+
+        Raises:
+            WildlamError: z has one dimension alone.
+        """
+        first = self._linear_dims(out_width // parts)
+        others = out_width - parts * first
+        linear = LinearIdm(grid[0] * grid[1] * state_width, parts * first)
+        return SplitIdm(linear, TransformerIdm(2 * state_width, grid, others, size, place), parts)
+
+    def prices(self, dim: int) -> Tensor:
+        """See ``InverseDynamicsConfig.prices``."""
+        first = self._linear_dims(dim)
+        return torch.cat((torch.ones(first), torch.full((dim - first,), self.surcharge)))
+
+    def _linear_dims(self, dim: int) -> int:
+        if dim < 2:
+            raise WildlamError(
+                f"Split parts z between two models; give a larger {option('model.bottleneck.dim')} than {dim}"
+            )
+        return min(max(round(self.linear * dim), 1), dim - 1)
+
+
+class SplitIdm(InverseDynamicsModel):
+    """Both read every transition; of each part of the output the first numbers are the linear model's.
+
+    Args:
+        linear: the linear model.
+        transformer: the transformer.
+        parts: how many vectors the output consists of, such as a mean and a variance.
+    """
+
+    def __init__(self, linear: LinearIdm, transformer: TransformerIdm, parts: int) -> None:
+        super().__init__()
+        self.linear, self.transformer, self.parts = linear, transformer, parts
+
+    def forward(self, states_BTND: Tensor) -> Tensor:
+        """See ``InverseDynamicsModel.forward``."""
+        read = (model(states_BTND).unflatten(-1, (self.parts, -1)) for model in (self.linear, self.transformer))
+        return torch.cat(tuple(read), dim=-1).flatten(-2)

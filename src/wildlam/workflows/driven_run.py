@@ -1,0 +1,72 @@
+"""A run that can be made to act: by a controller of its model, or by a prior and a decoder of its latent actions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from wildlam.config import RunConfig
+from wildlam.encoders.base import fast_dtype
+from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.models import LatentActionModel
+from wildlam.planning.dynamics import Dynamics
+from wildlam.runs.folder import Run
+from wildlam.types import Encoder
+
+
+class Scales(Protocol):
+    """Mean and deviation of the real actions ``[A]`` that something was trained on."""
+
+    action_mean: Tensor
+    action_std: Tensor
+
+
+@dataclass
+class DrivenRun(ABC):
+    """A run and what makes it act.
+
+    Attributes:
+        run: its folder.
+        config: its configuration.
+        encoder: encoder of its states.
+        model: the latent action model.
+        place: folder of what makes it act.
+        space: what real actions are.
+        given_by: name of the option that gives ``place``.
+        learner: what learnt from real actions, in words.
+    """
+
+    run: Run
+    config: RunConfig
+    encoder: Encoder
+    model: LatentActionModel
+    place: Path
+    space: ActionSpace
+
+    given_by: ClassVar[str]
+    learner: ClassVar[str]
+
+    @property
+    def bf16(self) -> bool:
+        """Whether matrix products are in bfloat16: as in training, unless the device would emulate it."""
+        return self.config.training.precision == "bf16" and fast_dtype(self.encoder.device) == torch.bfloat16
+
+    @property
+    @abstractmethod
+    def dynamics(self) -> Dynamics:
+        """What a planner unrolls."""
+
+    @property
+    @abstractmethod
+    def scales(self) -> Scales:
+        """Sizes of the real actions that it learnt from."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What makes it act, for JSON; as text, it is a phrase of a report."""

@@ -1,0 +1,158 @@
+"""Planning in latent space: a run with a prior of its latent actions, and a decoder of them; no controller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from wildlam.episodes.clips import LabelledClips, cut_clips
+from wildlam.episodes.formats import cache_folder, read_episodes
+from wildlam.episodes.pairing import TOLERANCE
+from wildlam.errors import WildlamError, option
+from wildlam.models.priors import LatentPrior
+from wildlam.planning.dynamics import FromPrior
+from wildlam.planning.protocols.protocol import PlanningProtocol
+from wildlam.types import check_choice, check_seed, settle_paths
+from wildlam.workflows import durations
+from wildlam.workflows.action_decoder import ActionDecoder, fit_action_decoder
+from wildlam.workflows.baseline import STATES, VALIDATION_EVERY, check_clips
+from wildlam.workflows.controller import load_controlled
+from wildlam.workflows.driven_run import DrivenRun, Scales
+from wildlam.workflows.open_run import open_run
+from wildlam.workflows.planners import Planned, plan_latent
+from wildlam.workflows.prior import PRICE, find_prior, load_prior
+
+SearchSpace = Literal["actions", "latent"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """What makes a run act, of plans and of the closed loop.
+
+    Args:
+        run: the run folder.
+        plan_in: space in which the run's model plans: actions, by its controller; or latent, by its prior
+            (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
+        controller: folder of the controller, to plan in actions; that of the run if not given.
+        prior: folder of the prior, to plan in latent; that of the run if not given.
+        labelled: labelled videos that the linear map is fitted to, to plan in latent.
+        clips: clips of 8 states of these, of training films; all if not given.
+        unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
+            plan in latent.
+        seed: seed of the candidates and of what is chosen by chance.
+    """
+
+    run: Path
+    plan_in: SearchSpace = "actions"
+    controller: Path | None = None
+    prior: Path | None = None
+    labelled: Path | None = None
+    clips: int | None = None
+    unlikely: float = PRICE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        settle_paths(self, "run", "controller", "prior", "labelled")
+        check_choice("plan_in", self.plan_in, get_args(SearchSpace))
+        check_clips(self.clips)
+        check_seed(self.seed)
+        if not isinstance(self.unlikely, int | float) or not 0 <= self.unlikely < float("inf"):
+            raise ValueError(f"{option('unlikely')} must not be negative, got {self.unlikely!r}")
+        idle = ("controller",) if self.plan_in == "latent" else ("prior", "labelled", "clips")
+        if given := next((name for name in idle if getattr(self, name) is not None), None):
+            raise ValueError(
+                f"{option(given)} does nothing where {option('plan_in')} is {self.plan_in}; leave it out, or give "
+                f"another {option('plan_in')}"
+            )
+
+    @property
+    def ending(self) -> str:
+        """Ending of the name of a folder of results."""
+        return "-latent" if self.plan_in == "latent" else ""
+
+
+@dataclass
+class LatentRun(DrivenRun):
+    """A run, a prior of its latent actions, and a decoder of them; ``place`` is the folder of the labelled videos.
+
+    Attributes:
+        prior: the prior.
+        prior_folder: its folder.
+        decoder: from latent actions to real ones.
+        unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal.
+    """
+
+    prior: LatentPrior
+    prior_folder: Path
+    decoder: ActionDecoder
+    unlikely: float
+
+    given_by = "labelled"
+    learner = "the decoder of latent actions"
+
+    @property
+    def dynamics(self) -> FromPrior:
+        """See ``DrivenRun``."""
+        return FromPrior(self.model, self.prior)
+
+    @property
+    def scales(self) -> Scales:
+        """See ``DrivenRun``."""
+        return self.decoder
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See ``DrivenRun``."""
+        explained = zip(self.space.action_names, self.decoder.explained.tolist(), strict=True)
+        return {
+            "prior": str(self.prior_folder),
+            "labelled": str(self.place),
+            "unlikely": self.unlikely,
+            "decoder": {
+                "clips": self.decoder.clips,
+                "sees state": self.decoder.sees_state,
+                "r squared": dict(explained),
+                "covariance": self.decoder.covariance.tolist(),
+            },
+        }
+
+    def __str__(self) -> str:
+        return f"prior {self.prior_folder}, decoder of {self.decoder.clips} labelled clips of {self.place}"
+
+    def plan(self, clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> Planned:
+        """Plan in latent space by the search of a protocol; see ``plan_latent``."""
+        return plan_latent(self.dynamics, self.decoder, clips, how, self.unlikely, seed, self.bf16)
+
+
+def load_driven(config: SearchConfig, labelled: Path | None, tolerance: float = TOLERANCE) -> DrivenRun:
+    """Load a run and what makes it act.
+
+    Args:
+        config: which.
+        labelled: labelled videos, to plan in latent.
+        tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
+
+    Raises:
+        WildlamError: something is missing or does not fit together.
+    """
+    if config.plan_in == "actions":
+        return load_controlled(config.run, config.controller)
+    if labelled is None:
+        raise WildlamError(f"to plan in latent, {option('labelled')} must name labelled videos")
+    opened = open_run(config.run)
+    encoder, model = opened.encoder, opened.model()
+    place = find_prior(config.prior or opened.run.path)
+    prior = load_prior(place, encoder, model)
+    episodes, fps = read_episodes(labelled, tolerance), opened.config.data.fps
+    cut = cut_clips(episodes, encoder, "train", states=STATES, fps=fps, cache=cache_folder(labelled))
+    wanted = config.clips or VALIDATION_EVERY
+    if wanted > len(cut.places):
+        raise WildlamError(
+            f"{labelled} holds {len(cut.places)} training clips of {STATES} states, {wanted} are needed; give other "
+            f"{option('labelled')}"
+        )
+    durations.announce(durations.labelled([cut], encoder))
+    decoder = fit_action_decoder(model, cut.encoded(encoder).few(config.clips, config.seed), prior.read)
+    parts = opened.run, opened.config, encoder, model, labelled, decoder.space
+    return LatentRun(*parts, prior, place, decoder, config.unlikely)

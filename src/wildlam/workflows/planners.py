@@ -1,0 +1,202 @@
+"""Plans in clips whose true actions are known, by a world model or by the simulator, and how far they are off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from wildlam.episodes.action_spaces import PLANAR
+from wildlam.episodes.clips import LabelledClips, encode_frames
+from wildlam.evaluation.intervals import PerClip
+from wildlam.models import LatentActionModel
+from wildlam.planning.cost import CountingCost, GoalCost, LikelyCost, counted
+from wildlam.planning.dynamics import Dynamics, FromPrior, Latent
+from wildlam.planning.protocols.droid import displacement_error
+from wildlam.planning.protocols.protocol import PlanningProtocol
+from wildlam.planning.trajectory_errors import trajectory_errors
+from wildlam.types import Encoder
+
+AT_ONCE = 8  # episodes planned together
+PICTURES = 256
+"""Pictures of a simulator encoded together."""
+
+
+@dataclass
+class Planned:
+    """Plans of one model in held-out clips.
+
+    Attributes:
+        actions: ``[C, H, A]``.
+        per_clip: errors of each plan: ``displacement`` and, on the ground, ``ate`` and ``rpe``; its ``cost``
+            and, in the same model, the ``true cost`` of what was really done.
+    """
+
+    actions: Tensor
+    per_clip: PerClip
+
+
+def plan_clips(
+    dynamics: Dynamics,
+    clips: LabelledClips,
+    how: PlanningProtocol,
+    seed: int = 0,
+    bf16: bool = True,
+    progress: bool = True,
+) -> Planned:
+    """Plan from the first state of each clip towards its last.
+
+    Args:
+        dynamics: world model that takes real actions.
+        clips: clips of ``horizon + 1`` states.
+        how: the protocol.
+        seed: seed of the candidates; the same ones for every model.
+        bf16: see ``GoalCost``.
+        progress: show a progress bar.
+    """
+    generator, device = torch.Generator().manual_seed(seed), how.prior.mean.device
+    actions, costs, true_costs = [], [], []
+    with tqdm(desc=f"planning, {how.name}", **how.shown(len(clips), progress)) as bar:
+        for of_clips, done in zip(clips.states.split(AT_ONCE), clips.actions.split(AT_ONCE), strict=True):
+            states, true = of_clips.to(device).float(), done.to(device)
+            cost = GoalCost(dynamics, states[:, :1], true[:, :0], states[:, -1], bf16)
+            found = how.solve(counted(cost, bar, how.iterations), len(states), generator)
+            actions.append(found.actions)
+            costs.append(found.cost)
+            true_costs.append(cost(true[:, None])[:, 0])
+    planned = torch.cat(actions).cpu()
+    costs_of_all = {"cost": torch.cat(costs).cpu(), "true cost": torch.cat(true_costs).cpu()}
+    return Planned(planned, judged(planned, clips, costs_of_all))
+
+
+def plan_latent(
+    dynamics: FromPrior,
+    decode: Callable[[Tensor, Tensor], Tensor],
+    clips: LabelledClips,
+    how: PlanningProtocol,
+    unlikely: float = 0.0,
+    seed: int = 0,
+    bf16: bool = True,
+    progress: bool = True,
+) -> Planned:
+    """Plan in the base space of a prior, and decode what is found; the costs are those of the latent actions.
+
+    Args:
+        dynamics: latent action model and prior.
+        decode: maps latent actions ``[C, H, Z]`` and the states that they are taken in to real ones, ``[C, H, A]``.
+        clips: clips of ``horizon + 1`` states.
+        how: the protocol; it is searched ``in_base_space``.
+        unlikely: price of a nat of what the prior finds unlikely; see ``LikelyCost``.
+        seed: seed of the candidates.
+        bf16: see ``GoalCost``.
+        progress: show a progress bar.
+    """
+    z, states, costs = search_latent(dynamics, clips, how, unlikely, seed, bf16, progress)
+    planned = decode(z, states).cpu()
+    return Planned(planned, judged(planned, clips, costs))
+
+
+@torch.no_grad()
+def search_latent(
+    dynamics: FromPrior,
+    clips: LabelledClips,
+    how: PlanningProtocol,
+    unlikely: float = 0.0,
+    seed: int = 0,
+    bf16: bool = True,
+    progress: bool = True,
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """What ``plan_latent`` decodes: latent actions ``[C, H, Z]``, the states ``[C, H, N, D]`` that they are taken in,
+    and by name the ``cost`` and the ``true cost``, of the latent actions that are inferred, of each clip. On the CPU.
+    """
+    generator, device, model = torch.Generator().manual_seed(seed), how.prior.mean.device, dynamics.model
+    how = how.in_base_space(dynamics.prior.base)
+    found: list[tuple[Tensor, ...]] = []
+    with tqdm(desc=f"planning in latent, {how.name}", **how.shown(len(clips), progress)) as bar:
+        for of_clips in clips.states.split(AT_ONCE):
+            states = of_clips.to(device).float()
+            known = states[:, :1], states.new_empty(len(states), 0, 0), states[:, -1]
+            priced = LikelyCost(dynamics, *known, bf16, price=unlikely)
+            plan = how.solve(counted(priced, bar, how.iterations), len(states), generator).actions
+            costs = GoalCost(dynamics, *known, bf16)(plan[:, None])[:, 0]
+            true_costs = GoalCost(Latent(model), *known, bf16)(model.infer(states)[:, None])[:, 0]
+            found.append(tuple(one.cpu() for one in (*dynamics.latents(known[0], plan), costs, true_costs)))
+    z, used_in, costs, true_costs = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return z, used_in, {"cost": costs, "true cost": true_costs}
+
+
+def plan_simulated(
+    clips: LabelledClips,
+    how: PlanningProtocol,
+    encoder: Encoder,
+    model: LatentActionModel | None = None,
+    seed: int = 0,
+    bf16: bool = True,
+    progress: bool = True,
+) -> Planned:
+    """Plan with the simulator that the clips were filmed in, in place of a world model: the upper bound.
+
+    With a model, the simulator takes the place of the controller alone: of what is seen along a candidate latent
+    actions are inferred, and the model unrolls these.
+
+    Args:
+        clips: clips of ``horizon + 1`` states, from films of ``wildlam collect``.
+        how: the protocol.
+        encoder: encoder of the states that are compared.
+        model: model that infers latent actions, and that they are for.
+        seed: seed of the candidates.
+        bf16: see ``GoalCost``.
+        progress: show a progress bar.
+
+    Raises:
+        WildlamError: the clips are no such films, or the simulator is missing.
+    """
+    generator, found = torch.Generator().manual_seed(seed), []
+    true_costs = []
+    with (
+        simulator_costs(clips, encoder, model, bf16) as costs,
+        tqdm(desc=f"planning, {how.name}, simulator", **how.shown(len(clips), progress)) as bar,
+    ):
+        for i in range(len(clips)):
+            cost = costs(i)
+            found.append(how.solve(counted(cost, bar, how.iterations), 1, generator))
+            true_costs.append(cost(clips.actions[i : i + 1, None])[:, 0])
+    planned = torch.cat([one.actions for one in found]).cpu()
+    values = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
+    return Planned(planned, judged(planned, clips, values))
+
+
+def simulator_costs(
+    clips: LabelledClips, encoder: Encoder, model: LatentActionModel | None, bf16: bool
+) -> AbstractContextManager[Callable[[int], CountingCost]]:
+    """The simulator's costs of plans in each clip, by its index; arguments and errors as of ``plan_simulated``."""
+    from wildlam.worlds.simulators import simulated_costs
+
+    @torch.no_grad()
+    def reinfer_end(states: Tensor) -> Tensor:
+        assert model is not None
+        states = states.to(encoder.device)
+        with torch.autocast(encoder.device.type, torch.bfloat16, enabled=bf16):
+            latent = model.infer(states)
+            return model.rollout(states[:1, :1], latent[None])[0, :, -1].float().cpu()
+
+    def encode(pictures: Tensor) -> Tensor:
+        return torch.cat([encode_frames(encoder, part[:, None])[:, 0].cpu() for part in pictures.split(PICTURES)])
+
+    return simulated_costs(clips, encode, encoder.spec.image_size, reinfer_end if model else None)
+
+
+def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None = None) -> PerClip:
+    """Errors of plans ``[C, H, A]``, per clip."""
+    space = clips.space
+    values = {"displacement": displacement_error(planned, clips.actions, space.position), **(more or {})}
+    if space is PLANAR:
+        errors = []
+        for actions, poses in zip(planned.double().numpy(), clips.poses.numpy(), strict=True):
+            errors.append(trajectory_errors(space.integrate(poses[0], actions), poses))
+        values |= {name: torch.tensor([e[name] for e in errors]) for name in errors[0]}
+    return PerClip(values, clips.names, [space.name] * len(clips), clips.recordings)
