@@ -30,6 +30,8 @@ def completions(tmp_path):
 
 
 def test_commands_and_their_options_are_completed(completions):
+    assert completions("wildlam tr") == {"train", "transfer"}
+    assert completions("wildlam decoder show --cl") == {"--clips"}
     assert completions("wildlam controller ") == {"train", "baseline"}
     assert completions("wildlam prior ") == {"train"}
     assert "--training.steps" in completions("wildlam train --seed 1 --training.s")

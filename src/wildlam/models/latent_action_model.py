@@ -12,7 +12,7 @@ from wildlam.errors import WildlamError, option
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
 from wildlam.models.bottlenecks.base import leading
 from wildlam.models.consistency import Absent, ConsistencyConfig
-from wildlam.models.inverse_dynamics import InverseDynamicsConfig, Transformer
+from wildlam.models.inverse_dynamics import IdmShape, InverseDynamicsConfig, Transformer
 from wildlam.models.transformer import SIZES
 from wildlam.models.world_model import Act, WorldModel
 from wildlam.types import Loss
@@ -63,7 +63,8 @@ class LatentActionModel(nn.Module):
         size = SIZES[config.size]
         half = replace(size, depth=size.depth // 2)
         width, dim = self.bottleneck.in_width, self.bottleneck.dim
-        self.idm = config.idm.build(state_width, grid, width, half, config.place, width // dim) if width else None
+        shape = IdmShape(state_width, grid, dim, width // dim, half, config.place)
+        self.idm = config.idm.build(shape) if width else None
         if width and (prices := config.idm.prices(dim)) is not None:
             self.bottleneck.set_prices(prices)
         self.world_model = WorldModel(state_width, grid, dim, size, config.predict, config.place)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -236,13 +235,13 @@ def _fit_at_once(priors: Sequence[LatentPrior], model: LatentActionModel, clips:
 
 def _until(clips: Clips, count: int) -> Iterator[Tensor]:
     """States ``[B, T, N, D]`` of the first training batches, about ``count`` in all."""
-    total, step = 0, 0
-    while total < count:
-        for batch in islice(clips.batches(step, step + 1), 1):
-            (states,) = clips.states(batch)
-            yield states
-            total += len(states) * states.shape[1]
-        step += 1
+    total = 0
+    for batch in clips.batches(0, count):  # a batch holds one state at least
+        (states,) = clips.states(batch)
+        yield states
+        total += len(states) * states.shape[1]
+        if total >= count:
+            return
 
 
 def _held_out_nats(clips: InferredClips, device: torch.device, prior: torch.nn.Module) -> dict[str, float]:

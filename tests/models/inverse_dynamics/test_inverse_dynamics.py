@@ -3,9 +3,10 @@ import torch
 
 from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import Adaptive, Discrete, Noisy, Sparse
-from wildlam.models.inverse_dynamics import Difference, Linear, Split, Transformer
+from wildlam.models.inverse_dynamics import Difference, IdmShape, Linear, Split, Transformer
 from wildlam.models.transformer import Size
 
+SHAPE = IdmShape(6, (2, 3), 10, 1, Size(32, 2, 2))
 CHOICES = [Transformer(), Linear(), Difference(), Split()]
 
 
@@ -17,7 +18,7 @@ def choice(request):
 @pytest.fixture(params=[False, True], ids=["blind to places", "place"])
 def idm(choice, request):
     torch.manual_seed(0)
-    return choice.build(6, (2, 3), 10, Size(32, 2, 2), place=request.param)
+    return choice.build(IdmShape(6, (2, 3), 10, 1, Size(32, 2, 2), place=request.param))
 
 
 def test_all_pairs_of_a_clip_in_one_batch_equal_each_alone(idm):
@@ -43,7 +44,7 @@ def test_it_tells_where_something_moved(idm):
 def test_whether_two_steps_add_up_and_a_way_back_turns_them_round(choice, adds):
     """But for the constant, which is what no change at all reads as."""
     torch.manual_seed(0)
-    idm = choice.build(6, (2, 3), 10, Size(32, 2, 2))
+    idm = choice.build(SHAPE)
     a, b, c = torch.randn(3, 2, 6, 6)
 
     def read(before, after):
@@ -58,7 +59,7 @@ def test_whether_two_steps_add_up_and_a_way_back_turns_them_round(choice, adds):
 def test_a_change_means_the_same_in_every_state_to_the_linear_one_alone():
     change = torch.randn(1, 6, 6)
     for choice in CHOICES:
-        idm = choice.build(6, (2, 3), 10, Size(32, 2, 2))
+        idm = choice.build(SHAPE)
         read = [idm(torch.stack((state, state + change), dim=1)) for state in torch.randn(2, 1, 6, 6)]
         assert torch.allclose(*read, atol=1e-5) == isinstance(choice, Linear)
 
@@ -83,7 +84,7 @@ def test_place_embeddings_tell_apart_what_else_is_alike(choice):
     spread = {}
     for place in (False, True):
         torch.manual_seed(0)
-        idm = choice.build(6, (1, 2), 10, Size(32, 1, 2), place=place)
+        idm = choice.build(IdmShape(6, (1, 2), 10, 1, Size(32, 1, 2), place))
         with torch.no_grad():
             for name, parameter in idm.named_parameters():
                 if "embed_place" in name:
@@ -96,7 +97,7 @@ def test_place_embeddings_tell_apart_what_else_is_alike(choice):
 
 
 def test_of_a_split_one_the_first_dimensions_of_mean_and_variance_mean_the_same_in_every_state():
-    idm = Split(linear=0.4).build(6, (2, 3), 10, Size(32, 2, 2), parts=2)
+    idm = Split(linear=0.4).build(IdmShape(6, (2, 3), 5, 2, Size(32, 2, 2)))
     change = torch.randn(1, 6, 6)
     read = [idm(torch.stack((state, state + change), dim=1)) for state in torch.randn(2, 1, 6, 6)]
     mean, variance = (torch.isclose(*read, atol=1e-5)[0, 0]).chunk(2)
@@ -133,4 +134,4 @@ def test_what_a_split_one_cannot_be_is_refused(given, message):
 
 def test_one_dimension_cannot_be_split():
     with pytest.raises(WildlamError, match=r"give a larger model\.bottleneck\.dim than 1"):
-        Split().build(6, (2, 3), 2, Size(32, 2, 2), parts=2)
+        Split().build(IdmShape(6, (2, 3), 1, 2, Size(32, 2, 2)))

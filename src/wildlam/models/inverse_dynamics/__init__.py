@@ -7,7 +7,7 @@ file in this folder is found by itself.
 import importlib
 import pkgutil
 
-from wildlam.models.inverse_dynamics.base import InverseDynamicsConfig, InverseDynamicsModel
+from wildlam.models.inverse_dynamics.base import IdmShape, InverseDynamicsConfig, InverseDynamicsModel
 from wildlam.models.inverse_dynamics.difference import Difference
 from wildlam.models.inverse_dynamics.linear import Linear
 from wildlam.models.inverse_dynamics.split import Split
@@ -16,4 +16,4 @@ from wildlam.models.inverse_dynamics.transformer import Transformer
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Difference", "InverseDynamicsConfig", "InverseDynamicsModel", "Linear", "Split", "Transformer"]
+__all__ = ["Difference", "IdmShape", "InverseDynamicsConfig", "InverseDynamicsModel", "Linear", "Split", "Transformer"]

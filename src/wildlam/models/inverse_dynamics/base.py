@@ -10,29 +10,38 @@ from torch import Tensor, nn
 from wildlam.models.transformer import Size
 
 
+@dataclass(frozen=True)
+class IdmShape:
+    """What an inverse dynamics model reads and puts out, and how large it is.
+
+    Attributes:
+        state_width: width D of the states' tokens.
+        grid: height and width of their map, ``N = h * w``.
+        dim: width Z of a latent action.
+        parts: of how many vectors of that width the output consists, such as a mean and a variance.
+        size: width, depth and heads of its transformer, if it has one.
+        place: give that transformer learnt embeddings of places.
+    """
+
+    state_width: int
+    grid: tuple[int, int]
+    dim: int
+    parts: int
+    size: Size
+    place: bool = False
+
+    @property
+    def out_width(self) -> int:
+        """What the bottleneck reads."""
+        return self.parts * self.dim
+
+
 @dataclass(frozen=True, kw_only=True)
 class InverseDynamicsConfig:
     """An inverse dynamics model."""
 
-    def build(
-        self,
-        state_width: int,
-        grid: tuple[int, int],
-        out_width: int,
-        size: Size,
-        place: bool = False,
-        parts: int = 1,
-    ) -> InverseDynamicsModel:
-        """Make the module, randomly initialised.
-
-        Args:
-            state_width: width D of the states' tokens.
-            grid: height and width of their map, ``N = h * w``.
-            out_width: what the bottleneck reads.
-            size: width, depth and heads of its transformer, if it has one.
-            place: give that transformer learnt embeddings of places.
-            parts: of how many vectors as wide as z the output consists, such as a mean and a variance.
-        """
+    def build(self, shape: IdmShape) -> InverseDynamicsModel:
+        """Make the module, randomly initialised, for what ``shape`` says."""
         raise TypeError("choose an inverse dynamics model: Transformer, Linear, Difference or Split")
 
     def prices(self, dim: int) -> Tensor | None:

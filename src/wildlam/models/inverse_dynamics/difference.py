@@ -6,26 +6,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from wildlam.models.inverse_dynamics.base import InverseDynamicsConfig
+from wildlam.models.inverse_dynamics.base import IdmShape, InverseDynamicsConfig
 from wildlam.models.inverse_dynamics.pooling import PoolingTransformer
-from wildlam.models.transformer import Size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(InverseDynamicsConfig):
     """``φ(s_{t+1}) - φ(s_t)``, φ a transformer over one state: the actions of two steps add up, on learnt features."""
 
-    def build(
-        self,
-        state_width: int,
-        grid: tuple[int, int],
-        out_width: int,
-        size: Size,
-        place: bool = False,
-        parts: int = 1,
-    ) -> DifferenceIdm:
+    def build(self, shape: IdmShape) -> DifferenceIdm:
         """Make the module; see ``InverseDynamicsConfig.build``."""
-        return DifferenceIdm(state_width, grid, out_width, size, place)
+        return DifferenceIdm(shape.state_width, shape.grid, shape.out_width, shape.size, shape.place)
 
 
 class DifferenceIdm(PoolingTransformer):

@@ -6,25 +6,16 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from wildlam.models.inverse_dynamics.base import InverseDynamicsConfig, InverseDynamicsModel
-from wildlam.models.transformer import Size
+from wildlam.models.inverse_dynamics.base import IdmShape, InverseDynamicsConfig, InverseDynamicsModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(InverseDynamicsConfig):
     """``W (s_{t+1} - s_t)`` over all tokens: the actions of two steps add up. For cameras that stand still."""
 
-    def build(
-        self,
-        state_width: int,
-        grid: tuple[int, int],
-        out_width: int,
-        size: Size,
-        place: bool = False,
-        parts: int = 1,
-    ) -> LinearIdm:
+    def build(self, shape: IdmShape) -> LinearIdm:
         """Make the module; see ``InverseDynamicsConfig.build``. It has no size, and knows places in any case."""
-        return LinearIdm(grid[0] * grid[1] * state_width, out_width)
+        return LinearIdm(shape.grid[0] * shape.grid[1] * shape.state_width, shape.out_width)
 
 
 class LinearIdm(InverseDynamicsModel):

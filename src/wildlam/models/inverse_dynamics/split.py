@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from wildlam.errors import WildlamError, option
-from wildlam.models.inverse_dynamics.base import InverseDynamicsConfig, InverseDynamicsModel
-from wildlam.models.inverse_dynamics.linear import LinearIdm
-from wildlam.models.inverse_dynamics.transformer import TransformerIdm
-from wildlam.models.transformer import Size
+from wildlam.models.inverse_dynamics.base import IdmShape, InverseDynamicsConfig, InverseDynamicsModel
+from wildlam.models.inverse_dynamics.linear import Linear, LinearIdm
+from wildlam.models.inverse_dynamics.transformer import Transformer, TransformerIdm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,24 +37,15 @@ class Split(InverseDynamicsConfig):
         if not 0 <= self.surcharge < math.inf:
             raise ValueError(f"model.idm.surcharge must be a number of at least 0, got {self.surcharge}")
 
-    def build(
-        self,
-        state_width: int,
-        grid: tuple[int, int],
-        out_width: int,
-        size: Size,
-        place: bool = False,
-        parts: int = 1,
-    ) -> SplitIdm:
+    def build(self, shape: IdmShape) -> SplitIdm:
         """Make the module; see ``InverseDynamicsConfig.build``. Both share every part of the output.
 
         Raises:
             WildlamError: z has one dimension alone.
         """
-        first = self._linear_dims(out_width // parts)
-        others = out_width - parts * first
-        linear = LinearIdm(grid[0] * grid[1] * state_width, parts * first)
-        return SplitIdm(linear, TransformerIdm(2 * state_width, grid, others, size, place), parts)
+        first = self._linear_dims(shape.dim)
+        linear = Linear().build(replace(shape, dim=first))
+        return SplitIdm(linear, Transformer().build(replace(shape, dim=shape.dim - first)), shape.parts)
 
     def prices(self, dim: int) -> Tensor:
         """See ``InverseDynamicsConfig.prices``."""

@@ -7,26 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wildlam.models.inverse_dynamics.base import InverseDynamicsConfig
+from wildlam.models.inverse_dynamics.base import IdmShape, InverseDynamicsConfig
 from wildlam.models.inverse_dynamics.pooling import PoolingTransformer
-from wildlam.models.transformer import Size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transformer(InverseDynamicsConfig):
     """A transformer over both states: predicts best, but its code may mean something else in every state."""
 
-    def build(
-        self,
-        state_width: int,
-        grid: tuple[int, int],
-        out_width: int,
-        size: Size,
-        place: bool = False,
-        parts: int = 1,
-    ) -> TransformerIdm:
+    def build(self, shape: IdmShape) -> TransformerIdm:
         """Make the module; see ``InverseDynamicsConfig.build``."""
-        return TransformerIdm(2 * state_width, grid, out_width, size, place)
+        return TransformerIdm(2 * shape.state_width, shape.grid, shape.out_width, shape.size, shape.place)
 
 
 class TransformerIdm(PoolingTransformer):
