@@ -66,6 +66,7 @@ DRAWS = (0, 1, 2)
 """Of the labelled clips."""
 HELD_OUT = 256
 """Held-out clips that a model is judged on."""
+CONTROL = "no model: difference of the states"
 KEYS = ("world", "form", "seed")
 NATS, ERROR, COPY = "nats", "one-step error", "copying"
 FIGURES = (ERROR, "under z of another clip", "under the mean z", COPY, NATS, "cycle")
@@ -75,7 +76,8 @@ ABOUT = {
     NATS: "what z says, on average.",
     "cycle": "share of z's variance that comes out again when z is taken in another clip and inferred from its effect.",
     "steps, start and goal": "error of the sum of actions that a ridge tells from z, as in "
-    "[diagnosis.md](diagnosis.md), of all labelled clips or of 32.",
+    "[diagnosis.md](diagnosis.md), of all labelled clips or of 32; the first row tells them without a model, from "
+    "principal components of the difference of the two states.",
 }
 
 
@@ -88,11 +90,16 @@ def main() -> None:
     for world in args.worlds:
         model = PLAIN.build(encoder.spec.width, encoder.spec.grid)
         ladder = ladder_of(model, encoder, FPS, films(args, world), WORLDS[world], HELD_OUT, 1)
+        if not rows.has(world=world, form=CONTROL):
+            part = {"world": world, "form": CONTROL, "seed": "none"}
+            (args.out / "codes.md").write_text(
+                text(rows.add([part | row for row in decoded(ladder, "difference")]), args)
+            )
         for seed, form in product(args.seeds, args.forms):
             if not rows.has(world=world, form=form, seed=seed):
                 one = replace(ladder, model=trained(args, ladder, world, form, seed))
                 part = {"world": world, "form": form, "seed": seed}
-                found = [part | row for row in (*predicted(one), *decoded(one))]
+                found = [part | row for row in (*predicted(one), *decoded(one, "z"))]
                 (args.out / "codes.md").write_text(text(rows.add(found), args))
     (args.out / "codes.md").write_text(text(rows.read(), args))
     print((args.out / "codes.md").read_text())
@@ -179,19 +186,23 @@ def returned(model: LatentActionModel, before: Tensor, z: Tensor) -> float:
     return 1 - float((again - z).square().sum() / (z - z.mean(dim=(0, 1))).square().sum())
 
 
-def decoded(ladder: Ladder) -> Iterator[dict]:
-    """What linear maps tell from z: means over draws of the labelled and of the held-out clips."""
+def decoded(ladder: Ladder, seen: str) -> Iterator[dict]:
+    """What linear maps tell from z or from the states' difference: means over draws of labelled and held-out clips."""
     for count in COUNTS:
         found: dict[str, list[dict]] = {}
         for draw in DRAWS:
-            for row in ladder.told(count, draw, ["z"], ["linear"]):
+            for row in ladder.told(count, draw, [seen], ["linear"]):
                 if not row["few"]:
-                    error = row["figure"] == "error"
-                    name = f"{row['row']}, {count or 'all'}" if error else row["figure"]
+                    how = STEPS if row["row"] == row_name(seen, STEPS, "linear") else SPAN
+                    name = told_by(how, count) if row["figure"] == "error" else row["figure"]
                     found.setdefault(name, []).append(row)
         for figure, rows in found.items():
             means = {key: statistics.mean(row[key] for row in rows) for key in ("value", "still") if key in rows[0]}
             yield {"figure": figure, **means}
+
+
+def told_by(how: str, count: int) -> str:
+    return f"{how}, {count or 'all'}"
 
 
 def text(rows: list[dict], args: argparse.Namespace) -> str:
@@ -215,17 +226,15 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
 
 
 def table(rows: list[dict]) -> list[str]:
-    forms = [form for form in FORMS if any(row["form"] == form for row in rows)]
-    figures = [
-        *FIGURES,
-        *(f"{row_name('z', how, 'linear')}, {count or 'all'}" for how, count in product((STEPS, SPAN), COUNTS)),
-    ]
+    forms = [form for form in (CONTROL, *FORMS) if any(row["form"] == form for row in rows)]
+    figures = [*FIGURES, *(told_by(how, count) for how, count in product((STEPS, SPAN), COUNTS))]
     figures += dict.fromkeys(row["figure"] for row in rows if row["figure"].startswith("R²"))
     body = []
     for form in forms:
         own = [row for row in rows if row["form"] == form]
         values = {figure: [row["value"] for row in own if row["figure"] == figure] for figure in figures}
-        body.append([form, str(len(values[ERROR])), *(spread(values[figure]) for figure in figures)])
+        cells = [spread(values[figure]) if values[figure] else "" for figure in figures]
+        body.append([form, str(len(values[ERROR]) or ""), *cells])
     still = statistics.mean(row["still"] for row in rows if "still" in row)
     return [f"Staying errs by {still:.3g}.", "", *markdown_table(["form", "seeds", *figures], body)]
 
