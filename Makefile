@@ -2,6 +2,8 @@
 # and again when pyproject.toml or constraints.txt change.
 PYTHON ?= python3
 BIN := .venv/bin
+# Where this is set, every one of the many processes that tests start would compile anew all that it imports, for ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-slow bench lint docs wheel clean
 

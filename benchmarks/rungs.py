@@ -15,6 +15,7 @@ from torch import Tensor
 from wildlam.encoders.base import fast_dtype
 from wildlam.episodes.clips import LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
+from wildlam.evaluation.clips import spread
 from wildlam.evaluation.components import leading_directions
 from wildlam.evaluation.probes import fit_clips, fit_mlp, fit_ridge, standardiser
 from wildlam.models import LatentActionModel
@@ -313,8 +314,7 @@ def ladder_of(
 def some_states(clips: LabelledClips) -> Tensor:
     """States spread over clips, flat, for principal components."""
     flat = clips.states.flatten(2).flatten(0, 1)
-    rows = torch.linspace(0, len(flat) - 1, min(len(flat), STATES_FOR_COMPONENTS)).round().long()
-    return flat[rows].float()
+    return flat[spread(len(flat), STATES_FOR_COMPONENTS)].float()
 
 
 def _steps(count: int) -> list[tuple[int, int]]:

@@ -1,10 +1,13 @@
-"""What tests of several rooms share: tiny encoders and runs, and processes started by torchrun."""
+"""What tests of several rooms share: tiny encoders and runs, and processes that work together."""
 
 import gc
 import multiprocessing
+import multiprocessing.connection
 import os
-import subprocess
+import runpy
+import socket
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -70,7 +73,7 @@ def started(target, *arguments):
     As in production, of which this is the server. It holds no simulator, no store and none of what a test patches.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["wildlam.video.loader"])
+    context.set_forkserver_preload(["wildlam.video.loader", "wildlam.training"])
     process = context.Process(target=target, args=arguments)
     process.start()
     return process
@@ -105,10 +108,38 @@ def _print_into(files, target, arguments, variables):
     sys.stderr.flush()
 
 
-def torchrun(count, script, *arguments):
-    """Start a script of ``tests`` as so many processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    found = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": found, "OMP_NUM_THREADS": "1"}
-    script = ROOT / "tests" / script
-    subprocess.run([*command, str(script), *map(str, arguments)], env=environment, check=True, timeout=400)
+def start_script(script, *arguments, **variables):
+    """Run a script of ``tests`` in another process, see ``started``, with more variables of the environment."""
+    variables = {"OMP_NUM_THREADS": "1"} | variables
+    return started(_run_script, str(ROOT / "tests" / script), list(map(str, arguments)), variables)
+
+
+def ranks(count, script, *arguments):
+    """Run a script of ``tests`` to its end as so many processes that work together, as torchrun starts them.
+
+    One alone gets no word of others. torchrun itself would first load PyTorch, as would all that it starts.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    team = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    team |= {"TORCHELASTIC_RUN_ID": "none"}
+    of = [team | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(count)] if count > 1 else [{}]
+    running = [start_script(script, *arguments, **{name: str(value) for name, value in own.items()}) for own in of]
+    until = time.monotonic() + 400
+    try:
+        while running and time.monotonic() < until:
+            multiprocessing.connection.wait([process.sentinel for process in running], 1)
+            codes = [process.exitcode for process in running]
+            assert not any(codes)  # the others would wait for it in vain
+            running = [process for process, code in zip(running, codes, strict=True) if code is None]
+        assert not running, "still running"
+    finally:
+        for process in running:
+            process.kill()
+
+
+def _run_script(script, arguments, variables):
+    os.environ |= variables
+    sys.argv = [script, *arguments]
+    runpy.run_path(script, run_name="__main__")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.helpers import ROOT, torchrun
+from tests.helpers import ROOT, ranks
 from wildlam import distributed
 from wildlam.errors import WildlamError
 from wildlam.runs.folder import Run
@@ -15,11 +15,8 @@ from wildlam.runs.folder import Run
 @pytest.mark.slow
 def test_two_ranks_of_8_clips_give_the_gradients_of_one_of_16(tmp_path):
     """The sparse bottleneck's variance and covariance are those of the global batch."""
-    torchrun(2, "training/ddp_gradients.py", tmp_path / "two.safetensors")
-    subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "training" / "ddp_gradients.py"), str(tmp_path / "one.safetensors")],
-        check=True,
-    )
+    ranks(2, "training/ddp_gradients.py", tmp_path / "two.safetensors")
+    ranks(1, "training/ddp_gradients.py", tmp_path / "one.safetensors")
     one, two = load_file(tmp_path / "one.safetensors"), load_file(tmp_path / "two.safetensors")
     assert one.keys() == two.keys()
     for name in one:
@@ -29,8 +26,8 @@ def test_two_ranks_of_8_clips_give_the_gradients_of_one_of_16(tmp_path):
 
 @pytest.mark.slow
 def test_the_loop_runs_under_torchrun_and_resumes(tmp_path):
-    torchrun(2, "training/tiny_run.py", tmp_path, 6)
-    torchrun(2, "training/tiny_run.py", tmp_path, 8, "--resume")
+    ranks(2, "training/tiny_run.py", tmp_path, 6)
+    ranks(2, "training/tiny_run.py", tmp_path, 8, "--resume")
     steps = [row["step"] for row in Run(tmp_path).metrics()]
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] != []

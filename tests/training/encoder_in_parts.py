@@ -25,14 +25,14 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     transformer.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
     evaluate.write_run_report = lambda *arguments: None
-    fit = train._fit
+    fit = train.fit_run
     held = []
 
     def watched(config, run, clips, *others):
         held.append(sum(getattr(p, "_local_tensor", p).numel() for p in clips.encoder.network.parameters()))
         fit(config, run, clips, *others)
 
-    train._fit = watched
+    train.fit_run = watched
     train.train(
         RunConfig(
             data=DataConfig(path=args.videos, workers=0, store=False),

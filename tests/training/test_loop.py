@@ -1,14 +1,11 @@
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
+from tests.helpers import ranks, start_script
 from tests.training.tiny_run import tiny_fit
 from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import Sparse, Unconstrained
@@ -16,17 +13,13 @@ from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
 
-SCRIPT = Path(__file__).with_name("tiny_run.py")
-ROOT = Path(__file__).parents[2]
-
 
 def losses(out):
     return {row["step"]: (row["loss"], row["gradient_norm"]) for row in Run(out).metrics()}
 
 
 def start(*arguments):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, str(SCRIPT), *map(str, arguments)], env=environment)
+    return start_script("training/tiny_run.py", *arguments)
 
 
 @pytest.mark.slow
@@ -36,14 +29,15 @@ def test_a_killed_run_resumes_to_the_very_same_steps(tmp_path):
     killed = start(tmp_path / "killed", 20, "--ema", 0.9, "--pause", 0.1)
     deadline = time.monotonic() + 90
     while max(losses(tmp_path / "killed"), default=0) < 7:
-        assert killed.poll() is None
+        assert killed.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    killed.kill()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     assert checkpoints.last(Run(tmp_path / "killed").checkpoints).step >= 5
-    assert whole.wait() == 0
-    assert start(tmp_path / "killed", 20, "--ema", 0.9, "--resume").wait() == 0
+    whole.join()
+    ranks(1, "training/tiny_run.py", tmp_path / "killed", 20, "--ema", 0.9, "--resume")
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert sorted(losses(tmp_path / "whole")) == list(range(1, 21))
     last = [checkpoints.last(Run(tmp_path / run).checkpoints) for run in ("whole", "killed")]

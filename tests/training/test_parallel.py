@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -20,7 +18,7 @@ from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
 from wildlam.training.parallel import compile_blocks, parallelise, recompute
 
-from ..helpers import ROOT, save_tiny, torchrun
+from ..helpers import ranks, save_tiny
 
 TOLERANCE = {"loss": 1e-5, "gradient": 5e-6, "parameter": 5e-4}
 """Of the largest entry of each tensor, in float32: sums are made in another order, and where an L1 error is about 0 its
@@ -30,11 +28,7 @@ sign, and so its gradient, may turn."""
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     out = tmp_path_factory.mktemp("alone") / "one.safetensors"
-    subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "training" / "shared_steps.py"), str(out), "--compiled"],
-        check=True,
-        timeout=400,
-    )
+    ranks(1, "training/shared_steps.py", out, "--compiled")
     return load_file(out)
 
 
@@ -81,7 +75,7 @@ def test_neither_accumulation_nor_compilation_changes_the_steps(alone, bottlenec
 @pytest.mark.parametrize(("processes", "shard"), [(2, 1), (2, 2), (4, 2)], ids=["DDP", "FSDP2", "HSDP"])
 def test_the_steps_are_those_of_one_process(alone, processes, shard, tmp_path):
     compiled = ("--compiled",) if processes == 2 else ()  # takes long to trace
-    torchrun(processes, "training/shared_steps.py", tmp_path / "shared.safetensors", "--shard", shard, *compiled)
+    ranks(processes, "training/shared_steps.py", tmp_path / "shared.safetensors", "--shard", shard, *compiled)
     shared = load_file(tmp_path / "shared.safetensors")
     expected_of = {name: tensor for name, tensor in alone.items() if compiled or ".compiled." not in name}
     assert shared.keys() == expected_of.keys()
@@ -96,7 +90,7 @@ def test_an_encoder_in_parts_makes_the_same_states(videos, tmp_path):
     """Training encodes every step's clips; the states, and so the whole run, are those of whole encoders."""
     model = save_tiny(tmp_path / "vjepa2")
     for name, how in (("whole", ()), ("parts", ("--parts",))):
-        torchrun(2, "training/encoder_in_parts.py", videos, model, tmp_path / name, *how)
+        ranks(2, "training/encoder_in_parts.py", videos, model, tmp_path / name, *how)
     runs = [Run(tmp_path / name) for name in ("whole", "parts")]
     assert runs[0].metrics() == runs[1].metrics()
     results = [json.loads((run.path / "results.json").read_text())["all"] for run in runs]
@@ -105,25 +99,18 @@ def test_an_encoder_in_parts_makes_the_same_states(videos, tmp_path):
     assert held[1] < 0.6 * held[0]
 
 
-ONE = [sys.executable, str(ROOT / "tests" / "training" / "tiny_run.py")]
-
-
-def run_alone(*arguments):
-    subprocess.run([*ONE, *map(str, arguments)], check=True, timeout=400)
-
-
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
     """Broken off after five steps of ten and gone on by others, it ends as a run left alone: weights and optimiser."""
     alone, parts, copies = ("--exact",), ("--exact", "--shard", 2), ("--exact", "--shard", 2)
-    run_alone(tmp_path / "unbroken", 10, *alone)
-    torchrun(2, "training/tiny_run.py", tmp_path / "parts then one", 10, "--until", 5, *parts)
+    ranks(1, "training/tiny_run.py", tmp_path / "unbroken", 10, *alone)
+    ranks(2, "training/tiny_run.py", tmp_path / "parts then one", 10, "--until", 5, *parts)
     shutil.copytree(tmp_path / "parts then one", tmp_path / "two then four")
-    run_alone(tmp_path / "parts then one", 10, "--resume", *alone)
-    run_alone(tmp_path / "one then parts", 10, "--until", 5, *alone)
-    torchrun(2, "training/tiny_run.py", tmp_path / "one then parts", 10, "--resume", *parts)
+    ranks(1, "training/tiny_run.py", tmp_path / "parts then one", 10, "--resume", *alone)
+    ranks(1, "training/tiny_run.py", tmp_path / "one then parts", 10, "--until", 5, *alone)
+    ranks(2, "training/tiny_run.py", tmp_path / "one then parts", 10, "--resume", *parts)
     assert len(list((checkpoints.last(Run(tmp_path / "two then four").checkpoints).path / "state").iterdir())) == 2
-    torchrun(4, "training/tiny_run.py", tmp_path / "two then four", 10, "--resume", *copies)
+    ranks(4, "training/tiny_run.py", tmp_path / "two then four", 10, "--resume", *copies)
     unbroken = checkpoints.last(Run(tmp_path / "unbroken").checkpoints)
     for name in ("parts then one", "one then parts", "two then four"):
         found = checkpoints.last(Run(tmp_path / name).checkpoints)
@@ -143,8 +130,8 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
 
 @pytest.mark.slow
 def test_parts_in_bfloat16_learn_as_one_process_does(tmp_path):
-    run_alone(tmp_path / "alone", 10, "--quiet")
-    torchrun(2, "training/tiny_run.py", tmp_path / "parts", 10, "--quiet", "--shard", 2)
+    ranks(1, "training/tiny_run.py", tmp_path / "alone", 10, "--quiet")
+    ranks(2, "training/tiny_run.py", tmp_path / "parts", 10, "--quiet", "--shard", 2)
     alone, parts = ([row["loss"] for row in Run(tmp_path / name).metrics()] for name in ("alone", "parts"))
     assert parts == pytest.approx(alone, rel=0.02)
     assert alone[-1] != alone[0]

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wildlam.errors import WildlamError
-from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.clips import InferredClips, spread
 from wildlam.evaluation.components import leading_directions
 from wildlam.evaluation.intervals import LEVEL, RESAMPLES, Estimate, PerClip, numbered
 
@@ -171,7 +171,7 @@ def standardiser(x: Tensor, together: bool = False) -> Predict:
 def _principal_components(states_CTND: Tensor) -> Predict:
     """A map from states ``[C, T, N, D]`` to their first principal components ``[C, T, components]``."""
     flat = states_CTND.flatten(2).flatten(0, 1)
-    rows = torch.linspace(0, len(flat) - 1, min(len(flat), STATES_FOR_COMPONENTS)).round().long()
+    rows = spread(len(flat), STATES_FOR_COMPONENTS)
     mean, directions = leading_directions(flat[rows].float(), STATE_COMPONENTS)
     return lambda states: torch.stack([(clip.flatten(1).float() - mean) @ directions for clip in states]).double()
 
