@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,12 +17,10 @@ from tqdm import tqdm
 
 from wildlam.config import RunConfig
 from wildlam.encoders import Lite0
-from wildlam.evaluation import suite
 from wildlam.video.config import DataConfig
-from wildlam.workflows import durations
 from wildlam.workflows.encode import encode
 
-from .helpers import make_models_tiny
+from .helpers import make_models_tiny, shorten_evaluations
 
 MakeVideo = Callable[..., Path]
 
@@ -155,12 +151,9 @@ def _no_umap_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(autouse=True, scope="session")
 def _short_evaluations() -> Iterator[None]:
-    """Encoding the composed scenes, UMAP and what is measured beforehand would be most of the time of tests that
-    evaluate a run."""
+    """See ``helpers.shorten_evaluations``."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suite, "locality", partial(suite.locality, scenes=2))
-        patch.setitem(sys.modules, "umap", None)
-        patch.setattr(durations, "BUDGET", 0.0)
+        shorten_evaluations(patch)
         yield
 
 

@@ -8,6 +8,7 @@ import runpy
 import socket
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -52,6 +53,17 @@ def save_tiny(path, seed=0):
 def make_models_tiny(patch):
     """Make the default size of model one of milliseconds, as long as a ``pytest.MonkeyPatch`` holds."""
     patch.setitem(SIZES, "tiny", Size(width=16, depth=2, heads=1))
+
+
+def shorten_evaluations(patch):
+    """Encoding the composed scenes, UMAP and what is measured beforehand would be most of the time of tests that
+    evaluate a run; as long as a ``pytest.MonkeyPatch`` holds."""
+    from wildlam.evaluation import suite  # what most of the processes that tests start do not need
+    from wildlam.workflows import durations
+
+    patch.setattr(suite, "locality", partial(suite.locality, scenes=2))
+    patch.setitem(sys.modules, "umap", None)
+    patch.setattr(durations, "BUDGET", 0.0)
 
 
 def make_run(path, videos, encoder, model=ModelConfig(bottleneck=Noisy(dim=4))):  # noqa: B008 (never changed)

@@ -1,11 +1,7 @@
 """train: what it prints, leaves and answers to mistakes."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +9,7 @@ from wildlam.config import read_config
 from wildlam.states import dataset
 from wildlam.states.store import FeatureStore
 
-from ..helpers import save_tiny
+from ..helpers import ranks, save_tiny
 from .tiny import TINY
 
 
@@ -102,16 +98,13 @@ def test_vjepa2_from_end_to_end(call, videos, tmp_path, mode, actions):
 @pytest.mark.slow
 @pytest.mark.parametrize("store", ["true", "false"])
 def test_two_processes(store, videos, tmp_path):
-    """``torchrun`` with the default ``--out``: one run and one report, whether states are stored or not."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
-    train = [str(Path(sys.executable).parent / "wildlam"), "train", "--data.path", str(videos), *TINY]
+    """With the default ``--out``: one run and one report, whether states are stored or not."""
     options = ["--data.store", store, "--action_free", store]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*torchrun, *train, *options], env=environment, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr
+    ranks(2, "cli/short_wildlam.py", tmp_path / "printed", "train", "--data.path", videos, *TINY, *options)
     (run,) = (tmp_path / "runs").iterdir()
     assert json.loads((run / "results.json").read_text())["clips"] == 2
-    assert done.stdout.count("Held-out one-step L1 error") == 1
+    printed = "".join(path.read_text() for path in tmp_path.glob("printed.*"))
+    assert printed.count("Held-out one-step L1 error") == 1
     assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [4]
     for path in (videos / ".wildlam").glob("*.lance"):
         stored = [video.path for video in FeatureStore.open(path).sequences().of()]

@@ -4,8 +4,10 @@ import argparse
 import os
 from pathlib import Path
 
+import pytest
 import torch
 
+from tests.helpers import shorten_evaluations
 from wildlam.config import RunConfig
 from wildlam.encoders import VJEPA2
 from wildlam.models import ModelConfig, transformer
@@ -23,6 +25,7 @@ if __name__ == "__main__":
     parser.add_argument("--parts", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    shorten_evaluations(pytest.MonkeyPatch())
     transformer.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
     evaluate.write_run_report = lambda *arguments: None
     fit = train.fit_run

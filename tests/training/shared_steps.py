@@ -1,4 +1,4 @@
-"""Five training steps by however many processes ``torchrun`` started: ``shared_steps.py OUT --shard N --compiled``.
+"""Three training steps by however many processes ``torchrun`` started: ``shared_steps.py OUT --shard N --compiled``.
 
 For each bottleneck, with and without accumulation, and, if asked for, once with compiled blocks, the loss of each step,
 the gradients of the first and the parameters after the last are written.
@@ -18,7 +18,7 @@ from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_nor
 from wildlam.training.parallel import compile_blocks, parallelise, recompute, unsynchronised, whole
 from wildlam.types import StateBatch
 
-BATCH = 8
+BATCH, STEPS = 8, 3
 
 
 def steps(team, shard, accumulate, bottleneck, compiled=False, frames=4, **choices):
@@ -36,8 +36,8 @@ def steps(team, shard, accumulate, bottleneck, compiled=False, frames=4, **choic
     parallel = parallelise(model, team, shard, bf16=False)
     optimizer = MuonAdamW(model, OptimizerConfig())
     found, size = {}, BATCH // team.world_size
-    for step in range(5):
-        optimizer.set_progress(step, 5)
+    for step in range(STEPS):
+        optimizer.set_progress(step, STEPS)
         states = torch.randn(BATCH, frames, 4, 6, generator=torch.Generator().manual_seed(step)).cumsum(dim=1)
         own = states[team.rank * size : (team.rank + 1) * size]
         parts = _parts(StateBatch(own, ["made up"] * size, ["made up"] * size, [0.0] * size), accumulate)
