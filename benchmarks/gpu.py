@@ -68,7 +68,7 @@ def main() -> None:
     config = recipe()
     if args.tiny:
         config = replace(config, encoder=Lite0(image_size=64), model=ModelConfig(size="nano"))
-    bench = Bench(config, device, 3 if args.short or args.tiny else 8, args.out, args.profile)
+    bench = Bench(config, device, 1 if args.tiny else 3 if args.short else 8, args.out, args.profile)
     plain, *others = KINDS if device.type == "cuda" else KINDS[:2]
     best = [ENCODER_TOO] if device.type == "cuda" else []
     bench.attempt("what the GPU can do", bench.ceilings)
@@ -235,7 +235,8 @@ class Bench:
         )
         states = self.random_states(1)[:, :2]
         past = torch.zeros(1, 0, 7, device=self.device)
-        settings = {"samples": 16 if tiny else droid.SAMPLES, "elites": droid.ELITES, "iterations": droid.ITERATIONS}
+        samples, iterations = (16, 2) if tiny else (droid.SAMPLES, droid.ITERATIONS)
+        settings = {"samples": samples, "elites": droid.ELITES, "iterations": iterations}
 
         def solve(**changed: int) -> None:
             generator = torch.Generator().manual_seed(0)

@@ -73,6 +73,7 @@ def test_movers_count_that_are_seen_while_the_clip_lasts(study, tmp_path):
 def test_one_command_makes_the_documents_and_goes_on_where_it_was(study, videos, tmp_path, monkeypatch, capsys):
     run = make_run(tmp_path / "run", videos, Lite0(image_size=64, dtype="float32"))
     command = f"adaptive --run {run} --work {tmp_path} --prices 1e-4 1e-3 --seeds 0 --episodes 18 --steps 2 --batch 4"
+    monkeypatch.setattr(importlib.import_module("budgets"), "SECONDS", 2.0)
     monkeypatch.setattr(sys, "argv", f"{command} --dim 4 --out {tmp_path / 'out'}".split())
     study.main()
     first = (tmp_path / "out" / "adaptive.json").read_text()

@@ -16,7 +16,7 @@ from tests.faults.commands import digest
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 
-STEPS = 12
+STEPS = 8
 LIMIT = 200.0
 """Seconds that a training may take."""
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]

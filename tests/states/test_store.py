@@ -3,8 +3,6 @@
 import multiprocessing
 import resource
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -23,7 +21,7 @@ from wildlam.states.store import FeatureStore
 from wildlam.video.decode import VideoError, decode_grid
 from wildlam.video.manifest import SCHEMA, Manifest
 
-from ..helpers import started
+from ..helpers import printed, started
 from .toys import CLIP, FRAME, ToyEncoder, fill, fill_without_end, random_states, stored, videos_of
 
 
@@ -226,8 +224,7 @@ def test_two_writers_at_once(tmp_path, videos):
 MANY = 100_000
 """Of 50,000, whose columns Arrow allocates otherwise, the bytes of one say nothing."""
 READ = """
-import sys, tracemalloc, pyarrow as pa
-from pathlib import Path
+import tracemalloc, pyarrow as pa
 from wildlam.states.encode import refresh
 from wildlam.video.manifest import Manifest
 from wildlam.states import loader
@@ -237,7 +234,7 @@ from wildlam.states.loader import StoreSource, longest_sequence
 loader.free_memory = lambda: 0  # the states stay on disk
 
 tracemalloc.start()
-manifest, store = Manifest.read(Path(sys.argv[1])), FeatureStore.open(sys.argv[2])
+manifest, store = Manifest.read(many), FeatureStore.open(at)
 todo, _ = refresh(manifest, store)
 videos = manifest.column("path")
 source = StoreSource(store, states=2, batch_size=64, videos=videos, mixture={"droid": 0.2})
@@ -276,10 +273,8 @@ def test_a_store_of_many_videos_keeps_columns_and_no_objects(tmp_path):
     }
     columns["origin_crc"] = pa.array(origin_checksums(columns))
     lance.write_dataset(pa.table(columns, store.dataset.schema), str(tmp_path / "store"), mode="append")
-    command = [sys.executable, "-c", READ, str(tmp_path / "many.parquet"), str(tmp_path / "store")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    count, of_python, of_arrow = map(float, done.stdout.split())
+    out, _ = printed(tmp_path, exec, READ, {"many": tmp_path / "many.parquet", "at": tmp_path / "store"})
+    count, of_python, of_arrow = map(float, out.split())
     assert count == 5
     assert of_python < 100, of_python  # numbers of rows and times, of numpy
     assert of_arrow < 400, of_arrow  # a name, once
