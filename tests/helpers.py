@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import multiprocessing.connection
+import operator
 import os
 import runpy
 import socket
@@ -10,6 +11,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -55,9 +57,13 @@ def make_models_tiny(patch):
     patch.setitem(SIZES, "tiny", Size(width=16, depth=2, heads=1))
 
 
-def shorten_evaluations(patch):
+FOR_GOOD = SimpleNamespace(setattr=setattr, setitem=operator.setitem)
+"""Patches as a ``pytest.MonkeyPatch`` does, until the process ends."""
+
+
+def shorten_evaluations(patch=FOR_GOOD):
     """Encoding the composed scenes, UMAP and what is measured beforehand would be most of the time of tests that
-    evaluate a run; as long as a ``pytest.MonkeyPatch`` holds."""
+    evaluate a run."""
     from wildlam.evaluation import suite  # what most of the processes that tests start do not need
     from wildlam.workflows import durations
 

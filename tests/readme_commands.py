@@ -2,7 +2,7 @@
 what it promises. They are those of the ``wildlam`` that this Python imports (tests/wheel.sh gives it the wheel's).
 
 Each runs in a process of its own, forked from this one, which has loaded PyTorch: loading it forty times over would
-take as long as all that the commands do.
+take as long as all that the commands do. All but the first evaluate shortly.
 """
 
 import multiprocessing
@@ -23,6 +23,10 @@ import yaml
 from wildlam.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))
+
+from tests.helpers import shorten_evaluations  # noqa: E402, found there
+
 FORK = multiprocessing.get_context("fork")
 FILM = "filmed/held_out/carphone_pristine_00.mp4"
 WALK = "doom/train/map04_0_000.mp4"
@@ -63,6 +67,7 @@ def _cpu_seconds() -> float:
 def commands_of_readme(commands: Commands) -> None:
     run, videos = commands.run, "runs/demo/videos"
     run("demo --episodes 2 --steps 2", leaves="runs/demo/report.html")
+    shorten_evaluations()
 
     tiny = f"--data.path {videos} --training.steps 2 --training.batch_size 4 --encoder.image_size 64"
     run(f"index {videos} --cuts")

@@ -3,7 +3,6 @@
 import os
 import sys
 
-import pytest
 import torch
 
 from tests.helpers import shorten_evaluations
@@ -13,5 +12,5 @@ if __name__ == "__main__":
     out, *arguments = sys.argv[1:]
     os.dup2(os.open(f"{out}.{os.environ['RANK']}", os.O_CREAT | os.O_WRONLY), 1)
     torch.set_num_threads(1)
-    shorten_evaluations(pytest.MonkeyPatch())
+    shorten_evaluations()
     sys.exit(main(arguments))

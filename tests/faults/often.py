@@ -15,8 +15,7 @@ def run(arguments: list[str], messages: Path) -> None:
     os.setsid()
     for target, descriptor in ((os.devnull, 1), (messages, 2)):
         os.dup2(os.open(target, os.O_WRONLY), descriptor)
-    import pytest  # after what a kill of the group relies on
-    import torch
+    import torch  # after what a kill of the group relies on
 
     from tests.helpers import shorten_evaluations
     from wildlam import cli
@@ -24,7 +23,7 @@ def run(arguments: list[str], messages: Path) -> None:
     from wildlam.video import index
 
     torch.set_num_threads(1)
-    shorten_evaluations(pytest.MonkeyPatch())
+    shorten_evaluations()
     index._SAVE_EVERY = 10
     store._GROUP_BYTES = 1 << 20
     sys.argv = ["wildlam", *arguments]

@@ -4,7 +4,6 @@ import argparse
 import os
 from pathlib import Path
 
-import pytest
 import torch
 
 from tests.helpers import shorten_evaluations
@@ -25,7 +24,7 @@ if __name__ == "__main__":
     parser.add_argument("--parts", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    shorten_evaluations(pytest.MonkeyPatch())
+    shorten_evaluations()
     transformer.SIZES["tiny"] = Size(width=16, depth=2, heads=1)
     evaluate.write_run_report = lambda *arguments: None
     fit = train.fit_run
