@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where this is set, every one of the many processes that tests start would compile anew all that it imports, for ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-slow bench lint docs wheel clean
+.PHONY: help demo test test-slow test-all bench lint docs wheel clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+): .*## (.*)/make \1\t\2/'
@@ -18,6 +18,10 @@ test: .venv/installed-dev ## run the tests, all but the slow ones
 
 test-slow: .venv/installed-dev ## run the slow ones: several processes, kills, UMAP
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
+
+test-all: .venv/installed-dev ## run both
+	@# Three on two cores: some tests wait for processes that they kill.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3
 
 bench: .venv/installed-dev ## measure speeds
 	$(BIN)/python benchmarks/run.py
@@ -43,6 +47,8 @@ clean: ## remove what make made: the virtual environment and caches; runs stay
 
 .venv/installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@# That of older Pythons takes half as long again.
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt --upgrade pip
 	@# --no-compile: modules are compiled when they are first imported; pip would compile all of them, most of which nobody
 	@# imports, for over a minute.
 	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
