@@ -2,7 +2,7 @@
 what it promises. They are those of the ``wildlam`` that this Python imports (tests/wheel.sh gives it the wheel's).
 
 Each runs in a process of its own, forked from this one, which has loaded PyTorch: loading it forty times over would
-take as long as all that the commands do. After the first, evaluations are short and demos plan once.
+take as long as all that the commands do. After the first, evaluations are short, and few actions are tried.
 """
 
 import multiprocessing
@@ -21,6 +21,7 @@ import torch._dynamo
 import yaml
 
 from wildlam.cli import main
+from wildlam.planning import mpc
 from wildlam.workflows import demo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +70,7 @@ def commands_of_readme(commands: Commands) -> None:
     run, videos = commands.run, "runs/demo/videos"
     run("demo --episodes 2 --steps 2", leaves="runs/demo/report.html")
     shorten_evaluations()
-    demo.PLANNED = 1
+    demo.PLANNED, mpc.SAMPLES = 1, 8
 
     tiny = f"--data.path {videos} --training.steps 2 --training.batch_size 4 --encoder.image_size 64"
     run(f"index {videos} --cuts")
