@@ -283,6 +283,7 @@ def new_helpers(bucket):
     forkserver._forkserver._stop()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_models")
 def test_a_run_on_an_object_store(bucket, tmp_path, new_helpers):
     """By the command, from an address; batches are prepared by a process of its own."""

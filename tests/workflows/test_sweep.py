@@ -251,6 +251,7 @@ def test_a_run_that_is_killed_is_named(sweep):
     assert second.failure == "killed by signal 9, perhaps out of memory"
 
 
+@pytest.mark.slow
 def test_a_run_in_a_process_of_its_own(sweep, capfd):
     """Which does not know the tiny model of these tests: it complains of what is wrong and harms nobody."""
     claim(sweep)
