@@ -1,12 +1,14 @@
 """Which form of latent action is most of an action? docs/results/codes.md
 
-    python benchmarks/codes.py [--worlds arm nav] [--forms Transformer Linear Split ...] [--seeds 0 1 2]
+    python benchmarks/codes.py [--worlds arm nav] [--forms Transformer Linear Split ...] [--seeds 0 1 2] [--plans 32 0]
 
 Models that differ in their inverse dynamics model, in the price of a nat, or in what is asked of latent actions besides
 prediction, are trained without labels on the films of one world (those of ``diagnose.py``, made if they are not there).
 Each is then asked, on other films: how well does it predict a step, and how much does z say (nats)? How well does a
 *linear* map tell what was truly done from z, fitted to few labelled clips and to all: step by step, and from the z of
 start and goal alone? Does z, taken in another clip, come out the same when it is inferred again from what it did there?
+With ``--plans``, how far from the goal do plans end that a controller of so many labelled clips makes (as in
+``planning.py``)?
 
 The models are small (``nano``), so that one takes about five minutes on one core. What codes.json holds is not done
 again, and a training that was cut off goes on; to do all of it again, give another ``--out`` and ``--work``. Two calls,
@@ -25,6 +27,7 @@ from pathlib import Path
 import torch
 from common import spread
 from diagnose import WORLDS
+from planning import driver_of
 from rungs import SPAN, STEPS, Ladder, ladder_of, row_name
 from torch import Tensor
 from worlds import FILMS, Rows, film, films, machines
@@ -42,6 +45,7 @@ from wildlam.training import TrainingConfig
 from wildlam.training.loop import fit
 from wildlam.types import Encoder, StateBatch
 from wildlam.video.config import DataConfig
+from wildlam.workflows.plan import plan
 
 FPS = 4.0
 WEIGHT = 0.05
@@ -68,7 +72,7 @@ HELD_OUT = 256
 """Held-out clips that a model is judged on."""
 CONTROL = "no model: difference of the states"
 KEYS = ("world", "form", "seed")
-NATS, ERROR, COPY = "nats", "one-step error", "copying"
+NATS, ERROR, COPY, PLAN = "nats", "one-step error", "copying", "plan"
 FIGURES = (ERROR, "under z of another clip", "under the mean z", COPY, NATS, "cycle")
 ABOUT = {
     ERROR: "mean L1 error of the next state under its own z; *under z of another clip*, *under the mean z*: the same "
@@ -78,6 +82,8 @@ ABOUT = {
     "steps, start and goal": "error of the sum of actions that a ridge tells from z, as in "
     "[diagnosis.md](diagnosis.md), of all labelled clips or of 32; the first row tells them without a model, from "
     "principal components of the difference of the two states.",
+    PLAN: "error of plans in the held-out episodes of [planning.md](planning.md), by a controller of so many "
+    "labelled clips.",
 }
 
 
@@ -101,6 +107,13 @@ def main() -> None:
                 part = {"world": world, "form": form, "seed": seed}
                 found = [part | row for row in (*predicted(one), *decoded(one, "z"))]
                 (args.out / "codes.md").write_text(text(rows.add(found), args))
+        for seed, form, count in product(args.seeds, args.forms, args.plans):
+            part = {"world": world, "form": form, "seed": seed}
+            if not rows.has(figure=(figure := told_by(PLAN, count)), **part):
+                trained(args, ladder, world, form, seed)
+                found = part | {"figure": figure} | planned(args, world, folder(args, world, form, seed), count, seed)
+                beside = [row for row in rows.read() if all(row[key] == value for key, value in part.items())]
+                (args.out / "codes.md").write_text(text(rows.add([*beside, found]), args))
     (args.out / "codes.md").write_text(text(rows.read(), args))
     print((args.out / "codes.md").read_text())
 
@@ -111,6 +124,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--worlds", nargs="+", choices=FILMS, default=["arm", "nav"])
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--plans", type=int, nargs="+", default=[], help="plan by so many labelled clips; 0: all")
     parser.add_argument("--size", default="nano", help="of the models")
     parser.add_argument("--steps", type=int, default=400, help="training steps of each")
     parser.add_argument("--batch", type=int, default=32, help="clips of a step")
@@ -129,8 +143,7 @@ def trained(args: argparse.Namespace, ladder: Ladder, world: str, form: str, see
         training=training,
         seed=seed,
     )
-    sizes = f"{args.size}_{args.steps}x{args.batch}"
-    run = Run(args.work / "codes" / sizes / f"{world}_{form.replace(', ', '_').replace(' ', '_')}_{seed}")
+    run = Run(folder(args, world, form, seed))
     encoder, states = ladder.encoder, ladder.train.states
     run.create(dump_config(config), seed, encoder.spec)
     torch.manual_seed(seed)
@@ -151,6 +164,23 @@ def trained(args: argparse.Namespace, ladder: Ladder, world: str, form: str, see
     fitted = fit(model, batches, prepare, training, run, team(encoder), seed=seed, resume=True, title=title)
     assert isinstance(fitted, LatentActionModel)
     return fitted
+
+
+def folder(args: argparse.Namespace, world: str, form: str, seed: int) -> Path:
+    sizes = f"{args.size}_{args.steps}x{args.batch}"
+    return args.work / "codes" / sizes / f"{world}_{form.replace(', ', '_').replace(' ', '_')}_{seed}"
+
+
+def planned(args: argparse.Namespace, world: str, run: Path, count: int, seed: int) -> dict:
+    """The error of plans of a run, driven by a controller of so many labelled clips, and that of staying."""
+    of, data = WORLDS[world], films(args, world)
+    driver = driver_of(argparse.Namespace(run=run, work=args.work, steps=None), world, count, seed, run / "study")
+    samples, iterations = of.searches[0]
+    out = driver.with_name(f"plans_{driver.name}")
+    settings = {"samples": samples, "iterations": iterations, "seed": seed, "out": out}
+    found = plan(run=run, protocol=of.protocol, data=data, controller=driver, **settings).rows
+    errors = {model: float(found[model].values[of.figure].mean()) for model in ("latent", "no move")}
+    return {"value": errors["latent"], "still": errors["no move"]}
 
 
 def team(encoder: Encoder) -> Processes:
@@ -229,14 +259,18 @@ def table(rows: list[dict]) -> list[str]:
     forms = [form for form in (CONTROL, *FORMS) if any(row["form"] == form for row in rows)]
     figures = [*FIGURES, *(told_by(how, count) for how, count in product((STEPS, SPAN), COUNTS))]
     figures += dict.fromkeys(row["figure"] for row in rows if row["figure"].startswith("R²"))
+    plans = {row["figure"]: row for row in rows if row["figure"].startswith(PLAN)}
+    figures += sorted(plans)
     body = []
     for form in forms:
         own = [row for row in rows if row["form"] == form]
         values = {figure: [row["value"] for row in own if row["figure"] == figure] for figure in figures}
         cells = [spread(values[figure]) if values[figure] else "" for figure in figures]
         body.append([form, str(len(values[ERROR]) or ""), *cells])
-    still = statistics.mean(row["still"] for row in rows if "still" in row)
-    return [f"Staying errs by {still:.3g}.", "", *markdown_table(["form", "seeds", *figures], body)]
+    still = statistics.mean(row["still"] for row in rows if "still" in row and row["figure"] not in plans)
+    planned = [row["still"] for row in rows if row["figure"] in plans]
+    also = f", in the episodes of the plans by {statistics.mean(planned):.3g}" if planned else ""
+    return [f"Staying errs by {still:.3g}{also}.", "", *markdown_table(["form", "seeds", *figures], body)]
 
 
 if __name__ == "__main__":

@@ -131,8 +131,8 @@ def steps_of(args: argparse.Namespace, count: int) -> int:
     return args.steps or (800 if count == ALL else 400 if count > FEW else 200)
 
 
-def driver_of(args: argparse.Namespace, world: str, count: int, seed: int) -> Path:
-    """A controller of one world, number of clips and seed: its folder.
+def driver_of(args: argparse.Namespace, world: str, count: int, seed: int, study: Path | None = None) -> Path:
+    """A controller of one world, number of clips and seed: its folder, in ``study``.
 
     Of few clips two are trained, one of them with the other films, too; it is taken if its validation loss
     is lower by ``WORTH``: at the same loss, those that saw the films planned worse.
@@ -142,7 +142,7 @@ def driver_of(args: argparse.Namespace, world: str, count: int, seed: int) -> Pa
     for suffix, unlabelled in {"": None, **({FILMED: films(args, world)} if 0 < count <= FEW else {})}.items():
         config = ControllingConfig(**few, unlabelled=unlabelled)
         training = replace(config.training, steps=steps_of(args, count), save_every=often, eval_every=often)
-        folder = args.work / "study" / f"controller_{world}_{count or 'all'}_{seed}{suffix}"
+        folder = (study or args.work / "study") / f"controller_{world}_{count or 'all'}_{seed}{suffix}"
         train_controller(args.run, replace(config, training=training), folder)
         loss = read_json(folder / "results.json")["choosing"]["loss"]
         drivers[folder] = loss if unlabelled is None else loss * (1 + WORTH)
