@@ -72,6 +72,23 @@ def test_the_table_begins_with_what_no_model_tells(codes):
     assert lines[0].startswith(f"| {codes.CONTROL} |")
     assert "0.100" in lines[0]
     assert lines[1].startswith("| Split | 1 | 0.200 |")
+    assert "Staying errs by 0.14.\n" in told
+
+
+def test_plans_stand_beside_what_their_form_tells(codes):
+    told = {
+        "world": "arm",
+        "form": "Split",
+        "seed": 0,
+        "machine": "m",
+        "figure": "steps, 32",
+        "value": 0.08,
+        "still": 0.14,
+    }
+    plans = [told | {"seed": seed, "figure": "plan, 32", "value": 0.1 + seed / 50, "still": 0.2} for seed in (0, 1)]
+    lines = codes.table([told, *plans])
+    assert lines[0] == "Staying errs by 0.14, in the episodes of the plans by 0.2."
+    assert lines[-1].endswith("| 0.110 (0.100 to 0.120) |")
 
 
 def test_every_form_is_a_model(codes, tiny_models):
