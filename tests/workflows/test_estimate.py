@@ -35,9 +35,9 @@ def config(**training) -> RunConfig:
 
 @pytest.fixture(autouse=True, scope="module")
 def _shallow():
-    """Models of two blocks, as three take longer and show no more."""
+    """Models of one block, as three take longer and show no more."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SIZES, "nano", replace(SIZES["nano"], depth=2))
+        patch.setitem(SIZES, "nano", replace(SIZES["nano"], depth=1))
         yield
 
 
