@@ -51,8 +51,13 @@ class Commands:
 
 
 def _fork(target, what: str) -> None:
+    def alone() -> None:
+        # PyTorch makes its threads anew after a fork, and must not begin to in two threads at once.
+        torch.set_num_threads(1)
+        target()
+
     before = _cpu_seconds()
-    process = FORK.Process(target=target)
+    process = FORK.Process(target=alone)
     process.start()
     process.join()
     if process.exitcode:
@@ -161,7 +166,6 @@ def check_that_all_have_run(commands: Commands) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as there:
         os.chdir(there)
         commands = Commands()
