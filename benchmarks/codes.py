@@ -243,7 +243,7 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         f"Made by `python benchmarks/codes.py` on {machines(rows)}: models of size {args.size}, {args.steps} steps of",
         f"{args.batch} clips of 8 Lite0 states, z of 48 dimensions under noise at 1e-4 a nat (half of that where it",
         f"says so), consistency at a weight of {WEIGHT:g}. {HELD_OUT} held-out clips; means over seeds (smallest to",
-        "largest).",
+        "largest; where these are missing, of one seed).",
         "Forms and seeds that are missing here have not been run.",
         "",
         *(f"- *{name}*: {about}" for name, about in ABOUT.items()),
