@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where this is set, every one of the many processes that tests start would compile anew all that it imports, for ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-slow test-all bench lint docs wheel clean
+.PHONY: help demo test test-slow bench lint docs wheel clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+): .*## (.*)/make \1\t\2/'
@@ -17,11 +17,8 @@ test: .venv/installed-dev ## run the tests, all but the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow'
 
 test-slow: .venv/installed-dev ## run the slow ones: several processes, kills, UMAP
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
-
-test-all: .venv/installed-dev ## run both
-	@# Three on two cores: some tests wait for processes that they kill.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3
+	@# Three on two cores: some of them wait for processes that they kill.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 -m slow
 
 bench: .venv/installed-dev ## measure speeds
 	$(BIN)/python benchmarks/run.py

@@ -83,7 +83,7 @@ ABOUT = {
     "[diagnosis.md](diagnosis.md), of all labelled clips or of 32; the first row tells them without a model, from "
     "principal components of the difference of the two states.",
     PLAN: "error of plans in the held-out episodes of [planning.md](planning.md), by a controller of so many "
-    "labelled clips.",
+    "labelled clips (`--plans`).",
 }
 
 

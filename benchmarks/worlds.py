@@ -103,7 +103,7 @@ class Rows:
     def _added(self, rows: list[dict]) -> list[dict]:
         new = {self._part(row) for row in rows}
         kept = [row for row in self.read() if self._part(row) not in new]
-        rows = sorted([*kept, *({**row, "machine": machine()} for row in rows)], key=self._order)
+        rows = sorted([*kept, *({"machine": machine(), **row} for row in rows)], key=self._order)
         write_atomically(self.file, json.dumps({"of": self.of, "rows": rows}, indent=1) + "\n")
         return rows
 

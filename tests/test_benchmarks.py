@@ -70,6 +70,9 @@ def test_rows_of_a_study_are_added_part_by_part_and_belong_to_one_study(study, t
     assert [(r["clips"], r["value"]) for r in other.read()] == [(32, 2.0), (128, 1.0), ("all", 1.0)]
     assert rows.has(clips=32, seed=0)
     assert not rows.has(clips=32, seed=1)
+    rows.add([row(machine="another one's"), row(figure="g")])
+    first, second = (r["machine"] for r in rows.read()[:2])
+    assert first == "another one's" != second  # who adds what was measured before says where
     with pytest.raises(WildlamError, match="is of"):
         study.Rows(tmp_path / "planning.json", {"samples": 300}, study.KEYS).read()
 

@@ -27,7 +27,7 @@ def test_kills(pattern, tmp_path):
 
 
 def test_damaged_files(pattern, tmp_path):
-    tallies = {"mutations": mutate_all(prepare(pattern), tmp_path, mutations=15)}
+    tallies = {"mutations": mutate_all(prepare(pattern), tmp_path, mutations=25)}
     assert unwanted(tallies) == 0, tallies
 
 

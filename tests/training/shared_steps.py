@@ -1,7 +1,7 @@
-"""Three training steps by however many processes ``torchrun`` started: ``shared_steps.py OUT --shard N [--few]``.
+"""Three training steps by however many processes were started together: ``shared_steps.py OUT --shard N [--compiled]``.
 
-For each bottleneck, with and without accumulation, and once with compiled blocks, the loss of each step, the gradients
-of the first and the parameters after the last are written; if few are asked for, of each bottleneck with accumulation.
+For each bottleneck, with and without accumulation, and, if asked for, once with compiled blocks, the loss of each step,
+the gradients of the first and the parameters after the last are written.
 """
 
 import argparse
@@ -61,7 +61,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("out")
     parser.add_argument("--shard", type=int, default=1)
-    parser.add_argument("--few", action="store_true")
+    parser.add_argument("--compiled", action="store_true")
     args = parser.parse_args()
     # Odd numbers of matrices of a shape, and one alone, so that shares come out uneven.
     transformer.SIZES["tiny"] = Size(width=24, depth=3, heads=1)
@@ -72,7 +72,7 @@ if __name__ == "__main__":
         found = {
             f"{bottleneck}.{accumulate}.{name}": tensor
             for bottleneck in ("Unconstrained", "Noisy", "Sparse", "Discrete", "Deterministic")
-            for accumulate in ((2,) if args.few else (1, 2))
+            for accumulate in (1, 2)
             for name, tensor in steps(team, args.shard, accumulate, bottleneck).items()
         }
         others = {
@@ -80,9 +80,8 @@ if __name__ == "__main__":
             # Of three states all are taken; of more, processes draw other ones than one alone does.
             "Additive.1": {"frames": 3, "consistency": Additive()},
             "Composition.1": {"frames": 3, "consistency": Composition()},
-            "Noisy.compiled": {"compiled": True},
-        }
-        for name, choices in ({} if args.few else others).items():
+        } | ({"Noisy.compiled": {"compiled": True}} if args.compiled else {})
+        for name, choices in others.items():
             found |= {f"{name}.{key}": tensor for key, tensor in steps(team, args.shard, 1, "Noisy", **choices).items()}
         if team.is_main:
             save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, args.out)

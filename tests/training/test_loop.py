@@ -18,15 +18,11 @@ def losses(out):
     return {row["step"]: (row["loss"], row["gradient_norm"]) for row in Run(out).metrics()}
 
 
-def start(*arguments):
-    return start_script("training/tiny_run.py", *arguments)
-
-
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_very_same_steps(tmp_path):
     """A real SIGKILL at step 7 or later; losses and weights equal those of a run left alone, bit by bit."""
-    whole = start(tmp_path / "whole", 20, "--ema", 0.9)
-    killed = start(tmp_path / "killed", 20, "--ema", 0.9, "--pause", 0.1)
+    whole = start_script("training/tiny_run.py", tmp_path / "whole", 20, "--ema", 0.9)
+    killed = start_script("training/tiny_run.py", tmp_path / "killed", 20, "--ema", 0.9, "--pause", 0.1)
     deadline = time.monotonic() + 90
     while max(losses(tmp_path / "killed"), default=0) < 7:
         assert killed.is_alive()
@@ -37,6 +33,7 @@ def test_a_killed_run_resumes_to_the_very_same_steps(tmp_path):
     assert killed.exitcode == -signal.SIGKILL
     assert checkpoints.last(Run(tmp_path / "killed").checkpoints).step >= 5
     whole.join()
+    assert whole.exitcode == 0
     ranks(1, "training/tiny_run.py", tmp_path / "killed", 20, "--ema", 0.9, "--resume")
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert sorted(losses(tmp_path / "whole")) == list(range(1, 21))

@@ -28,7 +28,7 @@ sign, and so its gradient, may turn."""
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     out = tmp_path_factory.mktemp("alone") / "one.safetensors"
-    ranks(1, "training/shared_steps.py", out)
+    ranks(1, "training/shared_steps.py", out, "--compiled")
     return load_file(out)
 
 
@@ -74,10 +74,10 @@ def test_neither_accumulation_nor_compilation_changes_the_steps(alone, bottlenec
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "shard"), [(2, 1), (2, 2), (4, 2)], ids=["DDP", "FSDP2", "HSDP"])
 def test_the_steps_are_those_of_one_process(alone, processes, shard, tmp_path):
-    few = ("--few",) if processes == 4 else ()
-    ranks(processes, "training/shared_steps.py", tmp_path / "shared.safetensors", "--shard", shard, *few)
+    compiled = ("--compiled",) if processes == 2 else ()  # takes long to trace
+    ranks(processes, "training/shared_steps.py", tmp_path / "shared.safetensors", "--shard", shard, *compiled)
     shared = load_file(tmp_path / "shared.safetensors")
-    expected_of = {name: tensor for name, tensor in alone.items() if not few or ".2." in name[: name.index(".") + 3]}
+    expected_of = {name: tensor for name, tensor in alone.items() if compiled or ".compiled." not in name}
     assert shared.keys() == expected_of.keys()
     for name, expected in expected_of.items():
         kind = name.split(".")[2]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.clips import InferredClips, spread
 from wildlam.evaluation.intervals import PerClip
 from wildlam.evaluation.pixels import pixel_metrics
 from wildlam.evaluation.rollout import horizon_of
@@ -54,7 +54,7 @@ def pixel_rollout(
     """
     device = next(model.parameters()).device
     horizon, partners = horizon_of(clips), clips.partners
-    chosen = torch.linspace(0, len(clips) - 1, min(CLIPS, len(clips))).round().int().tolist()
+    chosen = spread(len(clips), CLIPS)
     values: dict[str, list[Tensor]] = {}
     for few in (chosen[first : first + AT_ONCE] for first in range(0, len(chosen), AT_ONCE)):
         states = clips.states[few].to(device).float()

@@ -145,8 +145,8 @@ def probes(
             train_x, x = (torch.cat([features[name][side] for name in inputs], dim=-1) for side in (0, 1))
             predict = fit(train_x.flatten(0, 1), scale_y(train_y).flatten(0, 1), recordings)
             missed = predict(x.flatten(0, 1)).unflatten(0, y.shape[:2]) - scale_y(y)
-            spread = train_y.flatten(0, 1).std(dim=0)  # back to the actions' own units
-            squared = (missed * spread).square().mean(dim=1)
+            deviation = train_y.flatten(0, 1).std(dim=0)  # back to the actions' own units
+            squared = (missed * deviation).square().mean(dim=1)
             errors |= {f"{kind} {what}: {name}": squared[:, i].float() for i, name in enumerate(chosen)}
     return Probes(held_out.per_clip(errors), y.float(), chosen)
 

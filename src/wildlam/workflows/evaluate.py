@@ -22,7 +22,7 @@ from wildlam.distributed import processes
 from wildlam.episodes.action_spaces import SPACES
 from wildlam.episodes.poses import true_actions
 from wildlam.errors import WildlamError, named, option, videos_given_by
-from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.clips import InferredClips, spread
 from wildlam.evaluation.leakage import cut_at
 from wildlam.evaluation.locality import SCENES
 from wildlam.evaluation.one_step import error_table
@@ -240,7 +240,7 @@ def _after_cut(held_out: InferredClips, clips: Clips, data: DataConfig) -> Calla
 
 def _backgrounds(held_out: InferredClips, clips: Clips) -> tuple[Tensor, list[str]]:
     """First frames of clips spread over all held-out videos, ``uint8 [n, 3, S, S]``, and the recording of each."""
-    chosen = torch.linspace(0, len(held_out) - 1, min(SCENES, len(held_out))).round().int().tolist()
+    chosen = spread(len(held_out), SCENES)
     size = clips.encoder.spec.image_size
     frames = [clips.manifest.frames(held_out.names[i], [float(held_out.times[i, 0])], size) for i in chosen]
     return torch.cat(frames), [held_out.recordings[i] for i in chosen]
