@@ -85,13 +85,16 @@ def make_run(path, videos, encoder, model=ModelConfig(bottleneck=Noisy(dim=4))):
     return path
 
 
+PRELOADED = ["wildlam.video.loader", "wildlam.training", "torch._dynamo", "torch.distributed.fsdp"]
+
+
 def started(target, *arguments):
     """Call a function of a module in another process, which need not import PyTorch: the server it is forked from has.
 
     As in production, of which this is the server. It holds no simulator, no store and none of what a test patches.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["wildlam.video.loader", "wildlam.training"])
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=target, args=arguments)
     process.start()
     return process

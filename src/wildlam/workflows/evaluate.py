@@ -143,7 +143,7 @@ def evaluate_run(
     held_out = inferred(clips, model, clips.held_out)
     frames, decoder = _frames(held_out, clips, config.data), _decoder(run, clips.encoder)
     try:
-        labelled = _labelled(model, held_out, clips)
+        labelled = labelled_clips(model, held_out, clips)
     except WildlamError as error:  # no reason to lose everything else
         log.warning("the true actions are left out: %s", error)
         labelled = []
@@ -154,7 +154,7 @@ def evaluate_run(
         bounds=bounds,
         pixels=(decoder, frames) if decoder else None,
         after_cut=_after_cut(held_out, clips, config.data) if spec.context == "clip" else None,
-        backgrounds=_backgrounds(held_out, clips),
+        backgrounds=backgrounds(held_out, clips),
         labelled=labelled,
         prior=load_own_prior(run.path, clips.encoder, model),
     )
@@ -238,7 +238,7 @@ def _after_cut(held_out: InferredClips, clips: Clips, data: DataConfig) -> Calla
     return after_cut
 
 
-def _backgrounds(held_out: InferredClips, clips: Clips) -> tuple[Tensor, list[str]]:
+def backgrounds(held_out: InferredClips, clips: Clips) -> tuple[Tensor, list[str]]:
     """First frames of clips spread over all held-out videos, ``uint8 [n, 3, S, S]``, and the recording of each."""
     chosen = spread(len(held_out), SCENES)
     size = clips.encoder.spec.image_size
@@ -246,7 +246,7 @@ def _backgrounds(held_out: InferredClips, clips: Clips) -> tuple[Tensor, list[st
     return torch.cat(frames), [held_out.recordings[i] for i in chosen]
 
 
-def _labelled(model: LatentActionModel, held_out: InferredClips, clips: Clips) -> list[Labelled]:
+def labelled_clips(model: LatentActionModel, held_out: InferredClips, clips: Clips) -> list[Labelled]:
     """Clips with true actions, where a source has them in both splits, for each kind of action."""
     batches, root = clips.labelled(), clips.manifest.root
     if not batches:

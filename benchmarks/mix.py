@@ -1,0 +1,217 @@
+"""One model for all worlds: is z an action on the arm, on drives and among movers at once? docs/results/mix.md
+
+    python benchmarks/mix.py [--forms Transformer "Split, place" ...] [--seeds 0 1 2]
+
+Models of several forms are trained without labels on one mix of films, a third of the clips of each world: the arm and
+the drives of ``diagnose.py``, and films of movers (``wildlam collect movers``); all are made if they are not there.
+Each model is judged on held-out films: how well does it predict a step of each world, what does z say there, and does
+the error rise at a cut? What does a linear probe tell of the true actions (movers that are alone)? On the arm, how well
+are they told from the z of start and goal (as in ``codes.py``)? And in composed scenes, is a motion local, as it is and
+transferred to another scene?
+
+What mix.json holds is not done again, and a training that was cut off goes on; to do all of it again, give another
+``--out`` and ``--work``. A model takes about half an hour on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import torch
+from codes import COUNTS, DRAWS, FPS, HELD_OUT, told_by
+from common import spread
+from diagnose import WORLDS
+from rungs import SPAN, Ladder, ladder_of, row_name
+from worlds import SEED, Rows, film, films, machines
+
+from wildlam.config import RunConfig
+from wildlam.distributed import Processes
+from wildlam.encoders import Lite0
+from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.leakage import leakage
+from wildlam.evaluation.locality import KINDS as SHARES
+from wildlam.evaluation.locality import Locality, locality
+from wildlam.evaluation.one_step import one_step
+from wildlam.evaluation.probes import probes
+from wildlam.models import LatentActionModel, ModelConfig
+from wildlam.models.bottlenecks import Noisy
+from wildlam.models.inverse_dynamics import Split
+from wildlam.report.text import markdown_table
+from wildlam.runs.folder import Run
+from wildlam.states.dataset import Clips
+from wildlam.training import TrainingConfig
+from wildlam.types import Encoder
+from wildlam.video.config import DataConfig
+from wildlam.workflows.evaluate import backgrounds, labelled_clips
+from wildlam.workflows.open_run import inferred, load_clips, load_model
+from wildlam.workflows.train import fit_run
+from wildlam.worlds.movers import collect_movers
+
+PARTS = ("arm", "nav", "movers")
+MOVER_FILMS = 480
+PLAIN = ModelConfig(bottleneck=Noisy(dim=48, beta=1e-4))
+CHEAP = replace(PLAIN, bottleneck=Noisy(dim=48, beta=3e-5))
+FORMS = {
+    "Transformer": PLAIN,
+    "Transformer, place": replace(PLAIN, place=True),
+    "Split": replace(PLAIN, idm=Split()),
+    "Split, place": replace(PLAIN, idm=Split(), place=True),
+    "Transformer, place, 3e-5": replace(CHEAP, place=True),
+    "Split, place, 3e-5": replace(CHEAP, idm=Split(), place=True),
+}
+SCENES = 64
+SCENE = "composed scenes"
+ERROR, NATS, CUT = "one-step error", "nats", "cut"
+KEYS = ("form", "seed")
+ABOUT = {
+    "one-step error": "of its own z; in brackets that of a copy of the last state.",
+    "cut": "error at a cut over that without one; the paper's lie above 2. In brackets that of a copy.",
+    "start and goal": "error of the sum of actions that a ridge tells from z of the two alone, by labelled clips.",
+    "R²": "of the true actions of held-out films by a linear probe of z, from at most 256 labelled clips.",
+    "share": "of the change at the two discs of a composed scene, that at the one that moves: .5 is blind to place. "
+    "By its *own* z; *transferred* from another scene; *other side*: from one in which the other moves (0 is best).",
+    "slope": "how far the transferred change moves with the place of the source's.",
+}
+
+
+def main() -> None:
+    args = parsed()
+    rows = Rows(args.out / "mix.json", {name: getattr(args, name) for name in ("size", "steps", "batch")}, KEYS)
+    film(args, ("arm", "nav"))
+    collect_movers(films(args, "movers"), episodes=MOVER_FILMS, seconds=8.0, seed=SEED)
+    encoder = Lite0().build()
+    for seed, form in product(args.seeds, args.forms):
+        if not rows.has(form=form, seed=seed):
+            part = {"form": form, "seed": seed}
+            found = [part | row for row in measured(*trained(args, encoder, form, seed), films(args, "arm"))]
+            (args.out / "mix.md").write_text(text(rows.add(found), args))
+    (args.out / "mix.md").write_text(text(rows.read(), args))
+    print((args.out / "mix.md").read_text())
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/worlds"), help="folder for films and models")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--size", default="nano", help="of the models")
+    parser.add_argument("--steps", type=int, default=1600, help="training steps of each")
+    parser.add_argument("--batch", type=int, default=32, help="clips of a step")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for mix.json and mix.md")
+    return parser.parse_args()
+
+
+def trained(args: argparse.Namespace, encoder: Encoder, form: str, seed: int) -> tuple[LatentActionModel, Clips]:
+    """A model, trained if it is not there, and the clips of its films."""
+    often = max(args.steps // 4, 1)
+    videos = args.work.absolute() / "videos"
+    config = RunConfig(
+        data=DataConfig(
+            path=videos,
+            fps=FPS,
+            exclude=[f"{other.name}/*" for other in videos.iterdir() if other.is_dir() and other.name not in PARTS],
+            cache=args.work.absolute() / "mix" / "cache",
+            mixture=dict.fromkeys(PARTS, 1 / len(PARTS)),
+            workers=0,
+        ),
+        encoder=Lite0(),
+        model=replace(FORMS[form], size=args.size),
+        training=TrainingConfig(steps=args.steps, batch_size=args.batch, eval_every=often, save_every=often, keep=1),
+        action_free=False,
+        seed=seed,
+    )
+    config = replace(config, training=config.training.settled(encoder.device))
+    team = Processes(0, 1, encoder.device)
+    clips = load_clips(config, encoder, team)
+    name = f"{form.replace(', ', '_')}_{seed}"
+    run = Run(args.work / "mix" / f"{args.size}_{args.steps}x{args.batch}" / name)
+    fit_run(config, run, clips, team, resume=True, title=name)
+    return load_model(run, config, encoder.spec).to(encoder.device), clips
+
+
+def measured(model: LatentActionModel, clips: Clips, arm: Path) -> Iterator[dict]:
+    """All figures of a model: of each world, of the arm's labelled clips, and of composed scenes."""
+    held_out = inferred(clips, model, clips.held_out)
+    for world in PARTS:
+        some = held_out.where(torch.tensor([source == world for source in held_out.sources]))
+        yield from ({"world": world, **row} for row in predicted(model, some))
+    for labelled in labelled_clips(model, held_out, clips):
+        (world,) = set(labelled.held_out.sources)
+        for name, r2 in probes(**vars(labelled)).r_squared("linear z").items():
+            if name != "mean":
+                yield {"world": world, "figure": f"R² {name}", "value": r2.mean}
+    yield from decoded(ladder_of(model, clips.encoder, FPS, arm, WORLDS["arm"], HELD_OUT, 1))
+    frames, recordings = backgrounds(held_out, clips)
+    yield from local(locality(model, clips.encoder, frames, scenes=SCENES, recordings=recordings))
+
+
+@torch.no_grad()
+def predicted(model: LatentActionModel, clips: InferredClips) -> Iterator[dict]:
+    """Errors of a step and at a cut, and what z says, of one world's clips."""
+    errors, cuts = one_step(model, clips), leakage(model, clips).per_clip
+    device = next(model.parameters()).device
+    nats = torch.cat([model.nats(clips.states[part].to(device).float()).mean(dim=-1) for part in clips.batches()])
+    yield {"figure": ERROR, "value": errors.estimate("idm").mean, "copy": errors.estimate("copy").mean}
+    yield {"figure": NATS, "value": float(nats.mean())}
+    ratios = (cuts.estimate(one, over=other).mean for one, other in (("cut", "plain"), ("cut_copy", "plain_copy")))
+    yield {"figure": CUT} | dict(zip(("value", "copy"), ratios, strict=True))
+
+
+def decoded(ladder: Ladder) -> Iterator[dict]:
+    """Errors of the arm's displacement told from z of start and goal: means over draws of labelled clips."""
+    for count in COUNTS:
+        found = [row for draw in DRAWS for row in ladder.told(count, draw, ["z"], ["linear"])]
+        errors = [row["value"] for row in found if row["row"] == row_name("z", SPAN, "linear") and not row["few"]]
+        yield {"world": "arm", "figure": told_by(SPAN, count), "value": statistics.mean(errors)}
+
+
+def local(found: Locality) -> Iterator[dict]:
+    """Where the change falls in composed scenes."""
+    for kind in SHARES:
+        share = found.share(kind)
+        yield {"world": SCENE, "figure": f"share, {kind}", "value": share.mean if share else 0.5}
+    for kind in ("true", "transferred"):
+        yield {"world": SCENE, "figure": f"slope, {kind}", "value": found.slope(kind).mean}
+
+
+def text(rows: list[dict], args: argparse.Namespace) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "# One model for all worlds",
+        "",
+        f"Made by `python benchmarks/mix.py` on {machines(rows)}: models of size {args.size}, {args.steps} steps of",
+        f"{args.batch} clips of 8 Lite0 states, a third of each world; z of 48 dimensions, noise at 1e-4 a nat (or",
+        "as it says). Means over seeds (smallest to largest; where these are missing, of one seed).",
+        "Forms and seeds that are missing here have not been run.",
+        "",
+        *(f"- *{name}*: {about}" for name, about in ABOUT.items()),
+    ]
+    for world in (*PARTS, SCENE):
+        lines += ["", f"## {world}", "", *table([row for row in rows if row["world"] == world])]
+    return "\n".join([*lines, ""])
+
+
+def table(rows: list[dict]) -> list[str]:
+    forms = [form for form in FORMS if any(row["form"] == form for row in rows)]
+    figures = list(dict.fromkeys(row["figure"] for row in rows))
+    seeds = [str(len({row["seed"] for row in rows if row["form"] == form})) for form in forms]
+    body = [
+        [form, count, *(cell(rows, form, figure) for figure in figures)]
+        for form, count in zip(forms, seeds, strict=True)
+    ]
+    return markdown_table(["form", "seeds", *figures], body)
+
+
+def cell(rows: list[dict], form: str, figure: str) -> str:
+    own = [row for row in rows if row["form"] == form and row["figure"] == figure]
+    copy = f" [{statistics.mean(row['copy'] for row in own):.3f}]" if "copy" in own[0] else ""
+    return spread([row["value"] for row in own]) + copy
+
+
+if __name__ == "__main__":
+    main()
