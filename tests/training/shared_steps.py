@@ -1,6 +1,6 @@
 """Three training steps by however many processes were started together: ``shared_steps.py OUT --shard N [--compiled]``.
 
-For each bottleneck, with and without accumulation, and, if asked for, once with compiled blocks, the loss of each step,
+For each bottleneck, for some with accumulation too, and, if asked for, once with compiled blocks, the loss of each step,
 the gradients of the first and the parameters after the last are written.
 """
 
@@ -72,7 +72,8 @@ if __name__ == "__main__":
         found = {
             f"{bottleneck}.{accumulate}.{name}": tensor
             for bottleneck in ("Unconstrained", "Noisy", "Sparse", "Discrete", "Deterministic")
-            for accumulate in (1, 2)
+            # Among several processes accumulation is another matter, but not for each bottleneck another one.
+            for accumulate in ((1, 2) if team.world_size == 1 or bottleneck in ("Noisy", "Discrete") else (1,))
             for name, tensor in steps(team, args.shard, accumulate, bottleneck).items()
         }
         others = {
