@@ -209,6 +209,8 @@ def table(rows: list[dict]) -> list[str]:
 
 def cell(rows: list[dict], form: str, figure: str) -> str:
     own = [row for row in rows if row["form"] == form and row["figure"] == figure]
+    if not own:
+        return ""
     copy = f" [{statistics.mean(row['copy'] for row in own):.3f}]" if "copy" in own[0] else ""
     return spread([row["value"] for row in own]) + copy
 
