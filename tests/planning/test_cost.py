@@ -8,7 +8,7 @@ from wildlam.models.attention import KeyValueCache
 from wildlam.models.controller import ControllerConfig
 from wildlam.models.priors import Gaussian
 from wildlam.planning import cost as costs
-from wildlam.planning.cost import GoalCost, LikelyCost, counted
+from wildlam.planning.cost import GoalCost, GuidedCost, LikelyCost, counted
 from wildlam.planning.dynamics import Controlled, FromPrior, Latent
 from wildlam.planning.solvers.base import Prior
 from wildlam.planning.solvers.cem import cem
@@ -31,6 +31,16 @@ def test_a_known_distance():
     candidates = torch.tensor([[[[0.5], [0.5]], [[0.0], [0.0]], [[2.0], [0.0]]]]).expand(2, -1, -1, -1)
     found = GoalCost(Adder(), context, torch.zeros(2, 0, 1), goal)(candidates)
     torch.testing.assert_close(found, torch.tensor([[0.0, 24**0.5, 24**0.5]]).expand(2, -1))
+
+
+def test_leaving_a_guess_has_its_price():
+    known = torch.zeros(2, 1, 4, 6), torch.zeros(2, 0, 2), torch.ones(2, 4, 6)
+    candidates = torch.tensor([[[[0.5, 0.0], [0.5, 0.0]], [[0.0, 1.0], [0.0, 0.0]]]]).expand(2, -1, -1, -1)
+    guess, std = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0.5, 1.0])
+    found = GuidedCost(Adder(), *known, guess=guess, std=std, price=0.1)(candidates)
+    away = 24**0.5  # from start to goal, to which both lead
+    off = torch.tensor([[0.0, (2.0**2 + 1) / 2], [(2.0**2 + 1) / 2, 0.0]])
+    torch.testing.assert_close(found, GoalCost(Adder(), *known)(candidates) + 0.1 * away * off)
 
 
 def test_a_bar_moves_with_the_candidates_and_not_with_what_follows():

@@ -1,6 +1,6 @@
 """Three training steps by however many processes were started together: ``shared_steps.py OUT --shard N [--compiled]``.
 
-For each bottleneck, for some with accumulation too, and, if asked for, once with compiled blocks, the loss of each step,
+For each bottleneck, for some with accumulation too, and once with compiled blocks if asked for, the loss of each step,
 the gradients of the first and the parameters after the last are written.
 """
 

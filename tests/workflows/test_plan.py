@@ -48,6 +48,26 @@ def test_plans_are_made_and_judged(driven, config, tmp_path, protocol):
     assert json.loads((again / "plans.json").read_text())["plans"]["latent"] == found["plans"]["latent"]
 
 
+def test_a_guide_is_shown_by_itself_and_pulls_plans_to_it(driven, config, tmp_path):
+    few = {"run": driven, "protocol": "droid", "data": config.data, "episodes": 2, "samples": 16, "iterations": 2}
+    off = {}
+    for guide in (0.0, 1e6):
+        made = plan(**few, guide=guide, clips=4, out=tmp_path / f"{guide}")
+        assert {"regression", "guide", "latent"} < made.rows.keys()
+        found = json.loads((made.folder / "plans.json").read_text())
+        assert found["guide"] == guide
+        off[guide] = made.rows["latent"].values["displacement"] - made.rows["guide"].values["displacement"]
+    free = plan(**few, out=tmp_path / "free")
+    assert torch.equal(free.plans["latent"], plan(**few, guide=0.0, clips=4, out=tmp_path / "again").plans["latent"])
+    assert off[1e6].abs().mean() < off[0.0].abs().mean()
+    for wrong, said in (
+        ({"protocol": "recon"}, "whose actions add up"),
+        ({"guide": -1.0}, "guide must be a number of"),
+    ):
+        with pytest.raises(WildlamError, match=said):
+            plan(**{**few, "guide": 0.1, **wrong})
+
+
 def test_intervals_draw_recordings_and_not_films_of_every_camera():
     films = {"a/left": "a", "a/right": "a", "b/left": "b", "b/right": "b"}
     places = [

@@ -98,6 +98,29 @@ class LikelyCost(GoalCost):
         return super().judge(candidates, states) + self.price * away * unlikely
 
 
+@dataclass(kw_only=True)
+class GuidedCost(GoalCost):
+    """Distance from the goal, plus a price of leaving what was guessed of the whole motion: each tells what the other
+    does not, and where the world model is wrong an optimiser finds it.
+
+    Attributes:
+        guess: sum of the actions that lead to the goal, ``[B, A]``.
+        std: how far off it is, ``[A]``.
+        price: price of one deviation, squared, mean over the actions, as a share of the distance from the start to the
+            goal.
+    """
+
+    guess: Tensor
+    std: Tensor
+    price: float
+
+    def judge(self, candidates: Tensor, states: Tensor) -> Tensor:
+        """See ``GoalCost``."""
+        away = (self.context[:, -1] - self.goal).float().flatten(1).norm(dim=-1, keepdim=True)
+        off = (candidates.sum(dim=2) - self.guess[:, None]) / self.std
+        return super().judge(candidates, states) + self.price * away * off.square().mean(dim=-1)
+
+
 def counted(cost: CountingCost, bar: tqdm, times: int) -> Cost:
     """A cost whose first ``times`` calls, those of a solver's iterations, move a bar on as candidates are judged."""
     calls = count()

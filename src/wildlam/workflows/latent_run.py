@@ -13,7 +13,7 @@ from wildlam.errors import WildlamError, option
 from wildlam.models.priors import LatentPrior
 from wildlam.planning.dynamics import FromPrior
 from wildlam.planning.protocols.protocol import PlanningProtocol
-from wildlam.types import check_choice, check_seed, settle_paths
+from wildlam.types import Encoder, check_choice, check_seed, settle_paths
 from wildlam.workflows import durations
 from wildlam.workflows.action_decoder import ActionDecoder, fit_action_decoder
 from wildlam.workflows.baseline import STATES, VALIDATION_EVERY, check_clips
@@ -59,12 +59,19 @@ class SearchConfig:
         check_seed(self.seed)
         if not isinstance(self.unlikely, int | float) or not 0 <= self.unlikely < float("inf"):
             raise ValueError(f"{option('unlikely')} must not be negative, got {self.unlikely!r}")
-        idle = ("controller",) if self.plan_in == "latent" else ("prior", "labelled", "clips")
+        idle = (
+            ("controller",) if self.plan_in == "latent" else ("prior", *(() if self.guided else ("labelled", "clips")))
+        )
         if given := next((name for name in idle if getattr(self, name) is not None), None):
             raise ValueError(
                 f"{option(given)} does nothing where {option('plan_in')} is {self.plan_in}; leave it out, or give "
                 f"another {option('plan_in')}"
             )
+
+    @property
+    def guided(self) -> bool:
+        """Whether plans in actions need labelled clips, too."""
+        return False
 
     @property
     def ending(self) -> str:
@@ -144,7 +151,15 @@ def load_driven(config: SearchConfig, labelled: Path | None, tolerance: float = 
     encoder, model = opened.encoder, opened.model()
     place = find_prior(config.prior or opened.run.path)
     prior = load_prior(place, encoder, model)
-    episodes, fps = read_episodes(labelled, tolerance), opened.config.data.fps
+    clips = few_labelled(config, labelled, encoder, opened.config.data.fps, tolerance)
+    decoder = fit_action_decoder(model, clips, prior.read)
+    parts = opened.run, opened.config, encoder, model, labelled, decoder.space
+    return LatentRun(*parts, prior, place, decoder, config.unlikely)
+
+
+def few_labelled(config: SearchConfig, labelled: Path, encoder: Encoder, fps: float, tolerance: float) -> LabelledClips:
+    """The labelled clips that linear maps are fitted to; see ``load_driven``."""
+    episodes = read_episodes(labelled, tolerance)
     cut = cut_clips(episodes, encoder, "train", states=STATES, fps=fps, cache=cache_folder(labelled))
     wanted = config.clips or VALIDATION_EVERY
     if wanted > len(cut.places):
@@ -153,6 +168,4 @@ def load_driven(config: SearchConfig, labelled: Path | None, tolerance: float = 
             f"{option('labelled')}"
         )
     durations.announce(durations.labelled([cut], encoder))
-    decoder = fit_action_decoder(model, cut.encoded(encoder).few(config.clips, config.seed), prior.read)
-    parts = opened.run, opened.config, encoder, model, labelled, decoder.space
-    return LatentRun(*parts, prior, place, decoder, config.unlikely)
+    return cut.encoded(encoder).few(config.clips, config.seed)

@@ -32,9 +32,11 @@ from wildlam.types import Encoder, check_choice, check_count, settle_path_lists,
 from wildlam.workflows import durations
 from wildlam.workflows.baseline import load_labelled_model
 from wildlam.workflows.driven_run import DrivenRun
-from wildlam.workflows.latent_run import LatentRun, SearchConfig, load_driven
+from wildlam.workflows.goal_regression import fit_goal_regression
+from wildlam.workflows.latent_run import LatentRun, SearchConfig, few_labelled, load_driven
 from wildlam.workflows.planners import (
     AT_ONCE,
+    Guide,
     Planned,
     judged,
     plan_clips,
@@ -43,7 +45,7 @@ from wildlam.workflows.planners import (
 )
 
 EPISODES = 64
-OWN_ROWS = ("latent", "no move", "mean", "known goal", "random", "simulator", "inferred", "goal")
+OWN_ROWS = ("latent", "no move", "mean", "known goal", "random", "regression", "guide", "simulator", "inferred", "goal")
 """Rows of the tables of plans and of the closed loop; no baseline may have such a name."""
 FEW_CANDIDATES = 1000  # judged by a model before they are measured
 FAR_OFF = 10.0
@@ -62,7 +64,11 @@ class PlanConfig(SearchConfig):
             (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
         controller: folder of the controller, to plan in actions; that of the run if not given.
         prior: folder of the prior, to plan in latent; that of the run if not given.
-        labelled: labelled videos that the linear map is fitted to, to plan in latent; ``data`` if not given.
+        guide: price of leaving the motion that a linear map tells from start and goal, as a share of their distance for
+            each of its deviations, squared; for a controller's plans by the droid protocol. The map is fitted to few
+            labelled clips, such as the controller's own, and is shown by itself, too.
+        labelled: labelled videos that linear maps are fitted to, to plan in latent or with a guide; ``data`` if not
+            given.
         clips: clips of 8 states of these, of training films; all if not given.
         unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
             plan in latent.
@@ -87,7 +93,13 @@ class PlanConfig(SearchConfig):
     iterations: int | None = None
     solver: SolverName = "cem"
     simulator: bool = False
+    guide: float | None = None
     out: Path | None = None
+
+    @property
+    def guided(self) -> bool:
+        """See ``SearchConfig``."""
+        return self.guide is not None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +110,14 @@ class PlanConfig(SearchConfig):
         for name in ("episodes", "samples", "iterations"):
             if (value := getattr(self, name)) is not None or name == "episodes":
                 check_count(name, value)
+        if self.guide is not None:
+            if not isinstance(self.guide, int | float) or not 0 <= self.guide < float("inf"):
+                raise ValueError(f"{option('guide')} must be a number of at least 0, got {self.guide!r}")
+            if self.protocol != "droid" or self.plan_in != "actions":
+                raise ValueError(
+                    f"{option('guide')} is for plans in actions by the droid protocol, whose actions add up; leave it "
+                    f"out, or give {option('protocol')} droid and {option('plan_in')} actions"
+                )
         if not isinstance(self.tolerance, int | float) or not 0 < self.tolerance < float("inf"):
             raise ValueError(f"{option('tolerance')} must be a positive number of seconds, got {self.tolerance!r}")
 
@@ -210,9 +230,12 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
     folder = ensure_writable(config.out or opened.path / f"plan-{config.protocol}{config.ending}")
     cut = held_out_cut(found, encoder, how.horizon + 1, fps, config.data)
     episodes = min(config.episodes, len(cut.places))
+    labelled = (
+        few_labelled(config, config.labelled or config.data, encoder, fps, config.tolerance) if config.guided else None
+    )
     durations.announce(_parts(cut, dynamics, how, episodes, driven, config.simulator))
     clips = cut.encoded(encoder).few(config.episodes, config.seed)
-    rows, plans = _planned(config, driven, dynamics, how, clips)
+    rows, plans = _planned(config, driven, dynamics, how, clips, labelled)
     _write(config, driven, how, clips, folder, rows, plans)
     return PlanResult(folder, config.protocol, config.seed, rows, {label: one.actions for label, one in plans.items()})
 
@@ -223,8 +246,9 @@ def _planned(
     dynamics: Mapping[str, Dynamics],
     how: PlanningProtocol,
     clips: LabelledClips,
+    labelled: LabelledClips | None,
 ) -> tuple[dict[str, PerClip], dict[str, Planned]]:
-    """The figures of every row of the table, and the plans of the models."""
+    """The figures of every row of the table, and the plans of the models, the run's guided if it is said so."""
     seed, bf16 = config.seed, driven.bf16
     if config.simulator:
         from wildlam.worlds.simulators import check_films
@@ -234,13 +258,18 @@ def _planned(
     if config.protocol == "recon":  # the other protocol's candidates lie about staying
         unlearnt |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
     unlearnt["random"] = random_plans(clips, how, seed)
+    guide = None
+    if labelled is not None and config.guide is not None:
+        guide = Guide(fit_goal_regression(labelled, how.horizon, driven.model), config.guide)
+        unlearnt |= {"regression": fit_goal_regression(labelled, how.horizon).plans(clips)}
+        unlearnt |= {"guide": guide.regression.plans(clips)}
     rows = {label: judged(actions, clips) for label, actions in unlearnt.items()}
     plans = {}
     for label, one in dynamics.items():
         if label == "latent" and isinstance(driven, LatentRun):
             plans[label] = driven.plan(clips, how, seed)
         else:
-            plans[label] = plan_clips(one, clips, how, seed, bf16)
+            plans[label] = plan_clips(one, clips, how, seed, bf16, guide=guide if label == "latent" else None)
     if config.simulator:
         for label, model in _simulators(driven).items():
             plans[label] = plan_simulated(clips, how, driven.encoder, model, seed, bf16)
@@ -264,6 +293,7 @@ def _write(
         "seed": config.seed,
         "data": str(config.data),
         **driven.facts,
+        "guide": config.guide,
         "baselines": [str(folder) for folder in config.baselines],
         "samples": how.samples,
         "iterations": how.iterations,

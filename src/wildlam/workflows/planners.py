@@ -14,12 +14,13 @@ from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import LabelledClips, encode_frames
 from wildlam.evaluation.intervals import PerClip
 from wildlam.models import LatentActionModel
-from wildlam.planning.cost import CountingCost, GoalCost, LikelyCost, counted
+from wildlam.planning.cost import CountingCost, GoalCost, GuidedCost, LikelyCost, counted
 from wildlam.planning.dynamics import Dynamics, FromPrior, Latent
 from wildlam.planning.protocols.droid import displacement_error
 from wildlam.planning.protocols.protocol import PlanningProtocol
 from wildlam.planning.trajectory_errors import trajectory_errors
 from wildlam.types import Encoder
+from wildlam.workflows.goal_regression import GoalRegression
 
 AT_ONCE = 8  # episodes planned together
 PICTURES = 256
@@ -40,6 +41,18 @@ class Planned:
     per_clip: PerClip
 
 
+@dataclass(frozen=True)
+class Guide:
+    """What guides a planner: a guess of the whole motion, and the price of leaving it; see ``GuidedCost``."""
+
+    regression: GoalRegression
+    price: float
+
+    def cost(self, cost: GoalCost, guess: Tensor) -> GuidedCost:
+        """The cost of a planner without one, guided."""
+        return GuidedCost(**vars(cost), guess=guess, std=self.regression.std.to(guess), price=self.price)
+
+
 def plan_clips(
     dynamics: Dynamics,
     clips: LabelledClips,
@@ -47,6 +60,7 @@ def plan_clips(
     seed: int = 0,
     bf16: bool = True,
     progress: bool = True,
+    guide: Guide | None = None,
 ) -> Planned:
     """Plan from the first state of each clip towards its last.
 
@@ -57,16 +71,20 @@ def plan_clips(
         seed: seed of the candidates; the same ones for every model.
         bf16: see ``GoalCost``.
         progress: show a progress bar.
+        guide: what guesses the whole motion, which leaving has a price.
     """
     generator, device = torch.Generator().manual_seed(seed), how.prior.mean.device
     actions, costs, true_costs = [], [], []
+    guesses = guide.regression(clips).to(device) if guide else torch.empty(len(clips), 0)
+    parts = (whole.split(AT_ONCE) for whole in (clips.states, clips.actions, guesses))
     with tqdm(desc=f"planning, {how.name}", **how.shown(len(clips), progress)) as bar:
-        for of_clips, done in zip(clips.states.split(AT_ONCE), clips.actions.split(AT_ONCE), strict=True):
+        for of_clips, done, guess in zip(*parts, strict=True):
             states, true = of_clips.to(device).float(), done.to(device)
             cost = GoalCost(dynamics, states[:, :1], true[:, :0], states[:, -1], bf16)
-            found = how.solve(counted(cost, bar, how.iterations), len(states), generator)
+            searched = guide.cost(cost, guess) if guide else cost
+            found = how.solve(counted(searched, bar, how.iterations), len(states), generator)
             actions.append(found.actions)
-            costs.append(found.cost)
+            costs.append(cost(found.actions[:, None])[:, 0] if guide else found.cost)
             true_costs.append(cost(true[:, None])[:, 0])
     planned = torch.cat(actions).cpu()
     costs_of_all = {"cost": torch.cat(costs).cpu(), "true cost": torch.cat(true_costs).cpu()}

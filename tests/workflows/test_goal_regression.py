@@ -1,0 +1,54 @@
+"""The whole motion from start and goal: what linear maps of few clips tell, and how far off they say they are."""
+
+import numpy as np
+import pytest
+import torch
+
+from wildlam.episodes.action_spaces import PLANAR
+from wildlam.episodes.clips import LabelledClips
+from wildlam.episodes.episode import Episode
+from wildlam.workflows.goal_regression import fit_goal_regression
+
+
+class Adds:
+    """z is the change of the first token."""
+
+    def infer(self, states):
+        return states[:, 1:, 0] - states[:, :-1, 0]
+
+    def parameters(self):
+        yield torch.zeros(1)
+
+
+def clips(count, seed, noise=0.0, steps=7):
+    """States in which the sum of the actions so far lies along some directions, beside what does not matter."""
+    rng = torch.Generator().manual_seed(seed)
+    actions = torch.randn(count, steps, 3, generator=rng)
+    where = torch.cat([torch.zeros(count, 1, 3), actions.cumsum(dim=1)], dim=1)
+    spread = torch.randn(3, 8, generator=torch.Generator().manual_seed(9))
+    states = (where @ spread)[:, :, None].repeat(1, 1, 2, 1)
+    states = states + noise * torch.randn(states.shape, generator=rng)
+    poses = torch.zeros(count, steps + 1, 3, dtype=torch.float64)
+    episode = [
+        Episode(f"{i}", "train", np.arange(2.0), np.zeros((2, 3)), PLANAR, lambda *_: None, None, f"{i}")
+        for i in range(count)
+    ]
+    return LabelledClips(states, poses, actions, [(one, np.arange(2)) for one in episode], PLANAR, 4.0)
+
+
+@pytest.mark.parametrize("model", [None, Adds()], ids=["states", "states and z"])
+def test_what_states_show_is_told(model):
+    found = fit_goal_regression(clips(24, 0), horizon=3, model=model)
+    held_out = clips(6, 1, steps=3)
+    torch.testing.assert_close(found(held_out), held_out.actions.sum(dim=1), atol=0.05, rtol=0)
+    plans = found.plans(held_out)
+    assert plans.shape == held_out.actions.shape
+    torch.testing.assert_close(plans.sum(dim=1), found(held_out))
+    assert (found.std < 0.1).all()
+
+
+def test_it_says_how_far_off_it_is():
+    train, held_out = clips(32, 0, noise=3.0), clips(200, 1, noise=3.0, steps=3)
+    found = fit_goal_regression(train, horizon=3)
+    off = (found(held_out) - held_out.actions.sum(dim=1)).square().mean(dim=0).sqrt()
+    torch.testing.assert_close(found.std, off, atol=0, rtol=0.35)
