@@ -91,6 +91,31 @@ def test_plans_stand_beside_what_their_form_tells(codes):
     assert lines[-1].endswith("| 0.110 (0.100 to 0.120) |")
 
 
+def test_a_guided_plan_and_what_guides_it_are_told_beside_it(codes, monkeypatch, tmp_path):
+    asked = {}
+
+    def plan(**given):
+        asked.update(given)
+        errors = {"latent": 0.1, "guide": 0.2, "regression": 0.3, "no move": 0.4}
+        values = {model: {"displacement": torch.tensor([error, error])} for model, error in errors.items()}
+        return argparse.Namespace(rows={model: argparse.Namespace(values=of) for model, of in values.items()})
+
+    monkeypatch.setattr(codes, "plan", plan)
+    monkeypatch.setattr(codes, "driver_of", lambda *_: tmp_path / "study" / "controller_arm_32_0")
+    args = argparse.Namespace(work=tmp_path)
+    plain = list(codes.planned(args, "arm", tmp_path, 32, 0, {"latent": codes.PLAN}, None))
+    assert plain == [{"figure": "plan, 32", "value": pytest.approx(0.1), "still": pytest.approx(0.4)}]
+    assert "guide" not in asked
+    found = {row["figure"]: row["value"] for row in codes.planned(args, "arm", tmp_path, 0, 0, codes.GUIDED, 0.1)}
+    assert found == {
+        "guided plan, all": pytest.approx(0.1),
+        "guide alone, all": pytest.approx(0.2),
+        "regression alone, all": pytest.approx(0.3),
+    }
+    assert (asked["guide"], asked["clips"]) == (0.1, None)
+    assert asked["out"].name == "plans_controller_arm_32_0_guide_0.1"
+
+
 def test_every_form_is_a_model(codes, tiny_models):
     for name, config in codes.FORMS.items():
         assert isinstance(config, ModelConfig), name
