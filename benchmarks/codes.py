@@ -87,7 +87,7 @@ ABOUT = {
     "principal components of the difference of the two states.",
     PLAN: "error of plans in the held-out episodes of [planning.md](planning.md), by a controller of so many "
     "labelled clips (`--plans`).",
-    "guided plan": "the same, guided (`--guide`) by linear maps from start and goal, of the same labelled clips; *guide "
+    "guided plan": "the same, guided (`--guide`) by linear maps of start and goal, of the same labelled clips; *guide "
     "alone*: what these tell; *regression alone*: that of them that sees no z, so that no model enters.",
 }
 
