@@ -83,6 +83,7 @@ def test_other_processes_may_share_a_run_otherwise(trained, call, refused, tmp_p
     assert (kept.shard, kept.accumulate) == (1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "actions"), [("causal", 7), ("per_frame", 15)])
 def test_vjepa2_from_end_to_end(call, videos, tmp_path, mode, actions):
     model = save_tiny(tmp_path / "vjepa2")

@@ -24,6 +24,7 @@ def shows(tiny_models):
     return Shows(DecoderConfig(image_size=16, upsample=1), SPEC).eval()
 
 
+@pytest.mark.slow
 def test_known_answers(model, clips, shows):
     def frames(i):
         return (shows.decode(clips.states[i : i + 1].float())[0] * 255).round().byte()

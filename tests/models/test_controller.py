@@ -51,6 +51,7 @@ def test_scales_are_those_of_the_data():
     torch.testing.assert_close(loss.total, torch.tensor(1.0), atol=0.01, rtol=0)  # what the mean reaches
 
 
+@pytest.mark.slow
 def test_it_learns_an_action_that_means_something_else_in_each_state():
     torch.manual_seed(0)
     errors = {}

@@ -202,6 +202,7 @@ def test_it_learns_what_moved(make_model):
     assert error < 0.5 * permuted
 
 
+@pytest.mark.slow
 def test_it_learns_to_need_more_dimensions_where_more_happens(make_model):
     """Where nothing changes one dimension does; where four things change, each on its own, one does not."""
     torch.manual_seed(0)

@@ -210,6 +210,7 @@ def bucket(store, folder, monkeypatch):
     return f"s3://{name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["plain", "tars"])
 def test_videos_in_an_object_store_are_those_on_the_disk(bucket, folder, tmp_path, what):
     far = quiet_index(f"{bucket}/{what}", cache=tmp_path / "cache")

@@ -195,6 +195,7 @@ def test_what_does_not_fit_is_told_what_would_help(memory, part, recomputed, rem
     assert ("no activations are held" in told) == (memory["act"] == 0)
 
 
+@pytest.mark.slow
 def test_the_command_tells_costs_without_videos(capsys):
     small = ["--model.size", "nano", "--encoder.image_size", "64", "--data.store", "false"]
     cli.main(["train", "--estimate", *small, "--gpus", "2", "--gpu", "A100", "--action_free", "false"])

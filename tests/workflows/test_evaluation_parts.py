@@ -29,6 +29,7 @@ def told(run, monkeypatch):
     return parts
 
 
+@pytest.mark.slow
 def test_all_that_takes_long_is_measured(told):
     decoder = DecoderConfig(image_size=16, upsample=1).build(told.spec).eval()
     before = torch.get_rng_state()

@@ -79,6 +79,7 @@ def test_episodes_are_played_and_reported(run, capsys, caplog, monkeypatch):
     assert "<video" in (run / "play-nav" / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
 def test_each_episode_of_many_cameras_has_one_of_its_own(tmp_path, make_video, monkeypatch):
     def glide(rng):

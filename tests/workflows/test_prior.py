@@ -56,6 +56,7 @@ def test_a_prior_is_a_run_of_its_own(run, settings):
     assert " to " not in prior_results(folder)  # no interval of one recording
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_as_a_whole_one(run, settings, tmp_path):
     whole, cut = (train_prior(run, settings, tmp_path / name) for name in ("whole", "cut"))
     for step in (cut / "checkpoints").glob("step_*2"):

@@ -236,6 +236,7 @@ def test_a_finished_run_resumes_to_itself(finished):
     assert before == ((run / "metrics.jsonl").read_text(), json.loads((run / "results.json").read_text())["all"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", [True, False])
 def test_what_is_ahead_is_told_before_it_begins(once, config, caplog, store, monkeypatch):
     caplog.set_level("INFO", logger="wildlam")

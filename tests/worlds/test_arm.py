@@ -62,6 +62,7 @@ def test_the_hand_stays_in_the_room(arm):
     assert (arm.pose[:3] <= ROOM[1] + 0.01).all()
 
 
+@pytest.mark.slow
 def test_exploration_moves_turns_grips_and_rests(arm):
     arm.reset(seed=5)
     mover, poses = Mover(np.random.default_rng(0)), [arm.pose]
@@ -144,6 +145,7 @@ def test_a_seed_decides_the_camera_and_all_else_is_as_with_the_fixed_one(arm):
         assert np.array_equal(world.frame, arm.frame)
 
 
+@pytest.mark.slow
 def test_films_of_many_cameras_lie_beside_them_and_go_on_where_they_were(tmp_path, monkeypatch):
     few = {"seconds": 1, "size": 64, "progress": False}
     fixed = collect_arm(tmp_path / "fixed", episodes=2, **few)

@@ -21,6 +21,7 @@ def test_parts_are_disjoint_in_time():
             assert a.start < a.stop <= b.start < b.stop
 
 
+@pytest.mark.slow
 def test_parts_decode_and_hold_a_clip(folder):
     paths = sorted(folder.rglob("*.mp4"))
     assert {path.parent.name for path in paths} == {"train", "held_out"}

@@ -29,6 +29,7 @@ def clips_of(folder, states):
     return clips, lambda pictures: encoder.encode(pictures[:, None])[:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
 def test_the_arm_goes_where_the_film_went(tmp_path):
     collect_arm(tmp_path, seconds=4, **FEW)
@@ -49,6 +50,7 @@ def test_the_arm_goes_where_the_film_went(tmp_path):
     assert (steps > 0).all()  # it moves from picture to picture
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
 def test_a_plan_in_the_arms_simulator_looks_through_the_films_camera(tmp_path):
     collect_arm(tmp_path, seconds=4, cameras="many", **FEW | {"distractors": 0.0})

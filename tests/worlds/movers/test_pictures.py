@@ -20,6 +20,7 @@ def test_no_level_and_no_scene_is_in_both_splits():
     assert [PARTS[film][part].start for film, part in SCENES["held_out"] if film in trained] == [187]
 
 
+@pytest.mark.slow
 def test_frames_of_the_films_are_unlike_those_of_the_other_split():
     def small(split):
         frames = [frame for scene in sample_scenes(split) for frame in scene]
