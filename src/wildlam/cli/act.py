@@ -21,8 +21,8 @@ def run_plan(argv: Arguments) -> None:
     --in latent plans in latent actions that a prior (`wildlam prior train`) finds likely, and decodes them by a linear
     map from a few labelled clips: it needs no controller.
 
-    --guide PRICE fits a linear map from start and goal to the whole motion, to labelled clips (--clips 32 of --labelled or
-    --data; give those that the controller has seen), and makes it dear to leave what it guesses. The table then has
+    --guide PRICE fits a linear map from start and goal to the whole motion, to labelled clips (--clips 32 of --labelled
+    or --data; give those that the controller has seen), and makes it dear to leave what it guesses. The table then has
     that guess by itself (guide), and what the two pictures' states tell without any model (regression).
 
     Examples:

@@ -69,7 +69,7 @@ def fit_action_decoder(
 
     y = clips.actions.double()
     spread = y.flatten(0, 1).var(dim=0).clamp(min=1e-18)
-    missed = {sees: missed(inputs(z, state, sees), y) for sees in (False, True)}
+    missed = {sees: cross_validated_errors(inputs(z, state, sees), y) for sees in (False, True)}
     errors = {sees: (of.square().mean(dim=(0, 1)) / spread) for sees, of in missed.items()}
     best = min(errors, key=lambda sees: float(errors[sees].mean()))
     predict: Predict = fit_clips(inputs(z, state, best), y)
@@ -86,7 +86,7 @@ def fit_action_decoder(
     )
 
 
-def missed(x: Tensor, y: Tensor) -> Tensor:
+def cross_validated_errors(x: Tensor, y: Tensor) -> Tensor:
     """What maps miss of the actions ``[C, P, A]`` of clips that they were not fitted to."""
     fold, missed = torch.arange(len(x)) % min(FOLDS, len(x)), torch.empty_like(y)
     for i in range(int(fold.max()) + 1):

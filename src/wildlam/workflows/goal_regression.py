@@ -18,7 +18,7 @@ from wildlam.evaluation.clips import spread
 from wildlam.evaluation.components import leading_directions
 from wildlam.evaluation.probes import Predict, fit_clips, standardiser
 from wildlam.models import LatentActionModel
-from wildlam.workflows.action_decoder import missed
+from wildlam.workflows.action_decoder import cross_validated_errors
 from wildlam.workflows.controller import infer_latents
 
 COMPONENTS = 128
@@ -84,7 +84,7 @@ def _fit(
     seen = torch.cat([see(_between(clips, *pair)) for pair in pairs], dim=1)
     scale = standardiser(seen, together)
     predict = fit_clips(scale(seen), done)
-    return see, lambda x: predict(scale(x)), missed(scale(seen), done)
+    return see, lambda x: predict(scale(x)), cross_validated_errors(scale(seen), done)
 
 
 def _pairs(clips: LabelledClips, horizon: int) -> Iterator[tuple[int, int]]:
