@@ -1,7 +1,7 @@
 """Which form of latent action is most of an action? docs/results/codes.md
 
     python benchmarks/codes.py [--worlds arm nav] [--forms Transformer Linear Split ...] [--seeds 0 1 2] [--plans 32 0]
-    python benchmarks/codes.py --worlds arm --forms Transformer Split --plans 32 0 --guide 0.1
+    python benchmarks/codes.py --worlds arm --forms Transformer Split --plans 32 0 --guides 0.1
 
 Models that differ in their inverse dynamics model, in the price of a nat, or in what is asked of latent actions besides
 prediction, are trained without labels on the films of one world (those of ``diagnose.py``, made if they are not there).
@@ -9,7 +9,7 @@ Each is then asked, on other films: how well does it predict a step, and how muc
 *linear* map tell what was truly done from z, fitted to few labelled clips and to all: step by step, and from the z of
 start and goal alone? Does z, taken in another clip, come out the same when it is inferred again from what it did there?
 With ``--plans``, how far from the goal do plans end that a controller of so many labelled clips makes (as in
-``planning.py``)? With ``--guide``, too, if the same clips guide them (``wildlam plan --guide``)?
+``planning.py``)? With ``--guides``, too, if the same clips guide them (``wildlam plan --guide``)?
 
 The models are small (``nano``), so that one takes about five minutes on one core. What codes.json holds is not done
 again, and a training that was cut off goes on; to do all of it again, give another ``--out`` and ``--work``. Two calls,
@@ -73,9 +73,9 @@ HELD_OUT = 256
 """Held-out clips that a model is judged on."""
 CONTROL = "no model: difference of the states"
 KEYS = ("world", "form", "seed")
-NATS, ERROR, COPY, PLAN = "nats", "one-step error", "copying", "plan"
-GUIDED = {"latent": "guided plan", "guide": "guide alone", "regression": "regression alone"}
-"""What is made with a guide, and what it is called here."""
+NATS, ERROR, COPY, PLAN, GUIDED = "nats", "one-step error", "copying", "plan", "plan guided at"
+ALONE = {"guide": "guide alone", "regression": "regression alone"}
+"""What guides by itself, and what it is called here."""
 FIGURES = (ERROR, "under z of another clip", "under the mean z", COPY, NATS, "cycle")
 ABOUT = {
     ERROR: "mean L1 error of the next state under its own z; *under z of another clip*, *under the mean z*: the same "
@@ -87,7 +87,7 @@ ABOUT = {
     "principal components of the difference of the two states.",
     PLAN: "error of plans in the held-out episodes of [planning.md](planning.md), by a controller of so many "
     "labelled clips (`--plans`).",
-    "guided plan": "the same, guided (`--guide`) by linear maps of start and goal, of the same labelled clips; *guide "
+    GUIDED: "the same, guided at this price (`--guides`) by linear maps of start and goal, of the same clips; *guide "
     "alone*: what these tell; *regression alone*: that of them that sees no z, so that no model enters.",
 }
 
@@ -114,10 +114,11 @@ def main() -> None:
                 (args.out / "codes.md").write_text(text(rows.add(found), args))
         for seed, form, count in product(args.seeds, args.forms, args.plans):
             part = {"world": world, "form": form, "seed": seed}
-            for names in [{"latent": PLAN}, *([GUIDED] if args.guide is not None else [])]:
+            for guide in (None, *args.guides):
+                names = {"latent": PLAN} if guide is None else {"latent": f"{GUIDED} {guide:g}", **ALONE}
                 if not all(rows.has(figure=told_by(name, count), **part) for name in names.values()):
                     trained(args, ladder, world, form, seed)
-                    run, guide = folder(args, world, form, seed), args.guide if names is GUIDED else None
+                    run = folder(args, world, form, seed)
                     found = [part | row for row in planned(args, world, run, count, seed, names, guide)]
                     beside = [row for row in rows.read() if all(row[key] == value for key, value in part.items())]
                     beside = [row for row in beside if row["figure"] not in {new["figure"] for new in found}]
@@ -133,7 +134,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--plans", type=int, nargs="+", default=[], help="plan by so many labelled clips; 0: all")
-    parser.add_argument("--guide", type=float, help="plan with a guide of this price, too; the arm alone")
+    parser.add_argument("--guides", type=float, nargs="+", default=[], help="also with guides of this price; arm only")
     parser.add_argument("--size", default="nano", help="of the models")
     parser.add_argument("--steps", type=int, default=400, help="training steps of each")
     parser.add_argument("--batch", type=int, default=32, help="clips of a step")
@@ -280,8 +281,7 @@ def table(rows: list[dict]) -> list[str]:
     forms = [form for form in (CONTROL, *FORMS) if any(row["form"] == form for row in rows)]
     figures = [*FIGURES, *(told_by(how, count) for how, count in product((STEPS, SPAN), COUNTS))]
     figures += dict.fromkeys(row["figure"] for row in rows if row["figure"].startswith("R²"))
-    kinds = (PLAN, *GUIDED.values())
-    plans = {row["figure"]: row for row in rows if row["figure"].rsplit(", ", 1)[0] in kinds}
+    plans = {row["figure"]: row for row in rows if row["figure"].startswith((PLAN, *ALONE.values()))}
     figures += sorted(plans)
     body = []
     for form in forms:
@@ -290,7 +290,7 @@ def table(rows: list[dict]) -> list[str]:
         cells = [spread(values[figure]) if values[figure] else "" for figure in figures]
         body.append([form, str(len(values[ERROR]) or ""), *cells])
     still = statistics.mean(row["still"] for row in rows if "still" in row and row["figure"] not in plans)
-    planned = [row["still"] for row in rows if row["figure"].startswith(PLAN)]
+    planned = [row["still"] for row in rows if row["figure"] in plans]
     also = f", in the episodes of the plans by {statistics.mean(planned):.3g}" if planned else ""
     return [f"Staying errs by {still:.3g}{also}.", "", *markdown_table(["form", "seeds", *figures], body)]
 

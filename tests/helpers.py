@@ -85,16 +85,18 @@ def make_run(path, videos, encoder, model=ModelConfig(bottleneck=Noisy(dim=4))):
     return path
 
 
-PRELOADED = ["wildlam.video.loader", "wildlam.training", "torch._dynamo", "torch.distributed.fsdp"]
+PRELOADED = ["wildlam.video.loader", "wildlam.training"]
+COMPILER = ["torch._dynamo", "torch.distributed.fsdp"]
+"""What every optimiser imports, and what shares a model."""
 
 
-def started(target, *arguments):
+def started(target, *arguments, preloaded=PRELOADED):
     """Call a function of a module in another process, which need not import PyTorch: the server it is forked from has.
 
     As in production, of which this is the server. It holds no simulator, no store and none of what a test patches.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload(preloaded)  # of the first call, which starts the server
     process = context.Process(target=target, args=arguments)
     process.start()
     return process
@@ -132,7 +134,8 @@ def _print_into(files, target, arguments, variables):
 def start_script(script, *arguments, **variables):
     """Run a script of ``tests`` in another process, see ``started``, with more variables of the environment."""
     variables = {"OMP_NUM_THREADS": "1"} | variables
-    return started(_run_script, str(ROOT / "tests" / script), list(map(str, arguments)), variables)
+    name, arguments = str(ROOT / "tests" / script), list(map(str, arguments))
+    return started(_run_script, name, arguments, variables, preloaded=[*PRELOADED, *COMPILER])
 
 
 def ranks(count, script, *arguments):

@@ -106,9 +106,10 @@ def test_a_guided_plan_and_what_guides_it_are_told_beside_it(codes, monkeypatch,
     plain = list(codes.planned(args, "arm", tmp_path, 32, 0, {"latent": codes.PLAN}, None))
     assert plain == [{"figure": "plan, 32", "value": pytest.approx(0.1), "still": pytest.approx(0.4)}]
     assert "guide" not in asked
-    found = {row["figure"]: row["value"] for row in codes.planned(args, "arm", tmp_path, 0, 0, codes.GUIDED, 0.1)}
+    names = {"latent": f"{codes.GUIDED} 0.1", **codes.ALONE}
+    found = {row["figure"]: row["value"] for row in codes.planned(args, "arm", tmp_path, 0, 0, names, 0.1)}
     assert found == {
-        "guided plan, all": pytest.approx(0.1),
+        "plan guided at 0.1, all": pytest.approx(0.1),
         "guide alone, all": pytest.approx(0.2),
         "regression alone, all": pytest.approx(0.3),
     }

@@ -1,13 +1,12 @@
 """The whole motion from start and goal: what linear maps of few clips tell, and how far off they say they are."""
 
 import numpy as np
-import pytest
 import torch
 
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.episode import Episode
-from wildlam.workflows.goal_regression import fit_goal_regression
+from wildlam.workflows.goal_regression import fit_goal_regression, in_equal_steps
 
 
 class Adds:
@@ -36,12 +35,12 @@ def clips(count, seed, noise=0.0, steps=7):
     return LabelledClips(states, poses, actions, [(one, np.arange(2)) for one in episode], PLANAR, 4.0)
 
 
-@pytest.mark.parametrize("model", [None, Adds()], ids=["states", "states and z"])
-def test_what_states_show_is_told(model):
-    found = fit_goal_regression(clips(24, 0), horizon=3, model=model)
+def test_what_states_show_is_told():
+    found = fit_goal_regression(clips(24, 0), 3, Adds())
     held_out = clips(6, 1, steps=3)
-    torch.testing.assert_close(found(held_out), held_out.actions.sum(dim=1), atol=0.05, rtol=0)
-    plans = found.plans(held_out)
+    for told in (found, found.of_states, found.of_latents):
+        torch.testing.assert_close(told(held_out), held_out.actions.sum(dim=1), atol=0.05, rtol=0)
+    plans = in_equal_steps(found(held_out), 3)
     assert plans.shape == held_out.actions.shape
     torch.testing.assert_close(plans.sum(dim=1), found(held_out))
     assert (found.std < 0.1).all()
@@ -49,6 +48,6 @@ def test_what_states_show_is_told(model):
 
 def test_it_says_how_far_off_it_is():
     train, held_out = clips(32, 0, noise=3.0), clips(200, 1, noise=3.0, steps=3)
-    found = fit_goal_regression(train, horizon=3)
+    found = fit_goal_regression(train, 3, Adds())
     off = (found(held_out) - held_out.actions.sum(dim=1)).square().mean(dim=0).sqrt()
     torch.testing.assert_close(found.std, off, atol=0, rtol=0.35)

@@ -16,7 +16,7 @@ from torch import Tensor
 from wildlam.episodes.clips import LabelledClips
 from wildlam.evaluation.clips import spread
 from wildlam.evaluation.components import leading_directions
-from wildlam.evaluation.probes import Predict, fit_clips, standardiser
+from wildlam.evaluation.probes import fit_clips, standardiser
 from wildlam.models import LatentActionModel
 from wildlam.workflows.action_decoder import cross_validated_errors
 from wildlam.workflows.controller import infer_latents
@@ -28,63 +28,64 @@ STATES_FOR_COMPONENTS = 2000
 
 See = Callable[[LabelledClips], Tensor]
 """What is seen of clips of two states ``[C, 2, N, D]``: ``float64 [C, 1, F]``."""
+Told = Callable[[LabelledClips], Tensor]
+"""The sum of the actions from the first state of each clip to its last, ``float32 [C, A]``."""
 
 
 @dataclass
 class GoalRegression:
-    """Linear maps (ridge) from start and goal to the sum of the actions between them; their mean, if there are several.
+    """Linear maps (ridge) from the first state and the last of clips to the sum of the actions between them.
 
     Attributes:
-        maps: what each sees, and its map.
-        std: deviation of what is missed of the longest motions in clips that were not fitted to, ``[A]``.
-        horizon: steps of the longest motions that they were fitted to.
+        of_states: that of the difference of the states, ``float32 [C, A]``, on the CPU: no model enters.
+        of_latents: that of the z that a model infers of the two.
+        std: deviation of what their mean misses of the longest motions in clips that were not fitted to, ``[A]``.
     """
 
-    maps: list[tuple[See, Predict]]
+    of_states: Told
+    of_latents: Told
     std: Tensor
-    horizon: int
 
     def __call__(self, clips: LabelledClips) -> Tensor:
-        """The sum of the actions from the first state of each clip to its last, ``float32 [C, A]``, on the CPU."""
-        ends = _between(clips, 0, clips.states.shape[1] - 1)
-        return torch.stack([predict(see(ends))[:, 0] for see, predict in self.maps]).mean(dim=0).float()
-
-    def plans(self, clips: LabelledClips) -> Tensor:
-        """Plans that do it in equal steps, ``[C, H, A]``."""
-        steps = clips.actions.shape[1]
-        return (self(clips) / steps)[:, None].expand(-1, steps, -1).clone()
+        """The mean of both, ``float32 [C, A]``, on the CPU."""
+        return (self.of_states(clips) + self.of_latents(clips)) / 2
 
 
-def fit_goal_regression(clips: LabelledClips, horizon: int, model: LatentActionModel | None = None) -> GoalRegression:
+def in_equal_steps(sums: Tensor, steps: int) -> Tensor:
+    """Plans ``[C, H, A]`` that do in ``steps`` equal ones what is to be done, ``[C, A]``."""
+    return (sums / steps)[:, None].repeat(1, steps, 1)
+
+
+def fit_goal_regression(clips: LabelledClips, horizon: int, model: LatentActionModel) -> GoalRegression:
     """Fit to all pairs of states of labelled clips that are at most ``horizon`` steps apart.
 
     Args:
         clips: the labelled clips, four at least.
         horizon: steps of a plan.
-        model: if given, z of start and goal is read as well.
+        model: model whose z of start and goal is read.
     """
     pairs = list(_pairs(clips, horizon))
     done = torch.stack([clips.actions[:, a:b].sum(dim=1) for a, b in pairs], dim=1).double()
-    longest = [i for i, (a, b) in enumerate(pairs) if b - a == max(b - a for a, b in pairs)]
-    fitted = [_fit(_difference(clips), clips, pairs, done, together=True)]
-    if model is not None:
-        fitted.append(_fit(partial(_latents, model), clips, pairs, done, together=False))
-    of_longest = torch.stack([errors for *_, errors in fitted]).mean(dim=0)[:, longest]
-    return GoalRegression(
-        [(see, predict) for see, predict, _ in fitted],
-        of_longest.flatten(0, 1).square().mean(dim=0).sqrt().float(),
-        horizon,
-    )
+    of_states, missed_by_states = _fit(_difference(clips), clips, pairs, done, together=True)
+    of_latents, missed_by_latents = _fit(partial(_latents, model), clips, pairs, done, together=False)
+    longest = [i for i, (a, b) in enumerate(pairs) if b - a == pairs[-1][1] - pairs[-1][0]]
+    missed = ((missed_by_states + missed_by_latents) / 2)[:, longest]
+    return GoalRegression(of_states, of_latents, missed.square().mean(dim=(0, 1)).sqrt().float())
 
 
 def _fit(
     see: See, clips: LabelledClips, pairs: list[tuple[int, int]], done: Tensor, together: bool
-) -> tuple[See, Predict, Tensor]:
-    """What is seen, a map of it, and what maps miss in clips that they were not fitted to."""
+) -> tuple[Told, Tensor]:
+    """A map of what is seen, and what maps miss in clips that they were not fitted to, ``[C, P, A]``."""
     seen = torch.cat([see(_between(clips, *pair)) for pair in pairs], dim=1)
     scale = standardiser(seen, together)
     predict = fit_clips(scale(seen), done)
-    return see, lambda x: predict(scale(x)), cross_validated_errors(scale(seen), done)
+
+    def told(clips: LabelledClips) -> Tensor:
+        ends = _between(clips, 0, clips.states.shape[1] - 1)
+        return predict(scale(see(ends)))[:, 0].float()
+
+    return told, cross_validated_errors(scale(seen), done)
 
 
 def _pairs(clips: LabelledClips, horizon: int) -> Iterator[tuple[int, int]]:
@@ -104,8 +105,7 @@ def _difference(clips: LabelledClips) -> See:
     mean, directions = leading_directions(flat, min(COMPONENTS, len(flat) - 1))
 
     def see(ends: LabelledClips) -> Tensor:
-        parts = ((ends.states[:, i].flatten(1).float() - mean) @ directions for i in (0, 1))
-        start, goal = parts
+        start, goal = ((ends.states[:, i].flatten(1).float() - mean) @ directions for i in (0, 1))
         return (goal - start)[:, None].double()
 
     return see

@@ -32,7 +32,7 @@ from wildlam.types import Encoder, check_choice, check_count, settle_path_lists,
 from wildlam.workflows import durations
 from wildlam.workflows.baseline import load_labelled_model
 from wildlam.workflows.driven_run import DrivenRun
-from wildlam.workflows.goal_regression import fit_goal_regression
+from wildlam.workflows.goal_regression import fit_goal_regression, in_equal_steps
 from wildlam.workflows.latent_run import LatentRun, SearchConfig, few_labelled, load_driven
 from wildlam.workflows.planners import (
     AT_ONCE,
@@ -230,9 +230,14 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
     folder = ensure_writable(config.out or opened.path / f"plan-{config.protocol}{config.ending}")
     cut = held_out_cut(found, encoder, how.horizon + 1, fps, config.data)
     episodes = min(config.episodes, len(cut.places))
-    labelled = (
-        few_labelled(config, config.labelled or config.data, encoder, fps, config.tolerance) if config.guided else None
-    )
+    labelled = None
+    if config.guided:
+        labelled = few_labelled(config, config.labelled or config.data, encoder, fps, config.tolerance)
+        if labelled.space is not space:
+            raise WildlamError(
+                f"{config.labelled} holds {labelled.space.name} actions, those of {driven.place} are {space.name}; "
+                f"give other {option('labelled')}"
+            )
     durations.announce(_parts(cut, dynamics, how, episodes, driven, config.simulator))
     clips = cut.encoded(encoder).few(config.episodes, config.seed)
     rows, plans = _planned(config, driven, dynamics, how, clips, labelled)
@@ -261,8 +266,8 @@ def _planned(
     guide = None
     if labelled is not None and config.guide is not None:
         guide = Guide(fit_goal_regression(labelled, how.horizon, driven.model), config.guide)
-        unlearnt |= {"regression": fit_goal_regression(labelled, how.horizon).plans(clips)}
-        unlearnt |= {"guide": guide.regression.plans(clips)}
+        told = {"regression": guide.regression.of_states(clips), "guide": guide.regression(clips)}
+        unlearnt |= {name: in_equal_steps(sums, how.horizon) for name, sums in told.items()}
     rows = {label: judged(actions, clips) for label, actions in unlearnt.items()}
     plans = {}
     for label, one in dynamics.items():
