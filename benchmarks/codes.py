@@ -31,7 +31,7 @@ from diagnose import WORLDS
 from planning import driver_of
 from rungs import SPAN, STEPS, Ladder, ladder_of, row_name
 from torch import Tensor
-from worlds import FILMS, Rows, film, films, machines
+from worlds import FILMS, FPS, Rows, film, films, machines
 
 from wildlam.config import RunConfig, dump_config
 from wildlam.distributed import Processes
@@ -48,7 +48,6 @@ from wildlam.types import Encoder, StateBatch
 from wildlam.video.config import DataConfig
 from wildlam.workflows.plan import plan
 
-FPS = 4.0
 WEIGHT = 0.05
 PLAIN = ModelConfig(bottleneck=Noisy(dim=48, beta=1e-4))
 CHEAP = replace(PLAIN, bottleneck=Noisy(dim=48, beta=5e-5))

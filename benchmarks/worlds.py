@@ -8,19 +8,29 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from common import machine
 
-from wildlam.config import read_config
+from wildlam.config import RunConfig, read_config
+from wildlam.distributed import Processes
+from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically
+from wildlam.models import LatentActionModel, ModelConfig
 from wildlam.pretrained import unpack
 from wildlam.runs.folder import Run
+from wildlam.states.dataset import Clips
+from wildlam.training import TrainingConfig
+from wildlam.types import Encoder
+from wildlam.video.config import DataConfig
 from wildlam.workflows.controller import weights_fingerprint
-from wildlam.workflows.open_run import load_model
+from wildlam.workflows.open_run import load_clips, load_model
+from wildlam.workflows.train import fit_run
 from wildlam.worlds.arm import collect_arm
+from wildlam.worlds.movers import collect_movers
 from wildlam.worlds.walkers import collect_nav
 
 FILMS = {
@@ -32,6 +42,10 @@ FILMS = {
 
 In *cameras* the arm does the same as in *arm*, film by film, seen from other places.
 """
+MOVERS = "movers"
+"""A world without labels, of as many films as the arm's."""
+FPS = 4.0
+"""States a second."""
 SEED = 10
 """Of the films, likewise."""
 
@@ -54,7 +68,7 @@ def prepare(args: argparse.Namespace) -> None:
 def film(args: argparse.Namespace, worlds: Iterable[str]) -> None:
     """Film what is missing of some worlds."""
     for world in worlds:
-        collect, episodes, seconds = FILMS[world]
+        collect, episodes, seconds = (collect_movers, 480, 8.0) if world == MOVERS else FILMS[world]
         collect(films(args, world), episodes=episodes, seconds=seconds, seed=SEED)
 
 
@@ -65,6 +79,45 @@ def unpacked(args: argparse.Namespace) -> Path:
 
 def films(args: argparse.Namespace, world: str) -> Path:
     return args.work / "videos" / world
+
+
+def trained(
+    args: argparse.Namespace,
+    encoder: Encoder,
+    model: ModelConfig,
+    worlds: Sequence[str],
+    folder: Path,
+    name: str,
+    seed: int,
+) -> tuple[LatentActionModel, Clips]:
+    """A model, trained without labels on the films of some worlds if it is not there, and the clips of these.
+
+    It lies in ``folder`` by its ``name``, under the ``size``, ``steps`` and ``batch`` that ``args`` give. Each world
+    gives as many clips as another; the states of all are kept in one place.
+    """
+    often = max(args.steps // 4, 1)
+    videos = args.work.absolute() / "videos"
+    config = RunConfig(
+        data=DataConfig(
+            path=videos,
+            fps=FPS,
+            exclude=[f"{other.name}/*" for other in videos.iterdir() if other.is_dir() and other.name not in worlds],
+            cache=args.work.absolute() / "cache",
+            mixture=dict.fromkeys(worlds, 1 / len(worlds)) if len(worlds) > 1 else {},
+            workers=0,
+        ),
+        encoder=Lite0(),
+        model=replace(model, size=args.size),
+        training=TrainingConfig(steps=args.steps, batch_size=args.batch, eval_every=often, save_every=often, keep=1),
+        action_free=False,
+        seed=seed,
+    )
+    config = replace(config, training=config.training.settled(encoder.device))
+    team = Processes(0, 1, encoder.device)
+    clips = load_clips(config, encoder, team)
+    run = Run(folder / f"{args.size}_{args.steps}x{args.batch}" / name)
+    fit_run(config, run, clips, team, resume=True, title=name)
+    return load_model(run, config, encoder.spec).to(encoder.device), clips
 
 
 class Rows:
