@@ -11,9 +11,12 @@ actions (the part that V-JEPA 2-AC plays), of the run's size, are trained for as
 optimiser that suits it better. Of few clips two controllers are trained, one of which sees the other films of that
 world, too, without their labels: it is taken if that lowers the loss on clips set apart by a hundredth. Both plan in
 the same held-out episodes: the arm by the DROID protocol with fewer candidates (``--samples``) and iterations, the
-drives by the RECON protocol. With ``--simulator``, all labels and the first seed, the simulator plans, too, in the
-place of the model and of the controller: upper bounds. With ``--play``, the run driven by a controller of a tenth of
-the labels, and the world model of all real actions act in the simulator.
+drives by the RECON protocol. On the arm both plan once more, guided by what a linear map of the same clips tells of the
+whole motion (``wildlam plan --guide``), which stands beside them by itself: the control without any model.
+
+With ``--simulator``, all labels and the first seed, the simulator plans, too, in the place of the model and of the
+controller: upper bounds. With ``--play``, the run driven by a controller of a tenth of the labels, and the world model
+of all real actions act in the simulator.
 
 The documents are written anew after every part. A part whose rows planning.json holds is not done again; to do all of
 it again, give another ``--out`` and ``--work``. What was trained for a part that was interrupted goes on. Two calls,
@@ -68,6 +71,20 @@ FEW = 64
 """Labelled clips up to which the other films are tried, and the labelled model is trained gently."""
 WORTH = 0.01
 """Share by which seeing the other films must lower the validation loss, to be taken for more than chance."""
+GUIDE = 0.1
+"""Price of leaving what the linear map tells: the best of .03, .1 and .3 for 32 clips in codes.md."""
+GUIDED = {"latent": "latent, guided", "regression": "regression", "guide": "regression with z"}
+"""Rows of guided plans, as they are called here."""
+RATIOS = [
+    ("latent", "labelled"),
+    ("latent", "no move"),
+    ("latent, guided", "labelled"),
+    ("latent, guided", "labelled, guided"),
+    ("latent, guided", "regression"),
+]
+"""What is compared."""
+SHOWN = ("latent", "labelled", "regression", "latent, guided")
+"""Lines of the picture."""
 FILMED = "_films"
 """Ends the name of a controller that was shown the other films, too."""
 TENTH = {"arm": 168, "nav": 396, "cameras": 168}
@@ -85,7 +102,7 @@ def main() -> None:
                 part = {"world": world, "protocol": WORLDS[world][0], "clips": count or "all", "seed": seed}
                 if not rows.has(**part, **({"model": "inferred"} if simulator else {})):
                     driver, labelled = driver_of(args, world, count, seed), labelled_of(args, world, count, seed)
-                    plans = planned(args, world, driver, labelled, seed, simulator)
+                    plans = planned(args, world, driver, labelled, count, seed, simulator)
                     write(rows.add([{**part, **row} for row in rows_of(world, driver, labelled, plans)]), args)
     for seed, world in product(args.seeds, args.worlds) if args.play else ():
         if not rows.has(world=world, protocol=PLAY, seed=seed, clips=TENTH[world]):
@@ -173,42 +190,50 @@ def judged_every(args: argparse.Namespace, count: int) -> int:
 
 
 def planned(
-    args: argparse.Namespace, world: str, driver: Path, labelled: Path, seed: int, simulator: bool
-) -> dict[str, Path]:
-    """Plan with both, and in the simulator if asked to: the plans' folders, by figure."""
+    args: argparse.Namespace, world: str, driver: Path, labelled: Path, count: int, seed: int, simulator: bool
+) -> dict[Path, str]:
+    """Plan with both, guided where plans can be, and in the simulator if asked to: figures by the plans' folders."""
     protocol, figure, iterations = WORLDS[world]
     of = f"{driver.name}_{args.episodes}_episodes_{args.samples}_samples"
-    plans = {drawn(figure, often): driver.with_name(f"plans_{often}_{of}") for often in iterations}
-    for often, folder in zip(iterations, plans.values(), strict=True):
-        kept = folder / "plans.json"
-        if not kept.is_file() or (simulator and "inferred" not in read_json(kept)["summary"]):
+    plans = {}
+    for often, guide in product(iterations, (None, GUIDE) if protocol == "droid" else (None,)):
+        folder = driver.with_name(f"plans_{often}_{of}" if guide is None else f"guided_{guide:g}_{often}_{of}")
+        kept, simulates = folder / "plans.json", simulator and guide is None
+        if not kept.is_file() or (simulates and "inferred" not in read_json(kept)["summary"]):
             plan(
                 run=args.run,
                 protocol=protocol,
                 data=films(args, world),
                 controller=driver,
                 baselines=[labelled],
+                guide=guide,
+                clips=None if guide is None else count or None,
                 episodes=args.episodes,
                 samples=args.samples if protocol == "droid" else None,
                 iterations=often,
-                simulator=simulator,
+                simulator=simulates,
                 seed=seed,
                 out=folder,
             )
+        plans[folder] = drawn(figure, often)
     return plans
 
 
-def rows_of(world: str, driver: Path, labelled: Path, plans: dict[str, Path]) -> list[dict]:
+def rows_of(world: str, driver: Path, labelled: Path, plans: dict[Path, str]) -> list[dict]:
     """What was found for one world, number of clips and seed."""
     figure = WORLDS[world][1]
     errors = read_json(driver / "results.json")
     figures = {"rollout error over inferred": "over_idm", "z error": "z", "size of change": "movement"}
     rows = [{"model": "latent", "figure": words, "value": errors[key]["mean"]} for words, key in figures.items()]
     rows.append({"model": "latent", "figure": "other films", "value": float(driver.name.endswith(FILMED))})
-    for words, folder in plans.items():
-        for label, of in read_json(folder / "plans.json")["summary"].items():
-            model = "labelled" if label == labelled.name else label
-            rows.append({"model": model, "figure": words, "value": of[figure]["mean"]})
+    for folder, words in plans.items():
+        found = read_json(folder / "plans.json")
+        names = {labelled.name: "labelled"}
+        if found["guide"] is not None:  # of the others there are rows without one
+            names = {labelled.name: "labelled, guided", **GUIDED}
+        for label, of in found["summary"].items():
+            if found["guide"] is None or label in names:
+                rows.append({"model": names.get(label, label), "figure": words, "value": of[figure]["mean"]})
     return rows
 
 
@@ -254,6 +279,9 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (up to 64 clips,",
         "of the other films, too, without labels, if the validation loss is lower by 1 %); *labelled*: a world",
         "model of real actions, of the labelled clips, for as many steps. A quarter of the clips chooses checkpoints.",
+        "*regression*: a linear map from start and goal to the whole motion, of the labelled clips, no model; *with",
+        f"z*: mean of that and of one from z of the two. *guided*: leaving it has a price ({GUIDE:g}); that of",
+        "labelled models is without z.",
         f"On the arm the DROID protocol has {args.samples} candidates, drawn {WORLDS['arm'][2][0]} times, in place of",
         f"{droid.SAMPLES} drawn {droid.ITERATIONS} times.",
         "",
@@ -267,14 +295,14 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         for figure in (drawn(of_world, often) for often in iterations):
             chosen = [row for row in rows if row["world"] == world and row["figure"] == figure]
             models = list(dict.fromkeys(row["model"] for row in chosen))
+            pairs = [pair for pair in RATIOS if set(pair) <= set(models)]
             table = []
             for count in counts:
                 of = {m: values(chosen, clips=count, model=m) for m in models}
                 mean = {m: statistics.mean(v) for m, v in of.items() if v}
-                ratios = [f"{mean['latent'] / mean[other]:.2f}" for other in ("labelled", "no move")]
                 cells = [spread(of[m]) if of[m] else "" for m in models]
-                table.append([str(count), str(len(of["latent"])), *cells, *ratios])
-            heads = ["labelled clips", "seeds", *models, "latent / labelled", "latent / no move"]
+                table.append([str(count), str(len(of["latent"])), *cells, *(ratio(mean, *pair) for pair in pairs)])
+            heads = ["labelled clips", "seeds", *models, *(" / ".join(pair) for pair in pairs)]
             lines += ["", f"{figure}:", "", *markdown_table(heads, table)]
         lines += [
             "",
@@ -303,6 +331,10 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
     return "\n".join([*lines, ""])
 
 
+def ratio(means: dict[str, float], one: str, other: str) -> str:
+    return f"{means[one] / means[other]:.2f}" if {one, other} <= means.keys() else ""
+
+
 def over_seeds(rows: list[dict]) -> str:
     """Mean and range of a figure of the closed loop."""
     if len(rows) == 1:
@@ -317,7 +349,9 @@ def curves(rows: list[dict]) -> Figure:
     fig = Figure(figsize=(4.5 * len(worlds), 3.6), layout="constrained")
     for ax, world in zip(fig.subplots(1, len(worlds), squeeze=False)[0], worlds, strict=True):
         counts, figure = counts_of(rows, world), drawn(WORLDS[world][1], WORLDS[world][2][0])
-        for colour, model in zip(LINES, ("latent", "labelled"), strict=False):
+        for colour, model in zip(LINES, SHOWN, strict=False):
+            if not any(row["world"] == world and row["model"] == model for row in rows):
+                continue
             shares = []
             for count in counts:
                 wanted = {"world": world, "clips": count, "figure": figure}

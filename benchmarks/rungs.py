@@ -15,7 +15,6 @@ from torch import Tensor
 from wildlam.encoders.base import fast_dtype
 from wildlam.episodes.clips import LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
-from wildlam.evaluation.clips import spread
 from wildlam.evaluation.components import leading_directions
 from wildlam.evaluation.probes import fit_clips, fit_mlp, fit_ridge, standardiser
 from wildlam.models import LatentActionModel
@@ -28,15 +27,12 @@ from wildlam.types import Encoder
 from wildlam.workflows.action_decoder import fit_action_decoder
 from wildlam.workflows.baseline import STATES
 from wildlam.workflows.controller import infer_latents
+from wildlam.workflows.goal_regression import COMPONENTS, pairs_within, some_states, sums_between
 from wildlam.workflows.open_run import OpenRun
 from wildlam.workflows.plan import held_out_cut
 from wildlam.workflows.planners import AT_ONCE, judged, plan_clips, plan_simulated, search_latent, simulator_costs
 from wildlam.workflows.prior import PRICE
 
-COMPONENTS = 128
-"""Principal components, of all tokens together, that stand for a state."""
-STATES_FOR_COMPONENTS = 2000
-"""States of training films, labelled or not, that they are computed from, at most."""
 MLP_ROWS = 20_000
 """Transitions, and spans of several, that a network is fitted to, at most; a linear map sees all."""
 RANKED = 300
@@ -176,12 +172,12 @@ class Ladder:
         """What is seen ``[C, P, F]`` of each input, and what was done ``[C, P, A]``, of some training clips."""
         parts = [replace(self.train, states=self._of_train[how][name]) for name in INPUTS[inputs]]
         few = [part.few(count or None, seed) for part in parts]
-        pairs = _steps(STATES - 1) if how == STEPS else _spans(self.horizon)
-        return [part.states for part in few], _done(few[0].actions, pairs)
+        pairs = _steps(STATES - 1) if how == STEPS else pairs_within(STATES, self.horizon)
+        return [part.states for part in few], sums_between(few[0].actions, pairs)
 
     @cached_property
     def _of_train(self) -> dict[str, dict[str, Tensor]]:
-        spans = self._parts(self.train, _spans(self.horizon))
+        spans = self._parts(self.train, pairs_within(STATES, self.horizon))
         return {SPAN: spans, STEPS: {name: part[:, : STATES - 1] for name, part in spans.items()}}
 
     @cache  # noqa: B019, a ladder lives as long as the study
@@ -311,26 +307,8 @@ def ladder_of(
     return Ladder(world, model, encoder, train.encoded(encoder), held_out.encoded(encoder), how, episodes, slow, bf16)
 
 
-def some_states(clips: LabelledClips) -> Tensor:
-    """States spread over clips, flat, for principal components."""
-    flat = clips.states.flatten(2).flatten(0, 1)
-    return flat[spread(len(flat), STATES_FOR_COMPONENTS)].float()
-
-
 def _steps(count: int) -> list[tuple[int, int]]:
     return [(i, i + 1) for i in range(count)]
-
-
-def _spans(longest: int) -> list[tuple[int, int]]:
-    """Pairs of states of a labelled clip, at most so far apart: the steps first."""
-    return [(i, i + k) for k in range(1, min(longest, STATES - 1) + 1) for i in range(STATES - k)]
-
-
-def _done(actions: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
-    """Sums of the actions ``[C, T - 1, A]`` between pairs of states, ``[C, P, A]``."""
-    sums = torch.cat([torch.zeros_like(actions[:, :1]), actions.cumsum(dim=1)], dim=1)
-    start, end = ([pair[side] for pair in pairs] for side in (0, 1))
-    return sums[:, end] - sums[:, start]
 
 
 def _explained(told: Tensor, clips: LabelledClips) -> list[dict]:

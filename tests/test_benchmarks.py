@@ -134,8 +134,8 @@ def test_the_closed_loop_is_told_over_seeds(study):
 def test_plans_of_other_settings_are_made_anew(study, tmp_path, monkeypatch):
     made = []
 
-    def plan(run, protocol, data, *, out, **_):
-        made.append(out)
+    def plan(run, protocol, data, *, out, guide, clips, **_):
+        made.append((out, guide, clips))
         out.mkdir()
         (out / "plans.json").write_text('{"summary": {}}')
 
@@ -144,8 +144,39 @@ def test_plans_of_other_settings_are_made_anew(study, tmp_path, monkeypatch):
     where = tmp_path / "controller", tmp_path / "labelled"
     for samples in (64, 64, 300):
         args.samples = samples
-        study.planned(args, "arm", *where, 0, False)
-    assert len(made) == len(set(made)) == 2
+        study.planned(args, "arm", *where, 32, 0, False)
+    assert len(made) == len({out for out, *_ in made}) == 4
+    assert [of for _, *of in made] == [[None, None], [study.GUIDE, 32]] * 2  # free, and guided by the same clips
+    study.planned(args, "nav", *where, study.ALL, 0, False)  # actions that do not add up have no guide
+    assert [of for _, *of in made[4:]] == [[None, None]]
+
+
+def test_guided_plans_have_rows_beside_those_without(study, tmp_path):
+    driver = tmp_path / "controller"
+    driver.mkdir()
+    errors = {name: {"mean": 0.5} for name in ("over_idm", "z", "movement")}
+    (driver / "results.json").write_text(json.dumps(errors))
+    plans = {"free": (None, {"latent": 0.1, "labelled_arm_32_0": 0.2, "no move": 0.9})}
+    plans["guided"] = (
+        0.1,
+        {"latent": 0.05, "labelled_arm_32_0": 0.15, "no move": 0.9, "regression": 0.12, "guide": 0.11},
+    )
+    for name, (guide, found) in plans.items():
+        (tmp_path / name).mkdir()
+        summary = {label: {"displacement": {"mean": value}} for label, value in found.items()}
+        (tmp_path / name / "plans.json").write_text(json.dumps({"guide": guide, "summary": summary}))
+    figures = {tmp_path / name: "f" for name in plans}
+    rows = study.rows_of("arm", driver, tmp_path / "labelled_arm_32_0", figures)
+    found = {r["model"]: r["value"] for r in rows if r["figure"] == "f"}
+    free = {"latent": 0.1, "labelled": 0.2, "no move": 0.9}
+    guided = {"latent, guided": 0.05, "labelled, guided": 0.15, "regression": 0.12, "regression with z": 0.11}
+    assert found == free | guided
+    assert len([r for r in rows if r["figure"] == "f"]) == len(found)
+    figure = study.drawn("displacement", 6)
+    told = [row(**r, machine="m") | ({"figure": figure} if r["figure"] == "f" else {}) for r in rows]
+    page = study.text(told, argparse.Namespace(episodes=64, samples=64))
+    assert "| 0.50 | 0.11 | 0.25 | 0.33 | 0.42 |" in page
+    assert "latent, guided" in study.curves(told).decode()
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import torch
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.episode import Episode
-from wildlam.workflows.goal_regression import fit_goal_regression, in_equal_steps
+from wildlam.workflows.goal_regression import GoalRegression, fit_goal_regression, in_equal_steps
 
 
 class Adds:
@@ -38,16 +38,20 @@ def clips(count, seed, noise=0.0, steps=7):
 def test_what_states_show_is_told():
     found = fit_goal_regression(clips(24, 0), 3, Adds())
     held_out = clips(6, 1, steps=3)
-    for told in (found, found.of_states, found.of_latents):
+    for told in (found, found.of_states, GoalRegression(found.maps[1:])):
         torch.testing.assert_close(told(held_out), held_out.actions.sum(dim=1), atol=0.05, rtol=0)
     plans = in_equal_steps(found(held_out), 3)
     assert plans.shape == held_out.actions.shape
     torch.testing.assert_close(plans.sum(dim=1), found(held_out))
     assert (found.std < 0.1).all()
+    alone = fit_goal_regression(clips(24, 0), 3)
+    torch.testing.assert_close(alone(held_out), found.of_states(held_out))
+    torch.testing.assert_close(alone.std, found.of_states.std)
 
 
 def test_it_says_how_far_off_it_is():
     train, held_out = clips(32, 0, noise=3.0), clips(200, 1, noise=3.0, steps=3)
-    found = fit_goal_regression(train, 3, Adds())
-    off = (found(held_out) - held_out.actions.sum(dim=1)).square().mean(dim=0).sqrt()
-    torch.testing.assert_close(found.std, off, atol=0, rtol=0.35)
+    both = fit_goal_regression(train, 3, Adds())
+    for found in (both, both.of_states):
+        off = (found(held_out) - held_out.actions.sum(dim=1)).square().mean(dim=0).sqrt()
+        torch.testing.assert_close(found.std, off, atol=0, rtol=0.35)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,20 +53,33 @@ def test_a_guide_is_shown_by_itself_and_pulls_plans_to_it(driven, config, tmp_pa
     few = {"run": driven, "protocol": "droid", "data": config.data, "episodes": 2, "samples": 16, "iterations": 2}
     off = {}
     for guide in (0.0, 1e6):
-        made = plan(**few, guide=guide, clips=4, out=tmp_path / f"{guide}")
+        both = {"guide": guide, "baselines": [tmp_path / "labelled"]}
+        made = plan(**few, **both, clips=4, out=tmp_path / f"{guide}")
         assert {"regression", "guide", "latent"} < made.rows.keys()
         found = json.loads((made.folder / "plans.json").read_text())
         assert found["guide"] == guide
-        off[guide] = made.rows["latent"].values["displacement"] - made.rows["guide"].values["displacement"]
+        error = {label: row.values["displacement"] for label, row in made.rows.items()}
+        off[guide] = error["latent"] - error["guide"]
+        off["labelled", guide] = error["labelled"] - error["regression"]
     free = plan(**few, out=tmp_path / "free")
     assert torch.equal(free.plans["latent"], plan(**few, guide=0.0, clips=4, out=tmp_path / "again").plans["latent"])
     assert off[1e6].abs().mean() < off[0.0].abs().mean()
+    assert off["labelled", 1e6].abs().mean() < off["labelled", 0.0].abs().mean()
     for wrong, said in (
         ({"protocol": "recon"}, "whose actions add up"),
         ({"guide": -1.0}, "guide must be a number of"),
     ):
         with pytest.raises(WildlamError, match=said):
             plan(**{**few, "guide": 0.1, **wrong})
+
+
+def test_a_guide_of_other_actions_is_refused(driven, config, tmp_path, monkeypatch):
+    arm = SimpleNamespace(space=ARM)
+    monkeypatch.setattr("wildlam.workflows.plan.few_labelled", lambda *_: arm)
+    with pytest.raises(
+        WildlamError, match=r"elsewhere holds arm actions, those of .*controller are planar; give other"
+    ):
+        plan(run=driven, protocol="droid", data=config.data, guide=0.1, labelled=tmp_path / "elsewhere", episodes=2)
 
 
 def test_intervals_draw_recordings_and_not_films_of_every_camera():

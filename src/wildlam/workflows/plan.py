@@ -66,7 +66,8 @@ class PlanConfig(SearchConfig):
         prior: folder of the prior, to plan in latent; that of the run if not given.
         guide: price of leaving the motion that a linear map tells from start and goal, as a share of their distance for
             each of its deviations, squared; for a controller's plans by the droid protocol. The map is fitted to few
-            labelled clips, such as the controller's own, and is shown by itself, too.
+            labelled clips, such as the controller's own, and is shown by itself, too. Baselines are guided as well, by
+            a map that no latent action enters.
         labelled: labelled videos that linear maps are fitted to, to plan in latent or with a guide; ``data`` if not
             given.
         clips: clips of 8 states of these, of training films; all if not given.
@@ -263,10 +264,11 @@ def _planned(
     if config.protocol == "recon":  # the other protocol's candidates lie about staying
         unlearnt |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
     unlearnt["random"] = random_plans(clips, how, seed)
-    guide = None
+    guide = guide_of_others = None
     if labelled is not None and config.guide is not None:
         guide = Guide(fit_goal_regression(labelled, how.horizon, driven.model), config.guide)
-        told = {"regression": guide.regression.of_states(clips), "guide": guide.regression(clips)}
+        guide_of_others = Guide(guide.regression.of_states, config.guide)
+        told = {"regression": guide_of_others.regression(clips), "guide": guide.regression(clips)}
         unlearnt |= {name: in_equal_steps(sums, how.horizon) for name, sums in told.items()}
     rows = {label: judged(actions, clips) for label, actions in unlearnt.items()}
     plans = {}
@@ -274,7 +276,8 @@ def _planned(
         if label == "latent" and isinstance(driven, LatentRun):
             plans[label] = driven.plan(clips, how, seed)
         else:
-            plans[label] = plan_clips(one, clips, how, seed, bf16, guide=guide if label == "latent" else None)
+            guides = guide if label == "latent" else guide_of_others
+            plans[label] = plan_clips(one, clips, how, seed, bf16, guide=guides)
     if config.simulator:
         for label, model in _simulators(driven).items():
             plans[label] = plan_simulated(clips, how, driven.encoder, model, seed, bf16)
