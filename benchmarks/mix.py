@@ -54,6 +54,8 @@ FORMS = {
     "Split, place": replace(PLAIN, idm=Split(), place=True),
     "Transformer, place, 3e-5": replace(CHEAP, place=True),
     "Split, place, 3e-5": replace(CHEAP, idm=Split(), place=True),
+    "Split, gated": replace(PLAIN, idm=Split(gated=True)),
+    "Split, gated, place": replace(PLAIN, idm=Split(gated=True), place=True),
     "Split, place, composed": replace(PLAIN, idm=Split(), place=True, composed=0.5),
     "Split, place, composed, 3e-5": replace(CHEAP, idm=Split(), place=True, composed=0.5),
     # A nat of the linear half costs 3e-5, one of the transformer's 2e-4, as it does in "Split".
