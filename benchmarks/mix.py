@@ -47,6 +47,7 @@ from wildlam.workflows.open_run import inferred
 PARTS = ("arm", "nav", MOVERS)
 PLAIN = ModelConfig(bottleneck=Noisy(dim=48, beta=1e-4))
 CHEAP = replace(PLAIN, bottleneck=Noisy(dim=48, beta=3e-5))
+WIDE = ModelConfig(bottleneck=Noisy(dim=128, beta=1e-4), idm=Split(linear=0.75))
 FORMS = {
     "Transformer": PLAIN,
     "Transformer, place": replace(PLAIN, place=True),
@@ -54,10 +55,11 @@ FORMS = {
     "Split, place": replace(PLAIN, idm=Split(), place=True),
     "Transformer, place, 3e-5": replace(CHEAP, place=True),
     "Split, place, 3e-5": replace(CHEAP, idm=Split(), place=True),
-    "Split, gated": replace(PLAIN, idm=Split(gated=True)),
-    "Split, gated, place": replace(PLAIN, idm=Split(gated=True), place=True),
-    "Split, place, composed": replace(PLAIN, idm=Split(), place=True, composed=0.5),
-    "Split, place, composed, 3e-5": replace(CHEAP, idm=Split(), place=True, composed=0.5),
+    "Split, 128 dimensions": WIDE,
+    "Split, place, 128 dimensions": replace(WIDE, place=True),
+    "Split, place, 128 dimensions, one price": replace(WIDE, idm=Split(linear=0.75, surcharge=1), place=True),
+    "Split, place, 128 dimensions, 3e-5": replace(WIDE, bottleneck=Noisy(dim=128, beta=3e-5), place=True),
+    "Transformer, place, 128 dimensions": replace(PLAIN, bottleneck=Noisy(dim=128, beta=1e-4), place=True),
     # A nat of the linear half costs 3e-5, one of the transformer's 2e-4, as it does in "Split".
     "Split, place, 3e-5 and 2e-4": replace(CHEAP, idm=Split(surcharge=20 / 3), place=True),
 }

@@ -53,6 +53,21 @@ def writing(target: object, remedy: str) -> Iterator[None]:
         raise WildlamError(f"cannot write {target}: {error.strerror or error}; {remedy}") from error
 
 
+def _umask() -> int:
+    mask = os.umask(0)  # there is no other way to read it
+    os.umask(mask)
+    return mask
+
+
+UMASK = _umask()
+"""Of the process, read while it has one thread."""
+
+
+def readable(path: Path) -> None:
+    """Give a file the rights that new files have: safetensors lets nobody but the owner read its own."""
+    path.chmod(0o666 & ~UMASK)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader, or a kill, sees the old one or the new one whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -35,6 +36,15 @@ def test_show_of_a_run_that_has_only_begun(trained, call, tmp_path):
 def test_what_is_no_run(refused, tmp_path):
     for command in (("show", tmp_path), ("eval", tmp_path), ("train", "--resume", tmp_path)):
         assert "is not a run folder: it has no config.yaml" in refused(*command)
+
+
+@pytest.mark.parametrize("damage", ["{}", '{"all": {"idm": "x"}, "sources": {}}', '{"all": 3}'])
+def test_results_that_no_evaluation_wrote(trained, refused, tmp_path, damage):
+    copy = shutil.copytree(trained[0], tmp_path / "copy")
+    (copy / "results.json").write_text(damage)
+    said = refused("show", copy)
+    assert f"{copy}/results.json is not what an evaluation wrote" in said
+    assert said.endswith(f"make it anew: wildlam eval {copy}")
 
 
 @pytest.mark.usefixtures("no_report")

@@ -92,6 +92,12 @@ def test_a_damaged_config(tmp_path):
     path.write_text("data: [")
     with pytest.raises(WildlamError, match="line 2"):
         read_config(path)
+    path.write_text("\n")
+    with pytest.raises(WildlamError, match=r"config\.yaml: the file is empty; give the folder of a run"):
+        read_config(path)
+    path.write_text(dump_config(parse()) + "oout: 3\n")
+    with pytest.raises(WildlamError, match=r"unknown key oout; did you mean out\? Or give the folder of a run"):
+        read_config(path)
 
 
 MISTAKES = [  # arguments; the same in YAML (None where YAML has no such mistake); what the message says

@@ -22,6 +22,7 @@ MISTAKES = [
     ([], "step: 3"),
     ([], "training: {step: 3}"),
     ([], "data: ["),
+    ([], "data: {path: v, cache: [1]}"),
 ]
 """Arguments and YAML, one for each expression of ``REWORDED`` at least."""
 

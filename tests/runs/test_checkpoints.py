@@ -58,6 +58,20 @@ def test_no_flipped_bit_becomes_another_weight_or_step(tmp_path, name):
             checkpoints.last(tmp_path).state_tensors()
 
 
+def test_one_without_its_description_says_what_to_do(tmp_path):
+    save(tmp_path, 1)
+    (tmp_path / "step_00000001" / "meta.json").unlink()
+    with pytest.raises(WildlamError, match=r"meta\.json: No such file or directory\. Delete that checkpoint: the one"):
+        checkpoints.last(tmp_path)
+
+
+def test_all_files_have_the_rights_of_new_ones(tmp_path):
+    save(tmp_path, 1)
+    (tmp_path / "new").touch()
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.rglob("*") if file.is_file()}
+    assert modes["model.safetensors"] == modes["meta.json"] == modes["new"]
+
+
 def test_closing_waits_for_what_was_begun(tmp_path):
     writer = checkpoints.Writer(tmp_path, 2, ALONE)
     writer.save(7, None, {"weight": torch.zeros(1_000_000)}, {"m": torch.zeros(1_000_000)})

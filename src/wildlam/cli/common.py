@@ -59,21 +59,35 @@ def summary(run: Run) -> str:
 
 
 def results(folder: Path) -> list[str]:
-    """The results in a folder: a table with a row for each source, and the verdict."""
+    """The results in a folder: a table with a row for each source, and the verdict.
+
+    Raises:
+        WildlamError: they are damaged, or of something else.
+    """
+    from wildlam.errors import WildlamError
     from wildlam.evaluation.one_step import METHODS
     from wildlam.evaluation.verdict import verdict_of
     from wildlam.fileio import read_json
     from wildlam.report.text import text_table
 
-    found = read_json(folder / "results.json")
-    present = [method for method in METHODS if method in found["all"]]
-    rows = {**(found["sources"] if len(found["sources"]) > 1 else {}), "all": found["all"]}
+    file = folder / "results.json"
+    found = read_json(file)
+    try:
+        present = [method for method in METHODS if method in found["all"]]
+        rows = {**(found["sources"] if len(found["sources"]) > 1 else {}), "all": found["all"]}
+        table = text_table(present, {name: [f"{row[m]:.4f}" for m in present] for name, row in rows.items()}, 15)
+        clips, verdict = found["clips"], verdict_of(folder).lines
+    except (KeyError, TypeError, ValueError) as error:
+        raise WildlamError(
+            f"{file} is not what an evaluation wrote ({type(error).__name__}: {error}); restore it, or make it anew: "
+            f"wildlam eval {shlex.quote(str(folder))}"
+        ) from error
     return [
-        f"Held-out one-step L1 error (lower is better), {found['clips']} clips:",
-        *text_table(present, {name: [f"{row[m]:.4f}" for m in present] for name, row in rows.items()}, 15),
+        f"Held-out one-step L1 error (lower is better), {clips} clips:",
+        *table,
         "; ".join(f"{method}: {METHODS[method]}" for method in present),
         "",
-        *verdict_of(folder).lines,
+        *verdict,
         *(["", f"report     {report}"] if (report := folder / "report.html").is_file() else []),
     ]
 

@@ -38,11 +38,13 @@ def read_as(cls: type[Config], path: Path, remedy: str = "restore the file") -> 
             return _parsed(cls, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, WildlamError) as error:
         what = error.strerror if isinstance(error, OSError) else error
-        raise WildlamError(f"{path}: {what}; {remedy}") from error
+        raise WildlamError(f"{path}: {what}{' Or' if str(what).endswith('?') else ';'} {remedy}") from error
 
 
 @functools.lru_cache(maxsize=64)  # a command reads the same few files over and over
 def _parsed(cls: type[Config], text: str) -> Config:
+    if not text.strip():
+        raise WildlamError("the file is empty")
     parser = Parser(keys=keys_of(cls), says_renamed=False)
     parser.add_class_arguments(cls)
     config = to_config(cls, parser, parser.parse_string(text))

@@ -39,6 +39,11 @@ REWORDED = [
     (r'Parser key "([\w.]+)":', r"\1:"),
     (r"Expected a <class '(\w+)'>\. Got value: (.*)", r"expected \1, got \2"),
     (r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", r"choose one of \1; got \2"),
+    (
+        r"Does not validate against any of the Union subtypes Subtypes: "
+        r"\[<class '(?:\w+\.)*(\w+)'>, <class 'NoneType'>\] Errors: .* Given value: (.*)",
+        r"expected \1, got \2",
+    ),
     (r"Expected a dot import path string: (\S+)", r"there is no \1"),
     (r"^(\S+): Problem with given class_path '[\w.]+\.(\w+)': Option '(\w+)' .*", r"unknown key \1.\3 of \2"),
     (r"^(\S+): Problem with given class_path '[\w.]+': (\w+: )", r"\1.\2"),

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
 from wildlam.errors import WildlamError
+from wildlam.fileio import readable
 from wildlam.types import Encoder, Split
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ class Cut:
                 try:
                     self.kept.parent.mkdir(parents=True, exist_ok=True)
                     save_file({"states": states}, self.kept)
+                    readable(self.kept)
                 except (OSError, SafetensorError) as error:
                     log.warning(
                         "cannot keep the states in %s: %s; the next call encodes them again", self.kept.parent, error

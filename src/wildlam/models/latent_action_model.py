@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from wildlam.errors import WildlamError, option
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
 from wildlam.models.bottlenecks.base import leading
-from wildlam.models.composed import composed
 from wildlam.models.consistency import Absent, ConsistencyConfig
 from wildlam.models.inverse_dynamics import IdmShape, InverseDynamicsConfig, Transformer
 from wildlam.models.transformer import SIZES
@@ -35,8 +34,6 @@ class ModelConfig:
         idm: inverse dynamics model: Transformer, Linear, Difference or Split.
         place: whether both models know places: learnt embeddings of them, and a latent action that reaches each token
             by a linear map of its own.
-        composed: share of the training clips in which part of the picture is another clip's: two things then happen at
-            once, each in its place, as latent actions have to say.
         bottleneck: limit on the latent action: Noisy, Adaptive, Sparse, Discrete, Unconstrained or Deterministic.
         consistency: what is asked of latent actions besides prediction: Absent, Additive, Composition or Cycle.
     """
@@ -45,13 +42,8 @@ class ModelConfig:
     predict: Literal["change", "state"] = "change"
     idm: InverseDynamicsConfig = field(default_factory=Transformer)
     place: bool = False
-    composed: float = 0.0
     bottleneck: BottleneckConfig = field(default_factory=Noisy)
     consistency: ConsistencyConfig = field(default_factory=Absent)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.composed <= 1:
-            raise ValueError(f"model.composed must be a share between 0 and 1, got {self.composed}")
 
     def build(self, state_width: int, grid: tuple[int, int]) -> LatentActionModel:
         """Make a model, randomly initialised, for states of ``grid[0] * grid[1]`` tokens of width ``state_width``."""
@@ -66,7 +58,7 @@ class LatentActionModel(nn.Module):
     def __init__(self, config: ModelConfig, state_width: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.config = config
-        self.grid, self.state_shape = grid, (grid[0] * grid[1], state_width)
+        self.state_shape = (grid[0] * grid[1], state_width)
         self.bottleneck = config.bottleneck.build()
         size = SIZES[config.size]
         half = replace(size, depth=size.depth // 2)
@@ -89,10 +81,8 @@ class LatentActionModel(nn.Module):
 
     def forward(self, states: Tensor) -> Loss:
         """Loss of teacher-forced prediction: mean L1 error of the next states plus the bottleneck's penalty, and that
-        of latent actions that are not consistent. Clips are ``composed`` in training, if so configured.
+        of latent actions that are not consistent.
         """
-        if self.training and self.config.composed:
-            states = composed(states, self.grid, self.config.composed)
         read = self._read(states)
         z, penalty = self.bottleneck(read)
         predicted = self.world_model(states[:, :-1], z)

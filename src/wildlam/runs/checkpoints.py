@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from wildlam.distributed import Processes
 from wildlam.errors import WildlamError, option
-from wildlam.fileio import read_json
+from wildlam.fileio import read_json, readable
 
 MODEL, STATE = "model.safetensors", "state"
 _REMEDY = "delete that checkpoint: the one before is used then, or training starts anew"
@@ -165,6 +165,7 @@ class Writer:
             if not self.processes.is_main:
                 return
             save_file(weights, temporary / MODEL)
+            readable(temporary / MODEL)
             files = [file for file in temporary.rglob("*") if file.is_file()]
             crc = {file.relative_to(temporary).as_posix(): _crc(file) for file in files}
             meta = temporary / "meta.json"
@@ -203,9 +204,12 @@ def listing(folder: Path) -> list[Checkpoint]:
     """
     found = []
     for path in sorted(folder.glob("step_*")):
-        meta = read_json(path / "meta.json")
-        if not isinstance(meta, dict) or meta != _sealed({k: v for k, v in meta.items() if k != "seal"}):
-            raise WildlamError(f"{path / 'meta.json'} is damaged; delete that checkpoint: the one before is used then")
+        try:
+            meta = read_json(path / "meta.json")
+        except WildlamError as error:
+            raise WildlamError(f"{error}. {_REMEDY[0].upper()}{_REMEDY[1:]}") from error
+        if meta != _sealed({k: v for k, v in meta.items() if k != "seal"}):
+            raise WildlamError(f"{path / 'meta.json'} is damaged; {_REMEDY}")
         score = math.inf if meta["score"] is None else meta["score"]
         found.append(Checkpoint(path, meta["step"], score, meta["crc"]))
     return found

@@ -135,32 +135,3 @@ def test_what_a_split_one_cannot_be_is_refused(given, message):
 def test_one_dimension_cannot_be_split():
     with pytest.raises(WildlamError, match=r"give a larger model\.bottleneck\.dim than 1"):
         Split().build(IdmShape(6, (2, 3), 1, 2, Size(32, 2, 2)))
-
-
-def test_a_gate_closes_dimensions_of_the_linear_map_by_what_is_seen_before():
-    torch.manual_seed(0)
-    idm = Split(linear=0.4, gated=True).build(IdmShape(6, (2, 3), 5, 2, Size(32, 2, 2)))
-    plain = Split(linear=0.4).build(IdmShape(6, (2, 3), 5, 2, Size(32, 2, 2)))
-    plain.load_state_dict({name: of for name, of in idm.state_dict().items() if not name.startswith("gate")})
-    states = torch.randn(3, 4, 6, 6)
-    part, of_plain = (model(states).unflatten(-1, (2, 5)) for model in (idm, plain))
-    torch.testing.assert_close(
-        part[..., :2], of_plain[..., :2] * torch.tensor(2.0).sigmoid()
-    )  # alike everywhere, at first
-    assert torch.equal(part[..., 2:], of_plain[..., 2:])
-    with torch.no_grad():
-        idm.gate.head.weight[0, 0] = 100.0  # the first dimension counts where the first number is positive
-        idm.gate.head.bias[0] = 0.0
-    states[0, :, :, 0], states[1, :, :, 0] = 1.0, -1.0
-    part, of_plain = (model(states).unflatten(-1, (2, 5)) for model in (idm, plain))
-    torch.testing.assert_close(part[0, ..., 0], of_plain[0, ..., 0])
-    assert (part[1, ..., 0].abs() < 1e-6).all()
-    torch.testing.assert_close(part[..., 1], of_plain[..., 1] * torch.tensor(2.0).sigmoid())
-
-
-def test_a_closed_gate_costs_no_nats(make_model):
-    model = make_model(idm=Split(gated=True), bottleneck=Noisy(dim=4, beta=1.0))
-    with torch.no_grad():
-        model.idm.gate.head.bias.fill_(-100.0)
-    states = torch.randn(3, 4, *model.state_shape)
-    assert (model.bottleneck.nats(model.idm(states))[..., :2] == 0).all()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wildlam.errors import WildlamError, option
 from wildlam.models.inverse_dynamics.base import IdmShape, InverseDynamicsConfig, InverseDynamicsModel
@@ -26,13 +26,10 @@ class Split(InverseDynamicsConfig):
         linear: share of z's dimensions that are a linear map's.
         surcharge: what a nat of the transformer's dimensions costs, in units of the bottleneck's own price. Limits
             without a price for each dimension (Sparse, Discrete, Unconstrained) take both alike.
-        gated: each dimension of the linear map counts only as far as what is seen before, its mean over all places,
-            says: one map can then serve worlds in which a change means something else.
     """
 
     linear: float = 0.5
     surcharge: float = 2.0
-    gated: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.linear < 1:
@@ -48,8 +45,7 @@ class Split(InverseDynamicsConfig):
         """
         first = self._linear_dims(shape.dim)
         linear = Linear().build(replace(shape, dim=first))
-        transformer = Transformer().build(replace(shape, dim=shape.dim - first))
-        return SplitIdm(linear, transformer, shape.parts, Gate(shape.state_width, first) if self.gated else None)
+        return SplitIdm(linear, Transformer().build(replace(shape, dim=shape.dim - first)), shape.parts)
 
     def prices(self, dim: int) -> Tensor:
         """See ``InverseDynamicsConfig.prices``."""
@@ -64,25 +60,6 @@ class Split(InverseDynamicsConfig):
         return min(max(round(self.linear * dim), 1), dim - 1)
 
 
-class Gate(nn.Module):
-    """How far each dimension counts in a scene, between 0 and 1; nearly 1 everywhere at first.
-
-    Args:
-        state_width: width D of the states' tokens.
-        dims: dimensions.
-    """
-
-    def __init__(self, state_width: int, dims: int) -> None:
-        super().__init__()
-        self.head = nn.Linear(state_width, dims)
-        nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.bias, 2.0)
-
-    def forward(self, states_BTND: Tensor) -> Tensor:
-        """Of the states before each transition, ``[B, T - 1, 1, dims]``."""
-        return self.head(states_BTND[:, :-1].mean(dim=2)).sigmoid()[:, :, None]
-
-
 class SplitIdm(InverseDynamicsModel):
     """Both read every transition; of each part of the output the first numbers are the linear model's.
 
@@ -90,17 +67,13 @@ class SplitIdm(InverseDynamicsModel):
         linear: the linear model.
         transformer: the transformer.
         parts: how many vectors the output consists of, such as a mean and a variance.
-        gate: how far the linear model's dimensions count, if not all do everywhere. Where one does not count, all its
-            parts are 0: of ``Noisy`` that is the prior, which costs nothing and tells nothing.
     """
 
-    def __init__(self, linear: LinearIdm, transformer: TransformerIdm, parts: int, gate: Gate | None = None) -> None:
+    def __init__(self, linear: LinearIdm, transformer: TransformerIdm, parts: int) -> None:
         super().__init__()
-        self.linear, self.transformer, self.parts, self.gate = linear, transformer, parts, gate
+        self.linear, self.transformer, self.parts = linear, transformer, parts
 
     def forward(self, states_BTND: Tensor) -> Tensor:
         """See ``InverseDynamicsModel.forward``."""
-        linear, free = (model(states_BTND).unflatten(-1, (self.parts, -1)) for model in (self.linear, self.transformer))
-        if self.gate is not None:
-            linear = linear * self.gate(states_BTND)
-        return torch.cat((linear, free), dim=-1).flatten(-2)
+        read = (model(states_BTND).unflatten(-1, (self.parts, -1)) for model in (self.linear, self.transformer))
+        return torch.cat(tuple(read), dim=-1).flatten(-2)
