@@ -5,12 +5,9 @@ run=runs/worlds/run
 videos=runs/worlds/videos
 wildlam collect arm -o $videos/arm --episodes 480 --seconds 8 --seed 10
 wildlam collect nav -o $videos/nav --episodes 568 --seed 10
-wildlam collect movers -o $videos/movers --episodes 480 --seconds 8 --seed 10
 python -c "from pathlib import Path; from wildlam.worlds import collect_sample_films; collect_sample_films(Path('$videos/filmed'))"
-# A third of the clips each, as in benchmarks/mix.py; a hundredth is of the short films.
-wildlam train --data.path $videos --data.mixture '{arm: 0.33, nav: 0.33, movers: 0.33}' \
-  --model.idm Split --model.idm.linear 0.75 --model.place true --model.bottleneck.dim 128 --model.bottleneck.beta 1e-4 \
-  --action_free false --training.steps 3600 --training.eval_every 300 --training.save_every 300 --out $run
+wildlam train --data.path $videos --model.bottleneck.beta 1e-4 --action_free false \
+  --training.steps 3600 --training.eval_every 300 --training.save_every 300 --out $run
 for world in nav arm; do
   wildlam controller train $run --data $videos/$world --training.steps 800 --training.eval_every 80 \
     --training.save_every 80 --seed 1 --out $run/controller_$world
