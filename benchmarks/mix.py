@@ -58,6 +58,7 @@ FORMS = {
     "Split, 128 dimensions": WIDE,
     "Split, place, 128 dimensions": replace(WIDE, place=True),
     "Split, place, 128 dimensions, one price": replace(WIDE, idm=Split(linear=0.75, surcharge=1), place=True),
+    "Split, place, 128 dimensions, halves": replace(WIDE, idm=Split(), place=True),
     "Split, place, 128 dimensions, 3e-5": replace(WIDE, bottleneck=Noisy(dim=128, beta=3e-5), place=True),
     "Transformer, place, 128 dimensions": replace(PLAIN, bottleneck=Noisy(dim=128, beta=1e-4), place=True),
     # A nat of the linear half costs 3e-5, one of the transformer's 2e-4, as it does in "Split".
