@@ -23,6 +23,16 @@ def test_help(command, capsys):
     assert "null" not in text
 
 
+def test_help_is_in_our_words(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["controller", "train", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "--training CONFIG YAML file with the keys of this group" in told
+    assert "print the whole configuration, as --config takes it" in told
+    assert "configuration file" not in told
+    assert "customizes" not in told
+
+
 def test_help_of_a_choice(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "--encoder.help", "VJEPA2"])

@@ -57,6 +57,10 @@ class Parser(jsonargparse.ArgumentParser):
         """The help text, of the keys that ``show_only`` names."""
         known = {action: action.help for action in self._actions}
         for action in self._actions:
+            if "--print_config" in action.option_strings:
+                action.help = "print the whole configuration, as --config takes it, and exit"
+            elif action.help == "Path to a configuration file.":  # of a group: --training FILE
+                action.help = "YAML file with the keys of this group"
             if self.brief is not None and not isinstance(action, ALWAYS_SHOWN) and action.dest not in self.brief:
                 action.help = argparse.SUPPRESS
         try:
