@@ -163,7 +163,8 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "",
         "## How much of the gap is closed",
         "",
-        "(error without latent actions - error) / (error without latent actions - error without limit).",
+        "(error without latent actions - error) / (error without latent actions - error without limit). How wide the",
+        f"gap itself is, of all clips: {gap(rows)} of the error without latent actions.",
         "",
         *table(names, titles, partial(shares, rows)),
     ]
@@ -178,6 +179,13 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         lines += ["", f"## {figure[0].upper()}{figure[1:]}", "", says, ""]
         lines += table(names, titles, partial(over_seeds, rows, figure))
     return "\n".join([*lines, ""])
+
+
+def gap(rows: list[dict]) -> str:
+    """The gap between the bounds, over the seeds that have both."""
+    none, full = (found(rows, limit=limit, part=ALL, figure=ERROR) for limit in (NONE, FULL))
+    both = [(none[seed] - full[seed]) / none[seed] for seed in sorted(none.keys() & full.keys())]
+    return spread(both) if both else "not known yet"
 
 
 def table(

@@ -55,6 +55,7 @@ def test_the_page_has_a_column_for_each_part_and_the_picture_a_line_for_each_str
     assert "| limit | 0 moving (3) | 1 moving (3) | all clips (3) |" in page
     assert "| Sparse l1 0.01 |  | 0.750 | 0.750 |" in page
     assert "a copy of the last state: 0 moving 0.500" in page
+    assert "of all clips: 0.500 of the error without latent actions" in page
     picture = capacity.curves(rows).decode()
     assert "Sparse, l1 0.01" in picture
     assert "Noisy" not in picture
