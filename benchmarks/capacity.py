@@ -27,7 +27,7 @@ from pathlib import Path
 from budgets import happening
 from common import spread
 from matplotlib.figure import Figure
-from worlds import MOVERS, Rows, film, machines, trained
+from worlds import MOVERS, Rows, add_training, film, machines, trained
 
 from wildlam.encoders import Lite0
 from wildlam.evaluation.leakage import leakage
@@ -71,13 +71,8 @@ def main() -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/worlds"), help="folder for films and models")
+    add_training(parser, steps=800, batch=16)
     parser.add_argument("--limits", nargs="+", choices=LIMITS, default=list(LIMITS), help="between the bounds")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--size", default="nano", help="of the models")
-    parser.add_argument("--steps", type=int, default=800, help="training steps of each")
-    parser.add_argument("--batch", type=int, default=16, help="clips of a step")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for capacity.json, .md and .svg")
     return parser.parse_args()
 
 

@@ -27,7 +27,7 @@ from codes import COUNTS, DRAWS, HELD_OUT, told_by
 from common import spread
 from diagnose import WORLDS
 from rungs import SPAN, Ladder, ladder_of, row_name
-from worlds import FPS, MOVERS, Rows, film, films, machines, trained
+from worlds import FPS, MOVERS, Rows, add_training, film, films, machines, trained
 
 from wildlam.encoders import Lite0
 from wildlam.evaluation.clips import InferredClips
@@ -97,13 +97,8 @@ def main() -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/worlds"), help="folder for films and models")
+    add_training(parser, steps=1600, batch=32)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--size", default="nano", help="of the models")
-    parser.add_argument("--steps", type=int, default=1600, help="training steps of each")
-    parser.add_argument("--batch", type=int, default=32, help="clips of a step")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for mix.json and mix.md")
     return parser.parse_args()
 
 

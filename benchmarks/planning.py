@@ -72,7 +72,7 @@ FEW = 64
 WORTH = 0.01
 """Share by which seeing the other films must lower the validation loss, to be taken for more than chance."""
 GUIDE = 0.1
-"""Price of leaving what the linear map tells: the best of .03, .1 and .3 for 32 clips in codes.md."""
+"""Price of leaving what the linear map tells; ``codes.py --guides`` compares prices."""
 GUIDED = {"latent": "latent, guided", "regression": "regression", "guide": "regression with z"}
 """Rows of guided plans, as they are called here."""
 RATIOS = [

@@ -59,6 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--worlds", nargs="+", choices=FILMS, default=list(FILMS))
 
 
+def add_training(parser: argparse.ArgumentParser, steps: int, batch: int) -> None:
+    """Add what ``trained`` takes, ``--seeds`` and ``--out``."""
+    parser.add_argument("--work", type=Path, default=Path("runs/worlds"), help="folder for films and models")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--size", default="nano", help="of the models")
+    parser.add_argument("--steps", type=int, default=steps, help="training steps of each")
+    parser.add_argument("--batch", type=int, default=batch, help="clips of a step")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for what is found")
+
+
 def prepare(args: argparse.Namespace) -> None:
     """Film what is missing of the worlds, and unpack wildlam-tiny if no run is given."""
     film(args, args.worlds)

@@ -117,10 +117,13 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
     ranks(2, "training/tiny_run.py", tmp_path / "parts then one", 10, "--until", 5, *parts)
     shutil.copytree(tmp_path / "parts then one", tmp_path / "two then four")
     ranks(1, "training/tiny_run.py", tmp_path / "parts then one", 10, "--resume", *alone)
+    shutil.copytree(tmp_path / "unbroken", tmp_path / "one then parts")
+    shutil.rmtree(checkpoints.last(Run(tmp_path / "one then parts").checkpoints).path)  # as if broken off after five
+    ranks(2, "training/tiny_run.py", tmp_path / "one then parts", 10, "--resume", *parts)
     assert len(list((checkpoints.last(Run(tmp_path / "two then four").checkpoints).path / "state").iterdir())) == 2
     ranks(4, "training/tiny_run.py", tmp_path / "two then four", 10, "--resume", *copies)
     unbroken = checkpoints.last(Run(tmp_path / "unbroken").checkpoints)
-    for name in ("parts then one", "two then four"):
+    for name in ("parts then one", "one then parts", "two then four"):
         found = checkpoints.last(Run(tmp_path / name).checkpoints)
         assert found.step == unbroken.step == 10
         for expected, tensors in (
