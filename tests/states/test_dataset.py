@@ -1,6 +1,7 @@
 """Clips of a folder's videos: from a store or encoded at every step, shared out by split, and as videos change."""
 
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -91,9 +92,17 @@ def test_videos_that_come_and_go(data, store, make_video, folder):
 
 def test_two_runs_encode_every_video_once(data, caplog):
     """The one waits for the other, and writes nothing again."""
+
+    class UntilTheOtherWaits(ToyEncoder):
+        def encode(self, video_BTCHW):
+            deadline = time.monotonic() + 30
+            while "waiting for process" not in caplog.text and time.monotonic() < deadline:
+                time.sleep(0.01)
+            return super().encode(video_BTCHW)
+
     manifest = index_videos(data)
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(dataset.encode, data, ToyEncoder(FRAME), manifest, ALONE) for _ in range(2)]
+        jobs = [pool.submit(dataset.encode, data, UntilTheOtherWaits(FRAME), manifest, ALONE) for _ in range(2)]
         stores = [job.result() for job in jobs]
     assert [len(store.sequences().length) for store in stores] == [6, 6]
     assert "waiting for process" in caplog.text
