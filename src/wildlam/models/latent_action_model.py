@@ -85,6 +85,7 @@ class LatentActionModel(nn.Module):
         """
         read = self._read(states)
         z, penalty = self.bottleneck(read)
+        z = z if self.idm is None else self.idm.drop(z)
         predicted = self.world_model(states[:, :-1], z)
         prediction = (predicted.float() - states[:, 1:].float()).abs().mean()
         inconsistency, disagreements = self._inconsistency(states, z)

@@ -118,6 +118,29 @@ def test_a_nat_of_the_other_dimensions_costs_more(make_model, bottleneck):
     assert penalties[1] > penalties[0]
 
 
+def test_in_training_transitions_are_told_by_one_half_alone_as_often_by_either(make_model):
+    torch.manual_seed(0)
+    model = make_model(idm=Split(linear=0.25, dropped=0.4), bottleneck=Noisy(dim=4)).train()
+    z = torch.ones(50, 100, 4)
+    kept = model.idm.drop(z).flatten(0, 1)
+    assert sorted({tuple(row) for row in kept.tolist()}) == [(0, 1, 1, 1), (1, 0, 0, 0), (1, 1, 1, 1)]
+    for told, share in (([0, 1, 1, 1], 0.2), ([1, 0, 0, 0], 0.2), ([1, 1, 1, 1], 0.6)):
+        assert (kept == torch.tensor(told)).all(-1).float().mean() == pytest.approx(share, abs=0.03)
+    assert torch.equal(model.eval().idm.drop(z), z)
+
+
+def test_the_world_model_learns_from_what_one_half_tells(make_model):
+    """Where all transitions are told by one half, the prediction is that of z with the other half zero."""
+    model = make_model(idm=Split(dropped=1.0), bottleneck=Noisy(dim=4), place=True).train()
+    torch.nn.init.normal_(model.world_model.head.weight)
+    seen = []
+    model.world_model.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    loss = model(torch.randn(64, 4, 4, 6))
+    assert loss.total.isfinite()
+    (z,) = seen
+    assert ((z[..., :2] == 0).all(-1) ^ (z[..., 2:] == 0).all(-1)).all()
+
+
 @pytest.mark.parametrize("bottleneck", [Sparse(dim=4), Discrete(dim=4, codes=8)])
 def test_limits_without_a_price_for_each_dimension_take_a_split_one_too(make_model, bottleneck):
     states = torch.randn(3, 4, 4, 6)
@@ -125,7 +148,12 @@ def test_limits_without_a_price_for_each_dimension_take_a_split_one_too(make_mod
 
 
 @pytest.mark.parametrize(
-    ("given", "message"), [({"linear": 1.0}, "between 0 and 1"), ({"surcharge": -1.0}, "at least 0")]
+    ("given", "message"),
+    [
+        ({"linear": 1.0}, "between 0 and 1"),
+        ({"surcharge": -1.0}, "at least 0"),
+        ({"dropped": 1.5}, "from 0 to 1"),
+    ],
 )
 def test_what_a_split_one_cannot_be_is_refused(given, message):
     with pytest.raises(ValueError, match=rf"model\.idm\.{next(iter(given))} must be .*{message}"):

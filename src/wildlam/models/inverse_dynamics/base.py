@@ -58,3 +58,7 @@ class InverseDynamicsModel(nn.Module):
 
         Output t is a function of states t and t + 1 alone.
         """
+
+    def drop(self, z: Tensor) -> Tensor:
+        """In training, latent actions ``[B, T - 1, Z]`` of which a part may be zero; else the same."""
+        return z

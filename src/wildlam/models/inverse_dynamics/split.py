@@ -26,16 +26,22 @@ class Split(InverseDynamicsConfig):
         linear: share of z's dimensions that are a linear map's.
         surcharge: what a nat of the transformer's dimensions costs, in units of the bottleneck's own price. Limits
             without a price for each dimension (Sparse, Discrete, Unconstrained) take both alike.
+        dropped: share of transitions that, in training, are predicted by one model's dimensions alone, the other's
+            zero: as often by either. The linear one learns faster; without this the other leaves to it what only both
+            together then tell.
     """
 
     linear: float = 0.5
     surcharge: float = 2.0
+    dropped: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.linear < 1:
             raise ValueError(f"model.idm.linear must be a share between 0 and 1, got {self.linear}")
         if not 0 <= self.surcharge < math.inf:
             raise ValueError(f"model.idm.surcharge must be a number of at least 0, got {self.surcharge}")
+        if not 0 <= self.dropped <= 1:
+            raise ValueError(f"model.idm.dropped must be a share from 0 to 1, got {self.dropped}")
 
     def build(self, shape: IdmShape) -> SplitIdm:
         """Make the module; see ``InverseDynamicsConfig.build``. Both share every part of the output.
@@ -45,7 +51,8 @@ class Split(InverseDynamicsConfig):
         """
         first = self._linear_dims(shape.dim)
         linear = Linear().build(replace(shape, dim=first))
-        return SplitIdm(linear, Transformer().build(replace(shape, dim=shape.dim - first)), shape.parts)
+        transformer = Transformer().build(replace(shape, dim=shape.dim - first))
+        return SplitIdm(linear, transformer, first, self.dropped, shape.parts)
 
     def prices(self, dim: int) -> Tensor:
         """See ``InverseDynamicsConfig.prices``."""
@@ -66,14 +73,25 @@ class SplitIdm(InverseDynamicsModel):
     Args:
         linear: the linear model.
         transformer: the transformer.
+        first: how many of z's dimensions are the linear model's.
+        dropped: share of transitions of which, in training, one model's dimensions are zero.
         parts: how many vectors the output consists of, such as a mean and a variance.
     """
 
-    def __init__(self, linear: LinearIdm, transformer: TransformerIdm, parts: int) -> None:
+    def __init__(self, linear: LinearIdm, transformer: TransformerIdm, first: int, dropped: float, parts: int) -> None:
         super().__init__()
         self.linear, self.transformer, self.parts = linear, transformer, parts
+        self.first, self.dropped = first, dropped
 
     def forward(self, states_BTND: Tensor) -> Tensor:
         """See ``InverseDynamicsModel.forward``."""
         read = (model(states_BTND).unflatten(-1, (self.parts, -1)) for model in (self.linear, self.transformer))
         return torch.cat(tuple(read), dim=-1).flatten(-2)
+
+    def drop(self, z: Tensor) -> Tensor:
+        """See ``InverseDynamicsModel.drop``."""
+        if not self.training or not self.dropped:
+            return z
+        chance = torch.rand(z.shape[:-1], device=z.device)[..., None]
+        is_linear = torch.arange(z.shape[-1], device=z.device) < self.first
+        return z.masked_fill(torch.where(is_linear, chance < self.dropped / 2, chance >= 1 - self.dropped / 2), 0.0)
