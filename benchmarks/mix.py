@@ -65,6 +65,12 @@ FORMS = {
     "Split, place, 192 dimensions, dropped": replace(
         PLAIN, bottleneck=Noisy(dim=192, beta=1e-4), idm=Split(dropped=0.5), place=True
     ),
+    "Split, place, 192 dimensions, dropped, one price": replace(
+        PLAIN, bottleneck=Noisy(dim=192, beta=1e-4), idm=Split(dropped=0.5, surcharge=1), place=True
+    ),
+    "Split, place, 192 dimensions, dropped .8, one price": replace(
+        PLAIN, bottleneck=Noisy(dim=192, beta=1e-4), idm=Split(dropped=0.8, surcharge=1), place=True
+    ),
     "Split, place, 128 dimensions, 3e-5": replace(WIDE, bottleneck=Noisy(dim=128, beta=3e-5), place=True),
     "Transformer, place, 128 dimensions": replace(PLAIN, bottleneck=Noisy(dim=128, beta=1e-4), place=True),
     # A nat of the linear half costs 3e-5, one of the transformer's 2e-4, as it does in "Split".

@@ -1,6 +1,6 @@
-"""Make the model that comes with the package of a run and its controllers: the last step of ``train.sh``.
+"""Make the model that comes with the package of a run and what was trained for it: the last step of ``train.sh``.
 
-    python examples/tiny/pack.py runs/worlds/run --controllers runs/worlds/run/controller_nav ...
+    python examples/tiny/pack.py runs/worlds/run --parts controller_nav controller_arm prior decoder
 
 Weights are kept in bfloat16, in which training makes its matrix products; optimisers are left behind.
 """
@@ -19,21 +19,21 @@ from wildlam.distributed import Processes
 from wildlam.pretrained import TINY
 from wildlam.runs import checkpoints
 
-KEPT = ("config.yaml", "run.json", "actions.json", "results.json", "evaluations.json", "metrics.jsonl")
+KEPT = ("config.yaml", "run.json", "actions.json", "model.json", "results.json", "evaluations.json", "metrics.jsonl")
 MADE_BY = "bash examples/tiny/train.sh"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--controllers", type=Path, nargs="+", default=[])
+    parser.add_argument("--parts", nargs="+", default=[], help="folders in the run's: controllers, a prior, a decoder")
     args = parser.parse_args()
     for old in TINY.iterdir() if TINY.is_dir() else ():
         if old.is_dir():
             shutil.rmtree(old)
     pack(args.run, TINY)
-    for folder in args.controllers:
-        pack(folder, TINY / folder.name)
+    for part in args.parts:
+        pack(args.run / part, TINY / part)
     size = sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file())
     print(f"{TINY}: {size / 1e6:.1f} MB")
 
@@ -61,10 +61,11 @@ def impersonal(name: str, text: str) -> str:
         return json.dumps(found | {key: "videos" for key in ("videos", "data") if key in found}, indent=2)
     if name == "config.yaml":
         config = yaml.safe_load(text)
-        if isinstance(config["data"], dict):
-            config["data"]["path"], config["out"] = "videos", None
-        else:
-            config["data"] = f"videos/{Path(config['data']).name}"
+        data = config.get("data")
+        if isinstance(data, dict):
+            data["path"], data["cache"], config["out"] = "videos", None, None
+        elif data:
+            config["data"] = f"videos/{Path(data).name}"
         return yaml.safe_dump(config, sort_keys=False)
     return text
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from wildlam.models.attention import Mask, frame_causal_bias, rotations
 from wildlam.models.perceptual import PerceptualMetric
-from wildlam.models.transformer import SIZES, Block
+from wildlam.models.transformer import SIZES, Block, SizeName
 from wildlam.types import EncoderSpec, Loss
 
 
@@ -26,7 +25,7 @@ class DecoderConfig:
     """Sizes and loss of a decoder.
 
     Args:
-        size: size of the transformer: tiny, small, base, L (the paper's), H or g.
+        size: size of the transformer: nano, tiny, small, base, L (the paper's), H or g.
         image_size: side of the pictures in pixels, a multiple of twice the (widened) token map's.
         upsample: tokens, along each side, that each token is widened into; more paint finer, and take longer. By
             default 2 for maps of fewer than 8 tokens a side, or else 1.
@@ -34,7 +33,7 @@ class DecoderConfig:
         perceptual_frames: random frames of each step whose perceptual distance is taken.
     """
 
-    size: Literal["tiny", "small", "base", "L", "H", "g"] = "tiny"
+    size: SizeName = "tiny"
     image_size: int = 64
     upsample: int | None = None
     perceptual_weight: float = 0.3

@@ -13,14 +13,12 @@ from wildlam.models.bottlenecks import BottleneckConfig, Noisy
 from wildlam.models.bottlenecks.base import leading
 from wildlam.models.consistency import Absent, ConsistencyConfig
 from wildlam.models.inverse_dynamics import IdmShape, InverseDynamicsConfig, Transformer
-from wildlam.models.transformer import SIZES
+from wildlam.models.transformer import SIZES, SizeName
 from wildlam.models.world_model import Act, WorldModel
 from wildlam.types import Loss
 
 Dims = int | Tensor | None
 """How many leading dimensions to keep: of all latent actions, of each, or as many as are needed."""
-
-SizeName = Literal["nano", "tiny", "small", "base", "L", "H", "g"]
 
 
 @dataclass(frozen=True, kw_only=True)

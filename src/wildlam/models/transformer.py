@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,9 @@ class Size:
     heads: int
 
 
-SIZES = {
+SizeName = Literal["nano", "tiny", "small", "base", "L", "H", "g"]
+
+SIZES: dict[SizeName, Size] = {
     "nano": Size(128, 3, 4),
     "tiny": Size(256, 4, 4),
     "small": Size(384, 6, 6),
