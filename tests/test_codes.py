@@ -122,6 +122,6 @@ def test_every_form_is_a_model(codes, tiny_models):
         assert isinstance(config, ModelConfig), name
         assert isinstance(config.bottleneck, Noisy)
         config.build(6, (2, 2))
-    assert isinstance(codes.FORMS["Split, half the price"].idm, Split)
-    assert codes.FORMS["Split, half the price"].bottleneck.beta == codes.PLAIN.bottleneck.beta / 2
+    assert isinstance(codes.FORMS["Split, dearer, half the price"].idm, Split)
+    assert codes.FORMS["Split, dearer, half the price"].bottleneck.beta == codes.PLAIN.bottleneck.beta / 2
     assert "Split" in dump_config(codes.FORMS["Split"])

@@ -1,4 +1,4 @@
-"""Two inverse dynamics models share z: what a linear one can tell is cheap, what takes a transformer costs more."""
+"""Two inverse dynamics models share z: a linear one, whose part means the same in every state, and a transformer."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from wildlam.models.inverse_dynamics.transformer import Transformer, Transformer
 
 @dataclass(frozen=True, kw_only=True)
 class Split(InverseDynamicsConfig):
-    """The first dimensions of z by Linear, the others by a Transformer, whose nats cost more.
+    """The first dimensions of z by Linear, the others by a Transformer.
 
     Where the camera stands still, a linear map tells most of what happens, and a change then means the same in every
-    state; where it moves it tells next to nothing, and the other dimensions are worth their price. Neither is chosen
-    beforehand.
+    state; where it moves it tells next to nothing, and the other dimensions do. Neither is chosen beforehand: in
+    training now the one, now the other is dropped (as inputs are in modality dropout), so that each learns to tell
+    what it can.
 
     Args:
         linear: share of z's dimensions that are a linear map's.
         surcharge: what a nat of the transformer's dimensions costs, in units of the bottleneck's own price. Limits
             without a price for each dimension (Sparse, Discrete, Unconstrained) take both alike.
-        dropped: share of transitions that, in training, are predicted by one model's dimensions alone, the other's
-            zero: as often by either. The linear one learns faster; without this the other leaves to it what only both
-            together then tell.
+        dropped: share of transitions that, in training, are predicted from the dimensions of one model alone, the
+            other's being zero: as often of either. Without it the linear one, which learns faster, tells part of what
+            the other could tell better.
     """
 
     linear: float = 0.5
-    surcharge: float = 2.0
-    dropped: float = 0.0
+    surcharge: float = 1.0
+    dropped: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 < self.linear < 1:
