@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import wildlam
 from wildlam import cli, pretrained
@@ -16,11 +17,10 @@ from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Noisy
 from wildlam.models.inverse_dynamics import Transformer
 from wildlam.pretrained import TINY, unpack
-from wildlam.runs import checkpoints
-from wildlam.runs.folder import Run
 from wildlam.workflows.controller import load_controller
+from wildlam.workflows.decoder import load_decoder
 from wildlam.workflows.infer import InferConfig
-from wildlam.workflows.open_run import load_model
+from wildlam.workflows.prior import load_own_prior
 from wildlam.workflows.transfer import TransferConfig
 
 from .helpers import make_run
@@ -79,7 +79,7 @@ def test_the_shipped_model_tells_nothing_of_its_authors_folders(tmp_path, capsys
 
 
 def test_the_shipped_model_is_whole_and_small(tmp_path):
-    assert sum(file.stat().st_size for file in TINY.rglob("*")) < 20e6
+    assert sum(file.stat().st_size for file in TINY.rglob("*")) < 25e6
     card = (TINY / "README.md").read_text()
     assert "train.sh" in card
     trained = wildlam.load(unpack(tmp_path / "tiny", tmp_path / "videos"))
@@ -87,6 +87,10 @@ def test_the_shipped_model_is_whole_and_small(tmp_path):
         controller, space = load_controller(TINY / f"controller_{world}", trained.encoder, trained.model)
         assert len(space.action_names) == width
         assert all(weight.isfinite().all() for weight in controller.state_dict().values())
+    assert load_own_prior(TINY, trained.encoder, trained.model) is not None
+    decoder = load_decoder(TINY, trained.encoder.spec, trained.encoder.device)
+    states = trained.encoder.encode(torch.zeros(1, 2, 3, 128, 128, dtype=torch.uint8))
+    assert decoder.decode(states.float()).shape == (1, 2, 3, 64, 64)
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -100,14 +104,14 @@ def test_what_is_packed_is_a_run_of_the_same_weights(videos, tmp_path):
     assert all((packed[name] == weight.bfloat16().to(weight.dtype)).all() for name, weight in given.items())
 
 
-def test_a_run_from_before_there_was_a_choice_opens_with_the_transformer():
-    """The packaged model's configuration names none; its weights have the names and the numbers that they had."""
-    assert "idm" not in (TINY / "config.yaml").read_text()
-    run, config = Run.open(TINY), read_config(TINY / "config.yaml")
-    assert config.model == ModelConfig(bottleneck=Noisy(beta=1e-4))
-    assert isinstance(config.model.idm, Transformer)
-    weights = load_model(run, config, run.encoder_spec).state_dict()
-    stored = checkpoints.best(run.checkpoints).model_tensors()
-    assert {"idm.embed.weight", "idm.blocks.0.attention.qkv.weight", "idm.query", "idm.head.bias"} <= stored.keys()
-    assert weights.keys() == stored.keys()
-    assert all(torch.equal(weights[name], weight.to(weights[name])) for name, weight in stored.items())
+def test_a_run_from_before_there_was_a_choice_opens_with_the_transformer(tmp_path):
+    """Its configuration names no inverse dynamics model; its weights have the names that they had."""
+    config = yaml.safe_load((TINY / "config.yaml").read_text())
+    config["model"] = {key: config["model"][key] for key in ("size", "predict", "bottleneck")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    model = read_config(tmp_path / "config.yaml").model
+    assert model == ModelConfig(bottleneck=Noisy(dim=192, beta=1e-4))
+    assert isinstance(model.idm, Transformer)
+    assert not model.place
+    names = model.build(448, (4, 4)).state_dict().keys()
+    assert {"idm.embed.weight", "idm.blocks.0.attention.qkv.weight", "idm.query", "idm.head.bias"} <= names

@@ -53,7 +53,16 @@ def pack(folder: Path, to: Path) -> None:
 
 
 def impersonal(name: str, text: str) -> str:
-    """A file of a run, or of its controller, as it would be had it been made in no one's folder."""
+    """A file of a run or of a part of it, as if made in no one's folder, and no longer than needed."""
+    if name == "metrics.jsonl":
+        # Of numbers for each dimension of z the report draws the last alone.
+        rows, seen = [json.loads(line) for line in text.splitlines()], False
+        for row in reversed(rows):
+            lists = [key for key, value in row.items() if isinstance(value, list)]
+            for key in lists if seen else ():
+                del row[key]
+            seen = seen or bool(lists)
+        return "".join(json.dumps(row) + "\n" for row in rows)
     if name == "run.json":
         return json.dumps(json.loads(text) | {"command": MADE_BY}, indent=2)
     if name == "results.json":

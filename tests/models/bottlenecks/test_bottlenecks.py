@@ -105,6 +105,17 @@ def test_nats_of_each_transition_and_dimension():
         Sparse(dim=2).build().nats(x)
 
 
+@pytest.mark.parametrize("config", [Noisy(dim=2), Adaptive(dim=2)])
+def test_a_change_larger_than_any_before_costs_no_fortune(config):
+    """The logarithm of its variance may come out at anything."""
+    x = torch.tensor([[0.0, 1.0, 60.0, -60.0]], requires_grad=True)
+    bottleneck = config.build()
+    assert bottleneck.nats(x)[0].tolist() == pytest.approx([2.19, 6.0], abs=0.01)
+    z, penalty = bottleneck(x)
+    (z.square().sum() + penalty).backward()
+    assert x.grad[0, 2:].tolist() == [0, 0]
+
+
 def test_sparse_energy_by_hand():
     bottleneck = Sparse(dim=4, l1=0.1, l2=1.0).build()
     z = torch.tensor([[0.5, -0.5, 0.0, 0.0], [2.0, 0.0, 0.0, -1.0]])

@@ -9,6 +9,10 @@ from torch import Tensor
 
 from wildlam.models.bottlenecks.base import Bottleneck, BottleneckConfig, moments
 
+LEAST, MOST = -12.0, 2.0
+"""Bounds of the logarithm of a variance. One above the prior's, 0, tells nothing and costs; without a bound a single cut
+in a film, as large a change as none before, makes a linear map pay a million nats, and the step is spent on that."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Noisy(BottleneckConfig):
@@ -73,9 +77,9 @@ class NoisyBottleneck(Bottleneck):
         return torch.randn(count, self.dim)
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # In float32: small variances and their logarithms do not survive bf16. The bounds keep exp() finite.
+        # In float32: small variances and their logarithms do not survive bf16.
         mean, log_var = x.float().chunk(2, dim=-1)
-        return mean, log_var.clamp(-12.0, 12.0)
+        return mean, log_var.clamp(LEAST, MOST)
 
 
 def _kl(mean: Tensor, log_var: Tensor) -> Tensor:
