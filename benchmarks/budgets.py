@@ -21,6 +21,7 @@ from wildlam.evaluation.rollout import rollout
 from wildlam.evaluation.spending import spending
 from wildlam.models import LatentActionModel, ModelConfig
 from wildlam.models.bottlenecks import Adaptive, BottleneckConfig, Deterministic, Noisy
+from wildlam.models.inverse_dynamics import Transformer
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import Clips
 from wildlam.training import TrainingConfig
@@ -74,7 +75,7 @@ class Study:
         return replace(
             self.opened.config,
             data=replace(self.opened.config.data, path=self.films.absolute()),
-            model=ModelConfig(size=self.args.size, place=True, bottleneck=bottleneck),
+            model=ModelConfig(size=self.args.size, idm=Transformer(), bottleneck=bottleneck),
             training=training,
             action_free=False,
             seed=seed,

@@ -34,6 +34,7 @@ from wildlam.evaluation.leakage import leakage
 from wildlam.evaluation.one_step import one_step
 from wildlam.models import LatentActionModel, ModelConfig
 from wildlam.models.bottlenecks import BottleneckConfig, Deterministic, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.models.inverse_dynamics import Transformer
 from wildlam.report.plots import LINES, quiet, svg
 from wildlam.report.text import markdown_table
 from wildlam.states.dataset import Clips
@@ -85,7 +86,7 @@ def wanted(limits: list[str]) -> Iterator[tuple[str, str, BottleneckConfig]]:
 def fitted(
     args: argparse.Namespace, encoder: Encoder, bottleneck: BottleneckConfig, name: str, seed: int
 ) -> tuple[LatentActionModel, Clips]:
-    model = ModelConfig(place=True, bottleneck=bottleneck)
+    model = ModelConfig(idm=Transformer(), bottleneck=bottleneck)
     return trained(args, encoder, model, [MOVERS], args.work / "capacity", name, seed)
 
 

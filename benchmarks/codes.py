@@ -39,7 +39,7 @@ from wildlam.encoders import Lite0
 from wildlam.models import LatentActionModel, ModelConfig
 from wildlam.models.bottlenecks import Noisy
 from wildlam.models.consistency import Additive, Composition, Cycle
-from wildlam.models.inverse_dynamics import Difference, Linear, Split
+from wildlam.models.inverse_dynamics import Difference, Linear, Split, Transformer
 from wildlam.report.text import markdown_table
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
@@ -49,7 +49,7 @@ from wildlam.video.config import DataConfig
 from wildlam.workflows.plan import plan
 
 WEIGHT = 0.05
-PLAIN = ModelConfig(bottleneck=Noisy(dim=48, beta=1e-4))
+PLAIN = ModelConfig(idm=Transformer(), place=False, bottleneck=Noisy(dim=48, beta=1e-4))
 CHEAP = replace(PLAIN, bottleneck=Noisy(dim=48, beta=5e-5))
 DEARER = Split(surcharge=2.0, dropped=0.0)
 """Neither half is ever dropped, and a nat of the transformer's costs twice as much."""

@@ -38,14 +38,14 @@ from wildlam.evaluation.one_step import one_step
 from wildlam.evaluation.probes import probes
 from wildlam.models import LatentActionModel, ModelConfig
 from wildlam.models.bottlenecks import Noisy
-from wildlam.models.inverse_dynamics import Split
+from wildlam.models.inverse_dynamics import Split, Transformer
 from wildlam.report.text import markdown_table
 from wildlam.states.dataset import Clips
 from wildlam.workflows.evaluate import backgrounds, labelled_clips
 from wildlam.workflows.open_run import inferred
 
 PARTS = ("arm", "nav", MOVERS)
-PLAIN = ModelConfig(bottleneck=Noisy(dim=48, beta=1e-4))
+PLAIN = ModelConfig(idm=Transformer(), place=False, bottleneck=Noisy(dim=48, beta=1e-4))
 CHEAP = replace(PLAIN, bottleneck=Noisy(dim=48, beta=3e-5))
 WIDE = replace(PLAIN, bottleneck=Noisy(dim=128, beta=1e-4), place=True)
 WIDEST = replace(PLAIN, bottleneck=Noisy(dim=192, beta=1e-4), place=True)

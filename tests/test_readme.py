@@ -27,7 +27,7 @@ def test_the_python_snippets_run(videos, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     infer, transfer, _ = SNIPPETS
     exec(infer, {})
-    assert capsys.readouterr().out.strip() == "torch.Size([15, 32]) 0.0 0.25"
+    assert capsys.readouterr().out.strip() == "torch.Size([15, 128]) 0.0 0.25"
     exec(transfer, {})
     assert capsys.readouterr().out.startswith("film.mp4 TransferErrors(source=")
     assert Path("film.mp4").stat().st_size > 1000
@@ -35,4 +35,4 @@ def test_the_python_snippets_run(videos, tmp_path, monkeypatch, capsys):
 
 def test_the_packaged_model_takes_an_array(capsys):
     exec(SNIPPETS[2], {})
-    assert capsys.readouterr().out == "LatentActions(7 of width 32, 0.00 to 1.75 s)\n"
+    assert capsys.readouterr().out == "LatentActions(7 of width 192, 0.00 to 1.75 s)\n"

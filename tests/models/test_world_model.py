@@ -3,6 +3,7 @@ import torch
 
 from wildlam.models import ModelConfig
 from wildlam.models.action_world_model import LabelledWorldModel
+from wildlam.models.bottlenecks import Noisy
 from wildlam.models.transformer import SIZES, Size
 from wildlam.models.world_model import WorldModel
 from wildlam.types import EncoderSpec
@@ -20,7 +21,7 @@ def actions():
 
 @pytest.fixture(params=[False, True], ids=["blind to places", "place"])
 def world_model(make_model, request):
-    return make_model(place=request.param).world_model
+    return make_model(place=request.param, bottleneck=Noisy(dim=32)).world_model
 
 
 @pytest.mark.parametrize("place", [False, True])
@@ -120,7 +121,7 @@ def test_the_action_s_own_way_to_each_token_changes_nothing_at_first():
 @pytest.mark.parametrize("place", [False, True])
 def test_what_an_action_does_to_tokens_that_are_alike(make_model, place):
     """To a model blind to places all of them are one; to the other an action may move one of them alone."""
-    model = make_model(place=place).world_model
+    model = make_model(place=place, bottleneck=Noisy(dim=32)).world_model
     states = torch.randn(2, 1, 1, 6).expand(-1, -1, 4, -1)
     change = model(states, torch.randn(2, 1, 32)) - states
     assert torch.allclose(change, change[:, :, :1].expand_as(change), atol=1e-5) != place

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
+BEFORE = {"idm": {"class_path": "Transformer"}, "place": False}
+"""Keys of a model, in files of before there were any; they stood for something else than what is the default now."""
+
+
 def read_config(path: Path) -> RunConfig:
     """Read the resolved configuration of a run.
 
@@ -47,7 +51,7 @@ def _parsed(cls: type[Config], text: str) -> Config:
         raise WildlamError("the file is empty")
     parser = Parser(keys=keys_of(cls), says_renamed=False)
     parser.add_class_arguments(cls)
-    config = to_config(cls, parser, parser.parse_string(text))
+    config = to_config(cls, parser, parser.parse_string(_with_choices(text)))
     # A file cut short is valid YAML too, of a run with other settings; but its last key, or newline, is missing. Keys
     # between may be missing: the file may be older than they are.
     plain = _plain(config)
@@ -55,6 +59,17 @@ def _parsed(cls: type[Config], text: str) -> Config:
     if not text.endswith("\n") or list(plain)[-1] not in tree or any(known[k] != v for k, v in _leaves(tree)):
         raise WildlamError("not the whole configuration, as training wrote it")
     return config
+
+
+def _with_choices(text: str) -> str:
+    """A configuration with what its model was before one could choose."""
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError:  # the parser says what is wrong
+        return text
+    if not isinstance(tree, dict) or not isinstance(tree.get("model"), dict):
+        return text
+    return yaml.safe_dump(tree | {"model": BEFORE | tree["model"]}, sort_keys=False)
 
 
 def dump_config(config: DataclassInstance) -> str:

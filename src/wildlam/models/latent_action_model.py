@@ -12,7 +12,7 @@ from wildlam.errors import WildlamError, option
 from wildlam.models.bottlenecks import BottleneckConfig, Noisy
 from wildlam.models.bottlenecks.base import leading
 from wildlam.models.consistency import Absent, ConsistencyConfig
-from wildlam.models.inverse_dynamics import IdmShape, InverseDynamicsConfig, Transformer
+from wildlam.models.inverse_dynamics import IdmShape, InverseDynamicsConfig, Split
 from wildlam.models.transformer import SIZES, SizeName
 from wildlam.models.world_model import Act, WorldModel
 from wildlam.types import Loss
@@ -29,7 +29,7 @@ class ModelConfig:
         size: size of the world model: nano, tiny, small, base, L (the paper's), H or g. The inverse dynamics model,
             which the paper leaves open, is as wide and half as deep.
         predict: output of the world model: the change from the last state, or the state itself.
-        idm: inverse dynamics model: Transformer, Linear, Difference or Split.
+        idm: inverse dynamics model: Split, Transformer, Linear or Difference.
         place: whether both models know places: learnt embeddings of them, and a latent action that reaches each token
             by a linear map of its own.
         bottleneck: limit on the latent action: Noisy, Adaptive, Sparse, Discrete, Unconstrained or Deterministic.
@@ -38,8 +38,8 @@ class ModelConfig:
 
     size: SizeName = "tiny"
     predict: Literal["change", "state"] = "change"
-    idm: InverseDynamicsConfig = field(default_factory=Transformer)
-    place: bool = False
+    idm: InverseDynamicsConfig = field(default_factory=Split)
+    place: bool = True
     bottleneck: BottleneckConfig = field(default_factory=Noisy)
     consistency: ConsistencyConfig = field(default_factory=Absent)
 

@@ -10,6 +10,9 @@ from tempfile import TemporaryDirectory
 from wildlam.config import RunConfig, without_actions
 from wildlam.distributed import default_device
 from wildlam.errors import WildlamError, option
+from wildlam.models import ModelConfig
+from wildlam.models.bottlenecks import Noisy
+from wildlam.models.inverse_dynamics import Transformer
 from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
@@ -151,5 +154,11 @@ def _learning(config: RunConfig, seconds: float) -> list[Part]:
 
 
 def demo_config(videos: Path = OUT / "videos", out: Path = OUT, steps: int = STEPS, seed: int = 0) -> RunConfig:
-    """The demo's configuration: the defaults of ``wildlam train``, on the videos collected, for fewer steps."""
-    return RunConfig(data=DataConfig(path=videos), training=TrainingConfig(steps=steps), seed=seed, out=out)
+    """The demo's configuration: for so few steps, of walks alone, a plain inverse dynamics model and a narrow z."""
+    return RunConfig(
+        data=DataConfig(path=videos),
+        model=ModelConfig(idm=Transformer(), place=False, bottleneck=Noisy(dim=32)),
+        training=TrainingConfig(steps=steps),
+        seed=seed,
+        out=out,
+    )

@@ -10,8 +10,8 @@ from torch import Tensor
 from wildlam.models.bottlenecks.base import Bottleneck, BottleneckConfig, moments
 
 LEAST, MOST = -12.0, 2.0
-"""Bounds of the logarithm of a variance. One above the prior's, 0, tells nothing and costs; without a bound a single cut
-in a film, as large a change as none before, makes a linear map pay a million nats, and the step is spent on that."""
+"""Bounds of the logarithm of a variance. One above the prior's, 0, tells nothing and costs; without a bound a single
+cut in a film, as large a change as none before, makes a linear map pay a million nats, and the step goes into that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Noisy(BottleneckConfig):
             over the Z dimensions and averaged over transitions, so that beta does not depend on Z.
     """
 
+    dim: int = 128
     beta: float = 1e-5
 
     def build(self) -> NoisyBottleneck:
