@@ -14,11 +14,11 @@ demo: .venv/installed-worlds,plan ## learn latent actions from a small mix of vi
 	$(BIN)/wildlam demo
 
 test: .venv/installed-dev ## run the tests, all but the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow' --durations 10
 
 test-slow: .venv/installed-dev ## run the slow ones: several processes, kills, UMAP
 	@# Three on two cores: some of them wait for processes that they kill.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 -m slow --durations 20
 
 bench: .venv/installed-dev ## measure speeds
 	$(BIN)/python benchmarks/run.py

@@ -20,7 +20,6 @@ from wildlam.pretrained import TINY, unpack
 from wildlam.workflows.controller import load_controller
 from wildlam.workflows.decoder import load_decoder
 from wildlam.workflows.infer import InferConfig
-from wildlam.workflows.prior import load_own_prior
 from wildlam.workflows.transfer import TransferConfig
 
 from .helpers import make_run
@@ -74,12 +73,12 @@ def test_the_shipped_model_tells_nothing_of_its_authors_folders(tmp_path, capsys
     for path in [*TINY.rglob("*.json"), *TINY.rglob("*.jsonl"), *TINY.rglob("*.yaml")]:
         assert "runs/" not in path.read_text(), path
     assert "runs/" not in told
-    assert "On average over all held-out clips, copying the last frame has 1.30 times" in told
+    assert "Copying the last frame, instead of predicting the next, has 1.25 times" in told
     assert "report.html" not in told  # there is none
 
 
 def test_the_shipped_model_is_whole_and_small(tmp_path):
-    assert sum(file.stat().st_size for file in TINY.rglob("*")) < 25e6
+    assert sum(file.stat().st_size for file in TINY.rglob("*")) < 25 * 2**20
     card = (TINY / "README.md").read_text()
     assert "train.sh" in card
     trained = wildlam.load(unpack(tmp_path / "tiny", tmp_path / "videos"))
@@ -87,7 +86,6 @@ def test_the_shipped_model_is_whole_and_small(tmp_path):
         controller, space = load_controller(TINY / f"controller_{world}", trained.encoder, trained.model)
         assert len(space.action_names) == width
         assert all(weight.isfinite().all() for weight in controller.state_dict().values())
-    assert load_own_prior(TINY, trained.encoder, trained.model) is not None
     decoder = load_decoder(TINY, trained.encoder.spec, trained.encoder.device)
     states = trained.encoder.encode(torch.zeros(1, 2, 3, 128, 128, dtype=torch.uint8))
     assert decoder.decode(states.float()).shape == (1, 2, 3, 64, 64)
@@ -110,8 +108,6 @@ def test_a_run_from_before_there_was_a_choice_opens_with_the_transformer(tmp_pat
     config["model"] = {key: config["model"][key] for key in ("size", "predict", "bottleneck")}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     model = read_config(tmp_path / "config.yaml").model
-    assert model == ModelConfig(bottleneck=Noisy(dim=192, beta=1e-4))
-    assert isinstance(model.idm, Transformer)
-    assert not model.place
+    assert model == ModelConfig(idm=Transformer(), place=False, bottleneck=Noisy(dim=192, beta=1e-4))
     names = model.build(448, (4, 4)).state_dict().keys()
     assert {"idm.embed.weight", "idm.blocks.0.attention.qkv.weight", "idm.query", "idm.head.bias"} <= names

@@ -73,6 +73,7 @@ def impersonal(name: str, text: str) -> str:
         data = config.get("data")
         if isinstance(data, dict):
             data["path"], data["cache"], config["out"] = "videos", None, None
+            data["mixture"] = {}  # of sources that a user's videos do not have
         elif data:
             config["data"] = f"videos/{Path(data).name}"
         return yaml.safe_dump(config, sort_keys=False)

@@ -14,5 +14,5 @@ for world in nav arm; do
   wildlam controller train $run --data $videos/$world --training.steps 800 --training.eval_every 80 \
     --training.save_every 80 --seed 1 --out $run/controller_$world
 done
-wildlam decoder train $run --decoder.size nano --training.steps 1600
+wildlam decoder train $run --decoder.size nano
 python examples/tiny/pack.py $run --parts controller_nav controller_arm decoder
