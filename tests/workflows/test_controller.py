@@ -18,6 +18,7 @@ from wildlam.episodes.formats import read_episodes
 from wildlam.errors import WildlamError
 from wildlam.pretrained import TINY
 from wildlam.runs.folder import Run
+from wildlam.states.dataset import index_videos
 from wildlam.workflows.baseline import (
     LabelledModelConfig,
     load_labelled,
@@ -102,6 +103,16 @@ def test_unlabelled_videos_are_learnt_from(run, config, unlabelled, tmp_path):
     config = replace(config, unlabelled=unlabelled)
     whole = train_whole_and_cut(run, config, tmp_path)
     assert any(not torch.equal(weights(alone)[name], weight) for name, weight in weights(whole).items())
+
+
+def test_unlabelled_videos_lie_beside_those_of_the_run(run, config, unlabelled, tmp_path):
+    """Not in the cache of the run, which holds another folder's."""
+    shutil.copytree(run, tmp_path / "run")
+    file = tmp_path / "run/config.yaml"
+    file.write_text(file.read_text().replace("cache: null", f"cache: {tmp_path / 'cache'}"))
+    index_videos(read_config(file).data)
+    assert (tmp_path / "cache/manifest.parquet").is_file()
+    train_controller(tmp_path / "run", replace(config, unlabelled=unlabelled, training=replace(TRAINING, batch_size=8)))
 
 
 def test_unlabelled_videos_that_are_not_there_are_named(run, config, tmp_path):

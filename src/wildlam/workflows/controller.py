@@ -404,7 +404,7 @@ def _with_pseudo_labels(
             f"{option('unlabelled')} shares a batch with labelled clips: training.batch_size must be at least 2"
         )
     few = min(max(round(of_batch * len(labelled) / (len(labelled) + HALF)), 1), of_batch - 1)
-    data = replace(of_run.data, path=config.unlabelled, mixture={}, frames=STATES)
+    data = replace(of_run.data, path=config.unlabelled, cache=None, mixture={}, frames=STATES)
     like = replace(of_run, data=data, training=replace(of_run.training, batch_size=of_batch - few), seed=config.seed)
     with named(videos_given_by(option("unlabelled"))):
         before = partial(durations.announce_encoding, like, encoder)
