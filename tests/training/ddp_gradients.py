@@ -9,13 +9,14 @@ from torch.nn.parallel import DistributedDataParallel
 from wildlam.distributed import processes
 from wildlam.models import ModelConfig, transformer
 from wildlam.models.bottlenecks import Sparse
+from wildlam.models.inverse_dynamics import Transformer
 from wildlam.models.transformer import Size
 
 
 def gradients(team):
     """By parameter, of this process's share of a batch, averaged over all; what DDP holds of the group is let go."""
     torch.manual_seed(0)
-    model = ModelConfig(bottleneck=Sparse(dim=4)).build(6, (2, 2))
+    model = ModelConfig(idm=Transformer(), place=False, bottleneck=Sparse(dim=4)).build(6, (2, 2))
     for parameter in model.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.2)

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from wildlam.distributed import processes
 from wildlam.models import ModelConfig, bottlenecks, transformer
 from wildlam.models.consistency import Additive, Composition
+from wildlam.models.inverse_dynamics import Transformer
 from wildlam.models.transformer import Size
 from wildlam.training.loop import _parts
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
@@ -24,6 +25,7 @@ BATCH, STEPS = 8, 3
 def steps(team, shard, accumulate, bottleneck, compiled=False, frames=4, **choices):
     """What is to be equal, by name; with blocks traced and computed again, if ``compiled``."""
     torch.manual_seed(0)
+    choices = {"idm": Transformer(), "place": False} | choices  # Split drops by chance, which belongs to a process
     model = ModelConfig(bottleneck=getattr(bottlenecks, bottleneck)(dim=4), **choices).build(6, (2, 2))
     for parameter in model.parameters():
         if not parameter.any():

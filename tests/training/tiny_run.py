@@ -9,6 +9,7 @@ import torch
 from wildlam.distributed import processes
 from wildlam.models import ModelConfig, transformer
 from wildlam.models.bottlenecks import Noisy, Unconstrained
+from wildlam.models.inverse_dynamics import Transformer
 from wildlam.models.transformer import Size
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig, fit
@@ -51,7 +52,7 @@ def tiny_fit(
     with processes() as team:
         source = MadeUpStates(team.rank, team.world_size, poison)
         torch.manual_seed(0)
-        model = ModelConfig(bottleneck=bottleneck or Noisy(dim=4)).build(6, (2, 2))
+        model = ModelConfig(idm=Transformer(), place=False, bottleneck=bottleneck or Noisy(dim=4)).build(6, (2, 2))
 
         def batches(start):
             for step in range(start, until or steps):
