@@ -29,7 +29,8 @@ def main() -> None:
     found = {}
     for target in ("change", "state"):
         command = f"wildlam train --data.path {args.runs}/demo/videos --training.steps {args.steps} --action_free false"
-        command += f" --model.predict {target} --encoder.pool 2 --encoder.fold 1"
+        command += f" --model.predict {target} --model.idm Transformer --model.place false --model.bottleneck.dim 32"
+        command += " --encoder.pool 2 --encoder.fold 1"
         found[target] = [
             results([*command.split(), "--seed", str(seed)], args.runs / f"predict_{target}_{seed}") for seed in SEEDS
         ]

@@ -83,8 +83,8 @@ class LatentActionModel(nn.Module):
         """
         read = self._read(states)
         z, penalty = self.bottleneck(read)
-        z = z if self.idm is None else self.idm.drop(z)
-        predicted = self.world_model(states[:, :-1], z)
+        # Consistency is asked of whole latent actions.
+        predicted = self.world_model(states[:, :-1], z if self.idm is None else self.idm.drop(z))
         prediction = (predicted.float() - states[:, 1:].float()).abs().mean()
         inconsistency, disagreements = self._inconsistency(states, z)
 

@@ -1,4 +1,4 @@
-"""``wildlam-tiny``: a small model of both worlds that comes with the package, and what drives it."""
+"""``wildlam-tiny``: a small model of three worlds that comes with the package, and what drives it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically, writing
 
 TINY = Path(__file__).parent / "tiny"
-"""A run folder with a controller for each world; its card is ``README.md``."""
+"""A run folder with a controller for each world with actions, and a decoder; its card is ``README.md``."""
 
 
 def run_path(run: str | Path) -> Path:

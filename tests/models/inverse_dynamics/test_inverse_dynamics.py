@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from wildlam.errors import WildlamError
-from wildlam.models.bottlenecks import Adaptive, Discrete, Noisy, Sparse
+from wildlam.models.bottlenecks import Adaptive, Discrete, Noisy, Sparse, Unconstrained
+from wildlam.models.consistency import Additive
 from wildlam.models.inverse_dynamics import Difference, IdmShape, Linear, Split, Transformer
 from wildlam.models.transformer import Size
 
@@ -139,6 +140,15 @@ def test_the_world_model_learns_from_what_one_half_tells(make_model):
     assert loss.total.isfinite()
     (z,) = seen
     assert ((z[..., :2] == 0).all(-1) ^ (z[..., 2:] == 0).all(-1)).all()
+
+
+def test_consistency_is_asked_of_whole_latent_actions(make_model):
+    model = make_model(idm=Split(dropped=1.0), bottleneck=Unconstrained(dim=4), consistency=Additive()).train()
+    given = []
+    model.consistency.register_forward_pre_hook(lambda _, inputs: given.append(inputs[1]))
+    states = torch.randn(3, 4, 4, 6)
+    model(states)
+    assert torch.equal(given[0], model.infer(states))
 
 
 @pytest.mark.parametrize("bottleneck", [Sparse(dim=4), Discrete(dim=4, codes=8)])
