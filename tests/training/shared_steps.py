@@ -14,6 +14,7 @@ from wildlam.models import ModelConfig, bottlenecks, transformer
 from wildlam.models.consistency import Additive, Composition
 from wildlam.models.inverse_dynamics import Transformer
 from wildlam.models.transformer import Size
+from wildlam.training import optimizers
 from wildlam.training.loop import _parts
 from wildlam.training.optimizers import MuonAdamW, OptimizerConfig, gradient_norm
 from wildlam.training.parallel import compile_blocks, parallelise, recompute, unsynchronised, whole
@@ -69,7 +70,10 @@ if __name__ == "__main__":
     transformer.SIZES["tiny"] = Size(width=24, depth=3, heads=1)
     torch.set_num_threads(1)
     torch.randn_like = lambda x: torch.zeros_like(x)  # noise belongs to a process; without it all must agree
-    torch.Tensor.bfloat16 = torch.Tensor.float  # Muon's rounding would make of the last bit of a sum another step
+    # In float64, Muon's rounding too: where an error is about 0 the last bit of a sum turns the sign of a gradient.
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.bfloat16 = torch.Tensor.double
+    optimizers.fast_dtype = lambda device: torch.float64  # bfloat16 where the processor has instructions for it
     with processes() as team:
         found = {
             f"{bottleneck}.{accumulate}.{name}": tensor

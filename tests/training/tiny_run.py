@@ -12,7 +12,7 @@ from wildlam.models.bottlenecks import Noisy, Unconstrained
 from wildlam.models.inverse_dynamics import Transformer
 from wildlam.models.transformer import Size
 from wildlam.runs.folder import Run
-from wildlam.training import TrainingConfig, fit
+from wildlam.training import TrainingConfig, fit, optimizers
 from wildlam.types import StateBatch
 
 BATCH = 8
@@ -87,13 +87,16 @@ if __name__ == "__main__":
     parser.add_argument("--shard", type=int, default=1)
     parser.add_argument("--until", type=int, help="break off after this step")
     parser.add_argument("--quiet", action="store_true", help="without noise, which belongs to a process")
-    parser.add_argument("--exact", action="store_true", help="likewise, and in float32")
+    parser.add_argument("--exact", action="store_true", help="likewise, and in float64")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     exact = {"bottleneck": Unconstrained(dim=4)} if arguments.exact or arguments.quiet else {}
     if arguments.exact:
         exact["precision"] = "fp32"
-        torch.Tensor.bfloat16 = torch.Tensor.float  # Muon's rounding would make of the last bit of a sum another step
+        # Muon's rounding too: where an error is about 0 the last bit of a sum turns the sign of a gradient.
+        torch.set_default_dtype(torch.float64)
+        torch.Tensor.float = torch.Tensor.bfloat16 = torch.Tensor.double
+        optimizers.fast_dtype = lambda device: torch.float64  # bfloat16 where the processor has instructions for it
     tiny_fit(
         arguments.out,
         arguments.steps,

@@ -29,12 +29,9 @@ def rotary_angles(frames: Tensor, grid: tuple[int, int], head_dim: int) -> Tenso
     """
     height, width = grid
     pairs = head_dim // 3 // 2
-    frequencies = 10000.0 ** (-torch.arange(pairs, device=frames.device, dtype=torch.float32) / max(pairs, 1))
-    positions = torch.cartesian_prod(
-        frames.float(),
-        torch.arange(height, device=frames.device, dtype=torch.float32),
-        torch.arange(width, device=frames.device, dtype=torch.float32),
-    )
+    order, rows, columns = (torch.arange(count, device=frames.device).float() for count in (pairs, height, width))
+    frequencies = 10000.0 ** (-order / max(pairs, 1))
+    positions = torch.cartesian_prod(frames.float(), rows, columns)
     angles = (positions[:, :, None] * frequencies).flatten(1)
     return F.pad(angles, (0, head_dim // 2 - 3 * pairs))
 
