@@ -49,6 +49,8 @@ PLAIN = ModelConfig(idm=Transformer(), place=False, bottleneck=Noisy(dim=48, bet
 CHEAP = replace(PLAIN, bottleneck=Noisy(dim=48, beta=3e-5))
 WIDE = replace(PLAIN, bottleneck=Noisy(dim=128, beta=1e-4), place=True)
 WIDEST = replace(PLAIN, bottleneck=Noisy(dim=192, beta=1e-4), place=True)
+HALVES = Split(linear=0.5, local=0.0)
+LOCAL = replace(PLAIN, idm=Split(), bottleneck=Noisy(dim=256, beta=1e-4), place=True)
 FORMS = {
     "Transformer": PLAIN,
     "Transformer, place": replace(PLAIN, place=True),
@@ -66,10 +68,11 @@ FORMS = {
     ),
     "Split, dearer, place, 128 dimensions, dropped": replace(WIDE, idm=replace(DEARER, dropped=0.5)),
     "Split, dearer, place, 192 dimensions, dropped": replace(WIDEST, idm=replace(DEARER, dropped=0.5)),
-    "Split, place, 192 dimensions": replace(WIDEST, idm=Split()),
-    "Split, place, 192 dimensions, dropped more": replace(WIDEST, idm=Split(dropped=0.8)),
-    "Split, place, 192 dimensions, never dropped": replace(WIDEST, idm=Split(dropped=0.0)),
-    "Split, 192 dimensions": replace(WIDEST, idm=Split(), place=False),
+    "Split, place, 192 dimensions": replace(WIDEST, idm=HALVES),
+    "Split, place, 192 dimensions, dropped more": replace(WIDEST, idm=replace(HALVES, dropped=0.8)),
+    "Transformer, local, 256 dimensions": replace(LOCAL, idm=Transformer(local=0.5)),
+    "Split, local, 256 dimensions": LOCAL,
+    "Split, local, 256 dimensions, never dropped": replace(LOCAL, idm=Split(dropped=0.0)),
 }
 SCENES = 64
 SCENE = "composed scenes"

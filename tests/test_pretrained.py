@@ -15,7 +15,7 @@ from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Noisy
-from wildlam.models.inverse_dynamics import Transformer
+from wildlam.models.inverse_dynamics import Split, Transformer
 from wildlam.pretrained import TINY, unpack
 from wildlam.workflows.controller import load_controller
 from wildlam.workflows.decoder import load_decoder
@@ -111,3 +111,16 @@ def test_a_run_from_before_there_was_a_choice_opens_with_the_transformer(tmp_pat
     assert model == ModelConfig(idm=Transformer(), place=False, bottleneck=Noisy(dim=192, beta=1e-4))
     names = model.build(448, (4, 4)).state_dict().keys()
     assert {"idm.embed.weight", "idm.blocks.0.attention.qkv.weight", "idm.query", "idm.head.bias"} <= names
+
+
+def test_a_split_run_from_before_there_were_local_dimensions_opens_as_it_was(tmp_path):
+    config = yaml.safe_load((TINY / "config.yaml").read_text())
+    config["model"]["idm"] = {"class_path": "Split", "init_args": {"linear": 0.5, "surcharge": 1.0, "dropped": 0.5}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    model = read_config(tmp_path / "config.yaml").model
+    assert model.idm == Split(linear=0.5, local=0.0)
+    shapes = {name: weight.shape for name, weight in model.build(448, (4, 4)).state_dict().items()}
+    half = model.bottleneck.dim // 2
+    assert shapes["idm.transformer.head.weight"] == (2 * half, 256)
+    assert shapes["world_model.embed_action.weight"] == (256, 2 * half)
+    assert not [name for name in shapes if "local" in name]

@@ -27,7 +27,7 @@ def test_the_python_snippets_run(videos, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     infer, transfer, _ = SNIPPETS
     exec(infer, {})
-    assert capsys.readouterr().out.strip() == "torch.Size([15, 128]) 0.0 0.25"
+    assert capsys.readouterr().out.strip() == "torch.Size([15, 256]) 0.0 0.25"
     exec(transfer, {})
     assert capsys.readouterr().out.startswith("film.mp4 TransferErrors(source=")
     assert Path("film.mp4").stat().st_size > 1000

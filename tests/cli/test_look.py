@@ -74,10 +74,10 @@ def test_eval_of_videos_that_are_not_there(trained, refused):
 def test_infer(trained, call, tmp_path):
     run, videos = trained
     status, out, _ = call("infer", videos / "test" / "c.mp4", "--run", run, "--output", "out/my.actions")
-    assert (status, out) == (0, "15 latent actions of width 128 in out/my.actions.npz and out/my.actions.parquet\n")
+    assert (status, out) == (0, "15 latent actions of width 256 in out/my.actions.npz and out/my.actions.parquet\n")
     arrays = np.load(tmp_path / "out" / "my.actions.npz", allow_pickle=False)
     table = pq.read_table(tmp_path / "out" / "my.actions.parquet")
-    assert arrays["z"].shape == (15, 128)
+    assert arrays["z"].shape == (15, 256)
     assert arrays["z"].dtype == np.float32
     assert (arrays["start"] < arrays["end"]).all()
     assert (np.diff(arrays["start"]) > 0).all()

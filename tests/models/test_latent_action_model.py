@@ -8,6 +8,7 @@ import torch
 from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import Adaptive, Deterministic, Discrete, Noisy, Sparse, Unconstrained
 from wildlam.models.bottlenecks.base import leading
+from wildlam.models.inverse_dynamics import Transformer
 
 BOTTLENECKS = [
     Noisy(dim=8),
@@ -64,7 +65,7 @@ def test_inference_is_the_same_each_time_though_training_is_noisy(make_model, st
 
 
 def test_a_transition_keeps_the_fewest_dimensions_that_do(make_model, states):
-    model = make_model(place=False, bottleneck=Adaptive(dim=8, tolerance=0.0))
+    model = make_model(place=False, idm=Transformer(), bottleneck=Adaptive(dim=8, tolerance=0.0))
     whole = model.infer(states, dims=8)
     with torch.no_grad():
         model.world_model.embed_action.weight[:, 2:] = 0  # nothing but the first two dimensions is heard

@@ -4,6 +4,8 @@ import torch
 from wildlam.models import ModelConfig
 from wildlam.models.action_world_model import LabelledWorldModel
 from wildlam.models.bottlenecks import Noisy
+from wildlam.models.cells import Cells
+from wildlam.models.inverse_dynamics import Transformer
 from wildlam.models.transformer import SIZES, Size
 from wildlam.models.world_model import WorldModel
 from wildlam.types import EncoderSpec
@@ -19,9 +21,10 @@ def actions():
     return torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture(params=[False, True], ids=["blind to places", "place"])
+@pytest.fixture(params=[(False, 0.0), (True, 0.0), (True, 0.5)], ids=["blind to places", "place", "local"])
 def world_model(make_model, request):
-    return make_model(place=request.param, bottleneck=Noisy(dim=32)).world_model
+    place, local = request.param
+    return make_model(place=place, idm=Transformer(local=local), bottleneck=Noisy(dim=32)).world_model
 
 
 @pytest.mark.parametrize("place", [False, True])
@@ -29,6 +32,25 @@ def test_untrained_model_copies_the_last_state(states, actions, place):
     model = WorldModel(6, (2, 2), 32, Size(32, 2, 2), predict="change", place=place)
     assert torch.equal(model(states, actions), states)
     assert not model.__class__(6, (2, 2), 32, Size(32, 2, 2), predict="state")(states, actions).any()
+
+
+@pytest.mark.parametrize("grid", [(2, 2), (2, 4), (4, 4)], ids=str)
+def test_what_acts_in_one_place_changes_nothing_elsewhere(grid):
+    """Without attention, by which tokens see each other; a cell is of one token, or of several."""
+    torch.manual_seed(0)
+    cells = Cells(grid, (2, 2), everywhere=3, each=2)
+    model = WorldModel(6, grid, 11, Size(32, 0, 2), place=True, cells=cells)
+    for parameter in (model.head.weight, model.modulation.linear.weight):
+        torch.nn.init.normal_(parameter)
+    states, action = torch.randn(1, 1, cells.grid[0] * cells.grid[1], 6), torch.randn(1, 1, 11)
+    of_tokens = cells.of_tokens(states.device)
+    changed = []
+    for dim in range(11):
+        other = action.clone()
+        other[..., dim] += 1
+        changed.append((model(states, other) != model(states, action))[0, 0].any(dim=-1))
+    for dim, found in enumerate(changed):
+        assert torch.equal(found, torch.ones_like(found) if dim < 3 else of_tokens == (dim - 3) % 4)
 
 
 def test_prediction_depends_on_no_later_state_or_action(world_model, states, actions):
@@ -121,7 +143,7 @@ def test_the_action_s_own_way_to_each_token_changes_nothing_at_first():
 @pytest.mark.parametrize("place", [False, True])
 def test_what_an_action_does_to_tokens_that_are_alike(make_model, place):
     """To a model blind to places all of them are one; to the other an action may move one of them alone."""
-    model = make_model(place=place, bottleneck=Noisy(dim=32)).world_model
+    model = make_model(place=place, idm=Transformer(), bottleneck=Noisy(dim=32)).world_model
     states = torch.randn(2, 1, 1, 6).expand(-1, -1, 4, -1)
     change = model(states, torch.randn(2, 1, 32)) - states
     assert torch.allclose(change, change[:, :, :1].expand_as(change), atol=1e-5) != place

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 BEFORE = {"idm": {"class_path": "Transformer"}, "place": False}
 """Keys of a model, in files of before there were any; they stood for something else than what is the default now."""
+BEFORE_OF_SPLIT = {"local": 0.0}
+"""Those of its inverse dynamics model, if that is Split."""
 
 
 def read_config(path: Path) -> RunConfig:
@@ -69,7 +71,11 @@ def _with_choices(text: str) -> str:
         return text
     if not isinstance(tree, dict) or not isinstance(tree.get("model"), dict):
         return text
-    return yaml.safe_dump(tree | {"model": BEFORE | tree["model"]}, sort_keys=False)
+    model = BEFORE | tree["model"]
+    if isinstance(model["idm"], dict) and model["idm"].get("class_path") == "Split":
+        given = model["idm"].get("init_args")
+        model["idm"] = model["idm"] | {"init_args": BEFORE_OF_SPLIT | (given or {})}
+    return yaml.safe_dump(tree | {"model": model}, sort_keys=False)
 
 
 def dump_config(config: DataclassInstance) -> str:

@@ -31,7 +31,7 @@ class ModelConfig:
         predict: output of the world model: the change from the last state, or the state itself.
         idm: inverse dynamics model: Split, Transformer, Linear or Difference.
         place: whether both models know places: learnt embeddings of them, and a latent action that reaches each token
-            by a linear map of its own.
+            by a linear map of its own. (What ``idm`` reads in one place acts there in any case.)
         bottleneck: limit on the latent action: Noisy, Adaptive, Sparse, Discrete, Unconstrained or Deterministic.
         consistency: what is asked of latent actions besides prediction: Absent, Additive, Composition or Cycle.
     """
@@ -63,9 +63,10 @@ class LatentActionModel(nn.Module):
         width, dim = self.bottleneck.in_width, self.bottleneck.dim
         shape = IdmShape(state_width, grid, dim, width // dim, half, config.place)
         self.idm = config.idm.build(shape) if width else None
-        if width and (prices := config.idm.prices(dim)) is not None:
+        if width and (prices := config.idm.prices(shape)) is not None:
             self.bottleneck.set_prices(prices)
-        self.world_model = WorldModel(state_width, grid, dim, size, config.predict, config.place)
+        cells = config.idm.parted(shape) if width else None
+        self.world_model = WorldModel(state_width, grid, dim, size, config.predict, config.place, cells)
         self.consistency = config.consistency.build(dim) if width else None
 
     def __repr__(self) -> str:

@@ -72,7 +72,7 @@ class Block(nn.Module):
 
 
 class Modulation(nn.Module):
-    """From a condition ``[B, T, width]`` to ``parts`` vectors per frame, zero at first (the "zero" of AdaLN-zero)."""
+    """From conditions ``[B, T, C, width]`` to ``parts`` vectors each, zero at first (the "zero" of AdaLN-zero)."""
 
     def __init__(self, condition_width: int, width: int, parts: int) -> None:
         super().__init__()
@@ -81,18 +81,21 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, condition: Tensor) -> tuple[Tensor, ...]:
-        """Give ``parts`` tensors ``[B, T, 1, width]``, ready to broadcast over a frame's tokens."""
-        return self.linear(condition).unsqueeze(2).chunk(self.parts, dim=-1)
+    def forward(self, condition: Tensor, places: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Give ``parts`` tensors ``[B, T, C, width]``; of ``places`` ``[N]``, which say whose condition each token is
+        under, ``[B, T, N, width]``.
+        """
+        made = self.linear(condition)
+        return (made if places is None else made[:, :, places]).chunk(self.parts, dim=-1)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Normalise the tokens ``[B, T, N, width]``, then scale and shift them frame by frame."""
+    """Normalise the tokens ``[B, T, N, width]``, then scale and shift them, by frame or one by one."""
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
 
 
 class ConditionedBlock(nn.Module):
-    """Transformer block whose normalisations are shifted, scaled and gated by each frame's own condition."""
+    """Transformer block whose normalisations are shifted, scaled and gated by conditions of each frame or token."""
 
     def __init__(self, width: int, heads: int, condition_width: int) -> None:
         super().__init__()
@@ -107,9 +110,13 @@ class ConditionedBlock(nn.Module):
         angles: tuple[Tensor, Tensor],
         mask: Tensor | BlockMask | None = None,
         cache: KeyValueCache | None = None,
+        places: Tensor | None = None,
     ) -> Tensor:
-        """Map ``[B, T, N, width]`` to the same shape under the condition ``[B, T, condition_width]``."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)
+        """Map ``[B, T, N, width]`` to the same shape under conditions ``[B, T, C, condition_width]``.
+
+        They are one for all tokens of a frame, one for each, or those of their ``places`` ``[N]``.
+        """
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition, places)
         y = self.attention(modulate(x, shift1, scale1).flatten(1, 2), angles, mask, cache)
         x = torch.addcmul(x, gate1, y.view_as(x))
         return torch.addcmul(x, gate2, self.mlp(modulate(x, shift2, scale2)))

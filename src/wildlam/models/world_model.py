@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wildlam.models.attention import KeyValueCache, Mask, frame_causal_bias, rotations
+from wildlam.models.cells import Cells
 from wildlam.models.transformer import ConditionedBlock, Modulation, Size, modulate, place_embeddings
 
 CONDITION_WIDTH = 256
@@ -34,6 +35,8 @@ class WorldModel(nn.Module):
             ``"state"`` takes the output as the state itself.
         place: add to the embedded tokens learnt embeddings of their places, and what a linear map of its own, zero at
             first, makes of the action for each: else an action says the same to all places of a frame.
+        cells: which parts of an action act in one place, if any do: tokens are conditioned by those of their own cell,
+            everywhere in the same way, and what moves is learnt once for all places.
     """
 
     def __init__(
@@ -44,12 +47,15 @@ class WorldModel(nn.Module):
         size: Size,
         predict: Literal["change", "state"] = "change",
         place: bool = False,
+        cells: Cells | None = None,
     ) -> None:
         super().__init__()
-        self.grid, self.head_dim, self.predict = grid, size.width // size.heads, predict
+        self.grid, self.head_dim, self.predict, self.cells = grid, size.width // size.heads, predict, cells
         self.mask: Mask = frame_causal_bias
+        everywhere = cells.everywhere if cells else action_width
         self.embed = nn.Linear(state_width, size.width)
-        self.embed_action = nn.Linear(action_width, CONDITION_WIDTH)
+        self.embed_action = nn.Linear(everywhere, CONDITION_WIDTH)
+        self.embed_local = nn.Linear(cells.each, CONDITION_WIDTH, bias=False) if cells else None
         self.blocks = nn.ModuleList(
             ConditionedBlock(size.width, size.heads, CONDITION_WIDTH) for _ in range(size.depth)
         )
@@ -59,7 +65,7 @@ class WorldModel(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.embed_place = place_embeddings(grid, size.width) if place else None
         # To the optimiser a hidden matrix, as its name does not begin with "embed".
-        self.action_at_place = nn.Linear(action_width, grid[0] * grid[1] * size.width) if place else None
+        self.action_at_place = nn.Linear(everywhere, grid[0] * grid[1] * size.width) if place else None
         if self.action_at_place is not None:
             nn.init.zeros_(self.action_at_place.weight)
             nn.init.zeros_(self.action_at_place.bias)
@@ -111,16 +117,26 @@ class WorldModel(nn.Module):
 
     def _step(self, states: Tensor, actions: Tensor, first_frame: int, caches: list[KeyValueCache] | None) -> Tensor:
         frames, tokens = states.shape[1:3]
-        x = self._embed(states, actions)
-        condition = F.silu(self.embed_action(actions))
+        everywhere, condition = self._condition(actions)
+        x = self._embed(states, everywhere)
+        # A condition for all tokens, or for each, needs no telling whose it is.
+        places = None if self.cells is None or self.cells.count in (1, tokens) else self.cells.of_tokens(x.device)
         index = torch.arange(first_frame, first_frame + frames, device=x.device)
         cos_sin = rotations(index, self.grid, self.head_dim, x.dtype)
         mask = self.mask(frames, tokens, x) if frames > 1 else None
         for i, block in enumerate(self.blocks):
-            x = block(x, condition, cos_sin, mask, caches[i] if caches else None)
-        shift, scale = self.modulation(condition)
+            x = block(x, condition, cos_sin, mask, caches[i] if caches else None, places)
+        shift, scale = self.modulation(condition, places)
         out = self.head(modulate(x, shift, scale))
         return states + out if self.predict == "change" else out
+
+    def _condition(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """What acts everywhere ``[B, T, Z]``, and the condition of each frame, or of each of its tokens."""
+        if self.cells is None or self.embed_local is None:
+            return actions, F.silu(self.embed_action(actions))[:, :, None]
+        everywhere, local = self.cells.parted(actions)
+        of_cells = F.silu(self.embed_action(everywhere)[:, :, None] + self.embed_local(local))
+        return everywhere, of_cells
 
     def _embed(self, states: Tensor, actions: Tensor) -> Tensor:
         x = self.embed(states)

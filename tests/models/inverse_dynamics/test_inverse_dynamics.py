@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,10 +10,10 @@ from wildlam.models.inverse_dynamics import Difference, IdmShape, Linear, Split,
 from wildlam.models.transformer import Size
 
 SHAPE = IdmShape(6, (2, 3), 10, 1, Size(32, 2, 2))
-CHOICES = [Transformer(), Linear(), Difference(), Split()]
+CHOICES = [Transformer(), Linear(), Difference(), Split(), Transformer(local=0.5)]
 
 
-@pytest.fixture(params=CHOICES, ids=lambda choice: type(choice).__name__)
+@pytest.fixture(params=CHOICES, ids=str)
 def choice(request):
     return request.param
 
@@ -41,7 +43,7 @@ def test_it_tells_where_something_moved(idm):
     assert (distances + torch.eye(6) > 1e-3).all()
 
 
-@pytest.mark.parametrize(("choice", "adds"), zip(CHOICES, (False, True, True, False), strict=True), ids=str)
+@pytest.mark.parametrize(("choice", "adds"), zip(CHOICES, (False, True, True, False, False), strict=True), ids=str)
 def test_whether_two_steps_add_up_and_a_way_back_turns_them_round(choice, adds):
     """But for the constant, which is what no change at all reads as."""
     torch.manual_seed(0)
@@ -119,27 +121,57 @@ def test_a_nat_of_the_other_dimensions_costs_more(make_model, bottleneck):
     assert penalties[1] > penalties[0]
 
 
-def test_in_training_transitions_are_told_by_one_half_alone_as_often_by_either(make_model):
+def test_in_training_transitions_are_told_by_one_part_alone_as_often_by_any(make_model):
     torch.manual_seed(0)
-    model = make_model(idm=Split(linear=0.25, dropped=0.4), bottleneck=Noisy(dim=4)).train()
+    model = make_model(idm=Split(linear=0.25, dropped=0.45), bottleneck=Noisy(dim=4)).train()
     z = torch.ones(50, 100, 4)
     kept = model.idm.drop(z).flatten(0, 1)
-    assert sorted({tuple(row) for row in kept.tolist()}) == [(0, 1, 1, 1), (1, 0, 0, 0), (1, 1, 1, 1)]
-    for told, share in (([0, 1, 1, 1], 0.2), ([1, 0, 0, 0], 0.2), ([1, 1, 1, 1], 0.6)):
+    parts = [(0, 0, 1, 1), (0, 1, 0, 0), (1, 0, 0, 0)]  # of one place each, of the whole, and linear
+    assert sorted({tuple(row) for row in kept.tolist()}) == [*parts, (1, 1, 1, 1)]
+    for told, share in zip([*parts, (1, 1, 1, 1)], (0.15, 0.15, 0.15, 0.55), strict=True):
         assert (kept == torch.tensor(told)).all(-1).float().mean() == pytest.approx(share, abs=0.03)
     assert torch.equal(model.eval().idm.drop(z), z)
 
 
-def test_the_world_model_learns_from_what_one_half_tells(make_model):
-    """Where all transitions are told by one half, the prediction is that of z with the other half zero."""
-    model = make_model(idm=Split(dropped=1.0), bottleneck=Noisy(dim=4), place=True).train()
+@pytest.mark.parametrize(("local", "parts"), [(0.0, [2, 2]), (0.25, [2, 1, 1])])
+def test_the_world_model_learns_from_what_one_part_tells(make_model, local, parts):
+    """Where all transitions are told by one part, the prediction is that of z with the others zero."""
+    model = make_model(idm=Split(linear=0.5, local=local, dropped=1.0), bottleneck=Noisy(dim=4), place=True).train()
     torch.nn.init.normal_(model.world_model.head.weight)
     seen = []
     model.world_model.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     loss = model(torch.randn(64, 4, 4, 6))
     assert loss.total.isfinite()
     (z,) = seen
-    assert ((z[..., :2] == 0).all(-1) ^ (z[..., 2:] == 0).all(-1)).all()
+    told = torch.stack([(part != 0).all(-1) for part in z.split(parts, dim=-1)])
+    assert (told.sum(dim=0) == 1).all()
+    assert told.flatten(1).any(dim=1).all()
+
+
+@pytest.mark.parametrize("choice", [Transformer(local=0.5), Split(linear=0.25, local=0.5)], ids=str)
+def test_what_speaks_of_one_place_is_read_there_and_by_the_same_network_everywhere(choice):
+    """Without attention, so that no token sees another one; four cells of two tokens each."""
+    torch.manual_seed(0)
+    shape = IdmShape(6, (2, 4), 16, 2, Size(32, 0, 2))
+    choice = replace(choice, cells=2)
+    idm, cells = choice.build(shape), choice.parted(shape)
+    assert (cells.shape, cells.each) == ((2, 2), 2)
+    assert cells.of_tokens(torch.device("cpu")).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    before, change = torch.zeros(1, 8, 6), torch.randn(6)
+
+    def read(token=None):
+        after = before.clone()
+        if token is not None:
+            after[0, token] += change
+        mean_and_variance = idm(torch.stack((before, after), dim=1))[0, 0].unflatten(-1, (2, 16))
+        return cells.parted(mean_and_variance)[1].transpose(0, 1).flatten(1)  # [cells, 2 * each]
+
+    changes = [read(token) - read() for token in range(8)]
+    for token, found in enumerate(changes):
+        elsewhere = [cell for cell in range(4) if cell != token // 2]
+        assert not found[elsewhere].any()
+        assert found[token // 2].abs().min() > 0
+        torch.testing.assert_close(found[token // 2], changes[0][0])
 
 
 def test_consistency_is_asked_of_whole_latent_actions(make_model):
@@ -163,10 +195,13 @@ def test_limits_without_a_price_for_each_dimension_take_a_split_one_too(make_mod
         ({"linear": 1.0}, "between 0 and 1"),
         ({"surcharge": -1.0}, "at least 0"),
         ({"dropped": 1.5}, "from 0 to 1"),
+        ({"local": 1.0}, "from 0 to less than 1"),
+        ({"cells": 0}, "at least 1"),
+        ({"linear": 0.5, "local": 0.5}, "and local must leave some of z"),
     ],
 )
 def test_what_a_split_one_cannot_be_is_refused(given, message):
-    with pytest.raises(ValueError, match=rf"model\.idm\.{next(iter(given))} must be .*{message}"):
+    with pytest.raises(ValueError, match=rf"model\.idm\.{next(iter(given))} .*{message}"):
         Split(**given)
 
 

@@ -22,7 +22,7 @@ class Adaptive(BottleneckConfig):
             another dimension, where much cannot be foreseen.
     """
 
-    dim: int = 128
+    dim: int = 256
     beta: float = 1e-5
     tolerance: float = 0.02
 

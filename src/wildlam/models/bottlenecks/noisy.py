@@ -23,7 +23,7 @@ class Noisy(BottleneckConfig):
             over the Z dimensions and averaged over transitions, so that beta does not depend on Z.
     """
 
-    dim: int = 128
+    dim: int = 256
     beta: float = 1e-5
 
     def build(self) -> NoisyBottleneck:

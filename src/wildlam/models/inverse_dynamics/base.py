@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from wildlam.models.cells import Cells
 from wildlam.models.transformer import Size
 
 
@@ -44,7 +45,11 @@ class InverseDynamicsConfig:
         """Make the module, randomly initialised, for what ``shape`` says."""
         raise TypeError("choose an inverse dynamics model: Transformer, Linear, Difference or Split")
 
-    def prices(self, dim: int) -> Tensor | None:
+    def parted(self, shape: IdmShape) -> Cells | None:
+        """Which dimensions of z speak of one place alone, and are to act there; None if all speak of the whole."""
+        return None
+
+    def prices(self, shape: IdmShape) -> Tensor | None:
         """What each of z's dimensions ``[Z]`` costs, in units of the bottleneck's price; None if all cost alike."""
         return None
 

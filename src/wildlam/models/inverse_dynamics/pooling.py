@@ -40,6 +40,10 @@ class PoolingTransformer(InverseDynamicsModel):
 
     def read(self, tokens: Tensor) -> Tensor:
         """Read maps ``[..., N, token_width]``, each by itself, to ``[..., out_width]``."""
+        return self.answer(self.attend(tokens)).view(*tokens.shape[:-2], -1)
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """What the tokens of maps ``[..., N, token_width]`` come to, one map after the other: ``[M, N, width]``."""
         x = self.embed(tokens).flatten(0, -3)
         if self.embed_place is not None:
             x = x + self.embed_place.to(x.dtype)
@@ -47,8 +51,10 @@ class PoolingTransformer(InverseDynamicsModel):
         for block in self.blocks:
             x = block(x, cos_sin)
         x = self.norm(x)
-        if self.embed_place_pooled is not None:
-            x = x + self.embed_place_pooled.to(x.dtype)
+        return x if self.embed_place_pooled is None else x + self.embed_place_pooled.to(x.dtype)
+
+    def answer(self, x: Tensor) -> Tensor:
+        """The query's answer of ``[M, N, width]``, ``[M, out_width]``."""
         pooled = self.pool(self.query.expand(len(x), -1, -1), x, x, need_weights=False)[0][:, 0]
         pooled = pooled + self.pool_mlp(self.pool_norm(pooled))
-        return self.head(pooled).view(*tokens.shape[:-2], -1)
+        return self.head(pooled)
