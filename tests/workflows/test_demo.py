@@ -28,14 +28,14 @@ def test_the_model_that_comes_along_plans_by_the_protocols(tmp_path, monkeypatch
 
 @pytest.mark.usefixtures("tiny_models")
 def test_the_demo_and_the_demo_again(tmp_path, monkeypatch):
-    """On walks of three seconds and one film, without a drawing."""
+    """On walks of four seconds and one film, without a drawing."""
     monkeypatch.setattr(evaluate, "write_run_report", lambda run, folder, *_: (folder / "report.html").touch())
-    monkeypatch.setattr(demo, "SECONDS", 3.0)
+    monkeypatch.setattr(demo, "SECONDS", 4.0)
     monkeypatch.setattr(sample_films, "PARTS", {"bigbuckbunny": sample_films.PARTS["bigbuckbunny"]})
     run = demo.demo(tmp_path / "run", episodes=3, steps=3, seed=0)
     results = json.loads((run / "results.json").read_text())
     assert "filmed" in results["sources"]
-    assert {video.source for video in index(run / "videos")} == {"doom", "filmed"}
+    assert {video.source for video in index(run / "videos")} == {"doom", "filmed", "movers"}
     before = Run(run).metrics(), {path: path.stat().st_mtime_ns for path in (run / "videos").rglob("*.mp4")}
     assert demo.demo(tmp_path / "run", episodes=3, steps=3, seed=0) == run
     assert before == (Run(run).metrics(), {path: path.stat().st_mtime_ns for path in (run / "videos").rglob("*.mp4")})
@@ -56,12 +56,18 @@ def test_films_are_told_of_before_they_are_made(tmp_path, monkeypatch, caplog):
             (folder / "train" / f"{i}.mp4").touch()
 
     monkeypatch.setattr(demo, "collect_doom", collect)
-    demo.demo(tmp_path / "run", episodes=6, steps=3, seed=0)
+    monkeypatch.setattr(demo, "collect_movers", collect)
+    demo.demo(tmp_path / "run", episodes=12, steps=3, seed=0)
     told = caplog.text[caplog.text.index("On this machine") :].splitlines()[1:]
-    assert [line.split()[:2] for line in told[:3]] == [["film", "6"], ["encode", "384"], ["evaluate", "and"]]
-    assert made == [1, 6]  # one to measure
+    assert [" ".join(line.split()[:3]) for line in told[:4]] == [
+        "film walks 12",
+        "film movers 6",
+        "encode 960 states",
+        "evaluate and report",
+    ]
+    assert made == [1, 1, 12, 6]  # one of each to measure
     caplog.clear()
-    demo.demo(tmp_path / "run", episodes=6, steps=3, seed=0)
+    demo.demo(tmp_path / "run", episodes=12, steps=3, seed=0)
     assert not caplog.text
 
 

@@ -12,7 +12,6 @@ from wildlam.distributed import default_device
 from wildlam.errors import WildlamError, option
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Noisy
-from wildlam.models.inverse_dynamics import Transformer
 from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
@@ -25,6 +24,7 @@ from wildlam.workflows.evaluate import evaluate
 from wildlam.workflows.plan import PlanResult, plan
 from wildlam.workflows.train import check_out, train
 from wildlam.worlds.doom import DEMO_LEVELS
+from wildlam.worlds.movers import collect_movers
 from wildlam.worlds.recorder import WORKERS
 from wildlam.worlds.sample_films import collect_sample_films
 from wildlam.worlds.walkers import collect_doom, collect_nav
@@ -34,6 +34,12 @@ EPISODES = 240
 SECONDS = 16.0
 """Length of each walk through a Doom level."""
 STEPS = 360
+COMPANY = (0, 2, 3)
+"""Movers in a film: none alone, as these come with poses, and the folder's actions would be of two kinds."""
+OF_MOVERS = 0.3
+"""Share of the clips that are of movers, without which no model learns that a motion belongs to a place."""
+BETA = 1e-4
+"""Price of a nat, that of ``wildlam-tiny``."""
 
 PRETRAINED_OUT = Path("runs/tiny")
 PRETRAINED_EPISODES = 24
@@ -50,9 +56,9 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
 
     Args:
         out: folder of the run; the videos go to ``out/videos``.
-        episodes: walks through Doom levels, 16 s each.
+        episodes: walks through Doom levels, 16 s each; half as many films of movers, half as long, are made beside.
         steps: training steps.
-        seed: seed of the walks and of the training.
+        seed: seed of the films and of the training.
 
     Returns:
         The run folder.
@@ -70,10 +76,16 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
     except ValueError as error:
         raise WildlamError(str(error)) from error
     check_out(config, resume=True)
-    if films := _filming("film", collect_doom, videos / "doom", episodes, SECONDS):
-        durations.announce([films, *_learning(config, episodes * SECONDS)])
+    movers = max(episodes // 2, 2)  # of which one is held out
+    filming = [
+        _filming("film walks", collect_doom, videos / "doom", episodes, SECONDS),
+        _filming("film movers", collect_movers, videos / "movers", movers, SECONDS / 2),
+    ]
+    if films := [part for part in filming if part]:
+        durations.announce([*films, *_learning(config, episodes * SECONDS + movers * SECONDS / 2)])
     collect_sample_films(videos / "filmed")
     collect_doom(videos / "doom", episodes=episodes, seconds=SECONDS, seed=seed)
+    collect_movers(videos / "movers", episodes=movers, seconds=SECONDS / 2, seed=seed, movers=COMPANY)
     return train(config, resume=True).folder
 
 
@@ -154,10 +166,10 @@ def _learning(config: RunConfig, seconds: float) -> list[Part]:
 
 
 def demo_config(videos: Path = OUT / "videos", out: Path = OUT, steps: int = STEPS, seed: int = 0) -> RunConfig:
-    """The demo's configuration: for so few steps, of walks alone, a plain inverse dynamics model and a narrow z."""
+    """The demo's configuration: the defaults, but for a mix in which movers have their share."""
     return RunConfig(
-        data=DataConfig(path=videos),
-        model=ModelConfig(idm=Transformer(), place=False, bottleneck=Noisy(dim=32)),
+        data=DataConfig(path=videos, mixture={"movers": OF_MOVERS}),
+        model=ModelConfig(bottleneck=Noisy(beta=BETA)),
         training=TrainingConfig(steps=steps),
         seed=seed,
         out=out,
