@@ -71,7 +71,7 @@ def test_recipe_builds_its_model(path):
     with torch.device("meta"):
         model = config.model.build(width, grid)
     assert model.state_shape == (grid[0] * grid[1], width)
-    assert model.world_model.embed_action.in_features == config.model.bottleneck.dim
+    assert model.bottleneck.dim == config.model.bottleneck.dim
 
 
 def test_recipes_of_a_limit_override_the_laptop_recipe():

@@ -19,7 +19,7 @@ def mix(monkeypatch):
 
 
 def test_tables_are_of_worlds_and_say_what_a_copy_reaches(mix):
-    part = {"form": "Split, 192 dimensions", "seed": 0, "machine": "m", "world": "arm"}
+    part = {"form": "Split, local, 256 dimensions", "seed": 0, "machine": "m", "world": "arm"}
     rows = [part | {"figure": mix.ERROR, "value": 0.17, "copy": 0.22}, part | {"figure": "R² dx", "value": 0.3}]
     rows += [
         rows[0] | {"seed": 1, "value": 0.19, "copy": 0.22},
@@ -29,8 +29,8 @@ def test_tables_are_of_worlds_and_say_what_a_copy_reaches(mix):
     told = mix.text(rows, argparse.Namespace(size="nano", steps=4, batch=2))
     arm, scenes = (told.split(f"## {world}\n")[1].split("\n## ")[0] for world in ("arm", mix.SCENE))
     assert "| Transformer | 1 |  | 0.200 |" in arm
-    assert "| Split, 192 dimensions | 2 | 0.180 (0.170 to 0.190) [0.220] | 0.300 |" in arm
-    assert "| Split, 192 dimensions | 1 | 0.600 |" in scenes
+    assert "| Split, local, 256 dimensions | 2 | 0.180 (0.170 to 0.190) [0.220] | 0.300 |" in arm
+    assert "| Split, local, 256 dimensions | 1 | 0.600 |" in scenes
 
 
 def test_errors_are_those_of_z_and_of_a_copy(mix, tiny_models):

@@ -96,6 +96,9 @@ class Split(InverseDynamicsConfig):
 class SplitIdm(InverseDynamicsModel):
     """Both read every transition; of each part of the output the first numbers are the linear model's.
 
+    Attributes:
+        part: the number of the part of z that each dimension belongs to, ``int64 [Z]``.
+
     Args:
         linear: the linear model.
         transformer: the transformer.
@@ -104,12 +107,16 @@ class SplitIdm(InverseDynamicsModel):
         parts: how many vectors the output consists of, such as a mean and a variance.
     """
 
+    part: Tensor
+
     def __init__(
         self, linear: LinearIdm, transformer: TransformerIdm, sizes: list[int], dropped: float, parts: int
     ) -> None:
         super().__init__()
         self.linear, self.transformer, self.parts = linear, transformer, parts
-        self.sizes, self.dropped = sizes, dropped
+        self.count, self.dropped = len(sizes), dropped
+        part = torch.cat([torch.full((size,), i) for i, size in enumerate(sizes)])
+        self.register_buffer("part", part, persistent=False)
 
     def forward(self, states_BTND: Tensor) -> Tensor:
         """See ``InverseDynamicsModel.forward``."""
@@ -121,8 +128,5 @@ class SplitIdm(InverseDynamicsModel):
         if not self.training or not self.dropped:
             return z
         # Below `dropped` the part that is told, above it all are.
-        told = (torch.rand(z.shape[:-1], device=z.device) / self.dropped * len(self.sizes)).floor()[..., None]
-        part = torch.arange(len(self.sizes), device=z.device).repeat_interleave(
-            torch.tensor(self.sizes, device=z.device)
-        )
-        return z.masked_fill((told < len(self.sizes)) & (told != part), 0.0)
+        told = (torch.rand(z.shape[:-1], device=z.device) / self.dropped * self.count).floor()[..., None]
+        return z.masked_fill((told < self.count) & (told != self.part), 0.0)
