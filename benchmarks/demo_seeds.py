@@ -2,7 +2,7 @@
 
     python benchmarks/demo_seeds.py [--seeds 0 1 2] [--out docs/results] [--runs runs]
 
-Runs ``wildlam demo`` for seeds 0, 1 and 2, each of which films its own walks. Finished runs are kept and read. About 25
+Runs ``wildlam demo`` for seeds 0, 1 and 2, each of which makes its own films. Finished runs are kept and read. About 35
 minutes on two cores.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
         "# What the demo reaches",
         "",
         f"Made by `python benchmarks/demo_seeds.py --seeds {seeds}` on {machine()}: `wildlam demo --seed S` each.",
-        "Held-out one-step L1 error of the states, mean over seeds (smallest to largest). Each seed films its walks.",
+        "Held-out one-step L1 error of the states, mean over seeds (smallest to largest). Each seed makes its films.",
         "",
         *markdown_table(["source", *METHODS, *ratios], cells),
         "",
