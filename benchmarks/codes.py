@@ -51,12 +51,13 @@ from wildlam.workflows.plan import plan
 WEIGHT = 0.05
 PLAIN = ModelConfig(idm=Transformer(), place=False, bottleneck=Noisy(dim=48, beta=1e-4))
 CHEAP = replace(PLAIN, bottleneck=Noisy(dim=48, beta=5e-5))
-DEARER = Split(linear=0.5, local=0.0, surcharge=2.0, dropped=0.0)
+HALVES = Split(linear=0.5, local=0.0)
+DEARER = replace(HALVES, surcharge=2.0, dropped=0.0)
 """Neither half is ever dropped, and a nat of the transformer's costs twice as much."""
 FORMS = {
     "Transformer": PLAIN,
     "Linear": replace(PLAIN, idm=Linear()),
-    "Split": replace(PLAIN, idm=Split()),
+    "Split": replace(PLAIN, idm=HALVES),
     "Split, dearer": replace(PLAIN, idm=DEARER),
     "Transformer, half the price": CHEAP,
     "Linear, half the price": replace(CHEAP, idm=Linear()),

@@ -23,7 +23,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from codes import COUNTS, DEARER, DRAWS, HELD_OUT, told_by
+from codes import COUNTS, DEARER, DRAWS, HALVES, HELD_OUT, told_by
 from common import spread
 from diagnose import WORLDS
 from rungs import SPAN, Ladder, ladder_of, row_name
@@ -49,7 +49,6 @@ PLAIN = ModelConfig(idm=Transformer(), place=False, bottleneck=Noisy(dim=48, bet
 CHEAP = replace(PLAIN, bottleneck=Noisy(dim=48, beta=3e-5))
 WIDE = replace(PLAIN, bottleneck=Noisy(dim=128, beta=1e-4), place=True)
 WIDEST = replace(PLAIN, bottleneck=Noisy(dim=192, beta=1e-4), place=True)
-HALVES = Split(linear=0.5, local=0.0)
 LOCAL = replace(PLAIN, idm=Split(), bottleneck=Noisy(dim=256, beta=1e-4), place=True)
 FORMS = {
     "Transformer": PLAIN,

@@ -112,7 +112,10 @@ def run_demo(argv: Arguments) -> None:
     parser.add_argument("--pretrained", action="store_true", help="use the model that comes with the package")
     parser.add_argument("--out", type=Path, help=f"run folder; {OUT}, or {PRETRAINED_OUT}, by default")
     parser.add_argument(
-        "--episodes", type=int, help=f"walks to film; {EPISODES}, or {PRETRAINED_EPISODES} of each world, by default"
+        "--episodes",
+        type=int,
+        help=f"walks to film, beside half as many films of movers ({EPISODES}); or films of each world "
+        f"({PRETRAINED_EPISODES})",
     )
     parser.add_argument("--steps", type=int, default=STEPS, help="training steps")
     parser.add_argument("--seed", type=int, default=0, help="seed of the films and of the training")

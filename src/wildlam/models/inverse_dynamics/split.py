@@ -31,7 +31,7 @@ class Split(InverseDynamicsConfig):
         local: share that the transformer tells of one place each; see ``Transformer``.
         cells: rows and columns of places; likewise.
         surcharge: what a nat of the transformer's dimensions costs, in units of the bottleneck's own price. Limits
-            without a price for each dimension (Sparse, Discrete, Unconstrained) take both alike.
+            without a price for each dimension (Sparse, Discrete, Unconstrained) take all alike.
         dropped: share of transitions that, in training, are predicted from one part of z alone, the others being zero:
             as often from any. Without it the linear one, which learns faster, tells part of what others could tell
             better.
