@@ -85,6 +85,7 @@ ABOUT = {
     "share": "of the change at the two discs of a composed scene, that at the one that moves: .5 is blind to place. "
     "By its *own* z; *transferred* from another scene; *other side*: from one in which the other moves (0 is best).",
     "slope": "how far the transferred change moves with the place of the source's.",
+    "size": "of the transferred change, over that of the true one.",
 }
 
 
@@ -154,6 +155,8 @@ def local(found: Locality) -> Iterator[dict]:
         yield {"world": SCENE, "figure": f"share, {kind}", "value": share.mean if share else 0.5}
     for kind in ("true", "transferred"):
         yield {"world": SCENE, "figure": f"slope, {kind}", "value": found.slope(kind).mean}
+    effect = found.summary()["effect"]["transferred"]
+    yield {"world": SCENE, "figure": "size, transferred", "value": effect["mean"] if effect else 0.0}
 
 
 def text(rows: list[dict], args: argparse.Namespace) -> str:

@@ -134,15 +134,15 @@ def test_only_the_moved_place_of_a_composed_scene_changes():
 def test_scenes_stand_on_the_given_frames_and_depend_on_the_seed():
     frames = torch.stack([torch.full((3, 64, 64), 50 * i, dtype=torch.uint8) for i in range(3)])
     result = locality(PerPlace(), CellMeans(), frames, scenes=6)
-    assert {int(film[0, 0, 0, 0]) for film in result.films.values()} == {0, 50}  # corners of two frames
+    assert {int(film[0, 0, 0, 0]) for film in result.films[0].values()} == {0, 50}  # corners of two frames
     assert set(result.scenes.names) == {"frame 0", "frame 1", "frame 2"}
     assert result.scenes.recordings == result.scenes.names
     cameras = locality(PerPlace(), CellMeans(), frames, scenes=6, recordings=["one", "one", "other"])
     one = {cameras.scenes.recordings[i] for i, name in enumerate(cameras.scenes.names) if name != "frame 2"}
     assert one == {"one"}
     again, other = (locality(PerPlace(), CellMeans(), frames, seed=seed, scenes=6) for seed in (0, 1))
-    assert torch.equal(again.films["target"], result.films["target"])
-    assert not torch.equal(other.films["target"], result.films["target"])
+    assert torch.equal(again.films[0]["target"], result.films[0]["target"])
+    assert not torch.equal(other.films[0]["target"], result.films[0]["target"])
 
 
 def test_one_frame_alone_gives_way_to_textures():

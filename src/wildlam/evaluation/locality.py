@@ -32,6 +32,8 @@ SHIFTS = 2
 """How many stations a source's disc is moved aside, at most."""
 SCENES = 32
 SCENES_AT_ONCE = 8
+FILMED = 6
+"""Scenes whose films are kept, to be shown."""
 KINDS = ("true", "own", "transferred", "other side")
 """Whose change: the truth's (of the encoder's states); that of the target's own latent action; that of the source's,
 transferred; that of the source in which the other disc moves."""
@@ -48,14 +50,14 @@ class Locality:
         stations: places along either axis.
         maps: change per token by kind, ``[scenes, N]``.
         moved: the tokens of the moved place, ``bool [scenes, N]``.
-        films: the first scene's ``source`` and ``target`` as they truly move, ``uint8 [F, 3, S, S]``.
+        films: ``source`` and ``target`` of the first scenes as they truly move, ``uint8 [F, 3, S, S]``.
     """
 
     scenes: PerClip
     stations: int
     maps: dict[str, Tensor]
     moved: Tensor
-    films: dict[str, Tensor]
+    films: list[dict[str, Tensor]]
 
     def share(self, kind: str) -> Estimate | None:
         """Change at the moved place over that at both discs': 1 is local, 0.5 blind to place; None where none falls."""
@@ -160,7 +162,7 @@ def locality(
         stations,
         {kind: changes[kind] for kind in KINDS},
         place,
-        {name: composed[0].films[f"{name} moves"] for name in ("source", "target")},
+        [{name: scene.films[f"{name} moves"] for name in ("source", "target")} for scene in composed[:FILMED]],
     )
 
 

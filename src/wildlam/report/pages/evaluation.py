@@ -17,8 +17,10 @@ from wildlam.evaluation.one_step import METHODS
 from wildlam.evaluation.probes import summary_of_all
 from wildlam.evaluation.suite import Evaluations
 from wildlam.report.evaluation_plots import embedding, horizon_curves, overlays, traversals
-from wildlam.report.html import Section, figure, paragraph, table
+from wildlam.report.html import Section, figure, paragraph, table, video
+from wildlam.report.local_film import BLINKS, local_film
 from wildlam.video.manifest import Manifest
+from wildlam.video.write import mp4_bytes
 
 PICTURE = 128
 
@@ -157,7 +159,7 @@ def _locality(found: Locality, held_out: PerClip, grid: tuple[int, int]) -> str:
         "size, over the true change": {kind: shown(e) for kind, e in summary["effect"].items()},
         "displacement over the source's": {kind: shown(e) for kind, e in summary["slope"].items()},
     }
-    films = {name: film.numpy() for name, film in found.films.items()}
+    films = {name: film.numpy() for name, film in found.films[0].items()}
     maps = {kind: found.maps[kind][0].unflatten(-1, grid).numpy() for kind in KINDS}
     last = films["target"][0]
     panels: dict[str, Any] = {
@@ -176,6 +178,12 @@ def _locality(found: Locality, held_out: PerClip, grid: tuple[int, int]) -> str:
         + table(rows, caption=f"{summary['scenes']} composed scenes. {intervals(held_out)}", columns=heads)
         + paragraph(f"Displacement of the transferred change over that of the true one: {shown(summary['carried'])}.")
         + figure(overlays(panels), "One composed scene: source, target, and where four kinds of change fall", wide=True)
+        + video(
+            mp4_bytes(local_film(found, grid), BLINKS),
+            "Films of composed scenes: a source, the target as it would truly move, and where changes fall in it",
+            "More scenes. A disc of the source moves; bright is where the target's states change in truth, by the "
+            "latent action of the source, and by that of a source in which the other disc moves.",
+        )
     )
 
 
