@@ -86,6 +86,7 @@ ABOUT = {
     "By its *own* z; *transferred* from another scene; *other side*: from one in which the other moves (0 is best).",
     "slope": "how far the transferred change moves with the place of the source's.",
     "size": "of the transferred change, over that of the true one.",
+    "local alone": "the same when all but the local dimensions of z are zero.",
 }
 
 
@@ -126,6 +127,24 @@ def measured(model: LatentActionModel, clips: Clips, arm: Path) -> Iterator[dict
     yield from decoded(ladder_of(model, clips.encoder, FPS, arm, WORLDS["arm"], HELD_OUT, 1))
     frames, recordings = backgrounds(held_out, clips)
     yield from local(locality(model, clips.encoder, frames, scenes=SCENES, recordings=recordings))
+    if cells := model.world_model.cells:
+        alone = LocalAlone(model, cells.everywhere)
+        found = locality(alone, clips.encoder, frames, scenes=SCENES, recordings=recordings)
+        yield from (
+            {**row, "figure": f"{row['figure']}, local alone"} for row in local(found) if "true" not in row["figure"]
+        )
+
+
+class LocalAlone(torch.nn.Module):
+    """A model whose latent actions are their local dimensions alone, the others zero; for ``locality``."""
+
+    def __init__(self, model: LatentActionModel, everywhere: int) -> None:
+        super().__init__()
+        self.model, self.everywhere = model, everywhere
+        self.predict = model.predict
+
+    def infer(self, states: torch.Tensor) -> torch.Tensor:
+        return self.model.infer(states).index_fill(-1, torch.arange(self.everywhere), 0.0)
 
 
 @torch.no_grad()

@@ -40,6 +40,6 @@ def test_python_m_wildlam():
 def test_the_packaged_model():
     trained = wildlam.load("tiny")
     assert len(repr(trained).splitlines()) == 1
-    assert "LatentActionModel(tiny, Noisy z of width 192" in repr(trained)
+    assert "LatentActionModel(tiny, Noisy z of width 256" in repr(trained)
     with pytest.raises(wildlam.WildlamError, match="load takes a run folder, or 'tiny'; got None"):
         wildlam.load(None)

@@ -51,3 +51,12 @@ def test_every_form_is_a_model(mix, tiny_models):
     for config in mix.FORMS.values():
         config.build(6, (2, 2))
     assert mix.FORMS["Split, dearer, place, 3e-5"].bottleneck.beta == pytest.approx(3e-5)
+
+
+def test_local_dimensions_alone_leave_what_acts_everywhere_at_zero(mix, tiny_models):
+    model = ModelConfig(bottleneck=Noisy(dim=16)).build(6, (2, 2)).eval()
+    states, cells = torch.randn(1, 2, 4, 6), model.world_model.cells
+    whole, alone = model.infer(states), mix.LocalAlone(model, cells.everywhere).infer(states)
+    assert 0 < cells.everywhere < 16
+    assert not alone[..., : cells.everywhere].any()
+    assert torch.equal(alone[..., cells.everywhere :], whole[..., cells.everywhere :])

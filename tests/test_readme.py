@@ -35,4 +35,4 @@ def test_the_python_snippets_run(videos, tmp_path, monkeypatch, capsys):
 
 def test_the_packaged_model_takes_an_array(capsys):
     exec(SNIPPETS[2], {})
-    assert capsys.readouterr().out == "LatentActions(7 of width 192, 0.00 to 1.75 s)\n"
+    assert capsys.readouterr().out == "LatentActions(7 of width 256, 0.00 to 1.75 s)\n"

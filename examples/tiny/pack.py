@@ -1,6 +1,6 @@
 """Make the model that comes with the package of a run and what was trained for it: the last step of ``train.sh``.
 
-    python examples/tiny/pack.py runs/worlds/run --parts controller_nav controller_arm decoder
+    python examples/tiny/pack.py runs/worlds/run --parts controller_nav controller_arm decoder prior
 
 Weights are kept in bfloat16, in which training makes its matrix products; optimisers are left behind.
 """
@@ -19,14 +19,14 @@ from wildlam.distributed import Processes
 from wildlam.pretrained import TINY
 from wildlam.runs import checkpoints
 
-KEPT = ("config.yaml", "run.json", "actions.json", "results.json", "metrics.jsonl")
+KEPT = ("config.yaml", "run.json", "actions.json", "model.json", "results.json", "metrics.jsonl")
 MADE_BY = "bash examples/tiny/train.sh"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--parts", nargs="+", default=[], help="folders in the run's: controllers, a decoder")
+    parser.add_argument("--parts", nargs="+", default=[], help="folders in the run's: controllers, a decoder, a prior")
     args = parser.parse_args()
     for old in TINY.iterdir() if TINY.is_dir() else ():
         if old.is_dir():

@@ -8,11 +8,11 @@ wildlam collect nav -o $videos/nav --episodes 568 --seed 10
 wildlam collect movers -o $videos/movers --episodes 480 --seconds 8 --seed 10
 python -c "from pathlib import Path; from wildlam.worlds import collect_sample_films; collect_sample_films(Path('$videos/filmed'))"
 wildlam train --data.path $videos --data.cache runs/worlds/cache --data.mixture '{arm: 0.32, nav: 0.32, movers: 0.32}' \
-  --model.idm Split --model.idm.linear 0.5 --model.idm.local 0 --model.place true --model.bottleneck.dim 192 --model.bottleneck.beta 1e-4 \
   --action_free false --training.steps 3300 --training.eval_every 300 --training.save_every 300 --out $run
 for world in nav arm; do
   wildlam controller train $run --data $videos/$world --training.steps 800 --training.eval_every 80 \
     --training.save_every 80 --seed 1 --out $run/controller_$world
 done
 wildlam decoder train $run --decoder.size nano
-python examples/tiny/pack.py $run --parts controller_nav controller_arm decoder
+wildlam prior train $run --prior Gaussian --prior.components 32
+python examples/tiny/pack.py $run --parts controller_nav controller_arm decoder prior

@@ -34,7 +34,7 @@ def test_muon_takes_the_hidden_matrices_and_adamw_the_rest(model):
     hidden = {name for name, p in model.named_parameters() if is_hidden_matrix(name, p)}
     assert "world_model.blocks.0.attention.qkv.weight" in hidden
     assert "idm.transformer.blocks.0.mlp.up.weight" in hidden
-    idm = ("idm.linear.head.weight", "idm.transformer.query", "idm.transformer.blocks.0.norm1.weight")
+    idm = ("idm.linear.head.weight", "idm.transformer.embed.weight", "idm.transformer.blocks.0.norm1.weight")
     for name in ("world_model.embed.weight", "world_model.head.weight", *idm):
         assert name in dict(model.named_parameters())
         assert name not in hidden

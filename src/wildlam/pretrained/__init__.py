@@ -12,7 +12,7 @@ from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically, writing
 
 TINY = Path(__file__).parent / "tiny"
-"""A run folder with a controller for each world with actions, and a decoder; its card is ``README.md``."""
+"""A run folder with a controller for each world with actions, a decoder and a prior; its card is ``README.md``."""
 
 
 def run_path(run: str | Path) -> Path:

@@ -10,8 +10,6 @@ from tempfile import TemporaryDirectory
 from wildlam.config import RunConfig, without_actions
 from wildlam.distributed import default_device
 from wildlam.errors import WildlamError, option
-from wildlam.models import ModelConfig
-from wildlam.models.bottlenecks import Noisy
 from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
@@ -38,8 +36,6 @@ COMPANY = (0, 2, 3)
 """Movers in a film: none alone, as these come with poses, and the folder's actions would be of two kinds."""
 OF_MOVERS = 0.3
 """Share of the clips that are of movers, without which no model learns that a motion belongs to a place."""
-BETA = 1e-4
-"""Price of a nat, that of ``wildlam-tiny``."""
 
 PRETRAINED_OUT = Path("runs/tiny")
 PRETRAINED_EPISODES = 24
@@ -169,7 +165,6 @@ def demo_config(videos: Path = OUT / "videos", out: Path = OUT, steps: int = STE
     """The demo's configuration: the defaults, but for a mix in which movers have their share."""
     return RunConfig(
         data=DataConfig(path=videos, mixture={"movers": OF_MOVERS}),
-        model=ModelConfig(bottleneck=Noisy(beta=BETA)),
         training=TrainingConfig(steps=steps),
         seed=seed,
         out=out,

@@ -174,6 +174,22 @@ def test_what_speaks_of_one_place_is_read_there_and_by_the_same_network_everywhe
         torch.testing.assert_close(found[token // 2], changes[0][0])
 
 
+@pytest.mark.parametrize(("local", "same"), [(0.0, False), (0.5, True)])
+def test_beside_local_dimensions_the_whole_is_what_all_places_say_on_average(local, same):
+    """Without attention between places: how much is told of two changes does not depend on their being in one place."""
+    torch.manual_seed(0)
+    shape = IdmShape(6, (1, 2), 8, 1, Size(32, 0, 2))
+    idm = Transformer(local=local, cells=2).build(shape)
+    states = torch.zeros(3, 2, 2, 6)
+    one, other = torch.randn(2, 6)
+    states[0, 1, 0], states[0, 1, 1] = one, other
+    states[1, 1], states[2, 1] = one, other
+    x = idm.attend(torch.cat((states[:, 0], states[:, 1] - states[:, 0]), dim=-1))
+    mixed, both = x[0], (x[1] + x[2]) / 2
+    read = idm.answer(torch.stack((mixed, both)))
+    assert torch.allclose(read[0], read[1], atol=1e-5) == same
+
+
 def test_consistency_is_asked_of_whole_latent_actions(make_model):
     model = make_model(idm=Split(dropped=1.0), bottleneck=Unconstrained(dim=4), consistency=Additive()).train()
     given = []

@@ -23,7 +23,7 @@ class Adaptive(BottleneckConfig):
     """
 
     dim: int = 256
-    beta: float = 1e-5
+    beta: float = 1e-4
     tolerance: float = 0.02
 
     def build(self) -> AdaptiveBottleneck:

@@ -24,7 +24,7 @@ class Noisy(BottleneckConfig):
     """
 
     dim: int = 256
-    beta: float = 1e-5
+    beta: float = 1e-4
 
     def build(self) -> NoisyBottleneck:
         """Make the module."""

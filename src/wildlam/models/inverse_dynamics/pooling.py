@@ -1,4 +1,4 @@
-"""A transformer over the tokens of one map, read out by a learnt query: the body of inverse dynamics models."""
+"""A transformer over the tokens of one map, read out as a whole: the body of inverse dynamics models."""
 
 from __future__ import annotations
 
@@ -11,32 +11,39 @@ from wildlam.models.transformer import Block, Mlp, Size, place_embeddings
 
 
 class PoolingTransformer(InverseDynamicsModel):
-    """Attention relates what the tokens say; a learnt query then attends to them, and its answer is the output.
+    """Attention relates what the tokens say; a learnt query then attends to them, or their mean is taken.
 
     Args:
         token_width: width of the tokens.
         grid: height and width of their map, ``N = h * w``.
         out_width: width of the output.
         size: width, depth and heads of the transformer.
-        place: add learnt embeddings of places to the tokens, before the blocks and again before they are pooled.
-            Without them attention knows places relative to each other alone, and the pool none.
+        place: add learnt embeddings of places to the tokens, before the blocks and again before a query reads them.
+            Without them attention knows places relative to each other alone, and the query none.
+        query: read them by a query, which may choose one of them; else by their mean, to which each adds little.
     """
 
     def __init__(
-        self, token_width: int, grid: tuple[int, int], out_width: int, size: Size, place: bool = False
+        self,
+        token_width: int,
+        grid: tuple[int, int],
+        out_width: int,
+        size: Size,
+        place: bool = False,
+        query: bool = True,
     ) -> None:
         super().__init__()
         self.grid, self.head_dim = grid, size.width // size.heads
         self.embed = nn.Linear(token_width, size.width)
         self.blocks = nn.ModuleList(Block(size.width, size.heads) for _ in range(size.depth))
         self.norm = nn.LayerNorm(size.width)
-        self.query = nn.Parameter(torch.randn(1, 1, size.width) * size.width**-0.5)
-        self.pool = nn.MultiheadAttention(size.width, size.heads, batch_first=True)
+        self.query = nn.Parameter(torch.randn(1, 1, size.width) * size.width**-0.5) if query else None
+        self.pool = nn.MultiheadAttention(size.width, size.heads, batch_first=True) if query else None
         self.pool_norm = nn.LayerNorm(size.width)
         self.pool_mlp = Mlp(size.width)
         self.head = nn.Linear(size.width, out_width)
         self.embed_place = place_embeddings(grid, size.width) if place else None
-        self.embed_place_pooled = place_embeddings(grid, size.width) if place else None
+        self.embed_place_pooled = place_embeddings(grid, size.width) if place and query else None
 
     def read(self, tokens: Tensor) -> Tensor:
         """Read maps ``[..., N, token_width]``, each by itself, to ``[..., out_width]``."""
@@ -54,7 +61,10 @@ class PoolingTransformer(InverseDynamicsModel):
         return x if self.embed_place_pooled is None else x + self.embed_place_pooled.to(x.dtype)
 
     def answer(self, x: Tensor) -> Tensor:
-        """The query's answer of ``[M, N, width]``, ``[M, out_width]``."""
-        pooled = self.pool(self.query.expand(len(x), -1, -1), x, x, need_weights=False)[0][:, 0]
+        """What is read of ``[M, N, width]``, ``[M, out_width]``."""
+        if self.pool is None or self.query is None:
+            pooled = x.mean(dim=1)
+        else:
+            pooled = self.pool(self.query.expand(len(x), -1, -1), x, x, need_weights=False)[0][:, 0]
         pooled = pooled + self.pool_mlp(self.pool_norm(pooled))
         return self.head(pooled)

@@ -18,7 +18,8 @@ class Transformer(InverseDynamicsConfig):
 
     Args:
         local: share of z's dimensions that speak of one place each: every cell of a coarse map has as many, which are
-            read there and act there, by the same networks everywhere.
+            read there and act there, by the same networks everywhere. The others are then read from the mean of all
+            places, as a query may choose one, and what moves there would be told of the whole.
         cells: rows and columns of that map; fewer where there are fewer tokens, or dimensions.
     """
 
@@ -48,7 +49,7 @@ class TransformerIdm(PoolingTransformer):
 
     def __init__(self, shape: IdmShape, cells: Cells | None) -> None:
         whole = shape.parts * (cells.everywhere if cells else shape.dim)
-        super().__init__(2 * shape.state_width, shape.grid, whole, shape.size, shape.place)
+        super().__init__(2 * shape.state_width, shape.grid, whole, shape.size, shape.place, query=cells is None)
         self.parts, self.cells = shape.parts, cells
         self.head_local = nn.Linear(shape.size.width, shape.parts * cells.each) if cells else None
 

@@ -31,7 +31,7 @@ class Flow(PriorConfig):
 
 
 class FlowPrior(GaussianPrior):
-    """``z = mu(s) + L(s) f(u, s)``; untrained, f changes nothing."""
+    """The Gaussian's map of ``f(u, s)`` in the place of u; untrained, f changes nothing."""
 
     def __init__(self, config: Flow, state_shape: tuple[int, int], dim: int) -> None:
         super().__init__(config, state_shape, dim)

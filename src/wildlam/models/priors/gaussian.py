@@ -1,9 +1,8 @@
-"""A normal distribution whose mean and covariance the state decides: ``z = mu(s) + L(s) u``."""
+"""A normal distribution that the state decides: ``z = m + C (mu(s) + sigma(s) u)``, C being that of all states."""
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +19,7 @@ STEEPEST = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian(PriorConfig):
-    """A normal distribution whose mean and covariance a small network makes of the state."""
+    """A normal distribution whose mean and scales a small network makes of the state."""
 
     def build(self, state_shape: tuple[int, int], bottleneck: Bottleneck) -> GaussianPrior:
         """Make the module; see ``PriorConfig.build``."""
@@ -54,43 +53,35 @@ class WhiteningPrior(LatentPrior):
         return self.z_mean + w @ self.z_factor.T
 
 
-class NormalPrior(WhiteningPrior):
-    """A normal distribution in each state, of which subclasses know the moments; what is normal may be bent further."""
+class GaussianPrior(WhiteningPrior):
+    """Whitened latent actions have, in each state, a mean and a scale for each direction.
 
-    @abstractmethod
-    def moments(self, read: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean ``[..., Z]`` and Cholesky factor ``[..., Z, Z]`` of whitened latent actions."""
+    How directions go together is the same in all states, as whitening has it: of a z of 256 dimensions, that would be
+    32,640 numbers for a network to tell. Untrained, it is the normal distribution of all latent actions, whatever the
+    state.
+    """
+
+    def __init__(self, config: PriorConfig, state_shape: tuple[int, int], dim: int) -> None:
+        super().__init__(config, state_shape, dim)
+        self.net = state_reader(config.components, 2 * dim)
 
     def _act(self, u: Tensor, read: Tensor) -> Tensor:
-        mean, factor = self.moments(read)
-        return self.colour(mean + (factor @ u[..., None])[..., 0])
+        mean, log_scale = self._moments(read)
+        return self.colour(mean + log_scale.exp() * u)
 
     def _log_prob(self, z: Tensor, read: Tensor) -> Tensor:
-        mean, factor = self.moments(read)
-        u = torch.linalg.solve_triangular(factor, (self.whiten(z) - mean)[..., None], upper=False)[..., 0]
-        log_volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1) + self.z_factor.diagonal().log().sum()
-        return self._log_base(u, read) - log_volume
+        mean, log_scale = self._moments(read)
+        u = (self.whiten(z) - mean) * (-log_scale).exp()
+        return self._log_base(u, read) - log_scale.sum(dim=-1) - self.z_factor.diagonal().log().sum()
 
     def _log_base(self, u: Tensor, read: Tensor) -> Tensor:
         """Log density of what the moments are applied to, ``[..., Z]`` to ``[...]``."""
         return normal(u)
 
-
-class GaussianPrior(NormalPrior):
-    """Untrained, it is the normal distribution of all latent actions, whatever the state."""
-
-    def __init__(self, config: PriorConfig, state_shape: tuple[int, int], dim: int) -> None:
-        super().__init__(config, state_shape, dim)
-        self.net = state_reader(config.components, dim + dim * (dim + 1) // 2)
-
-    def moments(self, read: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``NormalPrior``."""
-        out = self.net(read)
-        mean, scales, below = out.split([self.dim, self.dim, out.shape[-1] - 2 * self.dim], dim=-1)
-        factor = bounded(scales).exp().diag_embed()
-        rows, columns = torch.tril_indices(self.dim, self.dim, -1, device=out.device)
-        factor[..., rows, columns] = below
-        return mean, factor
+    def _moments(self, read: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the scale of whitened latent actions, ``[..., Z]`` each."""
+        mean, log_scale = self.net(read).chunk(2, dim=-1)
+        return mean, bounded(log_scale)
 
 
 def bounded(log_scale: Tensor) -> Tensor:

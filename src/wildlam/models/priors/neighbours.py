@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wildlam.models.bottlenecks import Bottleneck
 from wildlam.models.priors.base import PriorConfig
-from wildlam.models.priors.gaussian import NormalPrior
+from wildlam.models.priors.gaussian import WhiteningPrior, normal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Neighbours(PriorConfig):
         return NeighboursPrior(self, state_shape, bottleneck.dim)
 
 
-class NeighboursPrior(NormalPrior):
+class NeighboursPrior(WhiteningPrior):
     """Mean and covariance of the whitened latent actions of the nearest states."""
 
     known: Tensor
@@ -56,8 +56,18 @@ class NeighboursPrior(NormalPrior):
         self.known.copy_(read[rows])
         self.known_w.copy_(self.whiten(z)[rows])
 
-    def moments(self, read: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``NormalPrior``."""
+    def _act(self, u: Tensor, read: Tensor) -> Tensor:
+        mean, factor = self._moments(read)
+        return self.colour(mean + (factor @ u[..., None])[..., 0])
+
+    def _log_prob(self, z: Tensor, read: Tensor) -> Tensor:
+        mean, factor = self._moments(read)
+        u = torch.linalg.solve_triangular(factor, (self.whiten(z) - mean)[..., None], upper=False)[..., 0]
+        log_volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1) + self.z_factor.diagonal().log().sum()
+        return normal(u) - log_volume
+
+    def _moments(self, read: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean ``[..., Z]`` and Cholesky factor ``[..., Z, Z]`` of whitened latent actions."""
         nearest = torch.cdist(read.flatten(0, -2), self.known).topk(self.count, dim=1, largest=False).indices
         w = self.known_w[nearest.view(*read.shape[:-1], -1)]
         mean = w.mean(dim=-2)
