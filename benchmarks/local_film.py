@@ -1,4 +1,4 @@
-"""A motion is given to another scene: the film that the README shows, docs/images/local_transfer.gif
+"""A motion is given to another scene: the film that the README shows, docs/images/local_transfer.webp
 
     python benchmarks/local_film.py [--run RUN]
 
@@ -24,14 +24,14 @@ from wildlam.workflows.evaluate import backgrounds
 from wildlam.workflows.open_run import inferred, load_clips, open_run
 from wildlam.worlds.sample_films import collect_sample_films
 
-WIDTH, COLOURS = 800, 128
+QUALITY = 60
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="wildlam-tiny if not given")
     parser.add_argument("--work", type=Path, default=Path("runs/worlds"), help="folder for films")
-    parser.add_argument("--out", type=Path, default=Path("docs/images/local_transfer.gif"))
+    parser.add_argument("--out", type=Path, default=Path("docs/images/local_transfer.webp"))
     args = parser.parse_args()
     if args.run is None:
         film(args, PARTS)
@@ -47,10 +47,8 @@ def main() -> None:
     found = locality(model, encoder, frames, scenes=SCENES, recordings=recordings)
     for name, of_kind in found.summary().items():
         print(name, of_kind)
-    pictures = [Image.fromarray(frame) for frame in local_film(found, encoder.spec.grid)]
-    height = WIDTH * pictures[0].height // pictures[0].width
-    first, *others = [picture.resize((WIDTH, height)).quantize(COLOURS) for picture in pictures]
-    first.save(args.out, save_all=True, append_images=others, duration=round(1000 / BLINKS), loop=0)
+    first, *others = [Image.fromarray(frame) for frame in local_film(found, encoder.spec.grid)]
+    first.save(args.out, save_all=True, append_images=others, duration=round(1000 / BLINKS), loop=0, quality=QUALITY)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def found(scenes: int, films: int) -> Locality:
         of_kind[:, 3 if kind == "true" else 0] = 0.1
     both = {"source": torch.stack([frame, after]), "target": torch.stack([frame, frame])}
     per_scene = PerClip({}, [f"frame {i}" for i in range(scenes)], ["composed"] * scenes)
-    return Locality(per_scene, 2, maps, torch.zeros(scenes, 4, dtype=torch.bool), [both] * films)
+    return Locality(per_scene, 2, maps, torch.zeros(scenes, 4, dtype=torch.bool), dict.fromkeys(range(films), both))
 
 
 def test_changes_lie_over_the_target_after_the_motion_and_are_as_bright_as_they_can_be():

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from wildlam.errors import WildlamError
+from wildlam.evaluation.clips import spread
 from wildlam.evaluation.composed_scenes import Scene, compose, texture
 from wildlam.evaluation.intervals import Estimate, PerClip
 from wildlam.models import LatentActionModel
@@ -50,14 +51,15 @@ class Locality:
         stations: places along either axis.
         maps: change per token by kind, ``[scenes, N]``.
         moved: the tokens of the moved place, ``bool [scenes, N]``.
-        films: ``source`` and ``target`` of the first scenes as they truly move, ``uint8 [F, 3, S, S]``.
+        films: ``source`` and ``target`` of some scenes as they truly move, ``uint8 [F, 3, S, S]``, by the scene's
+            number.
     """
 
     scenes: PerClip
     stations: int
     maps: dict[str, Tensor]
     moved: Tensor
-    films: list[dict[str, Tensor]]
+    films: dict[int, dict[str, Tensor]]
 
     def share(self, kind: str) -> Estimate | None:
         """Change at the moved place over that at both discs': 1 is local, 0.5 blind to place; None where none falls."""
@@ -162,7 +164,10 @@ def locality(
         stations,
         {kind: changes[kind] for kind in KINDS},
         place,
-        [{name: scene.films[f"{name} moves"] for name in ("source", "target")} for scene in composed[:FILMED]],
+        {
+            i: {name: composed[i].films[f"{name} moves"] for name in ("source", "target")}
+            for i in spread(scenes, FILMED)
+        },
     )
 
 

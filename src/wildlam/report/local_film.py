@@ -31,7 +31,7 @@ def local_film(found: Locality, grid: tuple[int, int]) -> list[np.ndarray]:
         grid: height and width of the map of tokens.
     """
     panels: dict[str, list[Tensor]] = {title: [] for title in (*MOVES.values(), *FALLS.values())}
-    for number, films in enumerate(found.films):
+    for number, films in found.films.items():
         for name, title in MOVES.items():
             panels[title] += [films[name][0], films[name][-1]] * TIMES
         before = films["target"][0]
