@@ -5,13 +5,15 @@ from wildlam.models.controller import ControllerConfig
 from wildlam.types import EncoderSpec
 
 SPEC = EncoderSpec("made-up", 1, (2, 3), 16, 32, "frame", "0")
-ALL = [{"past": "tokens", "blocks": b} for b in (0, 1, 2)] + [{"past": "pooled"}, {"past": "none"}]
+ALL = [{"blocks": 0}, {"blocks": 1}, {}, {"past": "pooled"}, {"past": "none"}, {"start": "network"}]
 
 
 def make(**options):
     torch.manual_seed(0)
     controller = ControllerConfig(width=32, **options).build(SPEC, action_width=3, latent_width=5)
     torch.nn.init.normal_(controller.head.weight)
+    if hasattr(controller, "state_weight"):
+        torch.nn.init.ones_(controller.state_weight)
     return controller
 
 
@@ -31,8 +33,8 @@ def test_what_it_sees_of_the_past(options):
     actions, states = torch.randn(2, 3), torch.randn(2, 6, 16)
     seen = not torch.allclose(controller.act(actions, states + torch.randn(16)), controller.act(actions, states))
     placed = not torch.allclose(controller.act(actions, states.flip(1)), controller.act(actions, states), atol=1e-5)
-    assert seen == (options["past"] != "none")
-    assert placed == (options["past"] == "tokens")
+    assert seen == (options.get("past") != "none")
+    assert placed == (options.get("past", "tokens") == "tokens")
 
 
 def test_scales_are_those_of_the_data():
@@ -49,6 +51,20 @@ def test_scales_are_those_of_the_data():
     torch.testing.assert_close(one.act(actions[:, 0], states), z.mean(dim=(0, 1)).expand(50, 5))
     loss = one(actions, torch.randn(50, 8, 6, 16), z)
     torch.testing.assert_close(loss.total, torch.tensor(1.0), atol=0.01, rtol=0)  # what the mean reaches
+
+
+def test_it_begins_with_a_linear_map():
+    torch.manual_seed(0)
+    actions, states = torch.randn(20, 7, 3) * torch.tensor([1.0, 100.0, 0.0]) + 5, torch.randn(4, 6, 16)
+    weight = torch.randn(3, 5)
+    controller = ControllerConfig(width=32).build(SPEC, action_width=3, latent_width=5)
+    controller.fit_scales(actions, actions @ weight)
+    controller.begin_with(lambda given: given @ weight + 1)
+    some = actions[:4, 0]
+    torch.testing.assert_close(controller.act(some, states), some @ weight + 1, atol=1e-3, rtol=1e-3)
+    torch.nn.init.normal_(controller.head.weight)
+    seen = controller.act(some, states)
+    torch.testing.assert_close(controller.act(some, states + 1), seen)  # the state has no weight yet
 
 
 @pytest.mark.slow

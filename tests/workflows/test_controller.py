@@ -21,7 +21,7 @@ from wildlam.runs.folder import Run
 from wildlam.states.dataset import index_videos
 from wildlam.workflows.baseline import (
     LabelledModelConfig,
-    load_labelled,
+    cut_labelled,
     read_space,
     train_labelled_model,
 )
@@ -29,7 +29,7 @@ from wildlam.workflows.controller import (
     INCONCLUSIVE,
     ControllingConfig,
     controller_results,
-    fit_pseudo_labeller,
+    fit_linear,
     load_controlled,
     load_controller,
     train_controller,
@@ -93,6 +93,15 @@ def test_a_controller_and_plans_are_told_of_before_they_begin(run, config, caplo
     assert told() == ["encode 2 labelled", "latent 2 episodes", "baseline 2 episodes"]
 
 
+def test_a_controller_of_before_there_was_a_start_opens(run, config):
+    config = replace(config, controller=replace(config.controller, start="network"))
+    folder = train_controller(run, config)
+    file = folder / "config.yaml"
+    assert "  start: network\n" in file.read_text()
+    file.write_text(file.read_text().replace("  start: network\n", ""))
+    assert load_controller(run, *loaded(run))[0].config == config.controller
+
+
 def test_an_interrupted_controller_becomes_the_same(run, config, tmp_path):
     train_whole_and_cut(run, config, tmp_path)
 
@@ -130,10 +139,10 @@ def test_actions_are_told_from_latent_ones_that_hold_them():
     z, mixed = torch.randn(32, 7, 8, generator=rng), torch.randn(8, 3, generator=rng)
     scale, offset = torch.tensor([10.0, 1.0, 0.0]), torch.tensor([5.0, -1.0, 2.0])  # the last never varies
     actions = (z @ mixed) * scale + offset
-    told = fit_pseudo_labeller(z[:24], actions[:24])
+    told = fit_linear(z[:24], actions[:24])
     torch.testing.assert_close(told(z[24:].flatten(0, 1)), actions[24:].flatten(0, 1), atol=0.05, rtol=0.01)
     torch.testing.assert_close(
-        fit_pseudo_labeller(z, torch.randn(32, 7, 3, generator=rng))(z).std(), torch.tensor(0.0), atol=0.5, rtol=0
+        fit_linear(z, torch.randn(32, 7, 3, generator=rng))(z).std(), torch.tensor(0.0), atol=0.5, rtol=0
     )
 
 
@@ -153,7 +162,7 @@ def test_more_clips_than_there_are_are_refused(run, config):
 
 def test_held_out_clips_teach_and_choose_nothing(run, config):
     encoder, _ = loaded(run)
-    found = load_labelled(config.data, encoder, 4.0, 8, seed=0)
+    found = cut_labelled(config.data, encoder, 4.0, 8).encoded(encoder, seed=0)
     assert (len(found.train), len(found.validation)) == (6, 2)
     assert {episode.split for episode, _ in found.held_out.places} == {"held_out"}
     assert {episode.split for episode, _ in [*found.train.places, *found.validation.places]} == {"train"}

@@ -22,6 +22,8 @@ BEFORE = {"idm": {"class_path": "Transformer"}, "place": False}
 """Keys of a model, in files of before there were any; they stood for something else than what is the default now."""
 BEFORE_OF_SPLIT = {"local": 0.0}
 """Those of its inverse dynamics model, if that is Split."""
+BEFORE_OF_CONTROLLER = {"start": "network"}
+"""Those of a controller."""
 
 
 def read_config(path: Path) -> RunConfig:
@@ -64,11 +66,13 @@ def _parsed(cls: type[Config], text: str) -> Config:
 
 
 def _with_choices(text: str) -> str:
-    """A configuration with what its model was before one could choose."""
+    """A configuration with what its model, or its controller, was before one could choose."""
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError:  # the parser says what is wrong
         return text
+    if isinstance(tree, dict) and isinstance(tree.get("controller"), dict):
+        return yaml.safe_dump(tree | {"controller": BEFORE_OF_CONTROLLER | tree["controller"]}, sort_keys=False)
     if not isinstance(tree, dict) or not isinstance(tree.get("model"), dict):
         return text
     model = BEFORE | tree["model"]

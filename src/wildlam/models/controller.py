@@ -1,7 +1,9 @@
 """Controller: from a real action, and the state that it is taken in, to a latent action (arXiv 2601.05230).
 
 Latent actions are seen from the camera: the same motion of an arm is another latent action from another viewpoint. So
-a controller needs the state; from actions alone it can only average over viewpoints, and hardly moves.
+a controller needs the state; from actions alone it can only average over viewpoints, and hardly moves. What the state
+says takes labels to learn, though, and few are learnt by heart. So a controller begins with what a linear map of the
+action alone says, and what it sees of the state comes in from zero, as in ReZero (arXiv 2003.04887).
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ class ControllerConfig:
         past: what it sees of the last state: its tokens (the paper's), their mean (pooled), or none (actions alone).
         blocks: self-attention blocks over those tokens (paper: 2).
         width: width of its tokens (paper: the encoder's), a multiple of 4 heads of an even width.
+        start: what it is before it learns: linear, the linear map from actions to latent ones that a regression finds,
+            to which a network adds, in which what is seen of the state has no weight yet; or network, which begins with
+            the mean latent action and with all of the state (the paper's).
         prediction: weight in the loss of what the model that it drives predicts under its latent actions (mean L1 error
             of the states), besides the error of these themselves; 0, the paper's, saves running the model.
     """
@@ -37,6 +42,7 @@ class ControllerConfig:
     past: Literal["tokens", "pooled", "none"] = "tokens"
     blocks: int = 2
     width: int = 128
+    start: Literal["linear", "network"] = "linear"
     prediction: float = 100.0
 
     def __post_init__(self) -> None:
@@ -100,8 +106,15 @@ class Controller(nn.Module):
         self.mlp = Mlp(width)
         self.norm_head = nn.LayerNorm(width)
         self.head = nn.Linear(width, latent_width)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        outputs = [self.head]
+        if config.start == "linear":
+            self.linear = nn.Linear(action_width, latent_width)
+            outputs.append(self.linear)
+            if config.past != "none":
+                self.state_weight = nn.Parameter(torch.zeros(width))
+        for output in outputs:
+            nn.init.zeros_(output.weight)
+            nn.init.zeros_(output.bias)
         for name, size in (("action_mean", action_width), ("latent_mean", latent_width)):
             self.register_buffer(name, torch.zeros(size))
         self.register_buffer("action_std", torch.ones(action_width))
@@ -115,6 +128,14 @@ class Controller(nn.Module):
         self.action_std.copy_(actions.std(dim=0).clamp(min=1e-6))
         self.latent_mean.copy_(latents.mean(dim=0))
         self.latent_std.copy_(latents.var(dim=0).mean().sqrt().clamp(min=1e-6))
+
+    def begin_with(self, linear: Callable[[Tensor], Tensor]) -> None:
+        """Begin with a linear map from actions ``[B, A]`` to latent ones ``[B, Z]``, after ``fit_scales``."""
+        eye = torch.eye(len(self.action_mean), device=self.action_mean.device)
+        at_mean, *at_steps = linear(torch.cat([torch.zeros_like(eye[:1]), eye]) * self.action_std + self.action_mean)
+        with torch.no_grad():
+            self.linear.bias.copy_((at_mean - self.latent_mean) / self.latent_std)
+            self.linear.weight.copy_((torch.stack(at_steps) - at_mean).T / self.latent_std)
 
     def forward(self, actions: Tensor, states: Tensor, latents: Tensor) -> Loss:
         """Mean squared error of the latent actions of clips, over their variance: 1 is what their mean reaches. With
@@ -136,13 +157,16 @@ class Controller(nn.Module):
 
     def act(self, actions: Tensor, states: Tensor) -> Tensor:
         """Latent actions ``[B, Z]`` for real actions ``[B, A]`` taken in states ``[B, N, D]``."""
-        query = self.embed_action((actions - self.action_mean) / self.action_std)
-        if self.config.past == "pooled":
-            query = query + self.embed(states.mean(dim=1))
-        elif self.config.past == "tokens":
-            query = query + self._look(query, states)
+        scaled = (actions - self.action_mean) / self.action_std
+        query = self.embed_action(scaled)
+        if self.config.past != "none":
+            seen = self.embed(states.mean(dim=1)) if self.config.past == "pooled" else self._look(query, states)
+            query = query + (self.state_weight * seen if self.config.start == "linear" else seen)
         query = query + self.mlp(self.norm_mlp(query))
-        return self.latent_mean + self.latent_std * self.head(self.norm_head(query)).float()
+        out = self.head(self.norm_head(query))
+        if self.config.start == "linear":
+            out = out + self.linear(scaled)
+        return self.latent_mean + self.latent_std * out.float()
 
     def _look(self, query: Tensor, states: Tensor) -> Tensor:
         x = self.embed(states) + self.embed_place

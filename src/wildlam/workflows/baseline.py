@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -66,18 +66,31 @@ class Labelled:
     held_out: LabelledClips
 
 
-def load_labelled(
-    path: Path,
-    encoder: Encoder,
-    fps: float,
-    clips: int | None,
-    seed: int,
-    tolerance: float = TOLERANCE,
-    before: Callable[[Cut, Cut], None] | None = None,
-) -> Labelled:
-    """Read and encode labelled clips of a folder, ``clips`` of them for training and validation together.
+@dataclass
+class LabelledCut:
+    """Where labelled clips lie, before any is encoded.
 
-    ``before`` is called before anything is encoded, with the training and the held-out clips.
+    Attributes:
+        train: training clips.
+        held_out: held-out clips.
+        clips: how many of the training clips are used, for training and validation together.
+    """
+
+    train: Cut
+    held_out: Cut
+    clips: int
+
+    def encoded(self, encoder: Encoder, seed: int) -> Labelled:
+        """Encode them; ``seed`` chooses the clips that are used, and those for validation."""
+        given = self.train.encoded(encoder).few(self.clips, seed)
+        train, validation = given.set_apart(min(len(given) // VALIDATION_EVERY, HELD_OUT_CLIPS), seed)
+        return Labelled(train, validation, self.held_out.encoded(encoder).few(HELD_OUT_CLIPS, seed=0))
+
+
+def cut_labelled(
+    path: Path, encoder: Encoder, fps: float, clips: int | None, tolerance: float = TOLERANCE
+) -> LabelledCut:
+    """Read labelled clips of a folder; ``clips``: how many are used, all if not given.
 
     Raises:
         WildlamError: there are not as many, or something is wrong with the data.
@@ -93,11 +106,7 @@ def load_labelled(
             f"{path} holds {len(cut.places)} training clips of {STATES} states, {clips or VALIDATION_EVERY} are "
             + ("asked for" if clips else "needed at least")
         )
-    if before:
-        before(cut, held_out)
-    given = cut.encoded(encoder).few(clips, seed)
-    train, validation = given.set_apart(min(len(given) // VALIDATION_EVERY, HELD_OUT_CLIPS), seed)
-    return Labelled(train, validation, held_out.encoded(encoder).few(HELD_OUT_CLIPS, seed=0))
+    return LabelledCut(cut, held_out, clips or len(cut.places))
 
 
 def made_up(clips: int, spec: EncoderSpec, device: torch.device) -> Tensor:
@@ -157,22 +166,21 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     config = replace(config, data=config.data.absolute(), training=training)
     run = claimed(out, config, "model")
 
-    def announce(cut: Cut, held_out: Cut) -> None:
-        width = len(cut.space.action_names)
+    cut = cut_labelled(config.data, encoder, fps, config.clips, config.tolerance)
+    space = cut.train.space
+    width = len(space.action_names)
 
-        def inputs(count: int) -> tuple[Tensor, ...]:
-            actions = torch.randn(count, STATES - 1, width, device=encoder.device)
-            return made_up(count, encoder.spec, encoder.device), actions
+    def inputs(count: int) -> tuple[Tensor, ...]:
+        actions = torch.randn(count, STATES - 1, width, device=encoder.device)
+        return made_up(count, encoder.spec, encoder.device), actions
 
-        parts = remaining_training(
-            run, config, lambda: LabelledWorldModel(config.model, encoder.spec, width), inputs, encoder.device
-        )
-        durations.announce([*durations.labelled([cut, held_out], encoder), *parts])
-
-    labelled = load_labelled(config.data, encoder, fps, config.clips, config.seed, config.tolerance, announce)
+    parts = remaining_training(
+        run, config, lambda: LabelledWorldModel(config.model, encoder.spec, width), inputs, encoder.device
+    )
+    durations.announce([*durations.labelled([cut.train, cut.held_out], encoder), *parts])
+    labelled = cut.encoded(encoder, config.seed)
     torch.manual_seed(config.seed)
-    space = labelled.train.space
-    model = LabelledWorldModel(config.model, encoder.spec, len(space.action_names))
+    model = LabelledWorldModel(config.model, encoder.spec, width)
     model.fit_scales(labelled.train.actions)
 
     def prepare(batch: ActionBatch) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ from wildlam.config import RunConfig, config_from, dump_config, read_as
 from wildlam.distributed import Processes
 from wildlam.encoders.base import fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
-from wildlam.episodes.clips import Cut, LabelledClips
+from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.controller_rollout import controlled_rollout
@@ -39,9 +39,10 @@ from wildlam.workflows.baseline import (
     HELD_OUT_CLIPS,
     STATES,
     ActionBatch,
+    LabelledCut,
     check_clips,
+    cut_labelled,
     drawn_clips,
-    load_labelled,
     made_up,
     read_space,
     write_space,
@@ -134,16 +135,17 @@ def train_controller(
     )
     run = claimed(Path(out or path / FOLDER), config, "controller")
     _check_driven(run, model, f"give another {option('out')}")
-    announce = partial(_announce_parts, run, config, encoder, model)
-    labelled = load_labelled(
-        config.data, encoder, of_run.data.fps, config.clips, config.seed, config.tolerance, announce
-    )
+    cut = cut_labelled(config.data, encoder, of_run.data.fps, config.clips, config.tolerance)
+    _announce_parts(run, config, encoder, model, cut)
+    labelled = cut.encoded(encoder, config.seed)
     z, validation_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.validation))
     torch.manual_seed(config.seed)
     space = labelled.train.space
     model.requires_grad_(False)
     controller = _new(config, encoder, model, space)
     controller.fit_scales(labelled.train.actions, z)
+    if config.controller.start == "linear":
+        controller.begin_with(fit_linear(labelled.train.actions, z))
 
     if config.unlabelled is not None:
         batches = _with_pseudo_labels(config, of_run, encoder, model, labelled.train, z)
@@ -198,25 +200,25 @@ def _new(config: ControllingConfig, encoder: Encoder, model: LatentActionModel, 
 
 
 def _announce_parts(
-    run: Run, config: ControllingConfig, encoder: Encoder, model: LatentActionModel, cut: Cut, held_out: Cut
+    run: Run, config: ControllingConfig, encoder: Encoder, model: LatentActionModel, cut: LabelledCut
 ) -> None:
     """Print how long it takes to encode labelled clips, to train and to evaluate; see also ``announce_encoding``."""
     spec, device = encoder.spec, encoder.device
-    space, width = cut.space, model.bottleneck.dim
+    space, width = cut.train.space, model.bottleneck.dim
 
     def inputs(count: int) -> tuple[Tensor, ...]:
         actions, z = (torch.randn(count, STATES - 1, n, device=device) for n in (len(space.action_names), width))
         return actions, made_up(count, spec, device), z
 
     def judge(count: int) -> None:
-        clips = held_out.with_states(made_up(count, spec, torch.device("cpu")))
+        clips = cut.held_out.with_states(made_up(count, spec, torch.device("cpu")))
         controlled_rollout(model, _new(config, encoder, model, space).to(device), clips)
 
     parts = remaining_training(run, config, lambda: _new(config, encoder, model, space), inputs, device)
-    judged = min(len(held_out.places), HELD_OUT_CLIPS)
+    judged = min(len(cut.held_out.places), HELD_OUT_CLIPS)
     if judged > FEW_CLIPS:
         parts.append(durations.many("judge", f"{judged} held-out clips", judged, judge, AT_ONCE, device))
-    durations.announce([*durations.labelled([cut, held_out], encoder), *parts])
+    durations.announce([*durations.labelled([cut.train, cut.held_out], encoder), *parts])
 
 
 def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> tuple[Controller, ActionSpace]:
@@ -409,7 +411,7 @@ def _with_pseudo_labels(
     with named(videos_given_by(option("unlabelled"))):
         before = partial(durations.announce_encoding, like, encoder)
         clips = load_clips(like, encoder, Processes(0, 1, encoder.device), before)
-    pseudo_label = fit_pseudo_labeller(z, labelled.actions)
+    pseudo_label = fit_linear(z, labelled.actions)
 
     @torch.no_grad()
     def batches(start: int) -> Iterator[ActionBatch]:
@@ -430,8 +432,8 @@ def _with_pseudo_labels(
     return batches
 
 
-def fit_pseudo_labeller(z: Tensor, actions: Tensor) -> Callable[[Tensor], Tensor]:
-    """A linear map from latent actions to real ones, from labelled clips: ``[C, T - 1, Z]``, ``[C, T - 1, A]``."""
-    scale = standardiser(z.double().cpu())
-    predict = fit_clips(scale(z.double().cpu()), actions)
-    return lambda latents: predict(scale(latents.double().cpu())).float()
+def fit_linear(inputs: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
+    """A linear map between latent and real actions of labelled clips, ``[C, T - 1, X]`` to ``[C, T - 1, Y]``."""
+    scale = standardiser(inputs.cpu().double())
+    predict = fit_clips(scale(inputs.cpu().double()), targets.cpu())
+    return lambda given: predict(scale(given.cpu().double())).float().to(given.device)
