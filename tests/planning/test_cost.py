@@ -102,9 +102,10 @@ def test_latent_actions_can_be_planned_in_themselves(models):
     model, controller = models
     context, goal, actions = torch.randn(2, 1, 4, 6), torch.randn(2, 4, 6), torch.randn(2, 5, 1, 3)
     latent = controller.act(actions.flatten(0, 2), context[:, 0].repeat_interleave(5, 0)).view(2, 5, 1, -1)
-    by_controller = GoalCost(Controlled(model, controller), context, torch.zeros(2, 0, 3), goal)(actions)
-    by_latents = GoalCost(Latent(model), context, torch.zeros(2, 0, latent.shape[-1]), goal)(latent.detach())
-    torch.testing.assert_close(by_controller, by_latents, atol=0.02, rtol=0.01)
+    by_controller = GoalCost(Controlled(model, controller), context, torch.zeros(2, 0, 3), goal, bf16=False)(actions)
+    none_done = torch.zeros(2, 0, latent.shape[-1])
+    by_latents = GoalCost(Latent(model), context, none_done, goal, bf16=False)(latent.detach())
+    torch.testing.assert_close(by_controller, by_latents, atol=1e-4, rtol=1e-4)
 
 
 @pytest.fixture

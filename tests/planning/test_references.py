@@ -23,6 +23,6 @@ def test_who_knows_where_the_goal_is_follows_a_curve_but_not_a_zigzag():
     )
     prior = Prior(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([[10.0, 5.0, 40.0]]))
     how = PlanningProtocol("recon", 8, 120, 1, prior, plan_divided)
-    known, staying = (judged(actions, clips).values["rpe"] for actions in (known_goal(clips, how), no_move(clips)))
+    known, staying = (judged(actions, clips, how).values["rpe"] for actions in (known_goal(clips, how), no_move(clips)))
     assert known[0] < 0.25 * staying[0]
     assert 0.25 * staying[1] < known[1]

@@ -286,9 +286,9 @@ def run_baseline(argv: Arguments) -> None:
 
 def _planned(folder: Path, data: Path, drives: bool = False) -> list[str | Path]:
     """Options of `wildlam plan` that a trained model of real actions is for."""
-    from wildlam.episodes.action_spaces import ARM
+    from wildlam.episodes.action_spaces import PLANAR
     from wildlam.runs.folder import Run
     from wildlam.workflows.baseline import read_space
 
-    arm = read_space(Run(folder), f"{folder} does not say what its actions are", drives) is ARM
-    return ["--data", data, *(["--protocol", "droid"] if arm else [])]
+    ground = read_space(Run(folder), f"{folder} does not say what its actions are", drives) == PLANAR
+    return ["--data", data, *([] if ground else ["--protocol", "droid"])]

@@ -1,6 +1,7 @@
-"""Real actions, derived from recorded poses: what happened between two moments, in documented units.
+"""Real actions derived from recorded poses: what happened between two moments, in documented units.
 
-All definitions are exact inverses: integrated from the first pose, the actions give the recorded poses again.
+All definitions are exact inverses: integrated from the first pose, the actions give the recorded poses again. Other
+actions, such as commands, are those of ``vectors``.
 """
 
 from __future__ import annotations
@@ -12,22 +13,36 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class ActionSpace(ABC):
-    """A kind of pose and the action between two of them.
+class ActionSpace:
+    """A kind of action, a vector a step; two are equal if they mean the same.
 
     Attributes:
         name: name shown to people.
-        pose_names: names of a pose's components.
+        pose_names: names of what is recorded of the body at each frame.
         action_names: names of an action's components.
         position: how many of the first components of an action are a displacement.
-        angles: components of a pose that are angles.
-        full_turn: a turn in their unit.
     """
 
     name: str
     pose_names: tuple[str, ...]
     action_names: tuple[str, ...]
     position: int
+
+    @property
+    def zero_stays(self) -> bool:
+        """Whether an action of zeros is to stay where one is, so that actions in a row add up."""
+        return True
+
+
+@dataclass(frozen=True)
+class PoseSpace(ActionSpace, ABC):
+    """A kind of pose and the action between two of them.
+
+    Attributes:
+        angles: components of a pose that are angles.
+        full_turn: a turn in their unit.
+    """
+
     angles: tuple[str, ...]
     full_turn: float
 
@@ -40,14 +55,14 @@ class ActionSpace(ABC):
         """Poses ``[T, P]`` that the actions ``[T - 1, A]`` lead through from the pose ``start`` on."""
 
 
-class Planar(ActionSpace):
+class Planar(PoseSpace):
     """A camera that drives on the ground (RECON, Doom): pose (x, y, heading), heading in degrees counter-clockwise.
 
     Action: displacement along and across the heading before it, and the turn, in (-180, 180] degrees.
     """
 
     def between(self, poses: np.ndarray) -> np.ndarray:
-        """See ``ActionSpace``."""
+        """See ``PoseSpace``."""
         heading = np.radians(poses[:-1, 2])
         dx, dy = np.diff(poses[:, 0]), np.diff(poses[:, 1])
         forward = np.cos(heading) * dx + np.sin(heading) * dy
@@ -55,7 +70,7 @@ class Planar(ActionSpace):
         return np.column_stack([forward, left, 180 - (180 - np.diff(poses[:, 2])) % 360])
 
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """See ``ActionSpace``; headings go on beyond 360 degrees."""
+        """See ``PoseSpace``; headings go on beyond 360 degrees."""
         headings = start[2] + np.concatenate([[0.0], np.cumsum(actions[:, 2])])
         angle = np.radians(headings[:-1])
         dx = np.cos(angle) * actions[:, 0] - np.sin(angle) * actions[:, 1]
@@ -64,14 +79,14 @@ class Planar(ActionSpace):
         return np.column_stack([x, y, headings])
 
 
-class Arm(ActionSpace):
+class Arm(PoseSpace):
     """A robot's end effector (DROID): pose (x, y, z in metres, xyz-Euler angles in radians, gripper).
 
     Action: displacement, xyz-Euler angles of ``R_{t+1} R_t^T``, and change of the gripper.
     """
 
     def between(self, poses: np.ndarray) -> np.ndarray:
-        """See ``ActionSpace``."""
+        """See ``PoseSpace``."""
         from scipy.spatial.transform import Rotation
 
         rotation = Rotation.from_euler("xyz", poses[:, 3:6])
@@ -79,7 +94,7 @@ class Arm(ActionSpace):
         return np.column_stack([np.diff(poses[:, :3], axis=0), turned, np.diff(poses[:, 6])])
 
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """See ``ActionSpace``; angles are those of the same rotations, perhaps written otherwise."""
+        """See ``PoseSpace``; angles are those of the same rotations, perhaps written otherwise."""
         from scipy.spatial.transform import Rotation
 
         rotations = [Rotation.from_euler("xyz", start[3:6])]
@@ -91,7 +106,7 @@ class Arm(ActionSpace):
         return np.column_stack([moved, angles, gripper])
 
 
-class Mover(ActionSpace):
+class Mover(PoseSpace):
     """A thing that moves in front of a background: pose (x, y, angle), over the ground, in the picture's axes.
 
     x goes to the right and y down, in pixels; the angle is clockwise, in degrees. Action: displacement and turn, the
@@ -99,11 +114,11 @@ class Mover(ActionSpace):
     """
 
     def between(self, poses: np.ndarray) -> np.ndarray:
-        """See ``ActionSpace``."""
+        """See ``PoseSpace``."""
         return np.column_stack([np.diff(poses[:, :2], axis=0), 180 - (180 - np.diff(poses[:, 2])) % 360])
 
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """See ``ActionSpace``; angles go on beyond 360 degrees."""
+        """See ``PoseSpace``; angles go on beyond 360 degrees."""
         return start + np.concatenate([np.zeros((1, 3)), np.cumsum(actions, axis=0)])
 
 

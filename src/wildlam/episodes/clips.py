@@ -130,7 +130,7 @@ class Cut:
         """The first clips, of which these are the states ``[C, T, N, D]``."""
         places = self.places[: len(states)]
         poses = [episode.poses[frames] for episode, frames in places]
-        actions = np.stack([self.space.between(of_clip) for of_clip in poses]).astype(np.float32)
+        actions = np.stack([episode.actions(frames) for episode, frames in places]).astype(np.float32)
         return LabelledClips(
             states, torch.from_numpy(np.stack(poses)), torch.from_numpy(actions), places, self.space, self.fps
         )
@@ -155,15 +155,16 @@ def cut_clips(
     Raises:
         WildlamError: no episode of the split is long enough, or the episodes differ in kind or rate.
     """
-    places, rates = [], set()
+    places, rates, spaces = [], set(), set()
     for episode in episodes:
         if episode.split == split:
             runs, rate = episode.sampled(fps)
             rates.add(round(rate, 2))
+            spaces.add(episode.space_at(fps))
             places += [(episode, run[i : i + states]) for run in runs for i in range(0, len(run) - states + 1, states)]
     if not places:
         raise WildlamError(f"no {split} episode holds {states} states at {fps:g} a second; bring longer ones")
-    if len({episode.space for episode, _ in places}) > 1 or len(rates) > 1:
+    if len(spaces) > 1 or len(rates) > 1:
         raise WildlamError(f"the episodes differ in kind of action or in rate ({sorted(rates)} Hz); give them apart")
     if not 1 / TOLERATED < min(rates) / fps < TOLERATED:
         log.warning(
@@ -173,7 +174,7 @@ def cut_clips(
             fps,
         )
     kept = cache and cache / f"labelled-{_key(places, encoder)}.safetensors"
-    return Cut(places, places[0][0].space, min(rates), kept)
+    return Cut(places, spaces.pop(), min(rates), kept)
 
 
 def labelled_clips(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.action_spaces import ActionSpace, PoseSpace
 from wildlam.episodes.camera import Camera
 from wildlam.episodes.pairing import Frames
+from wildlam.episodes.vectors import Commands
 from wildlam.types import Split
 from wildlam.video.splits import assign_splits
 
@@ -20,19 +22,20 @@ HELD_OUT = 0.1
 
 @dataclass(frozen=True)
 class Episode:
-    """A film, or a part of one, whose pose at every frame is known.
+    """A film, or a part of one, of which is known what was done.
 
     Attributes:
         name: unique among the episodes of a data set.
         split: training or held out.
         times: time of each frame in seconds, ``float64 [F]``; they may have gaps, and steps of uneven length.
-        poses: pose at each frame, ``float64 [F, P]``.
-        space: what a pose is, and what an action between two.
+        poses: pose at each frame, ``float64 [F, P]``; or what else is recorded of the body, if anything.
+        space: what a pose is, and what an action between two; or what commands are, one at each frame.
         frames: gives some frames by number, ``uint8 [n, 3, S, S]``, for a side S in pixels.
         file: file that holds the frames; None if none does. Its size and last change show whether they are the same.
         recording: what it is a film of: other cameras' films of it, and copies, have the same. By default it has its
             own, its name.
         camera: the camera at rest that filmed it, where that is recorded.
+        commands: recorded at each frame, ``float64 [F, C]``, where ``space`` is of commands.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Episode:
     file: Path | None = None
     recording: str = ""
     camera: Camera | None = None
+    commands: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recording", self.recording or self.name)
@@ -61,15 +65,30 @@ class Episode:
             return float(1 / np.median(np.diff(self.times)))
         return float(sum(len(run) - 1 for run in runs) / sum(self.times[run[-1]] - self.times[run[0]] for run in runs))
 
+    def stride(self, fps: float) -> int:
+        """How many frames make a step at about ``fps``."""
+        return max(1, round(self.rate / fps))
+
+    def space_at(self, fps: float) -> ActionSpace:
+        """What an action of a step at about ``fps`` is."""
+        return self.space.over(self.stride(fps)) if isinstance(self.space, Commands) else self.space
+
+    def actions(self, frames: np.ndarray) -> np.ndarray:
+        """Actions ``float64 [T - 1, A]`` between some of its frames ``[T]``, by number, of a run of ``sampled``."""
+        if isinstance(self.space, PoseSpace):
+            return self.space.between(self.poses[frames])
+        assert isinstance(self.space, Commands)
+        assert self.commands is not None
+        return np.stack([self.space.joined(self.commands[a:b]) for a, b in pairwise(frames.tolist())])
+
     def sampled(self, fps: float) -> tuple[list[np.ndarray], float]:
         """Numbers of the frames at about ``fps`` by a whole stride, and the rate that this really is.
 
         DROID's 15 Hz at "4 fps" are every fourth frame, 3.75 fps. Where frames are missing, a new run begins, so that
         in each of the runs all steps last equally long, to half a frame.
         """
-        rate = self.rate
-        stride = max(1, round(rate / fps))
-        return self._runs(stride), rate / stride
+        stride = self.stride(fps)
+        return self._runs(stride), self.rate / stride
 
     def _runs(self, stride: int) -> list[np.ndarray]:
         chosen = np.arange(0, len(self.times), stride)

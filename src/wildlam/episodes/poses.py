@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wildlam.episodes.action_spaces import PLANAR, SPACES, ActionSpace
+from wildlam.episodes.action_spaces import PLANAR, SPACES, PoseSpace
 from wildlam.episodes.pairing import nearest_to
 from wildlam.errors import WildlamError
 from wildlam.video.files import AnyFile
@@ -41,7 +41,7 @@ def has_poses(video: AnyFile) -> bool:
     return isinstance(video, Path) and poses_path(video).exists()
 
 
-def write_poses(video: Path, poses: np.ndarray, fps: float, space: ActionSpace = PLANAR) -> None:
+def write_poses(video: Path, poses: np.ndarray, fps: float, space: PoseSpace = PLANAR) -> None:
     """Write poses ``[frames, P]``, of frames at ``k / fps`` seconds, next to their video."""
     times = np.arange(len(poses)) / fps
     path = poses_path(video)
@@ -49,7 +49,7 @@ def write_poses(video: Path, poses: np.ndarray, fps: float, space: ActionSpace =
     np.savetxt(path, np.column_stack([times, poses]), "%.6f", delimiter=",", header=_header(space), comments="")
 
 
-def read_poses(video: Path) -> tuple[ActionSpace, np.ndarray]:
+def read_poses(video: Path) -> tuple[PoseSpace, np.ndarray]:
     """Poses of a video: what they are, and ``float64 [frames, 1 + P]``, the time before them.
 
     Raises:
@@ -91,11 +91,11 @@ def check_reach(video: Path, moments: np.ndarray, end: float, what: str = "its v
         )
 
 
-def _header(space: ActionSpace) -> str:
+def _header(space: PoseSpace) -> str:
     return ",".join(["time", *space.pose_names])
 
 
-def actions_at(space: ActionSpace, poses: np.ndarray, times: np.ndarray) -> np.ndarray:
+def actions_at(space: PoseSpace, poses: np.ndarray, times: np.ndarray) -> np.ndarray:
     """True actions ``float64 [T - 1, A]`` between the moments ``times`` ``[T]``, of rows as ``read_poses`` gives them.
 
     Between two rows a pose moves at constant speed.
@@ -108,7 +108,7 @@ def actions_at(space: ActionSpace, poses: np.ndarray, times: np.ndarray) -> np.n
     return space.between(np.column_stack([np.interp(times, poses[:, 0], values) for values in columns]))
 
 
-def true_actions(clips: TimedClips, root: Path, space: ActionSpace = PLANAR) -> tuple[Tensor, Tensor]:
+def true_actions(clips: TimedClips, root: Path, space: PoseSpace = PLANAR) -> tuple[Tensor, Tensor]:
     """True actions between the states of clips, where their videos have poses of a kind.
 
     Where a state is made of several frames, the moments are those of its first ones.

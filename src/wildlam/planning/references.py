@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import LabelledClips
 from wildlam.planning.protocols import recon
 from wildlam.planning.protocols.protocol import PlanningProtocol
@@ -18,9 +19,9 @@ def no_move(clips: LabelledClips) -> Tensor:
 
 
 def mean_plan(clips: LabelledClips, how: PlanningProtocol) -> Tensor:
-    """Do what training episodes do on average, whatever the goal, on the ground."""
+    """Do what training episodes do on average, whatever the goal."""
     mean = how.prior.mean.cpu().expand(len(clips), -1, -1)
-    return recon.divided(mean)[:, 0]
+    return recon.divided(mean)[:, 0] if how.name == "recon" else mean
 
 
 def random_plans(clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> Tensor:
@@ -47,8 +48,8 @@ def known_goal(clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> Te
         costs = np.zeros(candidates.shape[:2], np.float32)
         for (b, s), actions in zip(np.ndindex(*costs.shape), candidates.cpu().double().flatten(0, 1), strict=True):
             poses = clips.poses[b].numpy()
-            end = clips.space.integrate(poses[0], actions.numpy())[-1]
-            costs[b, s] = np.linalg.norm(clips.space.between(np.stack([poses[-1], end]))[0] / unit)
+            end = PLANAR.integrate(poses[0], actions.numpy())[-1]
+            costs[b, s] = np.linalg.norm(PLANAR.between(np.stack([poses[-1], end]))[0] / unit)
         return torch.from_numpy(costs).to(candidates.device)
 
     return how.solve(cost, len(clips), torch.Generator().manual_seed(seed)).actions.cpu()

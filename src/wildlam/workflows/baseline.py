@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from wildlam.config import config_from, read_as
-from wildlam.episodes.action_spaces import SPACES, ActionSpace
+from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
+from wildlam.episodes.vectors import FIRST, ActionKind, Block, Reading, facts_of, space_of
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import ModelConfig
@@ -88,14 +89,19 @@ class LabelledCut:
 
 
 def cut_labelled(
-    path: Path, encoder: Encoder, fps: float, clips: int | None, tolerance: float = TOLERANCE
+    path: Path,
+    encoder: Encoder,
+    fps: float,
+    clips: int | None,
+    tolerance: float = TOLERANCE,
+    reading: Reading = FIRST,
 ) -> LabelledCut:
-    """Read labelled clips of a folder; ``clips``: how many are used, all if not given.
+    """Read labelled clips of a folder; ``clips``: how many are used, all if not given; ``reading``: what of it.
 
     Raises:
         WildlamError: there are not as many, or something is wrong with the data.
     """
-    episodes = read_episodes(path, tolerance)
+    episodes = read_episodes(path, tolerance, reading)
 
     def of(split: Split) -> Cut:
         return cut_clips(episodes, encoder, split, states=STATES, fps=fps, cache=cache_folder(path))
@@ -129,6 +135,11 @@ class LabelledModelConfig:
         clips: labelled clips of 8 states to train on, a quarter of them for validation; all if not given.
         tolerance: largest time in seconds between a recorded state and the nearest frame of its film. A state without
             a frame is left out and reported; one farther away is an error, as the film is cut short or another's.
+        actions: what an action is, where the data hold several things: poses (the motion of an arm or on the ground),
+            recorded (the commands), states (changes of the recorded states). By default the first that is there.
+        block: how the commands of a step, which are recorded more often than states are seen, make an action:
+            concatenated, or summed, where each is a displacement.
+        camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
         model: size and output of the world model; its bottleneck is not used.
         training: steps, clips per step, precision, optimiser.
         seed: seed of the choice of clips, the initialisation and the order of the data.
@@ -137,6 +148,9 @@ class LabelledModelConfig:
     data: Path
     clips: int | None = None
     tolerance: float = TOLERANCE
+    actions: ActionKind | None = None
+    block: Block = "concatenated"
+    camera: str | None = None
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seed: int = 0
@@ -145,6 +159,12 @@ class LabelledModelConfig:
         settle_paths(self, "data")
         check_clips(self.clips)
         check_seed(self.seed)
+        self.reading  # noqa: B018 - refuses choices that there are not
+
+    @property
+    def reading(self) -> Reading:
+        """What is read of the data."""
+        return Reading(actions=self.actions, block=self.block, camera=self.camera)
 
 
 def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: float, out: Path) -> Path:
@@ -166,7 +186,7 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
     config = replace(config, data=config.data.absolute(), training=training)
     run = claimed(out, config, "model")
 
-    cut = cut_labelled(config.data, encoder, fps, config.clips, config.tolerance)
+    cut = cut_labelled(config.data, encoder, fps, config.clips, config.tolerance, config.reading)
     space = cut.train.space
     width = len(space.action_names)
 
@@ -252,7 +272,7 @@ def load_labelled_model(path: Path, encoder: Encoder) -> tuple[LabelledWorldMode
 
 def write_space(run: Run, space: ActionSpace, drives: str | None = None) -> None:
     """Write the action space of a trained model to ``actions.json`` and, for a controller, which model it drives."""
-    facts = {"space": space.name, "actions": space.action_names} | ({"drives": drives} if drives else {})
+    facts = facts_of(space) | ({"drives": drives} if drives else {})
     write_atomically(run.path / "actions.json", json.dumps(facts))
 
 
@@ -264,11 +284,12 @@ def read_space(run: Run, otherwise: str, drives: bool = False) -> ActionSpace:
     """
     file = run.path / "actions.json"
     facts = read_json(file) if file.is_file() else {}
-    if facts and facts.get("space") not in SPACES:
-        raise WildlamError(f"{file}: does not say which of {', '.join(SPACES)} its actions are; restore it")
-    if not facts or ("drives" in facts) != drives:
+    space = space_of(facts)
+    if facts and space is None:
+        raise WildlamError(f"{file}: does not say what its actions are; restore it")
+    if space is None or ("drives" in facts) != drives:
         raise WildlamError(otherwise)
-    return SPACES[facts["space"]]
+    return space
 
 
 def drawn_clips(

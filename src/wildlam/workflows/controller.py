@@ -18,6 +18,7 @@ from wildlam.encoders.base import fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
+from wildlam.episodes.vectors import ActionKind, Block, Reading
 from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.controller_rollout import controlled_rollout
 from wildlam.evaluation.intervals import FEWEST_RECORDINGS, TOO_FEW, Estimate, enough
@@ -77,6 +78,11 @@ class ControllingConfig:
         clips: labelled clips of 8 states to train on, a quarter of them for validation; all if not given.
         tolerance: largest time in seconds between a recorded state and the nearest frame of its film. A state without
             a frame is left out and reported; one farther away is an error, as the film is cut short or another's.
+        actions: what an action is, where the data hold several things: poses (the motion of an arm or on the ground),
+            recorded (the commands), states (changes of the recorded states). By default the first that is there.
+        block: how the commands of a step, which are recorded more often than states are seen, make an action:
+            concatenated, or summed, where each is a displacement.
+        camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
         unlabelled: videos of the same body without actions. They get pseudo-labels, by a linear map from their latent
             actions, and are trained on as well. It may help where labels are few: compare the validation losses.
         controller: inputs and size of the controller.
@@ -89,6 +95,9 @@ class ControllingConfig:
     data: Path
     clips: int | None = None
     tolerance: float = TOLERANCE
+    actions: ActionKind | None = None
+    block: Block = "concatenated"
+    camera: str | None = None
     unlabelled: Path | None = None
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     training: TrainingConfig = field(
@@ -105,6 +114,12 @@ class ControllingConfig:
         settle_paths(self, "data", "unlabelled")
         check_clips(self.clips)
         check_seed(self.seed)
+        self.reading  # noqa: B018 - refuses choices that there are not
+
+    @property
+    def reading(self) -> Reading:
+        """What is read of the data."""
+        return Reading(actions=self.actions, block=self.block, camera=self.camera)
 
 
 @records_call
@@ -135,7 +150,7 @@ def train_controller(
     )
     run = claimed(Path(out or path / FOLDER), config, "controller")
     _check_driven(run, model, f"give another {option('out')}")
-    cut = cut_labelled(config.data, encoder, of_run.data.fps, config.clips, config.tolerance)
+    cut = cut_labelled(config.data, encoder, of_run.data.fps, config.clips, config.tolerance, config.reading)
     _announce_parts(run, config, encoder, model, cut)
     labelled = cut.encoded(encoder, config.seed)
     z, validation_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.validation))

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from wildlam.episodes.clips import LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
+from wildlam.episodes.vectors import FIRST, Reading
 from wildlam.errors import WildlamError, option
 from wildlam.models.priors import LatentPrior
 from wildlam.planning.dynamics import FromPrior
@@ -132,13 +133,16 @@ class LatentRun(DrivenRun):
         return plan_latent(self.dynamics, self.decoder, clips, how, self.unlikely, seed, self.bf16)
 
 
-def load_driven(config: SearchConfig, labelled: Path | None, tolerance: float = TOLERANCE) -> DrivenRun:
+def load_driven(
+    config: SearchConfig, labelled: Path | None, tolerance: float = TOLERANCE, reading: Reading = FIRST
+) -> DrivenRun:
     """Load a run and what makes it act.
 
     Args:
         config: which.
         labelled: labelled videos, to plan in latent.
         tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
+        reading: what of the labelled videos is read.
 
     Raises:
         WildlamError: something is missing or does not fit together.
@@ -151,15 +155,17 @@ def load_driven(config: SearchConfig, labelled: Path | None, tolerance: float = 
     encoder, model = opened.encoder, opened.model()
     place = find_prior(config.prior or opened.run.path)
     prior = load_prior(place, encoder, model)
-    clips = few_labelled(config, labelled, encoder, opened.config.data.fps, tolerance)
+    clips = few_labelled(config, labelled, encoder, opened.config.data.fps, tolerance, reading)
     decoder = fit_action_decoder(model, clips, prior.read)
     parts = opened.run, opened.config, encoder, model, labelled, decoder.space
     return LatentRun(*parts, prior, place, decoder, config.unlikely)
 
 
-def few_labelled(config: SearchConfig, labelled: Path, encoder: Encoder, fps: float, tolerance: float) -> LabelledClips:
+def few_labelled(
+    config: SearchConfig, labelled: Path, encoder: Encoder, fps: float, tolerance: float, reading: Reading
+) -> LabelledClips:
     """The labelled clips that linear maps are fitted to; see ``load_driven``."""
-    episodes = read_episodes(labelled, tolerance)
+    episodes = read_episodes(labelled, tolerance, reading)
     cut = cut_clips(episodes, encoder, "train", states=STATES, fps=fps, cache=cache_folder(labelled))
     wanted = config.clips or VALIDATION_EVERY
     if wanted > len(cut.places):

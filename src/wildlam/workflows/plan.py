@@ -18,6 +18,7 @@ from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
+from wildlam.episodes.vectors import Reading, described
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
@@ -26,7 +27,7 @@ from wildlam.planning.cost import Cost, GoalCost
 from wildlam.planning.dynamics import Dynamics, FromPrior
 from wildlam.planning.protocols.protocol import PlanningProtocol, ProtocolName, SolverName, protocol
 from wildlam.planning.references import known_goal, mean_plan, no_move, random_plans
-from wildlam.report.pages.plan import table_of_plans, write_plan_report
+from wildlam.report.pages.plan import figures_of, table_of_plans, write_plan_report
 from wildlam.report.text import text_of_figures
 from wildlam.types import Encoder, check_choice, check_count, settle_path_lists, settle_paths
 from wildlam.workflows import durations
@@ -76,6 +77,7 @@ class PlanConfig(SearchConfig):
         baselines: folders of world models trained on real actions, to compare with.
         episodes: held-out clips to plan in, spread over them by chance.
         tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
+        camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
         samples: candidates of an iteration; by default 300 (droid), 120 (recon).
         iterations: how often candidates are drawn; by default 15 (droid), 1 (recon).
         solver: solver of the droid protocol: cem (the protocol's), icem (with coloured noise) or mppi (path integrals).
@@ -90,6 +92,7 @@ class PlanConfig(SearchConfig):
     baselines: list[Path] = field(default_factory=list)
     episodes: int = EPISODES
     tolerance: float = TOLERANCE
+    camera: str | None = None
     samples: int | None = None
     iterations: int | None = None
     solver: SolverName = "cem"
@@ -144,10 +147,10 @@ class PlanResult:
     @property
     def figures(self) -> list[str]:
         """Names of the figures in the table; lower is better."""
-        return [name for name in ("displacement", "ate", "rpe") if name in self.rows["no move"].values]
+        return figures_of(self.rows)
 
     def __str__(self) -> str:
-        amount = self.rows["no move"].amount
+        amount = next(iter(self.rows.values())).amount
         return "\n".join(
             [
                 f"{self.protocol} protocol, on {amount} held out, seed {self.seed} (lower is better):",
@@ -217,14 +220,18 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
         WildlamError: something is missing, out of its range, or does not fit together.
     """
     config = config_from(PlanConfig, config, keywords)
-    driven = load_driven(config, config.labelled or config.data, config.tolerance)
+    reading = Reading(camera=config.camera)
+    driven = load_driven(config, config.labelled or config.data, config.tolerance, reading)
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
-    found = read_episodes(config.data, config.tolerance)
-    if found[0].space is not space:
+    reading = reading.like(space)
+    found = read_episodes(config.data, config.tolerance, reading)
+    if (there := found[0].space_at(fps)) != space:
         raise WildlamError(
-            f"{config.data} holds {found[0].space.name} actions, those of {driven.place} are {space.name}; give other "
+            f"{config.data} holds {described(there)}, those of {driven.place} are {described(space)}; give other "
             f"{option('data')} or another {option(driven.given_by)}"
         )
+    if config.guided and not space.zero_stays:
+        raise WildlamError(f"{option('guide')} is for actions that add up, recorded commands need not; leave it out")
     dynamics = dynamics_of(driven, config.baselines)
     _check_units(found, fps, {**dynamics, "latent": driven.scales}, driven.learner)
     how = protocol(config.protocol, found, fps, encoder.device, config.samples, config.iterations, config.solver)
@@ -233,10 +240,10 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
     episodes = min(config.episodes, len(cut.places))
     labelled = None
     if config.guided:
-        labelled = few_labelled(config, config.labelled or config.data, encoder, fps, config.tolerance)
-        if labelled.space is not space:
+        labelled = few_labelled(config, config.labelled or config.data, encoder, fps, config.tolerance, reading)
+        if labelled.space != space:
             raise WildlamError(
-                f"{config.labelled} holds {labelled.space.name} actions, those of {driven.place} are {space.name}; "
+                f"{config.labelled} holds {described(labelled.space)}, those of {driven.place} are {described(space)}; "
                 f"give other {option('labelled')}"
             )
     durations.announce(_parts(cut, dynamics, how, episodes, driven, config.simulator))
@@ -260,7 +267,7 @@ def _planned(
         from wildlam.worlds.simulators import check_films
 
         check_films(clips)  # before an hour of plans
-    unlearnt = {"no move": no_move(clips)}
+    unlearnt = {"no move": no_move(clips)} if clips.space.zero_stays else {"mean": mean_plan(clips, how)}
     if config.protocol == "recon":  # the other protocol's candidates lie about staying
         unlearnt |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
     unlearnt["random"] = random_plans(clips, how, seed)
@@ -270,7 +277,7 @@ def _planned(
         guide_of_others = Guide(guide.regression.of_states, config.guide)
         told = {"regression": guide_of_others.regression(clips), "guide": guide.regression(clips)}
         unlearnt |= {name: in_equal_steps(sums, how.horizon) for name, sums in told.items()}
-    rows = {label: judged(actions, clips) for label, actions in unlearnt.items()}
+    rows = {label: judged(actions, clips, how) for label, actions in unlearnt.items()}
     plans = {}
     for label, one in dynamics.items():
         if label == "latent" and isinstance(driven, LatentRun):
@@ -294,7 +301,7 @@ def _write(
     plans: Mapping[str, Planned],
 ) -> None:
     """Write ``plans.json`` and ``report.html``."""
-    name, solver = config.protocol, config.solver
+    name, solver, amount = config.protocol, config.solver, next(iter(rows.values())).amount
     record = {
         "protocol": name,
         "episodes": len(clips),
@@ -322,8 +329,8 @@ def _write(
             clips,
             rows,
             {label: one.actions.numpy() for label, one in plans.items()},
-            "rpe" if name == "recon" else "displacement",
-            f"{driven.run.facts['encoder']['name']} states, {rows['no move'].amount} held out of {config.data}, "
+            "rpe" if name == "recon" else figures_of(rows)[0],
+            f"{driven.run.facts['encoder']['name']} states, {amount} held out of {config.data}, "
             f"{driven}, {how.samples} candidates drawn {how.iterations} time(s)"
             f"{f' ({solver})' if name == 'droid' else ''}, seed {config.seed}",
         )
@@ -341,8 +348,10 @@ def dynamics_of(driven: DrivenRun, baselines: Sequence[Path]) -> dict[str, Dynam
         if places.count(folder) > 1:
             raise WildlamError(f"{folder} is given twice; {remedy}")
         model, space = load_labelled_model(folder, driven.encoder)
-        if space is not driven.space:
-            raise WildlamError(f"{folder} takes {space.name} actions, {driven.learner} {driven.space.name}; {remedy}")
+        if space != driven.space:
+            raise WildlamError(
+                f"{folder} takes {described(space)}, {driven.learner} {described(driven.space)}; {remedy}"
+            )
         dynamics[next(name for name in _names(folder) if name not in {*OWN_ROWS, *dynamics})] = model
     return dynamics
 
@@ -355,8 +364,8 @@ def _names(folder: Path) -> Iterator[str]:
 
 def _check_units(episodes: Sequence[Episode], fps: float, models: Mapping[str, Any], learner: str) -> None:
     """Refuse models trained on far larger or smaller motions, such as metres in place of map units."""
-    space = episodes[0].space
-    actions = np.concatenate([space.between(one.poses[run]) for one in episodes for run in one.sampled(fps)[0]])
+    space = episodes[0].space_at(fps)
+    actions = np.concatenate([one.actions(run) for one in episodes for run in one.sampled(fps)[0] if len(run) > 1])
     here = float(np.linalg.norm(actions[:, : space.position].std(axis=0)))
     for label, model in models.items():
         label = learner if label == "latent" else label

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from wildlam.episodes.action_spaces import PLANAR
+from wildlam.episodes.action_spaces import PLANAR, SPACES
 from wildlam.episodes.clips import LabelledClips, encode_frames
 from wildlam.evaluation.intervals import PerClip
 from wildlam.models import LatentActionModel
@@ -23,6 +23,8 @@ from wildlam.types import Encoder
 from wildlam.workflows.goal_regression import GoalRegression
 
 AT_ONCE = 8  # episodes planned together
+CONSTANT = 1e-9
+"""Deviation up to which a component of an action does not vary."""
 PICTURES = 256
 """Pictures of a simulator encoded together."""
 
@@ -33,8 +35,8 @@ class Planned:
 
     Attributes:
         actions: ``[C, H, A]``.
-        per_clip: errors of each plan: ``displacement`` and, on the ground, ``ate`` and ``rpe``; its ``cost``
-            and, in the same model, the ``true cost`` of what was really done.
+        per_clip: errors of each plan, see ``judged``; its ``cost`` and, in the same model, the ``true cost`` of what
+            was really done.
     """
 
     actions: Tensor
@@ -88,7 +90,7 @@ def plan_clips(
             true_costs.append(cost(true[:, None])[:, 0])
     planned = torch.cat(actions).cpu()
     costs_of_all = {"cost": torch.cat(costs).cpu(), "true cost": torch.cat(true_costs).cpu()}
-    return Planned(planned, judged(planned, clips, costs_of_all))
+    return Planned(planned, judged(planned, clips, how, costs_of_all))
 
 
 def plan_latent(
@@ -115,7 +117,7 @@ def plan_latent(
     """
     z, states, costs = search_latent(dynamics, clips, how, unlikely, seed, bf16, progress)
     planned = decode(z, states).cpu()
-    return Planned(planned, judged(planned, clips, costs))
+    return Planned(planned, judged(planned, clips, how, costs))
 
 
 @torch.no_grad()
@@ -185,7 +187,7 @@ def plan_simulated(
             true_costs.append(cost(clips.actions[i : i + 1, None])[:, 0])
     planned = torch.cat([one.actions for one in found]).cpu()
     values = {"cost": torch.cat([one.cost for one in found]).cpu(), "true cost": torch.cat(true_costs).cpu()}
-    return Planned(planned, judged(planned, clips, values))
+    return Planned(planned, judged(planned, clips, how, values))
 
 
 def simulator_costs(
@@ -208,13 +210,26 @@ def simulator_costs(
     return simulated_costs(clips, encode, encoder.spec.image_size, reinfer_end if model else None)
 
 
-def judged(planned: Tensor, clips: LabelledClips, more: dict[str, Tensor] | None = None) -> PerClip:
-    """Errors of plans ``[C, H, A]``, per clip."""
+def judged(
+    planned: Tensor, clips: LabelledClips, how: PlanningProtocol, more: dict[str, Tensor] | None = None
+) -> PerClip:
+    """Errors of plans ``[C, H, A]``, per clip: ``displacement`` and, on the ground, ``ate`` and ``rpe``.
+
+    Of actions whose components the data name, ``error``: mean over the components that vary of the distance from the
+    true ones, in deviations of the protocol's prior; of their sums where they add up, else step by step.
+    """
     space = clips.space
-    values = {"displacement": displacement_error(planned, clips.actions, space.position), **(more or {})}
-    if space is PLANAR:
+    values = dict(more or {})
+    if space in SPACES.values():
+        values["displacement"] = displacement_error(planned, clips.actions, space.position)
+    else:
+        off, std = planned - clips.actions, how.prior.std[0].cpu()
+        steps = off.sum(dim=1, keepdim=True) if space.zero_stays else off
+        varies = std > CONSTANT
+        values["error"] = (steps.abs() / std)[..., varies].mean(dim=(1, 2)) if varies.any() else off.new_zeros(len(off))
+    if space == PLANAR:
         errors = []
         for actions, poses in zip(planned.double().numpy(), clips.poses.numpy(), strict=True):
-            errors.append(trajectory_errors(space.integrate(poses[0], actions), poses))
+            errors.append(trajectory_errors(PLANAR.integrate(poses[0], actions), poses))
         values |= {name: torch.tensor([e[name] for e in errors]) for name in errors[0]}
     return PerClip(values, clips.names, [space.name] * len(clips), clips.recordings)

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from wildlam.config import config_from
+from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.clips import encode_frames
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
@@ -172,7 +173,7 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
 def _check_actions(driven: DrivenRun, simulator: Simulator) -> None:
     """Refuse what learnt another kind of action, or other units, than the simulator's."""
     scales, space, another = driven.scales, driven.space, f"give another {option(driven.given_by)}"
-    if space is not simulator.space:
+    if space != simulator.space:
         raise WildlamError(
             f"the world {simulator.name!r} takes actions {', '.join(simulator.space.action_names)}, {driven.learner} "
             f"was trained on {', '.join(space.action_names)}; {another}"
@@ -193,6 +194,7 @@ def _prior_of(driven: DrivenRun) -> Prior:
 
 def _planner(driven: DrivenRun, dynamics: Dynamics, goals: Tensor, prior: Prior, seed: int = 0) -> Replanner:
     """What plans with a model: in the base space of its prior, if it has one."""
+    assert isinstance(driven.space, PoseSpace)  # as every simulator's
     encode, between = partial(encode_frames, driven.encoder), driven.space.between
     if not isinstance(driven, LatentRun) or not isinstance(dynamics, FromPrior):
         return Replanner(dynamics, encode, goals, prior, between, seed, driven.bf16)

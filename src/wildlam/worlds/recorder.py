@@ -17,7 +17,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.poses import poses_path, write_poses
 from wildlam.errors import WildlamError
 from wildlam.progress import Count, up_to
@@ -60,7 +60,7 @@ class Format:
     frames: int
     fps: float
     size: int
-    space: ActionSpace
+    space: PoseSpace
 
     def truth_paths(self, film: Path) -> tuple[Path, ...]:
         """Where the truth of a film lies: files without which it is made again."""

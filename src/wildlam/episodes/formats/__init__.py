@@ -9,6 +9,7 @@ from pathlib import Path
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format
 from wildlam.episodes.pairing import TOLERANCE
+from wildlam.episodes.vectors import FIRST, Reading
 from wildlam.errors import WildlamError, option
 
 
@@ -22,13 +23,14 @@ FORMATS = _found()
 """All formats by name, in the order in which a folder's is looked for."""
 
 
-def read_episodes(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
+def read_episodes(path: Path, tolerance: float = TOLERANCE, reading: Reading = FIRST) -> list[Episode]:
     """Read a labelled data set: LeRobot v2.1 or v3.0, DROID as released, RECON as released or as processed, or videos
     with ``NAME.poses.csv`` files.
 
     Args:
         path: folder of the data set.
         tolerance: seconds that a state may be away from every frame: it is left out, with a warning; see ``pairing``.
+        reading: what is read, where the data hold several things.
 
     Raises:
         WildlamError: there is none, or it is malformed, naming the file; or a state is farther from every frame.
@@ -37,7 +39,17 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
         raise WildlamError(f"{option('tolerance')} must be a positive number of seconds, got {tolerance:g}")
     if not path.exists():
         raise WildlamError(f"{path}: there is no such folder")
-    return next(one for one in FORMATS.values() if one.detects(path)).read(path, tolerance)
+    form = next(one for one in FORMATS.values() if one.detects(path))
+    if reading.actions not in (None, *form.kinds):
+        raise WildlamError(
+            f"{path}: of data in the format {form.name} {' or '.join(form.kinds)} can be read; leave "
+            f"{option('actions')} {reading.actions} out"
+        )
+    if reading.camera is not None and not form.cameras:
+        raise WildlamError(
+            f"{path}: data in the format {form.name} have one camera; leave {option('camera')} {reading.camera} out"
+        )
+    return form.read(path, tolerance, reading)
 
 
 def cache_folder(path: Path) -> Path:

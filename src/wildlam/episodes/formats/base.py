@@ -7,22 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.episode import Episode
+from wildlam.episodes.vectors import ActionKind, Reading
 from wildlam.errors import WildlamError
 
 RATE_TOLERANCE = 0.01
 """Frames per second by which an episode's rate may differ from that of a format."""
 
 
-def check_kind(episodes: Sequence[Episode], what: str, space: ActionSpace, rate: float) -> None:
+def check_kind(episodes: Sequence[Episode], what: str, space: PoseSpace, rate: float) -> None:
     """Refuse to write episodes of another kind of pose, or of another number of frames a second.
 
     Raises:
         WildlamError: naming the first such episode, after ``what`` the format holds.
     """
     for episode in episodes:
-        if episode.space is not space or abs(episode.rate - rate) > RATE_TOLERANCE:
+        if episode.space != space or abs(episode.rate - rate) > RATE_TOLERANCE:
             raise WildlamError(f"{what}; {episode.name} has {episode.rate:g} {episode.space.name} poses a second")
 
 
@@ -34,20 +35,25 @@ class Format:
         name: name as users write it, ``collect --format NAME``.
         order: place among the formats when a folder's is looked for, as a folder may look like several.
         detects: whether a folder is of this format.
-        read: reads all episodes below a folder; with the seconds that a state may be away from every frame.
+        read: reads all episodes below a folder; with the seconds that a state may be away from every frame, and what
+            is read of it.
         spaces: kinds of action that can be written in it; none if it is only read.
         fps: frames per second of what is written.
         write: writes episodes to a folder; None for films with poses, which need no writing.
         check: raises a WildlamError where what writing takes is not installed.
         metres: whether positions must be in metres.
+        kinds: what actions can be.
+        cameras: whether one of several cameras can be chosen.
     """
 
     name: str
     order: int
     detects: Callable[[Path], bool]
-    read: Callable[[Path, float], list[Episode]]
-    spaces: tuple[ActionSpace, ...] = ()
+    read: Callable[[Path, float, Reading], list[Episode]]
+    spaces: tuple[PoseSpace, ...] = ()
     fps: float = 8.0
     write: Callable[[Path, Sequence[Episode]], None] | None = None
     check: Callable[[], Any] | None = None
     metres: bool = False
+    kinds: tuple[ActionKind, ...] = ("poses",)
+    cameras: bool = False

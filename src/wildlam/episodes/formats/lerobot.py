@@ -1,10 +1,14 @@
-"""LeRobotDataset v2.1 and v3.0 with recorded poses: of an arm's end effector, such as DROID's port, or on the ground.
+"""LeRobotDataset v2.1 and v3.0 of any robot: recorded poses, commands, or changes of states.
 
-Read are ``observation.state.cartesian_position`` (6) and ``observation.state.gripper_position`` or, if its names are x,
-y and heading (degrees), ``observation.state``; the data sets' own ``action`` (joint values, in DROID's port) is not.
+Poses are ``observation.state.cartesian_position`` (6) and ``observation.state.gripper_position``, as in DROID's port,
+or ``observation.state`` if its names are x, y and heading (degrees). Commands are ``action``, whatever it holds:
+joints, velocities, where to go. States are ``observation.state``, or all numbers whose names begin so. Names of
+components may be a list, nested lists, an object, or missing.
+
 Where ``camera_extrinsics.CAMERA`` and ``camera_field_of_view.CAMERA`` are columns, the episode has that camera.
-v3.0 keeps many episodes in a file, v2.1 one. A state's frame is the one at ``from_timestamp + timestamp``, counted as
-LeRobot counts: in the file's own time, which need not begin at 0. A film may be shorter than its states.
+Pictures are those of films, or lie in the tables. v3.0 keeps many episodes in a file, v2.1 one. A state's frame is the
+one at ``from_timestamp + timestamp``, counted as LeRobot counts: in the file's own time, which need not begin at 0. A
+film may be shorter than its states.
 
 Files may be symbolic links, to anywhere: the Hub's cache links every file to its ``blobs/``, and users link ``videos/``
 to another disk. Whoever laid the folder out made the link, and could have put the file itself there. What is refused
@@ -20,20 +24,26 @@ import math
 import operator
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor
 
 from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode, splits_of
 from wildlam.episodes.formats.base import Format
-from wildlam.episodes.formats.lerobot_write import ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
+from wildlam.episodes.formats.lerobot_write import ACTION, ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
+from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
-from wildlam.errors import WildlamError
+from wildlam.episodes.vectors import FIRST, ActionKind, Changes, Commands, Reading
+from wildlam.errors import WildlamError, option
 from wildlam.types import Split
 from wildlam.video.splits import SPLIT_FOLDERS
 
@@ -48,12 +58,12 @@ def is_lerobot(path: Path) -> bool:
     return (path / "meta" / "info.json").is_file()
 
 
-def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLERANCE) -> list[Episode]:
+def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERANCE) -> list[Episode]:
     """Read all episodes.
 
     Args:
         path: the data set's folder.
-        camera: key of the videos to take; the first by name that is not of a wrist if not given.
+        reading: which actions and which camera; the first by name that is not of a wrist if not said.
         tolerance: seconds that a state may be away from every frame; see ``pair``.
 
     Raises:
@@ -67,24 +77,12 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
         raise WildlamError(f"{file}: chunks_size is {size}, at least 1 is expected")
     for key in features:
         _field(file, features, key, dict)
-    cameras, pictures = (
-        sorted(key for key, feature in features.items() if feature.get("dtype") == kind) for kind in ("video", "image")
-    )
-    if pictures and not cameras:
-        raise WildlamError(
-            f"{path}: holds pictures in its tables ({', '.join(pictures)}) and no videos; only videos can be read: "
-            "rewrite it with videos by LeRobot"
-        )
-    templates = {key: _field(file, info, key, str) for key in ("data_path", "video_path")}
-    space: ActionSpace = ARM
-    columns: tuple[str, ...] = (ARM_POSE, GRIPPER)
-    if features.get(STATE, {}).get("names") in (list(PLANAR.pose_names), {"axes": list(PLANAR.pose_names)}):
-        space, columns = PLANAR, (STATE,)
-    if missing := set(columns) - features.keys():
-        raise WildlamError(f"{path}: records no {sorted(missing)[0]}; only recorded poses can be read")
-    chosen = camera or next((key for key in cameras if "wrist" not in key), None)
-    if chosen is None or chosen not in cameras:
-        raise WildlamError(f"{path}: has no video {chosen}; there are {', '.join(cameras) or 'none'}")
+    cameras = {key: feature["dtype"] for key, feature in features.items() if feature.get("dtype") in ("video", "image")}
+    chosen = _camera_key(path, sorted(cameras), reading.camera)
+    in_tables = cameras[chosen] == "image"
+    templates = {key: _field(file, info, key, str) for key in ("data_path", *(() if in_tables else ("video_path",)))}
+    recorded = _recorded(path, features, reading)
+    space = recorded.space
     if version not in ("v2.1", "v3.0"):
         raise WildlamError(f"{path}: format {version!r}; v2.1 and v3.0 can be read")
     parts = list(_v3(path, templates, chosen) if version == "v3.0" else _v2(path, size, templates, chosen))
@@ -96,6 +94,18 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
     taken: dict[Path, list[Taken]] = {}
     found, paired = [], {}
     for number, table, file, begins, ends in parts:
+        if in_tables:
+            if number in splits:
+                name = f"episode_{number:06d}"
+                where = f"{path}, {name}"
+                times, poses, commands = recorded.of(table, where)
+                pictures = partial(_pictures, file, number, chosen)
+                seen_by = _camera(table, chosen, where)
+                split = splits[number] or drawn[name]
+                found.append(
+                    Episode(name, split, times, poses, space, pictures, file, camera=seen_by, commands=commands)
+                )
+            continue
         film = films[file] = films.get(file) or read_film(file)
         moments = film.times + film.start
         # Half a frame sooner, as rounding may put an episode's first frame before its beginning.
@@ -107,14 +117,15 @@ def read_lerobot(path: Path, camera: str | None = None, tolerance: float = TOLER
         if number not in splits:
             continue
         name = place.name
-        poses, times = _poses(table, columns, len(space.pose_names), f"{path}, {name}")
+        times, poses, commands = recorded.of(table, f"{path}, {name}")
         pairs = pair(times + begins, moments[first:last], f"{file}, {name}", tolerance)
         paired[name], poses, times = pairs, poses[pairs.states], times[pairs.states]
+        commands = None if commands is None else commands[pairs.states]
         place.ahead.extend((first + pairs.frames - pairs.states).tolist())
         frames = film.frames(first + pairs.frames)
         seen_by = _camera(table, chosen, f"{path}, {name}")
         split = splits[number] or drawn[name]
-        found.append(Episode(name, split, times, poses, space, frames, file, camera=seen_by))
+        found.append(Episode(name, split, times, poses, space, frames, file, camera=seen_by, commands=commands))
     report_pairs(path, paired)
     for file, places in taken.items():
         if off := _miscounted(places, len(films[file].times)):
@@ -168,7 +179,7 @@ def _field(file: Path, fields: dict[str, Any], name: str, kind: type[Kind]) -> K
 
 
 def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
-    """Number, table and film of each episode, and where in the film it begins and ends."""
+    """Number, table and film of each episode (its table, if the pictures lie there), and where in that it lies."""
     tables: dict[Path, pa.Table] = {}
     for file in sorted((path / "meta" / "episodes").glob("*/*.parquet")):  # not rglob, which follows no linked folders
         for row in _table(file).to_pylist() if not file.name.startswith(".") else ():
@@ -181,21 +192,23 @@ def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
                     chunk_index=row["data/chunk_index"],
                     file_index=row["data/file_index"],
                 )
-                film = _inside(
-                    path,
-                    templates["video_path"],
-                    video_key=camera,
-                    chunk_index=row[f"videos/{camera}/chunk_index"],
-                    file_index=row[f"videos/{camera}/file_index"],
-                )
-                begins = float(row[f"videos/{camera}/from_timestamp"])
-                ends = float(row.get(f"videos/{camera}/to_timestamp", math.inf))
+                film, begins, ends = data, 0.0, math.inf
+                if "video_path" in templates:
+                    film = _inside(
+                        path,
+                        templates["video_path"],
+                        video_key=camera,
+                        chunk_index=row[f"videos/{camera}/chunk_index"],
+                        file_index=row[f"videos/{camera}/file_index"],
+                    )
+                    begins = float(row[f"videos/{camera}/from_timestamp"])
+                    ends = float(row.get(f"videos/{camera}/to_timestamp", math.inf))
             except KeyError as error:
                 raise WildlamError(f"{file}: an episode lacks {error}") from error
             except (TypeError, ValueError) as error:
                 raise WildlamError(f"{file}: {str(row)[:200]} is no episode ({error})") from error
             if data not in tables:
-                tables = {data: _table(data)}  # one at a time: they may be large
+                tables = {data: _table(data, numbers=True)}  # one at a time: they may be large
             try:
                 of_episode = tables[data].filter(pa.compute.field("episode_index") == number)
             except pa.ArrowException as error:
@@ -213,8 +226,8 @@ def _v2(path: Path, size: int, templates: dict[str, str], camera: str) -> Iterat
         raise WildlamError(f"{file}: cannot be read as lines of JSON with an episode_index ({error})") from error
     for number in numbers:
         where = {"episode_chunk": number // size, "episode_index": number, "video_key": camera}
-        data, film = (_inside(path, templates[key], **where) for key in ("data_path", "video_path"))
-        yield number, _table(data), film, 0.0, math.inf
+        data, *films = (_inside(path, template, **where) for template in templates.values())
+        yield number, _table(data, numbers=True), next(iter(films), data), 0.0, math.inf
 
 
 def _inside(root: Path, template: str, **where: Any) -> Path:
@@ -272,20 +285,143 @@ def _only(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-def _poses(table: pa.Table, columns: Sequence[str], width: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _times(table: pa.Table, where: str) -> np.ndarray:
     try:
         times = np.asarray([_only(time) for time in table["timestamp"].to_pylist()], dtype=np.float64)
         if times.ndim != 1:
             raise ValueError("timestamp holds several numbers a state")
-        parts = [np.asarray(table[c].to_pylist(), dtype=np.float64).reshape(len(times), -1) for c in columns]
-        poses = np.column_stack(parts)
     except (KeyError, ValueError, TypeError) as error:
         raise WildlamError(f"{where}: its states cannot be read ({error})") from error
-    if poses.shape[1] != width or len(times) < 2:
-        raise WildlamError(f"{where}: {len(times)} states of {poses.shape[1]} numbers; expected two or more of {width}")
-    if not np.isfinite(poses).all() or not (np.diff(times) > 0).all():
-        raise WildlamError(f"{where}: its states must be finite, and its times rise")
-    return poses, times
+    if len(times) < 2:
+        raise WildlamError(f"{where}: {len(times)} states; expected two or more")
+    if not np.isfinite(times).all() or not (np.diff(times) > 0).all():
+        raise WildlamError(f"{where}: its times must be finite and rise")
+    return times
+
+
+def _numbers(table: pa.Table, columns: Sequence[str], width: int, where: str) -> np.ndarray:
+    """What columns hold at each state, ``float64 [F, width]``."""
+    try:
+        parts = [np.asarray(table[c].to_pylist(), dtype=np.float64).reshape(len(table), -1) for c in columns]
+        found = np.column_stack(parts) if parts else np.empty((len(table), 0))
+    except (KeyError, ValueError, TypeError) as error:
+        raise WildlamError(f"{where}: its states cannot be read ({error})") from error
+    if found.shape[1] != width:
+        raise WildlamError(f"{where}: {len(found)} states of {found.shape[1]} numbers; expected two or more of {width}")
+    if len(bad := np.argwhere(~np.isfinite(found))):
+        frame, component = bad[0].tolist()
+        raise WildlamError(
+            f"{where}: {', '.join(columns)} must be finite; number {component} of frame {frame} is "
+            f"{found[frame, component]}, and so are {len(bad) - 1} more; mend or remove the episode"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is read of the states of an episode.
+
+    Attributes:
+        space: kind of action.
+        poses: columns of the poses, or of the states of the body.
+        commands: columns of the commands; none if there are none.
+    """
+
+    space: ActionSpace
+    poses: tuple[str, ...]
+    commands: tuple[str, ...] = ()
+
+    def of(self, table: pa.Table, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Times, poses and commands of an episode."""
+        times, poses = _times(table, where), _numbers(table, self.poses, len(self.space.pose_names), where)
+        if not isinstance(self.space, Commands):
+            return times, poses, None
+        return times, poses, _numbers(table, self.commands, len(self.space.components), where)
+
+
+def _recorded(path: Path, features: dict[str, Any], reading: Reading) -> Recorded:
+    """What the data hold of what is wanted."""
+    states = [STATE] if STATE in features else sorted(key for key in features if key.startswith(f"{STATE}."))
+    states = [key for key in states if _is_numeric(features[key])]
+    ground = features.get(STATE, {}).get("names") in (list(PLANAR.pose_names), {"axes": list(PLANAR.pose_names)})
+    kinds: dict[ActionKind, bool] = {
+        "poses": ground or {ARM_POSE, GRIPPER} <= features.keys(),
+        "recorded": _is_numeric(features.get(ACTION, {})),
+        "states": bool(states),
+    }
+    there = [kind for kind, is_there in kinds.items() if is_there]
+    wanted = reading.actions or (there[0] if there else "recorded")
+    if wanted not in there:
+        what = "poses of an arm or on the ground" if wanted == "poses" else ACTION if wanted == "recorded" else STATE
+        also = f"; {option('actions')} can be {' or '.join(there)}" if there else ""
+        raise WildlamError(f"{path}: records no {what}{also}")
+    if wanted == "poses":
+        return Recorded(PLANAR, (STATE,)) if ground else Recorded(ARM, (ARM_POSE, GRIPPER))
+    of_states = [name for key in states for name in names_of(features[key], f"{path}: {key}")]
+    if wanted == "states":
+        return Recorded(Changes.of(of_states), tuple(states))
+    components = names_of(features[ACTION], f"{path}: {ACTION}")
+    return Recorded(Commands.of(components, reading.block, of_states), tuple(states), (ACTION,))
+
+
+def _is_numeric(feature: dict[str, Any]) -> bool:
+    return str(feature.get("dtype", "")).startswith(("float", "int", "uint", "bool"))
+
+
+def names_of(feature: dict[str, Any], where: str) -> list[str]:
+    """Names of the components of a feature: of a list, nested lists or an object, or numbers where they are missing.
+
+    Raises:
+        WildlamError: its shape is none.
+    """
+    shape = feature.get("shape")
+    if not isinstance(shape, list | tuple) or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise WildlamError(f"{where} has the shape {shape!r}; expected whole numbers")
+    count = math.prod(shape)
+    found = list(_texts(feature.get("names")))
+    last = where.rsplit(" ", 1)[-1].rsplit(".", 1)[-1]
+    return found if len(found) == len(set(found)) == count else [f"{last} {k}" for k in range(count)]
+
+
+def _texts(names: Any) -> Iterator[str]:
+    if isinstance(names, dict):  # {"motors": [...]}, or {"x": 0, "y": 1}
+        if all(isinstance(place, int) for place in names.values()):
+            names = sorted(names, key=lambda name: names[name])
+        else:
+            names = list(names.values())
+    if isinstance(names, list | tuple):
+        for part in names:
+            yield from _texts(part)
+    elif isinstance(names, str):
+        yield names
+
+
+def _camera_key(path: Path, keys: Sequence[str], wanted: str | None) -> str:
+    """The key of a camera, by it or by its last part."""
+    there = f"there are {', '.join(keys)}" if keys else "there are no videos and no pictures"
+    if wanted is None:
+        if not keys:
+            raise WildlamError(f"{path}: {there}")
+        return next((key for key in keys if "wrist" not in key), keys[0])
+    if found := [key for key in keys if wanted in (key, key.rsplit(".", 1)[-1])]:
+        return found[0]
+    raise WildlamError(f"{path}: has no camera {wanted}; {there}")
+
+
+def _pictures(file: Path, number: int, key: str, chosen: Sequence[int], size: int) -> Tensor:
+    """Some pictures of an episode, of its table."""
+    try:
+        table = pq.read_table(file, columns=["episode_index", key], filters=[("episode_index", "==", number)])
+        found = table[key].take(list(chosen)).to_pylist()
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise WildlamError(f"{file}: its {key} cannot be read ({error})") from error
+    parts = []
+    for k, picture in zip(chosen, found, strict=True):
+        data = picture.get("bytes") if isinstance(picture, dict) else picture
+        if not isinstance(data, bytes):
+            raise WildlamError(f"{file}: {key} of frame {k} of episode {number} holds no bytes of a picture")
+        parts.append(decode_picture(data, f"{file}: {key} of frame {k} of episode {number}", size))
+    return torch.stack(parts)
 
 
 def _camera(table: pa.Table, key: str, where: str) -> Camera | None:
@@ -300,6 +436,10 @@ def _camera(table: pa.Table, key: str, where: str) -> Camera | None:
         raise WildlamError(f"{where}: {error}") from error
 
 
+def _is_large(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
 def _json(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text())
@@ -310,16 +450,19 @@ def _json(file: Path) -> dict[str, Any]:
     return found
 
 
-def _table(file: Path) -> pa.Table:
+def _table(file: Path, numbers: bool = False) -> pa.Table:
+    """A table; of ``numbers`` alone, without pictures and texts, which may be large."""
     try:
-        table = pq.read_table(file)
+        schema = pq.read_schema(file)
+        wanted = [field.name for field in schema if not (numbers and _is_large(field.type))]
+        table = pq.read_table(file, columns=wanted)
     except (OSError, pa.ArrowException) as error:
         raise WildlamError(f"{file}: cannot be read as Parquet ({error})") from error
     place = table.schema.get_field_index("episode_index")  # compared with numbers, so no lists of one
     if place >= 0 and pa.types.is_nested(table.schema.types[place]):
-        numbers = [_only(number) for number in table.column(place).to_pylist()]
+        indices = [_only(number) for number in table.column(place).to_pylist()]
         try:
-            table = table.set_column(place, "episode_index", pa.array(numbers, pa.int64()))
+            table = table.set_column(place, "episode_index", pa.array(indices, pa.int64()))
         except pa.ArrowException as error:
             raise WildlamError(f"{file}: its episode_index must be whole numbers ({error})") from error
     return table
@@ -329,7 +472,9 @@ FORMAT = Format(
     "lerobot",
     order=0,
     detects=is_lerobot,
-    read=lambda path, tolerance: read_lerobot(path, tolerance=tolerance),
+    read=lambda path, tolerance, reading: read_lerobot(path, reading, tolerance),
+    kinds=("poses", "recorded", "states"),
+    cameras=True,
     spaces=(PLANAR, ARM),
     write=write_lerobot,
 )

@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
+from wildlam.episodes.action_spaces import ARM, PLANAR, PoseSpace
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import check_kind
 from wildlam.video.mp4 import write_mp4
 
 ARM_POSE, GRIPPER = "observation.state.cartesian_position", "observation.state.gripper_position"
 STATE = "observation.state"
+ACTION = "action"
 MAIN = "main"
 CAMERA = f"observation.images.{MAIN}"
 EXTRINSICS, LENS = "camera_extrinsics.{}", "camera_field_of_view.{}"
@@ -43,6 +44,7 @@ def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> N
     """
     episodes = sorted(episodes, key=lambda episode: episode.split == "held_out")
     space, fps = episodes[0].space, round(episodes[0].rate, 6)
+    assert isinstance(space, PoseSpace)
     check_kind(episodes, "a LeRobotDataset holds episodes of one kind and rate", space, fps)
     columns = {STATE: space.pose_names} if space is PLANAR else {ARM_POSE: ARM.pose_names[:6], GRIPPER: ("gripper",)}
     if all(episode.camera for episode in episodes):
@@ -68,16 +70,16 @@ def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> N
         for frame in episode.frames(range(len(episode.times)), size)
     )
     write_mp4(path / "videos" / CAMERA / f"{FIRST}.mp4", pictures, fps)
-    (path / "meta" / "stats.json").write_text(json.dumps(_statistics(whole, [*columns, "action"])))
+    (path / "meta" / "stats.json").write_text(json.dumps(_statistics(whole, [*columns, ACTION])))
     info = _info(episodes, ends[-1], columns, fps, size)
     (path / "meta" / "info.json").write_text(json.dumps(info, indent=2))  # last: a folder without it is not read
 
 
 def _states(episode: Episode, number: int, begin: int, columns: Columns, fps: float) -> pa.Table:
     """States and actions of an episode, whose first frame is the data set's number ``begin``."""
-    space, frames = episode.space, np.arange(len(episode.times))
+    frames = np.arange(len(episode.times))
     # The last frame's action leads nowhere.
-    actions = np.concatenate([space.between(episode.poses), np.zeros((1, len(space.action_names)))])
+    actions = np.concatenate([episode.actions(frames), np.zeros((1, len(episode.space.action_names)))])
     cut = np.cumsum([len(names) for names in columns.values()])[:-1]
     recorded = episode.poses
     if episode.camera and LENS.format(MAIN) in columns:
@@ -87,7 +89,7 @@ def _states(episode: Episode, number: int, begin: int, columns: Columns, fps: fl
     return pa.table(
         {c: list(part if part.shape[1] > 1 else part[:, 0]) for c, part in states.items()}
         | {
-            "action": list(actions.astype(np.float32)),
+            ACTION: list(actions.astype(np.float32)),
             "timestamp": (frames / fps).astype(np.float32),
             "frame_index": frames,
             "episode_index": np.full(len(frames), number),
@@ -116,7 +118,7 @@ def _record(number: int, begin: int, end: int, fps: float) -> dict[str, Any]:
 
 def _info(episodes: Sequence[Episode], frames: int, columns: Columns, fps: float, size: int) -> dict[str, Any]:
     """What ``meta/info.json`` holds."""
-    space: ActionSpace = episodes[0].space
+    space = episodes[0].space
     training = sum(episode.split == "train" for episode in episodes)
     numbers = {"timestamp": "float32"} | dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
     return {
@@ -131,7 +133,7 @@ def _info(episodes: Sequence[Episode], frames: int, columns: Columns, fps: float
         "video_path": f"videos/{{video_key}}/{FILE}.mp4",
         "splits": {"train": f"0:{training}", "test": f"{training}:{len(episodes)}"},
         "features": {c: {"dtype": "float32", "shape": [len(names)], "names": names} for c, names in columns.items()}
-        | {"action": {"dtype": "float32", "shape": [len(space.action_names)], "names": space.action_names}}
+        | {ACTION: {"dtype": "float32", "shape": [len(space.action_names)], "names": space.action_names}}
         | {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in numbers.items()}
         | {CAMERA: {"dtype": "video", "shape": [size, size, 3], "names": ["height", "width", "channels"]}},
     }

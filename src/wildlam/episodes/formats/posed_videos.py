@@ -51,6 +51,6 @@ FORMAT = Format(
     "video",
     order=3,  # last, as it says best what is missing in a folder of no format
     detects=lambda path: True,
-    read=lambda path, tolerance: read_posed_videos(path, tolerance=tolerance),
+    read=lambda path, tolerance, reading: read_posed_videos(path, tolerance=tolerance),
     spaces=tuple(SPACES.values()),
 )

@@ -20,16 +20,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.episode import Episode, splits_of
 from wildlam.episodes.formats.base import Format, check_kind
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
+from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.pairing import TOLERANCE, Frames, pair, report_pairs
 from wildlam.errors import WildlamError
-from wildlam.video.decode import square
 
 RATE = 4.0
 """Frames per second."""
@@ -127,7 +127,7 @@ def _hdf5(file: Path) -> tuple[np.ndarray, np.ndarray, Frames]:
     def pictures(chosen: Sequence[int], size: int) -> Tensor:
         with opened_hdf5(file) as data:
             images = data["images/rgb_left"]
-            return torch.stack([_decode(bytes(images[i]), f"{file}: image {i}", size) for i in chosen])
+            return torch.stack([decode_picture(bytes(images[i]), f"{file}: image {i}", size) for i in chosen])
 
     return _poses(position, yaw, file), np.arange(count), pictures
 
@@ -150,7 +150,7 @@ def _processed(file: Path) -> tuple[np.ndarray, np.ndarray, Frames]:
             images[number] = image
 
     def pictures(chosen: Sequence[int], size: int) -> Tensor:
-        return torch.stack([_decode(images[i].read_bytes(), str(images[i]), size) for i in chosen])
+        return torch.stack([decode_picture(images[i].read_bytes(), str(images[i]), size) for i in chosen])
 
     return _poses(data["position"], data["yaw"], file), np.array(sorted(images), dtype=np.int64), pictures
 
@@ -163,14 +163,6 @@ def _poses(position: Any, yaw: Any, file: Path) -> np.ndarray:
     if position.ndim != 2 or position.shape[1] < 2 or yaw.shape not in ((len(position),), (len(position), 1)):
         raise WildlamError(f"{file}: position {position.shape} and yaw {yaw.shape} must be (T, 2 or 3) and (T,)")
     return np.column_stack([position[:, :2], np.degrees(np.unwrap(yaw.reshape(-1)))])
-
-
-def _decode(data: bytes, name: str, size: int) -> Tensor:
-    try:
-        image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise WildlamError(f"{name}: not a picture that can be decoded") from error
-    return square(torch.from_numpy(image.copy()), 0, size)
 
 
 class NumpyUnpickler(pickle.Unpickler):
@@ -219,7 +211,7 @@ FORMAT = Format(
     "recon",
     order=2,
     detects=is_recon,
-    read=read_recon,
+    read=lambda path, tolerance, reading: read_recon(path, tolerance),
     spaces=(PLANAR,),
     fps=RATE,
     write=write_recon,

@@ -24,18 +24,21 @@ ITERATIONS = 15
 def prior_of_actions(episodes: Sequence[Episode], fps: float, horizon: int = HORIZON) -> Prior:
     """``N(0, I)`` in units of the deviations of training episodes' actions, bounded by the largest of them.
 
+    About their mean, where an action of zeros is not to stay.
+
     Raises:
         WildlamError: fewer than two such actions.
     """
     found = []
     for episode in episodes:
         if episode.split == "train":
-            found += [episode.space.between(episode.poses[run]) for run in episode.sampled(fps)[0]]
+            found += [episode.actions(run) for run in episode.sampled(fps)[0] if len(run) > 1]
     if sum(map(len, found)) < 2:
         raise WildlamError("training episodes hold fewer than two actions")
     actions = torch.from_numpy(np.concatenate(found)).float()
     std = actions.std(dim=0).expand(horizon, -1)
-    return Prior(torch.zeros_like(std), std, actions.amin(dim=0), actions.amax(dim=0))
+    mean = torch.zeros_like(std) if episodes[0].space.zero_stays else actions.mean(dim=0).expand(horizon, -1)
+    return Prior(mean, std, actions.amin(dim=0), actions.amax(dim=0))
 
 
 def displacement_error(planned_BHA: Tensor, true_BHA: Tensor, position: int) -> Tensor:

@@ -94,8 +94,10 @@ def protocol(
             raise WildlamError(
                 f"the recon protocol keeps the best of one draw; {option('solver')} {solver} is for droid"
             )
-        if episodes[0].space is not PLANAR:
-            raise WildlamError(f"the recon protocol plans on the ground; for an arm give {option('protocol')} droid")
+        if episodes[0].space != PLANAR:
+            raise WildlamError(
+                f"the recon protocol plans on the ground; for an arm or any other body give {option('protocol')} droid"
+            )
         totals = recon.prior_of_totals(episodes, fps).to(device)
         samples, iterations = samples or recon.SAMPLES, iterations or recon.ITERATIONS
         divided = partial(recon.plan_divided, samples=samples, iterations=iterations)

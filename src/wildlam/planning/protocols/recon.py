@@ -38,7 +38,7 @@ def prior_of_totals(episodes: Sequence[Episode], fps: float, horizon: int = HORI
     totals = []
     for episode in episodes:
         for run in episode.sampled(fps)[0] if episode.split == "train" else ():
-            actions = episode.space.between(episode.poses[run])
+            actions = episode.actions(run)
             whole = len(actions) // horizon
             totals.append(actions[: whole * horizon].reshape(whole, horizon, -1).sum(axis=1))
     if (windows := sum(map(len, totals))) < 2:

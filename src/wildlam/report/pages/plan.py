@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from wildlam.episodes.action_spaces import PLANAR
+from wildlam.episodes.action_spaces import PLANAR, PoseSpace
 from wildlam.episodes.clips import LabelledClips
+from wildlam.episodes.vectors import Commands
 from wildlam.evaluation.intervals import PerClip
 from wildlam.report.html import Section, figure, paragraph, table, write_report
 from wildlam.report.pages.evaluation import cell, intervals
@@ -28,6 +29,7 @@ MODELS = {
     "inferred": "this run's latent actions, inferred from what the simulator shows: the most of a controller",
 }
 FIGURES = {
+    "error": "distance of an action's components from the true ones, mean, in deviations of training episodes' actions",
     "displacement": "L1 distance of the planned from the true displacement, in the unit of the poses",
     "ate": "absolute trajectory error: root mean square distance of the planned from the true positions",
     "rpe": "relative pose error: the same of each step's displacement",
@@ -39,6 +41,11 @@ FEW = 16
 """Recordings below which intervals say little."""
 
 
+def figures_of(rows: Mapping[str, PerClip]) -> list[str]:
+    """Names of the figures that a table of plans shows; lower is better."""
+    return [name for name in ("error", "displacement", "ate", "rpe") if name in next(iter(rows.values())).values]
+
+
 def explained(cells: Mapping[str, Mapping[str, Any]]) -> str:
     """Explanations of the rows and columns of a table of plans, as paragraphs of HTML."""
     models = {label: MODELS.get(label, "a world model of real actions, one of the baselines") for label in cells}
@@ -48,20 +55,22 @@ def explained(cells: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def compared(rows: Mapping[str, PerClip], plans: Iterable[str], by: str, unit: str = "recording") -> str:
-    """Each model's figure compared with that of staying, in words; ``unit`` is what one of the recordings is."""
-    still, sentences = rows["no move"].estimate(by), []
+    """Each model's figure compared with that of the first row, in words; ``unit`` is what one of the recordings is."""
+    first = next(iter(rows))
+    still, sentences = rows[first].estimate(by), []
+    staying = "staying" if first == "no move" else "acting as on average"
     for label in plans:
         own = rows[label].estimate(by)
         is_apart = own.high < still.low or own.low > still.high
-        sure = "" if is_apart or not rows["no move"].is_enough else ", which may be chance: their intervals meet"
+        sure = "" if is_apart or not rows[first].is_enough else ", which may be chance: their intervals meet"
         if (by_chance := rows["random"].estimate(by).mean) <= own.mean:
             sure += f"; acting at random does no worse ({by_chance:.3g})"
         sentences.append(
-            f"{label}: {by} {own.mean:.3g}, {own.mean / max(still.mean, 1e-12):.2f} of that of staying{sure}."
+            f"{label}: {by} {own.mean:.3g}, {own.mean / max(still.mean, 1e-12):.2f} of that of {staying}{sure}."
         )
-    count = len(set(rows["no move"].recordings))
-    if count < FEW or not rows["no move"].is_enough:
-        few = "to compare models" if rows["no move"].is_enough else "for an interval, so models cannot be compared"
+    count = len(set(rows[first].recordings))
+    if count < FEW or not rows[first].is_enough:
+        few = "to compare models" if rows[first].is_enough else "for an interval, so models cannot be compared"
         sentences.append(f"Only {count} {unit}{'s' * (count != 1)}: too few {few}.")
     return " ".join(sentences)
 
@@ -73,7 +82,7 @@ def cells_of(rows: Mapping[str, PerClip], figures: Sequence[str]) -> dict[str, d
 
 def table_of_plans(rows: Mapping[str, PerClip], figures: Sequence[str]) -> str:
     """A table of some figures of plans by model, as HTML."""
-    caption = f"Lower is better. {intervals(rows['no move'])}"
+    caption = f"Lower is better. {intervals(next(iter(rows.values())))}"
     return table(cells_of(rows, figures), caption=caption)
 
 
@@ -97,7 +106,7 @@ def write_plan_report(
         by: the figure to rank by.
         subtitle: what all of it was made with.
     """
-    figures: list[str] = [name for name in ("displacement", "ate", "rpe") if name in next(iter(rows.values())).values]
+    figures = figures_of(rows)
     cells = cells_of(rows, figures)
     first = next(iter(plans))
     order = rows[first].values[by].argsort().tolist()
@@ -109,7 +118,8 @@ def write_plan_report(
         frames = episode.frames(numbers.tolist(), PICTURE).numpy()
         ways = {"true": clips.actions[i].numpy(), **{label: actions[i] for label, actions in plans.items()}}
         pictures += figure(episode_figure(frames, ways, clips.poses[i].numpy(), clips), caption, caption, wide=True)
-    units = ", ".join(clips.space.action_names)
+    space = clips.space
+    units = ", ".join(space.components if isinstance(space, Commands) else space.action_names)
     write_report(
         path,
         title,
@@ -135,7 +145,11 @@ def episode_figure(
     pictures = fig.add_axes((0, 0.72, 1, 0.26))
     pictures.imshow(np.concatenate(list(np.moveaxis(frames, 1, -1)), axis=1), aspect="equal")
     pictures.set_axis_off()
-    ground = clips.space is PLANAR
+    if isinstance(clips.space, Commands):
+        _commands_over_time(fig, clips.space, ways)
+        return fig
+    assert isinstance(clips.space, PoseSpace)
+    ground = clips.space == PLANAR
     ax = fig.add_axes((0.1, 0.12, 0.62, 0.56))
     markers: list[Any] = []
     for k, (label, actions) in enumerate(ways.items()):
@@ -154,3 +168,26 @@ def episode_figure(
     quiet(ax, grid="both")
     fig.legend(handles=markers, loc="center right", frameon=False, fontsize=8.5)
     return fig
+
+
+SHOWN = 4
+"""Components of commands that are drawn, those that vary most."""
+
+
+def _commands_over_time(fig: Figure, space: Commands, ways: Mapping[str, np.ndarray]) -> None:
+    """The commands ``[H, A]`` of each plan, one after the other."""
+    each = (-1, len(space.components))
+    rows = {k: w.reshape(each) if space.block == "concatenated" else w for k, w in ways.items()}
+    most = np.argsort(-rows["true"].std(axis=0), kind="stable")[:SHOWN]
+    markers: list[Any] = []
+    for place, component in enumerate(sorted(most.tolist())):
+        width = 0.84 / len(most)
+        ax = fig.add_axes((0.06 + place * width, 0.12, 0.78 * width, 0.5))
+        lines: list[Any] = []
+        for k, (label, of_plan) in enumerate(rows.items()):
+            colour = INK if label == "true" else LINES[(k - 1) % len(LINES)]
+            lines += ax.plot(of_plan[:, component], color=colour, lw=1.4, label=label)
+        markers = lines
+        ax.set_title(space.components[component], fontsize=8.5)
+        quiet(ax, grid="both")
+    fig.legend(handles=markers, loc="center right", frameon=False, fontsize=8.5)

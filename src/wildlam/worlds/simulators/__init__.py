@@ -75,6 +75,6 @@ def check_films(clips: LabelledClips) -> None:
 def _simulator_of(clips: LabelledClips, i: int) -> Simulator:
     film_name, *_ = film_parts(clips.names[i])
     for one in SIMULATORS.values():
-        if one.space is clips.space and film_name in one.film_names:
+        if one.space == clips.space and film_name in one.film_names:
             return one
     raise WildlamError(f"{clips.names[i]}: no film of `wildlam collect`, which names its level, seed and number")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.errors import WildlamError
 from wildlam.worlds.simulator_cost import Encode, ReinferEnd, SimulatedCost
@@ -43,7 +43,7 @@ class Simulator:
 
     name: str
     about: str
-    space: ActionSpace
+    space: PoseSpace
     unit: str
     metre: float
     near: float

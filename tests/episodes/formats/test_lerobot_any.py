@@ -1,0 +1,120 @@
+"""LeRobot data of any robot: actions of every kind, names in every form, several cameras, pictures in tables."""
+
+import json
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wildlam.encoders import Lite0
+from wildlam.episodes.clips import labelled_clips
+from wildlam.episodes.formats import read_episodes
+from wildlam.episodes.formats.lerobot import names_of
+from wildlam.episodes.vectors import Changes, Commands, Reading, facts_of, space_of
+from wildlam.errors import WildlamError
+
+from ...aloha import JOINTS, STEPS, motion, write_aloha
+
+
+@pytest.fixture
+def aloha(tmp_path, make_video):
+    return partial(write_aloha, tmp_path, make_video)
+
+
+@pytest.mark.parametrize("kind", ["video", "image"])
+def test_recorded_commands_are_read_as_blocks(aloha, kind):
+    names = {"motors": [f"joint_{k}" for k in range(JOINTS)]}
+    episodes = read_episodes(aloha(kind, names))
+    assert [episode.name for episode in episodes] == ["episode_000000", "episode_000001", "episode_000003"]
+    space = episodes[0].space_at(4)
+    assert space == Commands.of(names["motors"], "concatenated", names["motors"], 5)
+    assert space.action_names[:2] == ("joint_0 1/5", "joint_1 1/5")
+    assert len(space.action_names) == 5 * JOINTS
+    encoder = Lite0(image_size=64, dtype="float32").build("cpu")
+    clips = labelled_clips(episodes, encoder, "train", states=8, fps=4, progress=False)
+    assert clips.space == space
+    episode, frames = clips.places[0]
+    commands, states = motion(int(episode.name[-1]))
+    wanted = np.stack([commands[a:b].reshape(-1) for a, b in pairwise(frames)])
+    np.testing.assert_allclose(clips.actions[0], wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(clips.poses[0], states[frames], rtol=1e-4, atol=1e-4)
+
+
+def test_summed_commands_and_changes_of_states(aloha):
+    folder = aloha()
+    (episode, *_) = read_episodes(folder, reading=Reading(block="summed"))
+    commands, states = motion(0)
+    frames = np.arange(0, STEPS, 5)
+    assert episode.space_at(4).zero_stays
+    assert len(episode.space_at(4).action_names) == JOINTS
+    np.testing.assert_allclose(
+        episode.actions(frames), [commands[a:b].sum(axis=0) for a, b in pairwise(frames)], rtol=1e-4, atol=1e-4
+    )
+    (episode, *_) = read_episodes(folder, reading=Reading(actions="states"))
+    assert episode.space == Changes.of([f"state {k}" for k in range(JOINTS)])
+    found = episode.actions(frames)
+    np.testing.assert_allclose(found, np.diff(states[frames], axis=0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        episode.space.integrate(episode.poses[0], found), episode.poses[frames], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_camera_is_chosen_and_all_are_listed(aloha):
+    folder = aloha()
+    assert "cam_high" in str(read_episodes(folder)[0].file)
+    assert "cam_left_wrist" in str(read_episodes(folder, reading=Reading(camera="cam_left_wrist"))[0].file)
+    with pytest.raises(WildlamError, match=r"has no camera cam_low; there are .*cam_high, .*cam_left_wrist"):
+        read_episodes(folder, reading=Reading(camera="cam_low"))
+
+
+def test_what_is_not_recorded_is_told(aloha):
+    folder = aloha()
+    with pytest.raises(WildlamError, match="records no poses of an arm or on the ground; actions can be recorded"):
+        read_episodes(folder, reading=Reading(actions="poses"))
+    with pytest.raises(ValueError, match="actions must be poses, recorded or states, got 'joints'"):
+        Reading(actions="joints")
+
+
+def test_pictures_in_tables(aloha):
+    episode = read_episodes(aloha("image"))[2]
+    assert [int(frame.float().mean()) for frame in episode.frames([3, 9], 32)] == [15, 45]
+    table = pq.read_table(episode.file).to_pylist()
+    table[3]["observation.images.cam_high"] = {"bytes": b"no picture", "path": None}
+    pq.write_table(pa.Table.from_pylist(table), episode.file)
+    with pytest.raises(WildlamError, match=r"cam_high of frame 3 of episode 3: not a picture"):
+        episode.frames([3], 32)
+
+
+def test_a_command_that_is_no_number_is_named(aloha):
+    file = next(aloha().glob("data/*/*000001.parquet"))
+    rows = pq.read_table(file).to_pylist()
+    rows[7]["action"][2] = float("nan")
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    with pytest.raises(WildlamError, match="episode_000001: action must be finite; number 2 of frame 7 is nan"):
+        read_episodes(file.parents[2])
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["a", "b", "c"], ["a", "b", "c"]),
+        ([["a", "b"], ["c"]], ["a", "b", "c"]),
+        ({"motors": ["a", "b", "c"]}, ["a", "b", "c"]),
+        ({"left": ["a"], "right": ["b", "c"]}, ["a", "b", "c"]),
+        ({"c": 2, "a": 0, "b": 1}, ["a", "b", "c"]),
+        (None, ["action 0", "action 1", "action 2"]),
+        (["a", "b"], ["action 0", "action 1", "action 2"]),  # not as many as there are
+        (["a", "a", "b"], ["action 0", "action 1", "action 2"]),
+    ],
+)
+def test_names_come_in_every_form(names, found):
+    assert names_of({"shape": [3], "names": names}, "set: action") == found
+
+
+@pytest.mark.parametrize("space", [Changes.of(["x", "y"]), Commands.of(["x"], "summed", ["s"], 3)])
+def test_a_space_outlives_a_file(space):
+    assert space_of(json.loads(json.dumps(facts_of(space)))) == space
+    assert space_of({"space": "recorded"}) is None

@@ -1,0 +1,66 @@
+"""A robot of 14 joints goes through controller, baseline and plan as an arm does."""
+
+import json
+
+import numpy as np
+import pytest
+
+from wildlam import cli
+from wildlam.episodes.vectors import Commands
+from wildlam.errors import WildlamError
+from wildlam.runs.folder import Run
+from wildlam.workflows.baseline import read_space
+from wildlam.workflows.controller import train_controller
+from wildlam.workflows.plan import plan
+
+from ..aloha import JOINTS, write_aloha
+from .controllers import TRAINING
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+FEW = ["--training.steps", "2", "--training.batch_size", "4"]
+PLAN = ["--protocol", "droid", "--episodes", "2", "--samples", "16", "--iterations", "2"]
+
+
+@pytest.fixture
+def aloha(tmp_path, make_video):
+    return write_aloha(tmp_path / "aloha", make_video, numbers=range(8))
+
+
+@pytest.mark.parametrize(("actions", "block"), [("recorded", "concatenated"), ("recorded", "summed"), ("states", None)])
+def test_by_the_commands(run, aloha, capsys, actions, block):
+    of_data = ["--data", str(aloha), "--actions", actions, *(["--block", block] if block else [])]
+    width = ["--controller.width", "16"]
+    assert cli.main(["controller", "train", str(run), *of_data, *FEW, *width]) == 0
+    assert f"wildlam plan {run} --data {aloha} --protocol droid" in capsys.readouterr().out
+    assert cli.main(["controller", "baseline", str(run), *of_data, *FEW]) == 0
+    capsys.readouterr()
+    assert cli.main(["plan", str(run), "--data", str(aloha), *PLAN, "--baselines", str(run / "baseline")]) == 0
+    shown = capsys.readouterr().out
+    assert "error" in shown
+    still = "mean" if block == "concatenated" else "no move"
+    found = json.loads((run / "plan-droid/plans.json").read_text())
+    assert found["summary"].keys() == {still, "random", "latent", "baseline"}
+    true, planned = np.array(found["true"]), np.array(found["plans"]["latent"])
+    assert planned.shape == true.shape == (2, 3, JOINTS * (5 if block == "concatenated" else 1))
+    assert np.isfinite(planned).all()
+    page = (run / "plan-droid/report.html").read_text()
+    assert "distance of an action" in page
+
+
+def test_a_controller_keeps_what_its_actions_are(run, aloha):
+    folder = train_controller(run, data=aloha, block="summed", training=TRAINING)
+    space = read_space(Run(folder), "none", drives=True)
+    assert isinstance(space, Commands)
+    assert (space.block, space.commands, len(space.action_names)) == ("summed", 5, JOINTS)
+    few = {"protocol": "droid", "episodes": 1, "samples": 16, "iterations": 1}
+    assert plan(run=run, data=aloha, **few).figures == ["error"]  # its block, though not said
+
+
+def test_other_bodies_are_told_apart(driven, labelled, aloha):
+    with pytest.raises(WildlamError, match="records no poses"):
+        plan(run=driven, data=aloha, protocol="droid")
+    train_controller(driven, data=aloha, training=TRAINING, out=driven / "joints")
+    with pytest.raises(WildlamError, match="guide is for actions that add up"):
+        plan(run=driven, controller=driven / "joints", data=aloha, protocol="droid", guide=0.1)
+    with pytest.raises(WildlamError, match="of data in the format video poses can be read"):
+        train_controller(driven, data=labelled, actions="recorded", out=driven / "other")
