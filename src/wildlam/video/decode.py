@@ -25,12 +25,12 @@ from torch import Tensor
 
 from wildlam.errors import WildlamError, option
 from wildlam.progress import Count, uncounted
-from wildlam.video.files import AnyFile, opened
-from wildlam.video.frames import frames_from, line_of, slack_of
+from wildlam.video.files import AnyFile, Part, opened
+from wildlam.video.frames import SLACK, frames_from, line_of, slack_of
 from wildlam.video.geometry import Geometry, aspect_of, geometry_of, square
 from wildlam.video.looks import look
 from wildlam.video.opening import VideoError, first_frame, opened_video, reading, seconds
-from wildlam.video.timeline import Stamp, TimeLine, from_index, from_stamps, packets_of
+from wildlam.video.timeline import Stamp, TimeLine, from_index, from_stamps, known_plain, packets_of
 from wildlam.video.whole import missing_end
 
 Backend = Literal["pyav", "torchcodec"]
@@ -72,6 +72,8 @@ def probe(path: AnyFile, count: Count = uncounted) -> VideoInfo:
     Raises:
         VideoError: the file is missing, empty, not a video, without a video stream, damaged or cut short.
     """
+    if isinstance(path, Part):
+        return probe_part(path, probe(path.film, count))
     with opened_video(path) as (container, stream):
         first = first_frame(path, container.decode(stream))
         geometry = geometry_of(first, aspect_of(stream))
@@ -98,6 +100,31 @@ def probe(path: AnyFile, count: Count = uncounted) -> VideoInfo:
     turns = geometry.quarter_turns
     seen = look(first, turns)
     return VideoInfo(line.duration, fps, line.frames, width, height, turns * 90, seen, line.breaks, odd)
+
+
+def probe_part(part: Part, film: VideoInfo) -> VideoInfo:
+    """The properties of a part of a film, by the film's.
+
+    Raises:
+        VideoError: the film ends before it.
+    """
+    frame_lasts = 1 / film.fps
+    if part.ends > film.duration + frame_lasts:
+        raise VideoError(part, f"the film ends at {film.duration:.2f} s; mend it, or the table that names its parts")
+    length = min(part.ends, film.duration) - part.begins
+    if not (part.begins >= 0 and length > 0):
+        raise VideoError(part, "a part that lasts no time")
+    frames = frames_from(part.film, [part.begins], known_plain(film.odd))
+    first = next((frame for frame, end, *_ in frames if end > part.begins + SLACK), None)
+    if first is None:
+        raise VideoError(part, "none of its frames can be decoded: the film is damaged or cut short")
+    return replace(
+        film,
+        duration=length,
+        frames=max(round(length * film.fps), 1),
+        look=look(first, film.rotation // 90),
+        breaks=tuple(at - part.begins for at in film.breaks if part.begins < at < part.ends),
+    )
 
 
 def _whole_line(
@@ -209,7 +236,7 @@ def decode_at(
         raise VideoError(path, f"no frame at {ordered[0]:.3f} s: times count from the first frame, at 0 s")
     out = torch.empty(len(times), 3, size, size, dtype=torch.uint8)
     found = 0
-    for _, image in _SAMPLERS[backend](path, ordered, size, plain):
+    for _, image in _samples(path, ordered, size, backend, plain):
         out[order[found]] = image
         found += 1
     if found < len(times):
@@ -231,10 +258,37 @@ def decode_grid(
         VideoError: the video cannot be decoded.
         WildlamError: the torchcodec back end was asked for and cannot be loaded.
     """
-    samples = _SAMPLERS[backend](path, _Grid(fps), size, plain)
+    samples = _samples(path, _Grid(fps), size, backend, plain)
     while piece := list(itertools.islice(samples, chunk)):
         times, images = zip(*piece, strict=True)
         yield torch.tensor(times, dtype=torch.float64), torch.stack(images)
+
+
+def _samples(
+    path: AnyFile, times: Sequence[float], size: int, backend: Backend, plain: bool
+) -> Iterator[tuple[float, Tensor]]:
+    """Yield ``(time, image [3, size, size])`` for ascending ``times`` until they, the film, or the part of it end."""
+    if not isinstance(path, Part):
+        yield from _SAMPLERS[backend](path, times, size, plain)
+        return
+    length = path.ends - path.begins
+    for time, image in _SAMPLERS[backend](path.film, _Later(times, path.begins), size, plain):
+        if (since := time - path.begins) + SLACK >= length:
+            return
+        yield since, image
+
+
+class _Later(Sequence[float]):
+    """Times so much later."""
+
+    def __init__(self, times: Sequence[float], by: float):
+        self.times, self.by = times, by
+
+    def __getitem__(self, k: Any) -> Any:
+        return self.times[k] + self.by
+
+    def __len__(self) -> int:
+        return len(self.times)
 
 
 class _Grid(Sequence[float]):

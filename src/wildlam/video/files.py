@@ -99,11 +99,47 @@ class TarMember:
         return f"{self.tar}/{self.name}"
 
 
-AnyFile = Location | str | TarMember
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a film that holds several recordings one behind the other, such as the episodes of a LeRobotDataset.
+
+    Attributes:
+        film: the film.
+        begins: where in it the part begins, in seconds since its first frame.
+        ends: where it ends.
+        name: names the recording.
+    """
+
+    film: Location | TarMember
+    begins: float
+    ends: float
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.film}{part_of(self.begins, self.ends, self.name)}"
 
 
-def inside(base: Location, path: str, offset: int | None, size: int) -> Location | TarMember:
-    """The file of a path relative to ``base``, or to a tar shard there if it has an ``offset``."""
+AnyFile = Location | str | TarMember | Part
+
+_PART = re.compile(r"#t=([\d.e+-]+),([\d.e+-]+)&id=([^/]+)$")
+
+
+def part_of(begins: float, ends: float, name: str) -> str:
+    """The end of a part's path, behind its film's: a media fragment (www.w3.org/TR/media-frags) and its name."""
+    return f"#t={begins!r},{ends!r}&id={name}"
+
+
+def film_of(path: str) -> str:
+    """The path of the film that a path is of, or of a part of."""
+    return _PART.sub("", path)
+
+
+def inside(base: Location, path: str, offset: int | None, size: int) -> Location | TarMember | Part:
+    """The file of a path relative to ``base``, or to a tar shard there if it has an ``offset``; or a part of it."""
+    if match := _PART.search(path):
+        film = inside(base, film_of(path), offset, size)
+        assert not isinstance(film, Part)
+        return Part(film, float(match[1]), float(match[2]), match[3])
     if offset is not None and (end := _TAR.search(path)):
         shard, name = path[: end.end()], path[end.end() + 1 :]
         return TarMember(inside(base, shard, None, 0), name, offset, size)  # type: ignore[arg-type]
@@ -151,6 +187,7 @@ def opened(file: AnyFile) -> Iterator[str | BinaryIO]:
     Raises:
         OSError: it cannot be opened.
     """
+    file = file.film if isinstance(file, Part) else file
     if isinstance(file, TarMember):
         with _unbuffered(file.tar) as tar, io.BufferedReader(_Section(tar, file.offset, file.size), _BUFFER) as section:
             yield section

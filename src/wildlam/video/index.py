@@ -7,12 +7,13 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,12 +22,24 @@ from tqdm import tqdm
 
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import locked
-from wildlam.progress import up_to
+from wildlam.progress import Count, up_to
 from wildlam.types import Split
 from wildlam.video import recordings
 from wildlam.video.cuts import find_cuts
-from wildlam.video.decode import OnError, VideoError, probe
-from wildlam.video.files import Location, inside, is_hidden, is_remote, location, reachable, tar_members
+from wildlam.video.decode import OnError, VideoError, VideoInfo, probe, probe_part
+from wildlam.video.files import (
+    AnyFile,
+    Location,
+    Part,
+    film_of,
+    inside,
+    is_hidden,
+    is_remote,
+    location,
+    reachable,
+    tar_members,
+)
+from wildlam.video.lerobot_films import films_of, is_lerobot
 from wildlam.video.manifest import SCHEMA, Manifest, Video, manifest_path
 from wildlam.video.splits import assign_splits, common_folder, drawn_split, from_each_source, source_of
 from wildlam.video.timeline import known_plain
@@ -37,6 +50,7 @@ EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "o
 
 _ENDINGS = tuple(f".{extension}" for extension in (*EXTENSIONS, "tar"))  # the shards' last
 _LISTED = re.compile(rf"(.+\.(?:{'|'.join((*EXTENSIONS, 'tar'))}))(?:[\s,;]+\S*)?", re.IGNORECASE)
+_FILMS = re.compile(r"(?:(?<=/)|^)videos/")
 _OPENING = 0.05  # of the bytes of a film that is then searched for cuts, which takes far longer
 _SAVE_EVERY = 5000  # videos, so that an interrupted indexing of a large folder goes on where it stopped
 
@@ -101,10 +115,10 @@ def index(
         return given if cuts else given.uncut()
     with reachable(root):
         target = manifest_path(root, cache)
-        base, listed = _videos_at(root)
+        base, listed, told = _videos_at(root)
     with locked(target, "indexing videos"):
         new, failures = _indexed(
-            base, listed, target, held_out, on_error, max_skipped, exclude, cuts, workers or cores(), progress
+            base, listed, told, target, held_out, on_error, max_skipped, exclude, cuts, workers or cores(), progress
         )
     if skipped is not None:
         top = str(base).rstrip("/") + "/"
@@ -115,6 +129,7 @@ def index(
 def _indexed(
     base: Location,
     listed: dict[str, tuple[int, int] | None],
+    told: Mapping[str, str],
     target: Path,
     held_out: float,
     on_error: OnError,
@@ -162,7 +177,7 @@ def _indexed(
     _judge(failures, count_of_files, on_error, max_skipped)
 
     copied = recordings.copies(base, videos, {file.path for file in changed} & videos.keys(), workers)
-    firsts = _firsts(videos, copied)
+    firsts = _firsts(videos, copied, told)
     for path, row in videos.items():
         videos[path] = replace(row, copy_of=copied.get(path), recording=firsts[path])
     splits = assign_splits(videos, held_out, kept, top, firsts)
@@ -223,9 +238,9 @@ def _excluded(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(path, pattern) or fnmatchcase(path.rpartition("/")[2], pattern) for pattern in patterns)
 
 
-def _firsts(videos: Mapping[str, Video], copied: dict[str, str]) -> dict[str, str]:
+def _firsts(videos: Mapping[str, Video], copied: dict[str, str], told: Mapping[str, str]) -> dict[str, str]:
     """The first path of each video's recording. Where all are of one, something of it is held out all the same."""
-    names = recordings.by_name(videos)
+    names = recordings.by_name(videos, told)
     together = recordings.joined(names, copied)
     if len(videos) < 2 or len(set(together.values())) > 1:
         return together
@@ -321,8 +336,10 @@ def read_list(path: Location | str) -> list[str]:
     return sorted(set(found))
 
 
-def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | None]]:
-    """The folder that paths are relative to, and the videos' paths, with sizes and times of change where known."""
+def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | None], dict[str, str]]:
+    """The folder that paths are relative to, the videos' paths, with sizes and times of change where known, and the
+    recordings that some are told to be of.
+    """
     listed: dict[str, tuple[int, int] | None]
     if root.is_dir():
         base, listed = root, {**_found_remotely(root)} if is_remote(root) else dict.fromkeys(find_videos(root))
@@ -340,7 +357,38 @@ def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | No
             f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files are left out); check "
             f"{option('data.path')}"
         )
-    return base, listed
+    return base, *_by_episode(base, listed)
+
+
+def _by_episode(
+    base: Location, listed: dict[str, tuple[int, int] | None]
+) -> tuple[dict[str, tuple[int, int] | None], dict[str, str]]:
+    """The videos, those of LeRobotDatasets episode by episode, and the episode that each of these is of."""
+    folders = {path[: at.start()].rstrip("/") for path in listed if (at := _FILMS.search(path))}
+    found, told = dict(listed), {}
+    for folder in sorted(folders):
+        if not is_lerobot(base / folder if folder else base):
+            continue
+        below = f"{folder}/" if folder else ""
+        films = {path for path in listed if path.startswith(f"{below}videos/")}
+        episodes = films_of(base / folder if folder else base)
+        for film in films:
+            del found[film]
+        for episode in episodes:
+            if (film := below + episode.film) in films:
+                found[below + episode.path] = listed[film]
+                told[below + episode.path] = below + episode.episode
+        if missing := {below + episode.film for episode in episodes} - films:
+            log.warning("%s: %d films that its tables name are not there: %s", base, len(missing), named_few(missing))
+        if unknown := films - {below + episode.film for episode in episodes}:
+            log.warning("%s: %d films that no table names are left out: %s", base, len(unknown), named_few(unknown))
+    return dict(sorted(found.items())), told
+
+
+def named_few(paths: Iterable[str]) -> str:
+    """The first of some paths."""
+    first = sorted(paths)
+    return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "")
 
 
 def _absolute(base: Location) -> str:
@@ -349,7 +397,7 @@ def _absolute(base: Location) -> str:
 
 def _files(base: Location, path: str, stamp: tuple[int, int] | None) -> list[Found]:
     """A video's file, or the videos in a tar shard."""
-    file = inside(base, path, None, 0)
+    file = inside(base, film_of(path), None, 0)
     try:
         path.encode()
         if stamp is None and isinstance(file, Path):
@@ -379,14 +427,33 @@ def _examined(
     workers: int,
     progress: bool,
 ) -> Iterator[Video | VideoError]:
+    films: dict[str, Future[VideoInfo]] = {}
+    lock = Lock()
+
+    def probed(file: AnyFile, count: Count) -> VideoInfo:
+        """A part's film is read once."""
+        if not isinstance(file, Part):
+            return probe(file, count)
+        with lock:
+            mine = str(file.film) not in films
+            known = films.setdefault(str(file.film), Future())
+        if mine:
+            try:
+                known.set_result(probe(file.film, count))
+            except VideoError as error:
+                known.set_exception(error)
+        return probe_part(file, known.result())
+
     def examine(found: Found) -> Video | VideoError:
         file = inside(base, found.path, found.offset, found.size)
         count = up_to(bar, found.size)
         try:
-            info = probe(file, lambda read: count(read * (_OPENING if cuts else 1)))
+            info = probed(file, lambda read: count(read * (_OPENING if cuts else 1)))
             # Of an odd film, an earlier version may have looked at other frames.
             shots = None if info.odd else seen.get(found.path)
-            if cuts and shots is None:
+            if cuts and isinstance(file, Part):
+                shots = []  # one take
+            elif cuts and shots is None:
                 share = found.size * (1 - _OPENING) / info.duration
                 shots = find_cuts(file, known_plain(info.odd), lambda seconds: count(seconds * share))
         except VideoError as error:

@@ -28,7 +28,7 @@ import numpy as np
 
 from wildlam.video import looks
 from wildlam.video.decode import VideoError, decode_at
-from wildlam.video.files import AnyFile, Location, inside, opened
+from wildlam.video.files import AnyFile, Location, film_of, inside, opened
 from wildlam.video.manifest import Video
 
 _CAMERAS = frozenset(("wrist", "left", "right", "front", "rear", "back", "top", "side", "overhead", "ego", "exo"))
@@ -52,10 +52,10 @@ _ABOUT = np.arange(-4, 5) * 0.04  # seconds beside a moment: another rate shows 
 _FINE = 16  # cells along each side of the frames compared then
 
 
-def by_name(paths: Iterable[str]) -> dict[str, str]:
-    """The first path of each video's recording, as far as names show."""
+def by_name(paths: Iterable[str], told: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The first path of each video's recording, as far as names show, or as it is ``told`` of some, by path."""
     paths = sorted(paths)
-    keys = {path: _key(path) for path in paths}
+    keys = {path: (told or {}).get(path) or _key(path) for path in paths}
     there = set(keys.values())
     for path, key in keys.items():
         if (match := _BESIDE.fullmatch(key)) and match[1] in there:
@@ -143,7 +143,8 @@ def _same_bytes(
 ) -> list[tuple[str, str | None]]:
     of_size: dict[int, list[Video]] = defaultdict(list)
     for row in rows:
-        of_size[row.size].append(row)
+        if film_of(row.path) == row.path:  # all parts of a film have its bytes
+            of_size[row.size].append(row)
     doubtful = [row for some in of_size.values() if len(some) > 1 and changed & {r.path for r in some} for row in some]
     first: dict[tuple[int, bytes], str] = {}
     pairs: list[tuple[str, str | None]] = []

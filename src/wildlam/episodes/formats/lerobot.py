@@ -45,17 +45,13 @@ from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_f
 from wildlam.episodes.vectors import FIRST, ActionKind, Changes, Commands, Reading
 from wildlam.errors import WildlamError, option
 from wildlam.types import Split
+from wildlam.video.lerobot_films import EPISODE, is_lerobot, only
 from wildlam.video.splits import SPLIT_FOLDERS
 
 log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind", str, int, dict)
 KINDS = {str: "a text", int: "a whole number", dict: "an object"}
-
-
-def is_lerobot(path: Path) -> bool:
-    """Whether a folder holds a data set of this format."""
-    return (path / "meta" / "info.json").is_file()
 
 
 def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERANCE) -> list[Episode]:
@@ -89,14 +85,14 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
     if not parts:
         raise WildlamError(f"{path}: holds no episode")
     splits = _stated_splits(file, info, [number for number, *_ in parts])
-    drawn = splits_of(f"episode_{number:06d}" for number in splits)
+    drawn = splits_of(EPISODE.format(number) for number in splits)
     films: dict[Path, Film] = {}
     taken: dict[Path, list[Taken]] = {}
     found, paired = [], {}
     for number, table, file, begins, ends in parts:
         if in_tables:
             if number in splits:
-                name = f"episode_{number:06d}"
+                name = EPISODE.format(number)
                 where = f"{path}, {name}"
                 times, poses, commands = recorded.of(table, where)
                 pictures = partial(_pictures, file, number, chosen)
@@ -112,7 +108,7 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
         period = float(np.median(np.diff(moments))) if len(moments) > 1 else 1.0
         first, last = np.searchsorted(moments, [begins - NEAR * period, ends - NEAR * period]).tolist()
         before_film = round(max(moments[0] - begins, 0.0) / period) if math.isfinite(ends) and len(moments) else 0
-        place = Taken(f"episode_{number:06d}", first - before_film, last, len(table), [])
+        place = Taken(EPISODE.format(number), first - before_film, last, len(table), [])
         taken.setdefault(file, []).append(place)
         if number not in splits:
             continue
@@ -183,7 +179,7 @@ def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
     tables: dict[Path, pa.Table] = {}
     for file in sorted((path / "meta" / "episodes").glob("*/*.parquet")):  # not rglob, which follows no linked folders
         for row in _table(file).to_pylist() if not file.name.startswith(".") else ():
-            row = {name: _only(value) for name, value in row.items()}
+            row = {name: only(value) for name, value in row.items()}
             try:
                 number = operator.index(row["episode_index"])
                 data = _inside(
@@ -280,14 +276,9 @@ def _episodes(numbers: set[int]) -> str:
     return f"episodes {first}" + (f", ... ({len(numbers)} of them)" if len(numbers) > 10 else "")
 
 
-def _only(value: Any) -> Any:
-    """The number of a list of one, as which some tools write a number."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
 def _times(table: pa.Table, where: str) -> np.ndarray:
     try:
-        times = np.asarray([_only(time) for time in table["timestamp"].to_pylist()], dtype=np.float64)
+        times = np.asarray([only(time) for time in table["timestamp"].to_pylist()], dtype=np.float64)
         if times.ndim != 1:
             raise ValueError("timestamp holds several numbers a state")
     except (KeyError, ValueError, TypeError) as error:
@@ -429,7 +420,7 @@ def _camera(table: pa.Table, key: str, where: str) -> Camera | None:
     columns = [column.format(key.rsplit(".", 1)[-1]) for column in (EXTRINSICS, LENS)]
     if not set(columns) <= set(table.column_names) or not len(table):
         return None
-    extrinsics, angle = (_only(table[column][0].as_py()) for column in columns)
+    extrinsics, angle = (only(table[column][0].as_py()) for column in columns)
     try:
         return Camera.of(extrinsics, angle)
     except ValueError as error:
@@ -460,7 +451,7 @@ def _table(file: Path, numbers: bool = False) -> pa.Table:
         raise WildlamError(f"{file}: cannot be read as Parquet ({error})") from error
     place = table.schema.get_field_index("episode_index")  # compared with numbers, so no lists of one
     if place >= 0 and pa.types.is_nested(table.schema.types[place]):
-        indices = [_only(number) for number in table.column(place).to_pylist()]
+        indices = [only(number) for number in table.column(place).to_pylist()]
         try:
             table = table.set_column(place, "episode_index", pa.array(indices, pa.int64()))
         except pa.ArrowException as error:
