@@ -9,6 +9,7 @@ import pytest
 
 import wildlam
 from wildlam.encoders import Lite0
+from wildlam.episodes.formats import read_episodes
 from wildlam.errors import WildlamError
 from wildlam.video.config import DataConfig
 from wildlam.video.index import index
@@ -88,9 +89,7 @@ def test_a_set_is_trained_on_beside_other_films(lerobot, make_video, tmp_path):
     for name in ("a", "b"):
         make_video(root / "others" / f"{name}.mp4", frames=96)
     assert {row.source for row in index(root, progress=False)} == {"robot", "others"}
-    found = wildlam.encode(
-        data=DataConfig(path=root, fps=5.0, frames=4), encoder=Lite0(image_size=64, dtype="float32")
-    )
+    found = wildlam.encode(data=DataConfig(path=root, fps=5.0, frames=4), encoder=Lite0(image_size=64, dtype="float32"))
     assert found.states == EPISODES * len(CAMERAS) * 10 + 2 * 20
 
 
@@ -139,3 +138,27 @@ def test_v2_films_by_all_cameras_are_one_recording(tmp_path, make_video):
     assert len(found) == 4
     assert len(set(found.recordings().to_pylist())) == 2
     assert np.all(["#" not in row.path for row in found])
+
+
+@pytest.mark.parametrize("splits", [{}, {"train": "0:4", "test": "4:6"}, {"train": "1:3", "val": "3:4"}])
+def test_labelled_and_unlabelled_clips_are_split_alike(lerobot, splits):
+    """Or a controller would be judged on episodes that its model was trained on."""
+    space = ["x", "y", "heading"]
+    state = {"observation.state": {"dtype": "float32", "shape": [3], "names": space}}
+    template = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+    features = {camera: {"dtype": "video"} for camera in CAMERAS} | state
+    root = lerobot(splits=splits, features=features, data_path=template)
+    file = root / "meta/episodes/chunk-000/file-000.parquet"
+    rows = [row | {"data/chunk_index": 0, "data/file_index": 0} for row in pq.read_table(file).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    (root / "data/chunk-000").mkdir(parents=True)
+    columns = {
+        "episode_index": np.repeat(np.arange(EPISODES), STEPS),
+        "timestamp": np.tile(np.arange(STEPS) / FPS, EPISODES),
+        "observation.state": list(np.random.default_rng(0).normal(size=(EPISODES * STEPS, 3))),
+    }
+    pq.write_table(pa.table(columns), root / template.format(chunk_index=0, file_index=0))
+    labelled = {episode.name: episode.split for episode in read_episodes(root)}
+    unlabelled = {row.path.rpartition("id=")[2]: row.split for row in index(root, progress=False)}
+    assert labelled == unlabelled
+    assert set(labelled.values()) == {"train", "held_out"}

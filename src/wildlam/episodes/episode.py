@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +13,6 @@ from wildlam.episodes.camera import Camera
 from wildlam.episodes.pairing import Frames
 from wildlam.episodes.vectors import Commands
 from wildlam.types import Split
-from wildlam.video.splits import assign_splits
-
-HELD_OUT = 0.1
-"""Share of the episodes held out of data sets that do not say which are."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +90,3 @@ class Episode:
         period = np.median(np.diff(self.times))
         uneven = np.abs(np.diff(self.times[chosen]) - stride * period) > period / 2
         return np.split(chosen, np.flatnonzero(uneven) + 1)
-
-
-def splits_of(names: Iterable[str]) -> dict[str, Split]:
-    """Hold a tenth of a data set's episodes out, the same ones every time."""
-    return assign_splits(names, HELD_OUT, {})

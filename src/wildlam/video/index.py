@@ -39,7 +39,7 @@ from wildlam.video.files import (
     reachable,
     tar_members,
 )
-from wildlam.video.lerobot_films import films_of, is_lerobot
+from wildlam.video.lerobot_films import Listed, films_of, is_lerobot
 from wildlam.video.manifest import SCHEMA, Manifest, Video, manifest_path
 from wildlam.video.splits import assign_splits, common_folder, drawn_split, from_each_source, source_of
 from wildlam.video.timeline import known_plain
@@ -129,7 +129,7 @@ def index(
 def _indexed(
     base: Location,
     listed: dict[str, tuple[int, int] | None],
-    told: Mapping[str, str],
+    told: Mapping[str, Listed],
     target: Path,
     held_out: float,
     on_error: OnError,
@@ -152,6 +152,7 @@ def _indexed(
     kept = {}
     if settled.held_out == held_out and (last is target or target.exists()):
         kept = dict(zip(*(settled.column(name).to_pylist() for name in ("path", "split")), strict=True))
+    kept |= {path: one.split for path, one in told.items()}
 
     videos, changed, seen, failures = _compared(base, listed, {video.path: video for video in old}, top, exclude, cuts)
     count_of_files = len(videos) + len(changed) + len(failures)
@@ -238,9 +239,9 @@ def _excluded(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(path, pattern) or fnmatchcase(path.rpartition("/")[2], pattern) for pattern in patterns)
 
 
-def _firsts(videos: Mapping[str, Video], copied: dict[str, str], told: Mapping[str, str]) -> dict[str, str]:
+def _firsts(videos: Mapping[str, Video], copied: dict[str, str], told: Mapping[str, Listed]) -> dict[str, str]:
     """The first path of each video's recording. Where all are of one, something of it is held out all the same."""
-    names = recordings.by_name(videos, told)
+    names = recordings.by_name(videos, {path: one.episode for path, one in told.items()})
     together = recordings.joined(names, copied)
     if len(videos) < 2 or len(set(together.values())) > 1:
         return together
@@ -336,9 +337,9 @@ def read_list(path: Location | str) -> list[str]:
     return sorted(set(found))
 
 
-def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | None], dict[str, str]]:
-    """The folder that paths are relative to, the videos' paths, with sizes and times of change where known, and the
-    recordings that some are told to be of.
+def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | None], dict[str, Listed]]:
+    """The folder that paths are relative to, the videos' paths, with sizes and times of change where known, and what
+    data sets say of some.
     """
     listed: dict[str, tuple[int, int] | None]
     if root.is_dir():
@@ -353,6 +354,8 @@ def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | No
             "(.csv, .txt)"
         )
     if not listed:
+        if root.is_dir() and is_lerobot(root):
+            films_of(root)  # says why there are none, if it can
         raise WildlamError(
             f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files are left out); check "
             f"{option('data.path')}"
@@ -362,10 +365,10 @@ def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | No
 
 def _by_episode(
     base: Location, listed: dict[str, tuple[int, int] | None]
-) -> tuple[dict[str, tuple[int, int] | None], dict[str, str]]:
-    """The videos, those of LeRobotDatasets episode by episode, and the episode that each of these is of."""
+) -> tuple[dict[str, tuple[int, int] | None], dict[str, Listed]]:
+    """The videos, those of LeRobotDatasets episode by episode, and what these say of each."""
     folders = {path[: at.start()].rstrip("/") for path in listed if (at := _FILMS.search(path))}
-    found, told = dict(listed), {}
+    found, told = dict(listed), dict[str, Listed]()
     for folder in sorted(folders):
         if not is_lerobot(base / folder if folder else base):
             continue
@@ -377,7 +380,7 @@ def _by_episode(
         for episode in episodes:
             if (film := below + episode.film) in films:
                 found[below + episode.path] = listed[film]
-                told[below + episode.path] = below + episode.episode
+                told[below + episode.path] = episode._replace(episode=below + episode.episode)
         if missing := {below + episode.film for episode in episodes} - films:
             log.warning("%s: %d films that its tables name are not there: %s", base, len(missing), named_few(missing))
         if unknown := films - {below + episode.film for episode in episodes}:

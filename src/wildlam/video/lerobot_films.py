@@ -7,19 +7,27 @@ held out. Films of one episode by several cameras are one recording. Only the ta
 from __future__ import annotations
 
 import json
+import logging
 import math
 import operator
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wildlam.errors import WildlamError
+from wildlam.types import Split
 from wildlam.video.files import Location, part_of
+from wildlam.video.splits import SPLIT_FOLDERS, splits_of
+
+log = logging.getLogger(__name__)
 
 EPISODE = "episode_{:06d}"
+Kind = TypeVar("Kind", str, int, dict)
+KINDS = {str: "a text", int: "a whole number", dict: "an object"}
 
 
 def is_lerobot(path: Location) -> bool:
@@ -32,6 +40,60 @@ def only(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
+def field_of(file: Location, fields: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
+    """A field of a JSON object, of the kind that it must be of.
+
+    Raises:
+        WildlamError: it is of another, naming the file.
+    """
+    if not isinstance(value := fields.get(name), kind):
+        problem = f"is {str(value)[:100]!r}" if name in fields else "is missing"
+        raise WildlamError(f"{file}: {name} {problem}; expected {KINDS[kind]}")
+    return value
+
+
+def stated_splits(file: Location, info: dict[str, Any], numbers: Sequence[int]) -> dict[int, Split | None]:
+    """What ``splits`` says of each episode, by its number (``{"train": "0:90", "test": "90:100"}``); None if nothing.
+
+    Where both held-out and training parts are stated, what is in neither is left out; where a part to train on
+    is stated alone, what is not in it is held out.
+
+    Raises:
+        WildlamError: a split is malformed, or holds no episode.
+    """
+    stated: dict[Split, set[int]] = {"train": set(), "held_out": set()}
+    for part, places in field_of(file, {"splits": {}} | info, "splits", dict).items():
+        if (split := SPLIT_FOLDERS.get(part.lower())) is None:
+            continue
+        if not (match := re.fullmatch(r"(\d+):(\d+)", str(places))):
+            raise WildlamError(f"{file}: the split {part!r} is {str(places)[:100]!r}; expected FIRST:LAST")
+        first, last = int(match[1]), int(match[2])
+        found = {number for number in numbers if first <= number < last}
+        if not found and first != last:  # "90:90" says that there is none
+            raise WildlamError(
+                f"{file}: the split {part!r} is {places!r} and holds none of the episodes: they are numbered "
+                f"{min(numbers)} to {max(numbers)}, {len(numbers)} of them; correct it"
+            )
+        stated[split] |= found
+    train, held_out = stated["train"], stated["held_out"]
+    if both := train & held_out:
+        log.warning("%s: to be trained on and held out, so held out: %s", file, _episodes(both))
+    unstated = set(numbers) - train - held_out if train else set()
+    if unstated:
+        kept = "left out" if held_out else "held out"
+        log.warning("%s: in no split that it states, so %s: %s", file, kept, _episodes(unstated))
+    if not held_out:
+        if not unstated:
+            return dict.fromkeys(numbers)
+        held_out, unstated = unstated, set()
+    return {number: "held_out" if number in held_out else "train" for number in numbers if number not in unstated}
+
+
+def _episodes(numbers: set[int]) -> str:
+    first = ", ".join(map(str, sorted(numbers)[:10]))
+    return f"episodes {first}" + (f", ... ({len(numbers)} of them)" if len(numbers) > 10 else "")
+
+
 class Listed(NamedTuple):
     """An episode as one camera filmed it.
 
@@ -39,11 +101,13 @@ class Listed(NamedTuple):
         path: its path below the data set's folder: that of a film, or of a part of one.
         film: path of the film.
         episode: names the episode.
+        split: what the set says of it or, if nothing, as it is drawn for labelled episodes.
     """
 
     path: str
     film: str
     episode: str
+    split: Split
 
 
 def films_of(root: Location) -> list[Listed]:
@@ -64,8 +128,16 @@ def films_of(root: Location) -> list[Listed]:
         held = f": its pictures ({', '.join(pictures)}) lie in tables" if pictures else ""
         raise WildlamError(f"{root}: a LeRobotDataset without films{held}; rewrite it with videos by LeRobot")
     size = info.get("chunks_size", 1000)
+    places = list((_v3 if version == "v3.0" else _v2)(root, cameras, size))
+    numbers = sorted({number for number, *_ in places})
+    splits = stated_splits(file, info, numbers)
+    names = [EPISODE.format(number) for number in splits]
+    alone: dict[str, Split] = dict.fromkeys(names, "train")
+    drawn = splits_of(names) if len(names) > 1 else alone
     found: list[Listed] = []
-    for number, camera, where, begins, ends in (_v3 if version == "v3.0" else _v2)(root, cameras, size):
+    for number, camera, where, begins, ends in places:
+        if number not in splits:
+            continue
         try:
             film = PurePosixPath(str(template).format(video_key=camera, **where))
         except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
@@ -74,7 +146,7 @@ def films_of(root: Location) -> list[Listed]:
             raise WildlamError(f"{file}: the path {template!r} leads out of the data set")
         episode = EPISODE.format(number)
         part = part_of(begins, ends, episode) if math.isfinite(ends) else ""  # a film of its own
-        found.append(Listed(f"{film}{part}", str(film), episode))
+        found.append(Listed(f"{film}{part}", str(film), episode, splits[number] or drawn[episode]))
     return found
 
 

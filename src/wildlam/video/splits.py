@@ -21,6 +21,8 @@ SPLIT_FOLDERS: dict[str, Split] = {
     **dict.fromkeys(("val", "valid", "validation", "test", "held_out", "held-out", "heldout"), "held_out"),
 }
 """What the name of a folder, or of a part of a data set, says about the split."""
+HELD_OUT = 0.1
+"""Share of the episodes held out of data sets that do not say which are."""
 _SOURCES = 20  # sources of each of which something is held out
 
 
@@ -64,6 +66,11 @@ def assign_splits(
     if "train" not in splits.values():
         splits[min(splits, key=lambda path: (_named_split(path, top) is not None, -_hash(path)))] = "train"
     return {path: splits[first] for first, several in members.items() for path in several}
+
+
+def splits_of(names: Iterable[str]) -> dict[str, Split]:
+    """Hold a tenth of a data set's episodes out, the same ones every time, whoever reads it."""
+    return assign_splits(names, HELD_OUT, {})
 
 
 def from_each_source(

@@ -23,12 +23,13 @@ import numpy as np
 
 from wildlam.episodes.action_spaces import ARM
 from wildlam.episodes.camera import Camera
-from wildlam.episodes.episode import Episode, splits_of
+from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format, check_kind
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
 from wildlam.episodes.pairing import TOLERANCE, pair, read_film, report_pairs
 from wildlam.errors import WildlamError
 from wildlam.video.mp4 import write_mp4
+from wildlam.video.splits import splits_of
 
 log = logging.getLogger(__name__)
 

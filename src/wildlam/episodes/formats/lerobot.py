@@ -22,12 +22,11 @@ import json
 import logging
 import math
 import operator
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -37,21 +36,17 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
 from wildlam.episodes.camera import Camera
-from wildlam.episodes.episode import Episode, splits_of
+from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format
 from wildlam.episodes.formats.lerobot_write import ACTION, ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
 from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
 from wildlam.episodes.vectors import FIRST, ActionKind, Changes, Commands, Reading
 from wildlam.errors import WildlamError, option
-from wildlam.types import Split
-from wildlam.video.lerobot_films import EPISODE, is_lerobot, only
-from wildlam.video.splits import SPLIT_FOLDERS
+from wildlam.video.lerobot_films import EPISODE, field_of, is_lerobot, only, stated_splits
+from wildlam.video.splits import splits_of
 
 log = logging.getLogger(__name__)
-
-Kind = TypeVar("Kind", str, int, dict)
-KINDS = {str: "a text", int: "a whole number", dict: "an object"}
 
 
 def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERANCE) -> list[Episode]:
@@ -67,16 +62,16 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
     """
     file = path / "meta" / "info.json"
     info = _json(file)
-    version, features = _field(file, info, "codebase_version", str), _field(file, info, "features", dict)
-    size = _field(file, {"chunks_size": 1000} | info, "chunks_size", int)
+    version, features = field_of(file, info, "codebase_version", str), field_of(file, info, "features", dict)
+    size = field_of(file, {"chunks_size": 1000} | info, "chunks_size", int)
     if size < 1:
         raise WildlamError(f"{file}: chunks_size is {size}, at least 1 is expected")
     for key in features:
-        _field(file, features, key, dict)
+        field_of(file, features, key, dict)
     cameras = {key: feature["dtype"] for key, feature in features.items() if feature.get("dtype") in ("video", "image")}
     chosen = _camera_key(path, sorted(cameras), reading.camera)
     in_tables = cameras[chosen] == "image"
-    templates = {key: _field(file, info, key, str) for key in ("data_path", *(() if in_tables else ("video_path",)))}
+    templates = {key: field_of(file, info, key, str) for key in ("data_path", *(() if in_tables else ("video_path",)))}
     recorded = _recorded(path, features, reading)
     space = recorded.space
     if version not in ("v2.1", "v3.0"):
@@ -84,7 +79,7 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
     parts = list(_v3(path, templates, chosen) if version == "v3.0" else _v2(path, size, templates, chosen))
     if not parts:
         raise WildlamError(f"{path}: holds no episode")
-    splits = _stated_splits(file, info, [number for number, *_ in parts])
+    splits = stated_splits(file, info, [number for number, *_ in parts])
     drawn = splits_of(EPISODE.format(number) for number in splits)
     films: dict[Path, Film] = {}
     taken: dict[Path, list[Taken]] = {}
@@ -166,14 +161,6 @@ def _miscounted(places: list[Taken], frames: int) -> list[str]:
     return off
 
 
-def _field(file: Path, fields: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
-    """A field of a JSON object, of the kind that it must be of."""
-    if not isinstance(value := fields.get(name), kind):
-        problem = f"is {str(value)[:100]!r}" if name in fields else "is missing"
-        raise WildlamError(f"{file}: {name} {problem}; expected {KINDS[kind]}")
-    return value
-
-
 def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
     """Number, table and film of each episode (its table, if the pictures lie there), and where in that it lies."""
     tables: dict[Path, pa.Table] = {}
@@ -235,45 +222,6 @@ def _inside(root: Path, template: str, **where: Any) -> Path:
     if place.is_absolute() or ".." in place.parts:  # links are followed, see the head of this file
         raise WildlamError(f"{root / 'meta' / 'info.json'}: the path {template!r} leads out of the data set")
     return root / place
-
-
-def _stated_splits(file: Path, info: dict[str, Any], numbers: Sequence[int]) -> dict[int, Split | None]:
-    """What ``splits`` says of each episode, by its number (``{"train": "0:90", "test": "90:100"}``); None if nothing.
-
-    Where both held-out and training parts are stated, what is in neither is left out; where a part to train on
-    is stated alone, what is not in it is held out.
-    """
-    stated: dict[Split, set[int]] = {"train": set(), "held_out": set()}
-    for part, places in _field(file, {"splits": {}} | info, "splits", dict).items():
-        if (split := SPLIT_FOLDERS.get(part.lower())) is None:
-            continue
-        if not (match := re.fullmatch(r"(\d+):(\d+)", str(places))):
-            raise WildlamError(f"{file}: the split {part!r} is {str(places)[:100]!r}; expected FIRST:LAST")
-        first, last = int(match[1]), int(match[2])
-        found = {number for number in numbers if first <= number < last}
-        if not found and first != last:  # "90:90" says that there is none
-            raise WildlamError(
-                f"{file}: the split {part!r} is {places!r} and holds none of the episodes: they are numbered "
-                f"{min(numbers)} to {max(numbers)}, {len(numbers)} of them; correct it"
-            )
-        stated[split] |= found
-    train, held_out = stated["train"], stated["held_out"]
-    if both := train & held_out:
-        log.warning("%s: to be trained on and held out, so held out: %s", file, _episodes(both))
-    unstated = set(numbers) - train - held_out if train else set()
-    if unstated:
-        kept = "left out" if held_out else "held out"
-        log.warning("%s: in no split that it states, so %s: %s", file, kept, _episodes(unstated))
-    if not held_out:
-        if not unstated:
-            return dict.fromkeys(numbers)
-        held_out, unstated = unstated, set()
-    return {number: "held_out" if number in held_out else "train" for number in numbers if number not in unstated}
-
-
-def _episodes(numbers: set[int]) -> str:
-    first = ", ".join(map(str, sorted(numbers)[:10]))
-    return f"episodes {first}" + (f", ... ({len(numbers)} of them)" if len(numbers) > 10 else "")
 
 
 def _times(table: pa.Table, where: str) -> np.ndarray:

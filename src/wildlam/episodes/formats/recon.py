@@ -24,12 +24,13 @@ from PIL import Image
 from torch import Tensor
 
 from wildlam.episodes.action_spaces import PLANAR
-from wildlam.episodes.episode import Episode, splits_of
+from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format, check_kind
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
 from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.pairing import TOLERANCE, Frames, pair, report_pairs
 from wildlam.errors import WildlamError
+from wildlam.video.splits import splits_of
 
 RATE = 4.0
 """Frames per second."""
