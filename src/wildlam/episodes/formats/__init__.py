@@ -24,8 +24,8 @@ FORMATS = _found()
 
 
 def read_episodes(path: Path, tolerance: float = TOLERANCE, reading: Reading = FIRST) -> list[Episode]:
-    """Read a labelled data set: LeRobot v2.1 or v3.0, DROID as released, RECON as released or as processed, or videos
-    with ``NAME.poses.csv`` files.
+    """Read a labelled data set: LeRobot v2.1 or v3.0, DROID as released, demonstrations of robomimic, LIBERO or ALOHA,
+    RECON as released or as processed, or videos with ``NAME.poses.csv`` or ``NAME.actions.csv`` files.
 
     Args:
         path: folder of the data set.

@@ -19,7 +19,7 @@ def h5py() -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise WildlamError("DROID's and RECON's HDF5 files need h5py: pip install 'wildlam[plan]'") from error
+        raise WildlamError("HDF5 files need h5py: pip install 'wildlam[plan]'") from error
     return h5py
 
 

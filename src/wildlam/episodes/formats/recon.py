@@ -210,7 +210,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 FORMAT = Format(
     "recon",
-    order=2,
+    order=3,
     detects=is_recon,
     read=lambda path, tolerance, reading: read_recon(path, tolerance),
     spaces=(PLANAR,),

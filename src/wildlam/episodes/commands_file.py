@@ -1,0 +1,54 @@
+"""Recorded commands of some videos, in files next to them: ``walk.actions.csv`` or ``walk.actions.parquet``.
+
+A column ``time``, in seconds since the film's first frame, and one for each component of a command, named as the user
+likes. Commands may be recorded more or less often than frames.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from wildlam.errors import WildlamError
+from wildlam.video.files import AnyFile
+
+ENDINGS = (".actions.csv", ".actions.parquet")
+TIME = "time"
+
+
+def commands_path(video: AnyFile) -> Path | None:
+    """The file of a video's commands, if it has one; only local files have."""
+    if not isinstance(video, Path):
+        return None
+    return next((file for ending in ENDINGS if (file := video.with_suffix(ending)).is_file()), None)
+
+
+def read_commands(file: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """The names of the components, the times ``float64 [S]``, and the commands ``float64 [S, C]``.
+
+    Raises:
+        WildlamError: the file is malformed, naming it and what is wrong.
+    """
+    try:
+        table = pa.csv.read_csv(file) if file.suffix == ".csv" else pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise WildlamError(f"{file}: cannot be read as a table ({error})") from error
+    names = table.column_names
+    if names.count(TIME) != 1 or len(set(names)) != len(names) or len(names) < 2:
+        raise WildlamError(f"{file}: expected a column {TIME} and one a component, each once; got {', '.join(names)}")
+    columns = {}
+    for name in names:
+        try:
+            columns[name] = np.asarray(table[name].to_pylist(), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise WildlamError(f"{file}: the column {name} must be of numbers ({error})") from error
+        if columns[name].ndim != 1 or not np.isfinite(columns[name]).all():
+            raise WildlamError(f"{file}: the column {name} must be of finite numbers, one a row, without gaps")
+    times = columns.pop(TIME)
+    if len(times) < 2 or not (np.diff(times) > 0).all():
+        raise WildlamError(f"{file}: two rows or more are needed, whose {TIME} rises from row to row")
+    return tuple(columns), times, np.column_stack(list(columns.values()))

@@ -1,0 +1,218 @@
+"""Demonstrations in HDF5: robomimic's and LIBERO's, many in a file, and ALOHA's (ACT), one in a file.
+
+robomimic, LIBERO: ``*.hdf5`` with ``data/demo_N/actions`` ``(T, A)`` and ``data/demo_N/obs/CAMERA_image`` or
+``CAMERA_rgb`` ``(T, H, W, 3)``; other numbers in ``obs`` are states. The rate is the control frequency that
+``env_args`` names, 20 a second if it names none. Demonstrations that ``mask/valid`` or ``mask/test`` names are held
+out.
+
+ALOHA: ``*.hdf5`` with ``action`` ``(T, A)``, ``observations/qpos`` and ``observations/images/CAMERA``, pictures or
+JPEGs, which may be padded with zeros; 50 a second.
+
+Pictures are upright as they are stored; robomimic's offscreen renderer stores them so, LIBERO's upside down.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.episode import Episode
+from wildlam.episodes.formats.base import Format
+from wildlam.episodes.formats.hdf5 import opened_hdf5
+from wildlam.episodes.formats.pictures import decode_picture
+from wildlam.episodes.vectors import FIRST, Changes, Commands, Reading
+from wildlam.errors import WildlamError, option
+from wildlam.types import Split
+from wildlam.video.decode import square
+from wildlam.video.splits import splits_of
+
+ALOHA_RATE, ROBOMIMIC_RATE = 50.0, 20.0
+IMAGES, QPOS = "observations/images", "observations/qpos"
+PICTURES = ("_image", "_rgb")
+"""Endings of names of robomimic's and LIBERO's pictures."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where a demonstration lies in a file.
+
+    Attributes:
+        name: unique in the data set.
+        group: its group in the file; empty if it is the whole file.
+        commands: its commands, below the group.
+        states: its states, below the group; none if there are none.
+        cameras: its pictures by camera, below the group.
+        rate: frames a second.
+        held_out: whether the file says that it is held out; None if it says nothing.
+    """
+
+    name: str
+    group: str
+    commands: str
+    states: tuple[str, ...]
+    cameras: dict[str, str]
+    rate: float
+    held_out: bool | None = None
+
+
+def is_demos(path: Path) -> bool:
+    """Whether a folder holds demonstrations of either layout, by its first file."""
+    files = _files(path)
+    try:
+        return bool(files) and bool(_demos(files[0], path))
+    except WildlamError:
+        return False
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*.hdf5") if not file.name.startswith("."))
+
+
+def read_demos(path: Path, reading: Reading = FIRST) -> list[Episode]:
+    """Read all demonstrations below a folder.
+
+    Args:
+        path: the folder.
+        reading: which actions and which camera; the first by name that is not of a wrist or a hand if not said.
+
+    Raises:
+        WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
+    """
+    demos = [(file, demo) for file in _files(path) for demo in _demos(file, path)]
+    drawn = splits_of([demo.name for _, demo in demos]) if len(demos) > 1 else {}
+    found = []
+    for file, demo in demos:
+        camera = _chosen_camera(f"{file}, {demo.name}", demo, reading.camera)
+        with opened_hdf5(file) as data:
+            group = data[demo.group] if demo.group else data
+            where = f"{file}, {demo.group or 'the file'}"
+            commands = _numbers(group, demo.commands, where)
+            states = [_numbers(group, key, where) for key in demo.states]
+            pictures = group[demo.cameras[camera]]
+            lengths = {len(commands), len(pictures), *map(len, states)}
+        if len(lengths) > 1 or len(commands) < 2:
+            raise WildlamError(f"{where}: commands, states and pictures must be as many, two at least; got {lengths}")
+        names = [
+            f"{key.rsplit('/', 1)[-1]} {k}"
+            for key, of in zip(demo.states, states, strict=True)
+            for k in range(of.shape[1])
+        ]
+        poses = np.column_stack(states) if states else np.empty((len(commands), 0))
+        space: ActionSpace
+        if reading.actions == "states":
+            if not names:
+                raise WildlamError(f"{where}: records no states; {option('actions')} can be recorded")
+            space, done = Changes.of(names), None
+        else:
+            space = Commands.of([f"action {k}" for k in range(commands.shape[1])], reading.block, names)
+            done = commands
+        split: Split = "held_out" if demo.held_out else "train"
+        if demo.held_out is None:
+            split = drawn.get(demo.name, "train")
+        frames = partial(_pictures, file, demo, camera)
+        times = np.arange(len(commands)) / demo.rate
+        found.append(Episode(demo.name, split, times, poses, space, frames, file, commands=done))
+    return found
+
+
+def _demos(file: Path, root: Path) -> list[Demo]:
+    """The demonstrations of a file; none if it is of neither layout."""
+    name = file.relative_to(root).with_suffix("").as_posix()
+    with opened_hdf5(file) as data:
+        if IMAGES in data and "action" in data:
+            cameras = {key: f"{IMAGES}/{key}" for key in sorted(data[IMAGES])}
+            return [Demo(name, "", "action", (QPOS,) if QPOS in data else (), cameras, ALOHA_RATE)]
+        demos = data.get("data")
+        if demos is None or not hasattr(demos, "keys"):
+            return []
+        held_out = {_text(one) for part in ("valid", "test") if f"mask/{part}" in data for one in data[f"mask/{part}"]}
+        rate = _rate(demos.attrs.get("env_args"))
+        found = []
+        for key in sorted(demos, key=lambda key: (len(key), key)):
+            group = demos[key]
+            if "actions" not in group or "obs" not in group:
+                continue
+            obs = group["obs"]
+            cameras = {one.rsplit("_", 1)[0]: f"obs/{one}" for one in sorted(obs) if one.endswith(PICTURES)}
+            states = tuple(f"obs/{one}" for one in sorted(obs) if obs[one].ndim <= 2 and obs[one].dtype.kind in "fiu")
+            is_held_out = key in held_out if held_out else None
+            found.append(Demo(f"{name}/{key}", f"data/{key}", "actions", states, cameras, rate, is_held_out))
+        return found
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _rate(env_args: Any) -> float:
+    """The control frequency that robomimic's description of the environment names."""
+    try:
+        arguments = json.loads(env_args or "{}")
+        rate = float(arguments.get("env_kwargs", {}).get("control_freq", ROBOMIMIC_RATE))
+    except (AttributeError, TypeError, ValueError):
+        return ROBOMIMIC_RATE
+    return rate if rate > 0 else ROBOMIMIC_RATE
+
+
+def _chosen_camera(where: str, demo: Demo, wanted: str | None) -> str:
+    keys = list(demo.cameras)
+    there = f"there are {', '.join(keys)}" if keys else "there are no pictures"
+    if wanted is not None and wanted in keys:
+        return wanted
+    if wanted is not None or not keys:
+        raise WildlamError(f"{where}: has no camera{f' {wanted}' if wanted else ''}; {there}")
+    return next((key for key in keys if not any(word in key for word in ("wrist", "hand"))), keys[0])
+
+
+def _numbers(group: Any, key: str, where: str) -> np.ndarray:
+    """Numbers at each frame, ``float64 [F, C]``."""
+    try:
+        found = np.asarray(group[key], dtype=np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WildlamError(f"{where}: {key} cannot be read ({error})") from error
+    found = found[:, None] if found.ndim == 1 else found
+    if found.ndim != 2:
+        raise WildlamError(f"{where}: {key} is {found.shape}; expected a row of numbers a frame")
+    if len(bad := np.argwhere(~np.isfinite(found))):
+        frame, component = bad[0].tolist()
+        raise WildlamError(
+            f"{where}: {key} must be finite; number {component} of frame {frame} is {found[frame, component]}; mend or "
+            "remove the demonstration"
+        )
+    return found
+
+
+def _pictures(file: Path, demo: Demo, camera: str, chosen: Sequence[int], size: int) -> Tensor:
+    """Some pictures of a demonstration, by number."""
+    with opened_hdf5(file) as data:
+        pictures = (data[demo.group] if demo.group else data)[demo.cameras[camera]]
+        parts = []
+        for k in chosen:
+            picture = np.asarray(pictures[k])
+            where = f"{file}: {pictures.name} {k}"
+            if picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
+                parts.append(square(torch.from_numpy(picture), 0, size))
+            elif picture.ndim == 1 and picture.dtype == np.uint8:
+                parts.append(decode_picture(picture.tobytes(), where, size))
+            else:
+                raise WildlamError(f"{where}: {picture.shape} of {picture.dtype} is no picture (H, W, 3) of bytes")
+    return torch.stack(parts)
+
+
+FORMAT = Format(
+    "demos",
+    order=2,  # before RECON's, which are HDF5 files, too
+    detects=is_demos,
+    read=lambda path, tolerance, reading: read_demos(path, reading),
+    kinds=("recorded", "states"),
+    cameras=True,
+)

@@ -1,0 +1,138 @@
+"""Demonstrations in HDF5, robomimic's and ALOHA's layouts, and commands beside videos."""
+
+import json
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wildlam.episodes.formats import read_episodes
+from wildlam.episodes.vectors import Changes, Commands, Reading
+from wildlam.errors import WildlamError
+
+from ...aloha import png
+
+STEPS = 12
+RNG = np.random.default_rng(0)
+
+
+def grey(steps=STEPS):
+    return np.stack([np.full((32, 40, 3), 5 * k, np.uint8) for k in range(steps)])
+
+
+@pytest.fixture
+def robomimic(tmp_path):
+    """Three demonstrations in a file, the last of them for validation; the state is position and gripper."""
+    truth = {}
+    with h5py.File(tmp_path / "low_dim.hdf5", "w") as file:
+        file.create_group("data").attrs["env_args"] = json.dumps({"env_kwargs": {"control_freq": 10}})
+        for number in (0, 2, 10):
+            demo = file.create_group(f"data/demo_{number}")
+            truth[number] = RNG.normal(size=(STEPS, 7)), RNG.normal(size=(STEPS, 3)), RNG.uniform(size=STEPS)
+            demo["actions"], demo["obs/robot0_eef_pos"], demo["obs/gripper"] = truth[number]
+            demo["obs/agentview_image"] = grey()
+            demo["obs/robot0_eye_in_hand_image"] = 255 - grey()
+        file["mask/valid"] = np.array([b"demo_10"])
+    return tmp_path, truth
+
+
+def test_robomimic(robomimic):
+    folder, truth = robomimic
+    episodes = read_episodes(folder)
+    assert [episode.name for episode in episodes] == [f"low_dim/demo_{number}" for number in truth]
+    assert [episode.split for episode in episodes] == ["train", "train", "held_out"]
+    for episode, (actions, position, gripper) in zip(episodes, truth.values(), strict=True):
+        assert episode.rate == pytest.approx(10)
+        assert episode.space == Commands.of(
+            [f"action {k}" for k in range(7)], "concatenated", ["gripper 0", *(f"robot0_eef_pos {k}" for k in range(3))]
+        )
+        np.testing.assert_allclose(episode.commands, actions)
+        np.testing.assert_allclose(episode.poses, np.column_stack([gripper, position]))
+        assert [int(frame.float().mean()) for frame in episode.frames([1, 7], 32)] == [5, 35]
+    (hand, *_) = read_episodes(folder, reading=Reading(camera="robot0_eye_in_hand", actions="states"))
+    assert isinstance(hand.space, Changes)
+    assert int(hand.frames([1], 32).float().mean()) == 250
+    with pytest.raises(WildlamError, match="has no camera side; there are agentview, robot0_eye_in_hand"):
+        read_episodes(folder, reading=Reading(camera="side"))
+    with pytest.raises(WildlamError, match="of data in the format demos recorded or states can be read"):
+        read_episodes(folder, reading=Reading(actions="poses"))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_aloha(tmp_path, compressed):
+    truth = RNG.normal(size=(STEPS, 14))
+    for name in ("episode_0", "episode_1"):
+        with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
+            file.attrs["compress"] = compressed
+            file["action"], file["observations/qpos"] = truth, truth + 1
+            pictures = [np.frombuffer(png(k), np.uint8) for k in range(STEPS)]
+            padded = [np.pad(one, (0, max(map(len, pictures)) - len(one))) for one in pictures]
+            for camera in ("cam_high", "cam_left_wrist"):
+                file[f"observations/images/{camera}"] = np.stack(padded) if compressed else grey()
+    episodes = read_episodes(tmp_path)
+    assert {episode.split for episode in episodes} == {"train", "held_out"}
+    assert episodes[0].rate == pytest.approx(50)
+    np.testing.assert_allclose(episodes[0].commands, truth)
+    assert [int(frame.float().mean()) for frame in episodes[1].frames([2, 11], 32)] == [10, 55]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("actions", np.full((STEPS, 7), np.nan), "data/demo_2: actions must be finite; number 0 of frame 0 is nan"),
+        ("actions", np.zeros((STEPS - 1, 7)), "as many, two at least"),
+        ("actions", np.zeros((STEPS, 7, 2)), r"actions is \(12, 7, 2\)"),
+        ("obs/gripper", np.zeros((STEPS + 2, 1)), "as many, two at least"),
+    ],
+)
+def test_malformed_demonstrations_are_named(robomimic, key, value, said):
+    folder, _ = robomimic
+    with h5py.File(folder / "low_dim.hdf5", "a") as file:
+        del file[f"data/demo_2/{key}"]
+        file[f"data/demo_2/{key}"] = value
+    with pytest.raises(WildlamError, match=said):
+        read_episodes(folder)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_commands_beside_videos(tmp_path, make_video, read_number, ending):
+    """Recorded twice as often as frames are shown."""
+    columns = {"time": np.arange(48) / 24, "gas": RNG.normal(size=48), "wheel": RNG.normal(size=48)}
+    for name in ("train/a", "test/b"):
+        make_video(tmp_path / f"{name}.mp4", frames=24, fps=12)
+        file = tmp_path / f"{name}.actions.{ending}"
+        if ending == "csv":
+            rows = np.column_stack(list(columns.values()))
+            np.savetxt(file, rows, delimiter=",", header=",".join(columns), comments="")
+        else:
+            pq.write_table(pa.table(columns), file)
+    first, other = read_episodes(tmp_path, reading=Reading(block="summed"))
+    assert {first.split, other.split} == {"train", "held_out"}
+    assert first.space == Commands.of(["gas", "wheel"], "summed")
+    assert first.rate == pytest.approx(24)
+    frames = np.arange(0, len(first.times), 6)
+    summed = [[columns[name][a : a + 6].sum() for name in ("gas", "wheel")] for a in frames[:-1]]
+    np.testing.assert_allclose(first.actions(frames), summed, atol=1e-6)
+    assert [read_number(frame) for frame in first.frames([0, 6, 12], 64)] == [0, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gas,wheel\n1,2\n3,4\n", "expected a column time and one a component"),
+        ("time,gas\n0,1\n", "two rows or more are needed"),
+        ("time,gas\n0,1\n0,2\n", "rises from row to row"),
+        ("time,gas\n0,1\n1,fast\n", "the column gas must be of numbers"),
+        ("time,gas\n0,1\n1,\n", "the column gas must be of"),
+        ("", "cannot be read as a table"),
+    ],
+)
+def test_malformed_commands_are_named(tmp_path, make_video, text, said):
+    for name in ("train/a", "test/b"):
+        make_video(tmp_path / f"{name}.mp4", frames=24, fps=12)
+        (tmp_path / f"{name}.actions.csv").write_text(text)
+    with pytest.raises(WildlamError, match=said) as error:
+        read_episodes(tmp_path)
+    assert ".actions.csv" in str(error.value)
