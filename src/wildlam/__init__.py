@@ -1,7 +1,8 @@
 """wildlam: learn the action space of unlabelled video and put it to use.
 
 ``load`` gives a trained run; ``train``, ``evaluate``, ``infer``, ``transfer``, ``plan``, ``play``, ``sweep``,
-``encode`` and ``index`` do what the commands do, by a configuration or its keywords, and return what came of it;
+``encode``, ``index`` and ``preview`` (`wildlam data`) do what the commands do, by a configuration or its keywords, and
+return what came of it;
 ``train_controller``, ``train_baseline``, ``train_decoder`` and ``train_prior`` train what belongs to a run, and return
 its folder.
 Each name is imported when it is first used: ``import wildlam`` takes no PyTorch.
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
         ControllingConfig as ControllingConfig,
         train_controller as train_controller,
     )
+    from wildlam.workflows.data import Preview as Preview, PreviewConfig as PreviewConfig, preview as preview
     from wildlam.workflows.decoded_films import DecodedRollout as DecodedRollout, Transfer as Transfer
     from wildlam.workflows.decoder import DecodingConfig as DecodingConfig, train_decoder as train_decoder
     from wildlam.workflows.encode import EncodeResult as EncodeResult, encode as encode
@@ -75,6 +77,7 @@ _MODULES = {
     "wildlam.video.config": ("DataConfig",),
     "wildlam.workflows.baseline": ("LabelledModelConfig", "train_baseline"),
     "wildlam.workflows.controller": ("ControllingConfig", "train_controller"),
+    "wildlam.workflows.data": ("Preview", "PreviewConfig", "preview"),
     "wildlam.workflows.decoded_films": ("DecodedRollout", "Transfer"),
     "wildlam.workflows.decoder": ("DecodingConfig", "train_decoder"),
     "wildlam.workflows.encode": ("EncodeResult", "encode"),

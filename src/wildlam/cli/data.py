@@ -48,6 +48,27 @@ def run_index(argv: Arguments) -> None:
         print(f"{sum(map(len, cuts.values()))} cuts in {len(cuts)} of them; --data.cuts true takes no clip across one")
 
 
+def run_data(argv: Arguments) -> None:
+    """Look at labelled data before anything is trained: episodes, rates, actions, what is odd.
+
+    Writes a page with some episodes: their frames, and the curves of what was done.
+
+    Examples:
+      wildlam data ~/lerobot/pusht
+      wildlam data ~/lerobot/aloha --actions recorded --block summed --camera cam_high --out aloha.html
+    """
+    from wildlam.config import to_config
+    from wildlam.workflows.data import PreviewConfig, preview
+
+    parser = make_parser("data", run_data)
+    parser.add_argument("path", type=Path, help="folder of the data")
+    parser.add_class_arguments(PreviewConfig, skip={"path"})
+    args = parser.parse_args(list(argv))
+    config = to_config(PreviewConfig, parser, args, path=args.path)
+    with named({"path": "PATH"}):
+        print(preview(config))
+
+
 def run_encode(argv: Arguments) -> None:
     """Encode the videos of a folder into a feature store; training reads it instead of the videos.
 

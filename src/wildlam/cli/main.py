@@ -20,7 +20,13 @@ from wildlam.errors import WildlamError, fields_as_options
 from wildlam.runs.command import started_by
 
 GROUPS: dict[str, dict[str, Command]] = {
-    "data": {"index": data.run_index, "encode": data.run_encode, "store": data.run_store, "collect": data.run_collect},
+    "data": {
+        "index": data.run_index,
+        "data": data.run_data,
+        "encode": data.run_encode,
+        "store": data.run_store,
+        "collect": data.run_collect,
+    },
     "learn": {
         "train": learn.run_train,
         "sweep": learn.run_sweep,

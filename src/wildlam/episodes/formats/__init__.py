@@ -37,9 +37,7 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE, reading: Reading = F
     """
     if not tolerance > 0:
         raise WildlamError(f"{option('tolerance')} must be a positive number of seconds, got {tolerance:g}")
-    if not path.exists():
-        raise WildlamError(f"{path}: there is no such folder")
-    form = next(one for one in FORMATS.values() if one.detects(path))
+    form = format_of(path)
     if reading.actions not in (None, *form.kinds):
         raise WildlamError(
             f"{path}: of data in the format {form.name} {' or '.join(form.kinds)} can be read; leave "
@@ -50,6 +48,17 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE, reading: Reading = F
             f"{path}: data in the format {form.name} have one camera; leave {option('camera')} {reading.camera} out"
         )
     return form.read(path, tolerance, reading)
+
+
+def format_of(path: Path) -> Format:
+    """The format of a labelled data set.
+
+    Raises:
+        WildlamError: there is none.
+    """
+    if not path.exists():
+        raise WildlamError(f"{path}: there is no such folder")
+    return next(one for one in FORMATS.values() if one.detects(path))
 
 
 def cache_folder(path: Path) -> Path:

@@ -44,6 +44,7 @@ class Format:
         metres: whether positions must be in metres.
         kinds: what actions can be.
         cameras: whether one of several cameras can be chosen.
+        names_of_cameras: names those that a folder's films are of.
     """
 
     name: str
@@ -57,3 +58,4 @@ class Format:
     metres: bool = False
     kinds: tuple[ActionKind, ...] = ("poses",)
     cameras: bool = False
+    names_of_cameras: Callable[[Path], list[str]] | None = None

@@ -165,6 +165,7 @@ FORMAT = Format(
     detects=is_droid,
     read=lambda path, tolerance, reading: read_droid(path, reading.camera or "ext1", tolerance),
     cameras=True,
+    names_of_cameras=lambda path: ["ext1", "ext2", "wrist"],
     spaces=(ARM,),
     fps=RATE,
     write=write_droid,

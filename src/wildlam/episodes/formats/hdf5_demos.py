@@ -215,4 +215,5 @@ FORMAT = Format(
     read=lambda path, tolerance, reading: read_demos(path, reading),
     kinds=("recorded", "states"),
     cameras=True,
+    names_of_cameras=lambda path: list(_demos(_files(path)[0], path)[0].cameras),
 )

@@ -68,7 +68,7 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
         raise WildlamError(f"{file}: chunks_size is {size}, at least 1 is expected")
     for key in features:
         field_of(file, features, key, dict)
-    cameras = {key: feature["dtype"] for key, feature in features.items() if feature.get("dtype") in ("video", "image")}
+    cameras = _cameras(file)
     chosen = _camera_key(path, sorted(cameras), reading.camera)
     in_tables = cameras[chosen] == "image"
     templates = {key: field_of(file, info, key, str) for key in ("data_path", *(() if in_tables else ("video_path",)))}
@@ -335,6 +335,13 @@ def _texts(names: Any) -> Iterator[str]:
         yield names
 
 
+def _cameras(file: Path) -> dict[str, str]:
+    """Keys of the cameras, by name, and whether each one's pictures are a video or images."""
+    features = field_of(file, _json(file), "features", dict)
+    kinds = {key: feature.get("dtype") for key, feature in sorted(features.items()) if isinstance(feature, dict)}
+    return {key: kind for key, kind in kinds.items() if kind in ("video", "image")}
+
+
 def _camera_key(path: Path, keys: Sequence[str], wanted: str | None) -> str:
     """The key of a camera, by it or by its last part."""
     there = f"there are {', '.join(keys)}" if keys else "there are no videos and no pictures"
@@ -414,6 +421,7 @@ FORMAT = Format(
     read=lambda path, tolerance, reading: read_lerobot(path, reading, tolerance),
     kinds=("poses", "recorded", "states"),
     cameras=True,
+    names_of_cameras=lambda path: list(_cameras(path / "meta" / "info.json")),
     spaces=(PLANAR, ARM),
     write=write_lerobot,
 )

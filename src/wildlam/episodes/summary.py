@@ -1,0 +1,167 @@
+"""What a labelled data set holds: rates, lengths, ranges of actions, and what is odd about it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.episode import Episode
+from wildlam.episodes.vectors import Commands
+
+DEAD = 1e-9
+"""Deviation up to which a component never varies."""
+STILL = 0.02
+"""Deviations by which a component may differ from rest, or from the command before, in a step of doing nothing."""
+FAR = 20.0
+"""Deviations from the mean beyond which a value is told of."""
+IDLE = 0.5
+"""Share of idle steps from which they are told of."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component of the actions of all steps.
+
+    Attributes:
+        low: smallest value.
+        mean: mean.
+        high: largest value.
+        std: deviation.
+    """
+
+    low: float
+    mean: float
+    high: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What episodes hold, seen at some rate.
+
+    Attributes:
+        space: what an action of a step is.
+        episodes: number of episodes by split.
+        recordings: how many different recordings they are of.
+        hours: length of all of them together.
+        rates: number of episodes by frames a second.
+        fps: states a second, as they really are; several, if episodes differ.
+        clips: number of clips of ``states`` states by split.
+        states: states of a clip.
+        components: of an action, by name.
+        idle: share of the steps in which nothing is done.
+        odd: what is odd, in words.
+    """
+
+    space: ActionSpace
+    episodes: dict[str, int]
+    recordings: int
+    hours: float
+    rates: dict[float, int]
+    fps: tuple[float, ...]
+    clips: dict[str, int]
+    states: int
+    components: dict[str, Component]
+    idle: float
+    odd: tuple[str, ...]
+
+
+def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summary:
+    """Look at episodes of one kind.
+
+    Args:
+        episodes: one at least.
+        fps: states a second that they are to be seen at.
+        states: states of a clip.
+    """
+    space, actions, still, clips = episodes[0].space_at(fps), [], [], Counter[str]()
+    gaps, short, seen_at = 0, [], set()
+    for episode in episodes:
+        runs, rate = episode.sampled(fps)
+        seen_at.add(round(rate, 3))
+        gaps += len(runs) - 1
+        here = sum(len(run) // states for run in runs)
+        clips[episode.split] += here
+        short += [] if here else [episode.name]
+        for run in runs:
+            if len(run) > 1 and episode.space_at(fps) == space:
+                done = episode.actions(run)
+                actions.append(done)
+                still.append(_rest(space, done))
+    whole = np.concatenate(actions) if actions else np.empty((0, len(space.action_names)))
+    components = {}
+    for name, values in zip(space.action_names, whole.T, strict=True):
+        if len(values):
+            components[name] = Component(*(float(f(values)) for f in (np.min, np.mean, np.max, np.std)))
+    std = np.array([one.std for one in components.values()])
+    varies = std > DEAD
+    idle = np.zeros(len(whole), dtype=bool)
+    if len(whole) and varies.any():
+        idle = (np.abs(np.concatenate(still))[:, varies] <= STILL * std[varies]).all(axis=1)
+    odd = _alike(episodes)
+    if short:
+        odd.append(f"{len(short)} episodes are too short for a clip of {states} states: {_few(short)}")
+    if gaps:
+        odd.append(f"frames are missing in {gaps} places; no clip crosses one")
+    if len(seen_at) > 1:
+        rates = ", ".join(f"{rate:g}" for rate in sorted(seen_at))
+        odd.append(f"the episodes differ in rate, and cannot be used together: {rates} states a second")
+    if not varies.all():
+        odd.append(f"never vary: {_few([name for name, one in components.items() if one.std <= DEAD])}")
+    if len(idle) and idle.mean() > IDLE:
+        odd.append(f"nothing is done in {idle.mean():.0%} of the steps")
+    far = [
+        f"{name} ({value:.3g})"
+        for name, one in components.items()
+        for value in (one.low, one.high)
+        if one.std > DEAD and abs(value - one.mean) > FAR * one.std
+    ]
+    if far:
+        odd.append(f"lie more than {FAR:g} deviations from the mean, such as a jump of a sensor would: {_few(far)}")
+    return Summary(
+        space,
+        dict(Counter(episode.split for episode in episodes)),
+        len({episode.recording for episode in episodes}),
+        sum(float(episode.times[-1] - episode.times[0]) + 1 / episode.rate for episode in episodes) / 3600,
+        dict(sorted(Counter(round(episode.rate, 2) for episode in episodes).items())),
+        tuple(sorted(seen_at)),
+        dict(clips),
+        states,
+        components,
+        float(idle.mean()) if len(idle) else 0.0,
+        tuple(odd),
+    )
+
+
+def _rest(space: ActionSpace, done: np.ndarray) -> np.ndarray:
+    """How far actions ``[n, A]`` are from doing nothing: from zero or, of commands, from the command before."""
+    if space.zero_stays or not isinstance(space, Commands):
+        return done
+    each = done.reshape(-1, len(space.components))
+    return np.diff(each, axis=0, prepend=each[:1]).reshape(done.shape)
+
+
+def _alike(episodes: Sequence[Episode]) -> list[str]:
+    """Episodes that record the same numbers."""
+    same: dict[bytes, list[Episode]] = defaultdict(list)
+    for episode in episodes:
+        if len({episode.recording for episode in episodes}) < len(episodes) and episode.recording != episode.name:
+            continue  # other cameras' films of one recording
+        numbers = [episode.poses, *([] if episode.commands is None else [episode.commands])]
+        same[hashlib.sha256(b"".join(part.tobytes() for part in numbers)).digest()].append(episode)
+    found = []
+    for some in same.values():
+        if len(some) > 1:
+            apart = {one.split for one in some} == {"train", "held_out"}
+            words = ", some to train on and some held out: leave the copies out" if apart else ""
+            found.append(f"record the same numbers{words}: {_few([one.name for one in some])}")
+    return found
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f", ... ({len(names)} of them)" if len(names) > 5 else "")

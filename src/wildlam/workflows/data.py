@@ -1,0 +1,127 @@
+"""Look at a labelled data set before anything is trained on it: ``wildlam data``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wildlam.config import config_from
+from wildlam.episodes.formats import format_of, read_episodes
+from wildlam.episodes.pairing import TOLERANCE
+from wildlam.episodes.summary import Summary, summarise
+from wildlam.episodes.vectors import ActionKind, Block, Reading, described
+from wildlam.errors import option
+from wildlam.evaluation.clips import spread
+from wildlam.fileio import writing
+from wildlam.report.html import paragraph
+from wildlam.report.pages.data import write_data_report
+from wildlam.types import check_count, settle_paths
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewConfig:
+    """Which labelled data to look at, and how.
+
+    Args:
+        path: labelled data: LeRobot of any robot, DROID, RECON, HDF5 of robomimic, LIBERO or ALOHA, or videos with
+            poses or commands beside them.
+        actions: what an action is, where the data hold several things: poses, recorded (the commands) or states
+            (changes of the recorded states). By default the first that is there.
+        block: how the commands of a step make an action: concatenated or summed.
+        camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
+        fps: states a second that the data are to be seen at.
+        tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
+        shown: number of episodes on the page.
+        out: the page; PATH/.wildlam/data.html if not given.
+    """
+
+    path: Path
+    actions: ActionKind | None = None
+    block: Block = "concatenated"
+    camera: str | None = None
+    fps: float = 4.0
+    tolerance: float = TOLERANCE
+    shown: int = 6
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        settle_paths(self, "path", "out")
+        check_count("shown", self.shown)
+        if not isinstance(self.fps, int | float) or not 0 < self.fps < float("inf"):
+            raise ValueError(f"{option('fps')} must be a positive number, got {self.fps!r}")
+        self.reading  # noqa: B018 - refuses choices that there are not
+
+    @property
+    def reading(self) -> Reading:
+        """What is read of the data."""
+        return Reading(actions=self.actions, block=self.block, camera=self.camera)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a labelled data set holds. Printed, a summary.
+
+    Attributes:
+        format: name of the format.
+        cameras: names of the cameras, where there are several.
+        summary: figures.
+        page: the page with films and curves.
+    """
+
+    format: str
+    cameras: list[str]
+    summary: Summary = field(repr=False)
+    page: Path
+
+    @property
+    def lines(self) -> list[str]:
+        """What it holds, in words."""
+        found = self.summary
+        rates = ", ".join(f"{rate:g} a second ({count})" for rate, count in found.rates.items())
+        counts = " and ".join(f"{found.episodes.get(split, 0)} {words}" for split, words in SPLITS.items())
+        clips = " and ".join(f"{found.clips.get(split, 0)} {words}" for split, words in SPLITS.items())
+        return [
+            f"{sum(found.episodes.values())} episodes of {found.recordings} recordings ({self.format}), "
+            f"{found.hours:.2f} hours; {counts}",
+            f"frames: {rates}; seen at {', '.join(f'{rate:g}' for rate in found.fps)} states a second",
+            f"clips of {found.states} states: {clips}",
+            f"actions: {described(found.space)}: {', '.join(_few(found.space.action_names))}",
+            f"idle: {found.idle:.0%} of the steps",
+            *([f"cameras: {', '.join(self.cameras)}"] if self.cameras else []),
+        ]
+
+    def __str__(self) -> str:
+        return "\n".join([*self.lines, *(f"odd: {line}" for line in self.summary.odd), f"page       {self.page}"])
+
+    def _repr_html_(self) -> str:
+        return "".join(map(paragraph, str(self).splitlines()))
+
+
+SPLITS = {"train": "for training", "held_out": "held out"}
+
+
+def preview(config: PreviewConfig | None = None, /, **keywords: Any) -> Preview:
+    """Look at a labelled data set: episodes, rates, actions, what is odd; and write a page with some episodes.
+
+    Args:
+        config: what to look at.
+        keywords: fields of ``PreviewConfig``, in its place or to replace what it says.
+
+    Raises:
+        WildlamError: something is wrong with the data, naming the file; or the page cannot be written.
+    """
+    config = config_from(PreviewConfig, config, keywords)
+    episodes = read_episodes(config.path, config.tolerance, config.reading)
+    form = format_of(config.path)
+    summary = summarise(episodes, config.fps)
+    page = config.out or config.path / ".wildlam" / "data.html"
+    found = Preview(form.name, form.names_of_cameras(config.path) if form.names_of_cameras else [], summary, page)
+    some = [episodes[i] for i in spread(len(episodes), config.shown)]
+    with writing(f"to {page}", f"give another {option('out')}"):
+        write_data_report(page, f"Data: {config.path.name}", summary, found.lines, some, str(config.path))
+    return found
+
+
+def _few(names: tuple[str, ...]) -> list[str]:
+    return [*names[:8], *([f"... ({len(names)})"] if len(names) > 8 else [])]
