@@ -43,7 +43,15 @@ def test_by_the_commands(run, aloha, capsys, actions, block):
     true, planned = np.array(found["true"]), np.array(found["plans"]["latent"])
     assert planned.shape == true.shape == (2, 3, JOINTS * (5 if block == "concatenated" else 1))
     assert np.isfinite(planned).all()
+    off = np.abs(planned - true)
+    if block == "concatenated":
+        each = off.reshape(2, 3, 5, JOINTS).mean(axis=(0, 1, 2))
+    else:
+        each = np.abs((planned - true).sum(axis=1)).mean(axis=0)
+    assert list(found["components"]["latent"].values()) == pytest.approx(each.tolist(), rel=1e-4)
+    assert len(found["steps"]["random"]) == 3
     page = (run / "plan-droid/report.html").read_text()
+    assert "By component and step" in page
     assert "distance of an action" in page
 
 
@@ -62,5 +70,5 @@ def test_other_bodies_are_told_apart(driven, labelled, aloha):
     train_controller(driven, data=aloha, training=TRAINING, out=driven / "joints")
     with pytest.raises(WildlamError, match="guide is for actions that add up"):
         plan(run=driven, controller=driven / "joints", data=aloha, protocol="droid", guide=0.1)
-    with pytest.raises(WildlamError, match="of data in the format video poses can be read"):
+    with pytest.raises(WildlamError, match="no commands and no poses; each video needs"):
         train_controller(driven, data=labelled, actions="recorded", out=driven / "other")

@@ -40,6 +40,8 @@ from wildlam.workflows.planners import (
     Guide,
     Planned,
     judged,
+    off_by_component,
+    off_by_step,
     plan_clips,
     plan_simulated,
     simulator_costs,
@@ -248,8 +250,8 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
             )
     durations.announce(_parts(cut, dynamics, how, episodes, driven, config.simulator))
     clips = cut.encoded(encoder).few(config.episodes, config.seed)
-    rows, plans = _planned(config, driven, dynamics, how, clips, labelled)
-    _write(config, driven, how, clips, folder, rows, plans)
+    rows, plans, unlearnt = _planned(config, driven, dynamics, how, clips, labelled)
+    _write(config, driven, how, clips, folder, rows, plans, unlearnt)
     return PlanResult(folder, config.protocol, config.seed, rows, {label: one.actions for label, one in plans.items()})
 
 
@@ -260,8 +262,10 @@ def _planned(
     how: PlanningProtocol,
     clips: LabelledClips,
     labelled: LabelledClips | None,
-) -> tuple[dict[str, PerClip], dict[str, Planned]]:
-    """The figures of every row of the table, and the plans of the models, the run's guided if it is said so."""
+) -> tuple[dict[str, PerClip], dict[str, Planned], dict[str, Tensor]]:
+    """The figures of every row of the table, the plans of the models, the run's guided if it is said so, and those that
+    take no model.
+    """
     seed, bf16 = config.seed, driven.bf16
     if config.simulator:
         from wildlam.worlds.simulators import check_films
@@ -288,7 +292,7 @@ def _planned(
     if config.simulator:
         for label, model in _simulators(driven).items():
             plans[label] = plan_simulated(clips, how, driven.encoder, model, seed, bf16)
-    return rows | {label: one.per_clip for label, one in plans.items()}, plans
+    return rows | {label: one.per_clip for label, one in plans.items()}, plans, unlearnt
 
 
 def _write(
@@ -299,8 +303,12 @@ def _write(
     folder: Path,
     rows: Mapping[str, PerClip],
     plans: Mapping[str, Planned],
+    unlearnt: Mapping[str, Tensor],
 ) -> None:
     """Write ``plans.json`` and ``report.html``."""
+    actions = {**unlearnt, **{label: one.actions for label, one in plans.items()}}
+    components = {label: off_by_component(one, clips) for label, one in actions.items()}
+    by_step = {label: off_by_step(one, clips) for label, one in actions.items()}
     name, solver, amount = config.protocol, config.solver, next(iter(rows.values())).amount
     record = {
         "protocol": name,
@@ -316,6 +324,8 @@ def _write(
         "units": driven.space.action_names,
         "fps": clips.fps,
         "summary": {label: row.summary() for label, row in rows.items()},
+        "components": components,
+        "steps": by_step,
         "per episode": {label: {k: v.tolist() for k, v in row.values.items()} for label, row in rows.items()},
         "plans": {label: one.actions.tolist() for label, one in plans.items()},
         "true": clips.actions.tolist(),
@@ -329,6 +339,8 @@ def _write(
             clips,
             rows,
             {label: one.actions.numpy() for label, one in plans.items()},
+            components,
+            by_step,
             "rpe" if name == "recon" else figures_of(rows)[0],
             f"{driven.run.facts['encoder']['name']} states, {amount} held out of {config.data}, "
             f"{driven}, {how.samples} candidates drawn {how.iterations} time(s)"

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from wildlam.episodes.action_spaces import PLANAR, SPACES
 from wildlam.episodes.clips import LabelledClips, encode_frames
+from wildlam.episodes.vectors import Commands
 from wildlam.evaluation.intervals import PerClip
 from wildlam.models import LatentActionModel
 from wildlam.planning.cost import CountingCost, GoalCost, GuidedCost, LikelyCost, counted
@@ -210,6 +211,39 @@ def simulator_costs(
     return simulated_costs(clips, encode, encoder.spec.image_size, reinfer_end if model else None)
 
 
+def off_by_component(planned: Tensor, clips: LabelledClips) -> dict[str, float]:
+    """Mean distance of plans ``[C, H, A]`` from the truth by component of an action, each in its own unit.
+
+    Of the sums of the steps' actions where these add up; of commands, each with that of its own moment.
+    """
+    space, off = clips.space, planned - clips.actions
+    if isinstance(space, Commands) and not space.zero_stays:
+        return dict(
+            zip(
+                space.components,
+                off.unflatten(2, (-1, len(space.components))).abs().mean((0, 1, 2)).tolist(),
+                strict=True,
+            )
+        )
+    return dict(zip(space.action_names, off.sum(dim=1).abs().mean(dim=0).tolist(), strict=True))
+
+
+def off_by_step(planned: Tensor, clips: LabelledClips) -> list[float]:
+    """Mean distance of what plans ``[C, H, A]`` have done by each step from the truth, in deviations of true actions.
+
+    Of commands that do not add up, that of each step by itself.
+    """
+    off = planned - clips.actions
+    off = off.cumsum(dim=1) if clips.space.zero_stays else off
+    return _in_deviations(off, clips.actions.flatten(0, 1).std(dim=0)).mean(dim=(0, 2)).tolist()
+
+
+def _in_deviations(off: Tensor, std: Tensor) -> Tensor:
+    """Distances ``[..., A]`` by deviations, of the components that vary."""
+    varies = std > CONSTANT
+    return (off.abs() / std)[..., varies] if varies.any() else torch.zeros_like(off)
+
+
 def judged(
     planned: Tensor, clips: LabelledClips, how: PlanningProtocol, more: dict[str, Tensor] | None = None
 ) -> PerClip:
@@ -223,10 +257,9 @@ def judged(
     if space in SPACES.values():
         values["displacement"] = displacement_error(planned, clips.actions, space.position)
     else:
-        off, std = planned - clips.actions, how.prior.std[0].cpu()
+        off = planned - clips.actions
         steps = off.sum(dim=1, keepdim=True) if space.zero_stays else off
-        varies = std > CONSTANT
-        values["error"] = (steps.abs() / std)[..., varies].mean(dim=(1, 2)) if varies.any() else off.new_zeros(len(off))
+        values["error"] = _in_deviations(steps, how.prior.std[0].cpu()).mean(dim=(1, 2))
     if space == PLANAR:
         errors = []
         for actions, poses in zip(planned.double().numpy(), clips.poses.numpy(), strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from wildlam.episodes.action_spaces import PLANAR, PoseSpace
+from wildlam.episodes.action_spaces import PLANAR, ActionSpace, PoseSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.vectors import Commands
 from wildlam.evaluation.intervals import PerClip
@@ -92,6 +92,8 @@ def write_plan_report(
     clips: LabelledClips,
     rows: Mapping[str, PerClip],
     plans: Mapping[str, np.ndarray],
+    components: Mapping[str, Mapping[str, float]],
+    steps: Mapping[str, Sequence[float]],
     by: str,
     subtitle: str,
 ) -> None:
@@ -103,6 +105,8 @@ def write_plan_report(
         clips: clips that were planned in.
         rows: figures by model.
         plans: actions ``[C, H, A]`` by model; the first one's episodes are ranked.
+        components: mean distance from the truth by model and component.
+        steps: the same by model and step, in deviations.
         by: the figure to rank by.
         subtitle: what all of it was made with.
     """
@@ -127,6 +131,7 @@ def write_plan_report(
             "Plans",
             paragraph(compared(rows, plans, by)) + table_of_plans(rows, figures) + explained(cells),
         ),
+        Section("By component and step", _parts_of_error(clips.space, components, steps)),
         Section(
             "Best, median and worst",
             paragraph(f"The frames of the episode, the last of which is the goal; and what was planned ({units}).")
@@ -134,6 +139,20 @@ def write_plan_report(
         ),
         subtitle=subtitle,
     )
+
+
+def _parts_of_error(
+    space: ActionSpace, components: Mapping[str, Mapping[str, float]], steps: Mapping[str, Sequence[float]]
+) -> str:
+    """Tables of the distance from the truth by component, a row each, and by step."""
+    models = list(components)
+    by_component = {name: {model: components[model][name] for model in models} for name in components[models[0]]}
+    by_step = {f"step {k + 1}": {model: steps[model][k] for model in models} for k in range(len(steps[models[0]]))}
+    what = "of all steps together" if space.zero_stays else "of each command"
+    done = "of what is done by then" if space.zero_stays else "of each step by itself"
+    return table(
+        by_component, caption=f"Mean distance from the truth, {what}, in each component's own unit.", best="min"
+    ) + table(by_step, caption=f"The same {done}, mean over components, in deviations of true actions.", best="min")
 
 
 @svg
