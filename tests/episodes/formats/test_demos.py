@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zarr
 
 from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.vectors import Changes, Commands, Reading
@@ -136,3 +137,58 @@ def test_malformed_commands_are_named(tmp_path, make_video, text, said):
     with pytest.raises(WildlamError, match=said) as error:
         read_episodes(tmp_path)
     assert ".actions.csv" in str(error.value)
+
+
+@pytest.fixture
+def replay_buffer(tmp_path):
+    """Two episodes of 12 and 20 frames in PushT's layout, whose pictures are floats."""
+    root = zarr.open_group(str(tmp_path / "pusht.zarr"), mode="w", zarr_format=2)
+    actions, states = RNG.normal(size=(32, 2)).astype(np.float32), RNG.normal(size=(32, 5))
+    root.create_array("data/action", data=actions)
+    root.create_array("data/state", data=states)
+    root.create_array("data/img", data=grey(32).astype(np.float32), chunks=(7, 32, 40, 3))
+    root.create_array("meta/episode_ends", data=np.array([12, 32]))
+    return tmp_path, actions, states
+
+
+def test_a_replay_buffer(replay_buffer):
+    folder, actions, states = replay_buffer
+    for path in (folder, folder / "pusht.zarr"):
+        first, second = read_episodes(path)
+        assert [first.name, second.name] == ["pusht/episode_000000", "pusht/episode_000001"]
+        assert {first.split, second.split} == {"train", "held_out"}
+        np.testing.assert_allclose(second.commands, actions[12:])
+        np.testing.assert_allclose(second.poses, states[12:])
+        assert second.rate == pytest.approx(10)
+        assert [int(frame.float().mean()) for frame in second.frames([9, 0], 32)] == [5 * 21, 5 * 12]
+    assert read_episodes(folder, reading=Reading(actions="states"))[0].space == Changes.of(
+        [f"state {k}" for k in range(5)]
+    )
+
+
+def test_a_replay_buffer_that_would_run_code_does_not(replay_buffer):
+    folder, *_ = replay_buffer
+    file = folder / "pusht.zarr/data/state/.zarray"
+    about = json.loads(file.read_text())
+    for changed in ({"filters": [{"id": "pickle", "protocol": 5}]}, {"dtype": "|O"}):
+        file.write_text(json.dumps(about | changed))
+        with pytest.raises(WildlamError, match=r"data/state/\.zarray: holds .*; only plain numbers are read"):
+            read_episodes(folder)
+
+
+@pytest.mark.parametrize("ends", [[12, 40], [12, 12], []])
+def test_ends_that_cannot_be_are_told(replay_buffer, ends):
+    folder, *_ = replay_buffer
+    root = zarr.open_group(str(folder / "pusht.zarr"), mode="a", zarr_format=2)
+    root.create_array("meta/episode_ends", data=np.array(ends, np.int64), overwrite=True)
+    with pytest.raises(WildlamError, match=r"pusht\.zarr: actions, pictures and states must be as many"):
+        read_episodes(folder)
+
+
+def test_a_damaged_chunk_is_told(replay_buffer):
+    folder, *_ = replay_buffer
+    chunk = folder / "pusht.zarr/data/img/2.0.0.0"
+    chunk.write_bytes(chunk.read_bytes()[:50])
+    _, second = read_episodes(folder)
+    with pytest.raises(WildlamError, match="data/img: cannot be read, a part is missing or damaged"):
+        second.frames([5], 32)

@@ -1,0 +1,169 @@
+"""Diffusion Policy's replay buffers (Zarr): all episodes one behind the other, such as ``pusht_cchi_v7_replay.zarr``.
+
+``data/action`` ``(N, A)``, pictures ``data/img`` or ``data/CAMERA`` ``(N, H, W, 3)`` of 0 to 255, other numbers of
+``data`` ``(N, S)`` as states, and ``meta/episode_ends`` ``(E,)``. Nothing says how many frames there are a second: 10,
+as in the data sets that are published in this layout.
+
+An array may say that it is pickled, which would run code: only the usual compressors of numbers are admitted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.episode import Episode
+from wildlam.episodes.formats.base import Format
+from wildlam.episodes.vectors import FIRST, Changes, Commands, Reading
+from wildlam.errors import WildlamError, option
+from wildlam.video.decode import square
+from wildlam.video.splits import splits_of
+
+RATE = 10.0
+ENDS, ACTION = "meta/episode_ends", "data/action"
+COMPRESSORS = ("blosc", "zlib", "gzip", "lz4", "zstd", "bz2", "lzma", "shuffle", "delta")
+
+
+def buffers_in(path: Path) -> list[Path]:
+    """Replay buffers in a folder, or the folder itself, by name."""
+    found = [path, *path.glob("*.zarr")] if path.is_dir() else []
+    return sorted(one for one in found if (one / ENDS).is_dir() and (one / ACTION).is_dir())
+
+
+def read_replay_buffers(path: Path, reading: Reading = FIRST) -> list[Episode]:
+    """Read all episodes of the replay buffers in a folder.
+
+    Args:
+        path: the folder, or a replay buffer.
+        reading: which actions and which camera; the first by name that is not of a wrist or a hand if not said.
+
+    Raises:
+        WildlamError: one is malformed, naming it and what is wrong; or zarr is not installed.
+    """
+    parts = [part for buffer in buffers_in(path) for part in _episodes(buffer, reading)]
+    drawn = splits_of([name for name, *_ in parts]) if len(parts) > 1 else {}
+    return [Episode(name, drawn.get(name, "train"), *of) for name, *of in parts]
+
+
+def _episodes(buffer: Path, reading: Reading) -> list[tuple[Any, ...]]:
+    """What the episodes of a replay buffer are made of."""
+    commands, ends = _numbers(buffer, ACTION), _numbers(buffer, ENDS)[:, 0].astype(np.int64)
+    shapes = {name: _array(buffer, f"data/{name}").shape for name in _arrays(buffer)}
+    cameras = [name for name, shape in shapes.items() if len(shape) == 4 and shape[3] == 3]
+    camera = _chosen(buffer, cameras, reading.camera)
+    others = [name for name, shape in shapes.items() if len(shape) <= 2 and name != "action"]
+    states = [_numbers(buffer, f"data/{name}") for name in others]
+    begins = np.concatenate([[0], ends[:-1]])
+    lengths = {len(commands), shapes[camera][0], *map(len, states)}
+    if len(lengths) > 1 or not len(ends) or (ends - begins < 2).any() or ends[-1] > len(commands):
+        raise WildlamError(
+            f"{buffer}: actions, pictures and states must be as many ({sorted(lengths)}), and {ENDS} rise to no more "
+            "than that by 2 at least"
+        )
+    names = [f"{name} {k}" for name, of in zip(others, states, strict=True) for k in range(of.shape[1])]
+    poses = np.column_stack(states) if states else np.empty((len(commands), 0))
+    space: ActionSpace = Commands.of([f"action {k}" for k in range(commands.shape[1])], reading.block, names)
+    if reading.actions == "states":
+        if not names:
+            raise WildlamError(f"{buffer}: records no states; {option('actions')} can be recorded")
+        space = Changes.of(names)
+    found: list[tuple[Any, ...]] = []
+    for number, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
+        name = f"{buffer.stem}/episode_{number:06d}"
+        frames = partial(_pictures, buffer, f"data/{camera}", begin)
+        done = commands[begin:end] if isinstance(space, Commands) else None
+        file = buffer / ENDS / ".zarray"
+        found.append((name, np.arange(end - begin) / RATE, poses[begin:end], space, frames, file, name, None, done))
+    return found
+
+
+def cameras_in(path: Path) -> list[str]:
+    """Names of the pictures of the first replay buffer in a folder."""
+    buffer = buffers_in(path)[0]
+    return [name for name in _arrays(buffer) if len(_array(buffer, f"data/{name}").shape) == 4]
+
+
+def _chosen(buffer: Path, cameras: Sequence[str], wanted: str | None) -> str:
+    there = f"there are {', '.join(cameras)}" if cameras else "there are no pictures (N, H, W, 3)"
+    if wanted in cameras:
+        return str(wanted)
+    if wanted is not None or not cameras:
+        raise WildlamError(f"{buffer}: has no camera{f' {wanted}' if wanted else ''}; {there}")
+    return next((name for name in cameras if not any(word in name for word in ("wrist", "hand"))), cameras[0])
+
+
+def _arrays(buffer: Path) -> list[str]:
+    """Names of the arrays of frames."""
+    return sorted(place.name for place in (buffer / "data").iterdir() if (place / ".zarray").is_file())
+
+
+def _array(buffer: Path, key: str) -> Any:
+    """An array, once what it says of itself is known to run nothing.
+
+    Raises:
+        WildlamError: it is none, or not of plain numbers; or zarr is not installed.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise WildlamError("replay buffers need zarr: pip install 'wildlam[zarr]'") from error
+    file = buffer / key / ".zarray"
+    try:
+        about = json.loads(file.read_text())
+        codecs = [one["id"] for one in (about["compressor"], *(about["filters"] or ())) if one]
+        kind = np.dtype(about["dtype"]).kind
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WildlamError(f"{file}: cannot be read as an array of Zarr 2 ({error})") from error
+    if kind not in "fiub" or not set(codecs) <= set(COMPRESSORS):
+        raise WildlamError(f"{file}: holds {about['dtype']} by {', '.join(codecs)}; only plain numbers are read")
+    try:
+        return zarr.open_array(str(buffer / key), mode="r", zarr_format=2)
+    except Exception as error:  # of zarr's many
+        raise WildlamError(f"{file}: cannot be opened ({error})") from error
+
+
+def _read(buffer: Path, key: str, rows: Any = slice(None)) -> np.ndarray:
+    array = _array(buffer, key)
+    try:
+        return np.asarray(array[rows])
+    except Exception as error:  # a damaged chunk raises what its compressor does
+        raise WildlamError(f"{buffer / key}: cannot be read, a part is missing or damaged ({error})") from error
+
+
+def _numbers(buffer: Path, key: str) -> np.ndarray:
+    """Numbers at each frame, ``float64 [N, C]``."""
+    found = _read(buffer, key).astype(np.float64)
+    found = found[:, None] if found.ndim == 1 else found
+    if found.ndim != 2:
+        raise WildlamError(f"{buffer / key}: {found.shape}; expected a row of numbers a frame")
+    if len(bad := np.argwhere(~np.isfinite(found))):
+        frame, component = bad[0].tolist()
+        raise WildlamError(f"{buffer / key}: number {component} of frame {frame} is {found[frame, component]}")
+    return found
+
+
+def _pictures(buffer: Path, key: str, begin: int, chosen: Sequence[int], size: int) -> Tensor:
+    """Some pictures of an episode that begins at a frame, by number."""
+    first, last = begin + min(chosen), begin + max(chosen) + 1
+    pictures = _read(buffer, key, slice(first, last))
+    picked = torch.from_numpy(pictures[[begin + k - first for k in chosen]])
+    return torch.stack([square(one.clamp(0, 255).to(torch.uint8), 0, size) for one in picked])
+
+
+FORMAT = Format(
+    "replay buffer",
+    order=2,
+    detects=lambda path: bool(buffers_in(path)),
+    read=lambda path, tolerance, reading: read_replay_buffers(path, reading),
+    kinds=("recorded", "states"),
+    cameras=True,
+    names_of_cameras=cameras_in,
+)
