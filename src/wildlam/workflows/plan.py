@@ -33,6 +33,7 @@ from wildlam.types import Encoder, check_choice, check_count, settle_path_lists,
 from wildlam.workflows import durations
 from wildlam.workflows.baseline import load_labelled_model
 from wildlam.workflows.driven_run import DrivenRun
+from wildlam.workflows.goal_cloning import fit_goal_cloning
 from wildlam.workflows.goal_regression import fit_goal_regression, in_equal_steps
 from wildlam.workflows.latent_run import LatentRun, SearchConfig, few_labelled, load_driven
 from wildlam.workflows.planners import (
@@ -48,7 +49,19 @@ from wildlam.workflows.planners import (
 )
 
 EPISODES = 64
-OWN_ROWS = ("latent", "no move", "mean", "known goal", "random", "regression", "guide", "simulator", "inferred", "goal")
+OWN_ROWS = (
+    "latent",
+    "no move",
+    "mean",
+    "known goal",
+    "random",
+    "regression",
+    "cloning",
+    "guide",
+    "simulator",
+    "inferred",
+    "goal",
+)
 """Rows of the tables of plans and of the closed loop; no baseline may have such a name."""
 FEW_CANDIDATES = 1000  # judged by a model before they are measured
 FAR_OFF = 10.0
@@ -71,8 +84,10 @@ class PlanConfig(SearchConfig):
             each of its deviations, squared; for a controller's plans by the droid protocol. The map is fitted to few
             labelled clips, such as the controller's own, and is shown by itself, too. Baselines are guided as well, by
             a map that no latent action enters.
-        labelled: labelled videos that linear maps are fitted to, to plan in latent or with a guide; ``data`` if not
-            given.
+        controls: compare with what takes no world model, fitted to few labelled clips: a linear regression from start
+            and goal to the whole motion, and goal-conditioned behaviour cloning by a small network.
+        labelled: labelled videos that such maps are fitted to, to plan in latent, with a guide or with controls;
+            ``data`` if not given.
         clips: clips of 8 states of these, of training films; all if not given.
         unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
             plan in latent.
@@ -100,12 +115,13 @@ class PlanConfig(SearchConfig):
     solver: SolverName = "cem"
     simulator: bool = False
     guide: float | None = None
+    controls: bool = False
     out: Path | None = None
 
     @property
     def guided(self) -> bool:
         """See ``SearchConfig``."""
-        return self.guide is not None
+        return self.guide is not None or self.controls
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -232,7 +248,7 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
             f"{config.data} holds {described(there)}, those of {driven.place} are {described(space)}; give other "
             f"{option('data')} or another {option(driven.given_by)}"
         )
-    if config.guided and not space.zero_stays:
+    if config.guide is not None and not space.zero_stays:
         raise WildlamError(f"{option('guide')} is for actions that add up, recorded commands need not; leave it out")
     dynamics = dynamics_of(driven, config.baselines)
     _check_units(found, fps, {**dynamics, "latent": driven.scales}, driven.learner)
@@ -281,6 +297,11 @@ def _planned(
         guide_of_others = Guide(guide.regression.of_states, config.guide)
         told = {"regression": guide_of_others.regression(clips), "guide": guide.regression(clips)}
         unlearnt |= {name: in_equal_steps(sums, how.horizon) for name, sums in told.items()}
+    if labelled is not None and config.controls:
+        if clips.space.zero_stays:
+            sums = fit_goal_regression(labelled, how.horizon)(clips)
+            unlearnt["regression"] = in_equal_steps(sums, how.horizon)
+        unlearnt["cloning"] = fit_goal_cloning(labelled, how.horizon, seed)(clips)
     rows = {label: judged(actions, clips, how) for label, actions in unlearnt.items()}
     plans = {}
     for label, one in dynamics.items():
@@ -317,6 +338,7 @@ def _write(
         "data": str(config.data),
         **driven.facts,
         "guide": config.guide,
+        "controls": config.controls,
         "baselines": [str(folder) for folder in config.baselines],
         "samples": how.samples,
         "iterations": how.iterations,

@@ -1,0 +1,57 @@
+"""Goal-conditioned behaviour cloning: a small network from a start and a goal to what to do, from few labelled clips.
+
+What a sceptic would train with the same labels, beside a linear regression (``goal_regression``): no world model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from wildlam.episodes.clips import LabelledClips
+from wildlam.evaluation.components import leading_directions
+from wildlam.evaluation.probes import fit_clips, fit_mlp, standardiser
+from wildlam.workflows.goal_regression import COMPONENTS, pairs_within, some_states, sums_between
+
+Cloned = Callable[[LabelledClips], Tensor]
+"""Plans ``float32 [C, H, A]`` from the first state of each clip to its last, ``H`` steps later."""
+
+
+def fit_goal_cloning(clips: LabelledClips, horizon: int, seed: int = 0) -> Cloned:
+    """Fit to all pairs of states of labelled clips that are at most ``horizon`` steps apart.
+
+    The network sees both states, in principal components of the labelled clips' states, and how many steps lie between
+    them; it tells the mean action of these, which a plan repeats. It stops early by every fifth clip.
+
+    Args:
+        clips: the labelled clips, four at least.
+        horizon: steps of a plan.
+        seed: seed of the network.
+    """
+    flat = some_states(clips)
+    mean, directions = leading_directions(flat, min(COMPONENTS, len(flat) - 1))
+    pairs = pairs_within(clips.states.shape[1], horizon)
+    spans = torch.tensor([end - start for start, end in pairs], dtype=torch.float64)
+
+    def see(clips: LabelledClips, start: int, end: int) -> Tensor:
+        ends = [(clips.states[:, i].flatten(1).float() - mean) @ directions for i in (start, end)]
+        return torch.cat(ends, dim=-1).double()
+
+    seen = torch.stack([see(clips, *pair) for pair in pairs], dim=1)
+    scale = standardiser(seen, together=True)  # alike, the last components would be mostly noise, blown up
+
+    def inputs(seen: Tensor, spans: Tensor) -> Tensor:
+        return torch.cat([scale(seen), (spans / horizon).expand(len(seen), -1)[..., None]], dim=-1)
+
+    done = sums_between(clips.actions, pairs).double() / spans[:, None]
+    predict = fit_clips(inputs(seen, spans), done, partial(fit_mlp, seed=seed))
+
+    def cloned(clips: LabelledClips) -> Tensor:
+        steps = clips.states.shape[1] - 1
+        seen = see(clips, 0, steps)[:, None]
+        return predict(inputs(seen, spans.new_tensor([steps]))).float().repeat(1, steps, 1)
+
+    return cloned
