@@ -6,6 +6,7 @@ the other, or as their sum, where each is a displacement.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -13,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from wildlam.episodes.action_spaces import SPACES, ActionSpace, PoseSpace
+from wildlam.errors import WildlamError, option
 from wildlam.types import check_choice
 
 ActionKind = Literal["poses", "recorded", "states"]
@@ -28,22 +30,42 @@ class Reading:
             or the change of the recorded states. None: the first of these that the data have.
         block: how the commands of a step make an action.
         camera: which camera's films; None: the first that is not at a wrist.
+        angles: names of components of the states that are angles, whose changes are the shorter way round.
+        full_turn: a turn in their unit: 2 pi for radians, 360 for degrees.
     """
 
     actions: ActionKind | None = None
     block: Block = "concatenated"
     camera: str | None = None
+    angles: tuple[str, ...] = ()
+    full_turn: float = 2 * math.pi
 
     def __post_init__(self) -> None:
         if self.actions is not None:
             check_choice("actions", self.actions, get_args(ActionKind))
         check_choice("block", self.block, get_args(Block))
+        if not isinstance(self.full_turn, int | float) or not 0 < self.full_turn < math.inf:
+            raise ValueError(f"{option('full_turn')} must be a positive number, got {self.full_turn!r}")
+        if self.angles and self.actions != "states":
+            raise ValueError(f"{option('angles')} are of changes of states; give {option('actions')} states, too")
+
+    def changes(self, names: Sequence[str], where: str) -> Changes:
+        """The space of changes of states whose components have these names.
+
+        Raises:
+            WildlamError: angles that are no names, after ``where`` they are looked for.
+        """
+        if unknown := sorted(set(self.angles) - set(names)):
+            raise WildlamError(f"{where}: has no {', '.join(unknown)}; its states are {', '.join(names)}")
+        return Changes.of(names, self.angles, self.full_turn)
 
     def like(self, space: ActionSpace) -> Reading:
         """The same films, with actions of a space."""
         if isinstance(space, Commands):
             return replace(self, actions="recorded", block=space.block)
-        return replace(self, actions="states" if isinstance(space, Changes) else "poses")
+        if isinstance(space, Changes):
+            return replace(self, actions="states", angles=space.angles, full_turn=space.full_turn)
+        return replace(self, actions="poses")
 
 
 FIRST = Reading()
@@ -54,16 +76,21 @@ class Changes(PoseSpace):
     """Changes of recorded states, component by component, such as the angles of joints."""
 
     @staticmethod
-    def of(names: Sequence[str]) -> Changes:
-        """The space of states whose components have these names."""
-        return Changes("states", tuple(names), tuple(f"d {name}" for name in names), len(names), (), 1.0)
+    def of(names: Sequence[str], angles: Sequence[str] = (), full_turn: float = 2 * math.pi) -> Changes:
+        """The space of states whose components have these names, some of which are angles."""
+        changes = tuple(f"d {name}" for name in names)
+        return Changes("states", tuple(names), changes, len(names), tuple(angles), full_turn)
 
     def between(self, poses: np.ndarray) -> np.ndarray:
         """See ``PoseSpace``."""
-        return np.diff(poses, axis=0)
+        done = np.diff(poses, axis=0)
+        turning = np.array([name in self.angles for name in self.pose_names])
+        half = self.full_turn / 2
+        done[:, turning] = half - (half - done[:, turning]) % self.full_turn
+        return done
 
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """See ``PoseSpace``."""
+        """See ``PoseSpace``; angles go on beyond a full turn."""
         return start + np.concatenate([np.zeros((1, len(start))), np.cumsum(actions, axis=0)])
 
 
@@ -116,7 +143,9 @@ def facts_of(space: ActionSpace) -> dict[str, Any]:
     if isinstance(space, Commands):
         of_commands = {"components": space.components, "block": space.block, "commands": space.commands}
         return facts | {"states": space.pose_names} | of_commands
-    return facts | ({"states": space.pose_names} if isinstance(space, Changes) else {})
+    if isinstance(space, Changes):
+        return facts | {"states": space.pose_names, "angles": space.angles, "full turn": space.full_turn}
+    return facts
 
 
 def space_of(facts: Mapping[str, Any]) -> ActionSpace | None:
@@ -125,6 +154,8 @@ def space_of(facts: Mapping[str, Any]) -> ActionSpace | None:
     try:
         if name == "recorded":
             return Commands.of(facts["components"], facts["block"], facts["states"], facts["commands"])
-        return Changes.of(facts["states"]) if name == "states" else SPACES.get(str(name))
+        if name == "states":
+            return Changes.of(facts["states"], facts["angles"], facts["full turn"])
+        return SPACES.get(str(name))
     except (KeyError, TypeError):
         return None

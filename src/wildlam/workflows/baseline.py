@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -140,6 +141,8 @@ class LabelledModelConfig:
         block: how the commands of a step, which are recorded more often than states are seen, make an action:
             concatenated, or summed, where each is a displacement.
         camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
+        angles: components of the states, by name, that are angles, with actions states: they go the shorter way round.
+        full_turn: a turn in their unit: 2 pi (radians) or 360 (degrees).
         model: size and output of the world model; its bottleneck is not used.
         training: steps, clips per step, precision, optimiser.
         seed: seed of the choice of clips, the initialisation and the order of the data.
@@ -151,6 +154,8 @@ class LabelledModelConfig:
     actions: ActionKind | None = None
     block: Block = "concatenated"
     camera: str | None = None
+    angles: list[str] = field(default_factory=list)
+    full_turn: float = 2 * math.pi
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seed: int = 0
@@ -164,7 +169,13 @@ class LabelledModelConfig:
     @property
     def reading(self) -> Reading:
         """What is read of the data."""
-        return Reading(actions=self.actions, block=self.block, camera=self.camera)
+        return Reading(
+            actions=self.actions,
+            block=self.block,
+            camera=self.camera,
+            angles=tuple(self.angles),
+            full_turn=self.full_turn,
+        )
 
 
 def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: float, out: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -83,6 +84,8 @@ class ControllingConfig:
         block: how the commands of a step, which are recorded more often than states are seen, make an action:
             concatenated, or summed, where each is a displacement.
         camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
+        angles: components of the states, by name, that are angles, with actions states: they go the shorter way round.
+        full_turn: a turn in their unit: 2 pi (radians) or 360 (degrees).
         unlabelled: videos of the same body without actions. They get pseudo-labels, by a linear map from their latent
             actions, and are trained on as well. It may help where labels are few: compare the validation losses.
         controller: inputs and size of the controller.
@@ -98,6 +101,8 @@ class ControllingConfig:
     actions: ActionKind | None = None
     block: Block = "concatenated"
     camera: str | None = None
+    angles: list[str] = field(default_factory=list)
+    full_turn: float = 2 * math.pi
     unlabelled: Path | None = None
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     training: TrainingConfig = field(
@@ -119,7 +124,13 @@ class ControllingConfig:
     @property
     def reading(self) -> Reading:
         """What is read of the data."""
-        return Reading(actions=self.actions, block=self.block, camera=self.camera)
+        return Reading(
+            actions=self.actions,
+            block=self.block,
+            camera=self.camera,
+            angles=tuple(self.angles),
+            full_turn=self.full_turn,
+        )
 
 
 @records_call

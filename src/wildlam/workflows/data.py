@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ class PreviewConfig:
             (changes of the recorded states). By default the first that is there.
         block: how the commands of a step make an action: concatenated or summed.
         camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
+        angles: components of the states, by name, that are angles, with actions states: they go the shorter way round.
+        full_turn: a turn in their unit: 2 pi (radians) or 360 (degrees).
         fps: states a second that the data are to be seen at.
         tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
         shown: number of episodes on the page.
@@ -40,6 +43,8 @@ class PreviewConfig:
     actions: ActionKind | None = None
     block: Block = "concatenated"
     camera: str | None = None
+    angles: list[str] = field(default_factory=list)
+    full_turn: float = 2 * math.pi
     fps: float = 4.0
     tolerance: float = TOLERANCE
     shown: int = 6
@@ -55,7 +60,13 @@ class PreviewConfig:
     @property
     def reading(self) -> Reading:
         """What is read of the data."""
-        return Reading(actions=self.actions, block=self.block, camera=self.camera)
+        return Reading(
+            actions=self.actions,
+            block=self.block,
+            camera=self.camera,
+            angles=tuple(self.angles),
+            full_turn=self.full_turn,
+        )
 
 
 @dataclass(frozen=True)

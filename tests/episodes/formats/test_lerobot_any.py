@@ -114,7 +114,23 @@ def test_names_come_in_every_form(names, found):
     assert names_of({"shape": [3], "names": names}, "set: action") == found
 
 
-@pytest.mark.parametrize("space", [Changes.of(["x", "y"]), Commands.of(["x"], "summed", ["s"], 3)])
+@pytest.mark.parametrize("space", [Changes.of(["x", "y"], ["y"], 360.0), Commands.of(["x"], "summed", ["s"], 3)])
 def test_a_space_outlives_a_file(space):
     assert space_of(json.loads(json.dumps(facts_of(space)))) == space
     assert space_of({"space": "recorded"}) is None
+
+
+def test_angles_change_the_shorter_way_round(aloha):
+    folder = aloha(names=[f"joint_{k}" for k in range(JOINTS)])
+    found = read_episodes(folder, reading=Reading(actions="states", angles=("joint_3",), full_turn=2.0))
+    frames = np.arange(0, STEPS, 5)
+    changes, (_, states) = found[0].actions(frames), motion(0)
+    plain = np.diff(states[frames], axis=0)
+    np.testing.assert_allclose(np.delete(changes, 3, axis=1), np.delete(plain, 3, axis=1), atol=1e-4)
+    assert (np.abs(plain[:, 3]) > 1).any()
+    assert (np.abs(changes[:, 3]) <= 1).all()
+    np.testing.assert_allclose((changes[:, 3] - plain[:, 3] + 1) % 2, 1, atol=1e-4)
+    with pytest.raises(WildlamError, match="has no elbow; its states are joint_0, joint_1"):
+        read_episodes(folder, reading=Reading(actions="states", angles=("elbow",)))
+    with pytest.raises(ValueError, match="angles are of changes of states"):
+        Reading(angles=("joint_3",))

@@ -29,7 +29,7 @@ from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format
 from wildlam.episodes.formats.hdf5 import opened_hdf5
 from wildlam.episodes.formats.pictures import decode_picture
-from wildlam.episodes.vectors import FIRST, Changes, Commands, Reading
+from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, option
 from wildlam.types import Split
 from wildlam.video.decode import square
@@ -111,7 +111,7 @@ def read_demos(path: Path, reading: Reading = FIRST) -> list[Episode]:
         if reading.actions == "states":
             if not names:
                 raise WildlamError(f"{where}: records no states; {option('actions')} can be recorded")
-            space, done = Changes.of(names), None
+            space, done = reading.changes(names, where), None
         else:
             space = Commands.of([f"action {k}" for k in range(commands.shape[1])], reading.block, names)
             done = commands

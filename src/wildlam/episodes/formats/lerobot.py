@@ -41,7 +41,7 @@ from wildlam.episodes.formats.base import Format
 from wildlam.episodes.formats.lerobot_write import ACTION, ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
 from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
-from wildlam.episodes.vectors import FIRST, ActionKind, Changes, Commands, Reading
+from wildlam.episodes.vectors import FIRST, ActionKind, Commands, Reading
 from wildlam.errors import WildlamError, option
 from wildlam.video.lerobot_films import EPISODE, field_of, is_lerobot, only, stated_splits
 from wildlam.video.splits import splits_of
@@ -298,7 +298,7 @@ def _recorded(path: Path, features: dict[str, Any], reading: Reading) -> Recorde
         return Recorded(PLANAR, (STATE,)) if ground else Recorded(ARM, (ARM_POSE, GRIPPER))
     of_states = [name for key in states for name in names_of(features[key], f"{path}: {key}")]
     if wanted == "states":
-        return Recorded(Changes.of(of_states), tuple(states))
+        return Recorded(reading.changes(of_states, str(path)), tuple(states))
     components = names_of(features[ACTION], f"{path}: {ACTION}")
     return Recorded(Commands.of(components, reading.block, of_states), tuple(states), (ACTION,))
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format
-from wildlam.episodes.vectors import FIRST, Changes, Commands, Reading
+from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, option
 from wildlam.video.decode import square
 from wildlam.video.splits import splits_of
@@ -74,7 +74,7 @@ def _episodes(buffer: Path, reading: Reading) -> list[tuple[Any, ...]]:
     if reading.actions == "states":
         if not names:
             raise WildlamError(f"{buffer}: records no states; {option('actions')} can be recorded")
-        space = Changes.of(names)
+        space = reading.changes(names, str(buffer))
     found: list[tuple[Any, ...]] = []
     for number, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
         name = f"{buffer.stem}/episode_{number:06d}"
