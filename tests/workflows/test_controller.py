@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.clips import labelled_clips
 from wildlam.episodes.formats import read_episodes
 from wildlam.errors import WildlamError
+from wildlam.models.decoder import DecoderConfig
 from wildlam.pretrained import TINY
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import index_videos
@@ -34,6 +36,7 @@ from wildlam.workflows.controller import (
     load_controller,
     train_controller,
 )
+from wildlam.workflows.decoder import DecodingConfig, train_decoder
 from wildlam.workflows.plan import dynamics_of, plan
 
 from ..helpers import make_run
@@ -91,6 +94,23 @@ def test_a_controller_and_plans_are_told_of_before_they_begin(run, config, caplo
     assert told() == ["train 2 steps"]
     plan(run=run, protocol="recon", data=config.data, episodes=2, samples=10, baselines=[run / "baseline"])
     assert told() == ["encode 2 labelled", "latent 2 episodes", "baseline 2 episodes"]
+
+
+def test_it_ends_with_a_report(run, config):
+    """Of its rollouts, as pictures where there is a decoder, and of what it heeds."""
+    for pictures in (1, 2):
+        if pictures == 2:
+            small = DecoderConfig(image_size=16, upsample=1)
+            train_decoder(run, DecodingConfig(decoder=small, training=TRAINING))
+        folder = train_controller(run, config, run / f"reported_{pictures}")
+        page, found = (folder / "report.html").read_text(), json.loads((folder / "results.json").read_text())
+        assert page.count("<img") == pictures
+        assert ("has no decoder" in page) == (pictures == 1)
+        assert found["heeded"].keys() == set(PLANAR.action_names)
+        assert all(value >= 0 for value in found["heeded"].values())
+        for name in ("idm", "controller", "copy"):
+            assert len(found["steps"][name]) == 7
+            assert np.mean(found["steps"][name]) == pytest.approx(found[name]["mean"], rel=1e-4)
 
 
 def test_a_controller_of_before_there_was_a_start_opens(run, config):

@@ -244,6 +244,7 @@ def run_controller(argv: Arguments) -> None:
         folder = train_controller(args.run, to_config(ControllingConfig, parser, args), args.out)
         print(controller_results(folder))
         print(f"controller {folder}")
+        print(f"report     {folder / 'report.html'}")
         options = _planned(folder, args.data, drives=True)
         print(f"plan       {command('plan', args.run, *options, '--controller', folder)}")
     elif argv and argv[0] == "baseline":

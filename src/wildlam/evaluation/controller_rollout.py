@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from wildlam.episodes.clips import LabelledClips
+from wildlam.episodes.vectors import Commands
 from wildlam.evaluation.intervals import PerClip
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller
 
 AT_ONCE = 32
 """Clips unrolled together."""
+SHOWN = 16
+"""Clips that tell what is heeded."""
 
 
 @dataclass
@@ -26,9 +29,14 @@ class ControlledRollout:
             (made of the real actions), ``zero`` and ``copy``; squared error of the controller's latent actions, given
             the true states, ``z``, and of their mean over all clips, ``z of the mean``; and mean size of the changes
             from one state to the next, ``true change`` and ``controller change``.
+        steps: mean error after each step, of ``idm``, ``controller`` and ``copy``.
+        heeded: by component of an action, how much of a true change its deviation makes: the mean L1 distance of the
+            next states that are predicted with and without it, over the mean size of true changes.
     """
 
     per_clip: PerClip
+    steps: dict[str, list[float]]
+    heeded: dict[str, float]
 
     def summary(self) -> dict[str, Any]:
         """Errors; ``over_idm``, ``over_copy``: the controller's over the inferred actions' and over copying's; ``z``:
@@ -42,6 +50,8 @@ class ControlledRollout:
             "z": asdict(estimate("z", over="z of the mean")),
             "movement": asdict(estimate("controller change", over="true change")),
             "movement_idm": asdict(estimate("idm change", over="true change")),
+            "steps": self.steps,
+            "heeded": self.heeded,
         }
 
 
@@ -56,6 +66,7 @@ def controlled_rollout(model: LatentActionModel, controller: Controller, clips: 
     """
     device = next(model.parameters()).device
     values: dict[str, list[Tensor]] = {}
+    by_step: dict[str, list[Tensor]] = {}
     all_z = []
 
     def keep(name: str, of_clips: Tensor) -> None:
@@ -72,7 +83,9 @@ def controlled_rollout(model: LatentActionModel, controller: Controller, clips: 
             "copy": context.expand_as(following),
         }
         for name, future in futures.items():
-            keep(name, (future.float() - following).abs().mean(dim=(1, 2, 3)))
+            off = (future.float() - following).abs().mean(dim=(2, 3))
+            keep(name, off.mean(dim=1))
+            by_step.setdefault(name, []).append(off.cpu())
         for name in ("idm", "controller"):
             keep(f"{name} change", torch.cat([context, futures[name]], dim=1).diff(dim=1).abs().mean(dim=(1, 2, 3)))
         keep("true change", states.diff(dim=1).abs().mean(dim=(1, 2, 3)))
@@ -82,4 +95,28 @@ def controlled_rollout(model: LatentActionModel, controller: Controller, clips: 
     z = torch.cat(all_z)
     keep("z of the mean", (z - z.mean(dim=(0, 1))).square().mean(dim=(1, 2)))
     joined = {name: torch.cat(parts) for name, parts in values.items()}
-    return ControlledRollout(PerClip(joined, clips.names, ["labelled"] * len(clips), clips.recordings))
+    steps = {name: torch.cat(by_step[name]).mean(dim=0).tolist() for name in ("idm", "controller", "copy")}
+    per_clip = PerClip(joined, clips.names, ["labelled"] * len(clips), clips.recordings)
+    return ControlledRollout(per_clip, steps, heeded(model, controller, clips))
+
+
+@torch.no_grad()
+def heeded(model: LatentActionModel, controller: Controller, clips: LabelledClips) -> dict[str, float]:
+    """How much each component of an action moves what is predicted; see ``ControlledRollout``."""
+    device = next(model.parameters()).device
+    some = clips.choose(range(min(len(clips), SHOWN)))
+    states, actions = some.states.to(device).float(), some.actions.to(device)
+    before, change = states[:, :-1], states.diff(dim=1).abs().mean()
+
+    def predicted(actions: Tensor) -> Tensor:
+        z = controller.act(actions.flatten(0, 1), before.flatten(0, 1)).unflatten(0, actions.shape[:2])
+        return model.predict(before, z).float()
+
+    usual, found = predicted(actions), {}
+    space = clips.space
+    names = space.components if isinstance(space, Commands) else space.action_names
+    for k, name in enumerate(names):  # of commands one behind the other, that component of all
+        moved = actions.clone()
+        moved[..., k :: len(names)] += controller.action_std[k :: len(names)]
+        found[name] = float((predicted(moved) - usual).abs().mean() / change.clamp(min=1e-12))
+    return found

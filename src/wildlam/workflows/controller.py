@@ -21,6 +21,7 @@ from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.episodes.vectors import ActionKind, Block, Reading
 from wildlam.errors import WildlamError, named, option, videos_given_by
+from wildlam.evaluation.clips import spread
 from wildlam.evaluation.controller_rollout import controlled_rollout
 from wildlam.evaluation.intervals import FEWEST_RECORDINGS, TOO_FEW, Estimate, enough
 from wildlam.evaluation.probes import fit_clips, standardiser
@@ -28,6 +29,8 @@ from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller, ControllerConfig
 from wildlam.planning.dynamics import Controlled, Dynamics
+from wildlam.report.pages.controller import write_controller_report
+from wildlam.report.strips import Strip
 from wildlam.runs import checkpoints
 from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
@@ -49,6 +52,8 @@ from wildlam.workflows.baseline import (
     read_space,
     write_space,
 )
+from wildlam.workflows.decoder import FOLDER as DECODER
+from wildlam.workflows.decoder import load_decoder
 from wildlam.workflows.driven_run import DrivenRun, Scales
 from wildlam.workflows.open_run import load_clips, open_run
 
@@ -59,6 +64,9 @@ RESULTS = "results.json"
 
 HALF = 64
 """Number of labelled clips from which half of a batch is labelled, where the other half has pseudo-labels."""
+
+PAINTED = 3
+"""Held-out clips that the report shows."""
 
 FEW_CLIPS = 16
 """Number of held-out clips up to which their evaluation is not announced."""
@@ -203,8 +211,44 @@ def train_controller(
         "fps": labelled.held_out.fps,
         "choosing": {"clips": len(labelled.validation), "loss": checkpoints.best(run.checkpoints).score},
     }
-    write_atomically(run.path / RESULTS, json.dumps(results | found.summary(), indent=2))
+    results |= found.summary()
+    write_atomically(run.path / RESULTS, json.dumps(results, indent=2))
+    write_controller_report(
+        run.path / "report.html",
+        f"Controller: {run.path.name}",
+        controller_results(run.path).splitlines(),
+        results,
+        _strips(path, encoder, model, best, labelled.held_out),
+        f"of {path}, by {len(labelled.train) + len(labelled.validation)} labelled clips of {config.data}",
+    )
     return run.path
+
+
+@torch.no_grad()
+def _strips(
+    path: Path, encoder: Encoder, model: LatentActionModel, controller: Controller, clips: LabelledClips
+) -> list[Strip]:
+    """Held-out clips as they were, and as rollouts under inferred and under real actions; none without a decoder."""
+    if not any((path / DECODER / "checkpoints").glob("step_*")):
+        return []
+    painter = load_decoder(path, encoder.spec, encoder.device)
+    strips = []
+    for i in spread(len(clips), PAINTED):
+        one = clips.choose([i])
+        states, actions = one.states.to(encoder.device).float(), one.actions.to(encoder.device)
+        ways = {
+            "states": states,
+            "inferred": torch.cat([states[:, :1], model.rollout(states[:, :1], model.infer(states))], dim=1),
+            "controller": torch.cat([states[:, :1], model.drive(states[:, :1], actions, controller.act)], dim=1),
+        }
+        episode, numbers = one.places[0]
+        size = encoder.spec.image_size
+        rows = {"film": episode.frames(numbers.tolist(), size).numpy()}
+        for name, way in ways.items():
+            painted = painter.decode(way.float())[0, :: encoder.spec.frames_per_state]
+            rows[name] = (painted.clamp(0, 1) * 255).round().byte().cpu().numpy()
+        strips.append(Strip(episode.name, rows, episode.times[numbers].tolist()))
+    return strips
 
 
 def _validation_losses(
