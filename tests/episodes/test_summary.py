@@ -45,14 +45,16 @@ def test_figures_are_those_of_a_step():
     ],
 )
 def test_an_odd_episode_is_told(odd, said):
-    (told,) = summarise([episode("sound"), episode("odd", **odd)], fps=4).odd
+    (told,) = summarise([episode("sound"), episode("odd", split="held_out", **odd)], fps=4).odd
     assert told.startswith(said)
 
 
 def test_components_that_never_vary_or_jump_are_told():
     states = np.column_stack([RNG.normal(size=(4001, 2)), np.full(4001, 0.3)])
     states[2000:, 1] += 1e3
-    (dead, far) = summarise([episode(space=Changes.of(["a", "b", "stuck"]), poses=states)], fps=8).odd
+    space = Changes.of(["a", "b", "stuck"])
+    other = episode("other", split="held_out", space=space, poses=states[:100])
+    (dead, far) = summarise([episode(space=space, poses=states), other], fps=8).odd
     assert dead == "never vary: d stuck"
     assert far.startswith("lie more than 20 deviations from the mean, such as a jump of a sensor would: d b (1e+03)")
 
@@ -62,7 +64,7 @@ def test_idle_steps_are_counted():
     poses = np.concatenate([np.zeros((40, 3)), RNG.normal(size=(9, 3)).cumsum(axis=0)])
     found = summarise([episode(poses=poses)], fps=8)
     assert found.idle == pytest.approx(39 / 48)
-    assert found.odd == ("nothing is done in 81% of the steps",)
+    assert "nothing is done in 81% of the steps" in found.odd
     commands = np.concatenate([np.full((25, 2), 3.0), RNG.normal(size=(24, 2))])
     space = Commands.of(["x", "y"], "concatenated")
     found = summarise([episode(space=space, poses=np.empty((49, 0)), commands=commands)], fps=4)
@@ -76,3 +78,11 @@ def test_copies_are_told_and_other_cameras_are_not():
     assert told == "record the same numbers, some to train on and some held out: leave the copies out: one, copy"
     left = episode("left", poses=one.poses, recording="one")
     assert summarise([one, other, left], fps=4).odd == ()
+
+
+def test_what_cannot_be_trained_with_is_told():
+    odd = episode("odd", split="held_out", space=Changes.of(["a", "b", "c"]))
+    (told,) = summarise([episode("one"), episode("two"), odd], fps=4).odd
+    assert told == "have actions of another kind, with which the others cannot be used: odd"
+    (told,) = summarise([episode("one")], fps=4).odd
+    assert told == "no episode is held out: without both nothing can be trained and judged"

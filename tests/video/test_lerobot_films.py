@@ -54,6 +54,26 @@ def lerobot(tmp_path, make_video):
     return write
 
 
+def with_states(lerobot, **changed):
+    """Poses on the ground beside the films."""
+    space = ["x", "y", "heading"]
+    state = {"observation.state": {"dtype": "float32", "shape": [3], "names": space}}
+    template = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+    features = {camera: {"dtype": "video"} for camera in CAMERAS} | state
+    root = lerobot(features=features, data_path=template, **changed)
+    file = root / "meta/episodes/chunk-000/file-000.parquet"
+    rows = [row | {"data/chunk_index": 0, "data/file_index": 0} for row in pq.read_table(file).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    (root / "data/chunk-000").mkdir(parents=True)
+    columns = {
+        "episode_index": np.repeat(np.arange(EPISODES), STEPS),
+        "timestamp": np.tile(np.arange(STEPS) / FPS, EPISODES),
+        "observation.state": list(np.random.default_rng(0).normal(size=(EPISODES * STEPS, 3))),
+    }
+    pq.write_table(pa.table(columns), root / template.format(chunk_index=0, file_index=0))
+    return root
+
+
 def test_episodes_are_videos_of_their_own(lerobot, read_number):
     found = index(lerobot(), progress=False)
     assert len(found) == EPISODES * len(CAMERAS)
@@ -122,6 +142,16 @@ def test_malformed_sets_are_named(lerobot, changed, said):
         index(lerobot(**changed), progress=False)
 
 
+def test_a_larger_share_holds_the_same_and_more_out(lerobot):
+    root = with_states(lerobot)
+
+    def held_out(share):
+        return {row.path.rpartition("id=")[2] for row in index(root, progress=False, held_out=share).split("held_out")}
+
+    assert held_out(0.1) == held_out(0.05) < held_out(0.9)
+    assert held_out(0.1) == {one.name for one in read_episodes(root) if one.split == "held_out"}
+
+
 def test_v2_films_by_all_cameras_are_one_recording(tmp_path, make_video):
     info = {
         "codebase_version": "v2.1",
@@ -143,21 +173,7 @@ def test_v2_films_by_all_cameras_are_one_recording(tmp_path, make_video):
 @pytest.mark.parametrize("splits", [{}, {"train": "0:4", "test": "4:6"}, {"train": "1:3", "val": "3:4"}])
 def test_labelled_and_unlabelled_clips_are_split_alike(lerobot, splits):
     """Or a controller would be judged on episodes that its model was trained on."""
-    space = ["x", "y", "heading"]
-    state = {"observation.state": {"dtype": "float32", "shape": [3], "names": space}}
-    template = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-    features = {camera: {"dtype": "video"} for camera in CAMERAS} | state
-    root = lerobot(splits=splits, features=features, data_path=template)
-    file = root / "meta/episodes/chunk-000/file-000.parquet"
-    rows = [row | {"data/chunk_index": 0, "data/file_index": 0} for row in pq.read_table(file).to_pylist()]
-    pq.write_table(pa.Table.from_pylist(rows), file)
-    (root / "data/chunk-000").mkdir(parents=True)
-    columns = {
-        "episode_index": np.repeat(np.arange(EPISODES), STEPS),
-        "timestamp": np.tile(np.arange(STEPS) / FPS, EPISODES),
-        "observation.state": list(np.random.default_rng(0).normal(size=(EPISODES * STEPS, 3))),
-    }
-    pq.write_table(pa.table(columns), root / template.format(chunk_index=0, file_index=0))
+    root = with_states(lerobot, splits=splits)
     labelled = {episode.name: episode.split for episode in read_episodes(root)}
     unlabelled = {row.path.rpartition("id=")[2]: row.split for row in index(root, progress=False)}
     assert labelled == unlabelled

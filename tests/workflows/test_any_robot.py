@@ -1,17 +1,21 @@
 """A robot of 14 joints goes through controller, baseline and plan as an arm does."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from wildlam import cli
 from wildlam.episodes.vectors import Commands
 from wildlam.errors import WildlamError
+from wildlam.planning.cost import GoalCost
 from wildlam.runs.folder import Run
 from wildlam.workflows.baseline import read_space
-from wildlam.workflows.controller import train_controller
+from wildlam.workflows.controller import load_controlled, train_controller
 from wildlam.workflows.plan import plan
+from wildlam.workflows.planners import Guide
 
 from ..aloha import JOINTS, write_aloha
 from .controllers import TRAINING
@@ -62,6 +66,18 @@ def test_a_controller_keeps_what_its_actions_are(run, aloha):
     assert (space.block, space.commands, len(space.action_names)) == ("summed", 5, JOINTS)
     few = {"protocol": "droid", "episodes": 1, "samples": 16, "iterations": 1}
     assert plan(run=run, data=aloha, **few).figures == ["error"]  # its block, though not said
+
+
+def test_a_controller_keeps_its_camera(run, aloha):
+    """Plans are made in the films that it learnt from."""
+    train_controller(run, data=aloha, camera="cam_left_wrist", training=TRAINING)
+    assert load_controlled(run).camera == "cam_left_wrist"
+
+
+def test_a_component_that_never_varies_guides_nothing():
+    guide = Guide(SimpleNamespace(std=torch.tensor([0.5, 0.0])), 0.1)
+    cost = GoalCost(None, torch.zeros(1, 1, 4, 6), torch.zeros(1, 0, 2), torch.ones(1, 4, 6))
+    assert guide.cost(cost, torch.zeros(1, 2)).std.tolist() == [0.5, torch.inf]
 
 
 def test_other_bodies_are_told_apart(driven, labelled, aloha):

@@ -18,7 +18,7 @@ def test_the_command(aloha, capsys, tmp_path):
     assert cli.main(["data", str(aloha), "--camera", "cam_left_wrist", "--shown", "2", "--out", str(page)]) == 0
     said = capsys.readouterr().out
     assert "4 episodes of 4 recordings (lerobot), 0.00 hours; 3 for training and 1 held out" in said
-    assert "actions: recorded actions of 14 numbers, 5 a step, concatenated: action 0 1/5" in said
+    assert "actions: recorded actions of 14 numbers (action 0, action 1, " in said
     assert "cameras: observation.images.cam_high, observation.images.cam_left_wrist" in said
     assert "odd: 4 episodes are too short" not in said
     text = page.read_text()

@@ -51,7 +51,9 @@ def run_index(argv: Arguments) -> None:
 def run_data(argv: Arguments) -> None:
     """Look at labelled data before anything is trained: episodes, rates, actions, what is odd.
 
-    Writes a page with some episodes: their frames, and the curves of what was done.
+    Writes a page with some episodes: their frames, and the curves of what was done. Formats: LeRobot v2.1 and v3.0 of
+    any robot, DROID and RECON as released, HDF5 of robomimic, LIBERO and ALOHA, Zarr of Diffusion Policy, or videos
+    with NAME.poses.csv or NAME.actions.csv beside them.
 
     Examples:
       wildlam data ~/lerobot/pusht
@@ -65,7 +67,7 @@ def run_data(argv: Arguments) -> None:
     parser.add_class_arguments(PreviewConfig, skip={"path"})
     args = parser.parse_args(list(argv))
     config = to_config(PreviewConfig, parser, args, path=args.path)
-    with named({"path": "PATH"}):
+    with named({**{part.name: f"--{part.name}" for part in fields(PreviewConfig)}, "path": "PATH", "data": "PATH"}):
         print(preview(config))
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
+from wildlam.episodes.vectors import described
 from wildlam.errors import WildlamError
 from wildlam.fileio import readable
 from wildlam.types import Encoder, Split
@@ -155,26 +156,28 @@ def cut_clips(
     Raises:
         WildlamError: no episode of the split is long enough, or the episodes differ in kind or rate.
     """
-    places, rates, spaces = [], set(), set()
+    places: list[Place] = []
+    kinds: dict[tuple[ActionSpace, float], str] = {}  # and an episode of each
     for episode in episodes:
         if episode.split == split:
             runs, rate = episode.sampled(fps)
-            rates.add(round(rate, 2))
-            spaces.add(episode.space_at(fps))
+            kinds.setdefault((episode.space_at(fps), round(rate, 2)), episode.name)
             places += [(episode, run[i : i + states]) for run in runs for i in range(0, len(run) - states + 1, states)]
     if not places:
         raise WildlamError(f"no {split} episode holds {states} states at {fps:g} a second; bring longer ones")
-    if len(spaces) > 1 or len(rates) > 1:
-        raise WildlamError(f"the episodes differ in kind of action or in rate ({sorted(rates)} Hz); give them apart")
-    if not 1 / TOLERATED < min(rates) / fps < TOLERATED:
+    if len(kinds) > 1:
+        told = "; ".join(f"{name} has {described(space)} at {rate:g} Hz" for (space, rate), name in kinds.items())
+        raise WildlamError(f"the episodes differ in kind of action or in rate: {told}; give them apart")
+    ((space, rate),) = kinds
+    if not 1 / TOLERATED < rate / fps < TOLERATED:
         log.warning(
             "the episodes give %g states a second where %g are asked for: their actions have another duration than "
             "in training",
-            min(rates),
+            rate,
             fps,
         )
     kept = cache and cache / f"labelled-{_key(places, encoder)}.safetensors"
-    return Cut(places, spaces.pop(), min(rates), kept)
+    return Cut(places, space, rate, kept)
 
 
 def labelled_clips(
@@ -217,6 +220,7 @@ def _key(places: Sequence[Place], encoder: Encoder) -> str:
             found = file.stat()
             digest.update(f"{found.st_size} {found.st_mtime_ns}".encode())
     for episode, frames in places:
+        digest.update(episode.view.encode())
         digest.update(episode.name.encode() + frames.astype(np.int64).tobytes() + episode.poses[frames].tobytes())
     return digest.hexdigest()[:16]
 

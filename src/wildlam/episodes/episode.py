@@ -31,6 +31,7 @@ class Episode:
             own, its name.
         camera: the camera at rest that filmed it, where that is recorded.
         commands: recorded at each frame, ``float64 [F, C]``, where ``space`` is of commands.
+        view: which of the pictures that ``file`` holds its frames are, and what else shows whether they are the same.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Episode:
     recording: str = ""
     camera: Camera | None = None
     commands: np.ndarray | None = None
+    view: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recording", self.recording or self.name)

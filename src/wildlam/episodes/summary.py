@@ -23,6 +23,9 @@ IDLE = 0.5
 """Share of idle steps from which they are told of."""
 
 
+SPLITS = {"train": "for training", "held_out": "held out"}
+
+
 @dataclass(frozen=True)
 class Component:
     """A component of the actions of all steps.
@@ -79,12 +82,14 @@ def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summa
         fps: states a second that they are to be seen at.
         states: states of a clip.
     """
-    space, actions, still, clips = episodes[0].space_at(fps), [], [], Counter[str]()
+    space = Counter(episode.space_at(fps) for episode in episodes).most_common(1)[0][0]
+    actions, still, clips, others = [], [], Counter[str](), []
     gaps, short, seen_at = 0, [], set()
     for episode in episodes:
         runs, rate = episode.sampled(fps)
         seen_at.add(round(rate, 3))
         gaps += len(runs) - 1
+        others += [episode.name] * (episode.space_at(fps) != space)
         here = sum(len(run) // states for run in runs)
         clips[episode.split] += here
         short += [] if here else [episode.name]
@@ -104,6 +109,10 @@ def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summa
     if len(whole) and varies.any():
         idle = (np.abs(np.concatenate(still))[:, varies] <= STILL * std[varies]).all(axis=1)
     odd = _alike(episodes)
+    if others:
+        odd.append(f"have actions of another kind, with which the others cannot be used: {_few(others)}")
+    if missing := [words for split, words in SPLITS.items() if not any(one.split == split for one in episodes)]:
+        odd.append(f"no episode is {' or '.join(missing)}: without both nothing can be trained and judged")
     if short:
         odd.append(f"{len(short)} episodes are too short for a clip of {states} states: {_few(short)}")
     if gaps:

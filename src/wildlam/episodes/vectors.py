@@ -18,6 +18,8 @@ from wildlam.errors import WildlamError, option
 from wildlam.types import check_choice
 
 ActionKind = Literal["poses", "recorded", "states"]
+ActionChoice = Literal["first", "poses", "recorded", "states"]
+"""A kind of action, or the first of them that the data have."""
 Block = Literal["concatenated", "summed"]
 
 
@@ -133,8 +135,14 @@ class Commands(ActionSpace):
 def described(space: ActionSpace) -> str:
     """A space in words."""
     if isinstance(space, Commands):
-        return f"recorded actions of {len(space.components)} numbers, {space.commands} a step, {space.block}"
-    return f"{space.name} actions" + (f" of {len(space.action_names)} numbers" if space.name not in SPACES else "")
+        of = f"{len(space.components)} numbers ({_few(space.components)})"
+        return f"recorded actions of {of}, {space.commands} a step, {space.block}"
+    of = f" of {len(space.action_names)} numbers ({_few(space.action_names)})" if space.name not in SPACES else ""
+    return f"{space.name} actions{of}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def facts_of(space: ActionSpace) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def index(
         return given if cuts else given.uncut()
     with reachable(root):
         target = manifest_path(root, cache)
-        base, listed, told = _videos_at(root)
+        base, listed, told = _videos_at(root, held_out)
     with locked(target, "indexing videos"):
         new, failures = _indexed(
             base, listed, told, target, held_out, on_error, max_skipped, exclude, cuts, workers or cores(), progress
@@ -337,7 +337,9 @@ def read_list(path: Location | str) -> list[str]:
     return sorted(set(found))
 
 
-def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | None], dict[str, Listed]]:
+def _videos_at(
+    root: Location, held_out: float
+) -> tuple[Location, dict[str, tuple[int, int] | None], dict[str, Listed]]:
     """The folder that paths are relative to, the videos' paths, with sizes and times of change where known, and what
     data sets say of some.
     """
@@ -360,11 +362,11 @@ def _videos_at(root: Location) -> tuple[Location, dict[str, tuple[int, int] | No
             f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files are left out); check "
             f"{option('data.path')}"
         )
-    return base, *_by_episode(base, listed)
+    return base, *_by_episode(base, listed, held_out)
 
 
 def _by_episode(
-    base: Location, listed: dict[str, tuple[int, int] | None]
+    base: Location, listed: dict[str, tuple[int, int] | None], held_out: float
 ) -> tuple[dict[str, tuple[int, int] | None], dict[str, Listed]]:
     """The videos, those of LeRobotDatasets episode by episode, and what these say of each."""
     folders = {path[: at.start()].rstrip("/") for path in listed if (at := _FILMS.search(path))}
@@ -374,7 +376,7 @@ def _by_episode(
             continue
         below = f"{folder}/" if folder else ""
         films = {path for path in listed if path.startswith(f"{below}videos/")}
-        episodes = films_of(base / folder if folder else base)
+        episodes = films_of(base / folder if folder else base, held_out)
         for film in films:
             del found[film]
         for episode in episodes:

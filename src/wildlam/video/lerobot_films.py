@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from wildlam.errors import WildlamError
 from wildlam.types import Split
 from wildlam.video.files import Location, part_of
-from wildlam.video.splits import SPLIT_FOLDERS, splits_of
+from wildlam.video.splits import HELD_OUT, SPLIT_FOLDERS, splits_of
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +110,8 @@ class Listed(NamedTuple):
     split: Split
 
 
-def films_of(root: Location) -> list[Listed]:
-    """All episodes by all cameras.
+def films_of(root: Location, held_out: float = HELD_OUT) -> list[Listed]:
+    """All episodes by all cameras; of sets that state no splits, a share is held out, a tenth at least.
 
     Raises:
         WildlamError: the tables cannot be read, naming the file; or the pictures lie in no films.
@@ -132,8 +132,7 @@ def films_of(root: Location) -> list[Listed]:
     numbers = sorted({number for number, *_ in places})
     splits = stated_splits(file, info, numbers)
     names = [EPISODE.format(number) for number in splits]
-    alone: dict[str, Split] = dict.fromkeys(names, "train")
-    drawn = splits_of(names) if len(names) > 1 else alone
+    drawn = splits_of(names, held_out)
     found: list[Listed] = []
     for number, camera, where, begins, ends in places:
         if number not in splits:

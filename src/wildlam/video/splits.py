@@ -68,9 +68,15 @@ def assign_splits(
     return {path: splits[first] for first, several in members.items() for path in several}
 
 
-def splits_of(names: Iterable[str]) -> dict[str, Split]:
-    """Hold a tenth of a data set's episodes out, the same ones every time, whoever reads it."""
-    return assign_splits(names, HELD_OUT, {})
+def splits_of(names: Iterable[str], held_out: float = HELD_OUT) -> dict[str, Split]:
+    """Hold a tenth of a data set's episodes out, or more, the same ones every time, whoever reads it.
+
+    What is held out of a smaller share is so of a larger one, too. Of one episode nothing is held out.
+    """
+    names = list(names)
+    if len(names) < 2:
+        return dict.fromkeys(names, "train")
+    return assign_splits(names, max(held_out, HELD_OUT), {})
 
 
 def from_each_source(

@@ -19,7 +19,7 @@ from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.vectors import FIRST, ActionKind, Block, Reading, facts_of, space_of
+from wildlam.episodes.vectors import FIRST, ActionChoice, Block, Reading, facts_of, space_of
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import ModelConfig
@@ -151,7 +151,7 @@ class LabelledModelConfig:
     data: Path
     clips: int | None = None
     tolerance: float = TOLERANCE
-    actions: ActionKind | None = None
+    actions: ActionChoice = "first"
     block: Block = "concatenated"
     camera: str | None = None
     angles: list[str] = field(default_factory=list)
@@ -170,7 +170,7 @@ class LabelledModelConfig:
     def reading(self) -> Reading:
         """What is read of the data."""
         return Reading(
-            actions=self.actions,
+            actions=None if self.actions == "first" else self.actions,
             block=self.block,
             camera=self.camera,
             angles=tuple(self.angles),

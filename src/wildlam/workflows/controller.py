@@ -19,7 +19,7 @@ from wildlam.encoders.base import fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.vectors import ActionKind, Block, Reading
+from wildlam.episodes.vectors import ActionChoice, Block, Reading
 from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.clips import spread
 from wildlam.evaluation.controller_rollout import controlled_rollout
@@ -106,7 +106,7 @@ class ControllingConfig:
     data: Path
     clips: int | None = None
     tolerance: float = TOLERANCE
-    actions: ActionKind | None = None
+    actions: ActionChoice = "first"
     block: Block = "concatenated"
     camera: str | None = None
     angles: list[str] = field(default_factory=list)
@@ -133,7 +133,7 @@ class ControllingConfig:
     def reading(self) -> Reading:
         """What is read of the data."""
         return Reading(
-            actions=self.actions,
+            actions=None if self.actions == "first" else self.actions,
             block=self.block,
             camera=self.camera,
             angles=tuple(self.angles),
@@ -350,6 +350,11 @@ class ControlledRun(DrivenRun):
 
     given_by = "controller"
     learner = "the controller"
+
+    @property
+    def camera(self) -> str | None:
+        """See ``DrivenRun``."""
+        return read_as(ControllingConfig, self.place / "config.yaml").camera
 
     @property
     def dynamics(self) -> Dynamics:

@@ -10,8 +10,8 @@ from typing import Any
 from wildlam.config import config_from
 from wildlam.episodes.formats import format_of, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.summary import Summary, summarise
-from wildlam.episodes.vectors import ActionKind, Block, Reading, described
+from wildlam.episodes.summary import SPLITS, Summary, summarise
+from wildlam.episodes.vectors import ActionChoice, Block, Reading, described
 from wildlam.errors import option
 from wildlam.evaluation.clips import spread
 from wildlam.fileio import writing
@@ -40,7 +40,7 @@ class PreviewConfig:
     """
 
     path: Path
-    actions: ActionKind | None = None
+    actions: ActionChoice = "first"
     block: Block = "concatenated"
     camera: str | None = None
     angles: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class PreviewConfig:
     def reading(self) -> Reading:
         """What is read of the data."""
         return Reading(
-            actions=self.actions,
+            actions=None if self.actions == "first" else self.actions,
             block=self.block,
             camera=self.camera,
             angles=tuple(self.angles),
@@ -97,7 +97,7 @@ class Preview:
             f"{found.hours:.2f} hours; {counts}",
             f"frames: {rates}; seen at {', '.join(f'{rate:g}' for rate in found.fps)} states a second",
             f"clips of {found.states} states: {clips}",
-            f"actions: {described(found.space)}: {', '.join(_few(found.space.action_names))}",
+            f"actions: {described(found.space)}",
             f"idle: {found.idle:.0%} of the steps",
             *([f"cameras: {', '.join(self.cameras)}"] if self.cameras else []),
         ]
@@ -107,9 +107,6 @@ class Preview:
 
     def _repr_html_(self) -> str:
         return "".join(map(paragraph, str(self).splitlines()))
-
-
-SPLITS = {"train": "for training", "held_out": "held out"}
 
 
 def preview(config: PreviewConfig | None = None, /, **keywords: Any) -> Preview:
@@ -132,7 +129,3 @@ def preview(config: PreviewConfig | None = None, /, **keywords: Any) -> Preview:
     with writing(f"to {page}", f"give another {option('out')}"):
         write_data_report(page, f"Data: {config.path.name}", summary, found.lines, some, str(config.path))
     return found
-
-
-def _few(names: tuple[str, ...]) -> list[str]:
-    return [*names[:8], *([f"... ({len(names)})"] if len(names) > 8 else [])]

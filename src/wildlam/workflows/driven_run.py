@@ -67,6 +67,11 @@ class DrivenRun(ABC):
         """Sizes of the real actions that it learnt from."""
 
     @property
+    def camera(self) -> str | None:
+        """Name of the camera whose films it learnt from, if one was chosen."""
+        return None
+
+    @property
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """What makes it act, for JSON; as text, it is a phrase of a report."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -94,7 +94,8 @@ class PlanConfig(SearchConfig):
         baselines: folders of world models trained on real actions, to compare with.
         episodes: held-out clips to plan in, spread over them by chance.
         tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
-        camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
+        camera: name of the camera whose films are taken; the controller's, or the first that is not at a wrist, if not
+            given.
         samples: candidates of an iteration; by default 300 (droid), 120 (recon).
         iterations: how often candidates are drawn; by default 15 (droid), 1 (recon).
         solver: solver of the droid protocol: cem (the protocol's), icem (with coloured noise) or mppi (path integrals).
@@ -241,7 +242,7 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
     reading = Reading(camera=config.camera)
     driven = load_driven(config, config.labelled or config.data, config.tolerance, reading)
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
-    reading = reading.like(space)
+    reading = replace(reading, camera=config.camera or driven.camera).like(space)
     found = read_episodes(config.data, config.tolerance, reading)
     if (there := found[0].space_at(fps)) != space:
         raise WildlamError(

@@ -53,7 +53,9 @@ class Guide:
 
     def cost(self, cost: GoalCost, guess: Tensor) -> GuidedCost:
         """The cost of a planner without one, guided."""
-        return GuidedCost(**vars(cost), guess=guess, std=self.regression.std.to(guess), price=self.price)
+        std = self.regression.std.to(guess)
+        std = std.where(std > CONSTANT, torch.inf)  # what never varies cannot be left
+        return GuidedCost(**vars(cost), guess=guess, std=std, price=self.price)
 
 
 def plan_clips(

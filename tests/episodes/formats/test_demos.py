@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
+from wildlam.encoders import Lite0
+from wildlam.episodes.clips import cut_clips
 from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.vectors import Changes, Commands, Reading
 from wildlam.errors import WildlamError
@@ -188,7 +190,45 @@ def test_ends_that_cannot_be_are_told(replay_buffer, ends):
 def test_a_damaged_chunk_is_told(replay_buffer):
     folder, *_ = replay_buffer
     chunk = folder / "pusht.zarr/data/img/2.0.0.0"
-    chunk.write_bytes(chunk.read_bytes()[:50])
     _, second = read_episodes(folder)
+    chunk.write_bytes(chunk.read_bytes()[:50])
     with pytest.raises(WildlamError, match="data/img: cannot be read, a part is missing or damaged"):
         second.frames([5], 32)
+
+
+def test_states_are_kept_by_camera_and_by_what_the_pictures_are(robomimic, replay_buffer):
+    """Cameras share a file, and chunks of an array are written over in place."""
+    encoder = Lite0(image_size=32, dtype="float32").build("cpu")
+
+    def kept(path, camera=None):
+        return cut_clips(
+            read_episodes(path, reading=Reading(camera=camera)), encoder, "train", states=2, fps=5, cache=path
+        ).kept
+
+    file = robomimic[0] / "low_dim.hdf5"
+    folder = file.parent / "only"
+    folder.mkdir()
+    file.rename(folder / file.name)
+    assert kept(folder, "agentview") == kept(folder) != kept(folder, "robot0_eye_in_hand")
+    buffer = replay_buffer[0] / "pusht.zarr"
+    before = kept(buffer)
+    root = zarr.open_group(str(buffer), mode="a", zarr_format=2)
+    root["data/img"][0:1] = 7
+    assert kept(buffer) != before
+
+
+def test_pictures_from_0_to_1_are_not_black(replay_buffer):
+    root = zarr.open_group(str(replay_buffer[0] / "pusht.zarr"), mode="a", zarr_format=2)
+    root["data/img"][:] = grey(32).astype(np.float32) / 255
+    _, second = read_episodes(replay_buffer[0])
+    assert [int(frame.float().mean()) for frame in second.frames([9, 0], 32)] == [5 * 21, 5 * 12]
+
+
+def test_zarr_3_and_files_that_are_no_folders_are_told(replay_buffer, tmp_path):
+    folder, *_ = replay_buffer
+    (folder / "pusht.zarr/data/img/zarr.json").write_text("{}")
+    with pytest.raises(WildlamError, match="data/img: is of Zarr 3"):
+        read_episodes(folder)
+    (tmp_path / "set.zip").write_bytes(b"PK")
+    with pytest.raises(WildlamError, match=r"set\.zip: a single file; give the folder that it lies in"):
+        read_episodes(tmp_path / "set.zip")

@@ -12,6 +12,9 @@ from wildlam.episodes.pairing import TOLERANCE
 from wildlam.episodes.vectors import FIRST, Reading
 from wildlam.errors import WildlamError, option
 
+LISTS = (".csv", ".txt", ".parquet")
+"""Files that may stand for a folder of videos: lists of them, and a manifest."""
+
 
 def _found() -> dict[str, Format]:
     modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
@@ -58,6 +61,8 @@ def format_of(path: Path) -> Format:
     """
     if not path.exists():
         raise WildlamError(f"{path}: there is no such folder")
+    if path.is_file() and path.suffix.lower() not in LISTS:
+        raise WildlamError(f"{path}: a single file; give the folder that it lies in, and unpack archives before")
     return next(one for one in FORMATS.values() if one.detects(path))
 
 

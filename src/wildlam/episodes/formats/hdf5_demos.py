@@ -31,7 +31,6 @@ from wildlam.episodes.formats.hdf5 import opened_hdf5
 from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, option
-from wildlam.types import Split
 from wildlam.video.decode import square
 from wildlam.video.splits import splits_of
 
@@ -74,7 +73,8 @@ def is_demos(path: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*.hdf5") if not file.name.startswith("."))
+    found = [*path.rglob("*.hdf5"), *path.rglob("*.h5")]
+    return sorted(file for file in found if not file.name.startswith("."))
 
 
 def read_demos(path: Path, reading: Reading = FIRST) -> list[Episode]:
@@ -88,7 +88,7 @@ def read_demos(path: Path, reading: Reading = FIRST) -> list[Episode]:
         WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
     """
     demos = [(file, demo) for file in _files(path) for demo in _demos(file, path)]
-    drawn = splits_of([demo.name for _, demo in demos]) if len(demos) > 1 else {}
+    drawn = splits_of([demo.name for _, demo in demos])
     found = []
     for file, demo in demos:
         camera = _chosen_camera(f"{file}, {demo.name}", demo, reading.camera)
@@ -115,12 +115,10 @@ def read_demos(path: Path, reading: Reading = FIRST) -> list[Episode]:
         else:
             space = Commands.of([f"action {k}" for k in range(commands.shape[1])], reading.block, names)
             done = commands
-        split: Split = "held_out" if demo.held_out else "train"
-        if demo.held_out is None:
-            split = drawn.get(demo.name, "train")
+        split = drawn[demo.name] if demo.held_out is None else "held_out" if demo.held_out else "train"
         frames = partial(_pictures, file, demo, camera)
         times = np.arange(len(commands)) / demo.rate
-        found.append(Episode(demo.name, split, times, poses, space, frames, file, commands=done))
+        found.append(Episode(demo.name, split, times, poses, space, frames, file, commands=done, view=camera))
     return found
 
 

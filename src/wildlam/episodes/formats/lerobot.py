@@ -94,7 +94,9 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
                 seen_by = _camera(table, chosen, where)
                 split = splits[number] or drawn[name]
                 found.append(
-                    Episode(name, split, times, poses, space, pictures, file, camera=seen_by, commands=commands)
+                    Episode(
+                        name, split, times, poses, space, pictures, file, camera=seen_by, commands=commands, view=chosen
+                    )
                 )
             continue
         film = films[file] = films.get(file) or read_film(file)
@@ -192,6 +194,8 @@ def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
                 raise WildlamError(f"{file}: {str(row)[:200]} is no episode ({error})") from error
             if data not in tables:
                 tables = {data: _table(data, numbers=True)}  # one at a time: they may be large
+            if "episode_index" not in tables[data].column_names:
+                raise WildlamError(f"{data}: has no column episode_index")
             try:
                 of_episode = tables[data].filter(pa.compute.field("episode_index") == number)
             except pa.ArrowException as error:
@@ -229,7 +233,9 @@ def _times(table: pa.Table, where: str) -> np.ndarray:
         times = np.asarray([only(time) for time in table["timestamp"].to_pylist()], dtype=np.float64)
         if times.ndim != 1:
             raise ValueError("timestamp holds several numbers a state")
-    except (KeyError, ValueError, TypeError) as error:
+    except KeyError as error:
+        raise WildlamError(f"{where}: its table has no column timestamp") from error
+    except (ValueError, TypeError) as error:
         raise WildlamError(f"{where}: its states cannot be read ({error})") from error
     if len(times) < 2:
         raise WildlamError(f"{where}: {len(times)} states; expected two or more")
@@ -240,10 +246,12 @@ def _times(table: pa.Table, where: str) -> np.ndarray:
 
 def _numbers(table: pa.Table, columns: Sequence[str], width: int, where: str) -> np.ndarray:
     """What columns hold at each state, ``float64 [F, width]``."""
+    if missing := [c for c in columns if c not in table.column_names]:
+        raise WildlamError(f"{where}: its table has no column {', '.join(missing)}, which meta/info.json names")
     try:
         parts = [np.asarray(table[c].to_pylist(), dtype=np.float64).reshape(len(table), -1) for c in columns]
         found = np.column_stack(parts) if parts else np.empty((len(table), 0))
-    except (KeyError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise WildlamError(f"{where}: its states cannot be read ({error})") from error
     if found.shape[1] != width:
         raise WildlamError(f"{where}: {len(found)} states of {found.shape[1]} numbers; expected two or more of {width}")

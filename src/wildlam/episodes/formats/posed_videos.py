@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from wildlam.episodes.camera import read_camera
 from wildlam.episodes.commands_file import ENDINGS, commands_path, read_commands
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format
-from wildlam.episodes.pairing import TOLERANCE, pair, read_film, report_pairs
+from wildlam.episodes.pairing import TOLERANCE, listed, pair, read_film, report_pairs
 from wildlam.episodes.poses import check_reach, has_poses, read_poses
 from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.video.decode import Backend
 from wildlam.video.index import index
+
+log = logging.getLogger(__name__)
 
 
 def read_posed_videos(
@@ -70,6 +73,9 @@ def read_posed_videos(
                 "`collect` writes them"
             )
         raise WildlamError(f"{path}: no poses; each video needs a NAME.poses.csv file, as `collect` writes them")
+    bare = [name for name, *_ in rows if name not in paired]
+    if wanted == "recorded" and bare:
+        log.warning("%s: %d videos have no commands beside them and are left out: %s", path, len(bare), listed(bare))
     report_pairs(path, paired)
     return found
 

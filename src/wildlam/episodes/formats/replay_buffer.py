@@ -49,8 +49,8 @@ def read_replay_buffers(path: Path, reading: Reading = FIRST) -> list[Episode]:
         WildlamError: one is malformed, naming it and what is wrong; or zarr is not installed.
     """
     parts = [part for buffer in buffers_in(path) for part in _episodes(buffer, reading)]
-    drawn = splits_of([name for name, *_ in parts]) if len(parts) > 1 else {}
-    return [Episode(name, drawn.get(name, "train"), *of) for name, *of in parts]
+    drawn = splits_of([name for name, *_ in parts])
+    return [Episode(name, drawn[name], *of) for name, *of in parts]
 
 
 def _episodes(buffer: Path, reading: Reading) -> list[tuple[Any, ...]]:
@@ -75,13 +75,16 @@ def _episodes(buffer: Path, reading: Reading) -> list[tuple[Any, ...]]:
         if not names:
             raise WildlamError(f"{buffer}: records no states; {option('actions')} can be recorded")
         space = reading.changes(names, str(buffer))
+    scale, view = _scale(buffer, camera), f"{camera} {_changed(buffer / 'data' / camera)}"
     found: list[tuple[Any, ...]] = []
     for number, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
         name = f"{buffer.stem}/episode_{number:06d}"
-        frames = partial(_pictures, buffer, f"data/{camera}", begin)
+        frames = partial(_pictures, buffer, f"data/{camera}", begin, scale)
         done = commands[begin:end] if isinstance(space, Commands) else None
         file = buffer / ENDS / ".zarray"
-        found.append((name, np.arange(end - begin) / RATE, poses[begin:end], space, frames, file, name, None, done))
+        found.append(
+            (name, np.arange(end - begin) / RATE, poses[begin:end], space, frames, file, name, None, done, view)
+        )
     return found
 
 
@@ -102,7 +105,8 @@ def _chosen(buffer: Path, cameras: Sequence[str], wanted: str | None) -> str:
 
 def _arrays(buffer: Path) -> list[str]:
     """Names of the arrays of frames."""
-    return sorted(place.name for place in (buffer / "data").iterdir() if (place / ".zarray").is_file())
+    ends = (".zarray", "zarr.json")
+    return sorted(place.name for place in (buffer / "data").iterdir() if any((place / end).is_file() for end in ends))
 
 
 def _array(buffer: Path, key: str) -> Any:
@@ -116,6 +120,10 @@ def _array(buffer: Path, key: str) -> Any:
     except ImportError as error:
         raise WildlamError("replay buffers need zarr: pip install 'wildlam[zarr]'") from error
     file = buffer / key / ".zarray"
+    if (buffer / key / "zarr.json").is_file():
+        raise WildlamError(
+            f"{buffer / key}: is of Zarr 3; replay buffers of Zarr 2 are read: save it with zarr_format=2"
+        )
     try:
         about = json.loads(file.read_text())
         codecs = [one["id"] for one in (about["compressor"], *(about["filters"] or ())) if one]
@@ -150,12 +158,29 @@ def _numbers(buffer: Path, key: str) -> np.ndarray:
     return found
 
 
-def _pictures(buffer: Path, key: str, begin: int, chosen: Sequence[int], size: int) -> Tensor:
+def _scale(buffer: Path, camera: str) -> float:
+    """What makes pictures go from 0 to 255: 255 for floats that go to 1."""
+    array = _array(buffer, f"data/{camera}")
+    if array.dtype.kind != "f":
+        return 1.0
+    some = [_read(buffer, f"data/{camera}", slice(k, k + 1)) for k in np.linspace(0, array.shape[0] - 1, 8).astype(int)]
+    return 255.0 if max(float(one.max()) for one in some) <= 1 else 1.0
+
+
+def _changed(folder: Path) -> int:
+    """When an array changed last: its chunks are files, which are written over."""
+    return max(place.stat().st_mtime_ns for place in folder.iterdir())
+
+
+def _pictures(buffer: Path, key: str, begin: int, scale: float, chosen: Sequence[int], size: int) -> Tensor:
     """Some pictures of an episode that begins at a frame, by number."""
     first, last = begin + min(chosen), begin + max(chosen) + 1
     pictures = _read(buffer, key, slice(first, last))
     picked = torch.from_numpy(pictures[[begin + k - first for k in chosen]])
-    return torch.stack([square(one.clamp(0, 255).to(torch.uint8), 0, size) for one in picked])
+    if not picked.dtype.is_floating_point:
+        return torch.stack([square(one.to(torch.uint8), 0, size) for one in picked])
+    bytes_of = (picked * scale).round().clamp(0, 255).to(torch.uint8)
+    return torch.stack([square(one, 0, size) for one in bytes_of])
 
 
 FORMAT = Format(
