@@ -187,7 +187,7 @@ def run_collect(argv: Arguments) -> None:
             backgrounds=None if args.background is None else args.background.split(","),
         )
     print(f"{films} films in {args.output}")
-    if args.format == "video":
+    if args.format in ("video", "lerobot"):  # films that training reads
         print(f"next       {command('train', '--data.path', args.output)}")
     else:
         print(f"next       {command('controller', 'train', 'RUN', '--data', args.output)}")
