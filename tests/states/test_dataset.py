@@ -96,7 +96,7 @@ def test_two_runs_encode_every_video_once(data, caplog):
     class UntilTheOtherWaits(ToyEncoder):
         def encode(self, video_BTCHW):
             deadline = time.monotonic() + 30
-            while "waiting for process" not in caplog.text and time.monotonic() < deadline:
+            while "waiting for" not in caplog.text and time.monotonic() < deadline:
                 time.sleep(0.01)
             return super().encode(video_BTCHW)
 
@@ -105,7 +105,7 @@ def test_two_runs_encode_every_video_once(data, caplog):
         jobs = [pool.submit(dataset.encode, data, UntilTheOtherWaits(FRAME), manifest, ALONE) for _ in range(2)]
         stores = [job.result() for job in jobs]
     assert [len(store.sequences().length) for store in stores] == [6, 6]
-    assert "waiting for process" in caplog.text
+    assert "waiting for" in caplog.text  # a process, or another one, if that had no time to write which it is
     assert "(encoding videos)" in caplog.text
 
 

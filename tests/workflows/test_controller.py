@@ -313,7 +313,7 @@ def test_what_is_something_else_is_named(driven, config, tmp_path):
     with pytest.raises(WildlamError, match=r"is a run folder, whose report would be overwritten; give another out$"):
         plan(run=run, protocol="recon", data=config.data, out=run)
     (controller / "actions.json").write_text('{"drives": "me"}')
-    with pytest.raises(WildlamError, match=r"actions\.json: does not say which of planar, arm"):
+    with pytest.raises(WildlamError, match=r"actions\.json: does not say what its actions are"):
         read_space(Run(controller), "", drives=True)
 
 

@@ -90,7 +90,7 @@ def test_intervals_draw_recordings_and_not_films_of_every_camera():
     ]
     true = torch.tensor([0.0, 1.0, 2.0, 3.0]).view(4, 1, 1).expand(4, 1, 3)
     clips = LabelledClips(torch.zeros(4, 2, 1, 1), torch.zeros(4, 2, 3), true, places, PLANAR, 1.0)
-    found = judged(torch.zeros(4, 1, 3), clips, None)
+    found = judged(torch.zeros(4, 1, 3), clips)
     assert found.amount == "4 clips of 2 recordings"
     assert found.names == list(films)
     assert found.estimate("displacement") == Estimate(3.0, 1.0, 5.0)  # of the first recording, and of the second

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wildlam.episodes.action_spaces import PLANAR
+from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.planning.protocols import recon
 from wildlam.planning.protocols.protocol import PlanningProtocol
@@ -42,14 +42,15 @@ def known_goal(clips: LabelledClips, how: PlanningProtocol, seed: int = 0) -> Te
     What is left of the error is due to the protocol: to few candidates, and to going in one curve where the truth did
     not. No model can plan much better.
     """
-    unit = how.prior.std[-1].cpu().numpy()
+    unit, space = how.prior.std[-1].cpu().numpy(), clips.space
+    assert isinstance(space, PoseSpace)
 
     def cost(candidates: Tensor) -> Tensor:
         costs = np.zeros(candidates.shape[:2], np.float32)
         for (b, s), actions in zip(np.ndindex(*costs.shape), candidates.cpu().double().flatten(0, 1), strict=True):
             poses = clips.poses[b].numpy()
-            end = PLANAR.integrate(poses[0], actions.numpy())[-1]
-            costs[b, s] = np.linalg.norm(PLANAR.between(np.stack([poses[-1], end]))[0] / unit)
+            end = space.integrate(poses[0], actions.numpy())[-1]
+            costs[b, s] = np.linalg.norm(space.between(np.stack([poses[-1], end]))[0] / unit)
         return torch.from_numpy(costs).to(candidates.device)
 
     return how.solve(cost, len(clips), torch.Generator().manual_seed(seed)).actions.cpu()

@@ -247,18 +247,22 @@ def _in_deviations(off: Tensor, std: Tensor) -> Tensor:
 
 
 def judged(
-    planned: Tensor, clips: LabelledClips, how: PlanningProtocol, more: dict[str, Tensor] | None = None
+    planned: Tensor,
+    clips: LabelledClips,
+    how: PlanningProtocol | None = None,
+    more: dict[str, Tensor] | None = None,
 ) -> PerClip:
     """Errors of plans ``[C, H, A]``, per clip: ``displacement`` and, on the ground, ``ate`` and ``rpe``.
 
     Of actions whose components the data name, ``error``: mean over the components that vary of the distance from the
-    true ones, in deviations of the protocol's prior; of their sums where they add up, else step by step.
+    true ones, in deviations of the prior of the protocol, ``how``; of their sums where they add up, else step by step.
     """
     space = clips.space
     values = dict(more or {})
     if space in SPACES.values():
         values["displacement"] = displacement_error(planned, clips.actions, space.position)
     else:
+        assert how is not None
         off = planned - clips.actions
         steps = off.sum(dim=1, keepdim=True) if space.zero_stays else off
         values["error"] = _in_deviations(steps, how.prior.std[0].cpu()).mean(dim=(1, 2))
