@@ -125,9 +125,15 @@ def commands_of_readme(commands: Commands) -> None:
     run("play runs/tiny --world arm --controller runs/tiny/controller_arm --episodes 1")
     run("play runs/first --world nav --episodes 1", leaves="runs/first/play-nav/play.json")
     run("collect arm -o arms --episodes 6 --seconds 3 --format lerobot")
+    run("data arms", leaves="arms/.wildlam/data.html")
     of_arms = "--data arms --clips 4 --training.steps 2 --training.batch_size 4 --out runs/arm_controller"
     run(f"controller train runs/first {of_arms}")
     run("play runs/first --world arm --episodes 1 --controller runs/arm_controller")
+    few = "--training.steps 2 --training.batch_size 4"
+    run(f"train --data.path arms {few} --encoder.image_size 64 --out runs/any", leaves="runs/any/report.html")
+    run(f"controller train runs/any --data arms --clips 4 {few} --actions recorded", "runs/any/controller/report.html")
+    plans = "runs/any/plan-droid/plans.json"
+    run("plan runs/any --data arms --protocol droid --episodes 2 --samples 8 --iterations 2 --controls true", plans)
 
 
 def few_limits(out: str) -> None:
