@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class Episode:
         """Its name as that of a file, without suffix."""
         return self.name.rsplit(".", 1)[0].replace("/", "_")
 
-    @property
+    @cached_property
     def rate(self) -> float:
         """Frames per second where none is missing."""
         runs = [run for run in self._runs(1) if len(run) > 1]

@@ -89,12 +89,13 @@ def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summa
         runs, rate = episode.sampled(fps)
         seen_at.add(round(rate, 3))
         gaps += len(runs) - 1
-        others += [episode.name] * (episode.space_at(fps) != space)
+        is_other = episode.space_at(fps) != space
+        others += [episode.name] * is_other
         here = sum(len(run) // states for run in runs)
         clips[episode.split] += here
         short += [] if here else [episode.name]
         for run in runs:
-            if len(run) > 1 and episode.space_at(fps) == space:
+            if len(run) > 1 and not is_other:
                 done = episode.actions(run)
                 actions.append(done)
                 still.append(_rest(space, done))
@@ -158,9 +159,10 @@ def _rest(space: ActionSpace, done: np.ndarray) -> np.ndarray:
 def _alike(episodes: Sequence[Episode]) -> list[str]:
     """Episodes that record the same numbers."""
     same: dict[bytes, list[Episode]] = defaultdict(list)
+    firsts: dict[str, Episode] = {}
     for episode in episodes:
-        if len({episode.recording for episode in episodes}) < len(episodes) and episode.recording != episode.name:
-            continue  # other cameras' films of one recording
+        firsts.setdefault(episode.recording, episode)
+    for episode in firsts.values():  # other cameras' films of a recording are no copies
         numbers = [episode.poses, *([] if episode.commands is None else [episode.commands])]
         same[hashlib.sha256(b"".join(part.tobytes() for part in numbers)).digest()].append(episode)
     found = []

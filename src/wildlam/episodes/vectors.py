@@ -74,6 +74,27 @@ FIRST = Reading()
 """The first of everything that the data have."""
 
 
+class ChoosesReading:
+    """A configuration with the fields of a reading, ``actions`` a choice; see ``Reading``."""
+
+    actions: ActionChoice
+    block: Block
+    camera: str | None
+    angles: list[str]
+    full_turn: float
+
+    @property
+    def reading(self) -> Reading:
+        """What is read of the data."""
+        return Reading(
+            actions=None if self.actions == "first" else self.actions,
+            block=self.block,
+            camera=self.camera,
+            angles=tuple(self.angles),
+            full_turn=self.full_turn,
+        )
+
+
 class Changes(PoseSpace):
     """Changes of recorded states, component by component, such as the angles of joints."""
 

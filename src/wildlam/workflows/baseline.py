@@ -19,7 +19,7 @@ from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.vectors import FIRST, ActionChoice, Block, Reading, facts_of, space_of
+from wildlam.episodes.vectors import FIRST, ActionChoice, Block, ChoosesReading, Reading, facts_of, space_of
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import ModelConfig
@@ -128,7 +128,7 @@ def check_clips(clips: int | None) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledModelConfig:
+class LabelledModelConfig(ChoosesReading):
     """Data, model and training of a world model of real actions alone, the baseline of planning.
 
     Args:
@@ -164,18 +164,7 @@ class LabelledModelConfig:
         settle_paths(self, "data")
         check_clips(self.clips)
         check_seed(self.seed)
-        self.reading  # noqa: B018 - refuses choices that there are not
-
-    @property
-    def reading(self) -> Reading:
-        """What is read of the data."""
-        return Reading(
-            actions=None if self.actions == "first" else self.actions,
-            block=self.block,
-            camera=self.camera,
-            angles=tuple(self.angles),
-            full_turn=self.full_turn,
-        )
+        _ = self.reading  # refuses choices that there are not
 
 
 def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: float, out: Path) -> Path:

@@ -19,7 +19,7 @@ from wildlam.encoders.base import fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.vectors import ActionChoice, Block, Reading
+from wildlam.episodes.vectors import ActionChoice, Block, ChoosesReading
 from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.clips import spread
 from wildlam.evaluation.controller_rollout import controlled_rollout
@@ -79,7 +79,7 @@ INCONCLUSIVE = f"{TOO_FEW} Whether the controller works {UNTOLD}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControllingConfig:
+class ControllingConfig(ChoosesReading):
     """Data, model and training of a controller, for a given run.
 
     Args:
@@ -127,18 +127,7 @@ class ControllingConfig:
         settle_paths(self, "data", "unlabelled")
         check_clips(self.clips)
         check_seed(self.seed)
-        self.reading  # noqa: B018 - refuses choices that there are not
-
-    @property
-    def reading(self) -> Reading:
-        """What is read of the data."""
-        return Reading(
-            actions=None if self.actions == "first" else self.actions,
-            block=self.block,
-            camera=self.camera,
-            angles=tuple(self.angles),
-            full_turn=self.full_turn,
-        )
+        _ = self.reading  # refuses choices that there are not
 
 
 @records_call

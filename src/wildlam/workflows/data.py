@@ -11,7 +11,7 @@ from wildlam.config import config_from
 from wildlam.episodes.formats import format_of, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.episodes.summary import SPLITS, Summary, summarise
-from wildlam.episodes.vectors import ActionChoice, Block, Reading, described
+from wildlam.episodes.vectors import ActionChoice, Block, ChoosesReading, described
 from wildlam.errors import option
 from wildlam.evaluation.clips import spread
 from wildlam.fileio import writing
@@ -21,7 +21,7 @@ from wildlam.types import check_count, settle_paths
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreviewConfig:
+class PreviewConfig(ChoosesReading):
     """Which labelled data to look at, and how.
 
     Args:
@@ -55,18 +55,7 @@ class PreviewConfig:
         check_count("shown", self.shown)
         if not isinstance(self.fps, int | float) or not 0 < self.fps < float("inf"):
             raise ValueError(f"{option('fps')} must be a positive number, got {self.fps!r}")
-        self.reading  # noqa: B018 - refuses choices that there are not
-
-    @property
-    def reading(self) -> Reading:
-        """What is read of the data."""
-        return Reading(
-            actions=None if self.actions == "first" else self.actions,
-            block=self.block,
-            camera=self.camera,
-            angles=tuple(self.angles),
-            full_turn=self.full_turn,
-        )
+        _ = self.reading  # refuses choices that there are not
 
 
 @dataclass(frozen=True)

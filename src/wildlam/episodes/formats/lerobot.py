@@ -68,7 +68,7 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
         raise WildlamError(f"{file}: chunks_size is {size}, at least 1 is expected")
     for key in features:
         field_of(file, features, key, dict)
-    cameras = _cameras(file)
+    cameras = _cameras(features)
     chosen = _camera_key(path, sorted(cameras), reading.camera)
     in_tables = cameras[chosen] == "image"
     templates = {key: field_of(file, info, key, str) for key in ("data_path", *(() if in_tables else ("video_path",)))}
@@ -343,9 +343,8 @@ def _texts(names: Any) -> Iterator[str]:
         yield names
 
 
-def _cameras(file: Path) -> dict[str, str]:
+def _cameras(features: dict[str, Any]) -> dict[str, str]:
     """Keys of the cameras, by name, and whether each one's pictures are a video or images."""
-    features = field_of(file, _json(file), "features", dict)
     kinds = {key: feature.get("dtype") for key, feature in sorted(features.items()) if isinstance(feature, dict)}
     return {key: kind for key, kind in kinds.items() if kind in ("video", "image")}
 
@@ -429,7 +428,7 @@ FORMAT = Format(
     read=lambda path, tolerance, reading: read_lerobot(path, reading, tolerance),
     kinds=("poses", "recorded", "states"),
     cameras=True,
-    names_of_cameras=lambda path: list(_cameras(path / "meta" / "info.json")),
+    names_of_cameras=lambda path: list(_cameras(_json(path / "meta" / "info.json")["features"])),
     spaces=(PLANAR, ARM),
     write=write_lerobot,
 )
