@@ -11,7 +11,7 @@ import numpy as np
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.vectors import Commands
+from wildlam.episodes.vectors import Commands, few
 
 DEAD = 1e-9
 """Deviation up to which a component never varies."""
@@ -111,18 +111,18 @@ def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summa
         idle = (np.abs(np.concatenate(still))[:, varies] <= STILL * std[varies]).all(axis=1)
     odd = _alike(episodes)
     if others:
-        odd.append(f"have actions of another kind, with which the others cannot be used: {_few(others)}")
+        odd.append(f"have actions of another kind, with which the others cannot be used: {few(others)}")
     if missing := [words for split, words in SPLITS.items() if not any(one.split == split for one in episodes)]:
         odd.append(f"no episode is {' or '.join(missing)}: without both nothing can be trained and judged")
     if short:
-        odd.append(f"{len(short)} episodes are too short for a clip of {states} states: {_few(short)}")
+        odd.append(f"{len(short)} episodes are too short for a clip of {states} states: {few(short)}")
     if gaps:
         odd.append(f"frames are missing in {gaps} places; no clip crosses one")
     if len(seen_at) > 1:
         rates = ", ".join(f"{rate:g}" for rate in sorted(seen_at))
         odd.append(f"the episodes differ in rate, and cannot be used together: {rates} states a second")
     if not varies.all():
-        odd.append(f"never vary: {_few([name for name, one in components.items() if one.std <= DEAD])}")
+        odd.append(f"never vary: {few([name for name, one in components.items() if one.std <= DEAD])}")
     if len(idle) and idle.mean() > IDLE:
         odd.append(f"nothing is done in {idle.mean():.0%} of the steps")
     far = [
@@ -132,7 +132,7 @@ def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summa
         if one.std > DEAD and abs(value - one.mean) > FAR * one.std
     ]
     if far:
-        odd.append(f"lie more than {FAR:g} deviations from the mean, such as a jump of a sensor would: {_few(far)}")
+        odd.append(f"lie more than {FAR:g} deviations from the mean, such as a jump of a sensor would: {few(far)}")
     return Summary(
         space,
         dict(Counter(episode.split for episode in episodes)),
@@ -170,9 +170,5 @@ def _alike(episodes: Sequence[Episode]) -> list[str]:
         if len(some) > 1:
             apart = {one.split for one in some} == {"train", "held_out"}
             words = ", some to train on and some held out: leave the copies out" if apart else ""
-            found.append(f"record the same numbers{words}: {_few([one.name for one in some])}")
+            found.append(f"record the same numbers{words}: {few([one.name for one in some])}")
     return found
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... ({len(names)} of them)" if len(names) > 5 else "")

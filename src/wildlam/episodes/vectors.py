@@ -156,14 +156,15 @@ class Commands(ActionSpace):
 def described(space: ActionSpace) -> str:
     """A space in words."""
     if isinstance(space, Commands):
-        of = f"{len(space.components)} numbers ({_few(space.components)})"
+        of = f"{len(space.components)} numbers ({few(space.components)})"
         return f"recorded actions of {of}, {space.commands} a step, {space.block}"
-    of = f" of {len(space.action_names)} numbers ({_few(space.action_names)})" if space.name not in SPACES else ""
+    of = f" of {len(space.action_names)} numbers ({few(space.action_names)})" if space.name not in SPACES else ""
     return f"{space.name} actions{of}"
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+def few(names: Sequence[str], most: int = 8) -> str:
+    """The first of some names, and how many there are if those are not all."""
+    return ", ".join(names[:most]) + (f", ... ({len(names)} of them)" if len(names) > most else "")
 
 
 def facts_of(space: ActionSpace) -> dict[str, Any]:

@@ -384,13 +384,13 @@ def _by_episode(
                 found[below + episode.path] = listed[film]
                 told[below + episode.path] = episode._replace(episode=below + episode.episode)
         if missing := {below + episode.film for episode in episodes} - films:
-            log.warning("%s: %d films that its tables name are not there: %s", base, len(missing), named_few(missing))
+            log.warning("%s: %d films that its tables name are not there: %s", base, len(missing), _few(missing))
         if unknown := films - {below + episode.film for episode in episodes}:
-            log.warning("%s: %d films that no table names are left out: %s", base, len(unknown), named_few(unknown))
+            log.warning("%s: %d films that no table names are left out: %s", base, len(unknown), _few(unknown))
     return dict(sorted(found.items())), told
 
 
-def named_few(paths: Iterable[str]) -> str:
+def _few(paths: Iterable[str]) -> str:
     """The first of some paths."""
     first = sorted(paths)
     return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "")
@@ -445,7 +445,7 @@ def _examined(
         if mine:
             try:
                 known.set_result(probe(file.film, count))
-            except VideoError as error:
+            except BaseException as error:  # whatever it is, or those that wait would wait for ever
                 known.set_exception(error)
         return probe_part(file, known.result())
 

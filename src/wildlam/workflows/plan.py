@@ -299,7 +299,7 @@ def _planned(
         told = {"regression": guide_of_others.regression(clips), "guide": guide.regression(clips)}
         unlearnt |= {name: in_equal_steps(sums, how.horizon) for name, sums in told.items()}
     if labelled is not None and config.controls:
-        if clips.space.zero_stays:
+        if clips.space.zero_stays and "regression" not in unlearnt:  # where a guide has fitted it
             sums = fit_goal_regression(labelled, how.horizon)(clips)
             unlearnt["regression"] = in_equal_steps(sums, how.horizon)
         unlearnt["cloning"] = fit_goal_cloning(labelled, how.horizon, seed)(clips)
