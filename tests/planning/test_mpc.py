@@ -28,6 +28,10 @@ class Line:
         return np.full((2, 2, 3), np.clip(round(self.place), 0, 255), np.uint8)
 
 
+def starts(*places):
+    return [{"seed": place} for place in places]
+
+
 def encode(video):
     return video.float().mean(dim=(2, 3, 4))[:, :, None, None]  # [B, T, 1, 1]
 
@@ -59,7 +63,7 @@ def prior():
 def test_a_good_model_reaches_the_goal_and_stays(prior):
     dynamics = Exact()
     policy = Replanner(dynamics, encode, torch.tensor([[[40.0]], [[12.0]]]), prior, moved, bf16=False)
-    right, left = follow([Line(), Line()], [20, 30], policy, 10)
+    right, left = follow([Line(), Line()], starts(20, 30), policy, 10)
     assert right.poses[-1] == pytest.approx(40, abs=3)  # only the end of a plan counts
     assert left.poses[-1] == pytest.approx(12, abs=3)  # only the end of a plan counts
     assert right.frames.shape == (11, 2, 2, 3)
@@ -71,7 +75,7 @@ def test_a_good_model_reaches_the_goal_and_stays(prior):
 def test_a_plan_knows_the_last_frames_and_what_was_done_between_them(prior):
     dynamics = Exact()
     policy = Replanner(dynamics, encode, torch.tensor([[[40.0]]]), prior, moved, bf16=False)
-    follow([Line()], [20], policy, 6)
+    follow([Line()], starts(20), policy, 6)
     assert set(dynamics.asked) == {(1, 0), (2, 1), (3, 2), (4, 3)}
 
 
@@ -81,7 +85,7 @@ def test_what_was_really_done_is_told_and_not_what_was_asked_for(prior):
             return super().step(action if self.place < 25 else action * 0)
 
     policy = Replanner(Exact(), encode, torch.tensor([[[40.0]]]), prior, moved, bf16=False)
-    (trace,) = follow([Stuck()], [20], policy, 8)  # which is asserted at every step
+    (trace,) = follow([Stuck()], starts(20), policy, 8)  # which is asserted at every step
     assert trace.poses[-1] == trace.poses[-2] < 31
     assert trace.actions[-1] != 0
 
@@ -90,13 +94,13 @@ def test_the_same_seed_acts_the_same(prior):
     ways = []
     for seed in (0, 0, 1):
         policy = Replanner(Exact(), encode, torch.tensor([[[40.0]]]), prior, moved, seed=seed, bf16=False)
-        ways.append(follow([Line()], [20], policy, 4)[0].actions)
+        ways.append(follow([Line()], starts(20), policy, 4)[0].actions)
     assert np.array_equal(ways[0], ways[1])
     assert not np.array_equal(ways[0], ways[2])
 
 
 def test_a_world_that_ends_stays_where_it_ended():
-    ended, going = follow([Line(), Line()], [98, 0], lambda frames, _: np.ones((len(frames[0]), 1)), 5)
+    ended, going = follow([Line(), Line()], starts(98, 0), lambda frames, _: np.ones((len(frames[0]), 1)), 5)
     assert ended.poses[:, 0].tolist() == [98, 99, 100, 100, 100, 100]
     assert going.poses[-1] == 5
 
@@ -123,8 +127,18 @@ def test_what_is_planned_in_a_base_space_is_decoded_for_now(prior):
     goals = torch.tensor([[[40.0]]])
     settings = {"encode": encode, "goals": goals, "prior": base, "between": moved, "bf16": False, "unlikely": 1e-4}
     policy = LatentReplanner(dynamics=Tenfold(), decode=decode, **settings)
-    (trace,) = follow([Line()], [20], policy, 10)
+    (trace,) = follow([Line()], starts(20), policy, 10)
     assert trace.poses[-1] == pytest.approx(40, abs=3)
     assert np.abs(trace.actions).max() <= 5
     assert seen[0] == [20]
     assert seen[-1] == pytest.approx(trace.poses[-2], abs=0.5)  # the state that it is done in
+
+
+def test_an_end_at_the_goal_is_where_one_came_to():
+    class Reached(Line):
+        def step(self, action):
+            frame, reward, ended, truncated, info = super().step(action)
+            return frame, reward, ended, truncated, info | {"is_success": ended}
+
+    (trace,) = follow([Reached()], starts(98), lambda frames, _: np.ones((len(frames[0]), 1)), 5)
+    assert trace.poses[:, 0].tolist() == [98, 99, 100, 101, 101, 101]

@@ -11,7 +11,7 @@ import pytest
 
 from wildlam import cli
 from wildlam.encoders import Lite0
-from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.models.controller import ControllerConfig
@@ -19,10 +19,12 @@ from wildlam.models.priors import Gaussian
 from wildlam.planning.mpc import Trace
 from wildlam.training import TrainingConfig
 from wildlam.workflows.controller import ControllingConfig, train_controller
-from wildlam.workflows.play import STEPS, judged, play
+from wildlam.workflows.play import judged, play
 from wildlam.workflows.prior import train_prior
 from wildlam.worlds.cameras import draw_camera
+from wildlam.worlds.pusht_tasks import fingerprint, tasks
 from wildlam.worlds.simulators import SIMULATORS
+from wildlam.worlds.simulators.base import Budget, Simulator
 
 from ..helpers import make_run
 
@@ -69,13 +71,13 @@ def test_episodes_are_played_and_reported(run, capsys, caplog, monkeypatch):
     assert "1 episodes of 12 steps" in told.out
     assert re.search(r"latent +12 steps +[\d.]+ (ms|s|minutes)", caplog.text)  # before it begins
     assert "30/30" in told.err  # steps: six to the goal, twelve by chance, twelve planned
-    found = json.loads((run / "play-nav" / "play.json").read_text())
+    found, steps = json.loads((run / "play-nav" / "play.json").read_text()), SIMULATORS["nav"].budget(4.0).steps
     assert found["summary"].keys() == {"no move", "random", "latent"}
     no_move = found["summary"]["no move"]
     assert no_move["final distance"]["mean"] == no_move["start distance"]["mean"] >= SIMULATORS["nav"].far
-    assert np.shape(found["poses"]["latent"]) == (1, STEPS + 1, len(PLANAR.pose_names))
-    assert np.shape(found["actions"]["latent"]) == (1, STEPS, len(PLANAR.action_names))
-    assert found["steps"] == STEPS
+    assert np.shape(found["poses"]["latent"]) == (1, steps + 1, len(PLANAR.pose_names))
+    assert np.shape(found["actions"]["latent"]) == (1, steps, len(PLANAR.action_names))
+    assert found["steps"] == steps
     assert "<video" in (run / "play-nav" / "report.html").read_text()
 
 
@@ -93,13 +95,37 @@ def test_each_episode_of_many_cameras_has_one_of_its_own(tmp_path, make_video, m
         return drawn[-1][1]
 
     monkeypatch.setattr("wildlam.worlds.arm.draw_camera", drawing)
-    monkeypatch.setattr("wildlam.workflows.play.STEPS", 2)
+    monkeypatch.setattr(Simulator, "budget", lambda self, fps: Budget(away=6, steps=2, horizon=3))
     play(run=path, world="arm", cameras="many", episodes=2)
     assert json.loads((path / "play-arm" / "play.json").read_text())["cameras"] == "many"
     random, latent = drawn[-4:-2], drawn[-2:]  # of the two episodes
     assert random == latent
     assert random[0] != random[1]
     assert {split for split, _ in drawn} == {"held_out"}
+
+
+@pytest.mark.skipif(not find_spec("gym_pusht"), reason="needs gym-pusht")
+def test_pusht_is_played_from_the_starts_that_everybody_has(tmp_path, make_video):
+    def glide(rng):
+        return 256 + np.cumsum(rng.normal(size=(50, 5)) * (12, 12, 3, 3, 0.02), axis=0)
+
+    run = controlled(tmp_path, make_video, PUSHER, glide)
+    result = play(run=run, world="pusht", episodes=2, seed=1)
+    found = json.loads((result.folder / "play.json").read_text())
+    assert found["tasks"] == fingerprint()
+    assert found["steps"] == 25  # of two commands each, so that they are fifty
+    starts = [task["state"][:5] for task in tasks(1, 2)]
+    goals = [task["goal"][:5] for task in tasks(1, 2)]
+    assert np.array(found["poses"]["latent"])[:, 0] == pytest.approx(np.array(starts))
+    assert np.array(found["poses"]["goal"])[:, -1] == pytest.approx(np.array(goals))
+    away = np.array(starts) - np.array(goals)
+    still = found["summary"]["no move"]
+    assert still["success"]["mean"] == 0  # none is solved already
+    assert still["final distance"]["mean"] == pytest.approx(np.linalg.norm(away[:, :4], axis=1).mean(), rel=1e-5)
+    assert still["disc"]["mean"] == pytest.approx(np.linalg.norm(away[:, :2], axis=1).mean(), rel=1e-5)
+    assert "disc and T together" in str(result)
+    with pytest.raises(WildlamError, match="seed below 3"):
+        play(run=run, world="pusht", seed=3)
 
 
 def test_what_does_not_fit_is_refused(run, monkeypatch):

@@ -13,6 +13,7 @@ from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.worlds.arm import collect_arm
+from wildlam.worlds.pusht_films import collect_pusht
 from wildlam.worlds.simulators import SIMULATORS, check_films, chosen_cameras, simulated_costs
 from wildlam.worlds.walkers import collect_doom
 
@@ -48,6 +49,18 @@ def test_the_arm_goes_where_the_film_went(tmp_path):
     assert relived[0].shape == (1, *here.shape)
     steps = (relived[0][0, 1:] - relived[0][0, :-1]).flatten(1).norm(dim=-1)
     assert (steps > 0).all()  # it moves from picture to picture
+
+
+@pytest.mark.skipif(not find_spec("gym_pusht"), reason="needs gym-pusht")
+def test_the_disc_goes_where_the_film_went(tmp_path):
+    collect_pusht(tmp_path, seconds=4, **FEW | {"fps": 10.0, "distractors": 0.0})
+    encoder = Lite0(dtype="float32").build("cpu")
+    clips = labelled_clips(read_episodes(tmp_path), encoder, "held_out", states=4, fps=2, progress=False)
+    moving = int(clips.actions.abs().sum(dim=(1, 2)).argmax())
+    with simulated_costs(clips, lambda pictures: encoder.encode(pictures[:, None])[:, 0], 128) as costs:
+        true = clips.actions[moving]
+        found = costs(moving)(torch.stack([true, torch.zeros_like(true), -true])[None])[0]
+    assert found[0] < 0.5 * found[1:].min()
 
 
 @pytest.mark.slow
@@ -106,4 +119,4 @@ def test_a_simulator_is_one_file(tmp_path):
         "SIMULATOR = replace(NAV, name='pond', film=lambda out, *, episodes, **_: [out] * episodes)\n"
     )
     assert "3 films" in printed(tmp_path, collect_in_a_pond, tmp_path)[0]
-    assert list(SIMULATORS) == ["arm", "nav"]
+    assert list(SIMULATORS) == ["arm", "nav", "pusht"]

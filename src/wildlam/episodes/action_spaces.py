@@ -1,7 +1,7 @@
 """Real actions derived from recorded poses: what happened between two moments, in documented units.
 
-All definitions are exact inverses: integrated from the first pose, the actions give the recorded poses again. Other
-actions, such as commands, are those of ``vectors``.
+All definitions are exact inverses: integrated from the first pose, the actions give the recorded poses again, of the
+body that acts. Other actions, such as commands, are those of ``vectors``.
 """
 
 from __future__ import annotations
@@ -122,6 +122,24 @@ class Mover(PoseSpace):
         return start + np.concatenate([np.zeros((1, 3)), np.cumsum(actions, axis=0)])
 
 
+class Pusher(PoseSpace):
+    """A disc that pushes a block over a table (PushT): pose (x, y, and x, y and angle of the block).
+
+    x goes to the right and y down, in pixels; the angle is clockwise, in radians. Action: the disc's displacement. What
+    the block does by it is up to the world, so that integrated actions leave it where it is.
+    """
+
+    def between(self, poses: np.ndarray) -> np.ndarray:
+        """See ``PoseSpace``."""
+        return np.diff(poses[:, :2], axis=0)
+
+    def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """See ``PoseSpace``; of the disc."""
+        way = np.repeat(start[None], len(actions) + 1, axis=0)
+        way[1:, :2] += np.cumsum(actions, axis=0)
+        return way
+
+
 PLANAR = Planar("planar", ("x", "y", "heading"), ("forward", "left", "turn"), 2, ("heading",), 360.0)
 ARM = Arm(
     "arm",
@@ -132,4 +150,12 @@ ARM = Arm(
     2 * np.pi,
 )
 MOVER = Mover("mover", ("x", "y", "angle"), ("right", "down", "spin"), 2, ("angle",), 360.0)
-SPACES = {space.name: space for space in (PLANAR, ARM, MOVER)}
+PUSHER = Pusher(
+    "pusher",
+    ("x", "y", "block_x", "block_y", "block_angle"),
+    ("right", "down"),
+    2,
+    ("block_angle",),
+    2 * np.pi,
+)
+SPACES = {space.name: space for space in (PLANAR, ARM, MOVER, PUSHER)}

@@ -6,6 +6,7 @@ likes. Commands may be recorded more or less often than frames.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,19 @@ def commands_path(video: AnyFile) -> Path | None:
     if not isinstance(video, Path):
         return None
     return next((file for ending in ENDINGS if (file := video.with_suffix(ending)).is_file()), None)
+
+
+def commands_file(video: Path) -> Path:
+    """Where ``write_commands`` writes those of a video."""
+    return video.with_suffix(ENDINGS[0])
+
+
+def write_commands(video: Path, components: Sequence[str], times: np.ndarray, commands: np.ndarray) -> None:
+    """Write commands ``[S, C]``, whose components have names, at moments ``[S]`` in seconds, next to their video."""
+    file = commands_file(video)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    head = ",".join([TIME, *components])
+    np.savetxt(file, np.column_stack([times, commands]), "%.6f", delimiter=",", header=head, comments="")
 
 
 def read_commands(file: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
 The poses of ``walk.mp4`` lie in ``walk.poses.csv``: a line that names the columns, then one per frame. Of a camera on
 the ground they are ``time,x,y,heading`` (seconds, any unit of length, degrees counter-clockwise from the x axis), of an
 arm ``time,x,y,z,roll,pitch,yaw,gripper`` (metres, radians, opening of 0 to 1), of a thing that moves in front of a
-background ``time,x,y,angle`` (pixels to the right and down, degrees clockwise).
+background ``time,x,y,angle`` (pixels to the right and down, degrees clockwise), of a disc that pushes a block
+``time,x,y,block_x,block_y,block_angle`` (pixels to the right and down, radians clockwise).
 """
 
 from __future__ import annotations

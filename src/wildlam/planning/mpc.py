@@ -27,12 +27,14 @@ ITERATIONS = 3
 class World(Protocol):
     """A simulator behind gymnasium's API whose pictures are its observations."""
 
-    def reset(self, *, seed: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin anew: a picture ``uint8 [S, S, 3]``, and the ``pose``."""
         ...
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Act; the second boolean or the first says that it has ended."""
+        """Act; the second boolean or the first says that it has ended, ``is_success`` that it did at its goal."""
         ...
 
 
@@ -51,13 +53,15 @@ class Trace:
     actions: np.ndarray
 
 
+Start = dict[str, Any]
+"""What ``World.reset`` takes."""
 Policy = Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
 """From frames so far ``uint8 [B, S, S, 3]`` each, and the poses at them, ``[B, P]`` each, to what to do, ``[B, A]``."""
 
 
-def follow(worlds: Sequence[World], seeds: Sequence[int], policy: Policy, steps: int) -> list[Trace]:
-    """Let a policy act in several worlds at once, each reset with its seed; one that ends stays where it is."""
-    first = [world.reset(seed=seed) for world, seed in zip(worlds, seeds, strict=True)]
+def follow(worlds: Sequence[World], starts: Sequence[Start], policy: Policy, steps: int) -> list[Trace]:
+    """Let a policy act in several worlds at once, each reset to its start; one that ends stays where it is."""
+    first = [world.reset(**start) for world, start in zip(worlds, starts, strict=True)]
     frames, poses = [np.stack([frame for frame, _ in first])], [np.stack([info["pose"] for _, info in first])]
     ended, actions = [False] * len(worlds), []
     for _ in range(steps):
@@ -68,7 +72,7 @@ def follow(worlds: Sequence[World], seeds: Sequence[int], policy: Policy, steps:
             if not ended[i]:
                 frame, _, terminated, truncated, info = world.step(chosen[i])
                 ended[i] = terminated or truncated
-                if not ended[i]:
+                if not ended[i] or info.get("is_success"):
                     seen[i], there[i] = frame, info["pose"]
         frames.append(seen)
         poses.append(there)

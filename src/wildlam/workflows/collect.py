@@ -85,7 +85,8 @@ def collect(
         raise WildlamError(f"{option('seconds')} must be at least {SHORTEST:g}, the length of a clip, got {seconds:g}")
     if how.check:
         how.check()  # before the films
-    made = {"world": world, "format": form, "seconds": seconds, "fps": how.fps, "seed": seed} | own
+    fps = how.fps if world == "movers" else SIMULATORS[world].rate or how.fps
+    made = {"world": world, "format": form, "seconds": seconds, "fps": fps, "seed": seed} | own
     with writing(f"to {out}", f"give another {option('out')}"):
         if how.write is not None and (out / RECORD).is_file():
             _check(out, read_json(out / RECORD), made | {"episodes": episodes})
@@ -96,7 +97,7 @@ def collect(
             raise WildlamError(
                 f"{out} holds {there} films; ask for as many ({option('episodes')}), or give another {option('out')}"
             )
-        paths = film(films, episodes=episodes, seconds=seconds, fps=how.fps, seed=seed)
+        paths = film(films, episodes=episodes, seconds=seconds, fps=fps, seed=seed)
         if how.write is not None:
             filmed = read_posed_videos(films)
             how.write(out, _in_metres(filmed, SIMULATORS[world].metre) if how.metres else filmed)

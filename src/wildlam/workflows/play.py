@@ -23,7 +23,18 @@ from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
 from wildlam.planning.dynamics import Dynamics, FromPrior
-from wildlam.planning.mpc import ITERATIONS, MEMORY, SAMPLES, LatentReplanner, Policy, Replanner, Trace, World, follow
+from wildlam.planning.mpc import (
+    ITERATIONS,
+    MEMORY,
+    SAMPLES,
+    LatentReplanner,
+    Policy,
+    Replanner,
+    Start,
+    Trace,
+    World,
+    follow,
+)
 from wildlam.planning.solvers.base import Prior
 from wildlam.report.html import video
 from wildlam.report.pages.plan import compared
@@ -36,16 +47,15 @@ from wildlam.workflows.driven_run import DrivenRun
 from wildlam.workflows.latent_run import LatentRun, SearchConfig, load_driven
 from wildlam.workflows.plan import dynamics_of
 from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
-from wildlam.worlds.simulators.base import Simulator
+from wildlam.worlds.simulators.base import Budget, Simulator
 
 EPISODES = 50
 AT_ONCE = 10
 """Episodes played together."""
-AWAY = 6
-"""Steps from a start to its goal."""
-STEPS = 12
-"""Steps to reach it."""
-HORIZON = 3
+ENDS = ("goal", "state")
+"""Options of a start that is given, the end of the episode first."""
+START = "start distance"
+"""Figure that says nothing of a model."""
 TRIES = 100
 SEEDS = 10_000
 """Distance of the episodes' seeds between two values of ``seed``, so that none is in both."""
@@ -57,7 +67,7 @@ class PlayConfig(SearchConfig):
 
     Args:
         run: the run folder.
-        world: name of the simulator, a key of ``wildlam.worlds.simulators.SIMULATORS``: ``nav`` or ``arm``.
+        world: name of the simulator, a key of ``wildlam.worlds.simulators.SIMULATORS``: ``nav``, ``arm`` or ``pusht``.
         plan_in: space in which the run's model plans: actions, by its controller; or latent, by its prior
             (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
         controller: folder of the controller, to plan in actions; that of the run if not given.
@@ -96,6 +106,7 @@ class PlayResult:
         folder: where ``play.json`` and ``report.html`` lie.
         world: the simulator.
         seed: seed of starts, goals and candidates.
+        steps: of an episode.
         rows: figures of each episode, by model and by what models are compared with.
         films: films of the first episodes of each model that plans: MP4 files, as bytes.
     """
@@ -103,6 +114,7 @@ class PlayResult:
     folder: Path
     world: str
     seed: int
+    steps: int
     rows: dict[str, PerClip] = field(repr=False)
     films: dict[str, bytes] = field(repr=False)
 
@@ -110,9 +122,9 @@ class PlayResult:
         simulator, episodes = SIMULATORS[self.world], len(self.rows["no move"])
         return "\n".join(
             [
-                f"{self.world}: {episodes} episodes of {STEPS} steps towards a goal image, seed {self.seed}; "
-                f"success is to end within {simulator.near:g} {simulator.unit}:",
-                *text_of_figures(self.rows, ("success", "final distance")),
+                f"{self.world}: {episodes} episodes of {self.steps} steps towards a goal image, seed {self.seed}; "
+                f"success is {simulator.criterion}:",
+                *text_of_figures(self.rows, [name for name in self.rows["no move"].values if name != START]),
                 "",
                 f"episodes   {self.folder / 'play.json'}",
                 f"report     {self.folder / 'report.html'}",
@@ -129,9 +141,9 @@ class PlayResult:
 def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     """Let a run's model and baselines act in a simulator towards goal images.
 
-    A goal is the picture after ``AWAY`` repetitions of one action, drawn from those that it learnt from.
-    Then the episode is reset, and the model has ``STEPS`` steps. Writes ``play.json`` and ``report.html`` to a
-    folder.
+    A goal is the picture after some repetitions of one action, drawn from those that it learnt from; of PushT starts
+    and goals are given (``worlds.pusht_tasks``). Then the episode is reset, and the model has twice as many steps.
+    Writes ``play.json`` and ``report.html`` to a folder.
 
     Args:
         config: what to do.
@@ -144,33 +156,33 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     simulator = SIMULATORS[config.world]
     simulator = replace(simulator, open=partial(simulator.open, **chosen_cameras(config.world, config.cameras)))
     driven = load_driven(config, config.labelled)
-    _check_actions(driven, simulator)
+    fps = simulator.steps_a_second(driven.config.data.fps)
+    simulator, budget = replace(simulator, open=partial(simulator.open, fps=fps)), simulator.budget(fps)
+    _check_actions(driven, simulator, budget)
+    tasks = simulator.tasks(config.seed, config.episodes)
     folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}{config.ending}")
-    prior, dynamics = _prior_of(driven), dynamics_of(driven, config.baselines)
-    durations.announce(_parts(simulator, driven, dynamics, prior, config.episodes))
-    traces = _all_traces(config, simulator, driven, dynamics, prior)
+    prior, dynamics = _prior_of(driven, budget), dynamics_of(driven, config.baselines)
+    durations.announce(_parts(simulator, driven, dynamics, prior, config.episodes, budget))
+    traces = _all_traces(config, simulator, driven, dynamics, prior, budget, tasks)
     targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
     rows = {label: judged(of, targets, simulator) for label, of in traces.items() if label != "goal"}
     with writing(f"to {folder}", f"give another {option('out')}"):
-        write_atomically(folder / "play.json", json.dumps(_record(config, simulator, driven, rows, traces)))
-        films = {
-            label: mp4_bytes(grid(traces["goal"][:SHOWN], traces[label][:SHOWN]), driven.config.data.fps)
-            for label in dynamics
-        }
+        write_atomically(folder / "play.json", json.dumps(_record(config, simulator, driven, rows, traces, budget)))
+        films = {label: mp4_bytes(grid(traces["goal"][:SHOWN], traces[label][:SHOWN]), fps) for label in dynamics}
         write_play_report(
             folder / "report.html",
             f"Closed loop in {config.world}: {driven.run.path.name}",
             rows,
             films,
-            f"Success: within {simulator.near:g} {simulator.unit} of the goal after {STEPS} steps. Goals lie {AWAY} "
-            f"steps away. {compared(rows, dynamics, 'final distance', 'episode')}",
+            f"Success is {simulator.criterion}, in {budget.steps} steps. Goals lie {budget.away} steps away. "
+            f"{compared(rows, dynamics, 'final distance', 'episode')}",
             f"{driven.run.facts['encoder']['name']} states, {driven}, {config.episodes} episodes, "
             f"seed {config.seed}" + (", a camera drawn for each" if config.cameras == "many" else ""),
         )
-    return PlayResult(folder, config.world, config.seed, rows, films)
+    return PlayResult(folder, config.world, config.seed, budget.steps, rows, films)
 
 
-def _check_actions(driven: DrivenRun, simulator: Simulator) -> None:
+def _check_actions(driven: DrivenRun, simulator: Simulator, budget: Budget) -> None:
     """Refuse what learnt another kind of action, or other units, than the simulator's."""
     scales, space, another = driven.scales, driven.space, f"give another {option(driven.given_by)}"
     if space != simulator.space:
@@ -178,18 +190,18 @@ def _check_actions(driven: DrivenRun, simulator: Simulator) -> None:
             f"the world {simulator.name!r} takes actions {', '.join(simulator.space.action_names)}, {driven.learner} "
             f"was trained on {', '.join(space.action_names)}; {another}"
         )
-    reach = AWAY * float((scales.action_mean.abs() + 3 * scales.action_std)[: space.position].norm())
+    reach = budget.away * float((scales.action_mean.abs() + 3 * scales.action_std)[: space.position].norm())
     if reach < simulator.far:
         raise WildlamError(
-            f"{AWAY} of the largest actions of {driven.learner} lead {reach:.3g} {simulator.unit} far, goals lie "
-            f"{simulator.far:g} away at least: it was trained in other units; {another}"
+            f"{budget.away} of the largest actions of {driven.learner} lead {reach:.3g} {simulator.unit} far, goals "
+            f"lie {simulator.far:g} away at least: it was trained in other units; {another}"
         )
 
 
-def _prior_of(driven: DrivenRun) -> Prior:
+def _prior_of(driven: DrivenRun, budget: Budget) -> Prior:
     """Candidate actions are those that were learnt from, to three standard deviations."""
     mean, std = driven.scales.action_mean, driven.scales.action_std
-    return Prior(mean.expand(HORIZON, -1), std.expand(HORIZON, -1), mean - 3 * std, mean + 3 * std)
+    return Prior(mean.expand(budget.horizon, -1), std.expand(budget.horizon, -1), mean - 3 * std, mean + 3 * std)
 
 
 def _planner(driven: DrivenRun, dynamics: Dynamics, goals: Tensor, prior: Prior, seed: int = 0) -> Replanner:
@@ -198,7 +210,7 @@ def _planner(driven: DrivenRun, dynamics: Dynamics, goals: Tensor, prior: Prior,
     encode, between = partial(encode_frames, driven.encoder), driven.space.between
     if not isinstance(driven, LatentRun) or not isinstance(dynamics, FromPrior):
         return Replanner(dynamics, encode, goals, prior, between, seed, driven.bf16)
-    one = torch.ones(HORIZON, driven.prior.base, device=goals.device)
+    one = torch.ones(len(prior.mean), driven.prior.base, device=goals.device)
     return LatentReplanner(
         dynamics=dynamics,
         encode=encode,
@@ -213,20 +225,31 @@ def _planner(driven: DrivenRun, dynamics: Dynamics, goals: Tensor, prior: Prior,
 
 
 def _all_traces(
-    config: PlayConfig, simulator: Simulator, driven: DrivenRun, dynamics: dict[str, Dynamics], prior: Prior
+    config: PlayConfig,
+    simulator: Simulator,
+    driven: DrivenRun,
+    dynamics: dict[str, Dynamics],
+    prior: Prior,
+    budget: Budget,
+    tasks: list[Start] | None,
 ) -> dict[str, list[Trace]]:
     """The trace of every episode to its goal, by each policy, and of staying; ``AT_ONCE`` episodes at a time."""
     encoder, episodes = driven.encoder, config.episodes
     traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
-    with ExitStack() as stack, tqdm(total=episodes * _steps(len(dynamics)), desc="playing", unit="step") as bar:
+    total, steps = episodes * (budget.away + (1 + len(dynamics)) * budget.steps), budget.steps
+    with ExitStack() as stack, tqdm(total=total, desc="playing", unit="step") as bar:
         worlds = [
-            stack.enter_context(simulator.open(i, driven.config.data.fps, encoder.spec.image_size))
-            for i in range(min(AT_ONCE, episodes))
+            stack.enter_context(simulator.open(i, size=encoder.spec.image_size)) for i in range(min(AT_ONCE, episodes))
         ]
         for first in range(0, episodes, AT_ONCE):
             own_seed = SEEDS * config.seed + first  # of these episodes alone
             some = worlds[: episodes - first]
-            starts, goals = _goals(some, simulator, prior, own_seed, bar)
+            if tasks is None:
+                starts, goals = _goals(some, simulator, prior, own_seed, budget.away)
+            else:
+                starts = [{"options": task} for task in tasks[first : first + len(some)]]
+                goals = [_given(world, start) for world, start in zip(some, starts, strict=True)]
+            bar.update(budget.away * len(some))
             traces["goal"] += goals
             images = np.stack([goal.frames[-1] for goal in goals])
             wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
@@ -234,9 +257,9 @@ def _all_traces(
             for label, one in dynamics.items():
                 policies[label] = _planner(driven, one, wanted.float(), prior, own_seed)
             for label, policy in policies.items():
-                traces[label] += follow(some, starts, _counted(policy, bar), STEPS)
+                traces[label] += follow(some, starts, _counted(policy, bar), steps)
             traces["no move"] += [
-                Trace(g.frames[:1].repeat(STEPS + 1, 0), g.poses[:1].repeat(STEPS + 1, 0), g.actions[:0]) for g in goals
+                Trace(g.frames[:1].repeat(steps + 1, 0), g.poses[:1].repeat(steps + 1, 0), g.actions[:0]) for g in goals
             ]
     return traces
 
@@ -247,6 +270,7 @@ def _record(
     driven: DrivenRun,
     rows: dict[str, PerClip],
     traces: dict[str, list[Trace]],
+    budget: Budget,
 ) -> dict[str, Any]:
     """What ``play.json`` holds."""
     return {
@@ -258,9 +282,8 @@ def _record(
         "baselines": [str(folder) for folder in config.baselines],
         "samples": SAMPLES,
         "iterations": ITERATIONS,
-        "steps": STEPS,
-        "unit": simulator.unit,
-        "near": simulator.near,
+        "steps": budget.steps,
+        **simulator.facts,
         "summary": {label: row.summary() for label, row in rows.items()},
         "poses": {label: [trace.poses.tolist() for trace in of] for label, of in traces.items()},
         "actions": {label: [trace.actions.tolist() for trace in of] for label, of in traces.items()},
@@ -268,10 +291,8 @@ def _record(
 
 
 def judged(traces: Sequence[Trace], targets: np.ndarray, simulator: Simulator) -> PerClip:
-    """``success`` and ``final distance`` of each episode, and the ``start distance``; targets are poses ``[E, P]``."""
-    ways = np.stack([trace.poses for trace in traces])
-    away = np.linalg.norm((ways - targets[:, None])[..., : simulator.space.position], axis=-1)
-    values = {"success": away[:, -1] <= simulator.near, "final distance": away[:, -1], "start distance": away[:, 0]}
+    """``success`` and ``final distance`` of each episode, and what else the simulator tells; targets ``[E, P]``."""
+    values = simulator.figures(np.stack([trace.poses for trace in traces]), targets)
     names = [f"episode {i}" for i in range(len(traces))]
     return PerClip(
         {k: torch.from_numpy(v).float() for k, v in values.items()}, names, [simulator.space.name] * len(names)
@@ -285,31 +306,31 @@ def _random(prior: Prior, seed: int) -> Policy:
 
 
 def _parts(
-    simulator: Simulator, driven: DrivenRun, dynamics: dict[str, Dynamics], prior: Prior, episodes: int
+    simulator: Simulator,
+    driven: DrivenRun,
+    dynamics: dict[str, Dynamics],
+    prior: Prior,
+    episodes: int,
+    budget: Budget,
 ) -> list[durations.Part]:
     """Estimated time of each policy's episodes, from a reset, a step and a plan in a world of their own."""
-    device, together = driven.encoder.device, min(AT_ONCE, episodes)
-    with simulator.open(0, driven.config.data.fps, driven.encoder.spec.image_size) as world:
+    device, together, steps = driven.encoder.device, min(AT_ONCE, episodes), budget.steps
+    with simulator.open(0, size=driven.encoder.spec.image_size) as world:
         seen: list[tuple[np.ndarray, dict[str, Any]]] = []
         begin = durations.seconds_of(lambda: seen.append(world.reset(seed=0)), device)
         step = durations.seconds_of(lambda: world.step(driven.scales.action_mean.double().cpu().numpy()), device)
     frames, poses = (np.repeat(one[None], together, axis=0) for one in (seen[0][0], seen[0][1]["pose"]))
     video = torch.from_numpy(frames[:, None]).permute(0, 1, 4, 2, 3)
     wanted = encode_frames(driven.encoder, video)[:, 0].float()
-    acted = episodes * (begin + STEPS * step)
-    parts = [durations.Part("goals", f"{episodes} episodes", episodes * (begin + AWAY * step))]
-    parts.append(durations.Part("random", f"{episodes * STEPS:,} steps", acted))
+    acted = episodes * (begin + steps * step)
+    parts = [durations.Part("goals", f"{episodes} episodes", episodes * (begin + budget.away * step))]
+    parts.append(durations.Part("random", f"{episodes * steps:,} steps", acted))
     for label, one in dynamics.items():
         planner = _planner(driven, one, wanted, prior)
         plan = durations.seconds_of(partial(planner, [frames] * MEMORY, [poses] * MEMORY), device)
-        plans = math.ceil(episodes / AT_ONCE) * STEPS
-        parts.append(durations.Part(label, f"{episodes * STEPS:,} steps", acted + plans * plan))
+        plans = math.ceil(episodes / AT_ONCE) * steps
+        parts.append(durations.Part(label, f"{episodes * steps:,} steps", acted + plans * plan))
     return parts
-
-
-def _steps(planners: int) -> int:
-    """Steps of an episode: to its goal, by random actions, and by each planner."""
-    return AWAY + (1 + planners) * STEPS
 
 
 def _counted(policy: Policy, bar: tqdm) -> Policy:
@@ -321,17 +342,25 @@ def _counted(policy: Policy, bar: tqdm) -> Policy:
     return act
 
 
+def _given(world: World, start: Start) -> Trace:
+    """A start that is given with its goal: what is seen there and there."""
+    (goal_frame, at_goal), (frame, at_start) = (world.reset(options={"state": start["options"][k]}) for k in ENDS)
+    poses = np.stack([at_start["pose"], at_goal["pose"]])
+    return Trace(np.stack([frame, goal_frame]), poses, np.empty((0, len(poses))))
+
+
 def _goals(
-    worlds: Sequence[World], simulator: Simulator, prior: Prior, seed: int, bar: tqdm
-) -> tuple[list[int], list[Trace]]:
+    worlds: Sequence[World], simulator: Simulator, prior: Prior, seed: int, away: int
+) -> tuple[list[Start], list[Trace]]:
     """Starts, and the traces to goals far enough away, each by one drawn action that is repeated."""
     rng = np.random.default_rng([seed, 1])
     mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
-    starts, goals = [], []
+    starts: list[Start] = []
+    goals = []
     for world in worlds:
         for _ in range(TRIES):
-            start, action = int(rng.integers(2**31)), mean + std * rng.normal(size=len(mean))
-            (trace,) = follow([world], [start], lambda frames, _, a=action: a[None], AWAY)  # type: ignore[misc]
+            start, action = {"seed": int(rng.integers(2**31))}, mean + std * rng.normal(size=len(mean))
+            (trace,) = follow([world], [start], lambda frames, _, a=action: a[None], away)  # type: ignore[misc]
             moved = (trace.poses[-1] - trace.poses[0])[: simulator.space.position]
             if np.linalg.norm(moved) >= simulator.far:
                 break
@@ -339,5 +368,4 @@ def _goals(
             raise WildlamError(f"no goal {simulator.far:g} {simulator.unit} away was found in {TRIES} tries")
         starts.append(start)
         goals.append(trace)
-        bar.update(AWAY)
     return starts, goals

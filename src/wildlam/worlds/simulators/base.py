@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.errors import WildlamError
@@ -17,6 +19,21 @@ Costs = Callable[
     [LabelledClips, Encode, int, ReinferEnd | None], AbstractContextManager[Callable[[int], SimulatedCost]]
 ]
 """See ``simulators.simulated_costs``."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Steps of an episode of the closed loop.
+
+    Attributes:
+        away: from a start to its goal.
+        steps: to reach it in.
+        horizon: of a plan.
+    """
+
+    away: int
+    steps: int
+    horizon: int
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,7 @@ class Simulator:
         costs: costs of plans in clips of its films.
         cameras: choices of cameras that ``open`` and ``film`` take by that name, the default first; none if there is
             nothing to choose.
+        rate: commands a second, which are its films' frames, too; None if it takes any number.
     """
 
     name: str
@@ -53,6 +71,37 @@ class Simulator:
     film: Callable[..., list[Path]]
     costs: Costs
     cameras: tuple[str, ...] = ()
+    rate: float | None = None
+
+    def steps_a_second(self, fps: float) -> float:
+        """The nearest to a number of steps a second of which each takes a whole number of commands.
+
+        As labelled films are sampled: see ``episodes.episode.Episode.stride``.
+        """
+        return fps if self.rate is None else self.rate / max(1, round(self.rate / fps))
+
+    def budget(self, fps: float) -> Budget:
+        """How long episodes and plans are at a number of steps a second."""
+        return Budget(away=6, steps=12, horizon=3)
+
+    def tasks(self, seed: int, episodes: int) -> list[dict[str, Any]] | None:
+        """Starts and goals that everybody is judged by: options of ``reset``; None if they are drawn."""
+        return None
+
+    def figures(self, ways: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
+        """``success``, ``final distance`` and ``start distance`` of episodes with poses ``[E, T, P]`` to ``[E, P]``."""
+        away = np.linalg.norm((ways - targets[:, None])[..., : self.space.position], axis=-1)
+        return {"success": away[:, -1] <= self.near, "final distance": away[:, -1], "start distance": away[:, 0]}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a result says of how episodes are judged."""
+        return {"unit": self.unit, "near": self.near}
+
+    @property
+    def criterion(self) -> str:
+        """What a success is, after ``success is``."""
+        return f"to end within {self.near:g} {self.unit}"
 
 
 def film_parts(clip: str) -> tuple[str, int, int]:
