@@ -11,8 +11,8 @@ actions (the part that V-JEPA 2-AC plays), of the run's size, are trained for as
 optimiser that suits it better. Of few clips two controllers are trained, one of which sees the other films of that
 world, too, without their labels: it is taken if that lowers the loss on clips set apart by a hundredth. Both plan in
 the same held-out episodes: the arm by the DROID protocol with fewer candidates (``--samples``) and iterations, the
-drives by the RECON protocol. On the arm both plan once more, guided by what a linear map of the same clips tells of the
-whole motion (``wildlam plan --guide``). Beside them stand what takes no world model, of the same clips (``wildlam plan
+drives by the RECON protocol. Both plan once more, guided by what a linear map of the same clips tells of the whole
+motion (``wildlam plan --guide``). Beside them stand what takes no world model, of the same clips (``wildlam plan
 --controls``): a linear regression from start and goal, and goal-conditioned behaviour cloning.
 
 With ``--simulator``, all labels and the first seed, the simulator plans, too, in the place of the model and of the
@@ -103,7 +103,7 @@ def main() -> None:
             for world in args.worlds:
                 simulator = args.simulator and count == ALL and seed == args.seeds[0]
                 part = {"world": world, "protocol": WORLDS[world][0], "clips": count or "all", "seed": seed}
-                if not rows.has(**part, model="inferred" if simulator else "cloning"):
+                if not rows.has(**part, model="inferred" if simulator else "latent, guided"):
                     driver, labelled = driver_of(args, world, count, seed), labelled_of(args, world, count, seed)
                     plans = planned(args, world, driver, labelled, count, seed, simulator)
                     write(rows.add([{**part, **row} for row in rows_of(world, driver, labelled, plans)]), args)
@@ -199,7 +199,7 @@ def planned(
     protocol, figure, iterations = WORLDS[world]
     of = f"{driver.name}_{args.episodes}_episodes_{args.samples}_samples"
     plans = {}
-    for often, guide in product(iterations, (None, GUIDE) if protocol == "droid" else (None,)):
+    for often, guide in product(iterations, (None, GUIDE)):
         folder = driver.with_name(f"plans_{often}_{of}" if guide is None else f"guided_{guide:g}_{often}_{of}")
         kept, simulates, wanted = folder / "plans.json", simulator and guide is None, "latent"
         if guide is None:
@@ -286,9 +286,9 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "of the other films, too, without labels, if the validation loss is lower by 1 %); *labelled*: a world",
         "model of real actions, of the labelled clips, for as many steps. A quarter of the clips chooses checkpoints.",
         "*regression*: a linear map from start and goal to the whole motion, of the labelled clips, no model; *with",
-        "z*: mean of that and of one from z of the two; *cloning*: a network from both to the mean action of a step,",
-        f"of the same clips. *guided*: leaving the regression has a price ({GUIDE:g}); that of labelled models is",
-        "without z.",
+        "z*: one from z of the two in its place, or the mean of both, if that misses less of recordings that were not",
+        "fitted to; *cloning*: a network from both to the mean action of a step, of the same clips. *guided*: leaving",
+        f"the regression with z has a price ({GUIDE:g}); of labelled models, that without z.",
         f"On the arm the DROID protocol has {args.samples} candidates, drawn {WORLDS['arm'][2][0]} times, in place of",
         f"{droid.SAMPLES} drawn {droid.ITERATIONS} times.",
         "",

@@ -193,18 +193,25 @@ def fit_ridge(x: Tensor, y: Tensor, recordings: Tensor) -> Predict:
     return lambda inputs: inputs @ weights
 
 
-def fit_clips(x: Tensor, y: Tensor, fit: Callable[[Tensor, Tensor, Tensor], Predict] = fit_ridge) -> Predict:
-    """A map from standardised x to y in y's own units, from clips; what is chosen in the fit is chosen across clips.
+def fit_clips(
+    x: Tensor,
+    y: Tensor,
+    fit: Callable[[Tensor, Tensor, Tensor], Predict] = fit_ridge,
+    recordings: Tensor | None = None,
+) -> Predict:
+    """A map from standardised x to y in y's own units, from clips; what is chosen in the fit is chosen across
+    recordings.
 
     Args:
         x: inputs ``float64 [C, P, X]``.
         y: targets ``[C, P, Y]``.
         fit: see ``fit_ridge``.
+        recordings: number of the recording that each clip is of, from 0; each is of its own if not given.
     """
     rows = y.double().flatten(0, 1)
     mean, std = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-9)
-    clips = torch.arange(len(y)).repeat_interleave(y.shape[1])
-    predict = fit(x.flatten(0, 1), (rows - mean) / std, clips)
+    of_clips = torch.arange(len(y)) if recordings is None else recordings
+    predict = fit(x.flatten(0, 1), (rows - mean) / std, of_clips.repeat_interleave(y.shape[1]))
     return lambda inputs: mean + std * predict(inputs)
 
 

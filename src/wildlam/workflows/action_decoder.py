@@ -86,10 +86,12 @@ def fit_action_decoder(
     )
 
 
-def cross_validated_errors(x: Tensor, y: Tensor) -> Tensor:
-    """What maps miss of the actions ``[C, P, A]`` of clips that they were not fitted to."""
-    fold, missed = torch.arange(len(x)) % min(FOLDS, len(x)), torch.empty_like(y)
+def cross_validated_errors(x: Tensor, y: Tensor, recordings: Tensor | None = None) -> Tensor:
+    """What maps miss of the actions ``[C, P, A]`` of recordings that they were not fitted to; see ``fit_clips``."""
+    recordings = torch.arange(len(x)) if recordings is None else recordings
+    fold, missed = recordings % min(FOLDS, int(recordings.max()) + 1), torch.empty_like(y)
     for i in range(int(fold.max()) + 1):
         inner, outer = fold != i, fold == i
-        missed[outer] = y[outer] - fit_clips(x[inner], y[inner])(x[outer])
+        left = recordings[inner].unique(return_inverse=True)[1]
+        missed[outer] = y[outer] - fit_clips(x[inner], y[inner], recordings=left)(x[outer])
     return missed

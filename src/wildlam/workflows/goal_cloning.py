@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from wildlam.episodes.clips import LabelledClips
-from wildlam.evaluation.components import leading_directions
 from wildlam.evaluation.probes import fit_clips, fit_mlp, standardiser
-from wildlam.workflows.goal_regression import COMPONENTS, pairs_within, some_states, sums_between
+from wildlam.workflows.goal_regression import leading_of, pairs_within, recordings_of, sums_between
 
 Cloned = Callable[[LabelledClips], Tensor]
 """Plans ``float32 [C, H, A]`` from the first state of each clip to its last, ``H`` steps later."""
@@ -23,22 +22,22 @@ Cloned = Callable[[LabelledClips], Tensor]
 def fit_goal_cloning(clips: LabelledClips, horizon: int, seed: int = 0) -> Cloned:
     """Fit to all pairs of states of labelled clips that are at most ``horizon`` steps apart.
 
-    The network sees both states, in principal components of the labelled clips' states, and how many steps lie between
-    them; it tells the mean action of these, which a plan repeats. It stops early by every fifth clip.
+    The network sees the first state and the difference, in principal components of the labelled clips' states, and how
+    many steps lie between them; it tells the mean action of these, which a plan repeats. It stops early by every fifth
+    recording.
 
     Args:
         clips: the labelled clips, four at least.
         horizon: steps of a plan.
         seed: seed of the network.
     """
-    flat = some_states(clips)
-    mean, directions = leading_directions(flat, min(COMPONENTS, len(flat) - 1))
+    mean, directions = leading_of(clips)
     pairs = pairs_within(clips.states.shape[1], horizon)
     spans = torch.tensor([end - start for start, end in pairs], dtype=torch.float64)
 
     def see(clips: LabelledClips, start: int, end: int) -> Tensor:
-        ends = [(clips.states[:, i].flatten(1).float() - mean) @ directions for i in (start, end)]
-        return torch.cat(ends, dim=-1).double()
+        first, last = ((clips.states[:, i].flatten(1).float() - mean) @ directions for i in (start, end))
+        return torch.cat([first, last - first], dim=-1).double()
 
     seen = torch.stack([see(clips, *pair) for pair in pairs], dim=1)
     scale = standardiser(seen, together=True)  # alike, the last components would be mostly noise, blown up
@@ -47,7 +46,7 @@ def fit_goal_cloning(clips: LabelledClips, horizon: int, seed: int = 0) -> Clone
         return torch.cat([scale(seen), (spans / horizon).expand(len(seen), -1)[..., None]], dim=-1)
 
     done = sums_between(clips.actions, pairs).double() / spans[:, None]
-    predict = fit_clips(inputs(seen, spans), done, partial(fit_mlp, seed=seed))
+    predict = fit_clips(inputs(seen, spans), done, partial(fit_mlp, seed=seed), recordings_of(clips))
 
     def cloned(clips: LabelledClips) -> Tensor:
         steps = clips.states.shape[1] - 1

@@ -81,9 +81,9 @@ class PlanConfig(SearchConfig):
         controller: folder of the controller, to plan in actions; that of the run if not given.
         prior: folder of the prior, to plan in latent; that of the run if not given.
         guide: price of leaving the motion that a linear map tells from start and goal, as a share of their distance for
-            each of its deviations, squared; for a controller's plans by the droid protocol. The map is fitted to few
-            labelled clips, such as the controller's own, and is shown by itself, too. Baselines are guided as well, by
-            a map that no latent action enters.
+            each of its deviations, squared; for a controller's plans. The map is fitted to few labelled clips, such as
+            the controller's own, and is shown by itself, too. Baselines are guided as well, by a map that no latent
+            action enters.
         controls: compare with what takes no world model, fitted to few labelled clips: a linear regression from start
             and goal to the whole motion, and goal-conditioned behaviour cloning by a small network.
         labelled: labelled videos that such maps are fitted to, to plan in latent, with a guide or with controls;
@@ -136,10 +136,9 @@ class PlanConfig(SearchConfig):
         if self.guide is not None:
             if not isinstance(self.guide, int | float) or not 0 <= self.guide < float("inf"):
                 raise ValueError(f"{option('guide')} must be a number of at least 0, got {self.guide!r}")
-            if self.protocol != "droid" or self.plan_in != "actions":
+            if self.plan_in != "actions":
                 raise ValueError(
-                    f"{option('guide')} is for plans in actions by the droid protocol, whose actions add up; leave it "
-                    f"out, or give {option('protocol')} droid and {option('plan_in')} actions"
+                    f"{option('guide')} is for plans in actions; leave it out, or give {option('plan_in')} actions"
                 )
         if not isinstance(self.tolerance, int | float) or not 0 < self.tolerance < float("inf"):
             raise ValueError(f"{option('tolerance')} must be a positive number of seconds, got {self.tolerance!r}")
@@ -295,7 +294,7 @@ def _planned(
     guide = guide_of_others = None
     if labelled is not None and config.guide is not None:
         guide = Guide(fit_goal_regression(labelled, how.horizon, driven.model), config.guide)
-        guide_of_others = Guide(guide.regression.of_states, config.guide)
+        guide_of_others = Guide(guide.regression.without_model, config.guide)
         told = {"regression": guide_of_others.regression(clips), "guide": guide.regression(clips)}
         unlearnt |= {name: in_equal_steps(sums, how.horizon) for name, sums in told.items()}
     if labelled is not None and config.controls:
