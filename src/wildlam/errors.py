@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -12,6 +12,12 @@ _prefix = ""  # of the process and no ContextVar: threads, which decode and writ
 
 class WildlamError(Exception):
     """An error that the user can fix: a one-line message with the problem and the remedy."""
+
+
+def in_words(names: Iterable[str]) -> str:
+    """Names as a sentence has them: a, b and c."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def option(field: str) -> str | None:

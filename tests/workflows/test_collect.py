@@ -10,14 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from wildlam import cli
-from wildlam.episodes.action_spaces import ARM, PLANAR
+from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER
+from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.formats.posed_videos import read_posed_videos
+from wildlam.episodes.vectors import Commands, Reading
 from wildlam.errors import WildlamError
 from wildlam.workflows.collect import FORMATS, collect
 from wildlam.worlds import walkers
 from wildlam.worlds.doom import METRE
 from wildlam.worlds.recorder import distracted
+from wildlam.worlds.simulators import SIMULATORS
 
 FEW = {"episodes": 2, "seconds": 2, "distractors": 0.0, "seed": 0}
 KINDS = [("nav", form) for form in ("lerobot", "recon")] + [("arm", form) for form in ("lerobot", "droid")]
@@ -52,6 +55,48 @@ def test_what_is_written_is_read_again(tmp_path, world, form, monkeypatch):
     if form == "lerobot":  # which takes a task's words from the index of the table that pandas reads
         tasks = pq.read_table(tmp_path / "out" / "meta" / "tasks.parquet")
         assert tasks.schema.pandas_metadata["index_columns"] == ["task"]
+
+
+@pytest.mark.skipif(not find_spec("gym_pusht"), reason="needs gym-pusht")
+def test_pusht_is_written_as_the_public_set_is(tmp_path):
+    """Features, names and meaning of lerobot/pusht: where the disc is, where it is told to go, what the T covers."""
+    assert collect("pusht", tmp_path / "out", "lerobot", **FEW) == 2
+    info = json.loads((tmp_path / "out" / "meta" / "info.json").read_text())
+    features = info["features"]
+    assert info["fps"] == 10
+    for key in ("observation.state", "action"):
+        assert features[key] == {"dtype": "float32", "shape": [2], "names": {"motors": ["motor_0", "motor_1"]}}
+    assert features["observation.image"]["shape"] == [96, 96, 3]
+    assert {key: features[key]["dtype"] for key in features if key.startswith("next.")} == {
+        "next.reward": "float32",
+        "next.done": "bool",
+        "next.success": "bool",
+    }
+    table = pq.read_table(tmp_path / "out" / "data" / "chunk-000" / "file-000.parquet")
+    state, action, reward, done = (
+        np.array(table[key].to_pylist()) for key in ("observation.state", "action", "next.reward", "next.done")
+    )
+    assert state.shape == action.shape == (40, 2)
+    moving = np.linalg.norm(state[1:19] - state[:18], axis=1) > 3
+    toward = ((state[1:19] - state[:18]) * (action[:18] - state[:18])).sum(axis=1) > 0
+    assert toward[moving].mean() > 0.8  # it goes where it is told
+    assert done.nonzero()[0].tolist() == [19, 39]
+    assert ((reward >= 0) & (reward <= 1)).all()
+    train = next(e for e in read_episodes(tmp_path / "out", reading=Reading(actions="states")) if e.split == "train")
+    assert train.space.action_names == ("d motor_0", "d motor_1")
+    assert SIMULATORS["pusht"].takes(train.space)
+    told = read_episodes(tmp_path / "out")[0].space
+    assert isinstance(told, Commands)
+    assert not SIMULATORS["pusht"].takes(told)
+
+
+@pytest.mark.skipif(not find_spec("gym_pusht"), reason="needs gym-pusht")
+def test_what_covers_the_green_t_is_rewarded(tmp_path):
+    there, aside = np.array([10.0, 10, 256, 256, np.pi / 4]), np.array([10.0, 10, 100, 400, 0])
+    episode = Episode("e", "train", np.arange(3) / 10, np.stack([aside, there, aside]), PUSHER, lambda *_: None)
+    more = SIMULATORS["pusht"].as_lerobot([episode])["more"]
+    assert more["next.reward"][0].tolist() == [1, 0, 0]
+    assert more["next.success"][0].tolist() == [True, False, False]
 
 
 @pytest.mark.skipif(not find_spec("mujoco"), reason="needs MuJoCo")
@@ -202,11 +247,12 @@ def test_movers_are_filmed_with_options_of_their_own(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["movers", "--format", "lerobot"], "--format lerobot is for arm and nav, not for movers"),
+        (["movers", "--format", "lerobot"], "--format lerobot is for arm, nav and pusht, not for movers"),
+        (["pusht", "--format", "droid"], "--format droid is for arm, not for pusht"),
         (["movers", "--movers", "1,x"], "--movers must be whole numbers, such as 0,1,2; got 1,x"),
         (["movers", "--movers", "9"], "--movers must be counts from 0 to 8, such as 0,1,2; got 9"),
         (["movers", "--background", "calm"], "--background must be any of still,panning,shaking for cutouts; got calm"),
-        (["movers", "--distractors", "0.1"], "--distractors is for arm and nav, not for movers"),
+        (["movers", "--distractors", "0.1"], "--distractors is for arm, nav and pusht, not for movers"),
         (["nav", "--kind", "monsters"], "--kind is for movers, not for nav"),
         (["nav", "--movers", "1"], "--movers is for movers, not for nav"),
         (["arm", "--background", "still"], "--background is for movers, not for arm"),

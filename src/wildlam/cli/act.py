@@ -55,6 +55,7 @@ def run_play(argv: Arguments) -> None:
 
     Every step replans from the current picture (cross-entropy method, three steps ahead). An episode succeeds if it
     ends near the goal. nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot.
+    pusht has the public benchmark's starts, goals and success; see docs/commands.md. Train for it with --data.fps 2.
     On two cores fifty episodes take three to ten minutes, and half as long again for each of --baselines.
 
     --in latent needs no controller; see `wildlam plan --help`.
@@ -62,6 +63,7 @@ def run_play(argv: Arguments) -> None:
     Examples:
       wildlam play runs/nav/run --world nav --episodes 10
       wildlam play runs/nav/run --world nav --in latent --labelled runs/nav/videos --clips 32
+      wildlam play runs/pusht/run --world pusht --seed 1
       wildlam play runs/tiny --world arm --controller runs/tiny/controller_arm    # after `wildlam demo --pretrained`
     """
     from wildlam.config import to_config

@@ -130,11 +130,14 @@ def run_store(argv: Arguments) -> None:
 def run_collect(argv: Arguments) -> None:
     """Film a world whose true actions are known: videos to train on, with their poses.
 
-    Of nav and arm a share of the films has a ball that drifts about and light that changes, which no action causes.
+    Of simulators a share of the films has a ball that drifts about and light that changes, which no action causes.
     With --cameras many the arm is seen from another place, at another angle and through another lens in each film, in
     held-out ones from other sides; NAME.camera.json says from where. Actions stay in the robot's axes, as DROID's.
     In movers nobody acts: pieces of real frames move in front of others, or Doom's monsters walk about, and
     NAME.truth.npz says of each where it is, how it moves and what is seen of it (see docs/commands.md).
+
+    pusht needs pip install 'wildlam[pusht]'; it is filmed at 10 frames a second, and what the disc was told lies in
+    NAME.actions.csv.
 
     Formats: video (H.264 at 8 frames a second, each with NAME.poses.csv); lerobot (LeRobotDataset v3.0 at 8); recon
     (nav: HDF5 as RECON is released, 4 a second); droid (arm: as DROID is released, 15 a second). All can be given to
@@ -144,6 +147,7 @@ def run_collect(argv: Arguments) -> None:
       wildlam collect nav -o runs/nav/videos --episodes 400
       wildlam collect arm -o runs/arm/droid --episodes 50 --format droid
       wildlam collect arm -o runs/arm/videos --cameras many --seconds 8
+      wildlam collect pusht -o runs/pusht/videos --seconds 20
       wildlam collect movers -o runs/movers/videos --movers 1,2 --background still --seconds 8
     """
     from wildlam.workflows.collect import FORMATS, WORLDS, collect
@@ -161,7 +165,7 @@ def run_collect(argv: Arguments) -> None:
     parser.add_argument("--seconds", type=float, default=16.0, help="length of each")
     parser.add_argument("--format", choices=list(FORMATS), default="video", help="how it is written")
     parser.add_argument(
-        "--distractors", type=float, help=f"of nav and arm: share of the films with a ball and lights ({SHARE:g})"
+        "--distractors", type=float, help=f"of simulators: share of the films with a ball and lights ({SHARE:g})"
     )
     parser.add_argument(
         "--cameras", choices=CAMERAS, help="of arm: the same for all films, or one drawn for each (fixed)"

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from wildlam.errors import in_words
 from wildlam.evaluation.clips import another_clip
 from wildlam.evaluation.intervals import FEWEST_CLIPS, FEWEST_RECORDINGS, Estimate, PerClip, interval_text
 from wildlam.evaluation.leakage import LEAK_UNDER
@@ -140,7 +141,7 @@ def _averages(results: Figures) -> Iterator[str]:
         f"{said} has {e / idm:.2f} times" for name, said in baselines.items() if idm and (e := known(means, name))
     ]
     if ratios:
-        yield f"On average over all held-out clips, {_list(ratios)} the error of the model."
+        yield f"On average over all held-out clips, {in_words(ratios)} the error of the model."
     if cut := found.get("leakage"):
         yield (
             f"At a cut to another scene, the error is {cut['ratio']['mean']:.2f} times that without "
@@ -384,7 +385,7 @@ def _probes(found: Mapping[str, PerClip], evaluations: Figures) -> Iterator[Clai
             continue
         actions = [key.removeprefix("linear z: ") for key in part.values if key.startswith("linear z: ")]
         if not part.is_enough:
-            said = f"The true {_list(actions)} is known for {part.amount} only: too few for a comparison."
+            said = f"The true {in_words(actions)} is known for {part.amount} only: too few for a comparison."
             yield Claim("probes", None, said, counts=False)
             continue
         shares, no_more = [], []
@@ -412,10 +413,6 @@ def _compared(one: Estimate, other: Estimate) -> str:
 
 def _means(part: PerClip) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in part.values.items()}
-
-
-def _list(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _interval(estimate: Figures) -> str:

@@ -12,9 +12,11 @@ from typing import Any
 
 from wildlam.episodes import formats
 from wildlam.episodes.action_spaces import MOVER
+from wildlam.episodes.commands_file import commands_path
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.posed_videos import read_posed_videos
-from wildlam.errors import WildlamError, option
+from wildlam.episodes.vectors import Reading
+from wildlam.errors import WildlamError, in_words, option
 from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.types import check_count, check_seed
 from wildlam.worlds.movers import KINDS, MOVERS, check_kinds, collect_movers, sources
@@ -76,7 +78,7 @@ def collect(
     except ValueError as error:
         raise WildlamError(str(error)) from error
     if (MOVER if world == "movers" else SIMULATORS[world].space) not in how.spaces:
-        fit = " and ".join(name for name, one in SIMULATORS.items() if one.space in how.spaces)
+        fit = in_words(name for name, one in SIMULATORS.items() if one.space in how.spaces)
         raise WildlamError(f"{option('form')} {form} is for {fit}, not for {world}")
     film, own = _film_of(world, distractors, cameras, kind, movers, backgrounds)
     # Films lie in a folder of their own until all is written: after an interruption, other files are written over.
@@ -99,8 +101,11 @@ def collect(
             )
         paths = film(films, episodes=episodes, seconds=seconds, fps=fps, seed=seed)
         if how.write is not None:
-            filmed = read_posed_videos(films)
-            how.write(out, _in_metres(filmed, SIMULATORS[world].metre) if how.metres else filmed)
+            filmed, simulator = _filmed(films), SIMULATORS[world]
+            if form == "lerobot":
+                how.write(out, filmed, **simulator.as_lerobot(filmed))
+            else:
+                how.write(out, _in_metres(filmed, simulator.metre) if how.metres else filmed)
             write_atomically(out / RECORD, json.dumps(made | {"episodes": episodes}))
             shutil.rmtree(films)
     return len(paths)
@@ -118,7 +123,7 @@ def _film_of(
     seen = chosen_cameras(world, cameras)
     if world == "movers":
         if distractors is not None:
-            raise WildlamError(f"{option('distractors')} is for {' and '.join(SIMULATORS)}, not for movers")
+            raise WildlamError(f"{option('distractors')} is for {in_words(SIMULATORS)}, not for movers")
         kind, movers = kind or KINDS[0], movers or MOVERS
         backgrounds = check_kinds(kind, movers, backgrounds)
         film = partial(collect_movers, kind=kind, movers=movers, backgrounds=backgrounds)
@@ -132,6 +137,15 @@ def _film_of(
         raise WildlamError(f"{option('distractors')} is a share, 0 to 1, got {distractors:g}")
     own = {"distractors": distractors} | seen
     return partial(SIMULATORS[world].film, **own), own
+
+
+def _filmed(films: Path) -> list[Episode]:
+    """Episodes of films, with poses and, where they were recorded, commands."""
+    found = read_posed_videos(films)
+    if not any(one.file and commands_path(one.file) for one in found):
+        return found
+    told = {one.name: one.commands for one in read_posed_videos(films, reading=Reading(actions="recorded"))}
+    return [replace(one, commands=told[one.name]) for one in found]
 
 
 def _in_metres(episodes: list[Episode], metre: float) -> list[Episode]:

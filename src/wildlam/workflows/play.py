@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,7 +17,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from wildlam.config import config_from
-from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.clips import encode_frames
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
@@ -185,7 +184,7 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
 def _check_actions(driven: DrivenRun, simulator: Simulator, budget: Budget) -> None:
     """Refuse what learnt another kind of action, or other units, than the simulator's."""
     scales, space, another = driven.scales, driven.space, f"give another {option(driven.given_by)}"
-    if space != simulator.space:
+    if not simulator.takes(space):
         raise WildlamError(
             f"the world {simulator.name!r} takes actions {', '.join(simulator.space.action_names)}, {driven.learner} "
             f"was trained on {', '.join(space.action_names)}; {another}"
@@ -204,10 +203,16 @@ def _prior_of(driven: DrivenRun, budget: Budget) -> Prior:
     return Prior(mean.expand(budget.horizon, -1), std.expand(budget.horizon, -1), mean - 3 * std, mean + 3 * std)
 
 
-def _planner(driven: DrivenRun, dynamics: Dynamics, goals: Tensor, prior: Prior, seed: int = 0) -> Replanner:
+def _planner(
+    driven: DrivenRun,
+    dynamics: Dynamics,
+    goals: Tensor,
+    prior: Prior,
+    between: Callable[[np.ndarray], np.ndarray],
+    seed: int = 0,
+) -> Replanner:
     """What plans with a model: in the base space of its prior, if it has one."""
-    assert isinstance(driven.space, PoseSpace)  # as every simulator's
-    encode, between = partial(encode_frames, driven.encoder), driven.space.between
+    encode = partial(encode_frames, driven.encoder)
     if not isinstance(driven, LatentRun) or not isinstance(dynamics, FromPrior):
         return Replanner(dynamics, encode, goals, prior, between, seed, driven.bf16)
     one = torch.ones(len(prior.mean), driven.prior.base, device=goals.device)
@@ -255,7 +260,7 @@ def _all_traces(
             wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
             policies: dict[str, Policy] = {"random": _random(prior, own_seed)}
             for label, one in dynamics.items():
-                policies[label] = _planner(driven, one, wanted.float(), prior, own_seed)
+                policies[label] = _planner(driven, one, wanted.float(), prior, simulator.space.between, own_seed)
             for label, policy in policies.items():
                 traces[label] += follow(some, starts, _counted(policy, bar), steps)
             traces["no move"] += [
@@ -326,7 +331,7 @@ def _parts(
     parts = [durations.Part("goals", f"{episodes} episodes", episodes * (begin + budget.away * step))]
     parts.append(durations.Part("random", f"{episodes * steps:,} steps", acted))
     for label, one in dynamics.items():
-        planner = _planner(driven, one, wanted, prior)
+        planner = _planner(driven, one, wanted, prior, simulator.space.between)
         plan = durations.seconds_of(partial(planner, [frames] * MEMORY, [poses] * MEMORY), device)
         plans = math.ceil(episodes / AT_ONCE) * steps
         parts.append(durations.Part(label, f"{episodes * steps:,} steps", acted + plans * plan))

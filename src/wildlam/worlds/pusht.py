@@ -29,6 +29,8 @@ AGENT = 15.0
 """Radius of the disc."""
 TOLERANCE, TURN = 20.0, np.pi / 9
 """How far disc and T together may be from a goal that is reached, in pixels, and how far the T may be turned."""
+SOLVED = 0.95
+"""How much of the green T must be covered, of gym-pusht's own task."""
 
 _OUTLINE = np.array([[-60, 0], [60, 0], [60, 30], [15, 30], [15, 120], [-15, 120], [-15, 30], [-60, 30]], dtype=float)
 """Corners of the T in its own axes, clockwise as seen."""
@@ -158,9 +160,12 @@ class PushT(gymnasium.Env[np.ndarray, np.ndarray]):
         self._env.space.reindex_shapes_for_body(agent)
         self._env.space.reindex_shapes_for_body(block)
 
-    @property
-    def coverage(self) -> float:
-        """How much of the green T the T covers, 0 to 1; of gym-pusht's own task 0.95 are needed."""
+    def coverage_in(self, pose: np.ndarray) -> float:
+        """How much of the green T is covered by the T at a pose, 0 to 1: gym-pusht's own task is to come to ``SOLVED``.
+
+        The table is then as it is there, the disc at rest.
+        """
+        self.restore(np.array([*pose[:5], 0.0, 0.0]))
         return float(self._env._get_coverage())
 
     @property

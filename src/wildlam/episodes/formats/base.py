@@ -53,7 +53,7 @@ class Format:
     read: Callable[[Path, float, Reading], list[Episode]]
     spaces: tuple[PoseSpace, ...] = ()
     fps: float = 8.0
-    write: Callable[[Path, Sequence[Episode]], None] | None = None
+    write: Callable[..., None] | None = None
     check: Callable[[], Any] | None = None
     metres: bool = False
     kinds: tuple[ActionKind, ...] = ("poses",)

@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from wildlam.episodes.action_spaces import ARM, PLANAR, ActionSpace
+from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER, ActionSpace
 from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format
@@ -429,6 +429,6 @@ FORMAT = Format(
     kinds=("poses", "recorded", "states"),
     cameras=True,
     names_of_cameras=lambda path: list(_cameras(_json(path / "meta" / "info.json")["features"])),
-    spaces=(PLANAR, ARM),
+    spaces=(PLANAR, ARM, PUSHER),
     write=write_lerobot,
 )

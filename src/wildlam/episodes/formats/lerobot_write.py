@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wildlam.episodes.action_spaces import ARM, PLANAR, PoseSpace
+from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER, ActionSpace, PoseSpace
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import check_kind
 from wildlam.video.mp4 import write_mp4
@@ -21,6 +21,8 @@ STATE = "observation.state"
 ACTION = "action"
 MAIN = "main"
 CAMERA = f"observation.images.{MAIN}"
+MOTORS = ("motor_0", "motor_1")
+"""Names in public sets of PushT, of where the disc is and of where it is told to go."""
 EXTRINSICS, LENS = "camera_extrinsics.{}", "camera_field_of_view.{}"
 """Columns of a camera at rest, by the last part of its key: the first as in DROID's port, the second in degrees."""
 FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
@@ -29,33 +31,46 @@ Columns = Mapping[str, Sequence[str]]
 """Columns of states, and the names of what each holds."""
 
 
-def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:
+def write_lerobot(
+    path: Path,
+    episodes: Sequence[Episode],
+    size: int = 128,
+    camera: str = CAMERA,
+    more: Mapping[str, Sequence[np.ndarray]] | None = None,
+) -> None:
     """Write episodes as a LeRobotDataset v3.0, those for training first: one table and one film.
 
-    Where the camera of every episode is known, columns of the table hold it.
+    Where the camera of every episode is known, columns of the table hold it. An episode's actions are its commands, if
+    it has any, or else the motion from pose to pose.
 
     Args:
         path: the folder.
         episodes: what to write, of one kind and rate.
         size: side of the square pictures.
+        camera: name of the films' column.
+        more: other columns by name, of each episode, one number or boolean a frame.
 
     Raises:
         WildlamError: they differ in kind or rate.
     """
-    episodes = sorted(episodes, key=lambda episode: episode.split == "held_out")
+    order = sorted(range(len(episodes)), key=lambda i: episodes[i].split == "held_out")
+    episodes, more = [episodes[i] for i in order], {c: [of[i] for i in order] for c, of in (more or {}).items()}
     space, fps = episodes[0].space, round(episodes[0].rate, 6)
     assert isinstance(space, PoseSpace)
     check_kind(episodes, "a LeRobotDataset holds episodes of one kind and rate", space, fps)
-    columns = {STATE: space.pose_names} if space is PLANAR else {ARM_POSE: ARM.pose_names[:6], GRIPPER: ("gripper",)}
+    columns: dict[str, Sequence[str]] = {ARM_POSE: ARM.pose_names[:6], GRIPPER: ("gripper",)}
+    if space is not ARM:
+        columns = {STATE: MOTORS if space is PUSHER else space.pose_names}
+    actions = MOTORS if episodes[0].commands is not None else space.action_names
     if all(episode.camera for episode in episodes):
         columns[EXTRINSICS.format(MAIN)], columns[LENS.format(MAIN)] = ARM.pose_names[:6], ("degrees",)
     ends = np.cumsum([len(episode.times) for episode in episodes]).tolist()
     begins = [0, *ends[:-1]]
     whole = pa.concat_tables(
-        _states(episode, i, begin, columns, fps)
+        _states(episode, i, begin, columns, fps, {c: of[i] for c, of in more.items()})
         for i, (episode, begin) in enumerate(zip(episodes, begins, strict=True))
     )
-    records = [_record(i, begin, end, fps) for i, (begin, end) in enumerate(zip(begins, ends, strict=True))]
+    records = [_record(i, begin, end, fps, camera) for i, (begin, end) in enumerate(zip(begins, ends, strict=True))]
     for file, table in (
         (f"data/{FIRST}", whole),
         (f"meta/episodes/{FIRST}", pa.Table.from_pylist(records)),
@@ -69,19 +84,22 @@ def write_lerobot(path: Path, episodes: Sequence[Episode], size: int = 128) -> N
         for episode in episodes
         for frame in episode.frames(range(len(episode.times)), size)
     )
-    write_mp4(path / "videos" / CAMERA / f"{FIRST}.mp4", pictures, fps)
+    write_mp4(path / "videos" / camera / f"{FIRST}.mp4", pictures, fps)
     (path / "meta" / "stats.json").write_text(json.dumps(_statistics(whole, [*columns, ACTION])))
-    info = _info(episodes, ends[-1], columns, fps, size)
+    info = _info(episodes, whole, columns, actions, fps, size, camera)
     (path / "meta" / "info.json").write_text(json.dumps(info, indent=2))  # last: a folder without it is not read
 
 
-def _states(episode: Episode, number: int, begin: int, columns: Columns, fps: float) -> pa.Table:
+def _states(
+    episode: Episode, number: int, begin: int, columns: Columns, fps: float, more: Mapping[str, np.ndarray]
+) -> pa.Table:
     """States and actions of an episode, whose first frame is the data set's number ``begin``."""
     frames = np.arange(len(episode.times))
-    # The last frame's action leads nowhere.
-    actions = np.concatenate([episode.actions(frames), np.zeros((1, len(episode.space.action_names)))])
+    actions = episode.commands
+    if actions is None:  # the last frame's leads nowhere
+        actions = np.concatenate([episode.actions(frames), np.zeros((1, len(episode.space.action_names)))])
     cut = np.cumsum([len(names) for names in columns.values()])[:-1]
-    recorded = episode.poses
+    recorded = episode.poses[:, : len(MOTORS)] if episode.space is PUSHER else episode.poses
     if episode.camera and LENS.format(MAIN) in columns:
         of_camera = [*episode.camera.extrinsics, episode.camera.field_of_view]
         recorded = np.column_stack([recorded, np.tile(of_camera, (len(frames), 1))])
@@ -96,10 +114,11 @@ def _states(episode: Episode, number: int, begin: int, columns: Columns, fps: fl
             "index": begin + frames,
             "task_index": np.zeros(len(frames), np.int64),
         }
+        | dict(more)
     )
 
 
-def _record(number: int, begin: int, end: int, fps: float) -> dict[str, Any]:
+def _record(number: int, begin: int, end: int, fps: float, camera: str) -> dict[str, Any]:
     """Where an episode lies in the table and in the film."""
     return {
         "episode_index": number,
@@ -109,33 +128,45 @@ def _record(number: int, begin: int, end: int, fps: float) -> dict[str, Any]:
         "dataset_to_index": end,
         "data/chunk_index": 0,
         "data/file_index": 0,
-        f"videos/{CAMERA}/chunk_index": 0,
-        f"videos/{CAMERA}/file_index": 0,
-        f"videos/{CAMERA}/from_timestamp": begin / fps,
-        f"videos/{CAMERA}/to_timestamp": end / fps,
+        f"videos/{camera}/chunk_index": 0,
+        f"videos/{camera}/file_index": 0,
+        f"videos/{camera}/from_timestamp": begin / fps,
+        f"videos/{camera}/to_timestamp": end / fps,
     }
 
 
-def _info(episodes: Sequence[Episode], frames: int, columns: Columns, fps: float, size: int) -> dict[str, Any]:
+def _info(
+    episodes: Sequence[Episode],
+    whole: pa.Table,
+    columns: Columns,
+    actions: Sequence[str],
+    fps: float,
+    size: int,
+    camera: str,
+) -> dict[str, Any]:
     """What ``meta/info.json`` holds."""
-    space = episodes[0].space
+    robots: dict[ActionSpace, str] = {PLANAR: "camera", ARM: "fetch", PUSHER: "disc"}
     training = sum(episode.split == "train" for episode in episodes)
-    numbers = {"timestamp": "float32"} | dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
+    named = {**columns, ACTION: actions}
+    numbers = {c: str(whole.schema.field(c).type) for c in whole.column_names if c not in named}
+    kinds = {"float": "float32", "double": "float64"}  # as NumPy has them
     return {
         "codebase_version": "v3.0",
-        "robot_type": "camera" if space is PLANAR else "fetch",
+        "robot_type": robots[episodes[0].space],
         "fps": fps,
         "total_episodes": len(episodes),
-        "total_frames": frames,
+        "total_frames": len(whole),
         "total_tasks": 1,
         "chunks_size": 1000,
         "data_path": f"data/{FILE}.parquet",
         "video_path": f"videos/{{video_key}}/{FILE}.mp4",
         "splits": {"train": f"0:{training}", "test": f"{training}:{len(episodes)}"},
-        "features": {c: {"dtype": "float32", "shape": [len(names)], "names": names} for c, names in columns.items()}
-        | {ACTION: {"dtype": "float32", "shape": [len(space.action_names)], "names": space.action_names}}
-        | {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in numbers.items()}
-        | {CAMERA: {"dtype": "video", "shape": [size, size, 3], "names": ["height", "width", "channels"]}},
+        "features": {
+            c: {"dtype": "float32", "shape": [len(names)], "names": {"motors": names} if names is MOTORS else names}
+            for c, names in named.items()
+        }
+        | {name: {"dtype": kinds.get(kind, kind), "shape": [1], "names": None} for name, kind in numbers.items()}
+        | {camera: {"dtype": "video", "shape": [size, size, 3], "names": ["height", "width", "channels"]}},
     }
 
 

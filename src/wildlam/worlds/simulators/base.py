@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from wildlam.episodes.action_spaces import PoseSpace
+from wildlam.episodes.action_spaces import ActionSpace, PoseSpace
 from wildlam.episodes.clips import LabelledClips
+from wildlam.episodes.episode import Episode
 from wildlam.errors import WildlamError
 from wildlam.worlds.simulator_cost import Encode, ReinferEnd, SimulatedCost
 
@@ -80,6 +81,10 @@ class Simulator:
         """
         return fps if self.rate is None else self.rate / max(1, round(self.rate / fps))
 
+    def takes(self, space: ActionSpace) -> bool:
+        """Whether it can be acted in by actions of a space."""
+        return space == self.space
+
     def budget(self, fps: float) -> Budget:
         """How long episodes and plans are at a number of steps a second."""
         return Budget(away=6, steps=12, horizon=3)
@@ -92,6 +97,10 @@ class Simulator:
         """``success``, ``final distance`` and ``start distance`` of episodes with poses ``[E, T, P]`` to ``[E, P]``."""
         away = np.linalg.norm((ways - targets[:, None])[..., : self.space.position], axis=-1)
         return {"success": away[:, -1] <= self.near, "final distance": away[:, -1], "start distance": away[:, 0]}
+
+    def as_lerobot(self, episodes: Sequence[Episode]) -> dict[str, Any]:
+        """How ``write_lerobot`` writes its films: what to give it beside the episodes."""
+        return {}
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from wildlam.episodes.action_spaces import PUSHER
+from wildlam.episodes.action_spaces import PUSHER, ActionSpace
 from wildlam.episodes.clips import LabelledClips
+from wildlam.episodes.episode import Episode
+from wildlam.episodes.vectors import Changes
 from wildlam.errors import WildlamError
 from wildlam.worlds.simulator_cost import Encode, ReinferEnd, SimulatedCost
 from wildlam.worlds.simulators.base import Budget, Simulator, film_parts
@@ -19,6 +21,10 @@ from wildlam.worlds.simulators.base import Budget, Simulator, film_parts
 
 class _PushT(Simulator):
     """Episodes as DINO-WM and stable-worldmodel have them, by the commands of the disc."""
+
+    def takes(self, space: ActionSpace) -> bool:
+        """See ``Simulator``; changes of two recorded states, as public sets have, are those of the disc's place."""
+        return super().takes(space) or (isinstance(space, Changes) and len(space.action_names) == 2)
 
     def budget(self, fps: float) -> Budget:
         """See ``Simulator``."""
@@ -48,6 +54,20 @@ class _PushT(Simulator):
             "block": away["block"][:, -1],
             "turn": away["turn"][:, -1],
         }
+
+    def as_lerobot(self, episodes: Sequence[Episode]) -> dict[str, Any]:
+        """See ``Simulator``; as the public ``lerobot/pusht`` is: rewards are of the frame after an action."""
+        from wildlam.worlds.pusht import SOLVED, PushT
+
+        world = PushT(size=16)
+        covered = [np.array([world.coverage_in(pose) for pose in episode.poses]) for episode in episodes]
+        after = [np.append(one[1:], one[-1]) for one in covered]
+        more = {
+            "next.reward": [np.clip(one / SOLVED, 0, 1).astype(np.float32) for one in after],
+            "next.done": [np.arange(len(one)) == len(one) - 1 for one in after],
+            "next.success": [one > SOLVED for one in after],
+        }
+        return {"size": 96, "camera": "observation.image", "more": more}
 
     @property
     def facts(self) -> dict[str, Any]:
