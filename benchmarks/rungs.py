@@ -188,12 +188,11 @@ class Ladder:
         """What is seen of pairs of states, ``[C, P, F]`` each."""
         components = torch.stack([self._reduce(clip) for clip in clips.states])
         start, end = ([pair[side] for pair in pairs] for side in (0, 1))
-        two = (replace(clips, states=clips.states[:, list(pair)]) for pair in pairs)
         return {
             "difference": components[:, end] - components[:, start],
             "each scaled": components[:, end] - components[:, start],
             "state": components[:, start],
-            "z": torch.cat([infer_latents(self.model, of_pair).cpu() for of_pair in two], dim=1),
+            "z": torch.cat([infer_latents(self.model, clips.states[:, pair]).cpu() for pair in pairs], dim=1),
         }
 
     @cached_property
@@ -240,7 +239,7 @@ class Ladder:
         flat = some_states(self.train)
         prior.see_by(*leading_directions(flat, min(config.components, len(flat) - 1)))
         read = torch.stack([prior.read(clip[:-1]) for clip in self.train.states])
-        prior.fit(read.flatten(0, 1), infer_latents(self.model, self.train).cpu().flatten(0, 1))
+        prior.fit(read.flatten(0, 1), infer_latents(self.model, self.train.states).cpu().flatten(0, 1))
         return prior.to(self.encoder.device).eval().requires_grad_(False)
 
     def _planned_in(self, search: Search, seed: int) -> tuple[LabelledClips, bool]:

@@ -134,10 +134,10 @@ def test_the_closed_loop_is_told_over_seeds(study):
 def test_plans_of_other_settings_are_made_anew(study, tmp_path, monkeypatch):
     made = []
 
-    def plan(run, protocol, data, *, out, guide, clips, **_):
-        made.append((out, guide, clips))
-        out.mkdir()
-        (out / "plans.json").write_text('{"summary": {}}')
+    def plan(run, protocol, data, *, out, guide, controls, clips, **_):
+        made.append((out, guide, controls, clips))
+        out.mkdir(exist_ok=True)
+        (out / "plans.json").write_text(json.dumps({"summary": {"latent": {}} | ({"cloning": {}} if controls else {})}))
 
     monkeypatch.setattr(study, "plan", plan)
     args = argparse.Namespace(run=tmp_path, work=tmp_path, samples=64, episodes=64)
@@ -146,9 +146,14 @@ def test_plans_of_other_settings_are_made_anew(study, tmp_path, monkeypatch):
         args.samples = samples
         study.planned(args, "arm", *where, 32, 0, False)
     assert len(made) == len({out for out, *_ in made}) == 4
-    assert [of for _, *of in made] == [[None, None], [study.GUIDE, 32]] * 2  # free, and guided by the same clips
-    study.planned(args, "nav", *where, study.ALL, 0, False)  # actions that do not add up have no guide
-    assert [of for _, *of in made[4:]] == [[None, None]]
+    assert [of for _, *of in made] == [[None, True, 32], [study.GUIDE, False, 32]] * 2  # all of the same clips
+    study.planned(args, "nav", *where, study.ALL, 0, False)
+    assert [of for _, *of in made[4:]] == [[None, True, None], [study.GUIDE, False, None]]
+    free = made[0][0] / "plans.json"
+    free.write_text('{"summary": {"latent": {}}}')  # as it was before there were controls
+    args.samples = 64
+    study.planned(args, "arm", *where, 32, 0, False)
+    assert [out for out, *_ in made[6:]] == [free.parent]
 
 
 def test_guided_plans_have_rows_beside_those_without(study, tmp_path):
@@ -156,7 +161,8 @@ def test_guided_plans_have_rows_beside_those_without(study, tmp_path):
     driver.mkdir()
     errors = {name: {"mean": 0.5} for name in ("over_idm", "z", "movement")}
     (driver / "results.json").write_text(json.dumps(errors))
-    plans = {"free": (None, {"latent": 0.1, "labelled_arm_32_0": 0.2, "no move": 0.9})}
+    free = {"latent": 0.1, "no move": 0.9, "regression": 0.12}
+    plans = {"free": (None, free | {"labelled_arm_32_0": 0.2})}
     plans["guided"] = (
         0.1,
         {"latent": 0.05, "labelled_arm_32_0": 0.15, "no move": 0.9, "regression": 0.12, "guide": 0.11},
@@ -168,9 +174,8 @@ def test_guided_plans_have_rows_beside_those_without(study, tmp_path):
     figures = {tmp_path / name: "f" for name in plans}
     rows = study.rows_of("arm", driver, tmp_path / "labelled_arm_32_0", figures)
     found = {r["model"]: r["value"] for r in rows if r["figure"] == "f"}
-    free = {"latent": 0.1, "labelled": 0.2, "no move": 0.9}
-    guided = {"latent, guided": 0.05, "labelled, guided": 0.15, "regression": 0.12, "regression with z": 0.11}
-    assert found == free | guided
+    guided = {"latent, guided": 0.05, "labelled, guided": 0.15, "regression with z": 0.11}
+    assert found == free | guided | {"labelled": 0.2}
     assert len([r for r in rows if r["figure"] == "f"]) == len(found)
     figure = study.drawn("displacement", 6)
     told = [row(**r, machine="m") | ({"figure": figure} if r["figure"] == "f" else {}) for r in rows]

@@ -65,8 +65,12 @@ def test_a_guide_is_shown_by_itself_and_pulls_plans_to_it(driven, config, tmp_pa
     assert torch.equal(free.plans["latent"], plan(**few, guide=0.0, clips=4, out=tmp_path / "again").plans["latent"])
     assert off[1e6].abs().mean() < off[0.0].abs().mean()
     assert off["labelled", 1e6].abs().mean() < off["labelled", 0.0].abs().mean()
+    drives = {**few, "protocol": "recon", "iterations": 1, "clips": 4}
+    near = [plan(**drives, guide=guide, out=tmp_path / f"recon {guide}") for guide in (0.0, 1e6)]
+    gaps = [(one.rows["latent"].values["rpe"] - one.rows["guide"].values["rpe"]).abs().mean() for one in near]
+    assert gaps[1] <= gaps[0]
     for wrong, said in (
-        ({"protocol": "recon"}, "whose actions add up"),
+        ({"plan_in": "latent"}, "guide is for plans in actions"),
         ({"guide": -1.0}, "guide must be a number of"),
     ):
         with pytest.raises(WildlamError, match=said):

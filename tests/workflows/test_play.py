@@ -110,9 +110,17 @@ def test_pusht_is_played_from_the_starts_that_everybody_has(tmp_path, make_video
         return 256 + np.cumsum(rng.normal(size=(50, 5)) * (12, 12, 3, 3, 0.02), axis=0)
 
     run = controlled(tmp_path, make_video, PUSHER, glide)
-    result = play(run=run, world="pusht", episodes=2, seed=1)
+    with pytest.raises(WildlamError, match="controls are fitted to labelled videos; give labelled, too"):
+        play(run=run, world="pusht", controls=True)
+    result = play(run=run, world="pusht", episodes=2, seed=1, controls=True, labelled=tmp_path / "films", clips=4)
     found = json.loads((result.folder / "play.json").read_text())
     assert found["tasks"] == fingerprint()
+    assert found["summary"].keys() == {"no move", "random", "regression", "cloning", "latent"}
+    done = np.array(found["actions"]["regression"])
+    assert np.isfinite(done).all()
+    assert not np.allclose(done, found["actions"]["cloning"])
+    report = (result.folder / "report.html").read_text()
+    assert report.count("<video") == 3
     assert found["steps"] == 25  # of two commands each, so that they are fifty
     starts = [task["state"][:5] for task in tasks(1, 2)]
     goals = [task["goal"][:5] for task in tasks(1, 2)]

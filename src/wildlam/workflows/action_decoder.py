@@ -60,7 +60,7 @@ def fit_action_decoder(
         parts = [read(some.to(device).float()).cpu() for some in states]  # clip by clip, as a state may be large
         return z.double().cpu(), torch.stack(parts).double()
 
-    z, state = seen(infer_latents(model, clips), clips.states[:, :-1])
+    z, state = seen(infer_latents(model, clips.states), clips.states[:, :-1])
     # Components of the state by one factor for all: alike, the last would be mostly noise, blown up.
     scale_z, scale_state = standardiser(z), standardiser(state, together=True)
 

@@ -161,7 +161,7 @@ def train_controller(
     cut = cut_labelled(config.data, encoder, of_run.data.fps, config.clips, config.tolerance, config.reading)
     _announce_parts(run, config, encoder, model, cut)
     labelled = cut.encoded(encoder, config.seed)
-    z, validation_z = (infer_latents(model, clips) for clips in (labelled.train, labelled.validation))
+    z, validation_z = (infer_latents(model, clips.states) for clips in (labelled.train, labelled.validation))
     torch.manual_seed(config.seed)
     space = labelled.train.space
     model.requires_grad_(False)
@@ -438,10 +438,10 @@ def _conclusion(z: Estimate, over_copy: Estimate, movement: Estimate) -> str:
 
 
 @torch.no_grad()
-def infer_latents(model: LatentActionModel, clips: LabelledClips) -> Tensor:
-    """Latent actions of labelled clips, ``float32 [C, T - 1, Z]`` on the model's device."""
+def infer_latents(model: LatentActionModel, states: Tensor) -> Tensor:
+    """Latent actions of clips of states ``[C, T, N, D]``, ``float32 [C, T - 1, Z]`` on the model's device."""
     device = next(model.parameters()).device
-    return torch.cat([model.infer(part.to(device).float()).float() for part in clips.states.split(32)])
+    return torch.cat([model.infer(part.to(device).float()).float() for part in states.split(32)])
 
 
 def _with_pseudo_labels(

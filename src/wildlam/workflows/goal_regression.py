@@ -11,7 +11,7 @@ and that which misses less of labelled recordings that it was not fitted to is t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -31,10 +31,10 @@ COMPONENTS = 128
 STATES_FOR_COMPONENTS = 2000
 """States of the labelled clips that they are computed from, at most."""
 
-See = Callable[[LabelledClips], Tensor]
-"""What is seen of clips of two states ``[C, 2, N, D]``: ``float64 [C, 1, F]``."""
-Told = Callable[[LabelledClips], Tensor]
-"""The sum of the actions from the first state of each clip to its last, ``float32 [C, A]``."""
+See = Callable[[Tensor], Tensor]
+"""What is seen of two states ``[C, 2, N, D]``: ``float64 [C, 1, F]``."""
+Told = Callable[[Tensor, int], Tensor]
+"""The sum of the actions, ``float32 [C, A]``, between two states ``[C, 2, N, D]`` that are so many steps apart."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,11 @@ class GoalRegression:
 
     def __call__(self, clips: LabelledClips) -> Tensor:
         """The sum of the actions from the first state of each clip to its last, ``float32 [C, A]``, on the CPU."""
-        return torch.stack([one.told(clips) for one in self.maps]).mean(dim=0)
+        return self.told(clips.states[:, [0, -1]], clips.states.shape[1] - 1)
+
+    def told(self, ends: Tensor, steps: int) -> Tensor:
+        """See ``Told``."""
+        return torch.stack([one.told(ends, steps) for one in self.maps]).mean(dim=0)
 
     @property
     def missed(self) -> Tensor:
@@ -144,7 +148,7 @@ def _fit(
     see: See, clips: LabelledClips, pairs: list[tuple[int, int]], done: Tensor, together: bool, mean: bool = False
 ) -> GoalMap:
     """Fit to the sums of the actions, or to their ``mean``; ``together``: what is seen has one scale for all."""
-    seen = torch.cat([see(_between(clips, *pair)) for pair in pairs], dim=1)
+    seen = torch.cat([see(clips.states[:, pair]) for pair in pairs], dim=1)
     spans = torch.tensor([end - start for start, end in pairs], dtype=torch.float64)
     scale, of_spans = standardiser(seen, together), standardiser(spans[:, None])
     counts = spans[:, None] if mean else torch.ones(1, 1, dtype=torch.float64)
@@ -155,34 +159,29 @@ def _fit(
     x, recordings = inputs(seen, spans), recordings_of(clips)
     predict = fit_clips(x, done / counts, recordings=recordings)
 
-    def told(clips: LabelledClips) -> Tensor:
-        steps = clips.states.shape[1] - 1
-        of_ends = predict(inputs(see(_between(clips, 0, steps)), spans.new_tensor([steps])))[:, 0]
+    def told(ends: Tensor, steps: int) -> Tensor:
+        of_ends = predict(inputs(see(ends), spans.new_tensor([steps])))[:, 0]
         return (of_ends * (steps if mean else 1)).float()
 
     longest = [i for i, (a, b) in enumerate(pairs) if b - a == pairs[-1][1] - pairs[-1][0]]
     return GoalMap(told, (cross_validated_errors(x, done / counts, recordings) * counts)[:, longest])
 
 
-def _between(clips: LabelledClips, start: int, end: int) -> LabelledClips:
-    return replace(clips, states=clips.states[:, [start, end]])
-
-
-def _difference(mean: Tensor, directions: Tensor, ends: LabelledClips) -> Tensor:
+def _difference(mean: Tensor, directions: Tensor, ends: Tensor) -> Tensor:
     """The difference of two states in principal components."""
     start, goal = _components(mean, directions, ends)
     return (goal - start)[:, None]
 
 
-def _ends(mean: Tensor, directions: Tensor, ends: LabelledClips) -> Tensor:
+def _ends(mean: Tensor, directions: Tensor, ends: Tensor) -> Tensor:
     """Two states in principal components."""
     return torch.cat(_components(mean, directions, ends), dim=-1)[:, None]
 
 
-def _components(mean: Tensor, directions: Tensor, ends: LabelledClips) -> tuple[Tensor, Tensor]:
-    start, goal = (((ends.states[:, i].flatten(1).float() - mean) @ directions).double() for i in (0, 1))
+def _components(mean: Tensor, directions: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    start, goal = (((ends[:, i].flatten(1).float() - mean) @ directions).double() for i in (0, 1))
     return start, goal
 
 
-def _latents(model: LatentActionModel, ends: LabelledClips) -> Tensor:
+def _latents(model: LatentActionModel, ends: Tensor) -> Tensor:
     return infer_latents(model, ends).double().cpu()

@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from wildlam.config import config_from
 from wildlam.episodes.clips import encode_frames
+from wildlam.episodes.pairing import TOLERANCE
+from wildlam.episodes.vectors import Reading
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
@@ -43,7 +45,9 @@ from wildlam.types import check_choice, check_count, settle_path_lists, settle_p
 from wildlam.video.write import mp4_bytes
 from wildlam.workflows import durations
 from wildlam.workflows.driven_run import DrivenRun
-from wildlam.workflows.latent_run import LatentRun, SearchConfig, load_driven
+from wildlam.workflows.goal_cloning import fit_goal_cloning
+from wildlam.workflows.goal_regression import fit_goal_regression
+from wildlam.workflows.latent_run import LatentRun, SearchConfig, few_labelled, load_driven
 from wildlam.workflows.plan import dynamics_of
 from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
 from wildlam.worlds.simulators.base import Budget, Simulator
@@ -56,6 +60,8 @@ ENDS = ("goal", "state")
 START = "start distance"
 """Figure that says nothing of a model."""
 TRIES = 100
+Act = Callable[[Tensor, int], Tensor]
+"""What to do, ``[C, A]``, between two states ``[C, 2, N, D]`` that are so many steps apart."""
 SEEDS = 10_000
 """Distance of the episodes' seeds between two values of ``seed``, so that none is in both."""
 
@@ -71,7 +77,9 @@ class PlayConfig(SearchConfig):
             (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
         controller: folder of the controller, to plan in actions; that of the run if not given.
         prior: folder of the prior, to plan in latent; that of the run if not given.
-        labelled: labelled videos that the linear map is fitted to, to plan in latent.
+        controls: compare with what takes no world model, fitted to few labelled clips: a linear regression from state
+            and goal to what is to be done, and goal-conditioned behaviour cloning by a small network.
+        labelled: labelled videos that the linear map is fitted to, to plan in latent or with controls.
         clips: clips of 8 states of these, of training films; all if not given.
         unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
             plan in latent.
@@ -85,9 +93,15 @@ class PlayConfig(SearchConfig):
 
     world: str
     baselines: list[Path] = field(default_factory=list)
+    controls: bool = False
     cameras: str | None = None
     episodes: int = EPISODES
     out: Path | None = None
+
+    @property
+    def guided(self) -> bool:
+        """See ``SearchConfig``."""
+        return self.controls
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,6 +109,8 @@ class PlayConfig(SearchConfig):
         settle_path_lists(self, "baselines")
         check_choice("world", self.world, list(SIMULATORS))
         check_count("episodes", self.episodes)
+        if self.controls and self.labelled is None:
+            raise ValueError(f"{option('controls')} are fitted to labelled videos; give {option('labelled')}, too")
 
 
 @dataclass(frozen=True)
@@ -162,12 +178,16 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}{config.ending}")
     prior, dynamics = _prior_of(driven, budget), dynamics_of(driven, config.baselines)
     durations.announce(_parts(simulator, driven, dynamics, prior, config.episodes, budget))
-    traces = _all_traces(config, simulator, driven, dynamics, prior, budget, tasks)
+    controls = _controls(config, driven, budget) if config.controls else {}
+    traces = _all_traces(config, simulator, driven, dynamics, controls, prior, budget, tasks)
     targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
     rows = {label: judged(of, targets, simulator) for label, of in traces.items() if label != "goal"}
     with writing(f"to {folder}", f"give another {option('out')}"):
         write_atomically(folder / "play.json", json.dumps(_record(config, simulator, driven, rows, traces, budget)))
-        films = {label: mp4_bytes(grid(traces["goal"][:SHOWN], traces[label][:SHOWN]), fps) for label in dynamics}
+        films = {
+            label: mp4_bytes(grid(traces["goal"][:SHOWN], traces[label][:SHOWN]), fps)
+            for label in (*controls, *dynamics)
+        }
         write_play_report(
             folder / "report.html",
             f"Closed loop in {config.world}: {driven.run.path.name}",
@@ -234,14 +254,15 @@ def _all_traces(
     simulator: Simulator,
     driven: DrivenRun,
     dynamics: dict[str, Dynamics],
+    controls: dict[str, Act],
     prior: Prior,
     budget: Budget,
     tasks: list[Start] | None,
 ) -> dict[str, list[Trace]]:
     """The trace of every episode to its goal, by each policy, and of staying; ``AT_ONCE`` episodes at a time."""
     encoder, episodes = driven.encoder, config.episodes
-    traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *dynamics)}
-    total, steps = episodes * (budget.away + (1 + len(dynamics)) * budget.steps), budget.steps
+    traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *controls, *dynamics)}
+    total, steps = episodes * (budget.away + (1 + len(controls) + len(dynamics)) * budget.steps), budget.steps
     with ExitStack() as stack, tqdm(total=total, desc="playing", unit="step") as bar:
         worlds = [
             stack.enter_context(simulator.open(i, size=encoder.spec.image_size)) for i in range(min(AT_ONCE, episodes))
@@ -259,6 +280,8 @@ def _all_traces(
             images = np.stack([goal.frames[-1] for goal in goals])
             wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
             policies: dict[str, Policy] = {"random": _random(prior, own_seed)}
+            for label, act in controls.items():
+                policies[label] = _acting(act, driven, wanted.float(), prior, budget)
             for label, one in dynamics.items():
                 policies[label] = _planner(driven, one, wanted.float(), prior, simulator.space.between, own_seed)
             for label, policy in policies.items():
@@ -285,6 +308,7 @@ def _record(
         "seed": config.seed,
         **driven.facts,
         "baselines": [str(folder) for folder in config.baselines],
+        "controls": config.controls,
         "samples": SAMPLES,
         "iterations": ITERATIONS,
         "steps": budget.steps,
@@ -302,6 +326,33 @@ def judged(traces: Sequence[Trace], targets: np.ndarray, simulator: Simulator) -
     return PerClip(
         {k: torch.from_numpy(v).float() for k, v in values.items()}, names, [simulator.space.name] * len(names)
     )
+
+
+def _controls(config: PlayConfig, driven: DrivenRun, budget: Budget) -> dict[str, Act]:
+    """What takes no world model, fitted to labelled clips."""
+    assert config.labelled is not None
+    reading = Reading(camera=driven.camera).like(driven.space)
+    fps = driven.config.data.fps
+    clips = few_labelled(config, config.labelled, driven.encoder, fps, TOLERANCE, reading)
+    regression = fit_goal_regression(clips, budget.away)
+    return {
+        "regression": lambda ends, steps: regression.told(ends, steps) / steps,
+        "cloning": fit_goal_cloning(clips, budget.away, config.seed).act,
+    }
+
+
+def _acting(act: Act, driven: DrivenRun, goals: Tensor, prior: Prior, budget: Budget) -> Policy:
+    """Does what is told of the way to the goal, which is taken to be as many steps away as it was at first, less those
+    that are done; one at least.
+    """
+
+    def policy(frames: list[np.ndarray], _: list[np.ndarray]) -> np.ndarray:
+        video = torch.from_numpy(frames[-1][:, None]).permute(0, 1, 4, 2, 3)
+        state = encode_frames(driven.encoder, video)[:, 0].to(goals)
+        told = act(torch.stack([state, goals], dim=1).cpu(), max(1, budget.away - len(frames) + 1))
+        return prior.clip(told.to(prior.mean)).double().cpu().numpy()
+
+    return policy
 
 
 def _random(prior: Prior, seed: int) -> Policy:
