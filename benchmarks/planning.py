@@ -169,8 +169,8 @@ def driver_of(args: argparse.Namespace, world: str, count: int, seed: int, study
     return min(drivers, key=lambda driver: drivers[driver])
 
 
-def labelled_of(args: argparse.Namespace, world: str, count: int, seed: int) -> Path:
-    """A world model of real actions of one world, number of clips and seed: its folder."""
+def labelled_of(args: argparse.Namespace, world: str, count: int, seed: int, study: Path | None = None) -> Path:
+    """A world model of real actions of one world, number of clips and seed: its folder, in ``study``."""
     config, often = read_config(args.run / "config.yaml"), judged_every(args, count)
     optimizer = GENTLE if 0 < count <= FEW else OptimizerConfig()
     training = TrainingConfig(steps=steps_of(args, count), save_every=often, eval_every=often, optimizer=optimizer)
@@ -178,7 +178,7 @@ def labelled_of(args: argparse.Namespace, world: str, count: int, seed: int) -> 
         config.encoder.build(),
         LabelledModelConfig(**clips_of(args, world, count, seed), model=config.model, training=training),
         config.data.fps,
-        args.work / "study" / f"labelled_{world}_{count or 'all'}_{seed}",
+        (study or args.work / "study") / f"labelled_{world}_{count or 'all'}_{seed}",
     )
 
 

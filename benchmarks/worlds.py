@@ -26,7 +26,7 @@ from wildlam.states.dataset import Clips
 from wildlam.training import TrainingConfig
 from wildlam.types import Encoder
 from wildlam.video.config import DataConfig
-from wildlam.workflows.controller import weights_fingerprint
+from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.open_run import load_clips, load_model
 from wildlam.workflows.train import fit_run
 from wildlam.worlds.arm import collect_arm
@@ -99,6 +99,7 @@ def trained(
     folder: Path,
     name: str,
     seed: int,
+    fps: float = FPS,
 ) -> tuple[LatentActionModel, Clips]:
     """A model, trained without labels on the films of some worlds if it is not there, and the clips of these.
 
@@ -110,7 +111,7 @@ def trained(
     config = RunConfig(
         data=DataConfig(
             path=videos,
-            fps=FPS,
+            fps=fps,
             exclude=[f"{other.name}/*" for other in videos.iterdir() if other.is_dir() and other.name not in worlds],
             cache=args.work.absolute() / "cache",
             mixture=dict.fromkeys(worlds, 1 / len(worlds)) if len(worlds) > 1 else {},

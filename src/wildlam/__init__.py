@@ -3,8 +3,8 @@
 ``load`` gives a trained run; ``train``, ``evaluate``, ``infer``, ``transfer``, ``plan``, ``play``, ``sweep``,
 ``encode``, ``index`` and ``preview`` (`wildlam data`) do what the commands do, by a configuration or its keywords, and
 return what came of it;
-``train_controller``, ``train_baseline``, ``train_decoder`` and ``train_prior`` train what belongs to a run, and return
-its folder.
+``train_controller``, ``train_baseline``, ``train_decoder``, ``train_prior`` and ``train_policy`` train what belongs to
+a run, and return its folder.
 Each name is imported when it is first used: ``import wildlam`` takes no PyTorch.
 """
 
@@ -51,6 +51,10 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
     from wildlam.workflows.infer import InferConfig as InferConfig, InferResult as InferResult, infer as infer
     from wildlam.workflows.plan import PlanConfig as PlanConfig, PlanResult as PlanResult, plan as plan
     from wildlam.workflows.play import PlayConfig as PlayConfig, PlayResult as PlayResult, play as play
+    from wildlam.workflows.policy import (
+        PolicyTrainingConfig as PolicyTrainingConfig,
+        train_policy as train_policy,
+    )
     from wildlam.workflows.prior import (
         PriorTrainingConfig as PriorTrainingConfig,
         train_prior as train_prior,
@@ -86,6 +90,7 @@ _MODULES = {
     "wildlam.workflows.infer": ("InferConfig", "InferResult", "infer"),
     "wildlam.workflows.plan": ("PlanConfig", "PlanResult", "plan"),
     "wildlam.workflows.play": ("PlayConfig", "PlayResult", "play"),
+    "wildlam.workflows.policy": ("PolicyTrainingConfig", "train_policy"),
     "wildlam.workflows.prior": ("PriorTrainingConfig", "train_prior"),
     "wildlam.workflows.sweep": ("SweepConfig", "SweepResult", "sweep"),
     "wildlam.workflows.train": ("TrainResult", "train"),

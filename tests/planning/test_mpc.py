@@ -134,6 +134,20 @@ def test_what_is_planned_in_a_base_space_is_decoded_for_now(prior):
     assert seen[-1] == pytest.approx(trace.poses[-2], abs=0.5)  # the state that it is done in
 
 
+def test_a_search_begins_about_what_is_proposed(prior):
+    asked = []
+
+    def propose(states, done):
+        asked.append((states[:, 0, 0].tolist(), done))
+        return torch.full((1, 3, 1), 9.0)  # more than is allowed
+
+    policy = Replanner(Exact(), encode, torch.tensor([[[100.0]]]), prior, moved, bf16=False, propose=propose)
+    (trace,) = follow([Line()], starts(20), policy, 3)
+    assert [done for _, done in asked] == [0, 1, 2]
+    assert asked[0][0] == [20]
+    assert trace.actions.min() > 3  # at once: a free search begins about 0
+
+
 def test_an_end_at_the_goal_is_where_one_came_to():
     class Reached(Line):
         def step(self, action):

@@ -15,11 +15,13 @@ from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.models.controller import ControllerConfig
+from wildlam.models.policy import PolicyConfig
 from wildlam.models.priors import Gaussian
 from wildlam.planning.mpc import Trace
 from wildlam.training import TrainingConfig
 from wildlam.workflows.controller import ControllingConfig, train_controller
 from wildlam.workflows.play import judged, play
+from wildlam.workflows.policy import train_policy
 from wildlam.workflows.prior import train_prior
 from wildlam.worlds.cameras import draw_camera
 from wildlam.worlds.pusht_tasks import fingerprint, tasks
@@ -110,12 +112,13 @@ def test_pusht_is_played_from_the_starts_that_everybody_has(tmp_path, make_video
         return 256 + np.cumsum(rng.normal(size=(50, 5)) * (12, 12, 3, 3, 0.02), axis=0)
 
     run = controlled(tmp_path, make_video, PUSHER, glide)
-    with pytest.raises(WildlamError, match="controls are fitted to labelled videos; give labelled, too"):
+    with pytest.raises(WildlamError, match="controls takes labelled videos to fit to; give labelled, too"):
         play(run=run, world="pusht", controls=True)
     result = play(run=run, world="pusht", episodes=2, seed=1, controls=True, labelled=tmp_path / "films", clips=4)
     found = json.loads((result.folder / "play.json").read_text())
     assert found["tasks"] == fingerprint()
     assert found["summary"].keys() == {"no move", "random", "regression", "cloning", "latent"}
+    assert all(found["milliseconds"][label] > 0 for label in ("regression", "latent"))
     done = np.array(found["actions"]["regression"])
     assert np.isfinite(done).all()
     assert not np.allclose(done, found["actions"]["cloning"])
@@ -134,6 +137,22 @@ def test_pusht_is_played_from_the_starts_that_everybody_has(tmp_path, make_video
     assert "disc and T together" in str(result)
     with pytest.raises(WildlamError, match="seed below 3"):
         play(run=run, world="pusht", seed=3)
+
+
+@pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
+def test_a_policy_acts_by_itself_and_begins_plans(run, capsys):
+    training = TrainingConfig(steps=2, batch_size=4, save_every=2, eval_every=2)
+    train_policy(run, policy=PolicyConfig(blocks=1, width=16), training=training)
+    options = ["--world", "nav", "--labelled", str(run.parent / "films"), "--clips", "4", "--episodes", "1"]
+    assert cli.main(["policy", "play", str(run), *options]) == 0
+    assert "latent from policy" in capsys.readouterr().out
+    found = json.loads((run / "play-nav" / "play.json").read_text())
+    assert found["policy"] == str(run / "policy")
+    assert found["milliseconds"].keys() == {"random", "policy", "latent", "latent from policy"}
+    done = found["actions"]
+    assert not np.allclose(done["latent"], done["latent from policy"])
+    with pytest.raises(WildlamError, match="policy takes labelled videos to fit to; give labelled, too"):
+        play(run=run, world="nav", policy=run / "policy")
 
 
 def test_what_does_not_fit_is_refused(run, monkeypatch):

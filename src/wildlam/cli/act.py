@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wildlam.cli.common import Arguments, command, finished, make_parser
-from wildlam.errors import named
+from wildlam.errors import WildlamError, named
 
 if TYPE_CHECKING:
     from wildlam.config import Parser
@@ -66,20 +66,62 @@ def run_play(argv: Arguments) -> None:
       wildlam play runs/pusht/run --world pusht --seed 1
       wildlam play runs/tiny --world arm --controller runs/tiny/controller_arm    # after `wildlam demo --pretrained`
     """
+    _play(make_parser("play", run_play), argv)
+
+
+def _play(parser: Parser, argv: Arguments, policy: str | None = None) -> None:
+    """Act; with the ``policy`` of that name in the run's folder, if none is given."""
     from wildlam.config import to_config
     from wildlam.workflows.play import PlayConfig, play
     from wildlam.worlds.simulators import SIMULATORS
 
-    parser = make_parser("play", run_play)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--world", choices=list(SIMULATORS), required=True, help="the simulator")
     _add_baselines(parser)
     _add_search_space(parser)
     parser.add_class_arguments(PlayConfig, skip={"run", "world", "baselines", "plan_in"})
     args = parser.parse_args(list(argv))
+    if policy and args.policy is None:
+        args.policy = args.run / policy
     given = {name: args[name] for name in ("run", "world", "baselines", "plan_in")}
     with named({"plan_in": "--in"}):
         print(play(to_config(PlayConfig, parser, args, **given)))
+
+
+def run_policy(argv: Arguments) -> None:
+    """Train a policy: the latent action that leads from a state to a goal, cloned from videos without actions.
+
+    What a film comes to some steps later is taken for the goal. `policy play` lets it act in a simulator: a linear map
+    from few labelled clips makes its latent actions real ones. It acts by itself, and the run's model plans both
+    without it and from what it would do; `wildlam play --policy` does the same.
+
+    Examples:
+      wildlam policy train runs/arm/run
+      wildlam policy play runs/arm/run --world arm --labelled runs/arm/videos --clips 64
+      wildlam policy play runs/arm/run --world arm --labelled runs/arm/videos --clips 64 --controls true
+    """
+    if argv and argv[0] == "train":
+        from wildlam.config import to_config
+        from wildlam.workflows.policy import PolicyTrainingConfig, policy_results, train_policy
+
+        parser = make_parser("policy train", run_policy)
+        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
+        parser.add_argument("run", type=Path, help="run folder, whose latent actions are cloned")
+        parser.add_argument("--out", type=Path, help="folder for the policy; RUN/policy by default")
+        parser.add_class_arguments(PolicyTrainingConfig)
+        args = parser.parse_args(list(argv[1:]))
+        folder = train_policy(args.run, to_config(PolicyTrainingConfig, parser, args), args.out)
+        print(policy_results(folder))
+        print(f"policy     {folder}")
+    elif argv and argv[0] == "play":
+        from wildlam.workflows.policy import FOLDER
+
+        _play(make_parser("policy play", run_policy), argv[1:], FOLDER)
+    elif argv and argv[0] in ("-h", "--help"):
+        usage = "wildlam policy train|play RUN [--help]"
+        make_parser("policy", run_policy, usage=usage).parse_args(["--help"])
+    else:
+        raise WildlamError("say `wildlam policy train RUN` or `wildlam policy play RUN --world WORLD --labelled PATH`")
 
 
 def _add_search_space(parser: Parser) -> None:

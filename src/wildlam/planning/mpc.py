@@ -92,6 +92,8 @@ class Replanner:
         between: maps the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt.
         seed: seed of the candidates.
         bf16: see ``GoalCost``.
+        propose: what a search begins about, ``[B, H, A]``, from states ``[B, N, D]`` after so many steps, in the place
+            of the rest of the last plan.
     """
 
     dynamics: Dynamics
@@ -101,6 +103,7 @@ class Replanner:
     between: Callable[[np.ndarray], np.ndarray]
     seed: int = 0
     bf16: bool = True
+    propose: Callable[[Tensor, int], Tensor] | None = None
 
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.seed)
@@ -114,7 +117,10 @@ class Replanner:
         done = [self.between(of_episode) for of_episode in np.stack(poses[-known:], axis=1)]
         past = torch.from_numpy(np.stack(done)).to(states)
         about = self.prior
-        if self._plan is not None:
+        if self.propose is not None:
+            begin = self.prior.clip(self.propose(states[:, -1], len(frames) - 1).to(self.prior.mean))
+            about = replace(self.prior, mean=begin, std=self.prior.std / 2)
+        elif self._plan is not None:
             left = torch.cat([self._plan[:, 1:], self.prior.mean[-1].expand(len(states), 1, -1)], dim=1)
             about = replace(self.prior, mean=left, std=self.prior.std / 2)
         self._plan = cem(

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from wildlam.config import differences, dump_config, read_as
+from wildlam.config import RunConfig, differences, dump_config, read_as
 from wildlam.distributed import Processes
-from wildlam.errors import WildlamError, option
+from wildlam.encoders.base import fingerprint
+from wildlam.errors import WildlamError, named, option, videos_given_by
+from wildlam.fileio import read_json, write_atomically
+from wildlam.models import LatentActionModel
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
+from wildlam.states.dataset import Clips
 from wildlam.training import TrainingConfig, fit
 from wildlam.types import Encoder, EncoderSpec
 from wildlam.workflows import durations
 from wildlam.workflows.durations import Part
-from wildlam.workflows.open_run import check_encoder
+from wildlam.workflows.open_run import check_encoder, load_clips
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Model = TypeVar("Model", bound=nn.Module)
+
+
+MODEL = "model.json"
+"""File in an auxiliary model's folder that says which weights of a run it is for."""
 
 
 class AuxiliaryConfig(Protocol):
@@ -39,6 +50,59 @@ class AuxiliaryConfig(Protocol):
     def seed(self) -> int:
         """Seed of the initialisation and of the order of the data."""
         ...
+
+
+class UnlabelledConfig(AuxiliaryConfig, Protocol):
+    """What those have in common that are trained on videos without actions."""
+
+    @property
+    def data(self) -> Path | None:
+        """The videos; those of the run if not given."""
+        ...
+
+
+def weights_fingerprint(model: LatentActionModel) -> str:
+    """Hash of a model's weights, the same for weights that were rounded to bfloat16."""
+    return fingerprint("latent actions", {}, sorted((k, v.bfloat16()) for k, v in model.state_dict().items()))
+
+
+def write_weights(run: Run, model: LatentActionModel) -> None:
+    """Say in an auxiliary model's folder which weights of a run it is for."""
+    write_atomically(run.path / MODEL, json.dumps({"weights": weights_fingerprint(model)}))
+
+
+def check_weights(run: Run, model: LatentActionModel, kind: str, remedy: str) -> None:
+    """Refuse what was trained with other weights of a model, whose latent actions mean other things.
+
+    Raises:
+        WildlamError: it was; ``remedy`` says what to do.
+    """
+    file = run.path / MODEL
+    if file.is_file() and read_json(file).get("weights") != weights_fingerprint(model):
+        raise WildlamError(f"{run.path} holds a {kind} of another run, or of this one before more training; {remedy}")
+
+
+def unlabelled_clips(config: UnlabelledConfig, of_run: RunConfig, encoder: Encoder) -> Clips:
+    """Clips of the videos; before anything is encoded it is said how long that and the training take."""
+    data = of_run.data if config.data is None else replace(of_run.data, path=config.data, cache=None, mixture={})
+    like = replace(of_run, data=data, training=replace(of_run.training, batch_size=config.training.batch_size))
+    like = replace(like, seed=config.seed)
+    given = {} if config.data is None else videos_given_by(option("data"))
+    with named(given):
+        return load_clips(
+            like, encoder, Processes(0, 1, encoder.device), partial(durations.announce_encoding, like, encoder)
+        )
+
+
+def first_states(clips: Clips, count: int) -> Iterator[Tensor]:
+    """States ``[B, T, N, D]`` of the first training batches, about ``count`` in all."""
+    total = 0
+    for batch in clips.batches(0, count):  # a batch holds one state at least
+        (states,) = clips.states(batch)
+        yield states
+        total += len(states) * states.shape[1]
+        if total >= count:
+            return
 
 
 def claimed(folder: Path, config: DataclassInstance, kind: str) -> Run:

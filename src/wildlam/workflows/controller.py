@@ -15,7 +15,6 @@ from torch import Tensor
 
 from wildlam.config import RunConfig, config_from, dump_config, read_as
 from wildlam.distributed import Processes
-from wildlam.encoders.base import fingerprint
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.pairing import TOLERANCE
@@ -38,7 +37,7 @@ from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, check_seed, settle_paths
 from wildlam.workflows import durations
-from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training
+from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training, weights_fingerprint
 from wildlam.workflows.baseline import (
     AT_ONCE,
     HELD_OUT_CLIPS,
@@ -306,11 +305,6 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
     config = read_as(ControllingConfig, run.path / "config.yaml")
     controller = config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim)
     return load_best(run, controller, encoder.spec, encoder.device), space
-
-
-def weights_fingerprint(model: LatentActionModel) -> str:
-    """Hash of a model's weights, the same for weights that were rounded to bfloat16."""
-    return fingerprint("latent actions", {}, sorted((k, v.bfloat16()) for k, v in model.state_dict().items()))
 
 
 def _folder(path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,7 @@ from wildlam.workflows.goal_cloning import fit_goal_cloning
 from wildlam.workflows.goal_regression import fit_goal_regression
 from wildlam.workflows.latent_run import LatentRun, SearchConfig, few_labelled, load_driven
 from wildlam.workflows.plan import dynamics_of
+from wildlam.workflows.policy import ActingPolicy, acting_policy
 from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
 from wildlam.worlds.simulators.base import Budget, Simulator
 
@@ -60,6 +62,8 @@ ENDS = ("goal", "state")
 START = "start distance"
 """Figure that says nothing of a model."""
 TRIES = 100
+FROM_POLICY = "latent from policy"
+"""The run's model, whose plans begin with what the policy would do."""
 Act = Callable[[Tensor, int], Tensor]
 """What to do, ``[C, A]``, between two states ``[C, 2, N, D]`` that are so many steps apart."""
 SEEDS = 10_000
@@ -79,7 +83,9 @@ class PlayConfig(SearchConfig):
         prior: folder of the prior, to plan in latent; that of the run if not given.
         controls: compare with what takes no world model, fitted to few labelled clips: a linear regression from state
             and goal to what is to be done, and goal-conditioned behaviour cloning by a small network.
-        labelled: labelled videos that the linear map is fitted to, to plan in latent or with controls.
+        policy: folder of a policy (`wildlam policy train`): it acts by itself, and the run's model plans once more from
+            what it would do. A linear map from labelled clips makes its latent actions real ones.
+        labelled: labelled videos that the linear map is fitted to, to plan in latent, with controls or a policy.
         clips: clips of 8 states of these, of training films; all if not given.
         unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
             plan in latent.
@@ -94,6 +100,7 @@ class PlayConfig(SearchConfig):
     world: str
     baselines: list[Path] = field(default_factory=list)
     controls: bool = False
+    policy: Path | None = None
     cameras: str | None = None
     episodes: int = EPISODES
     out: Path | None = None
@@ -101,16 +108,17 @@ class PlayConfig(SearchConfig):
     @property
     def guided(self) -> bool:
         """See ``SearchConfig``."""
-        return self.controls
+        return self.controls or self.policy is not None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        settle_paths(self, "out")
+        settle_paths(self, "policy", "out")
         settle_path_lists(self, "baselines")
         check_choice("world", self.world, list(SIMULATORS))
         check_count("episodes", self.episodes)
-        if self.controls and self.labelled is None:
-            raise ValueError(f"{option('controls')} are fitted to labelled videos; give {option('labelled')}, too")
+        for name in ("controls", "policy"):
+            if getattr(self, name) and self.labelled is None:
+                raise ValueError(f"{option(name)} takes labelled videos to fit to; give {option('labelled')}, too")
 
 
 @dataclass(frozen=True)
@@ -178,15 +186,17 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}{config.ending}")
     prior, dynamics = _prior_of(driven, budget), dynamics_of(driven, config.baselines)
     durations.announce(_parts(simulator, driven, dynamics, prior, config.episodes, budget))
-    controls = _controls(config, driven, budget) if config.controls else {}
-    traces = _all_traces(config, simulator, driven, dynamics, controls, prior, budget, tasks)
+    acts, policy = _fitted(config, driven, budget)
+    traces, spent = _all_traces(config, simulator, driven, dynamics, acts, policy, prior, budget, tasks)
     targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
     rows = {label: judged(of, targets, simulator) for label, of in traces.items() if label != "goal"}
     with writing(f"to {folder}", f"give another {option('out')}"):
-        write_atomically(folder / "play.json", json.dumps(_record(config, simulator, driven, rows, traces, budget)))
+        record = _record(config, simulator, driven, rows, traces, budget, spent)
+        write_atomically(folder / "play.json", json.dumps(record))
         films = {
-            label: mp4_bytes(grid(traces["goal"][:SHOWN], traces[label][:SHOWN]), fps)
-            for label in (*controls, *dynamics)
+            label: mp4_bytes(grid(traces["goal"][:SHOWN], of[:SHOWN]), fps)
+            for label, of in traces.items()
+            if label not in ("goal", "no move", "random")
         }
         write_play_report(
             folder / "report.html",
@@ -254,15 +264,21 @@ def _all_traces(
     simulator: Simulator,
     driven: DrivenRun,
     dynamics: dict[str, Dynamics],
-    controls: dict[str, Act],
+    acts: dict[str, Act],
+    policy: ActingPolicy | None,
     prior: Prior,
     budget: Budget,
     tasks: list[Start] | None,
-) -> dict[str, list[Trace]]:
-    """The trace of every episode to its goal, by each policy, and of staying; ``AT_ONCE`` episodes at a time."""
-    encoder, episodes = driven.encoder, config.episodes
-    traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", "random", *controls, *dynamics)}
-    total, steps = episodes * (budget.away + (1 + len(controls) + len(dynamics)) * budget.steps), budget.steps
+) -> tuple[dict[str, list[Trace]], dict[str, float]]:
+    """The trace of every episode to its goal, by each policy, and of staying, and the milliseconds that each took for a
+    step of an episode; ``AT_ONCE`` episodes at a time.
+    """
+    encoder, episodes, steps = driven.encoder, config.episodes, budget.steps
+    planning = [*dynamics, *([FROM_POLICY] if policy and not isinstance(driven, LatentRun) else [])]
+    acting = ["random", *acts, *planning]
+    traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", *acting)}
+    spent = dict.fromkeys(acting, 0.0)
+    total = episodes * (budget.away + len(acting) * steps)
     with ExitStack() as stack, tqdm(total=total, desc="playing", unit="step") as bar:
         worlds = [
             stack.enter_context(simulator.open(i, size=encoder.spec.image_size)) for i in range(min(AT_ONCE, episodes))
@@ -280,16 +296,27 @@ def _all_traces(
             images = np.stack([goal.frames[-1] for goal in goals])
             wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
             policies: dict[str, Policy] = {"random": _random(prior, own_seed)}
-            for label, act in controls.items():
+            for label, act in acts.items():
                 policies[label] = _acting(act, driven, wanted.float(), prior, budget)
-            for label, one in dynamics.items():
-                policies[label] = _planner(driven, one, wanted.float(), prior, simulator.space.between, own_seed)
-            for label, policy in policies.items():
-                traces[label] += follow(some, starts, _counted(policy, bar), steps)
+            for label in planning:
+                one = dynamics.get(label, dynamics["latent"])
+                planner = _planner(driven, one, wanted.float(), prior, simulator.space.between, own_seed)
+                if label == FROM_POLICY and policy:
+                    planner.propose = partial(_proposed, policy, wanted.float(), budget)
+                policies[label] = planner
+            for label, one_policy in policies.items():
+                acted = _Counted(one_policy, bar)
+                traces[label] += follow(some, starts, acted.act, steps)
+                spent[label] += acted.seconds
             traces["no move"] += [
                 Trace(g.frames[:1].repeat(steps + 1, 0), g.poses[:1].repeat(steps + 1, 0), g.actions[:0]) for g in goals
             ]
-    return traces
+    return traces, {label: 1000 * seconds / (episodes * steps) for label, seconds in spent.items()}
+
+
+def _proposed(policy: ActingPolicy, goals: Tensor, budget: Budget, states: Tensor, done: int) -> Tensor:
+    """What a policy would do from states ``[B, N, D]`` on, after so many steps, ``[B, H, A]``."""
+    return policy.plan(states, goals, max(1, budget.away - done), budget.horizon)
 
 
 def _record(
@@ -299,6 +326,7 @@ def _record(
     rows: dict[str, PerClip],
     traces: dict[str, list[Trace]],
     budget: Budget,
+    spent: dict[str, float],
 ) -> dict[str, Any]:
     """What ``play.json`` holds."""
     return {
@@ -309,6 +337,8 @@ def _record(
         **driven.facts,
         "baselines": [str(folder) for folder in config.baselines],
         "controls": config.controls,
+        "policy": config.policy and str(config.policy),
+        "milliseconds": spent,
         "samples": SAMPLES,
         "iterations": ITERATIONS,
         "steps": budget.steps,
@@ -328,17 +358,23 @@ def judged(traces: Sequence[Trace], targets: np.ndarray, simulator: Simulator) -
     )
 
 
-def _controls(config: PlayConfig, driven: DrivenRun, budget: Budget) -> dict[str, Act]:
-    """What takes no world model, fitted to labelled clips."""
+def _fitted(config: PlayConfig, driven: DrivenRun, budget: Budget) -> tuple[dict[str, Act], ActingPolicy | None]:
+    """What acts without planning, fitted to labelled clips, and the policy among it."""
+    if not config.guided:
+        return {}, None
     assert config.labelled is not None
     reading = Reading(camera=driven.camera).like(driven.space)
     fps = driven.config.data.fps
     clips = few_labelled(config, config.labelled, driven.encoder, fps, TOLERANCE, reading)
-    regression = fit_goal_regression(clips, budget.away)
-    return {
-        "regression": lambda ends, steps: regression.told(ends, steps) / steps,
-        "cloning": fit_goal_cloning(clips, budget.away, config.seed).act,
-    }
+    acts: dict[str, Act] = {}
+    if config.controls:
+        regression = fit_goal_regression(clips, budget.away)
+        acts["regression"] = lambda ends, steps: regression.told(ends, steps) / steps
+        acts["cloning"] = fit_goal_cloning(clips, budget.away, config.seed).act
+    if config.policy is None:
+        return acts, None
+    policy = acting_policy(config.policy, driven.encoder, driven.model, clips)
+    return acts | {"policy": policy.act}, policy
 
 
 def _acting(act: Act, driven: DrivenRun, goals: Tensor, prior: Prior, budget: Budget) -> Policy:
@@ -389,13 +425,21 @@ def _parts(
     return parts
 
 
-def _counted(policy: Policy, bar: tqdm) -> Policy:
-    def act(frames: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
-        chosen = policy(frames, poses)
-        bar.update(len(chosen))
-        return chosen
+@dataclass
+class _Counted:
+    """A policy that moves a bar on, and the seconds that it has taken."""
 
-    return act
+    policy: Policy
+    bar: tqdm
+    seconds: float = 0.0
+
+    def act(self, frames: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
+        """See ``Policy``."""
+        begun = time.perf_counter()
+        chosen = self.policy(frames, poses)
+        self.seconds += time.perf_counter() - begun
+        self.bar.update(len(chosen))
+        return chosen
 
 
 def _given(world: World, start: Start) -> Trace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wildlam.config import RunConfig, config_from, dump_config, read_as
+from wildlam.config import config_from, dump_config, read_as
 from wildlam.distributed import Processes
-from wildlam.errors import WildlamError, named, option, videos_given_by
+from wildlam.errors import WildlamError, option
 from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.components import leading_directions
 from wildlam.evaluation.intervals import Estimate, enough
@@ -37,17 +37,23 @@ from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, check_seed, settle_paths
 from wildlam.workflows import durations
-from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training
-from wildlam.workflows.controller import weights_fingerprint
-from wildlam.workflows.open_run import inferred, load_clips, open_run
+from wildlam.workflows.auxiliary import (
+    MODEL,
+    check_weights,
+    claimed,
+    first_states,
+    fit_auxiliary,
+    load_best,
+    remaining_training,
+    unlabelled_clips,
+    write_weights,
+)
+from wildlam.workflows.open_run import inferred, open_run
 
 log = logging.getLogger(__name__)
 
 FOLDER = "prior"
 """Name of the prior's folder in a run's."""
-
-MODEL = "model.json"
-"""File that says which weights a prior is for."""
 
 RESULTS = "results.json"
 
@@ -118,15 +124,15 @@ def train_prior(
     training = config.training.settled(encoder.device)
     config = replace(config, data=config.data and config.data.absolute(), training=training)
     run = claimed(Path(out or opened.run.path / FOLDER), config, "prior")
-    _check_model(run, model, f"give another {option('out')}")
+    check_weights(run, model, "prior", f"give another {option('out')}")
     torch.manual_seed(config.seed)
     prior = config.prior.build(model.state_shape, model.bottleneck)
     blind = (config.prior if isinstance(config.prior, Codes) else Gaussian()).build(model.state_shape, model.bottleneck)
-    clips = _clips(config, opened.config, encoder)
+    clips = unlabelled_clips(config, opened.config, encoder)
     _fit_at_once([prior, blind], model, clips)
     held_out = inferred(clips, model, clips.held_out)
     run.create(dump_config(config), config.seed, encoder.spec)
-    write_atomically(run.path / MODEL, json.dumps({"weights": weights_fingerprint(model)}))
+    write_weights(run, model)
 
     states = opened.config.data.frames // encoder.spec.frames_per_state
     _train(run, config, prior, model, clips, held_out, states)
@@ -203,45 +209,22 @@ def _searches(model: LatentActionModel, prior: LatentPrior, seed: int) -> dict[s
     return {"free": partial(search, price=0.0), "priced": partial(search, price=PRICE)}
 
 
-def _clips(config: PriorTrainingConfig, of_run: RunConfig, encoder: Encoder) -> Clips:
-    """Clips of the videos; before anything is encoded it is said how long that and the training take."""
-    data = of_run.data if config.data is None else replace(of_run.data, path=config.data, cache=None, mixture={})
-    like = replace(of_run, data=data, training=replace(of_run.training, batch_size=config.training.batch_size))
-    like = replace(like, seed=config.seed)
-    given = {} if config.data is None else videos_given_by(option("data"))
-    with named(given):
-        return load_clips(
-            like, encoder, Processes(0, 1, encoder.device), partial(durations.announce_encoding, like, encoder)
-        )
-
-
 @torch.no_grad()
 def _fit_at_once(priors: Sequence[LatentPrior], model: LatentActionModel, clips: Clips) -> None:
     """Set what of priors needs no training, by the first batches of it."""
-    some = torch.cat([states.cpu() for states in _until(clips, STATES_FOR_COMPONENTS)])
+    some = torch.cat([states.cpu() for states in first_states(clips, STATES_FOR_COMPONENTS)])
     flat = some.flatten(0, 1)[:STATES_FOR_COMPONENTS].flatten(1)
     for prior in priors:
         prior.to(clips.encoder.device)
         prior.see_by(*leading_directions(flat, min(prior.components, len(flat) - 1)))
     read: list[list[Tensor]] = [[] for _ in priors]
     z = []
-    for states in _until(clips, TRANSITIONS):
+    for states in first_states(clips, TRANSITIONS):
         for prior, of_prior in zip(priors, read, strict=True):
             of_prior.append(prior.read(states[:, :-1]).flatten(0, 1))
         z.append(model.infer(states).float().flatten(0, 1))
     for prior, of_prior in zip(priors, read, strict=True):
         prior.fit(torch.cat(of_prior), torch.cat(z))
-
-
-def _until(clips: Clips, count: int) -> Iterator[Tensor]:
-    """States ``[B, T, N, D]`` of the first training batches, about ``count`` in all."""
-    total = 0
-    for batch in clips.batches(0, count):  # a batch holds one state at least
-        (states,) = clips.states(batch)
-        yield states
-        total += len(states) * states.shape[1]
-        if total >= count:
-            return
 
 
 def _held_out_nats(clips: InferredClips, device: torch.device, prior: torch.nn.Module) -> dict[str, float]:
@@ -269,7 +252,7 @@ def load_prior(path: Path, encoder: Encoder, model: LatentActionModel) -> Latent
         raise WildlamError(
             f"{path} has no prior; train one with `wildlam prior train`, or give one as {option('prior')}"
         )
-    _check_model(run, model, "give one of this run, or train one with `wildlam prior train`")
+    check_weights(run, model, "prior", "give one of this run, or train one with `wildlam prior train`")
     if not (run.path / RESULTS).is_file():
         raise WildlamError(
             f"the training of {path} was interrupted: give the same `wildlam prior train` again, or another "
@@ -293,13 +276,6 @@ def load_own_prior(run: Path, encoder: Encoder, model: LatentActionModel) -> Lat
 def find_prior(path: Path) -> Path:
     """The folder of a prior: the given one, or the one inside the given run."""
     return path / FOLDER if (path / FOLDER).is_dir() else path
-
-
-def _check_model(run: Run, model: LatentActionModel, remedy: str) -> None:
-    """Refuse a prior of a model with other weights, whose latent actions mean other things."""
-    file = run.path / MODEL
-    if file.is_file() and read_json(file).get("weights") != weights_fingerprint(model):
-        raise WildlamError(f"{run.path} holds a prior of another run, or of this one before more training; {remedy}")
 
 
 def prior_results(folder: Path) -> str:

@@ -1,0 +1,172 @@
+"""PushT with few labels: docs/results/pusht.md
+
+    python benchmarks/pusht.py [--shares 0.05 0.2 1] [--seeds 0 1 2]
+
+One model is trained on films of PushT without labels (``wildlam collect pusht``; made if they are not there), in steps
+of five commands. For every share of the clips that is labelled, and every seed, a controller of it and, on the same
+clips, a world model of real actions of its size are trained for as many steps; both act in the simulator from starts
+and to goals that everybody has (``wildlam play --world pusht``), and so does what takes no world model.
+The document is written anew after every part. A part whose rows pusht.json holds is not done again; to do all of it
+again, give another ``--out`` and ``--work``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from common import spread
+from matplotlib.figure import Figure
+from planning import ALL, driver_of, labelled_of
+from worlds import Rows, add_training, films, machines, trained, weights_of
+
+from wildlam.encoders import Lite0
+from wildlam.episodes.clips import cut_clips
+from wildlam.episodes.formats import cache_folder, read_episodes
+from wildlam.fileio import read_json
+from wildlam.models import ModelConfig
+from wildlam.report.plots import LINES, quiet, svg
+from wildlam.report.text import markdown_table
+from wildlam.workflows.baseline import STATES
+from wildlam.workflows.play import play
+from wildlam.worlds.pusht_films import collect_pusht
+from wildlam.worlds.pusht_tasks import EPISODES, fingerprint
+
+WORLD = "pusht"
+FPS = 2.0
+"""Steps a second: of five commands each."""
+FILMS, SECONDS, SEED = 480, 20.0, 10
+SHARES = [0.05, 1.0, 0.2]
+"""Of the clips that are labelled, the most telling first."""
+FLOORS = ("no move", "random")
+MODELS = (*FLOORS, "regression", "cloning", "labelled", "latent")
+FIGURES = {
+    "success": "success",
+    "final distance": "distance, px",
+    "disc": "disc, px",
+    "block": "T, px",
+    "turn": "T, rad",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_training(parser, steps=1600, batch=32)
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the clips that are labelled")
+    parser.add_argument("--films", type=int, default=FILMS, help="films in all, of which one of eight is held out")
+    parser.add_argument("--episodes", type=int, default=EPISODES, help="episodes of a seed")
+    parser.set_defaults(work=Path("runs/pusht"))
+    args = parser.parse_args()
+    collect_pusht(films(args, WORLD), episodes=args.films, seconds=SECONDS, seed=SEED, distractors=0.0)
+    encoder = Lite0().build("cpu")
+    trained(args, encoder, ModelConfig(), [WORLD], args.work, "run", 0, FPS)
+    study = argparse.Namespace(**vars(args) | {"run": args.work / f"{args.size}_{args.steps}x{args.batch}" / "run"})
+    found, cache = read_episodes(films(args, WORLD)), cache_folder(films(args, WORLD))
+    clips = len(cut_clips(found, encoder, "train", states=STATES, fps=FPS, cache=cache).places)
+    of = {"weights": weights_of(study.run), "tasks": fingerprint(), "films": args.films, "episodes": args.episodes}
+    rows = Rows(args.out / "pusht.json", of, ("share", "seed"))
+    study.steps = None  # as many as their labels need
+    for seed in args.seeds:
+        for share in args.shares:
+            if not rows.has(share=share, seed=seed):
+                write(rows.add(acted(study, share, clips, seed)), args)
+    write(rows.read(), args)
+    print((args.out / "pusht.md").read_text())
+
+
+def acted(args: argparse.Namespace, share: float, clips: int, seed: int) -> list[dict]:
+    """What comes of acting with a share of the labels, of so many clips."""
+    count = ALL if share == 1 else round(share * clips)
+    folder = args.work / "study" / args.run.parent.name
+    driver, labelled = driver_of(args, WORLD, count, seed, folder), labelled_of(args, WORLD, count, seed, folder)
+    out = folder / f"play_{count or 'all'}_{seed}_{args.episodes}"
+    if not (out / "play.json").is_file():
+        play(
+            run=args.run,
+            world=WORLD,
+            controller=driver,
+            baselines=[labelled],
+            controls=True,
+            labelled=films(args, WORLD),
+            clips=count or None,
+            episodes=args.episodes,
+            seed=seed,
+            out=out,
+        )
+    common = {"share": share, "clips": count or clips, "seed": seed}
+    return [
+        {**common, "model": "labelled" if label == labelled.name else label, "figure": figure, **of[figure]}
+        for label, of in read_json(out / "play.json")["summary"].items()
+        for figure in FIGURES
+    ]
+
+
+def write(rows: list[dict], args: argparse.Namespace) -> None:
+    (args.out / "pusht.md").write_text(text(rows, args))
+    (args.out / "pusht.svg").write_bytes(curves(rows))
+
+
+def text(rows: list[dict], args: argparse.Namespace) -> str:
+    """The rows as Markdown: mean over seeds (smallest to largest)."""
+    lines = [
+        "# PushT with few labels",
+        "",
+        f"Made by `python benchmarks/pusht.py` on {machines(rows)}: {args.films} films of {SECONDS:g} s, a model of",
+        f"size {args.size} ({args.steps} steps of {args.batch} clips); {args.episodes} episodes a seed of the tasks",
+        f"`{fingerprint()}`; mean over the seeds (smallest to largest; of one seed, the 95 % interval of episodes).",
+        "",
+        "*latent*: the model, which never saw an action, with a controller of the labelled clips; *labelled*: a world",
+        "model of real actions, of these clips, for as many steps; *regression*, *cloning*: no world model, of these",
+        "clips (`wildlam play --controls true`); *no move*, *random*: floors. Success: disc and T together less than",
+        "20 pixels away at any moment of 50 commands, the T turned by less than 20 degrees. Distances: at the end.",
+        "",
+        "![Success by labelled clips](pusht.svg)",
+    ]
+    for share in sorted({row["share"] for row in rows}):
+        own = [row for row in rows if row["share"] == share]
+        seeds = sorted({row["seed"] for row in own})
+        lines += ["", f"## {share:.0%} of the labels: {own[0]['clips']} clips, {len(seeds)} seed(s)", ""]
+        table = []
+        for model in MODELS:
+            of_model = [row for row in own if row["model"] == model]
+            table.append([model, *(over_seeds([row for row in of_model if row["figure"] == f]) for f in FIGURES)])
+        lines += markdown_table(["", *FIGURES.values()], table)
+    return "\n".join([*lines, ""])
+
+
+def over_seeds(rows: list[dict]) -> str:
+    """Mean and range of a figure."""
+    if len(rows) == 1:
+        return f"{rows[0]['mean']:.3g} ({rows[0]['low']:.3g} to {rows[0]['high']:.3g})"
+    return spread([row["mean"] for row in rows])
+
+
+@svg
+def curves(rows: list[dict]) -> Figure:
+    """Success by labelled clips: mean over seeds, and their range; of one seed, the interval of its episodes."""
+    fig = Figure(figsize=(5.5, 3.6), layout="constrained")
+    ax, shares = fig.subplots(), sorted({row["share"] for row in rows})
+    clips = [next(row["clips"] for row in rows if row["share"] == share) for share in shares]
+    for colour, model in zip(["0.7", "0.45", *LINES], MODELS, strict=False):
+        means, ends = [], []
+        for share in shares:
+            own = [r for r in rows if (r["share"], r["model"], r["figure"]) == (share, model, "success")]
+            found = torch.tensor([row["mean"] for row in own])
+            low, high = (own[0]["low"], own[0]["high"]) if len(own) == 1 else (float(found.min()), float(found.max()))
+            means.append(float(found.mean()))
+            ends.append([means[-1] - low, high - means[-1]])
+        ax.errorbar(
+            range(len(shares)), means, list(zip(*ends, strict=True)), color=colour, marker="o", ms=4, label=model
+        )
+    ax.set_xticks(range(len(shares)), [str(count) for count in clips])
+    ax.set_xlabel("labelled clips")
+    ax.set_ylabel("success")
+    ax.set_ylim(bottom=0)
+    quiet(ax, grid="y")
+    ax.legend(frameon=False)
+    return fig
+
+
+if __name__ == "__main__":
+    main()
