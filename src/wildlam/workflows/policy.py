@@ -168,9 +168,8 @@ def _errors(policy: torch.nn.Module, clips: InferredClips) -> dict[str, Tensor]:
             off = policy.errors(begins.flatten(0, 1), goals.flatten(0, 1), steps, z[:, : last + 1 - k])
             errors.append(off.view(begins.shape[:2]).mean(dim=1).cpu())
     by_steps = {k: torch.cat(errors) for k, errors in found.items()}
-    return {ALL: torch.stack(list(by_steps.values())).mean(dim=0)} | {
-        f"{k} step{'s'[: k - 1]}": of for k, of in by_steps.items()
-    }
+    named = {f"{k} step{'s' if k > 1 else ''}": errors for k, errors in by_steps.items()}
+    return {ALL: torch.stack(list(by_steps.values())).mean(dim=0)} | named
 
 
 def policy_results(folder: Path) -> str:
