@@ -185,6 +185,40 @@ def test_guided_plans_have_rows_beside_those_without(study, tmp_path):
 
 
 @pytest.mark.slow
+def test_pusht_tells_every_model_by_share_of_labels(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(GPU.parent))
+    pusht = importlib.import_module("pusht")
+    summary = {
+        label: {
+            name: {"mean": float(value + n), "low": value, "high": value + n + 1}
+            for n, name in enumerate(pusht.FIGURES)
+        }
+        for value, label in enumerate((*pusht.FLOORS, "regression", "cloning", "labelled_pusht_21_0", "latent"))
+    }
+    monkeypatch.setattr(pusht, "driver_of", lambda *_: tmp_path / "controller")
+    monkeypatch.setattr(pusht, "labelled_of", lambda *_: tmp_path / "labelled_pusht_21_0")
+    asked = []
+
+    def play(*, out, **options):
+        asked.append(options)
+        out.mkdir(parents=True)
+        (out / "play.json").write_text(json.dumps({"summary": summary}))
+
+    monkeypatch.setattr(pusht, "play", play)
+    args = argparse.Namespace(run=tmp_path / "nano" / "run", work=tmp_path, episodes=4)
+    rows = [{"machine": "m", **r} for share in (0.05, 1.0) for r in pusht.acted(args, share, 420, 0)]
+    assert [(one["clips"], one["seed"], one["controls"]) for one in asked] == [(21, 0, True), (None, 0, True)]
+    assert {r["clips"] for r in rows} == {21, 420}
+    told = argparse.Namespace(films=8, size="nano", steps=2, batch=4, episodes=4)
+    page = pusht.text(rows, told)
+    assert "## 5% of the labels: 21 clips, 1 seed(s)" in page
+    assert "| labelled | 4 (4 to 5) | 5 (4 to 6) |" in page
+    assert "## 100% of the labels: 420 clips" in page
+    again = pusht.text([*rows, *({**r, "seed": 1, "mean": r["mean"] + 1} for r in rows)], told)
+    assert "| labelled | 4.500 (4.000 to 5.000) |" in again
+    assert "latent" in pusht.curves(rows).decode()
+
+
 def test_floors_lie_below_what_is_reached(monkeypatch):
     monkeypatch.syspath_prepend(str(GPU.parent))
     monkeypatch.setitem(SIZES, "L", replace(SIZES["L"], depth=2))  # every block counts the same
