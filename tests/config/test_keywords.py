@@ -130,7 +130,7 @@ def test_something_else_than_a_configuration_is_refused():
         (lambda: PlanConfig(run="r", data="d", seed=-1), "seed must be 0 to"),
         (lambda: PlanConfig(run="r", data="d", tolerance=float("nan")), "tolerance must be"),
         (lambda: PlanConfig(run=None, data=3), "data must be a path, got 3"),
-        (lambda: PlayConfig(run="r", world="moon"), "world must be arm or nav, got 'moon'"),
+        (lambda: PlayConfig(run="r", world="moon"), "world must be arm, nav or pusht, got 'moon'"),
         (lambda: PlayConfig(run="r", world="nav", baselines=3), "baselines must be a list of paths, got 3"),
         (lambda: EvaluateConfig(run="r", bounds=[1]), "bounds must be a list of paths"),
         (lambda: IndexConfig(path="p", held_out=2), "^held_out is 2: give a share"),

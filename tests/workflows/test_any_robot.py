@@ -10,12 +10,14 @@ import torch
 from wildlam import cli
 from wildlam.episodes.vectors import Commands
 from wildlam.errors import WildlamError
+from wildlam.models.priors import Gaussian
 from wildlam.planning.cost import GoalCost
 from wildlam.runs.folder import Run
 from wildlam.workflows.baseline import read_space
 from wildlam.workflows.controller import load_controlled, train_controller
 from wildlam.workflows.plan import plan
 from wildlam.workflows.planners import Guide
+from wildlam.workflows.prior import train_prior
 
 from ..aloha import JOINTS, write_aloha
 from .controllers import TRAINING
@@ -66,6 +68,17 @@ def test_a_controller_keeps_what_its_actions_are(run, aloha):
     assert (space.block, space.commands, len(space.action_names)) == ("summed", 5, JOINTS)
     few = {"protocol": "droid", "episodes": 1, "samples": 16, "iterations": 1}
     assert plan(run=run, data=aloha, **few).figures == ["error"]  # its block, though not said
+
+
+def test_plans_in_latent_space_are_decoded_to_the_actions_that_are_said(run, aloha):
+    train_prior(run, prior=Gaussian(components=4), training=TRAINING)
+    options = ["--in", "latent", "--clips", "4", "--actions", "states", "--out", str(run / "states")]
+    assert cli.main(["plan", str(run), "--data", str(aloha), *PLAN, *options]) == 0
+    found = json.loads((run / "states" / "plans.json").read_text())
+    assert np.shape(found["plans"]["latent"]) == (2, 3, JOINTS)
+    assert found["units"][0].startswith("d ")
+    made = plan(run=run, data=aloha, plan_in="latent", clips=4, protocol="droid", episodes=2, samples=16, iterations=2)
+    assert made.plans["latent"].shape == (2, 3, 5 * JOINTS)  # the first there is: commands
 
 
 def test_a_controller_keeps_its_camera(run, aloha):

@@ -164,6 +164,10 @@ def test_what_is_for_another_space_is_refused(run, config):
     for given in ({"prior": "x"}, {"labelled": "x"}, {"clips": 8}, {"plan_in": "latent", "controller": "x"}):
         with pytest.raises(WildlamError, match=r"^\w+ does nothing where plan_in is \w+; leave it out"):
             plan(run=run, data=config.data, **given)
+    with pytest.raises(WildlamError, match=r"^actions is for plan_in latent, as a controller says itself"):
+        plan(run=run, data=config.data, actions="states")
+    with pytest.raises(WildlamError, match=r"^block is for plan_in latent"):
+        plan(run=run, data=config.data, block="summed")
     with pytest.raises(WildlamError, match=r"^clips must be at least 4, got 3"):
         plan(run=run, data=config.data, plan_in="latent", clips=3)
     with pytest.raises(WildlamError, match=r"^unlikely must not be negative, got -1"):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from wildlam.episodes.action_spaces import SPACES, ActionSpace, PoseSpace
+from wildlam.episodes.pairing import TOLERANCE
 from wildlam.errors import WildlamError, option
 from wildlam.types import check_choice
 
@@ -74,18 +75,36 @@ FIRST = Reading()
 """The first of everything that the data have."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class ChoosesReading:
-    """A configuration with the fields of a reading, ``actions`` a choice; see ``Reading``."""
+    """What is read of labelled videos, where they hold several things.
 
-    actions: ActionChoice
-    block: Block
-    camera: str | None
-    angles: list[str]
-    full_turn: float
+    Args:
+        actions: what an action is: poses (the motion of an arm or on the ground), recorded (the commands), states
+            (changes of the recorded states). By default the first that is there.
+        block: how the commands of a step, which are recorded more often than states are seen, make an action:
+            concatenated, or summed, where each is a displacement.
+        camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
+        angles: components of the states, by name, that are angles, with actions states: they go the shorter way round.
+        full_turn: a turn in their unit: 2 pi (radians) or 360 (degrees).
+        tolerance: largest time in seconds between a recorded state and the nearest frame of its film. A state without
+            a frame is left out and reported; one farther away is an error, as the film is cut short or another's.
+    """
+
+    actions: ActionChoice = "first"
+    block: Block = "concatenated"
+    camera: str | None = None
+    angles: list[str] = field(default_factory=list)
+    full_turn: float = 2 * math.pi
+    tolerance: float = TOLERANCE
 
     @property
     def reading(self) -> Reading:
-        """What is read of the data."""
+        """What is read of the data.
+
+        Raises:
+            ValueError: a choice that there is not.
+        """
         return Reading(
             actions=None if self.actions == "first" else self.actions,
             block=self.block,

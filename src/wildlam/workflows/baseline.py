@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +18,7 @@ from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.vectors import FIRST, ActionChoice, Block, ChoosesReading, Reading, facts_of, space_of
+from wildlam.episodes.vectors import FIRST, ChoosesReading, Reading, facts_of, space_of
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import ModelConfig
@@ -134,15 +133,6 @@ class LabelledModelConfig(ChoosesReading):
     Args:
         data: labelled videos.
         clips: labelled clips of 8 states to train on, a quarter of them for validation; all if not given.
-        tolerance: largest time in seconds between a recorded state and the nearest frame of its film. A state without
-            a frame is left out and reported; one farther away is an error, as the film is cut short or another's.
-        actions: what an action is, where the data hold several things: poses (the motion of an arm or on the ground),
-            recorded (the commands), states (changes of the recorded states). By default the first that is there.
-        block: how the commands of a step, which are recorded more often than states are seen, make an action:
-            concatenated, or summed, where each is a displacement.
-        camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
-        angles: components of the states, by name, that are angles, with actions states: they go the shorter way round.
-        full_turn: a turn in their unit: 2 pi (radians) or 360 (degrees).
         model: size and output of the world model; its bottleneck is not used.
         training: steps, clips per step, precision, optimiser.
         seed: seed of the choice of clips, the initialisation and the order of the data.
@@ -150,12 +140,6 @@ class LabelledModelConfig(ChoosesReading):
 
     data: Path
     clips: int | None = None
-    tolerance: float = TOLERANCE
-    actions: ActionChoice = "first"
-    block: Block = "concatenated"
-    camera: str | None = None
-    angles: list[str] = field(default_factory=list)
-    full_turn: float = 2 * math.pi
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seed: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,8 +16,7 @@ from wildlam.config import RunConfig, config_from, dump_config, read_as
 from wildlam.distributed import Processes
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import LabelledClips
-from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.vectors import ActionChoice, Block, ChoosesReading
+from wildlam.episodes.vectors import ChoosesReading
 from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.clips import spread
 from wildlam.evaluation.controller_rollout import controlled_rollout
@@ -84,15 +82,6 @@ class ControllingConfig(ChoosesReading):
     Args:
         data: labelled data: LeRobot, DROID, RECON, or a folder of videos with NAME.poses.csv beside each.
         clips: labelled clips of 8 states to train on, a quarter of them for validation; all if not given.
-        tolerance: largest time in seconds between a recorded state and the nearest frame of its film. A state without
-            a frame is left out and reported; one farther away is an error, as the film is cut short or another's.
-        actions: what an action is, where the data hold several things: poses (the motion of an arm or on the ground),
-            recorded (the commands), states (changes of the recorded states). By default the first that is there.
-        block: how the commands of a step, which are recorded more often than states are seen, make an action:
-            concatenated, or summed, where each is a displacement.
-        camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
-        angles: components of the states, by name, that are angles, with actions states: they go the shorter way round.
-        full_turn: a turn in their unit: 2 pi (radians) or 360 (degrees).
         unlabelled: videos of the same body without actions. They get pseudo-labels, by a linear map from their latent
             actions, and are trained on as well. It may help where labels are few: compare the validation losses.
         controller: inputs and size of the controller.
@@ -104,12 +93,6 @@ class ControllingConfig(ChoosesReading):
 
     data: Path
     clips: int | None = None
-    tolerance: float = TOLERANCE
-    actions: ActionChoice = "first"
-    block: Block = "concatenated"
-    camera: str | None = None
-    angles: list[str] = field(default_factory=list)
-    full_turn: float = 2 * math.pi
     unlabelled: Path | None = None
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     training: TrainingConfig = field(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wildlam.config import config_from
 from wildlam.episodes.formats import format_of, read_episodes
-from wildlam.episodes.pairing import TOLERANCE
 from wildlam.episodes.summary import SPLITS, Summary, summarise
-from wildlam.episodes.vectors import ActionChoice, Block, ChoosesReading, described
+from wildlam.episodes.vectors import ChoosesReading, described
 from wildlam.errors import option
 from wildlam.evaluation.clips import spread
 from wildlam.fileio import writing
@@ -27,26 +25,13 @@ class PreviewConfig(ChoosesReading):
     Args:
         path: labelled data: LeRobot of any robot, DROID, RECON, HDF5 of robomimic, LIBERO or ALOHA, or videos with
             poses or commands beside them.
-        actions: what an action is, where the data hold several things: poses, recorded (the commands) or states
-            (changes of the recorded states). By default the first that is there.
-        block: how the commands of a step make an action: concatenated or summed.
-        camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
-        angles: components of the states, by name, that are angles, with actions states: they go the shorter way round.
-        full_turn: a turn in their unit: 2 pi (radians) or 360 (degrees).
         fps: states a second that the data are to be seen at.
-        tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
         shown: number of episodes on the page.
         out: the page; PATH/.wildlam/data.html if not given.
     """
 
     path: Path
-    actions: ActionChoice = "first"
-    block: Block = "concatenated"
-    camera: str | None = None
-    angles: list[str] = field(default_factory=list)
-    full_turn: float = 2 * math.pi
     fps: float = 4.0
-    tolerance: float = TOLERANCE
     shown: int = 6
     out: Path | None = None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from wildlam.episodes.clips import LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.vectors import FIRST, Reading
+from wildlam.episodes.vectors import FIRST, ChoosesReading, Reading
 from wildlam.errors import WildlamError, option
 from wildlam.models.priors import LatentPrior
 from wildlam.planning.dynamics import FromPrior
@@ -28,8 +28,10 @@ SearchSpace = Literal["actions", "latent"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig:
+class SearchConfig(ChoosesReading):
     """What makes a run act, of plans and of the closed loop.
+
+    What is read of labelled videos is what the controller learnt, or, to plan in latent, what is said.
 
     Args:
         run: the run folder.
@@ -41,6 +43,8 @@ class SearchConfig:
         clips: clips of 8 states of these, of training films; all if not given.
         unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
             plan in latent.
+        camera: name of the camera whose films are taken; the controller's, or the first that is not at a wrist, if not
+            given.
         seed: seed of the candidates and of what is chosen by chance.
     """
 
@@ -58,6 +62,7 @@ class SearchConfig:
         check_choice("plan_in", self.plan_in, get_args(SearchSpace))
         check_clips(self.clips)
         check_seed(self.seed)
+        _ = self.reading  # refuses choices that there are not
         if not isinstance(self.unlikely, int | float) or not 0 <= self.unlikely < float("inf"):
             raise ValueError(f"{option('unlikely')} must not be negative, got {self.unlikely!r}")
         idle = (
@@ -68,6 +73,16 @@ class SearchConfig:
                 f"{option(given)} does nothing where {option('plan_in')} is {self.plan_in}; leave it out, or give "
                 f"another {option('plan_in')}"
             )
+        if self.plan_in == "actions" and replace(self.reading, camera=None) != FIRST:
+            said = next(one for one in ("actions", "block", "angles", "full_turn") if self._says(one))
+            raise ValueError(
+                f"{option(said)} is for {option('plan_in')} latent, as a controller says itself what it learnt; leave "
+                "it out"
+            )
+
+    def _says(self, name: str) -> bool:
+        """Whether a choice is not the default."""
+        return bool(getattr(self, name) != getattr(ChoosesReading(), name))
 
     @property
     def guided(self) -> bool:

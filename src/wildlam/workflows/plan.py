@@ -17,8 +17,7 @@ from wildlam.config import config_from
 from wildlam.episodes.clips import Cut, LabelledClips, cut_clips
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import cache_folder, read_episodes
-from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.vectors import Reading, described
+from wildlam.episodes.vectors import described
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
@@ -73,13 +72,8 @@ class PlanConfig(SearchConfig):
     """What to plan, with which models, and how.
 
     Args:
-        run: the run folder.
         data: labelled videos; plans are made in held-out ones.
         protocol: how plans are made and evaluated: recon (on the ground) or droid.
-        plan_in: space in which the run's model plans: actions, by its controller; or latent, by its prior
-            (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
-        controller: folder of the controller, to plan in actions; that of the run if not given.
-        prior: folder of the prior, to plan in latent; that of the run if not given.
         guide: price of leaving the motion that a linear map tells from start and goal, as a share of their distance for
             each of its deviations, squared; for a controller's plans. The map is fitted to few labelled clips, such as
             the controller's own, and is shown by itself, too. Baselines are guided as well, by a map that no latent
@@ -88,14 +82,8 @@ class PlanConfig(SearchConfig):
             and goal to the whole motion, and goal-conditioned behaviour cloning by a small network.
         labelled: labelled videos that such maps are fitted to, to plan in latent, with a guide or with controls;
             ``data`` if not given.
-        clips: clips of 8 states of these, of training films; all if not given.
-        unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
-            plan in latent.
         baselines: folders of world models trained on real actions, to compare with.
         episodes: held-out clips to plan in, spread over them by chance.
-        tolerance: largest time in seconds between a recorded state and the nearest frame of its film.
-        camera: name of the camera whose films are taken; the controller's, or the first that is not at a wrist, if not
-            given.
         samples: candidates of an iteration; by default 300 (droid), 120 (recon).
         iterations: how often candidates are drawn; by default 15 (droid), 1 (recon).
         solver: solver of the droid protocol: cem (the protocol's), icem (with coloured noise) or mppi (path integrals).
@@ -109,8 +97,6 @@ class PlanConfig(SearchConfig):
     protocol: ProtocolName = "recon"
     baselines: list[Path] = field(default_factory=list)
     episodes: int = EPISODES
-    tolerance: float = TOLERANCE
-    camera: str | None = None
     samples: int | None = None
     iterations: int | None = None
     solver: SolverName = "cem"
@@ -238,10 +224,9 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
         WildlamError: something is missing, out of its range, or does not fit together.
     """
     config = config_from(PlanConfig, config, keywords)
-    reading = Reading(camera=config.camera)
-    driven = load_driven(config, config.labelled or config.data, config.tolerance, reading)
+    driven = load_driven(config, config.labelled or config.data, config.tolerance, config.reading)
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
-    reading = replace(reading, camera=config.camera or driven.camera).like(space)
+    reading = replace(config.reading, camera=config.camera or driven.camera).like(space)
     found = read_episodes(config.data, config.tolerance, reading)
     if (there := found[0].space_at(fps)) != space:
         raise WildlamError(

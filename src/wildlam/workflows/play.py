@@ -19,8 +19,6 @@ from tqdm import tqdm
 
 from wildlam.config import config_from
 from wildlam.episodes.clips import encode_frames
-from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.vectors import Reading
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
@@ -75,20 +73,12 @@ class PlayConfig(SearchConfig):
     """Which run acts in which simulator.
 
     Args:
-        run: the run folder.
         world: name of the simulator, a key of ``wildlam.worlds.simulators.SIMULATORS``: ``nav``, ``arm`` or ``pusht``.
-        plan_in: space in which the run's model plans: actions, by its controller; or latent, by its prior
-            (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
-        controller: folder of the controller, to plan in actions; that of the run if not given.
-        prior: folder of the prior, to plan in latent; that of the run if not given.
         controls: compare with what takes no world model, fitted to few labelled clips: a linear regression from state
             and goal to what is to be done, and goal-conditioned behaviour cloning by a small network.
         policy: folder of a policy (`wildlam policy train`): it acts by itself, and the run's model plans once more from
             what it would do. A linear map from labelled clips makes its latent actions real ones.
         labelled: labelled videos that the linear map is fitted to, to plan in latent, with controls or a policy.
-        clips: clips of 8 states of these, of training films; all if not given.
-        unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
-            plan in latent.
         baselines: folders of world models trained on real actions, to compare with.
         cameras: of the arm, ``fixed`` (default) or ``many``: another camera for each episode, drawn as those of
             held-out films of ``wildlam collect arm --cameras many``.
@@ -178,7 +168,7 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     config = config_from(PlayConfig, config, keywords)
     simulator = SIMULATORS[config.world]
     simulator = replace(simulator, open=partial(simulator.open, **chosen_cameras(config.world, config.cameras)))
-    driven = load_driven(config, config.labelled)
+    driven = load_driven(config, config.labelled, config.tolerance, config.reading)
     fps = simulator.steps_a_second(driven.config.data.fps)
     simulator, budget = replace(simulator, open=partial(simulator.open, fps=fps)), simulator.budget(fps)
     _check_actions(driven, simulator, budget)
@@ -364,9 +354,9 @@ def _fitted(config: PlayConfig, driven: DrivenRun, budget: Budget) -> tuple[dict
     if not config.guided:
         return {}, None
     assert config.labelled is not None
-    reading = Reading(camera=driven.camera).like(driven.space)
+    reading = replace(config.reading, camera=config.camera or driven.camera).like(driven.space)
     fps = driven.config.data.fps
-    clips = few_labelled(config, config.labelled, driven.encoder, fps, TOLERANCE, reading)
+    clips = few_labelled(config, config.labelled, driven.encoder, fps, config.tolerance, reading)
     acts: dict[str, Act] = {}
     if config.controls:
         regression = fit_goal_regression(clips, budget.away)
