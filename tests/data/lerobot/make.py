@@ -1,24 +1,23 @@
 """Two small data sets, written by LeRobot itself: in format v2.1 by lerobot 0.3.3, in v3.0 by lerobot 0.4.4.
 
-    python make.py v21      # in the first of these environments
-    python make.py v30      # in the second
+    l2/bin/python make.py v21
+    l3/bin/python make.py v30
+
+Each in an environment of its own, with no more of what LeRobot wants than this takes (README.md has the versions):
 
     python3.11 -m venv l2
-    l2/bin/pip install --no-deps lerobot==0.3.3
-    l2/bin/pip install datasets==3.6.0 "huggingface_hub<0.36" "av>=14.2,<16" "jsonlines<5" einops "deepdiff<9" \
+    l2/bin/pip install --no-deps lerobot==0.3.3 torchvision==0.22.1
+    l2/bin/pip install torch==2.7.1 datasets==3.6.0 "huggingface_hub<0.36" "av>=14.2,<16" jsonlines einops "deepdiff<9" \
         packaging "pandas<3" pyarrow pillow "termcolor<4" "numpy<2.3" imageio draccus==0.10.0
-    l2/bin/pip install torch==2.7.1 torchvision==0.22.1
 
     python3.11 -m venv l3
-    l3/bin/pip install --no-deps lerobot==0.4.4
-    l3/bin/pip install "datasets>=4,<5" "huggingface_hub<0.36" "av>=15,<16" "jsonlines<5" "einops<0.9" "deepdiff<9" \
-        "packaging<26" "pandas<3" pyarrow pillow "termcolor<4" "numpy<2.3" imageio draccus==0.10.0
-    l3/bin/pip install torch==2.7.1 torchvision==0.22.1
-    l3/bin/pip install --no-deps "accelerate<2" psutil safetensors
+    l3/bin/pip install --no-deps lerobot==0.4.4 torchvision==0.22.1 "accelerate<2" psutil safetensors
+    l3/bin/pip install torch==2.7.1 "datasets>=4,<5" "huggingface_hub<0.36" "av>=15,<16" "jsonlines<5" "einops<0.9" \
+        "deepdiff<9" "packaging<26" "pandas<3" pyarrow pillow "termcolor<4" "numpy<2.3" imageio draccus==0.10.0
 
-``aloha`` has joints, commands and two cameras' films, ``pusht`` a body on a plane and pictures in the tables. Every
-picture tells of which episode, frame and camera it is: see ``picture`` and ``told_by``. The tests import this file, so
-that it needs NumPy alone to be read, and LeRobot to be run.
+``aloha`` has joints, commands and the films of two cameras, ``pusht`` a body on a plane and pictures in the tables.
+Every picture tells of which episode, frame and camera it is: see ``picture`` and ``told_by``. The tests import this
+file: it needs NumPy alone to be imported, and LeRobot to be run.
 """
 
 from __future__ import annotations
@@ -179,6 +178,9 @@ def write(name: str, folder: Path) -> None:
     if hasattr(data, "finalize"):
         data.finalize()
     shutil.rmtree(folder / "images", ignore_errors=True)  # from which the films were made
+    for file in folder.rglob("*.*"):
+        if file.is_file():
+            file.chmod(0o644)  # lerobot 0.4.4 leaves films to their owner
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.vectors import ActionKind, Reading
@@ -25,6 +27,35 @@ def check_kind(episodes: Sequence[Episode], what: str, space: PoseSpace, rate: f
     for episode in episodes:
         if episode.space != space or abs(episode.rate - rate) > RATE_TOLERANCE:
             raise WildlamError(f"{what}; {episode.name} has {episode.rate:g} {episode.space.name} poses a second")
+
+
+def choose_camera(cameras: Sequence[str], wanted: str | None, where: str) -> str:
+    """One of the cameras of a data set: by its name, or the last part of that; the first that is not at a wrist or on a
+    hand if none is wanted.
+
+    Raises:
+        WildlamError: there is none, saying what there is, after ``where`` they are.
+    """
+    if wanted is None and cameras:
+        return next((name for name in cameras if not any(word in name for word in ("wrist", "hand"))), cameras[0])
+    if found := [name for name in cameras if wanted in (name, name.rsplit(".", 1)[-1])]:
+        return found[0]
+    there = f"there are {', '.join(cameras)}" if cameras else "there are no videos and no pictures"
+    raise WildlamError(f"{where}: {f'has no camera {wanted}; ' if wanted else ''}{there}")
+
+
+def check_finite(values: np.ndarray, where: str) -> None:
+    """Refuse numbers ``[frames, components]`` that are not finite.
+
+    Raises:
+        WildlamError: naming the first, after ``where`` they are.
+    """
+    if len(bad := np.argwhere(~np.isfinite(values))):
+        frame, component = bad[0].tolist()
+        raise WildlamError(
+            f"{where} must be finite; number {component} of frame {frame} is {values[frame, component]}, and so are "
+            f"{len(bad) - 1} more; mend or remove the episode"
+        )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format
+from wildlam.episodes.formats.base import Format, check_finite, choose_camera
 from wildlam.episodes.formats.hdf5 import opened_hdf5
 from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.vectors import FIRST, Commands, Reading
@@ -91,7 +91,7 @@ def read_demos(path: Path, reading: Reading = FIRST) -> list[Episode]:
     drawn = splits_of([demo.name for _, demo in demos])
     found = []
     for file, demo in demos:
-        camera = _chosen_camera(f"{file}, {demo.name}", demo, reading.camera)
+        camera = choose_camera(list(demo.cameras), reading.camera, f"{file}, {demo.name}")
         with opened_hdf5(file) as data:
             group = data[demo.group] if demo.group else data
             where = f"{file}, {demo.group or 'the file'}"
@@ -161,16 +161,6 @@ def _rate(env_args: Any) -> float:
     return rate if rate > 0 else ROBOMIMIC_RATE
 
 
-def _chosen_camera(where: str, demo: Demo, wanted: str | None) -> str:
-    keys = list(demo.cameras)
-    there = f"there are {', '.join(keys)}" if keys else "there are no pictures"
-    if wanted is not None and wanted in keys:
-        return wanted
-    if wanted is not None or not keys:
-        raise WildlamError(f"{where}: has no camera{f' {wanted}' if wanted else ''}; {there}")
-    return next((key for key in keys if not any(word in key for word in ("wrist", "hand"))), keys[0])
-
-
 def _numbers(group: Any, key: str, where: str) -> np.ndarray:
     """Numbers at each frame, ``float64 [F, C]``."""
     try:
@@ -180,12 +170,7 @@ def _numbers(group: Any, key: str, where: str) -> np.ndarray:
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2:
         raise WildlamError(f"{where}: {key} is {found.shape}; expected a row of numbers a frame")
-    if len(bad := np.argwhere(~np.isfinite(found))):
-        frame, component = bad[0].tolist()
-        raise WildlamError(
-            f"{where}: {key} must be finite; number {component} of frame {frame} is {found[frame, component]}; mend or "
-            "remove the demonstration"
-        )
+    check_finite(found, f"{where}: {key}")
     return found
 
 

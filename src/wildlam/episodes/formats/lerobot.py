@@ -37,7 +37,7 @@ from torch import Tensor
 from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER, ActionSpace
 from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format
+from wildlam.episodes.formats.base import Format, check_finite, choose_camera
 from wildlam.episodes.formats.lerobot_write import ACTION, ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
 from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
@@ -69,7 +69,7 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
     for key in features:
         field_of(file, features, key, dict)
     cameras = _cameras(features)
-    chosen = _camera_key(path, sorted(cameras), reading.camera)
+    chosen = choose_camera(sorted(cameras), reading.camera, str(path))
     in_tables = cameras[chosen] == "image"
     templates = {key: field_of(file, info, key, str) for key in ("data_path", *(() if in_tables else ("video_path",)))}
     recorded = _recorded(path, features, reading)
@@ -255,12 +255,7 @@ def _numbers(table: pa.Table, columns: Sequence[str], width: int, where: str) ->
         raise WildlamError(f"{where}: its states cannot be read ({error})") from error
     if found.shape[1] != width:
         raise WildlamError(f"{where}: {len(found)} states of {found.shape[1]} numbers; expected two or more of {width}")
-    if len(bad := np.argwhere(~np.isfinite(found))):
-        frame, component = bad[0].tolist()
-        raise WildlamError(
-            f"{where}: {', '.join(columns)} must be finite; number {component} of frame {frame} is "
-            f"{found[frame, component]}, and so are {len(bad) - 1} more; mend or remove the episode"
-        )
+    check_finite(found, f"{where}: {', '.join(columns)}")
     return found
 
 
@@ -347,18 +342,6 @@ def _cameras(features: dict[str, Any]) -> dict[str, str]:
     """Keys of the cameras, by name, and whether each one's pictures are a video or images."""
     kinds = {key: feature.get("dtype") for key, feature in sorted(features.items()) if isinstance(feature, dict)}
     return {key: kind for key, kind in kinds.items() if kind in ("video", "image")}
-
-
-def _camera_key(path: Path, keys: Sequence[str], wanted: str | None) -> str:
-    """The key of a camera, by it or by its last part."""
-    there = f"there are {', '.join(keys)}" if keys else "there are no videos and no pictures"
-    if wanted is None:
-        if not keys:
-            raise WildlamError(f"{path}: {there}")
-        return next((key for key in keys if "wrist" not in key), keys[0])
-    if found := [key for key in keys if wanted in (key, key.rsplit(".", 1)[-1])]:
-        return found[0]
-    raise WildlamError(f"{path}: has no camera {wanted}; {there}")
 
 
 def _pictures(file: Path, number: int, key: str, chosen: Sequence[int], size: int) -> Tensor:

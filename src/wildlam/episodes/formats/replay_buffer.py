@@ -21,7 +21,7 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format
+from wildlam.episodes.formats.base import Format, check_finite, choose_camera
 from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, option
 from wildlam.video.decode import square
@@ -58,7 +58,7 @@ def _episodes(buffer: Path, reading: Reading) -> list[tuple[Any, ...]]:
     commands, ends = _numbers(buffer, ACTION), _numbers(buffer, ENDS)[:, 0].astype(np.int64)
     shapes = {name: _array(buffer, f"data/{name}").shape for name in _arrays(buffer)}
     cameras = [name for name, shape in shapes.items() if len(shape) == 4 and shape[3] == 3]
-    camera = _chosen(buffer, cameras, reading.camera)
+    camera = choose_camera(cameras, reading.camera, str(buffer))
     others = [name for name, shape in shapes.items() if len(shape) <= 2 and name != "action"]
     states = [_numbers(buffer, f"data/{name}") for name in others]
     begins = np.concatenate([[0], ends[:-1]])
@@ -92,15 +92,6 @@ def cameras_in(path: Path) -> list[str]:
     """Names of the pictures of the first replay buffer in a folder."""
     buffer = buffers_in(path)[0]
     return [name for name in _arrays(buffer) if len(_array(buffer, f"data/{name}").shape) == 4]
-
-
-def _chosen(buffer: Path, cameras: Sequence[str], wanted: str | None) -> str:
-    there = f"there are {', '.join(cameras)}" if cameras else "there are no pictures (N, H, W, 3)"
-    if wanted in cameras:
-        return str(wanted)
-    if wanted is not None or not cameras:
-        raise WildlamError(f"{buffer}: has no camera{f' {wanted}' if wanted else ''}; {there}")
-    return next((name for name in cameras if not any(word in name for word in ("wrist", "hand"))), cameras[0])
 
 
 def _arrays(buffer: Path) -> list[str]:
@@ -152,9 +143,7 @@ def _numbers(buffer: Path, key: str) -> np.ndarray:
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2:
         raise WildlamError(f"{buffer / key}: {found.shape}; expected a row of numbers a frame")
-    if len(bad := np.argwhere(~np.isfinite(found))):
-        frame, component = bad[0].tolist()
-        raise WildlamError(f"{buffer / key}: number {component} of frame {frame} is {found[frame, component]}")
+    check_finite(found, f"{buffer / key}")
     return found
 
 
