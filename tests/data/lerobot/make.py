@@ -1,14 +1,14 @@
 """Two small data sets, written by LeRobot itself: in format v2.1 by lerobot 0.3.3, in v3.0 by lerobot 0.4.4.
 
-    l2/bin/python make.py v21
-    l3/bin/python make.py v30
+    PYTHONHASHSEED=0 l2/bin/python make.py v21
+    PYTHONHASHSEED=0 l3/bin/python make.py v30
 
 Each in an environment of its own, with no more of what LeRobot wants than this takes (README.md has the versions):
 
     python3.11 -m venv l2
     l2/bin/pip install --no-deps lerobot==0.3.3 torchvision==0.22.1
-    l2/bin/pip install torch==2.7.1 datasets==3.6.0 "huggingface_hub<0.36" "av>=14.2,<16" jsonlines einops "deepdiff<9" \
-        packaging "pandas<3" pyarrow pillow "termcolor<4" "numpy<2.3" imageio draccus==0.10.0
+    l2/bin/pip install torch==2.7.1 datasets==3.6.0 "huggingface_hub<0.36" "av>=14.2,<16" jsonlines einops \
+        "deepdiff<9" packaging "pandas<3" pyarrow pillow "termcolor<4" "numpy<2.3" imageio draccus==0.10.0
 
     python3.11 -m venv l3
     l3/bin/pip install --no-deps lerobot==0.4.4 torchvision==0.22.1 "accelerate<2" psutil safetensors
@@ -33,7 +33,7 @@ import numpy as np
 
 DARK, BRIGHT = 40, 215
 BITS = 4
-"""The middle of a picture is 4 x 4 squares, each one bit."""
+"""The middle of a picture is 4 x 4 squares, each one bit, told by its mean grey level."""
 
 SIDE = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper")
 LIFT, HAND = "Lift the cube with the right arm.", "Hand the cube over to the left arm."
@@ -116,13 +116,16 @@ def picture(name: str, episode: int, frame: int, camera: int = 0) -> np.ndarray:
     width, height = SETS[name].size
     number = camera << 9 | episode << 7 | frame
     bits = [(number | (number * 37 % 63) << 10) >> place & 1 for place in range(BITS * BITS)]
-    squares = np.where(np.reshape(bits, (BITS, BITS)), BRIGHT, DARK)
+    squares = np.reshape(bits, (BITS, BITS))
     side = min(width, height) // BITS
     left, top = (width - BITS * side) // 2, (height - BITS * side) // 2
     shades = np.linspace(60, 180, width)[None, :, None] * np.array([1.0, 0.8, 0.6])
     found = np.broadcast_to(shades, (height, width, 3)).astype(np.uint8)
-    code = np.kron(squares, np.ones((side, side)))[..., None].astype(np.uint8)
-    found[top : top + BITS * side, left : left + BITS * side] = code
+    # Bright squares grow brighter to the right and dark ones darker: SVT-AV1, as fast as LeRobot 0.4 has it be, loses
+    # some changes of a square that is all of one grey.
+    slope = np.tile(np.linspace(-35, 35, side), BITS) * np.kron(np.where(squares, 1, -1), np.ones((side, side)))
+    code = np.kron(np.where(squares, BRIGHT, DARK), np.ones((side, side))) + slope
+    found[top : top + BITS * side, left : left + BITS * side] = code[..., None].round().astype(np.uint8)
     return found
 
 

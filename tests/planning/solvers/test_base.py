@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from wildlam.planning.solvers.base import Prior
+from wildlam.planning.solvers.base import Prior, mixing_of
 from wildlam.planning.solvers.cem import cem
 from wildlam.planning.solvers.icem import coloured_noise, icem
 from wildlam.planning.solvers.mppi import mppi
@@ -63,3 +63,44 @@ def test_coloured_noise_is_smooth_and_of_unit_variance():
     for noise in (white, red):
         torch.testing.assert_close(noise.var(), torch.tensor(1.0), atol=0.03, rtol=0)
     assert white.diff(dim=1).square().mean() > 2 * red.diff(dim=1).square().mean()
+
+
+def commanded(seed, count=400):
+    """Steps of ten commands in which a joint hardly changes, and one that never moves."""
+    rng = torch.Generator().manual_seed(seed)
+    where = torch.randn(count, 1, 2, generator=rng) * torch.tensor([1.0, 3.0]) + 0.05 * torch.randn(
+        count, 10, 2, generator=rng
+    )
+    return torch.cat([where, torch.full((count, 10, 1), 2.0)], dim=-1).flatten(1)
+
+
+def test_what_varied_together_is_drawn_together():
+    actions = commanded(0)
+    prior = Prior(actions.mean(dim=0)[None], actions.std(dim=0)[None], mixing=mixing_of(actions))
+    noise = torch.randn(1, 4000, 1, 30, generator=torch.Generator().manual_seed(0))
+    drawn = prior.around(*prior.per_episode(1), noise)[0, :, 0]
+    torch.testing.assert_close(drawn.std(dim=0), actions.std(dim=0), atol=0.1, rtol=0.1)
+    assert (drawn[:, 2::3] == 2).all()
+    moving = [k for k in range(30) if k % 3 < 2]
+    torch.testing.assert_close(
+        torch.corrcoef(drawn[:, moving].T), torch.corrcoef(actions[:, moving].T), atol=0.1, rtol=0
+    )
+
+
+@pytest.mark.parametrize("solve", SOLVERS)
+def test_long_blocks_are_found_where_they_are_drawn_together(solve):
+    """With as few candidates."""
+    actions, goals = commanded(0), commanded(1, 8)[:, None]
+    together = Prior(actions.mean(dim=0)[None], actions.std(dim=0)[None], mixing=mixing_of(actions))
+    found = [
+        solve(
+            lambda candidates: (candidates - goals[:, None]).square().sum(dim=(2, 3)),
+            prior,
+            batch=8,
+            samples=32,
+            iterations=3,
+            generator=torch.Generator().manual_seed(0),
+        ).cost.mean()
+        for prior in (together, Prior(together.mean, together.std))
+    ]
+    assert found[0] < 0.3 * found[1]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wildlam.episodes.episode import Episode
 from wildlam.errors import WildlamError
-from wildlam.planning.solvers.base import Prior
+from wildlam.planning.solvers.base import Prior, mixing_of
 
 HORIZON = 3
 SAMPLES = 300
@@ -24,7 +24,8 @@ ITERATIONS = 15
 def prior_of_actions(episodes: Sequence[Episode], fps: float, horizon: int = HORIZON) -> Prior:
     """``N(0, I)`` in units of the deviations of training episodes' actions, bounded by the largest of them.
 
-    About their mean, where an action of zeros is not to stay.
+    About their mean, where an action of zeros is not to stay: commands of a step, given one behind the other. These
+    vary together, as they did in training: drawn each by itself, they would hardly ever go anywhere.
 
     Raises:
         WildlamError: fewer than two such actions.
@@ -37,8 +38,10 @@ def prior_of_actions(episodes: Sequence[Episode], fps: float, horizon: int = HOR
         raise WildlamError("training episodes hold fewer than two actions")
     actions = torch.from_numpy(np.concatenate(found)).float()
     std = actions.std(dim=0).expand(horizon, -1)
-    mean = torch.zeros_like(std) if episodes[0].space.zero_stays else actions.mean(dim=0).expand(horizon, -1)
-    return Prior(mean, std, actions.amin(dim=0), actions.amax(dim=0))
+    bounds = actions.amin(dim=0), actions.amax(dim=0)
+    if episodes[0].space.zero_stays:
+        return Prior(torch.zeros_like(std), std, *bounds)
+    return Prior(actions.mean(dim=0).expand(horizon, -1), std, *bounds, mixing_of(actions))
 
 
 def displacement_error(planned_BHA: Tensor, true_BHA: Tensor, position: int) -> Tensor:

@@ -10,19 +10,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Prior:
-    """Independent normal distribution of the actions of a plan, and their bounds.
+    """Normal distribution of the actions of a plan, independent from step to step, and their bounds.
 
     Attributes:
         mean: ``[H, A]`` or, an episode each, ``[B, H, A]``.
         std: likewise.
         low: least actions, ``[A]``, if bounded.
         high: largest actions.
+        mixing: what makes components of a step vary together: a factor ``M`` ``[A, A]`` of their correlation ``M Mᵀ``;
+            they are independent if not given.
     """
 
     mean: Tensor
     std: Tensor
     low: Tensor | None = None
     high: Tensor | None = None
+    mixing: Tensor | None = None
 
     def clip(self, actions: Tensor) -> Tensor:
         """Actions within the bounds."""
@@ -40,7 +43,19 @@ class Prior:
 
     def around(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
         """Candidates ``[B, S, H, A]`` within the bounds: ``[B, H, A]`` each and noise ``[B, S, H, A]`` of size 1."""
-        return self.clip(mean[:, None] + std[:, None] * noise.to(mean))
+        noise = noise.to(mean)
+        return self.clip(mean[:, None] + std[:, None] * (noise if self.mixing is None else noise @ self.mixing.T))
+
+
+def mixing_of(actions: Tensor) -> Tensor:
+    """A factor ``M`` ``[A, A]`` of the correlation ``M Mᵀ`` of actions ``[n, A]``; what never varies is by itself."""
+    centred = actions.double() - actions.double().mean(dim=0)
+    std = centred.square().mean(dim=0).sqrt()
+    scaled = centred / std.where(std > 0, torch.inf)
+    correlation = scaled.T @ scaled / len(scaled)
+    correlation.diagonal().fill_(1)
+    variance, directions = torch.linalg.eigh(correlation)
+    return (directions * variance.clamp(min=0).sqrt()).to(actions)
 
 
 @dataclass
