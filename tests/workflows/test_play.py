@@ -146,7 +146,7 @@ def test_a_policy_acts_by_itself_and_begins_plans(run, capsys):
     options = ["--world", "nav", "--labelled", str(run.parent / "films"), "--clips", "4", "--episodes", "1"]
     assert cli.main(["policy", "play", str(run), *options]) == 0
     assert "latent from policy" in capsys.readouterr().out
-    found = json.loads((run / "play-nav" / "play.json").read_text())
+    found = json.loads((run / "play-nav-policy" / "play.json").read_text())
     assert found["policy"] == str(run / "policy")
     assert found["milliseconds"].keys() == {"random", "policy", "latent", "latent from policy"}
     done = found["actions"]

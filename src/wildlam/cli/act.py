@@ -53,9 +53,10 @@ def run_plan(argv: Arguments) -> None:
 def run_play(argv: Arguments) -> None:
     """Let a run's model act in a simulator towards goal images: model-predictive control.
 
-    Every step replans from the current picture (cross-entropy method, three steps ahead). An episode succeeds if it
-    ends near the goal. nav walks in levels that `wildlam collect nav` holds out; arm moves the hand of a Fetch robot.
-    pusht has the public benchmark's starts, goals and success; see docs/commands.md. Train for it with --data.fps 2.
+    Every step replans from the current picture (cross-entropy method, three steps ahead; pusht as far as the goal is
+    away). nav walks in levels that `wildlam collect nav` holds out, arm moves the hand of a Fetch robot: an episode
+    succeeds if it ends near the goal. pusht has starts, goals and success as the public benchmarks: it succeeds, and
+    ends, as soon as it is there. Train for it with --data.fps 2, and controllers of --actions poses or states.
     On two cores fifty episodes take three to ten minutes, and half as long again for each of --baselines.
 
     --in latent needs no controller; see `wildlam plan --help`.
@@ -113,6 +114,8 @@ def run_policy(argv: Arguments) -> None:
         folder = train_policy(args.run, to_config(PolicyTrainingConfig, parser, args), args.out)
         print(policy_results(folder))
         print(f"policy     {folder}")
+        to_play = command("policy", "play", args.run, "--policy", folder, "--world", "WORLD", "--labelled", "DIR")
+        print(f"play       {to_play}")
     elif argv and argv[0] == "play":
         from wildlam.workflows.policy import FOLDER
 

@@ -139,7 +139,7 @@ def run_collect(argv: Arguments) -> None:
     pusht needs pip install 'wildlam[pusht]'; it is filmed at 10 frames a second, and what the disc was told lies in
     NAME.actions.csv.
 
-    Formats: video (H.264 at 8 frames a second, each with NAME.poses.csv); lerobot (LeRobotDataset v3.0 at 8); recon
+    Formats: video (H.264 at 8 frames a second, pusht 10, each with NAME.poses.csv); lerobot (v3.0, the same); recon
     (nav: HDF5 as RECON is released, 4 a second); droid (arm: as DROID is released, 15 a second). All can be given to
     `wildlam controller train` and `wildlam plan`. Finished films are kept, so that an interrupted call can be repeated.
 

@@ -19,9 +19,11 @@ from tqdm import tqdm
 
 from wildlam.config import config_from
 from wildlam.episodes.clips import encode_frames
+from wildlam.episodes.vectors import few
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
+from wildlam.models.policy import Policy as LatentPolicy
 from wildlam.planning.dynamics import Dynamics, FromPrior
 from wildlam.planning.mpc import (
     ITERATIONS,
@@ -48,7 +50,7 @@ from wildlam.workflows.goal_cloning import fit_goal_cloning
 from wildlam.workflows.goal_regression import fit_goal_regression
 from wildlam.workflows.latent_run import LatentRun, SearchConfig, few_labelled, load_driven
 from wildlam.workflows.plan import dynamics_of
-from wildlam.workflows.policy import ActingPolicy, acting_policy
+from wildlam.workflows.policy import ActingPolicy, acting_policy, load_policy
 from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
 from wildlam.worlds.simulators.base import Budget, Simulator
 
@@ -84,7 +86,7 @@ class PlayConfig(SearchConfig):
             held-out films of ``wildlam collect arm --cameras many``.
         episodes: number of episodes.
         seed: seed of starts, goals and candidates.
-        out: folder for the results; RUN/play-WORLD, or RUN/play-WORLD-latent, if not given.
+        out: folder for the results; RUN/play-WORLD, or RUN/play-WORLD-latent, or -policy, if not given.
     """
 
     world: str
@@ -99,6 +101,11 @@ class PlayConfig(SearchConfig):
     def guided(self) -> bool:
         """See ``SearchConfig``."""
         return self.controls or self.policy is not None
+
+    @property
+    def ending(self) -> str:
+        """See ``SearchConfig``."""
+        return super().ending + ("-policy" if self.policy else "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -173,12 +180,13 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     simulator, budget = replace(simulator, open=partial(simulator.open, fps=fps)), simulator.budget(fps)
     _check_actions(driven, simulator, budget)
     tasks = simulator.tasks(config.seed, config.episodes)
+    policy = load_policy(config.policy, driven.encoder, driven.model) if config.policy else None
     folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}{config.ending}")
     prior, dynamics = _prior_of(driven, budget), dynamics_of(driven, config.baselines)
     timed = dynamics | ({FROM_POLICY: dynamics["latent"]} if config.policy and config.plan_in == "actions" else {})
     durations.announce(_parts(simulator, driven, timed, prior, config.episodes, budget))
-    acts, policy = _fitted(config, driven, budget)
-    traces, spent = _all_traces(config, simulator, driven, dynamics, acts, policy, prior, budget, tasks)
+    acts, acting = _fitted(config, driven, policy, budget)
+    traces, spent = _all_traces(config, simulator, driven, dynamics, acts, acting, prior, budget, tasks)
     targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
     rows = {label: judged(of, targets, simulator) for label, of in traces.items() if label != "goal"}
     with writing(f"to {folder}", f"give another {option('out')}"):
@@ -208,7 +216,7 @@ def _check_actions(driven: DrivenRun, simulator: Simulator, budget: Budget) -> N
     if not simulator.takes(space):
         raise WildlamError(
             f"the world {simulator.name!r} takes actions {', '.join(simulator.space.action_names)}, {driven.learner} "
-            f"was trained on {', '.join(space.action_names)}; {another}"
+            f"was trained on {few(space.action_names)}; {another}, of {simulator.taken}"
         )
     reach = budget.away * float((scales.action_mean.abs() + 3 * scales.action_std)[: space.position].norm())
     if reach < simulator.far:
@@ -349,7 +357,9 @@ def judged(traces: Sequence[Trace], targets: np.ndarray, simulator: Simulator) -
     )
 
 
-def _fitted(config: PlayConfig, driven: DrivenRun, budget: Budget) -> tuple[dict[str, Act], ActingPolicy | None]:
+def _fitted(
+    config: PlayConfig, driven: DrivenRun, policy: LatentPolicy | None, budget: Budget
+) -> tuple[dict[str, Act], ActingPolicy | None]:
     """What acts without planning, fitted to labelled clips, and the policy among it."""
     if not config.guided:
         return {}, None
@@ -362,10 +372,10 @@ def _fitted(config: PlayConfig, driven: DrivenRun, budget: Budget) -> tuple[dict
         regression = fit_goal_regression(clips, budget.away)
         acts["regression"] = lambda ends, steps: regression.told(ends, steps) / steps
         acts["cloning"] = fit_goal_cloning(clips, budget.away, config.seed).act
-    if config.policy is None:
+    if policy is None:
         return acts, None
-    policy = acting_policy(config.policy, driven.encoder, driven.model, clips)
-    return acts | {"policy": policy.act}, policy
+    acting = acting_policy(policy, driven.model, clips)
+    return acts | {"policy": acting.act}, acting
 
 
 def _acting(act: Act, driven: DrivenRun, goals: Tensor, prior: Prior, budget: Budget) -> Policy:

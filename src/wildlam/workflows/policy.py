@@ -200,7 +200,7 @@ def load_policy(path: Path, encoder: Encoder, model: LatentActionModel) -> Polic
     run = Run(path)
     if not (run.path / MODEL).is_file():
         raise WildlamError(
-            f"{path} has no policy; train one with `wildlam policy train`, or give one as {option('policy')}"
+            f"{path} has no policy; train one with `wildlam policy train`, or give another {option('policy')}"
         )
     check_weights(run, model, "policy", "give one of this run, or train one with `wildlam policy train`")
     if not (run.path / RESULTS).is_file():
@@ -248,13 +248,9 @@ class ActingPolicy:
         return z, self.decoder(z[:, None], states[:, None])[:, 0]
 
 
-def acting_policy(path: Path, encoder: Encoder, model: LatentActionModel, clips: LabelledClips) -> ActingPolicy:
-    """Load a policy, and fit to labelled clips what makes its latent actions real ones.
-
-    Raises:
-        WildlamError: see ``load_policy``.
-    """
-    policy, (mean, directions) = load_policy(path, encoder, model), leading_of(clips)
+def acting_policy(policy: Policy, model: LatentActionModel, clips: LabelledClips) -> ActingPolicy:
+    """Fit to labelled clips what makes a policy's latent actions real ones."""
+    mean, directions = leading_of(clips)
 
     def read(states: Tensor) -> Tensor:
         return (states.flatten(-2).cpu() - mean) @ directions

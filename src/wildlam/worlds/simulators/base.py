@@ -85,6 +85,11 @@ class Simulator:
         """Whether it can be acted in by actions of a space."""
         return space == self.space
 
+    @property
+    def taken(self) -> str:
+        """What ``--actions`` of a controller it can be acted in with, in words."""
+        return "poses"
+
     def budget(self, fps: float) -> Budget:
         """How long episodes and plans are at a number of steps a second."""
         return Budget(away=6, steps=12, horizon=3)

@@ -26,6 +26,11 @@ class _PushT(Simulator):
         """See ``Simulator``; changes of two recorded states, as public sets have, are those of the disc's place."""
         return super().takes(space) or (isinstance(space, Changes) and len(space.action_names) == 2)
 
+    @property
+    def taken(self) -> str:
+        """See ``Simulator``."""
+        return "poses, or of the states of a LeRobotDataset"
+
     def budget(self, fps: float) -> Budget:
         """See ``Simulator``."""
         from wildlam.worlds.pusht import RATE
