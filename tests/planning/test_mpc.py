@@ -148,6 +148,21 @@ def test_a_search_begins_about_what_is_proposed(prior):
     assert trace.actions.min() > 3  # at once: a free search begins about 0
 
 
+def test_plans_shorten_to_arrive_in_time(prior):
+    dynamics = Exact()
+    policy = Replanner(dynamics, encode, torch.tensor([[[40.0]]]), prior, moved, bf16=False, arrive=3)
+    lengths = []
+    rollout = dynamics.rollout
+    dynamics.rollout = lambda context, past, actions: (
+        lengths.append(actions.shape[2]) or rollout(context, past, actions)
+    )
+    (trace,) = follow([Line()], starts(30), policy, 6)
+    assert list(dict.fromkeys(lengths)) == [3, 2, 1]
+    assert lengths[-1] == 1
+    assert abs(trace.poses[3, 0] - 40) < 2  # in the third step, and then it stays
+    assert np.abs(trace.poses[4:, 0] - 40).max() < 2
+
+
 def test_an_end_at_the_goal_is_where_one_came_to():
     class Reached(Line):
         def step(self, action):

@@ -92,6 +92,8 @@ class Replanner:
         between: maps the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt.
         seed: seed of the candidates.
         bf16: see ``GoalCost``.
+        arrive: steps from the start in which the goal is to be reached: plans are as long as what is left of these, one
+            step at least, as a plan of constant length always arrives later. None: plans are as long as the prior.
         propose: what a search begins about, ``[B, H, A]``, from states ``[B, N, D]`` after so many steps, in the place
             of the rest of the last plan.
     """
@@ -103,6 +105,7 @@ class Replanner:
     between: Callable[[np.ndarray], np.ndarray]
     seed: int = 0
     bf16: bool = True
+    arrive: int | None = None
     propose: Callable[[Tensor, int], Tensor] | None = None
 
     def __post_init__(self) -> None:
@@ -120,9 +123,12 @@ class Replanner:
         if self.propose is not None:
             begin = self.prior.clip(self.propose(states[:, -1], len(frames) - 1).to(self.prior.mean))
             about = replace(self.prior, mean=begin, std=self.prior.std / 2)
-        elif self._plan is not None:
+        elif self._plan is not None and self._plan.shape[1] > 1:
             left = torch.cat([self._plan[:, 1:], self.prior.mean[-1].expand(len(states), 1, -1)], dim=1)
             about = replace(self.prior, mean=left, std=self.prior.std / 2)
+        if self.arrive is not None:
+            steps = max(1, self.arrive - len(frames) + 1)
+            about = replace(about, mean=about.mean[..., :steps, :], std=about.std[..., :steps, :])
         self._plan = cem(
             self.cost(states, past),
             about,

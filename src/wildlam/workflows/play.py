@@ -238,12 +238,13 @@ def _planner(
     goals: Tensor,
     prior: Prior,
     between: Callable[[np.ndarray], np.ndarray],
+    arrive: int | None = None,
     seed: int = 0,
 ) -> Replanner:
     """What plans with a model: in the base space of its prior, if it has one."""
     encode = partial(encode_frames, driven.encoder)
     if not isinstance(driven, LatentRun) or not isinstance(dynamics, FromPrior):
-        return Replanner(dynamics, encode, goals, prior, between, seed, driven.bf16)
+        return Replanner(dynamics, encode, goals, prior, between, seed, driven.bf16, arrive)
     one = torch.ones(len(prior.mean), driven.prior.base, device=goals.device)
     return LatentReplanner(
         dynamics=dynamics,
@@ -253,6 +254,7 @@ def _planner(
         between=between,
         seed=seed,
         bf16=driven.bf16,
+        arrive=arrive,
         decode=driven.decoder,
         unlikely=driven.unlikely,
     )
@@ -299,7 +301,8 @@ def _all_traces(
                 policies[label] = _acting(act, driven, wanted.float(), prior, budget)
             for label in planning:
                 one = dynamics.get(label, dynamics["latent"])
-                planner = _planner(driven, one, wanted.float(), prior, simulator.space.between, own_seed)
+                arrive = budget.away if budget.closing else None
+                planner = _planner(driven, one, wanted.float(), prior, simulator.space.between, arrive, own_seed)
                 if label == FROM_POLICY and policy:
                     planner.propose = partial(_proposed, policy, wanted.float(), budget)
                 policies[label] = planner

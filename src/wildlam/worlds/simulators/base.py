@@ -29,12 +29,14 @@ class Budget:
     Attributes:
         away: from a start to its goal.
         steps: to reach it in.
-        horizon: of a plan.
+        horizon: of a plan, at first.
+        closing: whether plans shorten to what is left of the way to the goal.
     """
 
     away: int
     steps: int
     horizon: int
+    closing: bool = False
 
 
 @dataclass(frozen=True)

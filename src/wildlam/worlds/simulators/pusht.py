@@ -37,7 +37,7 @@ class _PushT(Simulator):
         from wildlam.worlds.pusht_tasks import AWAY, BUDGET
 
         away, steps = (max(1, round(commands * fps / RATE)) for commands in (AWAY, BUDGET))
-        return Budget(away=away, steps=steps, horizon=away)
+        return Budget(away=away, steps=steps, horizon=away, closing=True)
 
     def tasks(self, seed: int, episodes: int) -> list[dict[str, Any]] | None:
         """See ``Simulator``."""
