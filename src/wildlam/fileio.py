@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import IO, Any
 from wildlam.errors import WildlamError, option
 
 log = logging.getLogger(__name__)
+
+_TRIES = 50  # readings of who holds a lock, 10 ms apart
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # some network file systems have none
 
@@ -148,5 +151,10 @@ def _taken(lock: IO[str], wait: bool) -> bool:
 
 
 def _holder(lock: IO[str]) -> str:
-    lock.seek(0)
-    return lock.read(200) or "another process"
+    """Who holds a lock; whoever has only just taken it has a moment to say so."""
+    for _ in range(_TRIES):
+        lock.seek(0)
+        if found := lock.read(200):
+            return found
+        time.sleep(0.01)
+    return "another process"

@@ -1,5 +1,6 @@
 """Clips of a folder's videos: from a store or encoded at every step, shared out by split, and as videos change."""
 
+import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -105,7 +106,7 @@ def test_two_runs_encode_every_video_once(data, caplog):
         jobs = [pool.submit(dataset.encode, data, UntilTheOtherWaits(FRAME), manifest, ALONE) for _ in range(2)]
         stores = [job.result() for job in jobs]
     assert [len(store.sequences().length) for store in stores] == [6, 6]
-    assert "waiting for" in caplog.text  # a process, or another one, if that had no time to write which it is
+    assert f"waiting for process {os.getpid()} on" in caplog.text  # though it has only just begun
     assert "(encoding videos)" in caplog.text
 
 
