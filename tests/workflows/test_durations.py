@@ -22,6 +22,12 @@ def test_parts_are_told_in_their_order_with_their_sum():
     assert told[3].endswith("2.0 minutes, and what is not measured")
 
 
+def test_long_names_leave_columns_where_they_are():
+    told = lines([Part("latent", "20 steps", 9.0), Part("latent from policy", "20 steps", 16.0)])
+    assert len({len(line) for line in told}) == 1
+    assert len({line.index("20 steps") for line in told[:2]}) == 1
+
+
 def test_what_is_over_at_once_is_not_announced(caplog):
     caplog.set_level("INFO", logger="wildlam")
     announce([Part("encode", "12 states", 1.0), Part("train", "3 steps", 1.0), Part("report", "", None)])

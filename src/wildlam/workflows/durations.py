@@ -74,7 +74,8 @@ def lines(parts: Sequence[Part]) -> list[str]:
     more = "" if len(measured) == len(parts) else ", and what is not measured"
     times = ["not measured" if part.seconds is None else in_words(part.seconds) for part in parts]
     rows = [(f"  {part.name}", [part.amount, time]) for part, time in zip(parts, times, strict=True)]
-    *of_parts, all_parts = text_rows([*rows, ("  all", ["", in_words(sum(measured))])], 14, 24)
+    first = max([14, *(len(name) + 1 for name, _ in rows)])
+    *of_parts, all_parts = text_rows([*rows, ("  all", ["", in_words(sum(measured))])], first, 24)
     return [*of_parts, all_parts + more]
 
 
