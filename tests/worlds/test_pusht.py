@@ -173,3 +173,13 @@ def test_an_explorer_waits_where_it_is():
     world.reset(seed=0)
     explorer.wait = 3
     assert explorer.act(world) == pytest.approx(world.pose[:2])
+
+
+def test_an_explorer_draws_again_where_no_place_can_be_reached(monkeypatch):
+    world, explorer = PushT(size=16), Explorer(np.random.default_rng(0))
+    world.reset(seed=0)
+    with monkeypatch.context() as patched:
+        patched.setattr("wildlam.worlds.pusht_films._inside", lambda _: False)
+        for _ in range(3):
+            assert explorer.act(world) == pytest.approx(world.pose[:2])
+    assert np.linalg.norm(explorer.act(world) - world.pose[:2]) > 5

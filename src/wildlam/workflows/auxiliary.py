@@ -82,6 +82,29 @@ def check_weights(run: Run, model: LatentActionModel, kind: str, remedy: str) ->
         raise WildlamError(f"{run.path} holds a {kind} of another run, or of this one before more training; {remedy}")
 
 
+def finished(path: Path, model: LatentActionModel, kind: str, results: str) -> Run:
+    """The folder of what `wildlam KIND train` trained to the end, for these weights.
+
+    Args:
+        path: the folder.
+        model: model of the run that it belongs to.
+        kind: what it is, which the command and the option are named by, such as "prior".
+        results: name of the file that is written last.
+
+    Raises:
+        WildlamError: there is none, its training was interrupted, or it was trained for another model.
+    """
+    run, train = Run(path), f"`wildlam {kind} train`"
+    if not (run.path / MODEL).is_file():
+        raise WildlamError(f"{path} has no {kind}; train one with {train}, or give one as {option(kind)}")
+    check_weights(run, model, kind, f"give one of this run, or train one with {train}")
+    if not (run.path / results).is_file():
+        raise WildlamError(
+            f"the training of {path} was interrupted: give the same {train} again, or another {option(kind)}"
+        )
+    return run
+
+
 def unlabelled_clips(config: UnlabelledConfig, of_run: RunConfig, encoder: Encoder) -> Clips:
     """Clips of the videos; before anything is encoded it is said how long that and the training take."""
     data = of_run.data if config.data is None else replace(of_run.data, path=config.data, cache=None, mixture={})

@@ -13,23 +13,22 @@ from torch import Tensor
 
 from wildlam.config import config_from, dump_config, read_as
 from wildlam.episodes.clips import LabelledClips
-from wildlam.errors import WildlamError, option
+from wildlam.errors import option
 from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.intervals import Estimate, enough
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.models.policy import Policy, PolicyConfig
 from wildlam.runs.command import records_call
-from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, check_seed, settle_paths
 from wildlam.workflows import durations
 from wildlam.workflows.action_decoder import ActionDecoder, fit_action_decoder
 from wildlam.workflows.auxiliary import (
-    MODEL,
     check_weights,
     claimed,
+    finished,
     first_states,
     fit_auxiliary,
     load_best,
@@ -197,17 +196,7 @@ def load_policy(path: Path, encoder: Encoder, model: LatentActionModel) -> Polic
     Raises:
         WildlamError: there is none, its training was interrupted, or it was trained for another model.
     """
-    run = Run(path)
-    if not (run.path / MODEL).is_file():
-        raise WildlamError(
-            f"{path} has no policy; train one with `wildlam policy train`, or give another {option('policy')}"
-        )
-    check_weights(run, model, "policy", "give one of this run, or train one with `wildlam policy train`")
-    if not (run.path / RESULTS).is_file():
-        raise WildlamError(
-            f"the training of {path} was interrupted: give the same `wildlam policy train` again, or another "
-            f"{option('policy')}"
-        )
+    run = finished(path, model, "policy", RESULTS)
     config = read_as(PolicyTrainingConfig, run.path / "config.yaml")
     policy = config.policy.build(encoder.spec, model.bottleneck.dim)
     return load_best(run, policy, encoder.spec, encoder.device)

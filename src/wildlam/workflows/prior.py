@@ -38,9 +38,9 @@ from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, check_seed, settle_paths
 from wildlam.workflows import durations
 from wildlam.workflows.auxiliary import (
-    MODEL,
     check_weights,
     claimed,
+    finished,
     first_states,
     fit_auxiliary,
     load_best,
@@ -247,17 +247,7 @@ def load_prior(path: Path, encoder: Encoder, model: LatentActionModel) -> Latent
     Raises:
         WildlamError: there is none, its training was interrupted, or it was trained for another model.
     """
-    run = Run(path)
-    if not (run.path / MODEL).is_file():
-        raise WildlamError(
-            f"{path} has no prior; train one with `wildlam prior train`, or give one as {option('prior')}"
-        )
-    check_weights(run, model, "prior", "give one of this run, or train one with `wildlam prior train`")
-    if not (run.path / RESULTS).is_file():
-        raise WildlamError(
-            f"the training of {path} was interrupted: give the same `wildlam prior train` again, or another "
-            f"{option('prior')}"
-        )
+    run = finished(path, model, "prior", RESULTS)
     config = read_as(PriorTrainingConfig, run.path / "config.yaml")
     prior = config.prior.build(model.state_shape, model.bottleneck)
     return load_best(run, prior, encoder.spec, encoder.device)

@@ -51,6 +51,8 @@ class Explorer:
             return agent
         if self.patience == 0:
             self._choose(agent, block)
+            if self.patience == 0:  # no place that was drawn can be reached: others are, next time
+                return agent
         self.patience -= 1
         return self._push(agent, block) if self.pushing else self._approach(agent, block)
 
