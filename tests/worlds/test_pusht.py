@@ -13,8 +13,9 @@ from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.vectors import Commands, Reading
 from wildlam.errors import WildlamError
 from wildlam.worlds import pusht_tasks, recorder
-from wildlam.worlds.pusht import AGENT, PushT, distance_to_block, is_reached, off, outline
+from wildlam.worlds.pusht import AGENT, RATE, TOLERANCE, TURN, PushT, distance_to_block, is_reached, off, outline
 from wildlam.worlds.pusht_films import Explorer, collect_pusht, exploration
+from wildlam.worlds.simulators import SIMULATORS
 
 pytestmark = pytest.mark.skipif(not find_spec("gym_pusht"), reason="needs gym-pusht")
 
@@ -109,6 +110,12 @@ def test_an_episode_ends_where_its_goal_is_reached(table):
     assert not info["is_success"]
     assert table.reset(seed=1)[0].shape == (32, 32, 3)  # and without a goal never
     assert not table.step(np.zeros(2))[2]
+
+
+def test_what_commands_say_without_opening_it_is_so():
+    simulator = SIMULATORS["pusht"]
+    assert (simulator.near, simulator.rate) == (TOLERANCE, RATE)
+    assert f"{np.degrees(TURN):.0f} degrees" in simulator.criterion
 
 
 def test_the_tasks_are_those_of_the_file_and_not_solved():
