@@ -31,7 +31,7 @@ from diagnose import WORLDS
 from planning import driver_of
 from rungs import SPAN, STEPS, Ladder, ladder_of, row_name
 from torch import Tensor
-from worlds import FILMS, FPS, Rows, film, films, machines
+from worlds import FPS, Rows, film, films, machines
 
 from wildlam.config import RunConfig, dump_config
 from wildlam.distributed import Processes
@@ -133,7 +133,7 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/worlds"), help="folder for films and models")
-    parser.add_argument("--worlds", nargs="+", choices=FILMS, default=["arm", "nav"])
+    parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=["arm", "nav"])
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--plans", type=int, nargs="+", default=[], help="plan by so many labelled clips; 0: all")

@@ -42,7 +42,7 @@ FIGURES = {"over_idm": "rollout error over inferred", "z": "z error", "movement"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
+    add_arguments(parser, PROTOCOLS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=400, help="training steps of each")
     parser.add_argument("--episodes", type=int, default=32, help="held-out episodes to plan in")

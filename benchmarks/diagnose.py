@@ -1,9 +1,10 @@
 """Where is information lost between what is seen and a plan? A ladder of errors: docs/results/diagnosis.md.
 
-    python benchmarks/diagnose.py [--worlds arm nav cameras] [--rows cheap search simulator trained] [--seeds 0 1 2]
+    python benchmarks/diagnose.py [--worlds arm nav cameras mover pusht] [--rows cheap search simulator trained] ...
 
-The run (wildlam-tiny, if no other is given) and the films are those of ``planning.py``, and are made if they are not
-there. For every world, seed and number of labelled clips:
+The run (wildlam-tiny, if no other is given) and the films of arm and nav are those of ``planning.py``. *mover* is one
+thing that moves before real pictures, and an action how it moves in the picture; of *pusht* wildlam-tiny has seen
+nothing. All films are made if they are not there. For every world, seed and number of labelled clips:
 
 - ``cheap``: neither training nor planning. What was done is told by a linear map (ridge) or a small network, from the
   difference of two states or from z, with and without the state beside it; either of each true step or of the start
@@ -16,7 +17,7 @@ Plans are made by two sizes of search, the larger in a few episodes; candidates'
 errors. What ``planning.json`` holds of the same run is shown beside. The documents are written anew after every part,
 and what diagnosis.json holds is not done again; to do all of it again, give another ``--out``. Two calls, one for each
 world, can run side by side (OMP_NUM_THREADS=1 on two cores).
-Another world is an entry of ``WORLDS``, here and in ``planning.py``, and of ``FILMS`` in ``worlds.py``.
+Another world is an entry of ``WORLDS`` and of ``FILMS`` in ``worlds.py``.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ WORLDS = {
     "arm": World("droid", "displacement", "m", ((64, 6), LARGE)),
     "nav": World("recon", "rpe", "map units", ((recon.SAMPLES, recon.ITERATIONS), LARGE)),
     "cameras": World("droid", "displacement", "m", ((64, 6), LARGE)),
+    "mover": World("droid", "displacement", "pixels", ((64, 6), LARGE), simulated=False),
+    "pusht": World("droid", "displacement", "pixels of the disc", ((64, 6), LARGE)),
 }
 COUNTS = [16, 32, 64, 128, 512, ALL]
 TRAINED = (32, ALL)
@@ -151,7 +154,7 @@ def search(args: argparse.Namespace, world: str, seed: int) -> Iterator[Task]:
 
 
 def simulator(args: argparse.Namespace, world: str, seed: int) -> Iterator[Task]:
-    for row, inferred in SIMULATED.items():
+    for row, inferred in SIMULATED.items() if WORLDS[world].simulated else ():
         for size in WORLDS[world].searches[: 1 if inferred else None]:
             weight = args.slow * size[0] * size[1] * (0.04 if inferred else 0.02)
             do = partial(Ladder.simulated, search=size, seed=seed, inferred=inferred)
@@ -186,7 +189,7 @@ def dynamics(args: argparse.Namespace, ladder: Ladder, world: str, row: str, cou
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
+    add_arguments(parser, WORLDS)
     groups = ["cheap", "search", "simulator", "trained"]
     parser.add_argument("--rows", nargs="+", choices=groups, default=groups, help="kinds of rows, in this order")
     parser.add_argument("--clips", type=int, nargs="+", default=COUNTS, help="labelled clips; 0: all")

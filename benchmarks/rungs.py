@@ -65,12 +65,14 @@ class World:
         figure: its figure.
         unit: unit of that.
         searches: the smaller search first.
+        simulated: whether plans can be made in its simulator.
     """
 
     protocol: ProtocolName
     figure: str
     unit: str
     searches: tuple[Search, ...]
+    simulated: bool = True
 
 
 @dataclass(eq=False)

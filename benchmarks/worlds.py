@@ -6,7 +6,7 @@ import argparse
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -31,32 +31,36 @@ from wildlam.workflows.open_run import load_clips, load_model
 from wildlam.workflows.train import fit_run
 from wildlam.worlds.arm import collect_arm
 from wildlam.worlds.movers import collect_movers
+from wildlam.worlds.pusht_films import collect_pusht
 from wildlam.worlds.walkers import collect_nav
 
-FILMS = {
+MOVERS = "movers"
+FILMS: dict[str, tuple[Callable[..., object], int, float]] = {
     "arm": (collect_arm, 480, 8.0),
     "nav": (collect_nav, 568, 16.0),
+    MOVERS: (collect_movers, 480, 8.0),
     "cameras": (partial(collect_arm, cameras="many"), 480, 8.0),
+    "mover": (partial(collect_movers, movers=[1]), 480, 8.0),
+    "pusht": (collect_pusht, 240, 20.0),
 }
-"""Who films a world, how often and for how many seconds, as in ``examples/tiny/train.sh``.
+"""Who films a world, how often and for how many seconds; the first three as in ``examples/tiny/train.sh``.
 
-In *cameras* the arm does the same as in *arm*, film by film, seen from other places.
+In *cameras* the arm does the same as in *arm*, film by film, seen from other places. In films of a single *mover* its
+true motion is a label where it is always seen. wildlam-tiny has never seen *pusht*.
 """
-MOVERS = "movers"
-"""A world without labels, of as many films as the arm's."""
 FPS = 4.0
 """States a second."""
 SEED = 10
 """Of the films, likewise."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--run``, ``--work`` and ``--worlds``."""
+def add_arguments(parser: argparse.ArgumentParser, worlds: Iterable[str]) -> None:
+    """Add ``--run``, ``--work`` and ``--worlds``, all of them by default."""
     parser.add_argument("--run", type=Path, help="a run that was trained on both worlds; wildlam-tiny if not given")
     parser.add_argument(
         "--work", type=Path, default=Path("runs/worlds"), help="folder for films and for all that is trained on them"
     )
-    parser.add_argument("--worlds", nargs="+", choices=FILMS, default=list(FILMS))
+    parser.add_argument("--worlds", nargs="+", choices=list(worlds), default=list(worlds))
 
 
 def add_training(parser: argparse.ArgumentParser, steps: int, batch: int) -> None:
@@ -78,7 +82,7 @@ def prepare(args: argparse.Namespace) -> None:
 def film(args: argparse.Namespace, worlds: Iterable[str]) -> None:
     """Film what is missing of some worlds."""
     for world in worlds:
-        collect, episodes, seconds = (collect_movers, 480, 8.0) if world == MOVERS else FILMS[world]
+        collect, episodes, seconds = FILMS[world]
         collect(films(args, world), episodes=episodes, seconds=seconds, seed=SEED)
 
 

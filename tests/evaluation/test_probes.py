@@ -1,6 +1,7 @@
 """Probes recover what is in z, and nothing that is not."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from wildlam.errors import WildlamError
 from wildlam.evaluation.broken_models import Blind
 from wildlam.evaluation.clips import InferredClips, infer_clips
 from wildlam.evaluation.intervals import PerClip
-from wildlam.evaluation.probes import Probes, probes, summary_of_all
+from wildlam.evaluation.probes import Probes, fit_clips, fit_mlp, fit_ridge, probes, summary_of_all
 
 from .conftest import make_batches
 
@@ -158,3 +159,12 @@ def test_kinds_of_action_are_told_together_without_a_mean_over_both():
     joined = summary_of_all([turn, grip])
     assert joined["linear z"].keys() == {"turn", "grip"}
     assert joined["linear z"]["grip"]["mean"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("fit", [fit_ridge, partial(fit_mlp, seed=0)])
+@pytest.mark.parametrize("clips", [1, 6])
+def test_maps_of_one_recording_choose_across_its_clips_or_rows(fit, clips):
+    x = torch.randn(clips, 24 // clips, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = x @ torch.tensor([[1.0, 0.5], [-1.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
+    missed = fit_clips(x, y, fit, torch.zeros(clips, dtype=torch.long))(x) - y
+    assert missed.abs().mean() < 0.5 * y.abs().mean()

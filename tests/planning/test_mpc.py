@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from wildlam.planning.cost import GuidedCost
 from wildlam.planning.mpc import LatentReplanner, Replanner, follow
 from wildlam.planning.solvers.base import Prior
 
@@ -146,6 +147,21 @@ def test_a_search_begins_about_what_is_proposed(prior):
     assert [done for _, done in asked] == [0, 1, 2]
     assert asked[0][0] == [20]
     assert trace.actions.min() > 3  # at once: a free search begins about 0
+
+
+def test_a_guide_is_told_how_far_a_plan_is_and_is_heeded(prior):
+    asked = []
+
+    def guide(cost, acted, horizon):
+        asked.append((acted, horizon))
+        back = torch.tensor([[-9.0]])
+        return GuidedCost(**vars(cost), guess=back, std=torch.ones(1), price=100.0)
+
+    goal = torch.tensor([[[100.0]]])
+    policy = Replanner(Exact(), encode, goal, prior, moved, bf16=False, arrive=3, guide=guide)
+    (trace,) = follow([Line()], starts(60), policy, 4)
+    assert asked == [(0, 3), (1, 2), (2, 1), (3, 1)]
+    assert trace.poses[1, 0] < 60  # away from the goal, as it is said
 
 
 def test_plans_shorten_to_arrive_in_time(prior):

@@ -93,6 +93,22 @@ def test_a_component_that_never_varies_guides_nothing():
     assert guide.cost(cost, torch.zeros(1, 2)).std.tolist() == [0.5, torch.inf]
 
 
+def test_a_guide_on_the_way_asks_for_the_share_of_a_plan_in_what_is_left():
+    asked = []
+
+    def told(ends, steps):
+        asked.append((ends.flatten().tolist(), steps))
+        return torch.full((1, 2), 6.0)
+
+    guide = Guide(SimpleNamespace(std=torch.tensor([0.5, 1.0]), told=told), 0.1)
+    cost = GoalCost(None, torch.tensor([[[[1.0]], [[2.0]]]]), torch.zeros(1, 1, 2), torch.tensor([[[8.0]]]))
+    half = guide.on_the_way(6, cost, acted=0, horizon=3)
+    assert (half.guess.tolist(), half.std.tolist()) == ([[3, 3]], [0.25, 0.5])
+    late = guide.on_the_way(6, cost, acted=9, horizon=3)  # never more than all of it
+    assert (late.guess.tolist(), late.std.tolist()) == ([[6, 6]], [0.5, 1])
+    assert asked == [([2, 8], 6), ([2, 8], 1)]
+
+
 def test_other_bodies_are_told_apart(driven, labelled, aloha):
     with pytest.raises(WildlamError, match="records no poses"):
         plan(run=driven, data=aloha, protocol="droid")

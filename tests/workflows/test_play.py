@@ -114,6 +114,8 @@ def test_pusht_is_played_from_the_starts_that_everybody_has(tmp_path, make_video
     run = controlled(tmp_path, make_video, PUSHER, glide)
     with pytest.raises(WildlamError, match="controls takes labelled videos to fit to; give labelled, too"):
         play(run=run, world="pusht", controls=True)
+    with pytest.raises(WildlamError, match="guide takes labelled videos to fit to; give labelled, too"):
+        play(run=run, world="pusht", guide=0.0)
     result = play(run=run, world="pusht", episodes=2, seed=1, controls=True, labelled=tmp_path / "films", clips=4)
     found = json.loads((result.folder / "play.json").read_text())
     assert found["tasks"] == fingerprint()
@@ -135,6 +137,12 @@ def test_pusht_is_played_from_the_starts_that_everybody_has(tmp_path, make_video
     assert still["final distance"]["mean"] == pytest.approx(np.linalg.norm(away[:, :4], axis=1).mean(), rel=1e-5)
     assert still["disc"]["mean"] == pytest.approx(np.linalg.norm(away[:, :2], axis=1).mean(), rel=1e-5)
     assert "disc and T together" in str(result)
+    guided = play(run=run, world="pusht", episodes=2, seed=1, guide=0.1, labelled=tmp_path / "films", clips=4)
+    other = json.loads((guided.folder / "play.json").read_text())
+    assert other["guide"] == 0.1
+    assert other["summary"].keys() == {"no move", "random", "regression", "guide", "latent"}
+    assert other["actions"]["regression"] == found["actions"]["regression"]
+    assert not np.allclose(other["actions"]["latent"], found["actions"]["latent"])
     with pytest.raises(WildlamError, match="seed below 3"):
         play(run=run, world="pusht", seed=3)
 

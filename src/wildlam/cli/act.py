@@ -59,10 +59,11 @@ def run_play(argv: Arguments) -> None:
     ends, as soon as it is there. Train for it with --data.fps 2, and controllers of --actions poses or states.
     On two cores fifty episodes take three to ten minutes, and half as long again for each of --baselines.
 
-    --in latent needs no controller; see `wildlam plan --help`.
+    --in latent needs no controller, and --guide PRICE guides plans by --labelled videos; see `wildlam plan --help`.
 
     Examples:
       wildlam play runs/nav/run --world nav --episodes 10
+      wildlam play runs/nav/run --world nav --guide 0.1 --labelled runs/nav/videos --clips 32
       wildlam play runs/nav/run --world nav --in latent --labelled runs/nav/videos --clips 32
       wildlam play runs/pusht/run --world pusht --seed 1
       wildlam play runs/tiny --world arm --controller runs/tiny/controller_arm    # after `wildlam demo --pretrained`

@@ -206,12 +206,15 @@ def fit_clips(
         x: inputs ``float64 [C, P, X]``.
         y: targets ``[C, P, Y]``.
         fit: see ``fit_ridge``.
-        recordings: number of the recording that each clip is of, from 0; each is of its own if not given.
+        recordings: number of the recording that each clip is of, from 0; each is of its own if not given. If all are of
+            one, it is chosen across clips, or of a single clip across its rows.
     """
     rows = y.double().flatten(0, 1)
     mean, std = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-9)
-    of_clips = torch.arange(len(y)) if recordings is None else recordings
-    predict = fit(x.flatten(0, 1), (rows - mean) / std, of_clips.repeat_interleave(y.shape[1]))
+    groups = [torch.arange(len(y)).repeat_interleave(y.shape[1]), torch.arange(len(rows))]
+    if recordings is not None:
+        groups.insert(0, recordings.repeat_interleave(y.shape[1]))
+    predict = fit(x.flatten(0, 1), (rows - mean) / std, next(group for group in groups if group.max() > 0))
     return lambda inputs: mean + std * predict(inputs)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wildlam.planning.cost import Cost, GoalCost, LikelyCost
+from wildlam.planning.cost import GoalCost, LikelyCost
 from wildlam.planning.dynamics import Dynamics, FromPrior
 from wildlam.planning.solvers.base import Prior
 from wildlam.planning.solvers.cem import cem
@@ -96,6 +96,7 @@ class Replanner:
             step at least, as a plan of constant length always arrives later. None: plans are as long as the prior.
         propose: what a search begins about, ``[B, H, A]``, from states ``[B, N, D]`` after so many steps, in the place
             of the rest of the last plan.
+        guide: makes of the cost of plans, after so many steps and of so many, another one (such as ``GuidedCost``).
     """
 
     dynamics: Dynamics
@@ -107,6 +108,7 @@ class Replanner:
     bf16: bool = True
     arrive: int | None = None
     propose: Callable[[Tensor, int], Tensor] | None = None
+    guide: Callable[[GoalCost, int, int], GoalCost] | None = None
 
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(self.seed)
@@ -119,18 +121,19 @@ class Replanner:
         states = self.encode(video).to(self.goals.device).float()
         done = [self.between(of_episode) for of_episode in np.stack(poses[-known:], axis=1)]
         past = torch.from_numpy(np.stack(done)).to(states)
-        about = self.prior
+        about, acted = self.prior, len(frames) - 1
         if self.propose is not None:
-            begin = self.prior.clip(self.propose(states[:, -1], len(frames) - 1).to(self.prior.mean))
+            begin = self.prior.clip(self.propose(states[:, -1], acted).to(self.prior.mean))
             about = replace(self.prior, mean=begin, std=self.prior.std / 2)
         elif self._plan is not None and self._plan.shape[1] > 1:
             left = torch.cat([self._plan[:, 1:], self.prior.mean[-1].expand(len(states), 1, -1)], dim=1)
             about = replace(self.prior, mean=left, std=self.prior.std / 2)
         if self.arrive is not None:
-            steps = max(1, self.arrive - len(frames) + 1)
+            steps = max(1, self.arrive - acted)
             about = replace(about, mean=about.mean[..., :steps, :], std=about.std[..., :steps, :])
+        cost = self.cost(states, past)
         self._plan = cem(
-            self.cost(states, past),
+            self.guide(cost, acted, about.mean.shape[-2]) if self.guide else cost,
             about,
             batch=len(states),
             samples=SAMPLES,
@@ -140,7 +143,7 @@ class Replanner:
         ).actions
         return self.chosen(states, self._plan).double().cpu().numpy()
 
-    def cost(self, states: Tensor, past: Tensor) -> Cost:
+    def cost(self, states: Tensor, past: Tensor) -> GoalCost:
         """Cost of candidates after known states ``[B, C, N, D]``, between which ``[B, C - 1, A]`` was done."""
         return GoalCost(self.dynamics, states, past, self.goals, self.bf16)
 
@@ -164,7 +167,7 @@ class LatentReplanner(Replanner):
     decode: Callable[[Tensor, Tensor], Tensor]
     unlikely: float
 
-    def cost(self, states: Tensor, past: Tensor) -> Cost:
+    def cost(self, states: Tensor, past: Tensor) -> GoalCost:
         """See ``Replanner``."""
         return LikelyCost(self.dynamics, states, past, self.goals, self.bf16, price=self.unlikely)
 

@@ -39,7 +39,13 @@ class SearchConfig(ChoosesReading):
             (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
         controller: folder of the controller, to plan in actions; that of the run if not given.
         prior: folder of the prior, to plan in latent; that of the run if not given.
-        labelled: labelled videos that the linear map is fitted to, to plan in latent.
+        guide: price of leaving the motion that a linear map tells from start and goal, as a share of their distance for
+            each of its deviations, squared; for a controller's plans. The map is fitted to few labelled clips, such as
+            the controller's own, and is shown by itself, too. Baselines are guided as well, by a map that no latent
+            action enters.
+        controls: compare with what takes no world model, fitted to few labelled clips: a linear regression from start
+            and goal to what is to be done, and goal-conditioned behaviour cloning by a small network.
+        labelled: labelled videos that linear maps are fitted to, to plan in latent, with a guide or with controls.
         clips: clips of 8 states of these, of training films; all if not given.
         unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
             plan in latent.
@@ -52,6 +58,8 @@ class SearchConfig(ChoosesReading):
     plan_in: SearchSpace = "actions"
     controller: Path | None = None
     prior: Path | None = None
+    guide: float | None = None
+    controls: bool = False
     labelled: Path | None = None
     clips: int | None = None
     unlikely: float = PRICE
@@ -65,6 +73,13 @@ class SearchConfig(ChoosesReading):
         _ = self.reading  # refuses choices that there are not
         if not isinstance(self.unlikely, int | float) or not 0 <= self.unlikely < float("inf"):
             raise ValueError(f"{option('unlikely')} must not be negative, got {self.unlikely!r}")
+        if self.guide is not None:
+            if not isinstance(self.guide, int | float) or not 0 <= self.guide < float("inf"):
+                raise ValueError(f"{option('guide')} must be a number of at least 0, got {self.guide!r}")
+            if self.plan_in != "actions":
+                raise ValueError(
+                    f"{option('guide')} is for plans in actions; leave it out, or give {option('plan_in')} actions"
+                )
         idle = (
             ("controller",) if self.plan_in == "latent" else ("prior", *(() if self.guided else ("labelled", "clips")))
         )
@@ -87,7 +102,7 @@ class SearchConfig(ChoosesReading):
     @property
     def guided(self) -> bool:
         """Whether plans in actions need labelled clips, too."""
-        return False
+        return self.guide is not None or self.controls
 
     @property
     def ending(self) -> str:

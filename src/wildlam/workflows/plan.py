@@ -74,13 +74,7 @@ class PlanConfig(SearchConfig):
     Args:
         data: labelled videos; plans are made in held-out ones.
         protocol: how plans are made and evaluated: recon (on the ground) or droid.
-        guide: price of leaving the motion that a linear map tells from start and goal, as a share of their distance for
-            each of its deviations, squared; for a controller's plans. The map is fitted to few labelled clips, such as
-            the controller's own, and is shown by itself, too. Baselines are guided as well, by a map that no latent
-            action enters.
-        controls: compare with what takes no world model, fitted to few labelled clips: a linear regression from start
-            and goal to the whole motion, and goal-conditioned behaviour cloning by a small network.
-        labelled: labelled videos that such maps are fitted to, to plan in latent, with a guide or with controls;
+        labelled: labelled videos that linear maps are fitted to, to plan in latent, with a guide or with controls;
             ``data`` if not given.
         baselines: folders of world models trained on real actions, to compare with.
         episodes: held-out clips to plan in, spread over them by chance.
@@ -101,14 +95,7 @@ class PlanConfig(SearchConfig):
     iterations: int | None = None
     solver: SolverName = "cem"
     simulator: bool = False
-    guide: float | None = None
-    controls: bool = False
     out: Path | None = None
-
-    @property
-    def guided(self) -> bool:
-        """See ``SearchConfig``."""
-        return self.guide is not None or self.controls
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,13 +106,6 @@ class PlanConfig(SearchConfig):
         for name in ("episodes", "samples", "iterations"):
             if (value := getattr(self, name)) is not None or name == "episodes":
                 check_count(name, value)
-        if self.guide is not None:
-            if not isinstance(self.guide, int | float) or not 0 <= self.guide < float("inf"):
-                raise ValueError(f"{option('guide')} must be a number of at least 0, got {self.guide!r}")
-            if self.plan_in != "actions":
-                raise ValueError(
-                    f"{option('guide')} is for plans in actions; leave it out, or give {option('plan_in')} actions"
-                )
         if not isinstance(self.tolerance, int | float) or not 0 < self.tolerance < float("inf"):
             raise ValueError(f"{option('tolerance')} must be a positive number of seconds, got {self.tolerance!r}")
 

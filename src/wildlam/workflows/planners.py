@@ -51,11 +51,17 @@ class Guide:
     regression: GoalRegression
     price: float
 
-    def cost(self, cost: GoalCost, guess: Tensor) -> GuidedCost:
-        """The cost of a planner without one, guided."""
+    def cost(self, cost: GoalCost, guess: Tensor, share: float = 1.0) -> GuidedCost:
+        """The cost of a planner without one, guided; its plans do that ``share`` of the ``guess``."""
         std = self.regression.std.to(guess)
         std = std.where(std > CONSTANT, torch.inf)  # what never varies cannot be left
-        return GuidedCost(**vars(cost), guess=guess, std=std, price=self.price)
+        return GuidedCost(**vars(cost), guess=share * guess, std=share * std, price=self.price)
+
+    def on_the_way(self, away: int, cost: GoalCost, acted: int, horizon: int) -> GuidedCost:
+        """That of plans of so many steps, after some of the ``away`` that the goal was away at first."""
+        left = max(1, away - acted)
+        guess = self.regression.told(torch.stack([cost.context[:, -1], cost.goal], dim=1).cpu(), left)
+        return self.cost(cost, guess.to(cost.goal), min(1.0, horizon / left))
 
 
 def plan_clips(

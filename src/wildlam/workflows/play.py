@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from wildlam.config import config_from
@@ -24,19 +22,7 @@ from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
 from wildlam.models.policy import Policy as LatentPolicy
-from wildlam.planning.dynamics import Dynamics, FromPrior
-from wildlam.planning.mpc import (
-    ITERATIONS,
-    MEMORY,
-    SAMPLES,
-    LatentReplanner,
-    Policy,
-    Replanner,
-    Start,
-    Trace,
-    World,
-    follow,
-)
+from wildlam.planning.mpc import ITERATIONS, SAMPLES, Policy, Start, Trace, World, follow
 from wildlam.planning.solvers.base import Prior
 from wildlam.report.html import video
 from wildlam.report.pages.plan import compared
@@ -46,11 +32,10 @@ from wildlam.types import check_choice, check_count, settle_path_lists, settle_p
 from wildlam.video.write import mp4_bytes
 from wildlam.workflows import durations
 from wildlam.workflows.driven_run import DrivenRun
-from wildlam.workflows.goal_cloning import fit_goal_cloning
-from wildlam.workflows.goal_regression import fit_goal_regression
-from wildlam.workflows.latent_run import LatentRun, SearchConfig, few_labelled, load_driven
+from wildlam.workflows.latent_run import SearchConfig, few_labelled, load_driven
 from wildlam.workflows.plan import dynamics_of
-from wildlam.workflows.policy import ActingPolicy, acting_policy, load_policy
+from wildlam.workflows.players import Players, first_action, parts, prior_of
+from wildlam.workflows.policy import acting_policy, load_policy
 from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
 from wildlam.worlds.simulators.base import Budget, Simulator
 
@@ -62,10 +47,6 @@ ENDS = ("goal", "state")
 START = "start distance"
 """Figure that says nothing of a model."""
 TRIES = 100
-FROM_POLICY = "latent from policy"
-"""The run's model, whose plans begin with what the policy would do."""
-Act = Callable[[Tensor, int], Tensor]
-"""What to do, ``[C, A]``, between two states ``[C, 2, N, D]`` that are so many steps apart."""
 SEEDS = 10_000
 """Distance of the episodes' seeds between two values of ``seed``, so that none is in both."""
 
@@ -76,11 +57,10 @@ class PlayConfig(SearchConfig):
 
     Args:
         world: name of the simulator, a key of ``wildlam.worlds.simulators.SIMULATORS``: ``nav``, ``arm`` or ``pusht``.
-        controls: compare with what takes no world model, fitted to few labelled clips: a linear regression from state
-            and goal to what is to be done, and goal-conditioned behaviour cloning by a small network.
         policy: folder of a policy (`wildlam policy train`): it acts by itself, and the run's model plans once more from
             what it would do. A linear map from labelled clips makes its latent actions real ones.
-        labelled: labelled videos that the linear map is fitted to, to plan in latent, with controls or a policy.
+        labelled: labelled videos that linear maps are fitted to, to plan in latent, with a guide, with controls or with
+            a policy.
         baselines: folders of world models trained on real actions, to compare with.
         cameras: of the arm, ``fixed`` (default) or ``many``: another camera for each episode, drawn as those of
             held-out films of ``wildlam collect arm --cameras many``.
@@ -91,7 +71,6 @@ class PlayConfig(SearchConfig):
 
     world: str
     baselines: list[Path] = field(default_factory=list)
-    controls: bool = False
     policy: Path | None = None
     cameras: str | None = None
     episodes: int = EPISODES
@@ -100,7 +79,7 @@ class PlayConfig(SearchConfig):
     @property
     def guided(self) -> bool:
         """See ``SearchConfig``."""
-        return self.controls or self.policy is not None
+        return super().guided or self.policy is not None
 
     @property
     def ending(self) -> str:
@@ -113,8 +92,9 @@ class PlayConfig(SearchConfig):
         settle_path_lists(self, "baselines")
         check_choice("world", self.world, list(SIMULATORS))
         check_count("episodes", self.episodes)
-        for name in ("controls", "policy"):
-            if getattr(self, name) and self.labelled is None:
+        for name in ("guide", "controls", "policy"):
+            given = getattr(self, name)
+            if given is not None and given is not False and self.labelled is None:  # a price may be 0
                 raise ValueError(f"{option(name)} takes labelled videos to fit to; give {option('labelled')}, too")
 
 
@@ -182,11 +162,11 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     tasks = simulator.tasks(config.seed, config.episodes)
     policy = load_policy(config.policy, driven.encoder, driven.model) if config.policy else None
     folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}{config.ending}")
-    prior, dynamics = _prior_of(driven, budget), dynamics_of(driven, config.baselines)
-    timed = dynamics | ({FROM_POLICY: dynamics["latent"]} if config.policy and config.plan_in == "actions" else {})
-    durations.announce(_parts(simulator, driven, timed, prior, config.episodes, budget))
-    acts, acting = _fitted(config, driven, policy, budget)
-    traces, spent = _all_traces(config, simulator, driven, dynamics, acts, acting, prior, budget, tasks)
+    dynamics = dynamics_of(driven, config.baselines)
+    players = Players(driven, dynamics, prior_of(driven, budget), budget, simulator.space.between)
+    _fit(config, players, policy)
+    durations.announce(parts(players, simulator, config.episodes, AT_ONCE))
+    traces, spent = _all_traces(players, simulator, config.episodes, config.seed, tasks)
     targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
     rows = {label: judged(of, targets, simulator) for label, of in traces.items() if label != "goal"}
     with writing(f"to {folder}", f"give another {option('out')}"):
@@ -226,69 +206,40 @@ def _check_actions(driven: DrivenRun, simulator: Simulator, budget: Budget) -> N
         )
 
 
-def _prior_of(driven: DrivenRun, budget: Budget) -> Prior:
-    """Candidate actions are those that were learnt from, to three standard deviations."""
-    mean, std = driven.scales.action_mean, driven.scales.action_std
-    return Prior(mean.expand(budget.horizon, -1), std.expand(budget.horizon, -1), mean - 3 * std, mean + 3 * std)
-
-
-def _planner(
-    driven: DrivenRun,
-    dynamics: Dynamics,
-    goals: Tensor,
-    prior: Prior,
-    between: Callable[[np.ndarray], np.ndarray],
-    arrive: int | None = None,
-    seed: int = 0,
-) -> Replanner:
-    """What plans with a model: in the base space of its prior, if it has one."""
-    encode = partial(encode_frames, driven.encoder)
-    if not isinstance(driven, LatentRun) or not isinstance(dynamics, FromPrior):
-        return Replanner(dynamics, encode, goals, prior, between, seed, driven.bf16, arrive)
-    one = torch.ones(len(prior.mean), driven.prior.base, device=goals.device)
-    return LatentReplanner(
-        dynamics=dynamics,
-        encode=encode,
-        goals=goals,
-        prior=Prior(torch.zeros_like(one), one),
-        between=between,
-        seed=seed,
-        bf16=driven.bf16,
-        arrive=arrive,
-        decode=driven.decoder,
-        unlikely=driven.unlikely,
-    )
+def _fit(config: PlayConfig, players: Players, policy: LatentPolicy | None) -> None:
+    """Fit to labelled clips what needs some."""
+    if not config.guided:
+        return
+    assert config.labelled is not None
+    driven = players.driven
+    reading = replace(config.reading, camera=config.camera or driven.camera).like(driven.space)
+    fps = driven.config.data.fps
+    clips = few_labelled(config, config.labelled, driven.encoder, fps, config.tolerance, reading)
+    players.fit(clips, config.guide, config.controls, config.seed)
+    if policy is not None:
+        players.policy = acting_policy(policy, driven.model, clips)
+        players.acts["policy"] = players.policy.act
 
 
 def _all_traces(
-    config: PlayConfig,
-    simulator: Simulator,
-    driven: DrivenRun,
-    dynamics: dict[str, Dynamics],
-    acts: dict[str, Act],
-    policy: ActingPolicy | None,
-    prior: Prior,
-    budget: Budget,
-    tasks: list[Start] | None,
+    players: Players, simulator: Simulator, episodes: int, seed: int, tasks: list[Start] | None
 ) -> tuple[dict[str, list[Trace]], dict[str, float]]:
-    """The trace of every episode to its goal, by each policy, and of staying, and the milliseconds that each took for a
+    """The trace of every episode to its goal, by each player, and of staying, and the milliseconds that each took for a
     step of an episode; ``AT_ONCE`` episodes at a time.
     """
-    encoder, episodes, steps = driven.encoder, config.episodes, budget.steps
-    planning = [*dynamics, *([FROM_POLICY] if policy and not isinstance(driven, LatentRun) else [])]
-    acting = ["random", *acts, *planning]
-    traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", *acting)}
-    spent = dict.fromkeys(acting, 0.0)
-    total = episodes * (budget.away + len(acting) * steps)
+    encoder, budget = players.driven.encoder, players.budget
+    traces: dict[str, list[Trace]] = {label: [] for label in ("goal", "no move", *players.names)}
+    spent = dict.fromkeys(players.names, 0.0)
+    total = episodes * (budget.away + len(players.names) * budget.steps)
     with ExitStack() as stack, tqdm(total=total, desc="playing", unit="step") as bar:
         worlds = [
             stack.enter_context(simulator.open(i, size=encoder.spec.image_size)) for i in range(min(AT_ONCE, episodes))
         ]
         for first in range(0, episodes, AT_ONCE):
-            own_seed = SEEDS * config.seed + first  # of these episodes alone
+            own_seed = SEEDS * seed + first  # of these episodes alone
             some = worlds[: episodes - first]
             if tasks is None:
-                starts, goals = _goals(some, simulator, prior, own_seed, budget.away)
+                starts, goals = _goals(some, simulator, players.prior, own_seed, budget.away)
             else:
                 starts = [{"options": task} for task in tasks[first : first + len(some)]]
                 goals = [_given(world, start) for world, start in zip(some, starts, strict=True)]
@@ -296,29 +247,15 @@ def _all_traces(
             traces["goal"] += goals
             images = np.stack([goal.frames[-1] for goal in goals])
             wanted = encode_frames(encoder, torch.from_numpy(images[:, None]).permute(0, 1, 4, 2, 3))[:, 0]
-            policies: dict[str, Policy] = {"random": _random(prior, own_seed)}
-            for label, act in acts.items():
-                policies[label] = _acting(act, driven, wanted.float(), prior, budget)
-            for label in planning:
-                one = dynamics.get(label, dynamics["latent"])
-                arrive = budget.away if budget.closing else None
-                planner = _planner(driven, one, wanted.float(), prior, simulator.space.between, arrive, own_seed)
-                if label == FROM_POLICY and policy:
-                    planner.propose = partial(_proposed, policy, wanted.float(), budget)
-                policies[label] = planner
-            for label, one_policy in policies.items():
-                acted = _Counted(one_policy, bar)
-                traces[label] += follow(some, starts, acted.act, steps)
+            for label, policy in players.towards(wanted.float(), own_seed).items():
+                acted = _Counted(policy, bar)
+                traces[label] += follow(some, starts, acted.act, budget.steps)
                 spent[label] += acted.seconds
             traces["no move"] += [
-                Trace(g.frames[:1].repeat(steps + 1, 0), g.poses[:1].repeat(steps + 1, 0), g.actions[:0]) for g in goals
+                Trace(g.frames[:1].repeat(budget.steps + 1, 0), g.poses[:1].repeat(budget.steps + 1, 0), g.actions[:0])
+                for g in goals
             ]
-    return traces, {label: 1000 * seconds / (episodes * steps) for label, seconds in spent.items()}
-
-
-def _proposed(policy: ActingPolicy, goals: Tensor, budget: Budget, states: Tensor, done: int) -> Tensor:
-    """What a policy would do from states ``[B, N, D]`` on, after so many steps, ``[B, H, A]``."""
-    return policy.plan(states, goals, max(1, budget.away - done), budget.horizon)
+    return traces, {label: 1000 * seconds / (episodes * budget.steps) for label, seconds in spent.items()}
 
 
 def _record(
@@ -338,6 +275,7 @@ def _record(
         "seed": config.seed,
         **driven.facts,
         "baselines": [str(folder) for folder in config.baselines],
+        "guide": config.guide,
         "controls": config.controls,
         "policy": config.policy and str(config.policy),
         "milliseconds": spent,
@@ -358,75 +296,6 @@ def judged(traces: Sequence[Trace], targets: np.ndarray, simulator: Simulator) -
     return PerClip(
         {k: torch.from_numpy(v).float() for k, v in values.items()}, names, [simulator.space.name] * len(names)
     )
-
-
-def _fitted(
-    config: PlayConfig, driven: DrivenRun, policy: LatentPolicy | None, budget: Budget
-) -> tuple[dict[str, Act], ActingPolicy | None]:
-    """What acts without planning, fitted to labelled clips, and the policy among it."""
-    if not config.guided:
-        return {}, None
-    assert config.labelled is not None
-    reading = replace(config.reading, camera=config.camera or driven.camera).like(driven.space)
-    fps = driven.config.data.fps
-    clips = few_labelled(config, config.labelled, driven.encoder, fps, config.tolerance, reading)
-    acts: dict[str, Act] = {}
-    if config.controls:
-        regression = fit_goal_regression(clips, budget.away)
-        acts["regression"] = lambda ends, steps: regression.told(ends, steps) / steps
-        acts["cloning"] = fit_goal_cloning(clips, budget.away, config.seed).act
-    if policy is None:
-        return acts, None
-    acting = acting_policy(policy, driven.model, clips)
-    return acts | {"policy": acting.act}, acting
-
-
-def _acting(act: Act, driven: DrivenRun, goals: Tensor, prior: Prior, budget: Budget) -> Policy:
-    """Does what is told of the way to the goal, which is taken to be as many steps away as it was at first, less those
-    that are done; one at least.
-    """
-
-    def policy(frames: list[np.ndarray], _: list[np.ndarray]) -> np.ndarray:
-        video = torch.from_numpy(frames[-1][:, None]).permute(0, 1, 4, 2, 3)
-        state = encode_frames(driven.encoder, video)[:, 0].to(goals)
-        told = act(torch.stack([state, goals], dim=1).cpu(), max(1, budget.away - len(frames) + 1))
-        return prior.clip(told.to(prior.mean)).double().cpu().numpy()
-
-    return policy
-
-
-def _random(prior: Prior, seed: int) -> Policy:
-    rng = np.random.default_rng(seed)
-    mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
-    return lambda frames, _: mean + std * rng.normal(size=(len(frames[0]), len(mean)))
-
-
-def _parts(
-    simulator: Simulator,
-    driven: DrivenRun,
-    dynamics: dict[str, Dynamics],
-    prior: Prior,
-    episodes: int,
-    budget: Budget,
-) -> list[durations.Part]:
-    """Estimated time of each policy's episodes, from a reset, a step and a plan in a world of their own."""
-    device, together, steps = driven.encoder.device, min(AT_ONCE, episodes), budget.steps
-    with simulator.open(0, size=driven.encoder.spec.image_size) as world:
-        seen: list[tuple[np.ndarray, dict[str, Any]]] = []
-        begin = durations.seconds_of(lambda: seen.append(world.reset(seed=0)), device)
-        step = durations.seconds_of(lambda: world.step(driven.scales.action_mean.double().cpu().numpy()), device)
-    frames, poses = (np.repeat(one[None], together, axis=0) for one in (seen[0][0], seen[0][1]["pose"]))
-    video = torch.from_numpy(frames[:, None]).permute(0, 1, 4, 2, 3)
-    wanted = encode_frames(driven.encoder, video)[:, 0].float()
-    acted = episodes * (begin + steps * step)
-    parts = [durations.Part("goals", f"{episodes} episodes", episodes * (begin + budget.away * step))]
-    parts.append(durations.Part("random", f"{episodes * steps:,} steps", acted))
-    for label, one in dynamics.items():
-        planner = _planner(driven, one, wanted, prior, simulator.space.between)
-        plan = durations.seconds_of(partial(planner, [frames] * MEMORY, [poses] * MEMORY), device)
-        plans = math.ceil(episodes / AT_ONCE) * steps
-        parts.append(durations.Part(label, f"{episodes * steps:,} steps", acted + plans * plan))
-    return parts
 
 
 @dataclass
@@ -458,7 +327,7 @@ def _goals(
 ) -> tuple[list[Start], list[Trace]]:
     """Starts, and the traces to goals far enough away, each by one drawn action that is repeated."""
     rng = np.random.default_rng([seed, 1])
-    mean, std = (t[0].double().cpu().numpy() for t in (prior.mean, prior.std))
+    mean, std = first_action(prior)
     starts: list[Start] = []
     goals = []
     for world in worlds:
