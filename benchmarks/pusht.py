@@ -5,7 +5,8 @@
 One model is trained on films of PushT without labels (``wildlam collect pusht``; made if they are not there), in steps
 of five commands. For every share of the clips that is labelled, and every seed, a controller of it and, on the same
 clips, a world model of real actions of its size are trained for as many steps; both act in the simulator from starts
-and to goals that everybody has (``wildlam play --world pusht``), and so does what takes no world model.
+and to goals that everybody has (``wildlam play --world pusht``), free and guided by a linear map of the same clips, and
+so does what takes no world model.
 The document is written anew after every part. A part whose rows pusht.json holds is not done again; to do all of it
 again, give another ``--out`` and ``--work``.
 """
@@ -13,12 +14,13 @@ again, give another ``--out`` and ``--work``.
 from __future__ import annotations
 
 import argparse
+import statistics
 from pathlib import Path
 
-import torch
 from common import spread
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from planning import ALL, driver_of, labelled_of
+from planning import ALL, GUIDE, driver_of, labelled_of
 from worlds import Rows, add_training, films, machines, trained, weights_of
 
 from wildlam.encoders import Lite0
@@ -33,14 +35,18 @@ from wildlam.workflows.play import play
 from wildlam.worlds.pusht_films import collect_pusht
 from wildlam.worlds.pusht_tasks import EPISODES, fingerprint
 
-WORLD = "pusht"
+WORLD, WORK = "pusht", Path("runs/pusht")
 FPS = 2.0
 """Steps a second: of five commands each."""
 FILMS, SECONDS, SEED = 480, 20.0, 10
 SHARES = [0.05, 1.0, 0.2]
 """Of the clips that are labelled, the most telling first."""
 FLOORS = ("no move", "random")
-MODELS = (*FLOORS, "regression", "cloning", "labelled", "latent")
+GUIDED = {"guide": "regression with z", "labelled": "labelled, guided", "latent": "latent, guided"}
+"""Rows of guided plans, as they are called here."""
+MODELS = (*FLOORS, "regression", "cloning", "labelled", "latent", *GUIDED.values())
+SHOWN = (*FLOORS, "regression", "cloning", "labelled", "latent", "labelled, guided", "latent, guided")
+"""Lines of the picture."""
 FIGURES = {
     "success": "success",
     "final distance": "distance, px",
@@ -52,21 +58,16 @@ FIGURES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_training(parser, steps=1600, batch=32)
+    add_model(parser)
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the clips that are labelled")
-    parser.add_argument("--films", type=int, default=FILMS, help="films in all, of which one of eight is held out")
     parser.add_argument("--episodes", type=int, default=EPISODES, help="episodes of a seed")
-    parser.set_defaults(work=Path("runs/pusht"))
     args = parser.parse_args()
-    collect_pusht(films(args, WORLD), episodes=args.films, seconds=SECONDS, seed=SEED, distractors=0.0)
+    study = prepared(args)
     encoder = Lite0().build("cpu")
-    trained(args, encoder, ModelConfig(), [WORLD], args.work, "run", 0, FPS)
-    study = argparse.Namespace(**vars(args) | {"run": args.work / f"{args.size}_{args.steps}x{args.batch}" / "run"})
     found, cache = read_episodes(films(args, WORLD)), cache_folder(films(args, WORLD))
     clips = len(cut_clips(found, encoder, "train", states=STATES, fps=FPS, cache=cache).places)
     of = {"weights": weights_of(study.run), "tasks": fingerprint(), "films": args.films, "episodes": args.episodes}
     rows = Rows(args.out / "pusht.json", of, ("share", "seed"))
-    study.steps = None  # as many as their labels need
     for seed in args.seeds:
         for share in args.shares:
             if not rows.has(share=share, seed=seed):
@@ -75,31 +76,51 @@ def main() -> None:
     print((args.out / "pusht.md").read_text())
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add what ``prepared`` takes, ``--seeds`` and ``--out``."""
+    add_training(parser, steps=1600, batch=32)
+    parser.add_argument("--films", type=int, default=FILMS, help="films in all, of which one of eight is held out")
+    parser.set_defaults(work=WORK)
+
+
+def prepared(args: argparse.Namespace) -> argparse.Namespace:
+    """What ``planning.py`` takes to train controllers and labelled models of the model, which is trained if need be."""
+    collect_pusht(films(args, WORLD), episodes=args.films, seconds=SECONDS, seed=SEED, distractors=0.0)
+    trained(args, Lite0().build("cpu"), ModelConfig(), [WORLD], args.work, "run", 0, FPS)
+    name = f"{args.size}_{args.steps}x{args.batch}"
+    steps = None  # as many as their labels need
+    return argparse.Namespace(**vars(args) | {"run": args.work / name / "run", "steps": steps})
+
+
 def acted(args: argparse.Namespace, share: float, clips: int, seed: int) -> list[dict]:
     """What comes of acting with a share of the labels, of so many clips."""
     count = ALL if share == 1 else round(share * clips)
     folder = args.work / "study" / args.run.parent.name
     driver, labelled = driver_of(args, WORLD, count, seed, folder), labelled_of(args, WORLD, count, seed, folder)
-    out = folder / f"play_{count or 'all'}_{seed}_{args.episodes}"
-    if not (out / "play.json").is_file():
-        play(
-            run=args.run,
-            world=WORLD,
-            controller=driver,
-            baselines=[labelled],
-            controls=True,
-            labelled=films(args, WORLD),
-            clips=count or None,
-            episodes=args.episodes,
-            seed=seed,
-            out=out,
-        )
-    common = {"share": share, "clips": count or clips, "seed": seed}
-    return [
-        {**common, "model": "labelled" if label == labelled.name else label, "figure": figure, **of[figure]}
-        for label, of in read_json(out / "play.json")["summary"].items()
-        for figure in FIGURES
-    ]
+    rows = []
+    for guide in (None, GUIDE):
+        out = folder / f"{'play' if guide is None else 'play_guided'}_{count or 'all'}_{seed}_{args.episodes}"
+        if not (out / "play.json").is_file():
+            play(
+                run=args.run,
+                world=WORLD,
+                controller=driver,
+                baselines=[labelled],
+                controls=guide is None,
+                guide=guide,
+                labelled=films(args, WORLD),
+                clips=count or None,
+                episodes=args.episodes,
+                seed=seed,
+                out=out,
+            )
+        for label, of in read_json(out / "play.json")["summary"].items():
+            name = "labelled" if label == labelled.name else label
+            name = name if guide is None else GUIDED.get(name)  # of the others there are rows without one
+            if name is not None:
+                common = {"share": share, "clips": count or clips, "seed": seed, "model": name}
+                rows += [{**common, "figure": figure, **of[figure]} for figure in FIGURES]
+    return rows
 
 
 def write(rows: list[dict], args: argparse.Namespace) -> None:
@@ -118,8 +139,9 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "",
         "*latent*: the model, which never saw an action, with a controller of the labelled clips; *labelled*: a world",
         "model of real actions, of these clips, for as many steps; *regression*, *cloning*: no world model, of these",
-        "clips (`wildlam play --controls true`); *no move*, *random*: floors. Success: disc and T together less than",
-        "20 pixels away at any moment of 50 commands, the T turned by less than 20 degrees. Distances: at the end.",
+        "clips (`wildlam play --controls true`); *guided*: leaving what *regression with z* tells has a price",
+        f"(`--guide {GUIDE:g}`); *no move*, *random*: floors. Success: disc and T together less than 20 pixels away",
+        "at any moment of 50 commands, the T turned by less than 20 degrees. Distances: at the end.",
         "",
         "![Success by labelled clips](pusht.svg)",
     ]
@@ -142,23 +164,27 @@ def over_seeds(rows: list[dict]) -> str:
     return spread([row["mean"] for row in rows])
 
 
+def line(ax: Axes, points: list[list[dict]], **looks: str) -> None:
+    """Draw the mean over seeds, by points, and their range; of one seed, the interval of its episodes."""
+    means, below, above = [], [], []
+    for rows in points:
+        found = [row["mean"] for row in rows]
+        low, high = (rows[0]["low"], rows[0]["high"]) if len(rows) == 1 else (min(found), max(found))
+        means.append(statistics.mean(found))
+        below.append(means[-1] - low)
+        above.append(high - means[-1])
+    ax.errorbar(range(len(points)), means, [below, above], marker="o", ms=4, **looks)
+
+
 @svg
 def curves(rows: list[dict]) -> Figure:
-    """Success by labelled clips: mean over seeds, and their range; of one seed, the interval of its episodes."""
+    """Success by labelled clips."""
     fig = Figure(figsize=(5.5, 3.6), layout="constrained")
     ax, shares = fig.subplots(), sorted({row["share"] for row in rows})
     clips = [next(row["clips"] for row in rows if row["share"] == share) for share in shares]
-    for colour, model in zip(["0.7", "0.45", *LINES], MODELS, strict=False):
-        means, ends = [], []
-        for share in shares:
-            own = [r for r in rows if (r["share"], r["model"], r["figure"]) == (share, model, "success")]
-            found = torch.tensor([row["mean"] for row in own])
-            low, high = (own[0]["low"], own[0]["high"]) if len(own) == 1 else (float(found.min()), float(found.max()))
-            means.append(float(found.mean()))
-            ends.append([means[-1] - low, high - means[-1]])
-        ax.errorbar(
-            range(len(shares)), means, list(zip(*ends, strict=True)), color=colour, marker="o", ms=4, label=model
-        )
+    for colour, model in zip(["0.7", "0.45", *LINES], SHOWN, strict=True):
+        of_model = [row for row in rows if (row["model"], row["figure"]) == (model, "success")]
+        line(ax, [[row for row in of_model if row["share"] == share] for share in shares], color=colour, label=model)
     ax.set_xticks(range(len(shares)), [str(count) for count in clips])
     ax.set_xlabel("labelled clips")
     ax.set_ylabel("success")

@@ -193,7 +193,9 @@ def test_pusht_tells_every_model_by_share_of_labels(monkeypatch, tmp_path):
             name: {"mean": float(value + n), "low": value, "high": value + n + 1}
             for n, name in enumerate(pusht.FIGURES)
         }
-        for value, label in enumerate((*pusht.FLOORS, "regression", "cloning", "labelled_pusht_21_0", "latent"))
+        for value, label in enumerate(
+            (*pusht.FLOORS, "regression", "cloning", "labelled_pusht_21_0", "latent", "guide")
+        )
     }
     monkeypatch.setattr(pusht, "driver_of", lambda *_: tmp_path / "controller")
     monkeypatch.setattr(pusht, "labelled_of", lambda *_: tmp_path / "labelled_pusht_21_0")
@@ -207,7 +209,8 @@ def test_pusht_tells_every_model_by_share_of_labels(monkeypatch, tmp_path):
     monkeypatch.setattr(pusht, "play", play)
     args = argparse.Namespace(run=tmp_path / "nano" / "run", work=tmp_path, episodes=4)
     rows = [{"machine": "m", **r} for share in (0.05, 1.0) for r in pusht.acted(args, share, 420, 0)]
-    assert [(one["clips"], one["seed"], one["controls"]) for one in asked] == [(21, 0, True), (None, 0, True)]
+    of_asked = [(one["clips"], one["controls"], one["guide"]) for one in asked]
+    assert of_asked == [(21, True, None), (21, False, 0.1), (None, True, None), (None, False, 0.1)]
     assert {r["clips"] for r in rows} == {21, 420}
     told = argparse.Namespace(films=8, size="nano", steps=2, batch=4, episodes=4)
     page = pusht.text(rows, told)
@@ -216,7 +219,39 @@ def test_pusht_tells_every_model_by_share_of_labels(monkeypatch, tmp_path):
     assert "## 100% of the labels: 420 clips" in page
     again = pusht.text([*rows, *({**r, "seed": 1, "mean": r["mean"] + 1} for r in rows)], told)
     assert "| labelled | 4.500 (4.000 to 5.000) |" in again
-    assert "latent" in pusht.curves(rows).decode()
+    assert "| latent, guided | 5 (5 to 6) |" in page
+    assert "latent, guided" in pusht.curves(rows).decode()
+
+
+@pytest.mark.slow
+def test_acting_tells_every_model_and_how_long_it_thinks(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(GPU.parent))
+    acting = importlib.import_module("acting")
+    monkeypatch.setattr(acting, "driver_of", lambda *_: tmp_path / "controller")
+    monkeypatch.setattr(acting, "labelled_of", lambda *_: tmp_path / "labelled_arm_64_0")
+    monkeypatch.setattr(acting, "train_policy", lambda run, **options: options["out"])
+    asked = []
+
+    def play(*, out, **options):
+        asked.append(options)
+        names = acting.GUIDED if options["guide"] else acting.UNGUIDED
+        figures = {name: {"mean": 0.5, "low": 0.25, "high": 0.75} for name in (acting.SUCCESS, acting.DISTANCE)}
+        labels = [*names, "labelled_arm_64_0"]
+        out.mkdir(parents=True)
+        times = {label: 7.4 for label in labels if label != "no move"}
+        (out / "play.json").write_text(json.dumps({"summary": dict.fromkeys(labels, figures), "milliseconds": times}))
+
+    monkeypatch.setattr(acting, "play", play)
+    args = argparse.Namespace(run=tmp_path / "run", work=tmp_path, episodes=4)
+    rows = [{"world": "arm", "clips": 64, "seed": 0, "machine": "m", **r} for r in acting.acted(args, "arm", 64, 0)]
+    free, guided = asked
+    assert (free["controls"], free["guide"], free["policy"].name) == (True, None, "policy_arm")
+    assert (guided["controls"], guided["guide"], guided["policy"]) == (False, 0.1, None)
+    page = acting.text(rows, args)
+    for model in acting.MODELS:
+        of_model = "" if model == "no move" else "7"
+        assert f"| {model} | 0.5 (0.25 to 0.75) | 0.5 (0.25 to 0.75) | {of_model} |" in page
+    assert "planner, guided" in acting.curves(rows).decode()
 
 
 def test_floors_lie_below_what_is_reached(monkeypatch):
