@@ -8,12 +8,11 @@ made if they are not there (``wildlam collect``). *cameras* is the arm, seen by 
 
 For every world, number of labelled clips and seed a controller of the run and, on the same clips, a world model of real
 actions (the part that V-JEPA 2-AC plays), of the run's size, are trained for as many steps, the latter with the
-optimiser that suits it better. Of few clips two controllers are trained, one of which sees the other films of that
-world, too, without their labels: it is taken if that lowers the loss on clips set apart by a hundredth. Both plan in
-the same held-out episodes: the arm by the DROID protocol with fewer candidates (``--samples``) and iterations, the
-drives by the RECON protocol. Both plan once more, guided by what a linear map of the same clips tells of the whole
-motion (``wildlam plan --guide``). Beside them stand what takes no world model, of the same clips (``wildlam plan
---controls``): a linear regression from start and goal, and goal-conditioned behaviour cloning.
+optimiser that suits it better. Both plan in the same held-out episodes: the arm by the DROID protocol with fewer
+candidates (``--samples``) and iterations, the drives by the RECON protocol. Both plan once more, guided by what a
+linear map of the same clips tells of the whole motion (``wildlam plan --guide``). Beside them stand what takes no world
+model, of the same clips (``wildlam plan --controls``): a linear regression from start and goal, and goal-conditioned
+behaviour cloning.
 
 With ``--simulator``, all labels and the first seed, the simulator plans, too, in the place of the model and of the
 controller: upper bounds. With ``--play``, the run driven by a controller of a tenth of the labels, and the world model
@@ -69,9 +68,7 @@ GENTLE = OptimizerConfig(muon=False, adamw_lr=3e-4)
 KEYS = ("protocol", "world", "seed", "clips")
 """Of the parts."""
 FEW = 64
-"""Labelled clips up to which the other films are tried, and the labelled model is trained gently."""
-WORTH = 0.01
-"""Share by which seeing the other films must lower the validation loss, to be taken for more than chance."""
+"""Labelled clips up to which the labelled model is trained gently."""
 GUIDE = 0.1
 """Price of leaving what the linear map tells; ``codes.py --guides`` compares prices."""
 GUIDED = {"latent": "latent, guided", "guide": "regression with z"}
@@ -88,8 +85,6 @@ RATIOS = [
 """What is compared."""
 SHOWN = ("latent", "labelled", "regression", "latent, guided", "cloning")
 """Lines of the picture."""
-FILMED = "_films"
-"""Ends the name of a controller that was shown the other films, too."""
 TENTH = {"arm": 168, "nav": 396, "cameras": 168}
 """Labelled clips of who plays against all labels: a tenth of those of the world."""
 
@@ -152,21 +147,11 @@ def steps_of(args: argparse.Namespace, count: int) -> int:
 
 
 def driver_of(args: argparse.Namespace, world: str, count: int, seed: int, study: Path | None = None) -> Path:
-    """A controller of one world, number of clips and seed: its folder, in ``study``.
-
-    Of few clips two are trained, one of them with the other films, too; it is taken if its validation loss
-    is lower by ``WORTH``: at the same loss, those that saw the films planned worse.
-    """
-    few, often = clips_of(args, world, count, seed), judged_every(args, count)
-    drivers = {}
-    for suffix, unlabelled in {"": None, **({FILMED: films(args, world)} if 0 < count <= FEW else {})}.items():
-        config = ControllingConfig(**few, unlabelled=unlabelled)
-        training = replace(config.training, steps=steps_of(args, count), save_every=often, eval_every=often)
-        folder = (study or args.work / "study") / f"controller_{world}_{count or 'all'}_{seed}{suffix}"
-        train_controller(args.run, replace(config, training=training), folder)
-        loss = read_json(folder / "results.json")["choosing"]["loss"]
-        drivers[folder] = loss if unlabelled is None else loss * (1 + WORTH)
-    return min(drivers, key=lambda driver: drivers[driver])
+    """A controller of one world, number of clips and seed: its folder, in ``study``."""
+    config, often = ControllingConfig(**clips_of(args, world, count, seed)), judged_every(args, count)
+    training = replace(config.training, steps=steps_of(args, count), save_every=often, eval_every=often)
+    folder = (study or args.work / "study") / f"controller_{world}_{count or 'all'}_{seed}"
+    return train_controller(args.run, replace(config, training=training), folder)
 
 
 def labelled_of(args: argparse.Namespace, world: str, count: int, seed: int, study: Path | None = None) -> Path:
@@ -231,7 +216,6 @@ def rows_of(world: str, driver: Path, labelled: Path, plans: dict[Path, str]) ->
     errors = read_json(driver / "results.json")
     figures = {"rollout error over inferred": "over_idm", "z error": "z", "size of change": "movement"}
     rows = [{"model": "latent", "figure": words, "value": errors[key]["mean"]} for words, key in figures.items()]
-    rows.append({"model": "latent", "figure": "other films", "value": float(driver.name.endswith(FILMED))})
     for folder, words in plans.items():
         found = read_json(folder / "plans.json")
         names = {labelled.name: "labelled"}
@@ -282,9 +266,9 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "",
         f"Made by `python benchmarks/planning.py` on {machines(rows)}:",
         f"{args.episodes} held-out episodes; mean over the seeds (smallest to largest); lower is better.",
-        "*latent*: the run, which never saw an action, driven by a controller of the labelled clips (up to 64 clips,",
-        "of the other films, too, without labels, if the validation loss is lower by 1 %); *labelled*: a world",
-        "model of real actions, of the labelled clips, for as many steps. A quarter of the clips chooses checkpoints.",
+        "*latent*: the run, which never saw an action, driven by a controller of the labelled clips; *labelled*: a",
+        "world model of real actions, of the labelled clips, for as many steps. A quarter of the clips chooses",
+        "checkpoints.",
         "*regression*: a linear map from start and goal to the whole motion, of the labelled clips, no model; *with",
         "z*: one from z of the two in its place, or the mean of both, if that misses less of recordings that were not",
         "fitted to; *cloning*: a network from both to the mean action of a step, of the same clips. *guided*: leaving",
@@ -313,10 +297,10 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
             lines += ["", f"{figure}:", "", *markdown_table(heads, table)]
         lines += [
             "",
-            "The controllers (1: as good as inferred; as bad as their mean; as large as the truth; from films, too):",
+            "The controllers (1: as good as inferred; as bad as their mean; as large as the truth):",
             "",
         ]
-        names = ["rollout error over inferred", "z error", "size of change", "other films"]
+        names = ["rollout error over inferred", "z error", "size of change"]
         table = []
         for count in counts:
             cells = [spread(values(rows, world=world, clips=count, model="latent", figure=name)) for name in names]

@@ -79,8 +79,9 @@ def test_rows_of_a_study_are_added_part_by_part_and_belong_to_one_study(study, t
 
 def test_every_world_can_be_filmed_planned_played_and_diagnosed(study):
     diagnose, worlds, controllers = (importlib.import_module(name) for name in ("diagnose", "worlds", "controllers"))
-    tables = (worlds.FILMS, study.WORLDS, study.PLAYED, study.TENTH, diagnose.WORLDS, controllers.PROTOCOLS)
-    assert all(set(table) == set(worlds.FILMS) for table in tables)
+    tables = (study.PLAYED, study.TENTH, controllers.PROTOCOLS)
+    assert all(set(table) == set(study.WORLDS) for table in tables)
+    assert set(study.WORLDS) < set(diagnose.WORLDS) == set(worlds.FILMS) - {worlds.MOVERS}
     for world, (protocol, figure, (iterations,)) in study.WORLDS.items():
         told = diagnose.WORLDS[world]
         assert (told.protocol, told.figure, told.searches[0][1]) == (protocol, figure, iterations)
@@ -92,20 +93,6 @@ def test_the_study_that_is_stored_goes_on_with_another_world(study):
     stored = json.loads((GPU.parent.parent / "docs" / "results" / "planning.json").read_text())["of"]
     args = argparse.Namespace(steps=None, episodes=64, samples=64)
     assert {"weights": stored["weights"], **study.settings(args)} == stored
-
-
-@pytest.mark.parametrize(("with_films", "taken"), [(0.98, True), (0.995, False), (1.1, False)])
-def test_films_are_taken_if_they_lower_the_loss_by_a_hundredth(study, tmp_path, monkeypatch, with_films, taken):
-    def train(run, config, out):
-        out.mkdir(parents=True)
-        loss = 10.0 * (with_films if config.unlabelled else 1)
-        (out / "results.json").write_text(json.dumps({"choosing": {"loss": loss}}))
-
-    monkeypatch.setattr(study, "train_controller", train)
-    args = argparse.Namespace(run=unpack(tmp_path / "run", tmp_path), work=tmp_path, steps=None)
-    driver = study.driver_of(args, "arm", 32, 0)
-    assert driver.name == ("controller_arm_32_0_films" if taken else "controller_arm_32_0")
-    assert study.driver_of(args, "arm", 128, 0).name == "controller_arm_128_0"  # more than FEW: without films
 
 
 def test_a_labelled_model_of_few_clips_is_trained_gently(study, tmp_path, monkeypatch):

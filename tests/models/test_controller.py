@@ -93,17 +93,20 @@ def test_predictions_teach_what_inferred_actions_leave_open():
     states, actions = torch.randn(32, 5, 6, 16), torch.randn(32, 4, 3)
     effect = torch.nn.Linear(5, 16).requires_grad_(False)
 
-    def predict(states, z):
-        return states + effect(z)[:, :, None]
+    def drive(first, actions, act):
+        seen = [first[:, 0]]
+        for action in actions.unbind(dim=1):
+            seen.append(seen[-1] + effect(act(action, seen[-1]))[:, None])
+        return torch.stack(seen[1:], dim=1)
 
     true = torch.nn.functional.pad(actions, (0, 2))
-    states[:, 1:] = predict(states[:, :1], true.cumsum(dim=1))
+    states[:, 1:] = drive(states[:, :1], true, lambda z, _: z)
     inferred = true * torch.tensor([1.0, 0, 0, 0, 0])
     errors = {}
     for weight in (0.0, 10.0):
         torch.manual_seed(0)
         config = ControllerConfig(width=32, blocks=0, past="none", prediction=weight)
-        controller = config.build(SPEC, 3, 5, predict)
+        controller = config.build(SPEC, 3, 5, drive)
         assert controller.state_dict().keys() == make(past="none").state_dict().keys()  # the model is not part of it
         controller.fit_scales(actions, inferred)
         optimizer = torch.optim.AdamW(controller.parameters(), 3e-3)

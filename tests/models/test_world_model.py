@@ -76,7 +76,9 @@ def test_cached_rollout_equals_recomputing_everything(world_model, states, conte
     torch.manual_seed(2)
     past = torch.randn(2, context - 1, 32)
     actions = torch.randn(2, candidates, horizon, 32)
-    rolled = world_model.rollout(states[:, :context], past, actions)
+    with torch.no_grad():
+        rolled = world_model.rollout(states[:, :context], past, actions)
+    torch.testing.assert_close(world_model.rollout(states[:, :context], past, actions), rolled)
     assert rolled.shape == (2, candidates, horizon, 4, 6)
     for s in range(candidates):
         known = states[:, :context]
@@ -85,6 +87,24 @@ def test_cached_rollout_equals_recomputing_everything(world_model, states, conte
             step = world_model(known, known_actions)[:, -1:]
             known = torch.cat((known, step), dim=1)
             torch.testing.assert_close(rolled[:, s, h], step[:, 0], atol=1e-4, rtol=0)
+
+
+def test_a_rollout_can_be_learnt_through(world_model, states):
+    torch.manual_seed(2)
+    gradients = []
+    for cached in (True, False):
+        actions = torch.randn(2, 3, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        if cached:
+            last = world_model.rollout(states[:, :1], states.new_empty(2, 0, 32), actions[:, None])[:, 0, -1]
+        else:
+            known = states[:, :1]
+            for h in range(3):
+                known = torch.cat((known, world_model(known, actions[:, : h + 1])[:, -1:]), dim=1)
+            last = known[:, -1]
+        last.square().sum().backward()
+        gradients.append(actions.grad)
+    assert (gradients[0].abs().sum(dim=-1) > 0).all()
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-3)
 
 
 def test_rollout_takes_contexts_longer_than_any_in_training(world_model):

@@ -132,7 +132,11 @@ class KeyValueCache:
         self.capacity = capacity
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add tokens ``[B * S, heads, L, head_dim]`` of the candidates; return views of all of their own so far."""
+        """Add tokens ``[B * S, heads, L, head_dim]`` of the candidates; return all of their own so far."""
+        if torch.is_grad_enabled():  # whose backward pass needs what a buffer would be written over
+            before = self.buffers or (key[:, :, :0], value[:, :, :0])
+            self.buffers = (torch.cat((before[0], key), dim=2), torch.cat((before[1], value), dim=2))
+            return self.buffers
         if self.buffers is None:
             shape = (key.shape[0], key.shape[1], self.capacity, key.shape[3])
             self.buffers = (key.new_empty(shape), value.new_empty(shape))

@@ -20,8 +20,8 @@ from wildlam.models.attention import rotations
 from wildlam.models.transformer import Block, Mlp
 from wildlam.types import EncoderSpec, Loss
 
-Predict = Callable[[Tensor, Tensor], Tensor]
-"""From states ``[B, T, N, D]`` and latent actions ``[B, T, Z]`` to the next states."""
+Drive = Callable[[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]], Tensor]
+"""From a first state ``[B, 1, N, D]``, actions ``[B, T, A]`` and a controller's ``act`` to the T next states."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,8 @@ class ControllerConfig:
             to which a network adds, in which what is seen of the state has no weight yet; or network, which begins with
             the mean latent action and with all of the state (the paper's).
         prediction: weight in the loss of what the model that it drives predicts under its latent actions (mean L1 error
-            of the states), besides the error of these themselves; 0, the paper's, saves running the model.
+            of the states of a clip that is unrolled from its first state, as a plan is), besides the error of these
+            themselves; 0, the paper's, saves running the model.
     """
 
     past: Literal["tokens", "pooled", "none"] = "tokens"
@@ -54,7 +55,7 @@ class ControllerConfig:
             raise ValueError(f"controller.prediction must not be negative, got {self.prediction}")
 
     def build(
-        self, spec: EncoderSpec, action_width: int, latent_width: int, predict: Predict | None = None
+        self, spec: EncoderSpec, action_width: int, latent_width: int, drive: Drive | None = None
     ) -> Controller:
         """Make a controller, randomly initialised.
 
@@ -62,9 +63,9 @@ class ControllerConfig:
             spec: specification of the encoder of the states.
             action_width: width A of a real action.
             latent_width: width Z of a latent one.
-            predict: step of the frozen model that it learns to drive; for training alone.
+            drive: unrolls the frozen model that it learns to drive; for training alone.
         """
-        return Controller(self, spec, action_width, latent_width, predict)
+        return Controller(self, spec, action_width, latent_width, drive)
 
 
 class Controller(nn.Module):
@@ -86,11 +87,11 @@ class Controller(nn.Module):
         spec: EncoderSpec,
         action_width: int,
         latent_width: int,
-        predict: Predict | None = None,
+        drive: Drive | None = None,
     ) -> None:
         super().__init__()
         width = config.width
-        self.config, self.grid, self.predict = config, spec.grid, predict
+        self.config, self.grid, self.drive = config, spec.grid, drive
         self.embed_action = nn.Sequential(
             nn.Linear(action_width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
         )
@@ -139,7 +140,7 @@ class Controller(nn.Module):
 
     def forward(self, actions: Tensor, states: Tensor, latents: Tensor) -> Loss:
         """Mean squared error of the latent actions of clips, over their variance: 1 is what their mean reaches. With
-        ``predict``, plus the mean L1 error of the next states that it predicts, times ``config.prediction``.
+        ``drive``, plus the mean L1 error of the states that its unrolling predicts, times ``config.prediction``.
 
         Args:
             actions: ``[B, T, A]``.
@@ -149,8 +150,8 @@ class Controller(nn.Module):
         z = self.act(actions.flatten(0, 1), states[:, :-1].flatten(0, 1)).view_as(latents)
         terms = {"z_error": ((z - latents) / self.latent_std).square().mean()}
         total = terms["z_error"]
-        if self.predict is not None:
-            predicted = self.predict(states[:, :-1], z)
+        if self.drive is not None:
+            predicted = self.drive(states[:, :1], actions, self.act)
             terms["prediction"] = (predicted.float() - states[:, 1:].float()).abs().mean()
             total = total + self.config.prediction * terms["prediction"]
         return Loss(total, lambda: {name: term.detach() for name, term in terms.items()})

@@ -236,8 +236,8 @@ def _validation_losses(
 
 
 def _new(config: ControllingConfig, encoder: Encoder, model: LatentActionModel, space: ActionSpace) -> Controller:
-    predict = model.predict if config.controller.prediction else None
-    return config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim, predict)
+    drive = model.drive if config.controller.prediction else None
+    return config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim, drive)
 
 
 def _announce_parts(
