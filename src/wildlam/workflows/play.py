@@ -367,7 +367,7 @@ def _fitted(
     if not config.guided:
         return {}, None
     assert config.labelled is not None
-    reading = replace(config.reading, camera=config.camera or driven.camera).like(driven.space)
+    reading = driven.reads(config.reading, config.labelled)
     fps = driven.config.data.fps
     clips = few_labelled(config, config.labelled, driven.encoder, fps, config.tolerance, reading)
     acts: dict[str, Act] = {}

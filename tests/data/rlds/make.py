@@ -1,13 +1,13 @@
 """A small data set in RLDS, written by TensorFlow Datasets itself.
 
     python3.11 -m venv tf
-    tf/bin/pip install tensorflow-cpu==TF tensorflow-datasets==TFDS
+    tf/bin/pip install tensorflow-cpu==2.21.0 tensorflow-datasets==4.9.10
     tf/bin/python make.py .
 
-It writes ``tiny_arm/1.0.0``: three episodes to train on and two to validate on, in two shards each, with the features of
-Open X-Embodiment's sets: pictures by a camera that looks on (JPEG) and one at the wrist (PNG), depth, a state, a gripper,
-an embedding of the instruction, and an action of two parts. The tests import this file: it needs NumPy alone to be
-imported, and TensorFlow Datasets to be run.
+It writes ``tiny_arm/1.0.0``: three episodes to train on and two to validate on, in two shards each, with the features
+of Open X-Embodiment's sets: pictures by a camera that looks on (JPEG) and one at the wrist (PNG), depth, a state, a
+gripper, an embedding of the instruction, and an action of two parts. The tests import this file: it needs NumPy alone
+to be imported, and TensorFlow Datasets to be run.
 """
 
 from __future__ import annotations

@@ -67,9 +67,10 @@ def format_of(path: Path) -> Format:
     """
     if not path.exists():
         raise WildlamError(f"{path}: there is no such folder")
-    if path.is_file() and path.suffix.lower() not in LISTS:
+    form = next(one for one in FORMATS.values() if one.detects(path))
+    if form is FORMATS["video"] and path.is_file() and path.suffix.lower() not in LISTS:
         raise WildlamError(f"{path}: a single file; give the folder that it lies in, and unpack archives before")
-    return next(one for one in FORMATS.values() if one.detects(path))
+    return form
 
 
 def cache_folder(path: Path) -> Path:

@@ -29,7 +29,6 @@ from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format, check_finite, choose_camera
 from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.formats.tfrecord import AGAIN, Example, Record, records_in
-from wildlam.episodes.pairing import listed
 from wildlam.episodes.vectors import FIRST, Commands, Reading, few
 from wildlam.errors import WildlamError, option
 from wildlam.video.splits import SPLIT_FOLDERS, splits_of
@@ -64,8 +63,10 @@ RATES = {name: float(rate) for rate, names in _NAMES_BY_RATE.items() for name in
 
 
 def sets_in(path: Path) -> list[Path]:
-    """Folders of data sets: the folder, or below it by two levels (``NAME/VERSION``) or three (``NAME/CONFIG/VERSION``)."""
-    return sorted({file.parent for depth in range(4) for file in path.glob(f"{'*/' * depth}{FEATURES}") if _is_set(file)})
+    """Folders of data sets: the folder, or up to three levels below it (``NAME/CONFIG/VERSION``)."""
+    return sorted(
+        {file.parent for depth in range(4) for file in path.glob(f"{'*/' * depth}{FEATURES}") if _is_set(file)}
+    )
 
 
 def _is_set(file: Path) -> bool:
@@ -121,12 +122,10 @@ def read_rlds(path: Path, reading: Reading = FIRST) -> list[Episode]:
     found = []
     for name, _, record in episodes:
         example = Example(record)
-        count = len(example.texts(shape.cameras[camera]))
-        if count < 2:
-            raise WildlamError(f"{record}: an episode of {count} frames; two at least are expected")
+        count = _count(example, shape.actions or shape.states)
         poses = _rows(example, shape.states, count)
         commands = _rows(example, shape.actions, count) if isinstance(space, Commands) else None
-        frames = partial(_pictures, record, shape.cameras[camera])
+        frames = partial(_pictures, record, shape.cameras[camera], count)
         split = (is_split and stated[name]) or drawn[name]
         times = np.arange(count) / rate
         found.append(Episode(name, split, times, poses, space, frames, record.file, commands=commands, view=camera))
@@ -175,7 +174,9 @@ def _shape(folder: Path) -> Shape:
             f"({type(error).__name__}: {error})"
         ) from error
     rows = {name: width for name, (kind, width) in leaves.items() if kind == "row"}
-    pictures = {name.removeprefix(OBSERVATION): f"steps/{name}" for name, (kind, _) in leaves.items() if kind == "picture"}
+    pictures = {
+        name.removeprefix(OBSERVATION): f"steps/{name}" for name, (kind, _) in leaves.items() if kind == "picture"
+    }
     return Shape(
         actions={name: width for name, width in rows.items() if name == ACTION or name.startswith(f"{ACTION}/")},
         states={name: n for name, n in rows.items() if name.startswith(OBSERVATION) and "embedding" not in name},
@@ -195,9 +196,9 @@ def _leaves(feature: dict[str, Any], name: str = "") -> Iterator[tuple[str, tupl
         if kind == "image" and sizes[2:] == [3] and about.get("dtype", "uint8") == "uint8":
             yield name, ("picture", 0)
         is_number = str(about.get("dtype")).startswith(("float", "bfloat", "int", "uint"))
-        if kind == "tensor" and is_number and len(sizes) < 2 and min(sizes, default=1) > 0:
-            if about.get("encoding", "none") in ("none", ""):
-                yield name, ("row", math.prod(sizes))
+        is_row = len(sizes) < 2 and min(sizes, default=1) > 0 and about.get("encoding", "none") == "none"
+        if kind == "tensor" and is_number and is_row:
+            yield name, ("row", math.prod(sizes))
 
 
 def _episodes(folder: Path, info: dict[str, Any]) -> Iterator[tuple[str, str, Record]]:
@@ -211,23 +212,29 @@ def _episodes(folder: Path, info: dict[str, Any]) -> Iterator[tuple[str, str, Re
         )
     there = 0
     missing: list[str] = []
-    for split in _splits(file, info):
+    for split, shards, lengths in _splits(file, info):
         number = 0
-        for k, (shard, length) in enumerate(zip(*split[1:], strict=True)):
+        for shard, length in zip(shards, lengths, strict=True):
             place = folder / shard
             if place.is_file():
                 there += 1
                 records = records_in(place)
                 if len(records) != length:
                     raise WildlamError(f"{place}: holds {len(records)} episodes; {INFO} says {length}; {AGAIN}")
-                yield from ((f"{split[0]}_{number + i:06d}", split[0], one) for i, one in enumerate(records))
+                yield from ((f"{split}_{number + i:06d}", split, one) for i, one in enumerate(records))
             elif length:
                 missing.append(shard)
             number += length
     if missing and not there:
         raise WildlamError(f"{folder}: none of its shards is there, such as {missing[0]}; {AGAIN}")
     if missing:
-        log.warning("%s: %d of %d shards are not there, and left out: %s", folder, len(missing), there + len(missing), few(missing))
+        log.warning(
+            "%s: %d of %d shards are not there, and left out: %s",
+            folder,
+            len(missing),
+            there + len(missing),
+            few(missing),
+        )
 
 
 def _splits(file: Path, info: dict[str, Any]) -> Iterator[tuple[str, list[str], list[int]]]:
@@ -256,6 +263,15 @@ def _splits(file: Path, info: dict[str, Any]) -> Iterator[tuple[str, list[str], 
         raise WildlamError(f"{file}: does not say which shards there are ({type(error).__name__}: {error})") from error
 
 
+def _count(example: Example, widths: dict[str, int]) -> int:
+    """How many frames an episode has, by its numbers: going through its pictures would read all of them."""
+    name, width = next(iter(widths.items()))
+    count = len(example.numbers(f"steps/{name}")) // width
+    if count < 2:
+        raise WildlamError(f"{example.record}: an episode of {count} frames; two at least are expected")
+    return count
+
+
 def _rows(example: Example, widths: dict[str, int], count: int) -> np.ndarray:
     """Numbers at each frame, ``float64 [F, C]``."""
     parts = []
@@ -263,18 +279,21 @@ def _rows(example: Example, widths: dict[str, int], count: int) -> np.ndarray:
         values = example.numbers(f"steps/{name}")
         if len(values) != count * width:
             raise WildlamError(
-                f"{example.record}: steps/{name} has {len(values)} numbers; {count} frames of {width} are expected; {AGAIN}"
+                f"{example.record}: steps/{name} has {len(values)} numbers; {count} frames of {width} are expected; "
+                f"{AGAIN}"
             )
         parts.append(values.reshape(count, width))
         check_finite(parts[-1], f"{example.record}: steps/{name}")
     return np.column_stack(parts) if parts else np.empty((count, 0))
 
 
-def _pictures(record: Record, name: str, chosen: Sequence[int], size: int) -> Tensor:
+def _pictures(record: Record, name: str, count: int, chosen: Sequence[int], size: int) -> Tensor:
     """Some pictures of an episode, by number, once the record is known to be as it was written."""
     example = Example(record)
     example.check()
     pictures = example.texts(name)
+    if len(pictures) != count:
+        raise WildlamError(f"{record}: {name} has {len(pictures)} pictures; {count} are expected; {AGAIN}")
     return torch.stack([decode_picture(bytes(pictures[k]), f"{record}: {name} {k}", size) for k in chosen])
 
 

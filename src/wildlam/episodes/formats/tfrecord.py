@@ -8,6 +8,7 @@ read them from the disk, which a parser of whole messages would.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,7 +63,9 @@ def records_in(file: Path) -> list[Record]:
                 if len(header) == _HEADER.size:
                     length, checksum = _HEADER.unpack(header)
                     if _checksum(header[:8]) != checksum:
-                        raise WildlamError(f"{record}, at byte {place}: no record of a TFRecord file begins here; {AGAIN}")
+                        raise WildlamError(
+                            f"{record}, at byte {place}: no record of a TFRecord file begins here; {AGAIN}"
+                        )
                     record = Record(file, len(found), place + _HEADER.size, length)
                 place = record.begin + record.length + _FOOTER.size
                 if place > size or not record.length:
@@ -86,8 +89,12 @@ class Example:
         self.record = record
         self._lists: dict[str, tuple[int, memoryview]] = {}
         try:
-            self._data = memoryview(np.memmap(record.file, np.uint8, "r", record.begin, (record.length,)))
-            for features in _parts(self._data, 1):
+            with record.file.open("rb") as stream:
+                file = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            if hasattr(mmap, "MADV_RANDOM"):
+                file.madvise(mmap.MADV_RANDOM)  # or the system reads ahead, all of what is skipped
+            data = memoryview(file)[record.begin : record.begin + record.length]
+            for features in _parts(data, 1):
                 for entry in _parts(features, 1):
                     name = b"".join(_parts(entry, 1)).decode()
                     for feature in _parts(entry, 2):
@@ -105,11 +112,10 @@ class Example:
         Raises:
             WildlamError: they are damaged, naming the record.
         """
-        end = self.record.begin + self.record.length
         with self.record.file.open("rb") as stream:
-            stream.seek(end)
-            stated = stream.read(_FOOTER.size)
-        if stated != _FOOTER.pack(_checksum(self._data)):
+            stream.seek(self.record.begin)
+            data, stated = stream.read(self.record.length), stream.read(_FOOTER.size)
+        if stated != _FOOTER.pack(_checksum(data)):
             raise WildlamError(f"{self.record}: damaged, it does not fit its checksum; {AGAIN}")
 
     def numbers(self, name: str) -> np.ndarray:
@@ -145,13 +151,13 @@ class Example:
         return kind, data
 
 
-def _checksum(data: Any) -> int:
+def _checksum(data: bytes) -> int:
     """TFRecord's: a CRC-32C, turned and shifted, as files of checksums have checksums, too."""
     try:
         from google_crc32c import value
     except ImportError as error:
         raise WildlamError("TFRecord files need google-crc32c: pip install 'wildlam[rlds]'") from error
-    crc = value(bytes(data))
+    crc = value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
