@@ -52,7 +52,7 @@ def records_in(file: Path) -> list[Record]:
     Raises:
         WildlamError: a record is cut short, or its length damaged; or google-crc32c is not installed.
     """
-    found = []
+    found: list[Record] = []
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
