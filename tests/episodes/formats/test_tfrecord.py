@@ -1,6 +1,7 @@
 """TFRecord files, by TensorFlow's description of them and as TensorFlow wrote one."""
 
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,9 @@ def test_integers_that_do_not_end(tmp_path, packed):
     file.write_bytes(framed(message(1, message(1, message(1, b"a") + message(2, integers)))))
     with pytest.raises(WildlamError, match="record 0: a cannot be read"):
         Example(records_in(file)[0]).numbers("a")
+
+
+def test_what_takes_a_package_says_which(monkeypatch):
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    with pytest.raises(WildlamError, match=r"TFRecord files need google-crc32c: pip install 'wildlam\[rlds\]'"):
+        records_in(WRITTEN)
