@@ -3,10 +3,11 @@
 import io
 import json
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import Image, ImageDraw
 
 JOINTS = 14
 STEPS = 40
@@ -28,8 +29,25 @@ def motion(seed):
     return commands, np.concatenate([commands[:1], commands[:-1]])
 
 
+def film_arms(path, states):
+    """A film of two arms of seven links, whose joints turn by a tenth of the states, each from the link before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for joints in states:
+            picture = Image.new("RGB", (64, 48), (40, 60, 50))
+            for arm, x in enumerate((16, 48)):
+                turned = np.cumsum(joints[7 * arm : 7 * arm + 7] / 10)
+                links = np.stack([6 * np.sin(turned), -6 * np.cos(turned)], axis=1)
+                ends = np.cumsum([[x, 46], *links], axis=0)
+                ImageDraw.Draw(picture).line([tuple(end) for end in ends], (255, 160, 200 * arm), width=3)
+            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        container.mux(stream.encode())
+
+
 def write_aloha(folder, make_video, kind="video", names=None, numbers=(0, 1, 3)):
-    """Write it, with films or with pictures in the tables."""
+    """Write it, with films or with pictures in the tables; if ``make_video`` is None, with films of the arms."""
     of_joints = {"dtype": "float32", "shape": [JOINTS], "names": names}
     info = {
         "codebase_version": "v2.1",
@@ -55,7 +73,7 @@ def write_aloha(folder, make_video, kind="video", names=None, numbers=(0, 1, 3))
         for camera in CAMERAS:
             if kind == "video":
                 film = folder / FILMS.format(episode_chunk=0, video_key=camera, episode_index=number)
-                make_video(film, frames=STEPS, fps=FPS)
+                make_video(film, frames=STEPS, fps=FPS) if make_video else film_arms(film, states)
             else:
                 columns[camera] = [{"bytes": png(k), "path": None} for k in range(STEPS)]
         file = folder / DATA.format(episode_chunk=0, episode_index=number)

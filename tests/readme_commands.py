@@ -126,6 +126,7 @@ def commands_of_readme(commands: Commands) -> None:
     run("play runs/first --world nav --episodes 1", leaves="runs/first/play-nav/play.json")
     run("collect arm -o arms --episodes 6 --seconds 3 --format lerobot")
     run("data arms", leaves="arms/.wildlam/data.html")
+    run(f"data {ROOT / 'tests/data/rlds/tiny_arm'} --rate 10 --out rlds.html", leaves="rlds.html")
     of_arms = "--data arms --clips 4 --training.steps 2 --training.batch_size 4 --out runs/arm_controller"
     run(f"controller train runs/first {of_arms}")
     run("play runs/first --world arm --episodes 1 --controller runs/arm_controller")

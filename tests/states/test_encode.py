@@ -114,3 +114,17 @@ def test_a_failing_video_leaves_nothing_behind(tmp_path, videos):
     assert broken.name not in "".join(videos_of(made))
     with pytest.raises(WildlamError, match="more than the 10% that may be skipped"):
         fill(tmp_path / "other", videos, on_error="skip")
+
+
+@pytest.mark.parametrize("name", ["a b", "a%20b", "a#b", "a?b", "a:b", "c%03d", "[x]", "ü"])
+def test_names_are_no_patterns_and_no_addresses(tmp_path, name):
+    root = tmp_path / name
+    root.mkdir()
+    path = f"{name}.mp4"
+    write_video(root / path, frames=20, seed=1)
+    made, report, _ = fill(root / f"store {name}", (root, [row(root, path)]))
+    assert (report.encoded, report.kept) == (1, 0)
+    again, report, _ = fill(root / f"store {name}", (root, [row(root, path)]))
+    assert (report.encoded, report.kept) == (0, 1)
+    assert torch.equal(made.read_all(), again.read_all())
+    assert [video.path for video in again.sequences().of()] == [path]

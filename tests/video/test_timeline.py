@@ -53,6 +53,16 @@ def trimmed(folder: Path, suffix: str) -> Path:
     return folder / f"trimmed.{suffix}"
 
 
+def beside(folder: Path, other: str, disposition: str, suffix: str) -> Path:
+    """A film that is the second picture stream of its file; the first is a cover, or what is not to be shown."""
+    first = folder / f"first.{'jpg' if disposition == 'attached_pic' else 'mp4'}"
+    ffmpeg("-f", "lavfi", "-i", other, *(["-frames:v", "1"] if first.suffix == ".jpg" else []), first)
+    both = folder / f"both.{suffix}"
+    streams = ["-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", disposition, "-disposition:v:1", "default"]
+    ffmpeg("-i", first, "-i", film(folder / "film.mp4", H264), *streams, both)
+    return both
+
+
 def wrapping(folder: Path) -> Path:
     """The 33 bits pass zero in the middle, too late for libavformat to have counted back from there."""
     return film(folder / "wrap.ts", f"{H264} -output_ts_offset {2**33 / 90000 - 80} -vf fps=1", 85, fps=1)
@@ -101,6 +111,9 @@ FILMS = {
         [],
         [],
     ),
+    "a cover first": (lambda d: beside(d, "color=red:s=600x600", "attached_pic", "mp4"), range(30), [], []),
+    "a cover first, Matroska": (lambda d: beside(d, "color=red:s=600x600", "attached_pic", "mkv"), range(30), [], []),
+    "a still film first": (lambda d: beside(d, "color=gray:s=32x24:r=10:d=3", "0", "mkv"), range(30), [], []),
     "late in Matroska": (lambda d: shifted(d / "b.mkv", film(d / "a.mp4", H264), 70), range(30), [], []),
 }
 

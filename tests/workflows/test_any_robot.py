@@ -1,14 +1,17 @@
 """A robot of 14 joints goes through controller, baseline and plan as an arm does."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import zarr
 
+import wildlam
 from wildlam import cli
-from wildlam.episodes.vectors import Commands
+from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError
 from wildlam.models.priors import Gaussian
 from wildlam.planning.cost import GoalCost
@@ -19,7 +22,8 @@ from wildlam.workflows.plan import plan
 from wildlam.workflows.planners import Guide
 from wildlam.workflows.prior import train_prior
 
-from ..aloha import JOINTS, write_aloha
+from ..aloha import FPS, JOINTS, motion, write_aloha
+from ..helpers import shorten_evaluations
 from .controllers import TRAINING
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -30,6 +34,33 @@ PLAN = ["--protocol", "droid", "--episodes", "2", "--samples", "16", "--iteratio
 @pytest.fixture
 def aloha(tmp_path, make_video):
     return write_aloha(tmp_path / "aloha", make_video, numbers=range(8))
+
+
+@pytest.mark.slow
+def test_from_its_films_to_its_plans(tmp_path, monkeypatch):
+    """What is trained on the films alone, then on their actions, plans where it was not trained, in those actions."""
+    shorten_evaluations(monkeypatch)
+    aloha = write_aloha(tmp_path / "aloha", None, numbers=range(8))
+    run, few = tmp_path / "run", wildlam.TrainingConfig(steps=2, batch_size=4, precision="fp32")
+    wildlam.train(
+        data=wildlam.DataConfig(path=aloha, workers=0, frames=4),
+        encoder=wildlam.Lite0(image_size=64, dtype="float32"),
+        model=wildlam.ModelConfig(bottleneck=wildlam.Noisy(dim=4)),
+        training=few,
+        out=run,
+    )
+    columns = wildlam.index(path=aloha).manifest.table.select(["path", "split"]).to_pylist()
+    held_out = {Path(row["path"]).stem for row in columns if row["split"] == "held_out"}
+    assert 0 < len(held_out) < 8  # of eight episodes, each by two cameras
+    wildlam.train_controller(run, data=aloha, training=few)
+    made = wildlam.plan(run=run, data=aloha, protocol="droid", episodes=4, samples=16, iterations=2)
+    saved = json.loads((made.folder / "plans.json").read_text())
+    assert {clip["video"] for clip in saved["clips"]} <= held_out
+    assert made.plans["latent"].shape == (len(saved["true"]), 3, FPS // 4 * JOINTS)
+    for clip, true in zip(saved["clips"], saved["true"], strict=True):
+        commands, _ = motion(int(clip["video"].removeprefix("episode_")))
+        told = [commands[begin : begin + FPS // 4].reshape(-1) for begin in clip["frames"][:-1]]
+        np.testing.assert_allclose(true, told, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("actions", "block"), [("recorded", "concatenated"), ("recorded", "summed"), ("states", None)])
@@ -79,6 +110,25 @@ def test_plans_in_latent_space_are_decoded_to_the_actions_that_are_said(run, alo
     assert found["units"][0].startswith("d ")
     made = plan(run=run, data=aloha, plan_in="latent", clips=4, protocol="droid", episodes=2, samples=16, iterations=2)
     assert made.plans["latent"].shape == (2, 3, 5 * JOINTS)  # the first there is: commands
+
+
+def test_a_controller_keeps_the_rate_that_was_said(run, tmp_path):
+    """Of data that do not say it: plans read data at it, too, but those that say theirs."""
+    buffer = zarr.open_group(str(tmp_path / "set" / "a.zarr"), mode="w", zarr_format=3)
+    commands, states = (np.concatenate(of) for of in zip(*map(motion, range(6)), strict=True))
+    buffer.create_array("data/action", data=commands)
+    buffer.create_array("data/state", data=states)
+    buffer.create_array("data/img", data=np.random.default_rng(0).integers(0, 255, (240, 32, 32, 3), np.uint8))
+    buffer.create_array("meta/episode_ends", data=np.arange(40, 241, 40))
+    train_controller(run, data=tmp_path / "set", rate=20, training=TRAINING)
+    driven = load_controlled(run)
+    assert driven.rate == 20
+    assert driven.space.commands == 5  # at 4 states a second
+    assert driven.reads(FIRST, tmp_path / "set").rate == 20
+    assert driven.reads(Reading(rate=40), tmp_path / "set").rate == 40
+    made = plan(run=run, data=tmp_path / "set", protocol="droid", episodes=1, samples=16, iterations=1)
+    assert made.plans["latent"].shape == (1, 3, 5 * JOINTS)
+    assert driven.reads(FIRST, write_aloha(tmp_path / "aloha", None, "image")).rate is None
 
 
 def test_a_controller_keeps_its_camera(run, aloha):

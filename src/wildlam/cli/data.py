@@ -52,12 +52,13 @@ def run_data(argv: Arguments) -> None:
     """Look at labelled data before anything is trained: episodes, rates, actions, what is odd.
 
     Writes a page with some episodes: their frames, and the curves of what was done. Formats: LeRobot v2.1 and v3.0 of
-    any robot, DROID and RECON as released, HDF5 of robomimic, LIBERO and ALOHA, Zarr of Diffusion Policy, or videos
-    with NAME.poses.csv or NAME.actions.csv beside them.
+    any robot, RLDS (Open X-Embodiment), DROID and RECON as released, HDF5 of robomimic, LIBERO and ALOHA, Zarr of
+    Diffusion Policy, or videos with NAME.poses.csv or NAME.actions.csv beside them.
 
     Examples:
       wildlam data ~/lerobot/pusht
       wildlam data ~/lerobot/aloha --actions recorded --block summed --camera cam_high --out aloha.html
+      wildlam data ~/tensorflow_datasets/my_robot/1.0.0 --rate 10
     """
     from wildlam.config import to_config
     from wildlam.workflows.data import PreviewConfig, preview

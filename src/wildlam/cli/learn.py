@@ -220,7 +220,7 @@ def run_prior(argv: Arguments) -> None:
 def run_controller(argv: Arguments) -> None:
     """Train a controller, which turns real actions into latent ones, on a few clips whose actions are known.
 
-    The latent action model is frozen. Labelled data: LeRobot of any robot, DROID or RECON as released, HDF5 of
+    The latent action model is frozen. Labelled data: LeRobot of any robot, RLDS, DROID or RECON as released, HDF5 of
     robomimic, LIBERO or ALOHA, Zarr of Diffusion Policy, or videos with NAME.poses.csv files, as `wildlam demo` and
     `wildlam collect` write, or NAME.actions.csv; `wildlam data` shows what they hold. `wildlam controller baseline`
     trains the baseline: a world model of real actions, of the run's size, on labelled clips alone.

@@ -35,6 +35,7 @@ class Reading:
         camera: which camera's films; None: the first that is not at a wrist.
         angles: names of components of the states that are angles, whose changes are the shorter way round.
         full_turn: a turn in their unit: 2 pi for radians, 360 for degrees.
+        rate: frames a second of recordings that do not say so themselves; None: what is usual in their format.
     """
 
     actions: ActionKind | None = None
@@ -42,6 +43,7 @@ class Reading:
     camera: str | None = None
     angles: tuple[str, ...] = ()
     full_turn: float = 2 * math.pi
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         if self.actions is not None:
@@ -49,6 +51,8 @@ class Reading:
         check_choice("block", self.block, get_args(Block))
         if not isinstance(self.full_turn, int | float) or not 0 < self.full_turn < math.inf:
             raise ValueError(f"{option('full_turn')} must be a positive number, got {self.full_turn!r}")
+        if self.rate is not None and (not isinstance(self.rate, int | float) or not 0 < self.rate < math.inf):
+            raise ValueError(f"{option('rate')} must be a positive number of frames a second, got {self.rate!r}")
         if self.angles and self.actions != "states":
             raise ValueError(f"{option('angles')} are of changes of states; give {option('actions')} states, too")
 
@@ -87,6 +91,7 @@ class ChoosesReading:
         camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
         angles: components of the states, by name, that are angles, with actions states: they go the shorter way round.
         full_turn: a turn in their unit: 2 pi (radians) or 360 (degrees).
+        rate: frames a second as they were recorded, where the data do not say so: RLDS, Zarr and HDF5.
         tolerance: largest time in seconds between a recorded state and the nearest frame of its film. A state without
             a frame is left out and reported; one farther away is an error, as the film is cut short or another's.
     """
@@ -96,6 +101,7 @@ class ChoosesReading:
     camera: str | None = None
     angles: list[str] = field(default_factory=list)
     full_turn: float = 2 * math.pi
+    rate: float | None = None
     tolerance: float = TOLERANCE
 
     @property
@@ -111,6 +117,7 @@ class ChoosesReading:
             camera=self.camera,
             angles=tuple(self.angles),
             full_turn=self.full_turn,
+            rate=self.rate,
         )
 
 

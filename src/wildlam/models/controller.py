@@ -54,9 +54,7 @@ class ControllerConfig:
         if not 0 <= self.prediction < math.inf:
             raise ValueError(f"controller.prediction must not be negative, got {self.prediction}")
 
-    def build(
-        self, spec: EncoderSpec, action_width: int, latent_width: int, drive: Drive | None = None
-    ) -> Controller:
+    def build(self, spec: EncoderSpec, action_width: int, latent_width: int, drive: Drive | None = None) -> Controller:
         """Make a controller, randomly initialised.
 
         Args:

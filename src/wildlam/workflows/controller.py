@@ -323,6 +323,11 @@ class ControlledRun(DrivenRun):
         return read_as(ControllingConfig, self.place / "config.yaml").camera
 
     @property
+    def rate(self) -> float | None:
+        """See ``DrivenRun``."""
+        return read_as(ControllingConfig, self.place / "config.yaml").rate
+
+    @property
     def dynamics(self) -> Dynamics:
         """See ``DrivenRun``."""
         return Controlled(self.model, self.controller)

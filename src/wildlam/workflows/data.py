@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wildlam.config import config_from
-from wildlam.episodes.formats import format_of, read_episodes
+from wildlam.episodes.formats import cache_folder, format_of, read_episodes
 from wildlam.episodes.summary import SPLITS, Summary, summarise
 from wildlam.episodes.vectors import ChoosesReading, described
 from wildlam.errors import option
@@ -23,8 +23,8 @@ class PreviewConfig(ChoosesReading):
     """Which labelled data to look at, and how.
 
     Args:
-        path: labelled data: LeRobot of any robot, DROID, RECON, HDF5 of robomimic, LIBERO or ALOHA, or videos with
-            poses or commands beside them.
+        path: labelled data: LeRobot of any robot, RLDS, DROID, RECON, HDF5 of robomimic, LIBERO or ALOHA, Zarr of
+            Diffusion Policy, or videos with poses or commands beside them.
         fps: states a second that the data are to be seen at.
         shown: number of episodes on the page.
         out: the page; PATH/.wildlam/data.html if not given.
@@ -97,7 +97,7 @@ def preview(config: PreviewConfig | None = None, /, **keywords: Any) -> Preview:
     episodes = read_episodes(config.path, config.tolerance, config.reading)
     form = format_of(config.path)
     summary = summarise(episodes, config.fps)
-    page = config.out or config.path / ".wildlam" / "data.html"
+    page = config.out or cache_folder(config.path) / "data.html"
     found = Preview(form.name, form.names_of_cameras(config.path) if form.names_of_cameras else [], summary, page)
     some = [episodes[i] for i in spread(len(episodes), config.shown)]
     with writing(f"to {page}", f"give another {option('out')}"):

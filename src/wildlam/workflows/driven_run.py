@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from wildlam.config import RunConfig
 from wildlam.encoders.base import fast_dtype
 from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.episodes.formats import format_of
+from wildlam.episodes.vectors import Reading
 from wildlam.models import LatentActionModel
 from wildlam.planning.dynamics import Dynamics
 from wildlam.runs.folder import Run
@@ -70,6 +72,16 @@ class DrivenRun(ABC):
     def camera(self) -> str | None:
         """Name of the camera whose films it learnt from, if one was chosen."""
         return None
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second of what it learnt from, if they were said."""
+        return None
+
+    def reads(self, reading: Reading, data: Path) -> Reading:
+        """How it reads data: as is said, else as what it learnt from was read, and always with its own actions."""
+        rate = reading.rate or (self.rate if format_of(data).rated else None)
+        return replace(reading, camera=reading.camera or self.camera, rate=rate).like(self.space)
 
     @property
     @abstractmethod

@@ -51,6 +51,8 @@ class SearchConfig(ChoosesReading):
             plan in latent.
         camera: name of the camera whose films are taken; the controller's, or the first that is not at a wrist, if not
             given.
+        rate: frames a second as they were recorded, where the data do not say so (RLDS, Zarr and HDF5); as for the
+            controller if not given.
         seed: seed of the candidates and of what is chosen by chance.
     """
 
@@ -88,7 +90,7 @@ class SearchConfig(ChoosesReading):
                 f"{option(given)} does nothing where {option('plan_in')} is {self.plan_in}; leave it out, or give "
                 f"another {option('plan_in')}"
             )
-        if self.plan_in == "actions" and replace(self.reading, camera=None) != FIRST:
+        if self.plan_in == "actions" and replace(self.reading, camera=None, rate=None) != FIRST:
             said = next(one for one in ("actions", "block", "angles", "full_turn") if self._says(one))
             raise ValueError(
                 f"{option(said)} is for {option('plan_in')} latent, as a controller says itself what it learnt; leave "

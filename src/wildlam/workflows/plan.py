@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -206,7 +206,7 @@ def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
     config = config_from(PlanConfig, config, keywords)
     driven = load_driven(config, config.labelled or config.data, config.tolerance, config.reading)
     opened, encoder, space, fps = driven.run, driven.encoder, driven.space, driven.config.data.fps
-    reading = replace(config.reading, camera=config.camera or driven.camera).like(space)
+    reading = driven.reads(config.reading, config.data)
     found = read_episodes(config.data, config.tolerance, reading)
     if (there := found[0].space_at(fps)) != space:
         raise WildlamError(

@@ -212,7 +212,7 @@ def _fit(config: PlayConfig, players: Players, policy: LatentPolicy | None) -> N
         return
     assert config.labelled is not None
     driven = players.driven
-    reading = replace(config.reading, camera=config.camera or driven.camera).like(driven.space)
+    reading = driven.reads(config.reading, config.labelled)
     fps = driven.config.data.fps
     clips = few_labelled(config, config.labelled, driven.encoder, fps, config.tolerance, reading)
     players.fit(clips, config.guide, config.controls, config.seed)

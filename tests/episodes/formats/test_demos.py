@@ -1,6 +1,8 @@
 """Demonstrations in HDF5, robomimic's and ALOHA's layouts, and commands beside videos."""
 
 import json
+import logging
+import zipfile
 
 import h5py
 import numpy as np
@@ -9,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
+from wildlam import cli
 from wildlam.encoders import Lite0
 from wildlam.episodes.clips import cut_clips
 from wildlam.episodes.formats import read_episodes
@@ -224,11 +227,111 @@ def test_pictures_from_0_to_1_are_not_black(replay_buffer):
     assert [int(frame.float().mean()) for frame in second.frames([9, 0], 32)] == [5 * 21, 5 * 12]
 
 
-def test_zarr_3_and_files_that_are_no_folders_are_told(replay_buffer, tmp_path):
-    folder, *_ = replay_buffer
-    (folder / "pusht.zarr/data/img/zarr.json").write_text("{}")
-    with pytest.raises(WildlamError, match="data/img: is of Zarr 3"):
-        read_episodes(folder)
+def test_files_that_are_no_folders_are_told(tmp_path):
     (tmp_path / "set.zip").write_bytes(b"PK")
     with pytest.raises(WildlamError, match=r"set\.zip: a single file; give the folder that it lies in"):
         read_episodes(tmp_path / "set.zip")
+
+
+@pytest.mark.parametrize("inside", ["", "pusht_cchi_v7_replay.zarr/"])
+def test_a_replay_buffer_that_is_zipped(replay_buffer, inside, capsys, caplog):
+    """As ZipStore writes it, or a folder that someone zipped."""
+    folder, actions, _ = replay_buffer
+    file = folder / "zipped" / "pusht.zarr.zip"
+    file.parent.mkdir()
+    with zipfile.ZipFile(file, "w") as archive:
+        for place in sorted((folder / "pusht.zarr").rglob("*")):
+            if place.is_file():
+                archive.write(place, inside + place.relative_to(folder / "pusht.zarr").as_posix())
+    for path in (file, file.parent):
+        _, second = read_episodes(path, reading=Reading(rate=20))
+        assert second.name == "pusht/episode_000001"
+        assert second.rate == pytest.approx(20)
+        np.testing.assert_allclose(second.commands, actions[12:])
+        assert [int(frame.float().mean()) for frame in second.frames([9, 0], 32)] == [5 * 21, 5 * 12]
+    assert cli.main(["data", str(file), "--fps", "5"]) == 0
+    assert "2 episodes of 2 recordings (replay buffer)" in capsys.readouterr().out
+    assert (file.parent / ".wildlam/data.html").is_file()
+    assert not caplog.text
+    file.write_bytes(file.read_bytes()[:-30])
+    for path in (file, file.parent):
+        with pytest.raises(WildlamError, match=r"pusht\.zarr\.zip: not a whole zip file"):
+            read_episodes(path)
+
+
+def test_a_zip_file_of_something_else(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zarr.zip", "w") as archive:
+        archive.writestr("data/action/.zarray", "{}")
+    with pytest.raises(WildlamError, match=r"a\.zarr\.zip: holds no replay buffer"):
+        read_episodes(tmp_path)
+
+
+def test_a_buffer_and_its_zip_file_are_one(replay_buffer):
+    folder, *_ = replay_buffer
+    (folder / "pusht.zarr.zip").write_bytes(b"never opened")
+    assert len(read_episodes(folder)) == 2
+
+
+@pytest.mark.parametrize("shards", [None, (16, 32, 40, 3)])
+def test_a_replay_buffer_of_zarr_3(tmp_path, caplog, shards):
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=3)
+    actions = RNG.normal(size=(32, 2)).astype(np.float32)
+    root.create_array("data/action", data=actions)
+    root.create_array("data/img", data=grey(32), chunks=(8, 32, 40, 3), shards=shards)
+    root.create_array("meta/episode_ends", data=np.array([12, 32]))
+    _, second = read_episodes(tmp_path)
+    np.testing.assert_allclose(second.commands, actions[12:])
+    assert [int(frame.float().mean()) for frame in second.frames([9, 0], 32)] == [5 * 21, 5 * 12]
+    assert not caplog.text  # no chunk is missing
+    file = tmp_path / "a.zarr/data/action/zarr.json"
+    about = json.loads(file.read_text())
+    for changed in (
+        {"codecs": [{"name": "numcodecs.pickle", "configuration": {}}]},
+        {"codecs": [{"name": "sharding_indexed", "configuration": {"codecs": [{"name": "mine"}], "index_codecs": []}}]},
+        {"data_type": "string"},
+        {"data_type": {"name": "numpy.void", "configuration": {}}},
+        {"codecs": None},
+    ):
+        file.write_text(json.dumps(about | changed))
+        with pytest.raises(
+            WildlamError, match=r"data/action/zarr\.json: (holds .*; only plain|cannot be read as an array)"
+        ):
+            read_episodes(tmp_path)
+
+
+def test_chunks_that_are_lost_are_told(replay_buffer, caplog):
+    folder, *_ = replay_buffer
+    with caplog.at_level(logging.WARNING):
+        read_episodes(folder)
+    assert not caplog.text
+    (folder / "pusht.zarr/data/img/2.0.0.0").unlink()
+    with caplog.at_level(logging.WARNING):
+        _, second = read_episodes(folder)
+    assert "data/img: 1 of its 5 chunks are not there and read as 0" in caplog.text
+    assert [int(frame.float().mean()) for frame in second.frames([2, 9], 32)] == [0, 5 * 21]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_turned"),
+    [
+        ({"macros_image_convention": "opengl", "bddl_file_name": "a.bddl"}, True),
+        ({"macros_image_convention": "opencv", "bddl_file_name": "a.bddl"}, False),
+        ({"bddl_file_name": "a.bddl"}, True),
+        ({"env_args": json.dumps({"env_name": "Lift"})}, False),
+    ],
+)
+def test_liberos_pictures_are_turned_upright(tmp_path, attributes, is_turned):
+    """LIBERO writes which way up its pictures are; robomimic's own lie the right way. Left stays left."""
+    ramp = np.zeros((STEPS, 32, 32, 3), np.uint8)
+    ramp[:, :16, :, 0], ramp[:, :, :16, 1] = 200, 100
+    with h5py.File(tmp_path / "open_the_drawer_demo.hdf5", "w") as file:
+        file.create_group("data").attrs.update(attributes)
+        file["data/demo_0/actions"], file["data/demo_0/obs/agentview_rgb"] = RNG.normal(size=(STEPS, 7)), ramp
+    (frame,) = read_episodes(tmp_path)[0].frames([3], 32)
+    top, left = frame[0, :16], frame[1, :, :16]
+    assert int(top.float().mean()) == (0 if is_turned else 200)
+    assert int(left.float().mean()) == 100
+
+
+def test_a_rate_that_is_said_counts(robomimic, tmp_path):
+    assert read_episodes(robomimic[0], reading=Reading(rate=25))[0].rate == pytest.approx(25)

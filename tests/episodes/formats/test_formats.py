@@ -680,7 +680,7 @@ def test_a_format_is_one_file(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
     monkeypatch.setattr(formats, "FORMATS", formats._found())
-    assert list(formats.FORMATS) == ["newest", "lerobot", "droid", "demos", "replay buffer", "recon", "video"]
+    assert list(formats.FORMATS) == ["newest", "lerobot", "droid", "rlds", "demos", "replay buffer", "recon", "video"]
     (tmp_path / "new").touch()
     assert formats.read_episodes(tmp_path) == ["read"]
 

@@ -86,6 +86,9 @@ def test_pictures_in_tables(aloha):
     pq.write_table(pa.Table.from_pylist(table), episode.file)
     with pytest.raises(WildlamError, match=r"cam_high of frame 3 of episode 3: not a picture"):
         episode.frames([3], 32)
+    pq.write_table(pa.Table.from_pylist(table).drop_columns("observation.images.cam_high"), episode.file)
+    with pytest.raises(WildlamError, match=r"has no column observation\.images\.cam_high, which meta/info\.json names"):
+        episode.frames([3], 32)
 
 
 def test_a_command_that_is_no_number_is_named(aloha):

@@ -27,8 +27,9 @@ FORMATS = _found()
 
 
 def read_episodes(path: Path, tolerance: float = TOLERANCE, reading: Reading = FIRST) -> list[Episode]:
-    """Read a labelled data set: LeRobot v2.1 or v3.0, DROID as released, demonstrations of robomimic, LIBERO or ALOHA,
-    RECON as released or as processed, or videos with ``NAME.poses.csv`` or ``NAME.actions.csv`` files.
+    """Read a labelled data set: LeRobot v2.1 or v3.0, RLDS (Open X-Embodiment), DROID as released, demonstrations of
+    robomimic, LIBERO or ALOHA, Diffusion Policy's replay buffers, RECON as released or as processed, or videos with
+    ``NAME.poses.csv`` or ``NAME.actions.csv`` files.
 
     Args:
         path: folder of the data set.
@@ -50,6 +51,11 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE, reading: Reading = F
         raise WildlamError(
             f"{path}: data in the format {form.name} have one camera; leave {option('camera')} {reading.camera} out"
         )
+    if reading.rate is not None and not form.rated:
+        raise WildlamError(
+            f"{path}: data in the format {form.name} say how many frames there are a second; leave {option('rate')} "
+            f"{reading.rate:g} out"
+        )
     return form.read(path, tolerance, reading)
 
 
@@ -61,9 +67,10 @@ def format_of(path: Path) -> Format:
     """
     if not path.exists():
         raise WildlamError(f"{path}: there is no such folder")
-    if path.is_file() and path.suffix.lower() not in LISTS:
+    form = next(one for one in FORMATS.values() if one.detects(path))
+    if form is FORMATS["video"] and path.is_file() and path.suffix.lower() not in LISTS:
         raise WildlamError(f"{path}: a single file; give the folder that it lies in, and unpack archives before")
-    return next(one for one in FORMATS.values() if one.detects(path))
+    return form
 
 
 def cache_folder(path: Path) -> Path:

@@ -75,6 +75,7 @@ class Format:
         metres: whether positions must be in metres.
         kinds: what actions can be.
         cameras: whether one of several cameras can be chosen.
+        rated: whether the user may say how many frames there are a second, as the data do not, or not all of them.
         names_of_cameras: names those that a folder's films are of.
     """
 
@@ -89,4 +90,5 @@ class Format:
     metres: bool = False
     kinds: tuple[ActionKind, ...] = ("poses",)
     cameras: bool = False
+    rated: bool = False
     names_of_cameras: Callable[[Path], list[str]] | None = None

@@ -8,7 +8,9 @@ out.
 ALOHA: ``*.hdf5`` with ``action`` ``(T, A)``, ``observations/qpos`` and ``observations/images/CAMERA``, pictures or
 JPEGs, which may be padded with zeros; 50 a second.
 
-Pictures are upright as they are stored; robomimic's offscreen renderer stores them so, LIBERO's upside down.
+LIBERO stores pictures as OpenGL draws them, the lowest row first, and says so (``macros_image_convention`` of ``data``;
+of its files without that, the task's ``bddl_file_name`` tells that they are its own). They are turned upright: rows in
+the other order, as robomimic does before it stores its own. That is no half turn, which would swap left and right.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ class Demo:
         cameras: its pictures by camera, below the group.
         rate: frames a second.
         held_out: whether the file says that it is held out; None if it says nothing.
+        lowest_first: whether the lowest row of a picture comes first.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Demo:
     cameras: dict[str, str]
     rate: float
     held_out: bool | None = None
+    lowest_first: bool = False
 
 
 def is_demos(path: Path) -> bool:
@@ -82,7 +86,8 @@ def read_demos(path: Path, reading: Reading = FIRST) -> list[Episode]:
 
     Args:
         path: the folder.
-        reading: which actions and which camera; the first by name that is not of a wrist or a hand if not said.
+        reading: which actions, which camera (the first by name that is not of a wrist or a hand if not said), and how
+            many frames a second (if not said, as the file or else the layout has them).
 
     Raises:
         WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
@@ -117,8 +122,11 @@ def read_demos(path: Path, reading: Reading = FIRST) -> list[Episode]:
             done = commands
         split = drawn[demo.name] if demo.held_out is None else "held_out" if demo.held_out else "train"
         frames = partial(_pictures, file, demo, camera)
-        times = np.arange(len(commands)) / demo.rate
-        found.append(Episode(demo.name, split, times, poses, space, frames, file, commands=done, view=camera))
+        view = (
+            f"{camera} turned upright" if demo.lowest_first else camera
+        )  # states of the pictures as stored are others
+        times = np.arange(len(commands)) / (reading.rate or demo.rate)
+        found.append(Episode(demo.name, split, times, poses, space, frames, file, commands=done, view=view))
     return found
 
 
@@ -133,7 +141,7 @@ def _demos(file: Path, root: Path) -> list[Demo]:
         if demos is None or not hasattr(demos, "keys"):
             return []
         held_out = {_text(one) for part in ("valid", "test") if f"mask/{part}" in data for one in data[f"mask/{part}"]}
-        rate = _rate(demos.attrs.get("env_args"))
+        rate, lowest_first = _rate(demos.attrs.get("env_args")), _is_lowest_first(demos.attrs)
         found = []
         for key in sorted(demos, key=lambda key: (len(key), key)):
             group = demos[key]
@@ -143,8 +151,16 @@ def _demos(file: Path, root: Path) -> list[Demo]:
             cameras = {one.rsplit("_", 1)[0]: f"obs/{one}" for one in sorted(obs) if one.endswith(PICTURES)}
             states = tuple(f"obs/{one}" for one in sorted(obs) if obs[one].ndim <= 2 and obs[one].dtype.kind in "fiu")
             is_held_out = key in held_out if held_out else None
-            found.append(Demo(f"{name}/{key}", f"data/{key}", "actions", states, cameras, rate, is_held_out))
+            found.append(
+                Demo(f"{name}/{key}", f"data/{key}", "actions", states, cameras, rate, is_held_out, lowest_first)
+            )
         return found
+
+
+def _is_lowest_first(attributes: Any) -> bool:
+    """Whether the lowest row of pictures comes first, as in LIBERO's, which have robosuite's usual convention."""
+    usual = "opengl" if "bddl_file_name" in attributes else "opencv"
+    return _text(attributes.get("macros_image_convention", usual)) == "opengl"
 
 
 def _text(value: Any) -> str:
@@ -183,7 +199,8 @@ def _pictures(file: Path, demo: Demo, camera: str, chosen: Sequence[int], size: 
             picture = np.asarray(pictures[k])
             where = f"{file}: {pictures.name} {k}"
             if picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
-                parts.append(square(torch.from_numpy(picture), 0, size))
+                upright = picture[::-1].copy() if demo.lowest_first else picture
+                parts.append(square(torch.from_numpy(upright), 0, size))
             elif picture.ndim == 1 and picture.dtype == np.uint8:
                 parts.append(decode_picture(picture.tobytes(), where, size))
             else:
@@ -198,5 +215,6 @@ FORMAT = Format(
     read=lambda path, tolerance, reading: read_demos(path, reading),
     kinds=("recorded", "states"),
     cameras=True,
+    rated=True,
     names_of_cameras=lambda path: list(_demos(_files(path)[0], path)[0].cameras),
 )

@@ -347,6 +347,8 @@ def _cameras(features: dict[str, Any]) -> dict[str, str]:
 def _pictures(file: Path, number: int, key: str, chosen: Sequence[int], size: int) -> Tensor:
     """Some pictures of an episode, of its table."""
     try:
+        if key not in pq.read_schema(file).names:
+            raise WildlamError(f"{file}: has no column {key}, which meta/info.json names")
         table = pq.read_table(file, columns=["episode_index", key], filters=[("episode_index", "==", number)])
         found = table[key].take(list(chosen)).to_pylist()
     except (OSError, pa.ArrowException, KeyError) as error:
