@@ -3,6 +3,7 @@
 ``load`` gives a trained run; ``train``, ``evaluate``, ``infer``, ``transfer``, ``plan``, ``play``, ``sweep``,
 ``encode``, ``index`` and ``preview`` (`wildlam data`) do what the commands do, by a configuration or its keywords, and
 return what came of it;
+``push`` publishes a run on the Hugging Face Hub;
 ``train_controller``, ``train_baseline``, ``train_decoder``, ``train_prior`` and ``train_policy`` train what belongs to
 a run, and return its folder.
 Each name is imported when it is first used: ``import wildlam`` takes no PyTorch.
@@ -59,6 +60,7 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
         PriorTrainingConfig as PriorTrainingConfig,
         train_prior as train_prior,
     )
+    from wildlam.workflows.push import PushConfig as PushConfig, PushResult as PushResult, push as push
     from wildlam.workflows.sweep import SweepConfig as SweepConfig, SweepResult as SweepResult, sweep as sweep
     from wildlam.workflows.train import TrainResult as TrainResult, train as train
     from wildlam.workflows.trained import LatentActions as LatentActions, Trained as Trained, load as load
@@ -92,6 +94,7 @@ _MODULES = {
     "wildlam.workflows.play": ("PlayConfig", "PlayResult", "play"),
     "wildlam.workflows.policy": ("PolicyTrainingConfig", "train_policy"),
     "wildlam.workflows.prior": ("PriorTrainingConfig", "train_prior"),
+    "wildlam.workflows.push": ("PushConfig", "PushResult", "push"),
     "wildlam.workflows.sweep": ("SweepConfig", "SweepResult", "sweep"),
     "wildlam.workflows.train": ("TrainResult", "train"),
     "wildlam.workflows.trained": ("LatentActions", "Trained", "load"),

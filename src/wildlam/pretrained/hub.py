@@ -76,6 +76,11 @@ def is_name(text: str) -> bool:
     return len(text) <= 96 and _NAME.fullmatch(text) is not None and not re.search(r"--|\.\.|[.-](/|$)", text)
 
 
+def is_allowed(file: str) -> bool:
+    """Whether a file of a repository, by its path there, is one of a run."""
+    return any(fnmatch(file, pattern) for pattern in ALLOWED)
+
+
 def download(name: HubName) -> Path:
     """The folder of a run on the Hub: in the cache of ``huggingface_hub``, where it is only read.
 
@@ -146,14 +151,17 @@ def hub_errors(name: HubName, denied: str = "") -> Iterator[None]:
         raise WildlamError(f"{name}: {_refusal(error, log_in, denied)}") from error
     except errors.HFValidationError as error:
         raise WildlamError(f"{name}: {str(error).splitlines()[0]}; give {PREFIX}user/name") from error
-    except OSError as error:
+    except Exception as error:
+        if unreachable(error):
+            raise WildlamError(
+                f"{name}: {constants.ENDPOINT} cannot be reached ({_first_line(error)}); the same again goes on where "
+                "it stopped"
+            ) from error
+        if not isinstance(error, OSError):
+            raise
         raise WildlamError(
             f"{name}: {error.strerror or error}; free some space, or set HF_HOME to a folder that can be written"
         ) from error
-    except Exception as error:
-        if not unreachable(error):
-            raise
-        raise WildlamError(f"{name}: {constants.ENDPOINT} cannot be reached ({_first_line(error)}); try again") from error
 
 
 def unreachable(error: Exception) -> bool:
@@ -194,7 +202,7 @@ def _listing(api: HfApi, name: HubName) -> tuple[str, dict[str, int]] | None:
     for file in files:
         if "\\" in file or PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
             raise WildlamError(f"{name}: its file {file!r} would lie outside of its folder; do not use it")
-    wanted = {file: size for file, size in files.items() if any(fnmatch(file, pattern) for pattern in ALLOWED)}
+    wanted = {file: size for file, size in files.items() if is_allowed(file)}
     if left := sorted(files.keys() - wanted.keys() - {".gitattributes"}):
         log.info("%s: left out, as no file of a run: %s", name, ", ".join(left))
     if CONFIG not in wanted:

@@ -87,13 +87,14 @@ def _impersonal(name: str, text: str, command: str) -> str:
     if name == CONFIG:
         return yaml.safe_dump(_config(yaml.safe_load(text)), sort_keys=False)
     found = json.loads(text)
+    if name == "evaluations.json":
+        return json.dumps(_numbered(found))
+    found = _without_folders(found)
     if name == "run.json":
         found |= {"command": command, "job": None}
     if name == "results.json":
         found |= {key: "videos" for key in ("videos", "data") if key in found}
-    if name == "evaluations.json":
-        found = _numbered(found)
-    return json.dumps(_without_folders(found), indent=None if name == "evaluations.json" else 2)
+    return json.dumps(found, indent=2)
 
 
 def _shortened(lines: Iterable[str]) -> str:

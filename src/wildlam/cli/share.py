@@ -1,0 +1,33 @@
+"""Commands that let models travel: push, export."""
+
+from __future__ import annotations
+
+from wildlam.cli.common import Arguments, make_parser
+from wildlam.cli.look import RUN_HELP
+
+
+def run_push(argv: Arguments) -> None:
+    """Publish a run on the Hugging Face Hub: best weights, controllers, decoder, prior, and a card of its results.
+
+    Your folders and the names of your videos are left out of all files. Log in before: hf auth login, or set HF_TOKEN.
+    Others load it by name: wildlam.load("user/name"), --run hf:user/name.
+
+    Examples:
+      wildlam push runs/demo user/name --license apache-2.0 --dry-run
+      wildlam push runs/demo user/name --license apache-2.0 --about "Walks in Doom, filmed by wildlam collect."
+      wildlam push runs/demo user/name --license cc-by-4.0 --private --card card.md
+    """
+    from wildlam.config import to_config
+    from wildlam.workflows.push import PushConfig, push
+
+    parser = make_parser("push", run_push)
+    parser.add_argument("run", help=RUN_HELP)
+    parser.add_argument("name", help="where it goes: user/name, or organisation/name")
+    parser.add_argument("--private", action="store_true", help="make the repository private, if it is new")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="write the folder that would be uploaded, and upload nothing"
+    )
+    parser.add_class_arguments(PushConfig, skip={"run", "name", "private", "dry_run"})
+    args = parser.parse_args(list(argv))
+    given = {name: args[name] for name in ("run", "name", "private", "dry_run")}
+    print(push(to_config(PushConfig, parser, args, **given)))
