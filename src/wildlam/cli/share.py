@@ -31,3 +31,26 @@ def run_push(argv: Arguments) -> None:
     args = parser.parse_args(list(argv))
     given = {name: args[name] for name in ("run", "name", "private", "dry_run")}
     print(push(to_config(PushConfig, parser, args, **given)))
+
+
+def run_export(argv: Arguments) -> None:
+    """Write a run's functions for use without this package: encode, infer, predict, decode.
+
+    torch: one .pt2 file of all, which PyTorch alone loads. onnx: a file for each (pip install 'wildlam[onnx]'). Each is
+    loaded again and compared with the model; what differs is not kept. docs/sharing.md shows how they are called.
+
+    Examples:
+      wildlam export runs/demo -o demo.pt2
+      wildlam export hf:user/name --format onnx -o name.onnx    # name.encode.onnx, name.infer.onnx, ...
+    """
+    from pathlib import Path
+
+    from wildlam.config import to_config
+    from wildlam.workflows.export import ExportConfig, export
+
+    parser = make_parser("export", run_export)
+    parser.add_argument("run", help=RUN_HELP)
+    parser.add_argument("-o", "--output", type=Path, help="file to write; NAME_OF_THE_RUN.pt2 or .onnx here by default")
+    parser.add_class_arguments(ExportConfig, skip={"run", "output"})
+    args = parser.parse_args(list(argv))
+    print(export(to_config(ExportConfig, parser, args, run=args.run, output=args.output)))
