@@ -155,8 +155,7 @@ class _AsModule(nn.Module):
 
     def __init__(self, encoder: Lite0Encoder) -> None:
         super().__init__()
-        # Contiguous: PyTorch's archives hold other weights with a warning alone.
-        self.network = copy.deepcopy(encoder.network).float().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.network = copy.deepcopy(encoder.network).float()
         self.encoder = copy.copy(encoder)
         self.encoder.network, self.encoder.dtype = self.network, torch.float32
 

@@ -99,23 +99,20 @@ class ExportResult:
 
 
 class _Infer(nn.Module):
+    """Latent actions between pairs of states: a graph of T states in a row, whose actions are T - 1, could not take two
+    of them."""
+
     def __init__(self, model: LatentActionModel) -> None:
         super().__init__()
-        self.model = model
+        if model.bottleneck.widths or model.idm is None:  # how long an action has to be is up to the whole model
+            self.model = model
+        else:
+            self.idm, self.bottleneck = model.idm, model.bottleneck
 
     def forward(self, states: Tensor, following: Tensor) -> Tensor:
-        # Pairs, as a graph of T states in a row, whose actions are T - 1, would not take two of them.
-        pairs = torch.stack([states, following], dim=2).flatten(0, 1)
-        return self.model.infer(pairs).float().view(*states.shape[:2], -1)
-
-
-class _Predict(nn.Module):
-    def __init__(self, model: LatentActionModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
-        return self.model.predict(states, actions)
+        pairs = _pairs(states, following)
+        z = self.model.infer(pairs) if hasattr(self, "model") else self.bottleneck.encode(self.idm(pairs))
+        return z.float().view(*states.shape[:2], -1)
 
 
 class _Decode(nn.Module):
@@ -125,6 +122,14 @@ class _Decode(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         return self.decoder.decode(states)
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A function to export: as a module, and as the run itself computes it."""
+
+    module: nn.Module
+    truth: Callable[..., Tensor]
 
 
 def export(config: ExportConfig | None = None, /, **keywords: Any) -> ExportResult:
@@ -152,31 +157,45 @@ def export(config: ExportConfig | None = None, /, **keywords: Any) -> ExportResu
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as folder:
             written, loaded = _WRITERS[config.format](functions, opened, facts, Path(folder) / output.name)
-            differences = {name: _compared(name, functions[name], loaded[name], opened) for name in functions}
+            differences = {name: _compared(name, functions[name].truth, loaded[name], opened) for name in functions}
             files = [output.with_name(file.name) for file in written]
             for file, final in zip(written, files, strict=True):
                 os.replace(file, final)
     return ExportResult(files, facts, differences)
 
 
-def _functions(opened: OpenRun, decoder: Path | None) -> dict[str, nn.Module]:
-    """The functions of a run, as modules of their own."""
-    encoder, model = opened.encoder, opened.model().eval()
-    functions: dict[str, nn.Module] = {}
+def _functions(opened: OpenRun, decoder: Path | None) -> dict[str, _Function]:
+    """The functions of a run."""
+    encoder, model = opened.encoder, opened.model()
+    functions: dict[str, _Function] = {}
     if isinstance(encoder, Exportable):
-        functions["encode"] = encoder.as_module()
+        module = encoder.as_module()
+        functions["encode"] = _Function(module, module)
     else:
         log.info(
             "without encode: %s cannot be written out; states for these functions are made by that encoder",
             encoder.spec.name,
         )
-    functions |= {"infer": _Infer(model), "predict": _Predict(model)}
+    functions["infer"] = _Function(
+        _Infer(model), lambda states, following: model.infer(_pairs(states, following)).view(*states.shape[:2], -1)
+    )
+    functions["predict"] = _Function(model.world_model, model.predict)
     if decoder is not None or (opened.run.path / DECODER).is_dir():
-        functions["decode"] = _Decode(load_decoder(decoder or opened.run.path, encoder.spec, "cpu"))
-    return {name: module.eval().requires_grad_(False) for name, module in functions.items()}
+        painter = load_decoder(decoder or opened.run.path, encoder.spec, "cpu")
+        functions["decode"] = _Function(_Decode(painter), painter.decode)
+    for function in functions.values():
+        for tensor in (*function.module.parameters(), *function.module.buffers()):
+            # Archives hold tensors that do not fill their memory, or lie in another order, with a warning alone.
+            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    return functions
 
 
-def _facts(opened: OpenRun, functions: Mapping[str, nn.Module]) -> dict[str, Any]:
+def _pairs(states: Tensor, following: Tensor) -> Tensor:
+    """Clips of two states ``[B T, 2, N, D]``."""
+    return torch.stack([states, following], dim=2).flatten(0, 1)
+
+
+def _facts(opened: OpenRun, functions: Mapping[str, _Function]) -> dict[str, Any]:
     """What a file says of itself, for who has nothing but that file."""
     spec, model = opened.encoder.spec, opened.model()
     (tokens, width), z, size = model.state_shape, model.bottleneck.dim, spec.image_size
@@ -187,8 +206,8 @@ def _facts(opened: OpenRun, functions: Mapping[str, nn.Module]) -> dict[str, Any
         "infer": f"infer(states: {states}, the next states: {states}) -> actions: float32 [B, T, {z}]",
         "predict": f"predict(states: {states}, actions: float32 [B, T, {z}]) -> the next states: {states}",
     }
-    if isinstance(painter := functions.get("decode"), _Decode):
-        side = painter.decoder.config.image_size
+    if "decode" in functions:
+        side = functions["decode"].module.decoder.config.image_size
         takes["decode"] = f"decode(states: {states}) -> frames: float32 [B, {frames}, 3, {side}, {side}] in 0..1"
     return {
         "wildlam": __version__,
@@ -221,6 +240,7 @@ def _program(name: str, module: nn.Module, opened: OpenRun) -> Any:
         WildlamError: PyTorch cannot trace it.
     """
     given = _inputs(name, opened, 3, 5)
+    module.eval().requires_grad_(False)
     any_size = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
     try:
         with always_fused():  # else attention would be of so many keys at most
@@ -231,7 +251,7 @@ def _program(name: str, module: nn.Module, opened: OpenRun) -> Any:
         ) from error
 
 
-def _compared(name: str, module: nn.Module, loaded: Callable[..., Tensor], opened: OpenRun) -> float:
+def _compared(name: str, truth: Callable[..., Tensor], loaded: Callable[..., Tensor], opened: OpenRun) -> float:
     """Largest difference of a loaded function's values from the model's.
 
     Raises:
@@ -242,7 +262,7 @@ def _compared(name: str, module: nn.Module, loaded: Callable[..., Tensor], opene
         given = _inputs(name, opened, batch, steps)
         try:
             with torch.no_grad():
-                true, found = module(*given), loaded(*given)
+                true, found = truth(*given), loaded(*given)
         except Exception as error:  # whatever the loaded graph objects to
             raise WildlamError(
                 f"the exported {name} does not take a batch of {batch} with {steps} steps "
@@ -257,23 +277,23 @@ def _compared(name: str, module: nn.Module, loaded: Callable[..., Tensor], opene
 Written = tuple[list[Path], dict[str, Callable[..., Tensor]]]
 
 
-def _write_torch(functions: Mapping[str, nn.Module], opened: OpenRun, facts: Mapping[str, Any], file: Path) -> Written:
+def _write_torch(functions: Mapping[str, _Function], opened: OpenRun, facts: Mapping[str, Any], file: Path) -> Written:
     """Write one file, and load it again."""
     from torch.export.pt2_archive._package import load_pt2, package_pt2
 
-    programs = {name: _program(name, functions[name], opened) for name in tqdm(functions, desc="exporting")}
+    programs = {name: _program(name, functions[name].module, opened) for name in tqdm(functions, desc="exporting")}
     package_pt2(file, exported_programs=programs, extra_files={FACTS: json.dumps(facts)})
     loaded = load_pt2(file).exported_programs
     return [file], {name: loaded[name].module() for name in functions}
 
 
-def _write_onnx(functions: Mapping[str, nn.Module], opened: OpenRun, facts: Mapping[str, Any], file: Path) -> Written:
+def _write_onnx(functions: Mapping[str, _Function], opened: OpenRun, facts: Mapping[str, Any], file: Path) -> Written:
     """Write a file for each function, and load them again."""
     import onnxruntime
 
     files, loaded = [], {}
     for name in tqdm(functions, desc="exporting"):
-        program = _program(name, functions[name], opened)
+        program = _program(name, functions[name].module, opened)
         path = file.with_suffix(f".{name}.onnx")
         with _quiet():
             made = torch.onnx.export(program, dynamo=True, verbose=False, external_data=False)
