@@ -3,7 +3,8 @@
 ``load`` gives a trained run; ``train``, ``evaluate``, ``infer``, ``transfer``, ``plan``, ``play``, ``sweep``,
 ``encode``, ``index`` and ``preview`` (`wildlam data`) do what the commands do, by a configuration or its keywords, and
 return what came of it;
-``push`` publishes a run on the Hugging Face Hub;
+``push`` publishes a run on the Hugging Face Hub, ``export`` writes its functions for use without this package, and
+``WorldModelEnv`` is its learnt world as an environment of gymnasium;
 ``train_controller``, ``train_baseline``, ``train_decoder``, ``train_prior`` and ``train_policy`` train what belongs to
 a run, and return its folder.
 Each name is imported when it is first used: ``import wildlam`` takes no PyTorch.
@@ -43,11 +44,13 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
     from wildlam.workflows.decoded_films import DecodedRollout as DecodedRollout, Transfer as Transfer
     from wildlam.workflows.decoder import DecodingConfig as DecodingConfig, train_decoder as train_decoder
     from wildlam.workflows.encode import EncodeResult as EncodeResult, encode as encode
+    from wildlam.workflows.environment import WorldModelEnv as WorldModelEnv
     from wildlam.workflows.evaluate import (
         EvaluateConfig as EvaluateConfig,
         EvaluateResult as EvaluateResult,
         evaluate as evaluate,
     )
+    from wildlam.workflows.export import ExportConfig as ExportConfig, ExportResult as ExportResult, export as export
     from wildlam.workflows.index import IndexConfig as IndexConfig, IndexResult as IndexResult, index as index
     from wildlam.workflows.infer import InferConfig as InferConfig, InferResult as InferResult, infer as infer
     from wildlam.workflows.plan import PlanConfig as PlanConfig, PlanResult as PlanResult, plan as plan
@@ -87,7 +90,9 @@ _MODULES = {
     "wildlam.workflows.decoded_films": ("DecodedRollout", "Transfer"),
     "wildlam.workflows.decoder": ("DecodingConfig", "train_decoder"),
     "wildlam.workflows.encode": ("EncodeResult", "encode"),
+    "wildlam.workflows.environment": ("WorldModelEnv",),
     "wildlam.workflows.evaluate": ("EvaluateConfig", "EvaluateResult", "evaluate"),
+    "wildlam.workflows.export": ("ExportConfig", "ExportResult", "export"),
     "wildlam.workflows.index": ("IndexConfig", "IndexResult", "index"),
     "wildlam.workflows.infer": ("InferConfig", "InferResult", "infer"),
     "wildlam.workflows.plan": ("PlanConfig", "PlanResult", "plan"),

@@ -41,6 +41,13 @@ def named_on_hub(run: str | Path) -> bool:
     return is_name(repo) and not Path(repo).exists() and not Path(repo).parent.exists()
 
 
+def name_of(run: str | Path) -> str:
+    """What a run is called: its folder, or its name on the Hub without its user's."""
+    if isinstance(run, str) and run.startswith(PREFIX):
+        return HubName.of(run).own
+    return Path(run).absolute().name
+
+
 def own_run(run: str | Path) -> Path:
     """The folder of a run that is written to, such as with what is trained for it.
 
@@ -51,11 +58,9 @@ def own_run(run: str | Path) -> Path:
     """
     if not isinstance(run, str) or not run.startswith(PREFIX):
         return Path(run)
-    name = HubName.of(run)
-    out = Path("runs") / name.own
-    with_videos = out / "videos"
+    out = Path("runs") / name_of(run)
     log.info("%s is copied to %s, where what comes of it goes", run, out)
-    return unpack(out, with_videos, download(name))
+    return unpack(out, out / "videos", run_path(run))
 
 
 def unpack(out: Path, videos: Path, packed: Path | None = None) -> Path:

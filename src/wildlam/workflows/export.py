@@ -26,7 +26,7 @@ from wildlam.fileio import writing
 from wildlam.models import LatentActionModel
 from wildlam.models.attention import always_fused
 from wildlam.models.decoder import Decoder
-from wildlam.pretrained import run_path
+from wildlam.pretrained import name_of, run_path
 from wildlam.types import check_choice, settle_paths
 from wildlam.workflows.decoder import FOLDER as DECODER
 from wildlam.workflows.decoder import load_decoder
@@ -63,10 +63,12 @@ class ExportConfig:
     decoder: Path | None = None
 
     def __post_init__(self) -> None:
+        check_choice("format", self.format, get_args(Format))
+        if self.output is None:
+            object.__setattr__(self, "output", Path(f"{name_of(self.run)}{self.suffix}"))
         if isinstance(self.run, str):
             object.__setattr__(self, "run", run_path(self.run))
         settle_paths(self, "run", "output", "decoder")
-        check_choice("format", self.format, get_args(Format))
         if self.output is not None and self.output.suffix != self.suffix:
             raise ValueError(f"{option('output')} must end in {self.suffix}, got {self.output}")
 
@@ -115,6 +117,15 @@ class _Infer(nn.Module):
         return z.float().view(*states.shape[:2], -1)
 
 
+class _Predict(nn.Module):
+    def __init__(self, model: LatentActionModel) -> None:
+        super().__init__()
+        self.world_model = model.world_model
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        return self.world_model(states, actions)
+
+
 class _Decode(nn.Module):
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
@@ -152,7 +163,8 @@ def export(config: ExportConfig | None = None, /, **keywords: Any) -> ExportResu
     opened = open_run(config.run, torch.device("cpu"))
     functions = _functions(opened, config.decoder)
     facts = _facts(opened, functions)
-    output = config.output or Path(f"{'tiny' if keywords.get('run') == 'tiny' else config.run.name}{config.suffix}")
+    output = config.output
+    assert output is not None
     with writing(output, f"choose another {option('output')}"):
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as folder:
@@ -179,7 +191,7 @@ def _functions(opened: OpenRun, decoder: Path | None) -> dict[str, _Function]:
     functions["infer"] = _Function(
         _Infer(model), lambda states, following: model.infer(_pairs(states, following)).view(*states.shape[:2], -1)
     )
-    functions["predict"] = _Function(model.world_model, model.predict)
+    functions["predict"] = _Function(_Predict(model), model.predict)
     if decoder is not None or (opened.run.path / DECODER).is_dir():
         painter = load_decoder(decoder or opened.run.path, encoder.spec, "cpu")
         functions["decode"] = _Function(_Decode(painter), painter.decode)
