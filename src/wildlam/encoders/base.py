@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wildlam.types import Encoder, EncoderSpec
 
@@ -55,15 +55,6 @@ class EncoderConfig:
             chosen = {"bfloat16": torch.bfloat16, "float32": torch.float32}
             dtype = fast_dtype(device) if self.dtype == "auto" else chosen[self.dtype]
         return device, dtype
-
-
-@runtime_checkable
-class Exportable(Protocol):
-    """An encoder that ``wildlam export`` can write out."""
-
-    def as_module(self) -> nn.Module:
-        """What ``encode`` computes, as a module of one input, in float32."""
-        ...
 
 
 def _choose() -> str:

@@ -135,7 +135,10 @@ class Lite0Encoder:
         return states.unflatten(0, video_BTCHW.shape[:2])
 
     def as_module(self) -> nn.Module:
-        """See ``Exportable``. The weights stay as rounded as they are: states are those of a device without bfloat16."""
+        """What ``encode`` computes, as a module in float32 that can be exported.
+
+        The weights stay as rounded as they are: states are those of a device without bfloat16.
+        """
         return _AsModule(self)
 
     def encode_frames(self, frames_MCHW: Tensor) -> Tensor:

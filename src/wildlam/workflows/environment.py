@@ -35,8 +35,9 @@ ID = "wildlam/WorldModel-v0"
 Observation = Literal["frame", "state"]
 Actions = Literal["latent", "real"]
 
-REACH = 3.0
-"""Deviations from the mean that actions may go."""
+LATENT_REACH, REAL_REACH = 2.0, 3.0
+"""Deviations from the mean that latent and real actions may go. An agent that draws them evenly then draws latent ones
+about as they are spread."""
 
 MEASURED = 16
 """Clips whose latent actions tell how far these spread."""
@@ -46,9 +47,9 @@ class WorldModelEnv(gymnasium.Env):
     """A run's world model, acted in. An episode begins with a moment of a video; all that follows is predicted.
 
     **Observations** are decoded pictures, ``uint8 [S, S, 3]``, or states, ``float32 [N, D]``. **Actions** are latent ones
-    or, through a controller, real ones in their own units. A latent action is given in deviations from the mean of
-    those that are inferred in the videos, ``float32 [Z]`` from -3 to 3; of a run with codes (``Discrete``) it is the
-    number of a code. **The reward** is 0, or with a goal the negative L1 distance of the state from the goal's. Episodes
+    or, through a controller, real ones in their own units. A latent action is ``float32 [Z]`` from -1 to 1: 0 is
+    the mean of those that are inferred in the videos, 1 two of their deviations more. Of a run with codes (``Discrete``)
+    it is the number of a code. **The reward** is 0, or with a goal the negative L1 distance of the state from the goal's. Episodes
     never terminate, and are truncated after ``horizon`` steps.
 
     ``reset(options=...)`` takes ``video`` (a file, or a part of the name of one of the videos) and ``time`` (seconds, at
@@ -163,11 +164,11 @@ class WorldModelEnv(gymnasium.Env):
     def _action_space(self) -> spaces.Space:
         if self.controller is not None:
             mean, std = (scale.cpu().numpy() for scale in (self.controller.action_mean, self.controller.action_std))
-            return spaces.Box((mean - REACH * std).astype(np.float32), (mean + REACH * std).astype(np.float32))
+            return spaces.Box((mean - REAL_REACH * std).astype(np.float32), (mean + REAL_REACH * std).astype(np.float32))
         if isinstance(self.model.bottleneck, DiscreteBottleneck):
             return spaces.Discrete(len(self.model.bottleneck.codebook))
         self.mean, self.std = self._spread()
-        return spaces.Box(-REACH, REACH, (self.model.bottleneck.dim,), np.float32)
+        return spaces.Box(-1.0, 1.0, (self.model.bottleneck.dim,), np.float32)
 
     def _observation_space(self) -> spaces.Box:
         if self.observation == "state":
@@ -253,7 +254,9 @@ class WorldModelEnv(gymnasium.Env):
         if values.shape != self.action_space.shape or not np.isfinite(values).all():
             raise WildlamError(f"an action is {self.action_space.shape[0]} finite numbers, got {action!r}")
         given = torch.from_numpy(values)[None].to(state.device)
-        return self.mean + self.std * given if self.controller is None else self.controller.act(given, state)
+        if self.controller is not None:
+            return self.controller.act(given, state)
+        return self.mean + LATENT_REACH * self.std * given
 
     def _observed(self) -> np.ndarray:
         return self._picture() if self.observation == "frame" else self.states[0, -1].cpu().numpy()

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from wildlam import __version__
 from wildlam.config import config_from
-from wildlam.encoders.base import Exportable
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import writing
 from wildlam.models import LatentActionModel
@@ -180,7 +179,7 @@ def _functions(opened: OpenRun, decoder: Path | None) -> dict[str, _Function]:
     """The functions of a run."""
     encoder, model = opened.encoder, opened.model()
     functions: dict[str, _Function] = {}
-    if isinstance(encoder, Exportable):
+    if hasattr(encoder, "as_module"):
         module = encoder.as_module()
         functions["encode"] = _Function(module, module)
     else:
