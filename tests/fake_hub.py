@@ -25,6 +25,7 @@ class FakeHub:
         users: who a token belongs to.
         requests: method and path of every request.
         begins: the first byte of each large file that was sent.
+        fails: "commit", if the next one is to fail.
         cut: sends only so many bytes of a file, once, and hangs up.
     """
 
@@ -36,6 +37,7 @@ class FakeHub:
         self.requests: list[tuple[str, str]] = []
         self.begins: list[int] = []
         self.cut: int | None = None
+        self.fails = ""
         self.url = ""
         self.app = Flask("hub")
         self.app.before_request(self._log)
@@ -150,6 +152,9 @@ class FakeHub:
         return ""
 
     def commit(self, user, name, revision):
+        if self.fails:
+            self.fails = ""
+            return self._error(500, "Internal", "something broke")
         if self._user() != user:
             return self._error(403, "Forbidden", "You don't have the rights to write there")
         before, files = self._commit(user, name, revision)

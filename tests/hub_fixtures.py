@@ -1,14 +1,15 @@
 """A fixture: ``huggingface_hub`` that talks to a Hub on this machine, with a cache and a user of its own."""
 
 import pytest
-from huggingface_hub import constants
-
-from .fake_hub import FakeHub
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """The Hub, at which ``me`` is logged in."""
+    from huggingface_hub import constants  # what most tests need not wait for
+
+    from .fake_hub import FakeHub
+
     with FakeHub().serving() as fake:
         monkeypatch.setattr(constants, "ENDPOINT", fake.url)
         template = fake.url + "/{repo_id}/resolve/{revision}/{filename}"

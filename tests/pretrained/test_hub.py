@@ -98,7 +98,7 @@ def test_where_the_hub_cannot_be_reached_the_cache_serves(there, monkeypatch):
     folder = run_path("hf:me/model")
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert run_path("hf:me/model") == folder
-    with pytest.raises(WildlamError, match="127.0.0.1:9 cannot be reached, and .* does not hold all of it"):
+    with pytest.raises(WildlamError, match=r"127.0.0.1:9 cannot be reached, and .* does not hold all of it"):
         run_path("hf:me/none")
 
 
@@ -135,7 +135,7 @@ def test_a_configuration_that_names_other_classes_is_refused_and_imports_nothing
     monkeypatch.syspath_prepend(tmp_path)
     config = files(there)["config.yaml"]
     files(there)["config.yaml"] = config.replace(b"class_path: Lite0", b"class_path: evil.Encoder")
-    with pytest.raises(WildlamError, match=r"its config.yaml names the class 'evil.Encoder', which is none of wildlam's"):
+    with pytest.raises(WildlamError, match=r"its config.yaml names the class 'evil.Encoder', which is none of"):
         wildlam.load("me/model")
     files(there)["config.yaml"] = config.replace(b"encoder:", b"encoder: !!python/object/apply:os.system [ls]\nx:")
     there.repos["me/model"].append(files(there))
@@ -160,7 +160,7 @@ def test_weights_that_are_no_safetensors_are_refused(there):
 def test_without_room_nothing_is_downloaded(there, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(of_hub.shutil, "disk_usage", lambda _: usage(1000, 0, 1000))
-    with pytest.raises(WildlamError, match="has room for 0.0 MB; free some space, or set HF_HOME"):
+    with pytest.raises(WildlamError, match=r"has room for 0.0 MB; free some space, or set HF_HOME"):
         run_path("hf:me/model")
     assert not [path for _, path in there.requests if "/resolve/" in path]
 

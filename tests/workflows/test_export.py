@@ -45,7 +45,7 @@ def test_one_file_holds_the_functions_for_any_batch_and_steps(run, videos, tmp_p
     assert result.files == [tmp_path / "out" / "model.pt2"]
     assert list((tmp_path / "out").iterdir()) == result.files
     functions, extra = loaded(result.files[0])
-    assert json.loads(extra["wildlam.json"]) == result.facts
+    assert json.loads(extra["about.json"]) == result.facts
     assert result.facts["encoder"]["fingerprint"] == ENCODER.build("cpu").spec.fingerprint
     assert set(functions) == {"encode", "infer", "predict"}
     trained = wildlam.load(path)
@@ -94,7 +94,7 @@ def test_onnx_has_a_file_for_each_function(run, tmp_path, monkeypatch):
     assert [file.name for file in result.files] == ["model.infer.onnx", "model.predict.onnx"]
     session = onnxruntime.InferenceSession(result.files[1])
     assert [one.name for one in session.get_inputs()] == ["states", "actions"]
-    assert json.loads(session.get_modelmeta().custom_metadata_map["wildlam.json"]) == result.facts
+    assert json.loads(session.get_modelmeta().custom_metadata_map["about.json"]) == result.facts
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(WildlamError, match=r"ONNX needs onnxscript; pip install 'wildlam\[onnx\]'"):
         wildlam.export(run=path, format="onnx")
@@ -114,11 +114,11 @@ def test_the_packaged_model_is_used_without_this_package(tmp_path, monkeypatch, 
 
 def test_what_can_be_mended_is_said(run, tmp_path):
     path = run(Noisy(dim=4))
-    with pytest.raises(ValueError, match="output must end in .pt2, got model.onnx"):
+    with pytest.raises(ValueError, match=r"output must end in .pt2, got model.onnx"):
         of_export.ExportConfig(run=path, output="model.onnx")
     with pytest.raises(ValueError, match="format must be torch or onnx, got 'tf'"):
         of_export.ExportConfig(run=path, format="tf")
     (tmp_path / "file").write_text("")
-    with pytest.raises(WildlamError, match="cannot write .*choose another output"):
+    with pytest.raises(WildlamError, match=r"cannot write .*choose another output"):
         wildlam.export(run=path, output=tmp_path / "file" / "model.pt2")
     assert of_export.ExportConfig(run="tiny").output.name == "tiny.pt2"

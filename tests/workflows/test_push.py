@@ -17,7 +17,7 @@ from wildlam.errors import WildlamError
 from wildlam.evaluation.intervals import PerClip
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Noisy
-from wildlam.pretrained import TINY
+from wildlam.pretrained import TINY, run_path
 from wildlam.runs.folder import Run
 from wildlam.workflows.controller import load_controller
 from wildlam.workflows.prior import load_prior
@@ -98,7 +98,7 @@ def test_the_card_has_metadata_data_figures_limits_and_use(hub):
 def test_parts_travel_and_those_of_another_model_stay(hub, run, caplog):
     caplog.set_level("INFO")
     pushed("tiny")
-    there = wildlam.pretrained.run_path("hf:me/model")
+    there = run_path("hf:me/model")
     assert {"controller_arm", "controller_nav", "decoder", "prior"} <= {folder.name for folder in there.iterdir()}
     trained = wildlam.load("me/model")
     load_controller(there / "controller_arm", trained.encoder, trained.model)
@@ -129,13 +129,24 @@ def test_a_dry_run_writes_the_folder_and_asks_nobody(hub, run, tmp_path, monkeyp
         pushed(run, dry_run=True)
 
 
+def test_an_interrupted_push_goes_on_where_it_stopped(hub, run):
+    hub.fails = "commit"
+    with pytest.raises(WildlamError, match=r"the Hub answers 500 .*try again later"):
+        pushed(run)
+    assert [method for method, _ in hub.requests].count("PUT") == 1
+    hub.requests.clear()
+    pushed(run)
+    assert "PUT" not in [method for method, _ in hub.requests]
+    wildlam.load("me/model")
+
+
 def test_a_private_repository_is_seen_by_its_owner_alone(hub, run, monkeypatch):
     pushed(run, private=True)
     assert hub.private == {"me/model"}
     wildlam.load("me/model")
     monkeypatch.setenv("HF_TOKEN", "hf_other")
     with pytest.raises(WildlamError, match="no such repository, or it is private"):
-        wildlam.load("me/other")
+        wildlam.load("me/model")
 
 
 def test_what_can_be_mended_is_said(hub, run, monkeypatch, tmp_path):
@@ -148,13 +159,15 @@ def test_what_can_be_mended_is_said(hub, run, monkeypatch, tmp_path):
             pushed(run, name)
     with pytest.raises(WildlamError, match="a push makes a new revision"):
         pushed(run, "me/model@v1")
-    with pytest.raises(WildlamError, match="the Hub denies it .*choose a name of your own, or let you give your token"):
+    with pytest.raises(
+        WildlamError, match=r"the Hub denies it .*choose a name of your own, or let you give your token"
+    ):
         pushed(run, "you/model")
     hub.repos["me/else"] = [{"pytorch_model.bin": b"weights", "config.json": b"{}"}]
     with pytest.raises(WildlamError, match="me/else holds something else than a run of wildlam"):
         pushed(run, "me/else")
     monkeypatch.setenv("HF_TOKEN", "hf_expired")
-    with pytest.raises(WildlamError, match="the Hub does not know who you are .*hf auth login"):
+    with pytest.raises(WildlamError, match=r"the Hub does not know who you are .*hf auth login"):
         pushed(run)
     monkeypatch.delenv("HF_TOKEN")
     hub.requests.clear()
@@ -177,7 +190,7 @@ def test_weights_of_an_encoder_in_a_folder_need_a_name(hub, run, tmp_path):
         pushed(run)
     pushed(run, encoder="facebook/dinov2-small")
     files = hub.repos["me/model"][-1]
-    assert read_config(wildlam.pretrained.run_path("hf:me/model") / "config.yaml").encoder.model == "facebook/dinov2-small"
+    assert read_config(run_path("hf:me/model") / "config.yaml").encoder.model == "facebook/dinov2-small"
     assert yaml.safe_load(files["README.md"].decode().split("---")[1])["base_model"] == "facebook/dinov2-small"
 
 

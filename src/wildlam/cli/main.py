@@ -41,8 +41,8 @@ GROUPS: dict[str, dict[str, Command]] = {
         "report": look.run_report,
         "transfer": look.run_transfer,
     },
-    "share": {"push": share.run_push, "export": share.run_export},
     "act": {"plan": act.run_plan, "play": act.run_play, "policy": act.run_policy, "demo": act.run_demo},
+    "share": {"push": share.run_push, "export": share.run_export},
 }
 COMMANDS: dict[str, Command] = {name: function for group in GROUPS.values() for name, function in group.items()}
 

@@ -1,7 +1,7 @@
 """Runs on the Hugging Face Hub: ``hf:user/name``, read through ``huggingface_hub`` and its cache.
 
-Only files of a run are downloaded (``ALLOWED``), and they are read, never executed: weights are safetensors, all else is
-text, and a configuration may name no class but this library's.
+Only files of a run are downloaded (``ALLOWED``), and they are read, never executed: weights are safetensors, all else
+is text, and a configuration may name no class but this library's.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def download(name: HubName) -> Path:
     logged before. Where the Hub cannot be asked, or ``HF_HUB_OFFLINE`` is set, the cache has to hold it.
 
     Raises:
-        WildlamError: there is no such repository or revision, it holds no run, it cannot be reached or stored; or a file
-            in it is not what one of a run is.
+        WildlamError: there is no such repository or revision, it holds no run, it cannot be reached or stored; or a
+            file in it is not what one of a run is.
     """
     from huggingface_hub import HfApi, snapshot_download
 
@@ -247,8 +247,8 @@ def _check_run(folder: Path, name: HubName) -> None:
         for chosen in _values(tree, lambda key: key == "class_path"):
             if not isinstance(chosen, str) or ("." in chosen and not chosen.startswith("wildlam.")):
                 raise WildlamError(
-                    f"{name}: its {file.relative_to(folder)} names the class {chosen!r}, which is none of wildlam's; do "
-                    "not use it"
+                    f"{name}: its {file.relative_to(folder)} names the class {chosen!r}, which is none of wildlam's; "
+                    "do not use it"
                 )
 
 

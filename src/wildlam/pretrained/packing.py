@@ -29,8 +29,6 @@ DESCRIBING = (
 KINDS = ("controller", "decoder", "prior", "policy")
 """What is trained for a run, each named as the key of its configuration."""
 
-_REMEDY = "choose another folder"
-
 
 def pack(folder: Path, to: Path, command: str, half: bool = False) -> None:
     """Copy what describes a run, without where it lay and what was typed, and the weights of its best checkpoint.
@@ -48,7 +46,7 @@ def pack(folder: Path, to: Path, command: str, half: bool = False) -> None:
     tensors = best.model_tensors()
     if half:
         tensors = {k: v.bfloat16() if v.dtype == torch.float32 else v for k, v in tensors.items()}
-    with writing(to, _REMEDY):
+    with writing(to, "free some space there"):
         to.mkdir(parents=True, exist_ok=True)
         for name in DESCRIBING:
             if (folder / name).is_file():

@@ -41,9 +41,9 @@ def model_card(run: Run, name: str, license: str, about: str, parts: Mapping[str
         f"# {name.partition('/')[2]}",
         "",
         "A latent action model: from video without actions it has learnt what happens from one state to the next (an "
-        "inverse dynamics model infers *latent actions*), and what a latent action leads to (a world model predicts the "
-        f"next state), as in [Learning Latent Action World Models In The Wild]({PAPER}). States are those of a frozen "
-        "encoder, whose weights are not part of this repository.",
+        "inverse dynamics model infers *latent actions*), and what a latent action leads to (a world model predicts "
+        f"the next state), as in [Learning Latent Action World Models In The Wild]({PAPER}). States are those of a "
+        "frozen encoder, whose weights are not part of this repository.",
         "",
         *markdown_table(["", ""], _facts(run, license)),
         "",
@@ -173,12 +173,12 @@ def _parts(parts: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 def _limits(run: Run) -> Iterator[str]:
     yield (
-        "- It knows the videos it was trained on: on others its latent actions may mean little. `wildlam eval --data.path "
-        "DIR` tells, on yours."
+        "- It knows the videos it was trained on: on others its latent actions may mean little. `wildlam eval RUN "
+        "--data.path DIR` tells, on yours."
     )
     yield (
-        "- Latent actions have no names and no units. What one means is found out by a controller or a linear map, from "
-        "labelled clips."
+        "- Latent actions have no names and no units. What one means is found out by a controller or a linear map, "
+        "from labelled clips."
     )
     yield (
         "- What it predicts are states of its encoder, a step at a time; errors add up over a rollout. Pictures are "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -46,15 +46,15 @@ MEASURED = 16
 class WorldModelEnv(gymnasium.Env):
     """A run's world model, acted in. An episode begins with a moment of a video; all that follows is predicted.
 
-    **Observations** are decoded pictures, ``uint8 [S, S, 3]``, or states, ``float32 [N, D]``. **Actions** are latent ones
-    or, through a controller, real ones in their own units. A latent action is ``float32 [Z]`` from -1 to 1: 0 is
-    the mean of those that are inferred in the videos, 1 two of their deviations more. Of a run with codes (``Discrete``)
-    it is the number of a code. **The reward** is 0, or with a goal the negative L1 distance of the state from the goal's. Episodes
-    never terminate, and are truncated after ``horizon`` steps.
+    **Observations** are decoded pictures, ``uint8 [S, S, 3]``, or states, ``float32 [N, D]``. **Actions** are latent
+    ones or, through a controller, real ones in their own units. A latent action is ``float32 [Z]`` from -1 to 1: 0 is
+    the mean of those that are inferred in the videos, 1 two of their deviations more. Of a run with codes
+    (``Discrete``) it is the number of a code. **The reward** is 0, or with a goal the negative L1 distance of the state
+    from the goal's. Episodes never terminate, and are truncated after ``horizon`` steps.
 
-    ``reset(options=...)`` takes ``video`` (a file, or a part of the name of one of the videos) and ``time`` (seconds, at
-    which the last known picture is seen); drawn if not given. And ``goal``, a picture: a file, PIL's or ``uint8 [H, W,
-    3]``.
+    ``reset(options=...)`` takes ``video`` (a file, or a part of the name of one of the videos) and ``time`` (seconds,
+    at which the last known picture is seen); drawn if not given. And ``goal``, a picture: a file, PIL's or ``uint8 [H,
+    W, 3]``.
 
     Args:
         run: run folder, ``"tiny"``, or ``"user/name"`` on the Hub, as ``wildlam.load`` takes it.
@@ -96,15 +96,16 @@ class WorldModelEnv(gymnasium.Env):
         check_choice("observation", observation, get_args(Observation))
         if self.decoder is None and (observation == "frame" or render_mode is not None):
             raise WildlamError(
-                f"{trained.path} has no decoder to paint pictures with; train one with `wildlam decoder train`, or choose "
-                "observation='state' and no render_mode"
+                f"{trained.path} has no decoder to paint pictures with; train one with `wildlam decoder train`, or "
+                "choose observation='state' and no render_mode"
             )
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise WildlamError(f"render_mode must be rgb_array or None, got {render_mode!r}")
         self.observation, self.horizon, self.render_mode = observation, horizon, render_mode
         self.context = self.data.frames // spec.frames_per_state if context is None else context
         check_count("context", self.context)
-        self.metadata = {**type(self).metadata, "render_fps": self.data.fps / spec.frames_per_state}
+        rate = self.data.fps / spec.frames_per_state
+        self.metadata = {**type(self).metadata, "render_fps": rate}  # type: ignore[misc]
         self.videos = _videos(self.data.path if videos is None else videos)
         self.controller = None
         if actions == "real":
@@ -164,7 +165,9 @@ class WorldModelEnv(gymnasium.Env):
     def _action_space(self) -> spaces.Space:
         if self.controller is not None:
             mean, std = (scale.cpu().numpy() for scale in (self.controller.action_mean, self.controller.action_std))
-            return spaces.Box((mean - REAL_REACH * std).astype(np.float32), (mean + REAL_REACH * std).astype(np.float32))
+            return spaces.Box(
+                (mean - REAL_REACH * std).astype(np.float32), (mean + REAL_REACH * std).astype(np.float32)
+            )
         if isinstance(self.model.bottleneck, DiscreteBottleneck):
             return spaces.Discrete(len(self.model.bottleneck.codebook))
         self.mean, self.std = self._spread()
@@ -249,7 +252,7 @@ class WorldModelEnv(gymnasium.Env):
         if isinstance(self.action_space, spaces.Discrete):
             if not self.action_space.contains(action):
                 raise WildlamError(f"an action is the number of a code, 0 to {self.action_space.n - 1}, got {action!r}")
-            return self.model.bottleneck.codebook[int(action)][None]  # type: ignore[index, operator]
+            return self.model.bottleneck.codebook[int(action)][None]  # type: ignore[index]
         values = np.asarray(action, dtype=np.float32)
         if values.shape != self.action_space.shape or not np.isfinite(values).all():
             raise WildlamError(f"an action is {self.action_space.shape[0]} finite numbers, got {action!r}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +34,7 @@ log = logging.getLogger(__name__)
 
 Format = Literal["torch", "onnx"]
 
-FACTS = "wildlam.json"
+FACTS = "about.json"
 """Name, in a file of PyTorch's, of what describes its functions; in one of ONNX it is metadata under that name."""
 
 TOLERANCE = 1e-4
@@ -52,7 +51,8 @@ class ExportConfig:
     Args:
         run: the run folder.
         format: torch, one file of all functions (torch.export); or onnx, a file for each (pip install 'wildlam[onnx]').
-        output: the file; NAME_OF_THE_RUN.pt2 or .onnx here if not given. ONNX puts the function's name before the ending.
+        output: the file; NAME_OF_THE_RUN.pt2 or .onnx here if not given. ONNX puts the function's name before the
+            ending.
         decoder: folder of a decoder, or of a run with one of the same encoder; that of the run, if it has one.
     """
 
@@ -93,9 +93,7 @@ class ExportResult:
 
     def __str__(self) -> str:
         takes = self.facts["functions"]
-        lines = [
-            f"{takes[name]}; differs by at most {difference:.1g}" for name, difference in self.differences.items()
-        ]
+        lines = [f"{takes[name]}; differs by at most {difference:.1g}" for name, difference in self.differences.items()]
         return "\n".join([*lines, *(f"written    {file} ({file.stat().st_size / 1e6:.1f} MB)" for file in self.files)])
 
 
@@ -140,6 +138,8 @@ class _Function:
 
     module: nn.Module
     truth: Callable[..., Tensor]
+    side: int = 0
+    """Of the pictures that it gives, in pixels."""
 
 
 def export(config: ExportConfig | None = None, /, **keywords: Any) -> ExportResult:
@@ -193,7 +193,7 @@ def _functions(opened: OpenRun, decoder: Path | None) -> dict[str, _Function]:
     functions["predict"] = _Function(_Predict(model), model.predict)
     if decoder is not None or (opened.run.path / DECODER).is_dir():
         painter = load_decoder(decoder or opened.run.path, encoder.spec, "cpu")
-        functions["decode"] = _Function(_Decode(painter), painter.decode)
+        functions["decode"] = _Function(_Decode(painter), painter.decode, painter.config.image_size)
     for function in functions.values():
         for tensor in (*function.module.parameters(), *function.module.buffers()):
             # Archives hold tensors that do not fill their memory, or lie in another order, with a warning alone.
@@ -218,7 +218,7 @@ def _facts(opened: OpenRun, functions: Mapping[str, _Function]) -> dict[str, Any
         "predict": f"predict(states: {states}, actions: float32 [B, T, {z}]) -> the next states: {states}",
     }
     if "decode" in functions:
-        side = functions["decode"].module.decoder.config.image_size
+        side = functions["decode"].side
         takes["decode"] = f"decode(states: {states}) -> frames: float32 [B, {frames}, 3, {side}, {side}] in 0..1"
     return {
         "wildlam": __version__,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wildlam.config import config_from, dump_config, read_config
-from wildlam.errors import WildlamError, option
+from wildlam.errors import WildlamError, named, option
 from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.pretrained import run_path
 from wildlam.pretrained.hub import CARD, HubName, hub_errors, is_allowed
@@ -106,8 +106,8 @@ def push(config: PushConfig | None = None, /, **keywords: Any) -> PushResult:
         keywords: fields of ``PushConfig``, in its place or to replace what it says.
 
     Raises:
-        WildlamError: something is wrong with the run, its encoder's weights lie in a folder, you are not logged in, have
-            no right to write there or no network, or the repository holds something else.
+        WildlamError: something is wrong with the run, its encoder's weights lie in a folder, you are not logged in,
+            have no right to write there or no network, or the repository holds something else.
     """
     config = config_from(PushConfig, config, keywords)
     name, run = HubName.of(config.name), Run.open(config.run)
@@ -130,7 +130,8 @@ def _write(folder: Path, run: Run, config: PushConfig) -> None:
     encoder = _known_encoder(of_run.encoder, config.encoder)
     weights = weights_fingerprint(load_model(run, of_run, run.encoder_spec))
     command = f"published as {name.repo}; wildlam train --config {CONFIG} --data.path VIDEOS trains one like it"
-    pack(run.path, folder, command)
+    with named({"resume": "try again"}):
+        pack(run.path, folder, command)
     plain = read_config(folder / CONFIG)
     write_atomically(folder / CONFIG, dump_config(replace(plain, encoder=encoder)))
     parts: dict[str, Sequence[str]] = {}
@@ -160,8 +161,8 @@ def _known_encoder(encoder: Any, name: str | None) -> Any:
         return replace(encoder, model=name)
     if Path(weights).exists() or Path(weights).is_absolute():
         raise WildlamError(
-            f"the encoder's weights lie in {weights}, which others do not have; say by {option('encoder')} what they are "
-            "called on the Hub, such as facebook/vjepa2-vitl-fpc64-256"
+            f"the encoder's weights lie in {weights}, which others do not have; say by {option('encoder')} what they "
+            "are called on the Hub, such as facebook/vjepa2-vitl-fpc64-256"
         )
     return encoder
 

@@ -380,5 +380,5 @@ def load(run: str | Path) -> Trained:
     """
     if not isinstance(run, str | os.PathLike):
         raise WildlamError(f"load takes a run folder, 'tiny', or 'user/name' of the Hub; got {run!r}")
-    opened = open_run(run_path(f"{PREFIX}{run}" if named_on_hub(run) else run))  # type: ignore[arg-type]
+    opened = open_run(run_path(f"{PREFIX}{run}" if named_on_hub(run) else run))
     return Trained(opened.model(), opened.encoder, opened.config, opened.run.path)
