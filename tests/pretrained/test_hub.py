@@ -172,6 +172,12 @@ def test_a_cache_that_cannot_be_written_is_told(there, monkeypatch, tmp_path):
         run_path("hf:me/model")
 
 
+def test_functions_that_write_say_how_to_get_a_copy(there):
+    with pytest.raises(WildlamError, match=r"work in a copy: wildlam.pretrained.own_run\('hf:me/model'\)"):
+        wildlam.evaluate(run="hf:me/model")
+    assert there.requests == []
+
+
 def test_commands_that_write_get_a_copy_of_their_own(there, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     own = own_run("hf:me/model")
