@@ -21,6 +21,7 @@ from wildlam.video.config import DataConfig
 from wildlam.workflows.encode import encode
 
 from .helpers import make_models_tiny, shorten_evaluations
+from .hub_fixtures import hub  # noqa: F401
 
 MakeVideo = Callable[..., Path]
 

@@ -3,6 +3,8 @@
 ``load`` gives a trained run; ``train``, ``evaluate``, ``infer``, ``transfer``, ``plan``, ``play``, ``sweep``,
 ``encode``, ``index`` and ``preview`` (`wildlam data`) do what the commands do, by a configuration or its keywords, and
 return what came of it;
+``push`` publishes a run on the Hugging Face Hub, ``export`` writes its functions for use without this package, and
+``WorldModelEnv`` is its learnt world as an environment of gymnasium;
 ``train_controller``, ``train_baseline``, ``train_decoder``, ``train_prior`` and ``train_policy`` train what belongs to
 a run, and return its folder.
 Each name is imported when it is first used: ``import wildlam`` takes no PyTorch.
@@ -42,11 +44,13 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
     from wildlam.workflows.decoded_films import DecodedRollout as DecodedRollout, Transfer as Transfer
     from wildlam.workflows.decoder import DecodingConfig as DecodingConfig, train_decoder as train_decoder
     from wildlam.workflows.encode import EncodeResult as EncodeResult, encode as encode
+    from wildlam.workflows.environment import WorldModelEnv as WorldModelEnv
     from wildlam.workflows.evaluate import (
         EvaluateConfig as EvaluateConfig,
         EvaluateResult as EvaluateResult,
         evaluate as evaluate,
     )
+    from wildlam.workflows.export import ExportConfig as ExportConfig, ExportResult as ExportResult, export as export
     from wildlam.workflows.index import IndexConfig as IndexConfig, IndexResult as IndexResult, index as index
     from wildlam.workflows.infer import InferConfig as InferConfig, InferResult as InferResult, infer as infer
     from wildlam.workflows.plan import PlanConfig as PlanConfig, PlanResult as PlanResult, plan as plan
@@ -59,6 +63,7 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
         PriorTrainingConfig as PriorTrainingConfig,
         train_prior as train_prior,
     )
+    from wildlam.workflows.push import PushConfig as PushConfig, PushResult as PushResult, push as push
     from wildlam.workflows.sweep import SweepConfig as SweepConfig, SweepResult as SweepResult, sweep as sweep
     from wildlam.workflows.train import TrainResult as TrainResult, train as train
     from wildlam.workflows.trained import LatentActions as LatentActions, Trained as Trained, load as load
@@ -85,13 +90,16 @@ _MODULES = {
     "wildlam.workflows.decoded_films": ("DecodedRollout", "Transfer"),
     "wildlam.workflows.decoder": ("DecodingConfig", "train_decoder"),
     "wildlam.workflows.encode": ("EncodeResult", "encode"),
+    "wildlam.workflows.environment": ("WorldModelEnv",),
     "wildlam.workflows.evaluate": ("EvaluateConfig", "EvaluateResult", "evaluate"),
+    "wildlam.workflows.export": ("ExportConfig", "ExportResult", "export"),
     "wildlam.workflows.index": ("IndexConfig", "IndexResult", "index"),
     "wildlam.workflows.infer": ("InferConfig", "InferResult", "infer"),
     "wildlam.workflows.plan": ("PlanConfig", "PlanResult", "plan"),
     "wildlam.workflows.play": ("PlayConfig", "PlayResult", "play"),
     "wildlam.workflows.policy": ("PolicyTrainingConfig", "train_policy"),
     "wildlam.workflows.prior": ("PriorTrainingConfig", "train_prior"),
+    "wildlam.workflows.push": ("PushConfig", "PushResult", "push"),
     "wildlam.workflows.sweep": ("SweepConfig", "SweepResult", "sweep"),
     "wildlam.workflows.train": ("TrainResult", "train"),
     "wildlam.workflows.trained": ("LatentActions", "Trained", "load"),

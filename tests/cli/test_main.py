@@ -68,7 +68,7 @@ def test_help_of_other_commands_shows_their_own_keys(capsys, arguments, own):
 
 def test_commands_are_grouped(call):
     out = call("--help")[1]
-    assert re.findall(r"^(\w+):$", out, flags=re.MULTILINE) == ["data", "learn", "look", "act"]
+    assert re.findall(r"^(\w+):$", out, flags=re.MULTILINE) == ["data", "learn", "look", "act", "share"]
 
 
 def test_usage(call):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wildlam.cli.common import Arguments, command, finished, make_parser
+from wildlam.cli.common import OWN_RUN_HELP, Arguments, command, finished, make_parser, own_run
 from wildlam.errors import WildlamError, named
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run_plan(argv: Arguments) -> None:
     from wildlam.workflows.plan import PlanConfig, plan
 
     parser = make_parser("plan", run_plan)
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("run", type=own_run, help=OWN_RUN_HELP)
     _add_baselines(parser)
     parser.add_argument(
         "--simulator",
@@ -77,7 +77,7 @@ def _play(parser: Parser, argv: Arguments, policy: str | None = None) -> None:
     from wildlam.workflows.play import PlayConfig, play
     from wildlam.worlds.simulators import SIMULATORS
 
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("run", type=own_run, help=OWN_RUN_HELP)
     parser.add_argument("--world", choices=list(SIMULATORS), required=True, help="the simulator")
     _add_baselines(parser)
     _add_search_space(parser)
@@ -108,7 +108,7 @@ def run_policy(argv: Arguments) -> None:
 
         parser = make_parser("policy train", run_policy)
         parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-        parser.add_argument("run", type=Path, help="run folder, whose latent actions are cloned")
+        parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; whose latent actions are cloned")
         parser.add_argument("--out", type=Path, help="folder for the policy; RUN/policy by default")
         parser.add_class_arguments(PolicyTrainingConfig)
         args = parser.parse_args(list(argv[1:]))

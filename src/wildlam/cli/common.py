@@ -30,6 +30,16 @@ def make_parser(name: str, function: Command, **kwargs: Any) -> Parser:
     return Parser(**about(name, function), **kwargs)
 
 
+def own_run(text: str | Path) -> Path:
+    """The type of an argument that names a run to write to; see ``wildlam.pretrained.own_run``."""
+    from wildlam import pretrained
+
+    return pretrained.own_run(text)
+
+
+OWN_RUN_HELP = "run folder, or hf:user/name[@revision] for one on the Hub, which is copied to runs/name first"
+
+
 def command(*words: object) -> str:
     """A ``wildlam`` command that can be pasted into a shell."""
     return shlex.join(["wildlam", *map(str, words)])

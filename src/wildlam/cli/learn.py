@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from wildlam.cli.common import RUN_USAGE, Arguments, about, command, finished, make_parser
+from wildlam.cli.common import OWN_RUN_HELP, RUN_USAGE, Arguments, about, command, finished, make_parser, own_run
 from wildlam.errors import WildlamError, named
 from wildlam.fileio import writing
 
@@ -166,7 +166,7 @@ def run_decoder(argv: Arguments) -> None:
 
         parser = make_parser("decoder train", run_decoder)
         parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-        parser.add_argument("run", type=Path, help="run folder, whose encoder and videos are used")
+        parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; whose encoder and videos are used")
         parser.add_class_arguments(DecodingConfig)
         args = parser.parse_args(list(argv[1:]))
         print(f"decoder    {train_decoder(args.run, to_config(DecodingConfig, parser, args))}")
@@ -176,7 +176,7 @@ def run_decoder(argv: Arguments) -> None:
         from wildlam.workflows.decoder import write_decoded
 
         parser = make_parser("decoder show", run_decoder)
-        parser.add_argument("run", type=Path, help="run folder")
+        parser.add_argument("run", type=own_run, help=OWN_RUN_HELP)
         parser.add_argument("-o", "--output", type=Path, help=".html, .svg, .png or .pdf; RUN/decoded.html by default")
         parser.add_argument("--clips", type=int, default=CLIPS, help="held-out clips to show")
         parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
@@ -204,7 +204,7 @@ def run_prior(argv: Arguments) -> None:
 
         parser = make_parser("prior train", run_prior)
         parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-        parser.add_argument("run", type=Path, help="run folder, whose latent actions the prior is of")
+        parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; whose latent actions the prior is of")
         parser.add_argument("--out", type=Path, help="folder for the prior; RUN/prior by default")
         parser.add_class_arguments(PriorTrainingConfig)
         args = parser.parse_args(list(argv[1:]))
@@ -237,7 +237,7 @@ def run_controller(argv: Arguments) -> None:
 
         parser = make_parser("controller train", run_controller)
         parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-        parser.add_argument("run", type=Path, help="run folder, whose model the controller is for")
+        parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; whose model the controller is for")
         parser.add_argument("--out", type=Path, help="folder for the controller; RUN/controller by default")
         parser.add_class_arguments(ControllingConfig)
         args = parser.parse_args(list(argv[1:]))
@@ -274,7 +274,7 @@ def run_baseline(argv: Arguments) -> None:
 
     parser = make_parser("controller baseline", run_baseline)
     parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-    parser.add_argument("run", type=Path, help="run folder, whose encoder and size of model are taken")
+    parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; whose encoder and size of model are taken")
     parser.add_argument("--out", type=Path, help="folder for the model; RUN/baseline by default")
     parser.add_class_arguments(LabelledModelConfig, skip={"model"})
     args = parser.parse_args(list(argv))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wildlam.cli.common import Arguments, make_parser, results, summary
+from wildlam.cli.common import OWN_RUN_HELP, Arguments, make_parser, own_run, results, summary
 from wildlam.errors import named
 
-RUN_HELP = "run folder, or tiny for the model that comes with the package"
+RUN_HELP = "run folder; tiny for the model that comes with the package; hf:user/name[@revision] for one on the Hub"
 
 
 def run_evaluate(argv: Arguments) -> None:
@@ -25,7 +25,7 @@ def run_evaluate(argv: Arguments) -> None:
     from wildlam.workflows.evaluate import evaluate
 
     parser = make_parser("eval", run_evaluate)
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("run", type=own_run, help=OWN_RUN_HELP)
     parser.add_argument("--data.path", type=location, help="another folder of videos, whose held-out ones are used")
     parser.add_argument(
         "--bounds",
@@ -105,7 +105,7 @@ def run_report(argv: Arguments) -> None:
     from wildlam.workflows.evaluate import evaluate
 
     parser = make_parser("report", run_report)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs or sweeps")
+    parser.add_argument("runs", type=own_run, nargs="+", help="folders of runs or sweeps")
     for path in parser.parse_args(list(argv)).runs:
         if (path / "sweep.yaml").is_file():
             from wildlam.workflows.sweep import read_sweep, report_sweep

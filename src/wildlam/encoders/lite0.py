@@ -29,6 +29,7 @@ bfloat16 moves pooled states by 0.04, a third of what a change of one grey level
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import dataclass
 
@@ -130,10 +131,17 @@ class Lite0Encoder:
         """Encode ``uint8 [B, F, 3, H, W]`` to float32 ``[B, F, N, D]``; ValueError if the video does not fit."""
         check_video(video_BTCHW, self.spec)
         frames = video_BTCHW.flatten(0, 1)
-        states = torch.cat([self._encode_frames(chunk) for chunk in frames.split(self.chunk)])
+        states = torch.cat([self.encode_frames(chunk) for chunk in frames.split(self.chunk)])
         return states.unflatten(0, video_BTCHW.shape[:2])
 
-    def _encode_frames(self, frames_MCHW: Tensor) -> Tensor:
+    def as_module(self) -> nn.Module:
+        """What ``encode`` computes, as a module in float32 that can be exported.
+
+        The weights stay as rounded as they are: states are those of a device without bfloat16.
+        """
+        return _AsModule(self)
+
+    def encode_frames(self, frames_MCHW: Tensor) -> Tensor:
         """Encode ``uint8 [M, 3, H, W]`` to float32 ``[M, N, D]``."""
         pixels = frames_MCHW.to(self.device).to(self.dtype, memory_format=torch.channels_last)
         maps = self.network((pixels - 127) / 128).float()  # exact in bfloat16 too
@@ -143,6 +151,20 @@ class Lite0Encoder:
         folded = F.pixel_unshuffle(cells, self.config.fold).unflatten(1, (-1, self.config.fold**2))
         means = folded.mean(2, keepdim=True)
         return torch.lerp(means, folded, self.config.detail).flatten(1, 2).flatten(2).transpose(1, 2)
+
+
+class _AsModule(nn.Module):
+    """Video ``uint8 [B, F, 3, H, W]`` to states ``[B, F, N, D]``, in float32."""
+
+    def __init__(self, encoder: Lite0Encoder) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(encoder.network).float()
+        self.encoder = copy.copy(encoder)
+        self.encoder.network, self.encoder.dtype = self.network, torch.float32
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Encode all frames at once."""
+        return self.encoder.encode_frames(video.flatten(0, 1)).unflatten(0, video.shape[:2])
 
 
 @functools.cache

@@ -85,6 +85,8 @@ class Run:
                 remedy = "give the folder that `train` wrote"
                 if run.path == Path("tiny"):  # as `wildlam.load` calls it
                     remedy = "`wildlam demo --pretrained` writes wildlam-tiny to runs/tiny, where it can be added to"
+                if str(run.path).startswith("hf:"):
+                    remedy = f"from Python, work in a copy: wildlam.pretrained.own_run('{run.path}')"
                 raise WildlamError(f"{run.path} is not a run folder: it has no {name}; {remedy}")
         return run
 

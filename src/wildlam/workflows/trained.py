@@ -21,7 +21,8 @@ from wildlam.evaluation.rollout import SECONDS
 from wildlam.fileio import writing
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
-from wildlam.pretrained import run_path
+from wildlam.pretrained import named_on_hub, run_path
+from wildlam.pretrained.hub import PREFIX
 from wildlam.progress import Count, uncounted
 from wildlam.report.html import figure
 from wildlam.report.plots import latent_actions_figure, latent_actions_svg
@@ -370,13 +371,14 @@ def load(run: str | Path) -> Trained:
     """Load a run folder: its best checkpoint and its encoder, ready to infer.
 
     Args:
-        run: the folder, or the text ``"tiny"`` for the model that comes with the package. (A folder of your own that is
-            called tiny is ``Path("tiny")`` or ``"./tiny"``.)
+        run: the folder; or the text ``"tiny"`` for the model that comes with the package; or ``"user/name"`` for one on
+            the Hugging Face Hub, or ``"user/name@revision"``, where no folder is called so. (A folder of your own that
+            is called tiny is ``Path("tiny")`` or ``"./tiny"``.)
 
     Raises:
-        WildlamError: it is no run folder, or holds no checkpoint that fits.
+        WildlamError: it is no run folder, or holds no checkpoint that fits; or it cannot be had from the Hub.
     """
     if not isinstance(run, str | os.PathLike):
-        raise WildlamError(f"load takes a run folder, or 'tiny'; got {run!r}")
-    opened = open_run(run_path(run))
+        raise WildlamError(f"load takes a run folder, 'tiny', or 'user/name' of the Hub; got {run!r}")
+    opened = open_run(run_path(f"{PREFIX}{run}" if named_on_hub(run) else run))
     return Trained(opened.model(), opened.encoder, opened.config, opened.run.path)

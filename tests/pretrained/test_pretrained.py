@@ -23,7 +23,7 @@ from wildlam.workflows.infer import InferConfig
 from wildlam.workflows.prior import load_prior
 from wildlam.workflows.transfer import TransferConfig
 
-from .helpers import make_run
+from ..helpers import make_run
 
 
 def test_it_is_called_tiny_wherever_a_run_is_read(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,244 @@
+"""Publish a run on the Hugging Face Hub: ``wildlam push``."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from wildlam.config import config_from, dump_config, read_config
+from wildlam.errors import WildlamError, named, option
+from wildlam.fileio import read_json, write_atomically, writing
+from wildlam.pretrained import run_path
+from wildlam.pretrained.hub import CARD, HubName, hub_errors, is_allowed
+from wildlam.pretrained.packing import CONFIG, pack, parts_of
+from wildlam.report.card import model_card
+from wildlam.runs import checkpoints
+from wildlam.runs.folder import Run
+from wildlam.types import settle_paths
+from wildlam.workflows.auxiliary import weights_fingerprint
+from wildlam.workflows.controller import controller_results
+from wildlam.workflows.open_run import load_model
+from wildlam.workflows.policy import policy_results
+from wildlam.workflows.prior import prior_results
+
+log = logging.getLogger(__name__)
+
+_RESULTS = {"controller": controller_results, "prior": prior_results, "policy": policy_results}
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushConfig:
+    """Which run is published, where, and under what terms.
+
+    Args:
+        run: the run folder.
+        name: where it goes on the Hub: user/name, or organisation/name. It is made if it is not there.
+        license: licence of the weights, by the Hub's identifier: apache-2.0, mit, cc-by-4.0, other, ... There is no
+            default: it is yours to choose, and the licence of the videos may limit the choice.
+        about: what the videos show, where they are from and under what licence, for the model card.
+        card: a model card of your own (Markdown), in place of the one that is made from the results.
+        encoder: name on the Hub of the encoder's weights, where the run has them in a folder that others do not have.
+        private: make the repository private, if it is new.
+        dry_run: write the folder that would be uploaded, and upload nothing.
+        out: that folder; hub/NAME if not given.
+    """
+
+    run: Path
+    name: str
+    license: str = ""
+    about: str = ""
+    card: Path | None = None
+    encoder: str | None = None
+    private: bool = False
+    dry_run: bool = False
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.run, str):
+            object.__setattr__(self, "run", run_path(self.run))
+        settle_paths(self, "run", "card", "out")
+        if HubName.of(self.name).revision is not None:
+            raise ValueError(f"{self.name}: a push makes a new revision; leave @ and what follows out")
+        if not _LICENSE.fullmatch(self.license):
+            given = f"{self.license!r} is no identifier; " if self.license else ""
+            raise ValueError(
+                f"{given}say by {option('license')} under which licence the weights are published, such as apache-2.0, "
+                "mit, cc-by-4.0 or other (the videos' own may limit the choice)"
+            )
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """What was published. Printed, its files and their sizes.
+
+    Attributes:
+        files: size in bytes of each file.
+        folder: where they lie, of a dry run.
+        url: where they went, of a push.
+    """
+
+    files: dict[str, int] = field(repr=False)
+    folder: Path | None = None
+    url: str | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{size / 1e6:10.2f} MB  {file}" for file, size in self.files.items()]
+        lines.append(f"{sum(self.files.values()) / 1e6:10.2f} MB  in {len(self.files)} files")
+        if self.folder is not None:
+            return "\n".join([*lines, f"nothing is uploaded; look through {self.folder}, {CARD} first"])
+        return "\n".join([*lines, f"published  {self.url}"])
+
+
+def push(config: PushConfig | None = None, /, **keywords: Any) -> PushResult:
+    """Publish a run on the Hugging Face Hub: its best weights, what describes it, what was trained for it, and a card.
+
+    Folders of yours, and names of videos, are left out of all of it. An interrupted push goes on where it stopped.
+
+    Args:
+        config: what to do.
+        keywords: fields of ``PushConfig``, in its place or to replace what it says.
+
+    Raises:
+        WildlamError: something is wrong with the run, its encoder's weights lie in a folder, you are not logged in,
+            have no right to write there or no network, or the repository holds something else.
+    """
+    config = config_from(PushConfig, config, keywords)
+    name, run = HubName.of(config.name), Run.open(config.run)
+    with ExitStack() as stack:
+        if config.dry_run:
+            folder = _empty(config.out or Path("hub") / name.own)
+        else:
+            _check_token(name)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wildlam-push-")))
+        _write(folder, run, config)
+        files = _files(folder)
+        if config.dry_run:
+            return PushResult(files, folder=folder)
+        return PushResult(files, url=_upload(folder, list(files), name, config.private))
+
+
+def _write(folder: Path, run: Run, config: PushConfig) -> None:
+    """Write what is published of a run."""
+    name, of_run = HubName.of(config.name), read_config(run.path / CONFIG)
+    encoder = _known_encoder(of_run.encoder, config.encoder)
+    weights = weights_fingerprint(load_model(run, of_run, run.encoder_spec))
+    command = f"published as {name.repo}; wildlam train --config {CONFIG} --data.path VIDEOS trains one like it"
+    with named({"resume": "try again"}):
+        pack(run.path, folder, command)
+    plain = read_config(folder / CONFIG)
+    write_atomically(folder / CONFIG, dump_config(replace(plain, encoder=encoder)))
+    parts: dict[str, Sequence[str]] = {}
+    for part, kind in parts_of(run.path).items():
+        if (reason := _unfit(Run(run.path / part), run, weights)) is not None:
+            log.info("%s is left out: %s", run.path / part, reason)
+            continue
+        pack(run.path / part, folder / part, command)
+        parts[part] = _described(folder / part, kind)
+    if config.card is None:
+        card = model_card(Run(folder), name.repo, config.license, config.about, parts)
+    else:
+        card = _own_card(config.card)
+    with writing(folder / CARD, "choose another folder"):
+        write_atomically(folder / CARD, card)
+    _check_private(folder, run.path)
+
+
+def _known_encoder(encoder: Any, name: str | None) -> Any:
+    """The encoder of a run, with weights that others can have."""
+    weights = getattr(encoder, "model", None)
+    if weights is None:
+        if name is not None:
+            raise WildlamError(f"{option('encoder')}: {type(encoder).__name__} has its own weights; leave it out")
+        return encoder
+    if name is not None:
+        return replace(encoder, model=name)
+    if Path(weights).exists() or Path(weights).is_absolute():
+        raise WildlamError(
+            f"the encoder's weights lie in {weights}, which others do not have; say by {option('encoder')} what they "
+            "are called on the Hub, such as facebook/vjepa2-vitl-fpc64-256"
+        )
+    return encoder
+
+
+def _unfit(part: Run, run: Run, weights: str) -> str | None:
+    """Why what was trained for a run is of no use with it, or not whole; None if it is."""
+    if part.encoder_spec.fingerprint != run.encoder_spec.fingerprint:
+        return "it was trained on states of another encoder"
+    for file, key in (("actions.json", "drives"), ("model.json", "weights")):
+        if (part.path / file).is_file() and read_json(part.path / file).get(key) not in (None, weights):
+            return "it belongs to another run, or to this one before more training"
+    return None if checkpoints.listing(part.checkpoints) else "it has no checkpoint yet"
+
+
+def _described(part: Path, kind: str) -> list[str]:
+    """What a card tells of what was trained for a run."""
+    if (part / "results.json").is_file():
+        return _RESULTS[kind](part).splitlines()
+    best = checkpoints.best(part / "checkpoints")
+    return [f"{kind}, {best.step} steps; held-out error {best.score:.4f}"]
+
+
+def _own_card(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WildlamError(f"cannot read the card {path} ({error}); give a Markdown file") from error
+
+
+def _check_private(folder: Path, run: Path) -> None:
+    """Refuse to publish what names folders of the author's, wherever it may come from."""
+    private = {str(place) for place in (Path.home(), Path.cwd(), run.resolve().parent) if len(place.parts) > 1}
+    for file in (file for file in folder.rglob("*") if file.suffix in (".json", ".jsonl", ".yaml")):
+        text = file.read_text(encoding="utf-8")
+        if found := [place for place in private if place in text]:
+            raise WildlamError(
+                f"{file.relative_to(folder)} names your folder {found[0]}, and is not published; take it out of that "
+                f"file in {run}"
+            )
+
+
+def _empty(folder: Path) -> Path:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WildlamError(f"{folder} is there already; remove it, or give another {option('out')}")
+    return folder
+
+
+def _files(folder: Path) -> dict[str, int]:
+    found = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in found}
+
+
+def _check_token(name: HubName) -> None:
+    from huggingface_hub import errors, get_token
+
+    with hub_errors(name):
+        if get_token() is None:
+            raise errors.LocalTokenNotFoundError
+
+
+def _upload(folder: Path, files: Sequence[str], name: HubName, private: bool) -> str:
+    """Make these files, and no others of a run, those of the repository; return its address."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    api, owner = HfApi(library_name="wildlam"), name.repo.partition("/")[0]
+    denied = f"choose a name of your own, or let {owner} give your token the right to write"
+    with hub_errors(name, denied):
+        address = api.create_repo(name.repo, private=private or None, exist_ok=True)
+        there = set(api.list_repo_files(name.repo))
+        if there - {".gitattributes", CARD} and not {CONFIG, "run.json"} <= there:
+            raise WildlamError(f"{name.repo} holds something else than a run of wildlam; choose another name")
+        stale = sorted(file for file in there - set(files) if is_allowed(file))
+        added = [CommitOperationAdd(file, folder / file) for file in files]
+        deleted = [CommitOperationDelete(file) for file in stale]
+        try:
+            api.create_commit(name.repo, [*added, *deleted], commit_message="Push a run of wildlam")
+        except ValueError as error:  # the metadata of a card
+            raise WildlamError(f"the Hub does not take {CARD}: {error}; mend it") from error
+    return str(address)
