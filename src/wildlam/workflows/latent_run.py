@@ -28,7 +28,7 @@ SearchSpace = Literal["actions", "latent"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig(ChoosesReading):
+class DrivingConfig(ChoosesReading):
     """What makes a run act, of plans and of the closed loop.
 
     What is read of labelled videos is what the controller learnt, or, to plan in latent, what is said.
@@ -166,7 +166,7 @@ class LatentRun(DrivenRun):
 
 
 def load_driven(
-    config: SearchConfig, labelled: Path | None, tolerance: float = TOLERANCE, reading: Reading = FIRST
+    config: DrivingConfig, labelled: Path | None, tolerance: float = TOLERANCE, reading: Reading = FIRST
 ) -> DrivenRun:
     """Load a run and what makes it act.
 
@@ -194,7 +194,7 @@ def load_driven(
 
 
 def few_labelled(
-    config: SearchConfig, labelled: Path, encoder: Encoder, fps: float, tolerance: float, reading: Reading
+    config: DrivingConfig, labelled: Path, encoder: Encoder, fps: float, tolerance: float, reading: Reading
 ) -> LabelledClips:
     """The labelled clips that linear maps are fitted to; see ``load_driven``."""
     episodes = read_episodes(labelled, tolerance, reading)

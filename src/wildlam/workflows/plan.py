@@ -34,7 +34,7 @@ from wildlam.workflows.baseline import load_labelled_model
 from wildlam.workflows.driven_run import DrivenRun
 from wildlam.workflows.goal_cloning import fit_goal_cloning
 from wildlam.workflows.goal_regression import fit_goal_regression, in_equal_steps
-from wildlam.workflows.latent_run import LatentRun, SearchConfig, few_labelled, load_driven
+from wildlam.workflows.latent_run import DrivingConfig, LatentRun, few_labelled, load_driven
 from wildlam.workflows.planners import (
     AT_ONCE,
     Guide,
@@ -68,7 +68,7 @@ FAR_OFF = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanConfig(SearchConfig):
+class PlanConfig(DrivingConfig):
     """What to plan, with which models, and how.
 
     Args:

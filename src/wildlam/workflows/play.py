@@ -32,7 +32,7 @@ from wildlam.types import check_choice, check_count, settle_path_lists, settle_p
 from wildlam.video.write import mp4_bytes
 from wildlam.workflows import durations
 from wildlam.workflows.driven_run import DrivenRun
-from wildlam.workflows.latent_run import SearchConfig, few_labelled, load_driven
+from wildlam.workflows.latent_run import DrivingConfig, few_labelled, load_driven
 from wildlam.workflows.plan import dynamics_of
 from wildlam.workflows.players import Players, first_action, parts, prior_of
 from wildlam.workflows.policy import acting_policy, load_policy
@@ -52,7 +52,7 @@ SEEDS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayConfig(SearchConfig):
+class PlayConfig(DrivingConfig):
     """Which run acts in which simulator.
 
     Args:
@@ -78,12 +78,12 @@ class PlayConfig(SearchConfig):
 
     @property
     def guided(self) -> bool:
-        """See ``SearchConfig``."""
+        """See ``DrivingConfig``."""
         return super().guided or self.policy is not None
 
     @property
     def ending(self) -> str:
-        """See ``SearchConfig``."""
+        """See ``DrivingConfig``."""
         return super().ending + ("-policy" if self.policy else "")
 
     def __post_init__(self) -> None:

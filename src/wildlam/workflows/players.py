@@ -56,7 +56,7 @@ class Players:
     guides: dict[str, Guide] = field(default_factory=dict)
 
     def fit(self, clips: LabelledClips, guide: float | None, controls: bool, seed: int) -> None:
-        """Fit to labelled clips what takes no model, and what guides; see ``SearchConfig``."""
+        """Fit to labelled clips what takes no model, and what guides; see ``DrivingConfig``."""
         away = self.budget.away
         if guide is not None:
             own = fit_goal_regression(clips, away, self.driven.model)
