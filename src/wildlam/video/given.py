@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wildlam.errors import WildlamError
 from wildlam.video.decode import Backend, VideoInfo, decode_at, decode_grid, probe
+from wildlam.video.files import AnyFile
 from wildlam.video.geometry import square
 from wildlam.video.sampling import SLOW
 from wildlam.video.timeline import known_plain
@@ -42,7 +43,7 @@ class VideoFile:
         path: the file.
     """
 
-    path: Path
+    path: AnyFile
 
     def __str__(self) -> str:
         return str(self.path)
@@ -138,6 +139,8 @@ def given_videos(videos: Mapping[str, AnyVideo], fps: float | None = None) -> di
 
 
 def _given(video: AnyVideo, fps: float | None, name: str) -> Given | list[Given]:
+    if isinstance(video, VideoFile | Pictures):
+        return video
     if _is_path(video):
         return VideoFile(Path(video))
     frames = _frames(video, name)
