@@ -147,8 +147,8 @@ def run_search(argv: Arguments) -> None:
 
     `wildlam search build RUN` infers the latent action of every transition of the run's videos, or of those in
     --data.path, into RUN/search; called again, it adds what is new. Then a search prints the nearest transitions and
-    writes a page that shows them. Distances are 1 - cosine: 0 is the same direction, 1 unrelated. Speeds are given as ranks, from 0 (the
-    slowest of all transitions) to 1.
+    writes a page that shows them. Distances are 1 - cosine: 0 is the same direction, 1 unrelated. Speeds are ranks,
+    from 0, the slowest of all transitions, to 1.
 
     Examples:
       wildlam search build runs/demo

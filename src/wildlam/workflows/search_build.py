@@ -218,7 +218,7 @@ def _append(index: SearchIndex, new: Manifest, found: Iterator[tuple[str, Transi
 
 def _table(video: Video, found: Transitions) -> pa.Table:
     count = len(found)
-    flat = pa.array(found.z.astype(np.float16).reshape(-1))
+    flat = pa.array(found.z.reshape(-1))
     return pa.table(
         {
             "video": [video.path] * count,
