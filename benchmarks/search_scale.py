@@ -4,7 +4,7 @@
 
 Synthetic latent actions, as many as ``--rows``, are written into a search index (as ``wildlam search build`` writes
 those that it infers) and searched: for each of some queries, are the ten that are found those that a comparison with
-all rows finds (recall@10), and how long does it take? Latent actions lie in clusters of very different sizes, and within
+all rows finds (recall@10), and how long does it take? Latent actions lie in clusters of very different sizes; within
 these and between them their variance falls over the dimensions as that of a trained run's does. Queries are drawn
 likewise, and are not in the index.
 """

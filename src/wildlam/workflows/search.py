@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,8 +37,8 @@ GROUP = "group:"
 """Before the name of a group."""
 FRAMES = 8
 """Pictures of a transition, from the state before to the one after."""
-ASKED_SHOWN = 6
-"""Members of a group on the page."""
+ASKED_SHOWN, HITS_SHOWN = 6, 60
+"""Members of a group, and of what was found, on the page at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,13 +193,9 @@ def open_index(run: Path | str, folder: Path | None = None) -> SearchIndex:
 def excluding(config: SearchConfig, example: Example) -> Filter:
     """The filter of a search: besides what it says, not in the videos of the example, nor the members of a group."""
     own = config.filter
-    if example.name.startswith(GROUP):
-        moments = frozenset((one.video, one.start) for one in example.transitions)
-        return Filter(**{**own.__dict__, "without_moments": moments})
-    if config.same_video:
-        moments = frozenset((one.video, one.start) for one in example.transitions)
-        return Filter(**{**own.__dict__, "without_moments": moments})
-    return Filter(**{**own.__dict__, "without": frozenset(one.video for one in example.transitions)})
+    if config.same_video or example.name.startswith(GROUP):
+        return replace(own, without_moments=frozenset((one.video, one.start) for one in example.transitions))
+    return replace(own, without=frozenset(one.video for one in example.transitions))
 
 
 def find_example(index: SearchIndex, like: str, run: Path | str) -> Example:
@@ -331,9 +327,12 @@ def _write_page(page: Path, index: SearchIndex, example: Example, hits: Sequence
     asked = [shown(one, "") for one in example.transitions[:ASKED_SHOWN]]
     found = [
         shown(hit, f"{number}. distance {hit.distance:.3f}, faster than {hit.rank:.0%}: ")
-        for number, hit in enumerate(hits, 1)
+        for number, hit in enumerate(hits[:HITS_SHOWN], 1)
     ]
-    write_search_page(page, f"Like {example.name}", asked, found, f"{len(index):,} transitions of {index.root}")
+    subtitle = f"{len(hits)} of {len(index):,} transitions of {index.root}"
+    if len(hits) > HITS_SHOWN:
+        subtitle += f"; the first {HITS_SHOWN} are shown"
+    write_search_page(page, f"Like {example.name}", asked, found, subtitle)
 
 
 def _link(page: Path, manifest: Manifest, one: Transition) -> str:

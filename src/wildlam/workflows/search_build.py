@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -275,7 +275,8 @@ def _from_files(opened: OpenRun, model: LatentActionModel, new: Manifest) -> Ite
     trained = Trained(model, opened.encoder, opened.config, opened.run.path)
     cuts: Mapping[str, list[float]] = new.cuts()
     for video in new:
-        found = from_file(trained, VideoFile(new.file(video.path, video.offset, video.size)))
+        file = new.file(video.path, video.offset, video.size)
+        found = from_file(trained, VideoFile(cast(Path, file)))  # what decodes takes any
         if found is None:
             continue
         edges = np.array(cuts.get(video.path, []))

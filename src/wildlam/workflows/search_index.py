@@ -266,7 +266,7 @@ class SearchIndex:
             kind = "IVF_RQ" if self.dim % 8 == 0 and self.dim >= 64 else "IVF_FLAT"
             self.dataset = self.dataset.create_index("z", kind, name="z", metric="cosine", replace=True, **_TRAINING)
             for column, of_column in (("video", "BTREE"), ("source", "BITMAP"), ("speed", "BTREE")):
-                self.dataset.create_scalar_index(column, of_column, name=column, replace=True)  # type: ignore[arg-type]
+                self.dataset.create_scalar_index(column, of_column, name=column, replace=True)
             self._say(trained=count)
         else:
             self.dataset.optimize.optimize_indices()
@@ -307,7 +307,15 @@ class SearchIndex:
         Raises:
             WildlamError: one is not there.
         """
-        return np.stack([self.find(one.video, (one.start + one.end) / 2)[1] for one in transitions])
+        videos = sorted({one.video for one in transitions})
+        with _reading(self.folder):
+            where = f"video IN ({', '.join(map(quoted, videos))})"
+            rows = self.dataset.scanner(columns=["video", "start", "z"], filter=where).to_table()
+        keys = zip(rows["video"].to_pylist(), rows["start"].to_pylist(), strict=True)
+        place = {key: row for row, key in enumerate(keys)}
+        if gone := next((one for one in transitions if (one.video, one.start) not in place), None):
+            raise WildlamError(f"{self.folder} has no transition {gone} any more; look for others")
+        return _vectors(rows["z"].take(pa.array([place[one.video, one.start] for one in transitions])))
 
     def nearest(
         self, z: np.ndarray, count: int, only: Filter | None = None, *, distinct_videos: bool = False
@@ -406,7 +414,7 @@ class SearchIndex:
 def _vectors(column: pa.ChunkedArray) -> np.ndarray:
     """Latent actions of a column, ``float32 [n, Z]``."""
     flat = column.combine_chunks()
-    return flat.flatten().to_numpy().reshape(len(flat), -1)
+    return np.array(flat.flatten()).reshape(len(flat), -1)  # a copy: Arrow's own cannot be written to
 
 
 @contextmanager
