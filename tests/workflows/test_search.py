@@ -84,7 +84,16 @@ def test_only_what_is_new_is_inferred(run, built, encoded_videos, make_video, mo
     assert result.index.find("a/train/a0.mp4", 4.6)
 
 
-def test_an_interrupted_build_keeps_what_it_inferred(run, monkeypatch):
+def test_an_index_follows_videos_that_were_moved(run, built, encoded_videos):
+    moved = encoded_videos.rename(encoded_videos.with_name("moved"))
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(encoded_videos), str(moved)))
+    assert build_search(run=run).added == 0
+    page = search(run=run, like=ASKED, count=1).page.read_text()
+    assert page.count("data:image/webp") == 2
+
+
+def test_an_interrupted_build_keeps_what_it_inferred(run, monkeypatch, caplog):
     real, calls = search_build.transitions, []
 
     def interrupted(*given):
@@ -97,6 +106,8 @@ def test_an_interrupted_build_keeps_what_it_inferred(run, monkeypatch):
         patch.setattr(search_build, "transitions", interrupted)
         with pytest.raises(KeyboardInterrupt):
             build_search(run=run)
+    assert len(open_index(run)) == 30
+    assert "its building was interrupted" in caplog.text
     result = build_search(run=run)
     assert (result.added, result.rows) == (4, 90)
     assert result.index.sources == ["a", "b"]

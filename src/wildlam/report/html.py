@@ -24,7 +24,8 @@ body { margin: 0; background: var(--paper); color: var(--ink);
   font: 1.0625rem/1.6 Charter, "Bitstream Charter", "Iowan Old Style", Georgia, "DejaVu Serif", serif; }
 header, main, footer { max-width: 60rem; margin: 0 auto; padding: 0 1.25rem; }
 header { padding-top: 3rem; }
-h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; text-wrap: balance; }
+h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; text-wrap: balance;
+  overflow-wrap: anywhere; }
 h2 { font-size: 1.35rem; line-height: 1.3; margin: 3rem 0 .75rem; padding-top: 1rem;
   border-top: 1px solid var(--line); }
 p, figcaption, .verdict, caption { max-width: 44rem; }
@@ -43,7 +44,7 @@ figure { margin: 1.5rem 0; }
 img, video { display: block; max-width: 100%; height: auto; }
 .wide img { max-width: none; width: 100%; min-width: 44rem; }
 figcaption { margin-top: .5rem; overflow-wrap: anywhere; } figcaption a { color: inherit; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1.25rem; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1.25rem; }
 .gallery figure { margin: 0; } .gallery img { width: 100%; }
 table { border-collapse: collapse; margin: 1.5rem 0; font: .9375rem/1.4 system-ui, "Segoe UI", "Helvetica Neue",
   "DejaVu Sans", sans-serif; font-variant-numeric: tabular-nums; }

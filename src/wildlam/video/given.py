@@ -17,7 +17,6 @@ from torch import Tensor
 
 from wildlam.errors import WildlamError
 from wildlam.video.decode import Backend, VideoInfo, decode_at, decode_grid, probe
-from wildlam.video.files import AnyFile
 from wildlam.video.geometry import square
 from wildlam.video.sampling import SLOW
 from wildlam.video.timeline import known_plain
@@ -43,7 +42,7 @@ class VideoFile:
         path: the file.
     """
 
-    path: AnyFile
+    path: Path
 
     def __str__(self) -> str:
         return str(self.path)
@@ -139,8 +138,6 @@ def given_videos(videos: Mapping[str, AnyVideo], fps: float | None = None) -> di
 
 
 def _given(video: AnyVideo, fps: float | None, name: str) -> Given | list[Given]:
-    if isinstance(video, VideoFile | Pictures):
-        return video
     if isinstance(video, VideoFile | Pictures):
         return video
     if _is_path(video):

@@ -6,6 +6,7 @@ other videos.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,8 @@ from wildlam.workflows.search_build import from_file, index_folder
 from wildlam.workflows.search_groups import load_group, save_group
 from wildlam.workflows.search_index import Filter, Hit, SearchIndex, Transition
 from wildlam.workflows.trained import load
+
+log = logging.getLogger(__name__)
 
 GROUP = "group:"
 """Before the name of a group."""
@@ -185,9 +188,13 @@ def open_index(run: Path | str, folder: Path | None = None) -> SearchIndex:
     """
     opened = Run.open(run_path(run))
     config = read_config(opened.path / "config.yaml")
-    index = SearchIndex.open(index_folder(opened.path, folder))  # before the model is loaded, which takes longer
+    # Before the model is loaded, which takes longer.
+    index = SearchIndex.open(index_folder(opened.path, folder, "index"))
     weights = weights_fingerprint(load_model(opened, config, opened.encoder_spec))
-    return SearchIndex.open(index.folder, weights)
+    index = SearchIndex.open(index.folder, weights)
+    if not index.settled:
+        log.warning("%s: its building was interrupted or goes on; `wildlam search build` completes it", index.folder)
+    return index
 
 
 def excluding(config: SearchConfig, example: Example) -> Filter:

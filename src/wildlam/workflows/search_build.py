@@ -24,7 +24,7 @@ from wildlam.report.html import table
 from wildlam.states import dataset
 from wildlam.states.store import FeatureStore
 from wildlam.types import settle_paths
-from wildlam.video.files import Location
+from wildlam.video.files import Location, is_remote
 from wildlam.video.given import VideoFile
 from wildlam.video.manifest import Manifest, Video, manifest_path
 from wildlam.workflows import durations
@@ -37,7 +37,7 @@ FOLDER = "search"
 """Of the index, in the folder of a run."""
 AT_ONCE, NUMBERS_AT_ONCE = 256, 1 << 24
 """Transitions that are inferred at once, at most, and numbers of their states."""
-COMMIT_ROWS, COMMIT_SECONDS = 1 << 16, 60.0
+COMMIT_ROWS, COMMIT_SECONDS = 1 << 17, 60.0
 """An index grows by about so many rows at a time, or by those of so many seconds."""
 
 
@@ -115,15 +115,15 @@ class Transitions:
         return len(self.start)
 
 
-def index_folder(run: Path, out: Path | None) -> Path:
-    """Folder of a run's index.
+def index_folder(run: Path, given: Path | None, keyword: str) -> Path:
+    """Folder of a run's index, which may be given by a keyword.
 
     Raises:
         WildlamError: the run is the one that comes with the package, which is only read.
     """
-    if out is None and run == TINY:
-        raise WildlamError(f"give a folder for the index as {option('out')}: the packaged run is only read")
-    return out or run / FOLDER
+    if given is None and run == TINY:
+        raise WildlamError(f"give a folder for the index as {option(keyword)}: the packaged run is only read")
+    return given or run / FOLDER
 
 
 def build_search(config: SearchBuildConfig | None = None, /, **keywords: Any) -> SearchBuildResult:
@@ -141,7 +141,7 @@ def build_search(config: SearchBuildConfig | None = None, /, **keywords: Any) ->
             or it cannot be written.
     """
     config = config_from(SearchBuildConfig, config, keywords)
-    folder = index_folder(config.run, config.out)
+    folder = index_folder(config.run, config.out, "out")
     opened = open_run(config.run)
     model = opened.model()
     own = opened.config.data
@@ -156,7 +156,7 @@ def build_search(config: SearchBuildConfig | None = None, /, **keywords: Any) ->
             folder,
             weights=weights_fingerprint(model),
             dim=model.bottleneck.dim,
-            root=str(manifest.root),
+            root=str(manifest.root if is_remote(manifest.root) else manifest.root.absolute()),
             manifest=Path(known).absolute(),
             size=opened.encoder.spec.image_size,
         )

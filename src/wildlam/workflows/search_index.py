@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +41,8 @@ COLUMNS = ["video", "source", "start", "end", "speed"]
 """What is told of a transition, besides z and the state of the file."""
 VERSION = 1
 _LANCE_FORMAT: Literal["2.1"] = "2.1"
-_FRAGMENTS = 64  # from which on they are made fewer
+_FRAGMENTS = 512  # from which on they are made fewer, which writes all rows anew
+_KEPT = timedelta(hours=1)  # for so long older versions can be read
 _RANKS = 1001  # quantiles of the speed that are kept
 
 
@@ -137,6 +139,8 @@ class SearchIndex:
     def create(cls, folder: Path, *, weights: str, dim: int, root: str, manifest: Path, size: int) -> SearchIndex:
         """An index for a model and a folder of videos: the one that is there, or a new one without rows.
 
+        One of a folder that is gone follows the videos to the new folder.
+
         Args:
             folder: its folder.
             weights: fingerprint of the model.
@@ -151,10 +155,13 @@ class SearchIndex:
         if (folder / "index.json").is_file():
             index = cls.open(folder, weights)
             if index.root != root:
-                raise WildlamError(
-                    f"{folder} is an index of {index.root}, not of {root}; give another {option('out')}, or delete it"
-                )
-            return index
+                if "://" in index.root or Path(index.root).exists():
+                    raise WildlamError(
+                        f"{folder} is an index of {index.root}, not of {root}; give another {option('out')}, or delete "
+                        "it"
+                    )
+                index._say(root=root, manifest=str(manifest))  # the folder was moved
+            return cls.open(folder, weights)
         about = {"version": VERSION, "weights": weights, "root": root, "manifest": str(manifest), "size": size}
         kinds = {"start": pa.float64(), "end": pa.float64(), "speed": pa.float32()}
         columns = {name: kinds.get(name, pa.string()) for name in COLUMNS}
@@ -254,8 +261,8 @@ class SearchIndex:
                 self.dataset.optimize.compact_files()
             if count >= INDEXED_FROM:
                 self._settle_index(count)
-            # Of Lance's older versions nothing is read any more, but by queries that run now.
-            self.dataset.cleanup_old_versions()
+            # An index that is open elsewhere goes on reading the version that it was opened at.
+            self.dataset.cleanup_old_versions(older_than=_KEPT)
         with _reading(self.folder):
             known = self.dataset.to_table(columns=["speed", "source"])
         ranks = np.quantile(known["speed"].to_numpy(), np.linspace(0, 1, _RANKS)).tolist() if count else []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -16,6 +17,8 @@ from wildlam.video.write import side_by_side
 
 FRAME_MS, LAST_MS = 110, 700
 """How long a picture of the film is shown, and its last one."""
+GAP = 2
+"""Pixels beside each picture."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ def strip(frames: Tensor) -> bytes:
     Args:
         frames: ``uint8 [F, 3, H, W]``.
     """
+    frames = F.pad(frames, (GAP, GAP, 0, 0), value=255)
     panels = {"before": frames[:1].expand_as(frames), "after": frames[-1:].expand_as(frames), "film": frames}
     return _webp(side_by_side(panels))
 
