@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from worlds import Rows, machines
+from worlds import Rows, machines, weights_of
 
 from wildlam.distributed import Processes
 from wildlam.episodes.poses import actions_at, has_poses, read_poses
@@ -79,9 +79,10 @@ def main() -> None:
     team = Processes(0, 1, opened.encoder.device)
     manifest = dataset.shared_index(opened.config.data, team)
     store = dataset.encode(opened.config.data, opened.encoder, manifest, team)
+    weights = weights_of(args.run)
     for source in args.sources:
         known = collected(opened, manifest, store, source, args.videos)
-        found = rows.add([{"source": source, **row} for row in judged(known, args.queries)])
+        found = rows.add([{"source": source, "weights": weights, **row} for row in judged(known, args.queries)])
         (args.out / "search_precision.md").write_text(text(found))
     print((args.out / "search_precision.md").read_text())
 
@@ -206,14 +207,13 @@ def text(rows: list[dict]) -> str:
         lines = ([method, *row] for method, row in zip(methods, cells, strict=True))
         return markdown_table(["compared by", *sources], lines)
 
-    counts = "; ".join(f"{s}: {of[s, CHANCE]['queries']} of {of[s, CHANCE]['transitions']:,}" for s in sources)
+    counts = "; ".join(_counts(of[source, CHANCE]) for source in sources)
     return "\n".join(
         [
             "# Does a search find the same action?",
             "",
             "Written by `python benchmarks/search_precision.py --run RUN --sources ...`, whose first lines say what is "
-            f"done. Queries, of so many transitions: {counts}. {machines(rows)}. In brackets, 95 % intervals over the "
-            "queries' videos.",
+            f"done. Queries: {counts}. {machines(rows)}. In brackets, 95 % intervals over the queries' videos.",
             "",
             f"Precision@{NEAREST}: share of the {NEAREST} nearest whose true action is among the {SHARE:.0%} nearest.",
             "",
@@ -226,6 +226,12 @@ def text(rows: list[dict]) -> str:
             *(f"- *{name}*: {words}" for name, words in ABOUT.items()),
             "",
         ]
+    )
+
+
+def _counts(row: dict) -> str:
+    return (
+        f"{row['source']} {row['queries']} among {row['transitions']:,} transitions, by the weights `{row['weights']}`"
     )
 
 

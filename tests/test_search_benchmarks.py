@@ -81,7 +81,7 @@ def test_precision_counts_hits_that_do_the_same_in_other_videos(load, monkeypatc
     assert rows["own video, Euclidean"]["precision"][0] < 0.5
     assert rows["chance"]["precision"][0] == pytest.approx(2 / 20)
     assert rows["chance"]["queries"] == 10
-    told = precision.text([{"source": "arm", "machine": "m", **row} for row in rows.values()])
+    told = precision.text([{"source": "arm", "machine": "m", "weights": "w", **row} for row in rows.values()])
     assert "| telling, Euclidean | 1.000 |" in told
     assert told.index("| telling, cosine") < told.index("| chance")
 

@@ -12,6 +12,7 @@ room, and an index of them four times as long to make.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ INDEXED_FROM = 100_000
 """Rows from which on there is an index; a query of fewer takes some milliseconds without one."""
 TRAINED_AGAIN = 2
 """An index is trained anew when the rows are so many times as many as when it was trained."""
+ROWS_FOR_PARTITION = 10
+"""There are ``sqrt(rows / 10)`` partitions: time to make them and time to read some of them grow alike."""
 PARTITIONS = 48
 """Partitions that a query reads at least; more of them if a filter leaves too few rows."""
 REFINED = 5
@@ -271,7 +274,10 @@ class SearchIndex:
     def _settle_index(self, count: int) -> None:
         if count >= TRAINED_AGAIN * self._about.get("trained", 0):
             kind = "IVF_RQ" if self.dim % 8 == 0 and self.dim >= 64 else "IVF_FLAT"
-            self.dataset = self.dataset.create_index("z", kind, name="z", metric="cosine", replace=True, **_TRAINING)
+            size = round(math.sqrt(ROWS_FOR_PARTITION * count))
+            self.dataset = self.dataset.create_index(
+                "z", kind, name="z", metric="cosine", replace=True, target_partition_size=size, **_TRAINING
+            )
             for column, of_column in (("video", "BTREE"), ("source", "BITMAP"), ("speed", "BTREE")):
                 self.dataset.create_scalar_index(column, of_column, name=column, replace=True)
             self._say(trained=count)
