@@ -118,6 +118,6 @@ def test_a_run_on_films_with_poses_is_judged(called, make_video, tmp_path, monke
         row["method"] for row in rows
     }
     assert all(0 <= row["precision"][0] <= 1 and row["action distance"][0] > 0 for row in rows)
-    assert "walks: " in (tmp_path / "search_precision.md").read_text()
+    assert "Queries: walks " in (tmp_path / "search_precision.md").read_text()
     with pytest.raises(WildlamError, match="no videos with poses in source 'elsewhere'"):
         called("search_precision", "--run", run, "--sources", "elsewhere", "--out", tmp_path)
