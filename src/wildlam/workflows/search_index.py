@@ -32,9 +32,10 @@ INDEXED_FROM = 100_000
 """Rows from which on there is an index; a query of fewer takes some milliseconds without one."""
 TRAINED_AGAIN = 2
 """An index is trained anew when the rows are so many times as many as when it was trained."""
-ROWS_FOR_PARTITION = 10
-"""There are ``sqrt(rows / 10)`` partitions: time to make them and time to read some of them grow alike."""
-PARTITIONS = 48
+ROWS_FOR_PARTITION = 40
+"""There are ``sqrt(rows / 40)`` partitions: most of the time that an index takes is that of finding each row's, which
+grows with their number."""
+PARTITIONS = 32
 """Partitions that a query reads at least; more of them if a filter leaves too few rows."""
 REFINED = 5
 """Rows that are compared exactly for each one that is fetched."""
