@@ -6,7 +6,7 @@ it alone does well on the arm and on walks alike (docs/search.md).
 **Scale.** Up to ``INDEXED_FROM`` rows each query reads all latent actions, and is exact. From there on Lance's IVF_RQ
 holds a bit of each dimension of a rotated z (RaBitQ, arXiv 2405.12497), and what seems nearest is compared exactly. A z
 whose width RaBitQ does not take has partitions alone. Latent actions are kept in float32: in float16 they take half the
-room, and an index of them four times as long to make.
+room, and an index of them much longer to make.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PARTITIONS = 32
 REFINED = 5
 """Rows that are compared exactly for each one that is fetched."""
 _TRAINING = {"sample_rate": 64, "max_iters": 10}
-"""Of the partitions' centres: rows for each, and rounds. Lance's own 256 and 50 take fourteen times as long."""
+"""Of the partitions' centres: rows for each, and rounds. Lance's own, 256 and 50, take many times as long."""
 COLUMNS = ["video", "source", "start", "end", "speed"]
 """What is told of a transition, besides z and the state of the file."""
 VERSION = 1
