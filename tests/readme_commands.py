@@ -111,6 +111,8 @@ def commands_of_readme(commands: Commands) -> None:
     assert "<video" in Path("runs/first/report.html").read_text()
     run(f"infer {videos}/{FILM} --run runs/first --output actions", leaves="actions.npz")
     assert Path("actions.parquet").stat().st_size
+    run("search build runs/first")
+    run(f"search runs/first --like {FILM}@1 --count 3", leaves="runs/first/search/search.html")
 
     run("collect nav -o walks --episodes 8 --seconds 4")  # one walk in each level
     of_walks = "--data walks --clips 4 --training.steps 2 --training.batch_size 4"

@@ -1,8 +1,8 @@
 """wildlam: learn the action space of unlabelled video and put it to use.
 
-``load`` gives a trained run; ``train``, ``evaluate``, ``infer``, ``transfer``, ``plan``, ``play``, ``sweep``,
-``encode``, ``index`` and ``preview`` (`wildlam data`) do what the commands do, by a configuration or its keywords, and
-return what came of it;
+``load`` gives a trained run; ``train``, ``evaluate``, ``infer``, ``transfer``, ``search``, ``build_search``, ``plan``,
+``play``, ``sweep``, ``encode``, ``index`` and ``preview`` (`wildlam data`) do what the commands do, by a configuration
+or its keywords, and return what came of it;
 ``push`` publishes a run on the Hugging Face Hub, ``export`` writes its functions for use without this package, and
 ``WorldModelEnv`` is its learnt world as an environment of gymnasium;
 ``train_controller``, ``train_baseline``, ``train_decoder``, ``train_prior`` and ``train_policy`` train what belongs to
@@ -64,6 +64,13 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
         train_prior as train_prior,
     )
     from wildlam.workflows.push import PushConfig as PushConfig, PushResult as PushResult, push as push
+    from wildlam.workflows.search import SearchConfig as SearchConfig, SearchResult as SearchResult, search as search
+    from wildlam.workflows.search_build import (
+        SearchBuildConfig as SearchBuildConfig,
+        SearchBuildResult as SearchBuildResult,
+        build_search as build_search,
+    )
+    from wildlam.workflows.search_index import SearchIndex as SearchIndex
     from wildlam.workflows.sweep import SweepConfig as SweepConfig, SweepResult as SweepResult, sweep as sweep
     from wildlam.workflows.train import TrainResult as TrainResult, train as train
     from wildlam.workflows.trained import LatentActions as LatentActions, Trained as Trained, load as load
@@ -100,6 +107,9 @@ _MODULES = {
     "wildlam.workflows.policy": ("PolicyTrainingConfig", "train_policy"),
     "wildlam.workflows.prior": ("PriorTrainingConfig", "train_prior"),
     "wildlam.workflows.push": ("PushConfig", "PushResult", "push"),
+    "wildlam.workflows.search": ("SearchConfig", "SearchResult", "search"),
+    "wildlam.workflows.search_build": ("SearchBuildConfig", "SearchBuildResult", "build_search"),
+    "wildlam.workflows.search_index": ("SearchIndex",),
     "wildlam.workflows.sweep": ("SweepConfig", "SweepResult", "sweep"),
     "wildlam.workflows.train": ("TrainResult", "train"),
     "wildlam.workflows.trained": ("LatentActions", "Trained", "load"),

@@ -140,3 +140,27 @@ def test_a_configuration_from_before_a_key_was_there_has_its_default(trained, ca
     assert "  recompute: false\n" in whole
     (tmp_path / "run" / "config.yaml").write_text(whole.replace("  recompute: false\n", ""))
     assert call("show", "run")[0] == 0
+
+
+def test_search(trained, call, refused, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    assert refused("search", run, "--like", "train/a.mp4@1").endswith(
+        "/run/search has no search index; build one with `wildlam search build`"
+    )
+    status, out, _ = call("search", "build", run)
+    assert status == 0
+    assert re.search(r"^rows +60 transitions, 60 of them new at [\d,]+ a second$", out, flags=re.MULTILINE)
+    status, out, _ = call(
+        "search", run, "--like", "train/a.mp4@1.1", "--count", "3", "--sources", ".", "--out", "p.html"
+    )
+    head, *rows, page = out.splitlines()
+    assert status == 0
+    assert head.split() == ["distance", "seconds", "faster", "than", "video"]
+    assert len(rows) == 3
+    assert not [row for row in rows if row.endswith("train/a.mp4")]
+    assert page == "page       p.html"
+    assert (tmp_path / "p.html").is_file()
+    assert refused("search", run, "--like", "train/a.mp4").startswith("--like train/a.mp4: give VIDEO@SECONDS")
+    assert "--min_speed and --max_speed are shares" in refused("search", run, "--like", "x@1", "--min_speed", "3")
+    assert refused("search", "build", run, "--data.path", "nowhere").endswith("nowhere: " + NOTHING + "--data.path")
+    assert "give a folder for the index as --out" in refused("search", "build", "tiny", "--data.path", trained[1])

@@ -97,5 +97,8 @@ def test_error_table_has_a_dash_where_one_source_was_not_measured():
 
 def test_figure_refuses_other_formats():
     assert "image/png" in figure(b"\x89PNG\r\n", "a png")
-    with pytest.raises(ValueError, match="PNG or SVG"):
+    moving = figure(b"RIFF1234WEBPVP8 ", "a film", "a <film>", link="a.mp4?x=1&y=2")
+    assert "image/webp" in moving
+    assert '<a href="a.mp4?x=1&amp;y=2">a &lt;film&gt;</a>' in moving
+    with pytest.raises(ValueError, match="PNG, SVG or WebP"):
         figure(b"GIF89a", "a gif")

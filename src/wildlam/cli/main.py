@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "show": look.run_show,
         "report": look.run_report,
         "transfer": look.run_transfer,
+        "search": look.run_search,
     },
     "act": {"plan": act.run_plan, "play": act.run_play, "policy": act.run_policy, "demo": act.run_demo},
     "share": {"push": share.run_push, "export": share.run_export},

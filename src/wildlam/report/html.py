@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -24,7 +24,8 @@ body { margin: 0; background: var(--paper); color: var(--ink);
   font: 1.0625rem/1.6 Charter, "Bitstream Charter", "Iowan Old Style", Georgia, "DejaVu Serif", serif; }
 header, main, footer { max-width: 60rem; margin: 0 auto; padding: 0 1.25rem; }
 header { padding-top: 3rem; }
-h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; text-wrap: balance; }
+h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; text-wrap: balance;
+  overflow-wrap: anywhere; }
 h2 { font-size: 1.35rem; line-height: 1.3; margin: 3rem 0 .75rem; padding-top: 1rem;
   border-top: 1px solid var(--line); }
 p, figcaption, .verdict, caption { max-width: 44rem; }
@@ -42,7 +43,9 @@ figure { margin: 1.5rem 0; }
 .scroll { overflow-x: auto; }
 img, video { display: block; max-width: 100%; height: auto; }
 .wide img { max-width: none; width: 100%; min-width: 44rem; }
-figcaption { margin-top: .5rem; }
+figcaption { margin-top: .5rem; overflow-wrap: anywhere; } figcaption a { color: inherit; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1.25rem; }
+.gallery figure { margin: 0; } .gallery img { width: 100%; }
 table { border-collapse: collapse; margin: 1.5rem 0; font: .9375rem/1.4 system-ui, "Segoe UI", "Helvetica Neue",
   "DejaVu Sans", sans-serif; font-variant-numeric: tabular-nums; }
 caption { text-align: left; margin-bottom: .5rem; }
@@ -77,29 +80,38 @@ def verdict_box(verdict: Verdict) -> str:
     return f'<div class="verdict {kind}"><strong>{verdict.head}</strong>\n<ul>\n{reasons}</ul></div>\n'
 
 
-def figure(image: bytes, alt: str, caption: str = "", *, wide: bool = False) -> str:
+def figure(image: bytes, alt: str, caption: str = "", *, wide: bool = False, link: str = "") -> str:
     """A picture inside the page.
 
     Args:
-        image: a PNG or SVG file's bytes.
+        image: a PNG, SVG or WebP file's bytes; an animated WebP moves by itself.
         alt: what the picture shows, for those who cannot see it.
         caption: plain text below it.
         wide: keep the picture readable on narrow screens by letting it scroll sideways.
+        link: URL that the caption leads to.
 
     Raises:
-        ValueError: the image is neither PNG nor SVG.
+        ValueError: the image is none of these.
     """
     if image.startswith(b"\x89PNG"):
         kind = "png"
     elif b"<svg" in image[:1000]:
         kind = "svg+xml"
+    elif image.startswith(b"RIFF") and image[8:12] == b"WEBP":
+        kind = "webp"
     else:
-        raise ValueError("figure takes the bytes of a PNG or SVG file")
+        raise ValueError("figure takes the bytes of a PNG, SVG or WebP file")
     data = base64.b64encode(image).decode()
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    words = f'<a href="{escape(link)}">{escape(caption)}</a>' if link else escape(caption)
+    below = f"<figcaption>{words}</figcaption>" if caption else ""
     # What scrolls must be reachable by keyboard.
     scroll = f'<div class="scroll wide" tabindex="0" role="region" aria-label="{escape(alt)}">' if wide else "<div>"
     return f'<figure>{scroll}<img alt="{escape(alt)}" src="data:image/{kind};base64,{data}"></div>{below}</figure>\n'
+
+
+def gallery(figures: Sequence[str]) -> str:
+    """Figures beside and below each other, as many in a row as there is room for."""
+    return f'<div class="gallery">\n{"".join(figures)}</div>\n'
 
 
 def video(film: bytes, alt: str, caption: str = "") -> str:

@@ -145,7 +145,7 @@ def clips_of(
     manifest = shared_index(data, team)
     # A mixture that does not fit is refused now, not after hours of encoding.
     Draws(manifest.split("train"), data.frames, data.fps, data.mixture)
-    stored = bool(team.from_main(team.is_main and data.store and _fits(manifest, data, spec)))
+    stored = bool(team.from_main(team.is_main and data.store and fits(manifest, data, spec)))
     if before:
         before(manifest, frames_to_encode(manifest, data, spec) if stored else None)
     per_source = _evaluated_of_source(manifest.split("held_out"))
@@ -286,7 +286,7 @@ def frames_to_encode(manifest: Manifest, data: DataConfig, spec: EncoderSpec) ->
     return max(float(manifest.column("duration").to_numpy().sum()) * data.fps - stored * spec.frames_per_state, 0.0)
 
 
-def _fits(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> bool:
+def fits(manifest: Manifest, data: DataConfig, spec: EncoderSpec) -> bool:
     """Whether the states of all videos fit on the disk of the cache folder, with a tenth of it to spare."""
     path = store_path(data, spec)
     needed = frames_to_encode(manifest, data, spec) / spec.frames_per_state * spec.tokens * spec.width * 2

@@ -138,6 +138,8 @@ def given_videos(videos: Mapping[str, AnyVideo], fps: float | None = None) -> di
 
 
 def _given(video: AnyVideo, fps: float | None, name: str) -> Given | list[Given]:
+    if isinstance(video, VideoFile | Pictures):
+        return video
     if _is_path(video):
         return VideoFile(Path(video))
     frames = _frames(video, name)

@@ -1,0 +1,456 @@
+"""A table of transitions with their latent actions, where the nearest are found: a Lance dataset with an index.
+
+**Distance.** One minus the cosine of two latent actions: 0 means the same direction. Of the distances that were tried
+it alone does well on the arm and on walks alike (docs/search.md).
+
+**Scale.** Up to ``INDEXED_FROM`` rows each query reads all latent actions, and is exact. From there on Lance's IVF_RQ
+holds a bit of each dimension of a rotated z (RaBitQ, arXiv 2405.12497), and what seems nearest is compared exactly. A z
+whose width RaBitQ does not take has partitions alone. Latent actions are kept in float32: in float16 they take half the
+room, and an index of them much longer to make.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import lance
+import numpy as np
+import pyarrow as pa
+
+from wildlam.errors import WildlamError, option
+from wildlam.fileio import read_json, write_atomically
+from wildlam.states.layout import is_lances, quoted, reason
+
+INDEXED_FROM = 100_000
+"""Rows from which on there is an index; a query of fewer takes some milliseconds without one."""
+TRAINED_AGAIN = 2
+"""An index is trained anew when the rows are so many times as many as when it was trained."""
+ROWS_FOR_PARTITION = 40
+"""There are ``sqrt(rows / 40)`` partitions: most of the time that an index takes is that of finding each row's, which
+grows with their number."""
+PARTITIONS = 32
+"""Partitions that a query reads at least; more of them if a filter leaves too few rows."""
+REFINED = 5
+"""Rows that are compared exactly for each one that is fetched."""
+_TRAINING = {"sample_rate": 64, "max_iters": 10}
+"""Of the partitions' centres: rows for each, and rounds. Lance's own, 256 and 50, take many times as long."""
+COLUMNS = ["video", "source", "start", "end", "speed"]
+"""What is told of a transition, besides z and the state of the file."""
+VERSION = 1
+_LANCE_FORMAT: Literal["2.1"] = "2.1"
+_FRAGMENTS = 512  # from which on they are made fewer, which writes all rows anew
+_KEPT = timedelta(hours=1)  # for so long older versions can be read
+_RANKS = 1001  # quantiles of the speed that are kept
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A transition of a video.
+
+    Attributes:
+        video: path of the video, relative to the folder of videos.
+        source: name of the set that the video belongs to.
+        start: time of the state before, in seconds.
+        end: time of the state after.
+        speed: mean absolute change of the state's numbers, per second.
+    """
+
+    video: str
+    source: str
+    start: float
+    end: float
+    speed: float
+
+    def __str__(self) -> str:
+        """As ``--like`` takes it: the moment in its middle."""
+        return f"{self.video}@{(self.start + self.end) / 2:.3f}"
+
+
+@dataclass(frozen=True)
+class Hit(Transition):
+    """A transition that was found.
+
+    Attributes:
+        distance: from what was asked for, 0 (the same direction) to 2 (the opposite one).
+        rank: share of all transitions that are slower.
+    """
+
+    distance: float
+    rank: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which transitions may be found.
+
+    Args:
+        sources: names of the sources; all if none.
+        min_speed: share of all transitions, from 0 to 1, that are too slow.
+        max_speed: share of all transitions that are slow enough.
+        after: seconds into the video from which on they begin.
+        before: seconds into the video until which they end.
+        without: videos that are left out.
+        without_moments: single transitions that are left out, by video and start.
+    """
+
+    sources: Sequence[str] = ()
+    min_speed: float = 0.0
+    max_speed: float = 1.0
+    after: float = 0.0
+    before: float = float("inf")
+    without: frozenset[str] = frozenset()
+    without_moments: frozenset[tuple[str, float]] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_speed < self.max_speed <= 1:
+            raise ValueError(
+                f"{option('min_speed')} and {option('max_speed')} are shares of all transitions from 0 to 1, the first "
+                f"the smaller; got {self.min_speed} and {self.max_speed}"
+            )
+        if not 0 <= self.after < self.before:
+            raise ValueError(
+                f"{option('after')} must be at least 0 and less than {option('before')}, got {self.after} and "
+                f"{self.before}"
+            )
+
+
+class SearchIndex:
+    """Transitions on disk and their latent actions; see the module's docstring. ``open`` one, or ``create`` it.
+
+    Attributes:
+        folder: its folder, which also holds groups.
+        weights: fingerprint of the model whose latent actions they are.
+        root: folder of the videos, as text.
+        manifest: manifest of the videos.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any], dataset: lance.LanceDataset):
+        self.folder, self.dataset, self._about = folder, dataset, about
+        self.weights: str = about["weights"]
+        self.root: str = about["root"]
+        self.manifest = Path(about["manifest"])
+        self.size = int(about["size"])
+        """Side of the pictures that are shown."""
+
+    @classmethod
+    def create(cls, folder: Path, *, weights: str, dim: int, root: str, manifest: Path, size: int) -> SearchIndex:
+        """An index for a model and a folder of videos: the one that is there, or a new one without rows.
+
+        One of a folder that is gone follows the videos to the new folder.
+
+        Args:
+            folder: its folder.
+            weights: fingerprint of the model.
+            dim: width Z of its latent actions.
+            root: folder of the videos.
+            manifest: their manifest.
+            size: side of the pictures that are shown, in pixels.
+
+        Raises:
+            WildlamError: the one that is there is of another model or folder, or damaged; or it cannot be written.
+        """
+        if (folder / "index.json").is_file():
+            index = cls.open(folder, weights)
+            if index.root != root:
+                if "://" in index.root or Path(index.root).exists():
+                    raise WildlamError(
+                        f"{folder} is an index of {index.root}, not of {root}; give another {option('out')}, or delete "
+                        "it"
+                    )
+                index._say(root=root, manifest=str(manifest))  # the folder was moved
+            return cls.open(folder, weights)
+        about = {"version": VERSION, "weights": weights, "root": root, "manifest": str(manifest), "size": size}
+        kinds = {"start": pa.float64(), "end": pa.float64(), "speed": pa.float32()}
+        columns = {name: kinds.get(name, pa.string()) for name in COLUMNS}
+        columns |= {"size": pa.int64(), "mtime_ns": pa.int64(), "z": pa.list_(pa.float32(), dim)}
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            table, schema = str(folder / "index.lance"), pa.schema(list(columns.items()))
+            mode = "overwrite" if (folder / "index.lance").is_dir() else "create"  # an interrupted call left one
+            dataset = lance.write_dataset([], table, schema=schema, mode=mode, data_storage_version=_LANCE_FORMAT)
+            # This last: without it, what is here is not taken for an index.
+            write_atomically(folder / "index.json", json.dumps(about))
+        return cls(folder, about, dataset)
+
+    @classmethod
+    def open(cls, folder: Path | str, weights: str | None = None) -> SearchIndex:
+        """Open an index; with ``weights``, only if it is of the model with this fingerprint.
+
+        Raises:
+            WildlamError: there is none, it is damaged, or it is of another model.
+        """
+        folder = Path(folder)
+        if not (folder / "index.json").is_file():
+            raise WildlamError(f"{folder} has no search index; build one with `wildlam search build`")
+        about = read_json(folder / "index.json")
+        if about.get("version") != VERSION or not {"weights", "root", "manifest", "size"} <= about.keys():
+            raise WildlamError(
+                f"{folder}: not a search index of version {VERSION}; delete the folder and build it again"
+            )
+        if weights is not None and about["weights"] != weights:
+            raise WildlamError(
+                f"{folder} holds latent actions of another run, or of this one before more training; delete the folder "
+                f"and build it again, or give another {option('out')}"
+            )
+        with _reading(folder):
+            return cls(folder, about, lance.dataset(str(folder / "index.lance")))
+
+    def __len__(self) -> int:
+        """Number of transitions."""
+        return self.dataset.count_rows()
+
+    @property
+    def dim(self) -> int:
+        """Width Z of latent actions."""
+        return self.dataset.schema.field("z").type.list_size
+
+    @property
+    def indexed(self) -> bool:
+        """Whether there is an index over the latent actions."""
+        return "trained" in self._about
+
+    @property
+    def settled(self) -> bool:
+        """Whether the rows are ready to be searched, as far as their number shows; see ``settle``."""
+        return self._about.get("settled") == len(self)
+
+    def videos(self) -> dict[str, tuple[int, int]]:
+        """The videos whose transitions are there, with their size in bytes and time of change in ns."""
+        with _reading(self.folder):
+            found: dict[str, tuple[int, int]] = {}
+            for batch in self.dataset.scanner(columns=["video", "size", "mtime_ns"]).to_batches():
+                found |= {
+                    name: (size, changed) for name, size, changed in zip(*map(pa.Array.to_pylist, batch), strict=True)
+                }
+            return found
+
+    def append(self, rows: pa.Table) -> None:
+        """Add transitions, with all columns of the table, at once or not at all.
+
+        Raises:
+            WildlamError: they cannot be written; what was there before stays.
+        """
+        with _writing(self.folder):
+            self.dataset = lance.write_dataset(
+                rows.cast(self.dataset.schema), self.dataset, mode="append", data_storage_version=_LANCE_FORMAT
+            )
+
+    def delete(self, videos: Sequence[str]) -> None:
+        """Remove all transitions of some videos.
+
+        Raises:
+            WildlamError: the table cannot be written.
+        """
+        for first in range(0, len(videos), 1000):
+            names = ", ".join(map(quoted, videos[first : first + 1000]))
+            with _writing(self.folder):
+                self.dataset.delete(f"video IN ({names})")
+
+    def settle(self) -> None:
+        """Make the rows ready to be searched, after some were added or removed: speeds are ranked, z is indexed.
+
+        Raises:
+            WildlamError: the table cannot be written.
+        """
+        count = len(self)
+        with _writing(self.folder):
+            if len(self.dataset.get_fragments()) > _FRAGMENTS:
+                self.dataset.optimize.compact_files()
+            if count >= INDEXED_FROM:
+                self._settle_index(count)
+            # An index that is open elsewhere goes on reading the version that it was opened at.
+            self.dataset.cleanup_old_versions(older_than=_KEPT)
+        with _reading(self.folder):
+            known = self.dataset.to_table(columns=["speed", "source"])
+        ranks = np.quantile(known["speed"].to_numpy(), np.linspace(0, 1, _RANKS)).tolist() if count else []
+        self._say(settled=count, speeds=ranks, sources=sorted(known["source"].unique().to_pylist()))
+
+    def _settle_index(self, count: int) -> None:
+        if count >= TRAINED_AGAIN * self._about.get("trained", 0):
+            kind = "IVF_RQ" if self.dim % 8 == 0 and self.dim >= 64 else "IVF_FLAT"
+            size = round(math.sqrt(ROWS_FOR_PARTITION * count))
+            self.dataset = self.dataset.create_index(
+                "z", kind, name="z", metric="cosine", replace=True, target_partition_size=size, **_TRAINING
+            )
+            for column, of_column in (("video", "BTREE"), ("source", "BITMAP"), ("speed", "BTREE")):
+                self.dataset.create_scalar_index(column, of_column, name=column, replace=True)
+            self._say(trained=count)
+        else:
+            self.dataset.optimize.optimize_indices()
+
+    def _say(self, **news: Any) -> None:
+        self._about |= news
+        with _writing(self.folder):
+            write_atomically(self.folder / "index.json", json.dumps(self._about))
+
+    def find(self, video: str, seconds: float) -> tuple[Transition, np.ndarray]:
+        """The transition of a video that lasts at a moment, and its latent action ``float32 [Z]``.
+
+        Raises:
+            WildlamError: the video is not there, or no transition of it lasts then.
+        """
+        where = f"video = {quoted(video)}"
+        with _reading(self.folder):
+            rows = self.dataset.scanner(columns=COLUMNS, filter=where).to_table().sort_by("start").to_pylist()
+        if not rows:
+            raise WildlamError(
+                f"{self.folder} has no video {video!r}; give its path relative to {self.root}, or that of any file; "
+                "`wildlam search build` adds new videos"
+            )
+        for row in rows:
+            if row["start"] <= seconds < row["end"]:
+                found = Transition(**row)
+                with _reading(self.folder):
+                    at = self.dataset.scanner(columns=["z"], filter=f"{where} AND start = {found.start!r}").to_table()
+                return found, _vectors(at["z"])[0]
+        raise WildlamError(
+            f"{video}: no transition at {seconds:g} s; there are some from {rows[0]['start']:.2f} to "
+            f"{rows[-1]['end']:.2f} s"
+        )
+
+    def vectors(self, transitions: Sequence[Transition]) -> np.ndarray:
+        """Latent actions of transitions of this index, ``float32 [n, Z]``.
+
+        Raises:
+            WildlamError: one is not there.
+        """
+        videos = sorted({one.video for one in transitions})
+        with _reading(self.folder):
+            where = f"video IN ({', '.join(map(quoted, videos))})"
+            rows = self.dataset.scanner(columns=["video", "start", "z"], filter=where).to_table()
+        keys = zip(rows["video"].to_pylist(), rows["start"].to_pylist(), strict=True)
+        place = {key: row for row, key in enumerate(keys)}
+        if gone := next((one for one in transitions if (one.video, one.start) not in place), None):
+            raise WildlamError(f"{self.folder} has no transition {gone} any more; look for others")
+        return _vectors(rows["z"].take(pa.array([place[one.video, one.start] for one in transitions])))
+
+    def nearest(
+        self, z: np.ndarray, count: int, only: Filter | None = None, *, distinct_videos: bool = False
+    ) -> list[Hit]:
+        """The transitions whose latent actions are nearest to ``z``, the nearest first.
+
+        Args:
+            z: ``float [Z]``.
+            count: how many, at most.
+            only: which ones may be found; all if not given.
+            distinct_videos: at most one of each video.
+
+        Raises:
+            WildlamError: z is of another width, not finite or zero, or the table is damaged.
+        """
+        z = np.asarray(z, dtype=np.float32)
+        if z.shape != (self.dim,):
+            raise WildlamError(f"a latent action of shape {list(z.shape)}; those of {self.folder} are [{self.dim}]")
+        if not np.isfinite(z).all() or not (length := float(np.linalg.norm(z))):
+            raise WildlamError("this latent action is zero or not finite, and has no direction; ask for another")
+        z, only = z / length, only or Filter()
+        # Most filters leave many: the nearest of all are tried first, since that needs no look at the other columns.
+        some = 4 * count + 32
+        for at_most, where in ((some, None), (some, only), (16 * some, only), (256 * some, only)):
+            found = self._nearest(z, at_most, where)
+            hits = self._kept(found, count, only, distinct_videos)
+            if len(hits) == count or (where is only and len(found) < at_most):
+                break
+        return hits
+
+    def _nearest(self, z: np.ndarray, count: int, only: Filter | None) -> list[Hit]:
+        where = self._where(only) if only else None
+        near: dict[str, Any] = {"column": "z", "q": z, "k": count, "metric": "cosine"}
+        if self.indexed:
+            near |= {"minimum_nprobes": PARTITIONS, "refine_factor": REFINED}
+        with _reading(self.folder):
+            found = self.dataset.scanner(
+                columns=[*COLUMNS, "_distance"], nearest=near, filter=where, prefilter=where is not None
+            ).to_table()
+        return [
+            Hit(**{name: row[name] for name in COLUMNS}, distance=row["_distance"], rank=self.rank_of(row["speed"]))
+            for row in found.to_pylist()
+        ]
+
+    def _kept(self, found: list[Hit], count: int, only: Filter, distinct_videos: bool) -> list[Hit]:
+        low, high = self._speeds(only)
+        seen, kept = set(only.without), []
+        for hit in found:
+            if (
+                hit.video not in seen
+                and (not only.sources or hit.source in only.sources)
+                and low <= hit.speed <= high
+                and only.after <= hit.start
+                and hit.end <= only.before
+                and (hit.video, hit.start) not in only.without_moments
+            ):
+                kept.append(hit)
+                if distinct_videos:
+                    seen.add(hit.video)
+        return kept[:count]
+
+    def _where(self, only: Filter) -> str | None:
+        """The filter as Lance takes it."""
+        parts = []
+        if only.sources:
+            parts.append(f"source IN ({', '.join(map(quoted, only.sources))})")
+        low, high = self._speeds(only)
+        parts += [f"speed >= {low!r}"] if low > -np.inf else []
+        parts += [f"speed <= {high!r}"] if high < np.inf else []
+        parts += [f"start >= {only.after!r}"] if only.after > 0 else []
+        parts += [f"end <= {only.before!r}"] if only.before < np.inf else []
+        if only.without:
+            parts.append(f"video NOT IN ({', '.join(map(quoted, sorted(only.without)))})")
+        return " AND ".join(parts) or None
+
+    def _speeds(self, only: Filter) -> tuple[float, float]:
+        ranks = np.linspace(0, 1, _RANKS)
+        low = -np.inf if only.min_speed == 0 else float(np.interp(only.min_speed, ranks, self._quantiles))
+        high = np.inf if only.max_speed == 1 else float(np.interp(only.max_speed, ranks, self._quantiles))
+        return low, high
+
+    @property
+    def _quantiles(self) -> list[float]:
+        return self._about.get("speeds") or [0.0] * _RANKS
+
+    def rank_of(self, speed: float) -> float:
+        """Share of all transitions that are slower than this."""
+        return float(np.interp(speed, self._quantiles, np.linspace(0, 1, _RANKS)))
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of the sources, in order."""
+        return self._about.get("sources") or []
+
+
+def _vectors(column: pa.ChunkedArray) -> np.ndarray:
+    """Latent actions of a column, ``float32 [n, Z]``."""
+    flat = column.combine_chunks()
+    return np.array(flat.flatten()).reshape(len(flat), -1)  # a copy: Arrow's own cannot be written to
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Raise a WildlamError for what Lance raises on damaged files."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, WildlamError) or not is_lances(error):
+            raise
+        raise WildlamError(
+            f"{folder}: the search index is damaged ({reason(error)}); delete the folder and build it again"
+        ) from error
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Raise a WildlamError for what goes wrong while the index is written."""
+    try:
+        yield
+    except OSError as error:
+        raise WildlamError(
+            f"{folder}: cannot be written to ({reason(error)}); make room, or choose another {option('out')}, and run "
+            "again: what is there is kept"
+        ) from error
