@@ -14,7 +14,7 @@ import signal
 import sys
 
 from wildlam import __version__
-from wildlam.cli import act, completion, data, learn, look
+from wildlam.cli import act, app, completion, data, learn, look
 from wildlam.cli.common import Arguments, Command
 from wildlam.errors import WildlamError, fields_as_options
 from wildlam.runs.command import started_by
@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "show": look.run_show,
         "report": look.run_report,
         "transfer": look.run_transfer,
+        "app": app.run_app,
     },
     "act": {"plan": act.run_plan, "play": act.run_play, "policy": act.run_policy, "demo": act.run_demo},
 }

@@ -14,6 +14,9 @@ from wildlam.fileio import read_json, write_atomically, writing
 TINY = Path(__file__).parent / "tiny"
 """A run folder with a controller for each world with actions, a decoder and a prior; its card is ``README.md``."""
 
+FILMS = Path(__file__).parent / "films"
+"""Short films of those worlds, with poses, to play with where no simulator is installed; see ``README.md`` there."""
+
 
 def run_path(run: str | Path) -> Path:
     """The folder of a run that is only read: of the text ``"tiny"`` it is ``TINY``.

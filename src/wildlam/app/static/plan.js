@@ -1,0 +1,1 @@
+import { el } from "./common.js"; export function show(place) { place.append(el("p", {}, "soon")); }
