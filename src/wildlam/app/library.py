@@ -74,9 +74,14 @@ class Library:
 
     Args:
         root: folder of the run's videos, if there are any. Nothing outside is served, but for uploads.
+        copied: show a copy of them, which is removed in the end: of those that come with the package, beside which
+            nothing is to be written.
     """
 
-    def __init__(self, root: Path | None) -> None:
+    def __init__(self, root: Path | None, copied: bool = False) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="wildlam-app-"))
+        if copied and root is not None:
+            root = Path(shutil.copytree(root, self._folder / "films"))
         self.root = root
         names = [name for name in find_videos(root) if not names_tar(name)] if root else []
         splits = splits_of(names)
@@ -85,7 +90,6 @@ class Library:
             for i, name in enumerate(names)
         }
         self._uploads: OrderedDict[str, Item] = OrderedDict()
-        self._folder = Path(tempfile.mkdtemp(prefix="wildlam-app-"))
         self._lock = threading.Lock()
 
     def close(self) -> None:

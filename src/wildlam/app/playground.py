@@ -69,6 +69,11 @@ class Playground:
         runs: folder whose runs the page Runs shows.
         most: about how many transitions are mapped.
         jobs: long work.
+        names: names that keys were given.
+        groups: of transitions.
+        transitions: those of the videos, once they are inferred.
+        actions: what was really done over them, see ``Transitions.actions``.
+        gathering: the job that infers them.
     """
 
     run: Path
@@ -80,6 +85,7 @@ class Playground:
     groups: dict[str, Group] = field(default_factory=dict)
     transitions: Transitions | None = None
     gathering: Job | None = None
+    actions: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
     _keys: list[str] = field(default_factory=list)
     _points: dict[bool, dict[str, Any]] = field(default_factory=dict)
     _colours: dict[str, Any] = field(default_factory=dict)
@@ -285,9 +291,17 @@ class Playground:
         known = gather(self.trained, videos, self.most, count=job.count)
         keys = {str(item.path): item.key for item in self.library.videos}
         self._keys = [keys[name] for name in known.videos]
+        folders = {source: self.folder_of(source) for source in dict.fromkeys(known.sources)}
+        self.actions = known.actions(folders, self.trained.config.data.fps)
         self.transitions = known
         self._recall()
         return {"transitions": len(known), "left_out": len(known.left_out)}
+
+    def labels(self, driver: Driver) -> np.ndarray:
+        """What was really done over each transition, ``float32 [M, A]`` as a controller takes it; NaN where unknown."""
+        names = driver.space.action_names
+        nothing = np.full((len(self.known()), len(names)), np.nan, np.float32)
+        return self.actions.get(names, nothing)
 
     def mapped(self, umap: bool) -> dict[str, Any]:
         """All transitions as points of a plane, and what colours them, for JSON; computed once."""
@@ -296,8 +310,11 @@ class Playground:
             points = projected(known, umap).round(4)
             self._points[umap] = {"x": points[:, 0].tolist(), "y": points[:, 1].tolist()}
         if not self._colours:
-            folders = {source: self.folder_of(source) for source in dict.fromkeys(known.sources)}
-            names, actions = known.actions(folders, self.trained.config.data.fps)
+            actions = {}
+            for names, values in self.actions.items():
+                alike = [name for name in names if name in actions]  # of two kinds with a name in common, one is shown
+                columns = zip(names, values.T, strict=True)
+                actions |= {name: _for_json(column) for name, column in columns if name not in alike}
             self._colours = {
                 "video": known.video.tolist(),
                 "videos": self._keys,
@@ -305,10 +322,7 @@ class Playground:
                 "start": known.start.round(3).tolist(),
                 "end": known.end.round(3).tolist(),
                 "change": known.change.round(4).tolist(),
-                "actions": {
-                    name: [None if not np.isfinite(v) else round(float(v), 4) for v in column]
-                    for name, column in zip(names, actions.T, strict=True)
-                },
+                "actions": actions,
             }
         return self._points[umap] | self._colours
 
@@ -359,6 +373,10 @@ class Playground:
             log.warning("wildlam app: %s is damaged and left alone: %s", self._file, error)
 
 
+def _for_json(values: np.ndarray) -> list[float | None]:
+    return [round(float(value), 4) if np.isfinite(value) else None for value in values]
+
+
 def _identity(known: Transitions) -> list[Any]:
     return [len(known), round(float(known.z.double().sum()), 3)]
 
@@ -382,5 +400,5 @@ def videos_of(run: Path, given: Path | None) -> Path | None:
 
 
 def use_half_of_the_cores() -> None:
-    """A step of a drive is short: on all cores, beside a browser, its threads wait for each other far longer than they work."""
+    """A step of a drive is short: on all cores, beside a browser, threads wait for each other longer than they work."""
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))

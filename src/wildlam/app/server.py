@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from wildlam.app.playground import Playground, use_half_of_the_cores, videos_of
 from wildlam.errors import WildlamError, fields_as_options, option
-from wildlam.pretrained import TINY, run_path
+from wildlam.pretrained import FILMS, TINY, run_path
 from wildlam.runs.folder import Run
 from wildlam.types import check_count, settle_paths
 
@@ -95,8 +95,8 @@ def serve(config: AppConfig) -> None:
     print(f"playground http://{shown}:{port}    (Ctrl-C ends it)", flush=True)
     if not is_loopback(config.host):
         print(
-            f"           whoever can reach {config.host}:{port} can see the videos of {config.run} and use this machine's "
-            "time; there is no password",
+            f"           whoever can reach {config.host}:{port} can see these videos, bring others and use this "
+            "machine's time; there is no password",
             flush=True,
         )
     use_half_of_the_cores()
@@ -113,7 +113,8 @@ def open_playground(config: AppConfig) -> Playground:
         WildlamError: the run is none, or there is no such folder of videos.
     """
     Run.open(config.run)
-    library = Library(videos_of(config.run, config.videos))
+    root = videos_of(config.run, config.videos)
+    library = Library(root, copied=root == FILMS)
     runs = config.runs or (Path("runs") if config.run == TINY else config.run.absolute().parent)
     return Playground(config.run, library, runs, config.most)
 

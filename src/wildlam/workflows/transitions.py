@@ -61,48 +61,51 @@ class Transitions:
             among: numbers of those that may be found; all if not given.
             apart: one of each video only.
         """
-        numbers = np.arange(len(self)) if among is None else among
-        order = numbers[(self.z[numbers] - z).square().sum(dim=1).argsort().numpy()]
-        if apart:
-            _, first = np.unique(self.video[order], return_index=True)
-            order = order[np.sort(first)]
-        return order[:count]
+        among = np.arange(len(self)) if among is None else among
+        order = among[(self.z[among] - z).square().sum(dim=1).argsort().numpy()]
+        return (self._apart(order) if apart else order)[:count]
 
-    def actions(self, folders: Mapping[str, Path], fps: float) -> tuple[tuple[str, ...], np.ndarray]:
-        """What was really done over each transition: names of the components, and ``float32 [M, A]``.
+    def nearest_labels(self, labels: np.ndarray, label: np.ndarray, count: int, among: np.ndarray) -> np.ndarray:
+        """As ``nearest``, one of each video, by what is known of the transitions, ``[M, A]``; NaN where nothing is."""
+        among = among[np.isfinite(labels[among]).all(axis=1)]
+        return self._apart(among[np.square(labels[among] - label).sum(axis=1).argsort()])[:count]
 
-        Where nothing is known of a transition it is NaN; where sources know different things, what the most
-        transitions have in common is given.
+    def _apart(self, numbers: np.ndarray) -> np.ndarray:
+        """The first of each video."""
+        _, first = np.unique(self.video[numbers], return_index=True)
+        return numbers[np.sort(first)]
+
+    def actions(self, folders: Mapping[str, Path], fps: float) -> dict[tuple[str, ...], np.ndarray]:
+        """What was really done over each transition, where the videos have poses or commands.
 
         Args:
-            folders: folder of each source's videos, where these have poses or commands.
+            folders: folder of each source's videos.
             fps: rate of the transitions' states.
+
+        Returns:
+            For each kind of action, by the names of its components, ``float32 [M, A]``: NaN where it is not known.
         """
         found: dict[tuple[str, ...], np.ndarray] = {}
         for source, folder in folders.items():
             try:
                 episodes = read_episodes(folder)
-            except WildlamError:  # without labels, or with damaged ones: a map needs none
+            except WildlamError:  # without labels, or with damaged ones: nothing here needs any
                 continue
             by_file = {str(one.file.resolve()): one for one in episodes if one.file is not None}
             for i, name in enumerate(self.videos):
                 episode = by_file.get(str(Path(name).resolve()))
                 if episode is None or self.sources[i] != source:
                     continue
-                runs, _ = episode.sampled(fps)
                 names = episode.space_at(fps).action_names
                 values = found.setdefault(names, np.full((len(self), len(names)), np.nan, np.float32))
                 rows = np.flatnonzero(self.video == i)
-                for run in runs:
+                for run in episode.sampled(fps)[0] if len(rows) else ():
                     if len(run) > 1:
                         done, at = episode.actions(run), episode.times[run[:-1]]
                         near = np.abs(self.start[rows][:, None] - at).argmin(axis=1)
                         fits = np.abs(self.start[rows] - at[near]) < 0.5 / fps
                         values[rows[fits]] = done[near[fits]]
-        if not found:
-            return (), np.empty((len(self), 0), np.float32)
-        names = max(found, key=lambda one: int(np.isfinite(found[one]).all(axis=1).sum()))
-        return names, found[names]
+        return found
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+import numpy as np
 import torch
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute, WebSocketRoute
@@ -115,17 +116,23 @@ class Seat:
         return {"key": name, "title": title, "joins": driver is not None, "keys": told}
 
     def _examples(self, key: Key, driver: Driver | None) -> list[dict[str, Any]]:
-        """The real transitions whose latent actions are nearest to a key's, each of another video."""
+        """The real transitions nearest to a key, each of another video: by what was really done, where that is known
+        and the key is of a real action, else by latent action.
+        """
         known = self._playground.transitions
         if known is None:
             return []
+        among = known.of_source(self._source if self._source in known.sources else None)
         z = key.z
-        if z is None:
-            assert driver is not None
-            assert key.action is not None
+        if driver is not None and key.action is not None:
+            labels = self._playground.labels(driver)
+            if np.isfinite(labels[among]).any():
+                std = driver.controller.action_std.cpu().numpy()
+                found = known.nearest_labels(labels / std, key.action.numpy() / std, EXAMPLES, among)
+                return [self._playground.transition(int(n)) for n in found]
             with torch.no_grad():
                 z = driver.controller.act(key.action[None].to(self.drive.state), self.drive.state[None])[0].cpu()
-        among = known.of_source(self._source if self._source in known.sources else None)
+        assert z is not None
         found = known.nearest(z, EXAMPLES, among, apart=True)
         return [self._playground.transition(int(n)) for n in found]
 

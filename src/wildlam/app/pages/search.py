@@ -39,8 +39,10 @@ def routes(playground: Playground) -> list[BaseRoute]:
         return JSONResponse({"found": await run_in_threadpool(near, request)})
 
     async def at(request: Request) -> Response:
-        """The transition of a video that a time lies in."""
+        """A transition by its number, or the one of a video that begins nearest to a time."""
         known = playground.known()
+        if "number" in request.query_params:
+            return JSONResponse(playground.transition(int(number(request, "number", 0, 0, len(known) - 1))))
         key, when = request.query_params.get("video", ""), number(request, "at", 0, 0, 1e6)
         chosen = playground.transitions_of(key)
         if not len(chosen):

@@ -52,7 +52,7 @@ export function show(place, query) {
       draw(await ask({ do: "start", video: video.key, at: video.at }));
       await tellKeys();
       started = true;
-      hint.textContent = "Hold a key, on the keyboard or here, and the model dreams on. The small pictures are the real transitions that are most alike.";
+      hint.textContent = "Hold a key, on the keyboard or here, and the model dreams on. The small pictures are real transitions that are most alike. A small model's dream fades after some dozen steps: reset, or go back.";
     } catch (error) { complain(note, error); }
   }
 
@@ -170,8 +170,7 @@ export function show(place, query) {
     if (first) {
       hint.textContent = state.videos ? "" : "Bring a picture or a video to start from.";
       const wanted = query.get("video");
-      const driven = state.controllers.map((one) => state.sources.find((source) => one.name.includes(source))).filter(Boolean);
-      const source = driven.includes("nav") ? "nav" : driven[0];
+      const source = state.sources.find((one) => state.controllers.some((controller) => controller.name.includes(one)));
       if (!wanted && source) {
         const found = await api(`/api/videos?source=${encodeURIComponent(source)}`);
         await start_.begin({ key: found.videos[0].key, at: null });
