@@ -34,6 +34,9 @@ WORDS = {
     "dx": ("reach out", "pull back"),
     "dy": ("left", "right"),
     "dz": ("up", "down"),
+    "droll": ("roll +", "roll -"),
+    "dpitch": ("pitch +", "pitch -"),
+    "dyaw": ("yaw +", "yaw -"),
     "dgripper": ("open", "close"),
 }
 """What the components of common real actions do, up and down; of others the name is shown with its sign."""

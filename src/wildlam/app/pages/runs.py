@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -42,6 +43,7 @@ def routes(playground: Playground) -> list[BaseRoute]:
 
     def told() -> dict[str, Any]:
         found = [_told(playground.runs, path) for path in _runs(playground.runs)]
+        found.sort(key=lambda one: not one.get("whole"))  # a run before what was trained for it
         empty = f"no run in {playground.runs}; train one: wildlam train --data.path VIDEOS, or give --runs FOLDER"
         return {"folder": str(playground.runs), "runs": found, "none": "" if found else empty}
 
@@ -95,10 +97,11 @@ def _name(folder: Path, path: Path) -> str:
 def _told(folder: Path, path: Path) -> dict[str, Any]:
     about: dict[str, Any] = {"key": _name(folder, path), "name": _name(folder, path), "changed": _changed(path)}
     try:
-        config, metrics = read_config(path / "config.yaml"), Run(path).metrics()
-        about |= {"steps": config.training.steps, "step": metrics[-1]["step"] if metrics else 0}
-    except (WildlamError, KeyError, TypeError) as error:
-        about["error"] = str(error)
+        config, metrics = yaml.safe_load((path / "config.yaml").read_text()), Run(path).metrics()
+        about["steps"], about["step"] = config["training"]["steps"], metrics[-1]["step"] if metrics else 0
+        about["whole"] = "encoder" in config  # not a decoder, controller or the like
+    except (OSError, ValueError, yaml.YAMLError, WildlamError, KeyError, TypeError):
+        about["error"] = "damaged: its config.yaml or metrics.jsonl cannot be read"
     return about
 
 

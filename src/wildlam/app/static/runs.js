@@ -37,19 +37,21 @@ export function show(place) {
     try {
       const told = await api("/api/runs");
       if (!told.runs.length) { fill(list, el("p", { class: "empty" }, told.none)); return; }
-      if (!told.runs.some((one) => one.key === chosen)) chosen = (told.runs.find((one) => !one.key.includes("/")) ?? told.runs[0]).key;
+      if (!told.runs.some((one) => one.key === chosen)) chosen = told.runs[0].key;
       fill(list, told.runs.map((one) => {
         const live = Date.now() / 1000 - one.changed < 60 && one.step < one.steps;
         return el("button", { "aria-pressed": String(one.key === chosen), onclick: () => { chosen = one.key; checkpoint = null; fill(pictures); refresh(); } },
           one.name === "." ? told.folder : one.name, el("br"), el("small", {}, one.error ?? `${live ? "training, " : ""}step ${one.step} of ${one.steps}`));
       }));
+      const whole = told.runs.find((one) => one.key === chosen).whole;
+      pictures.parentElement.hidden = !whole;
       const { curves, checkpoint: newest } = await api(`/api/runs/curves?run=${encodeURIComponent(chosen)}`);
       const names = Object.keys(curves).sort((a, b) => (FIRST.indexOf(a) + 1 || 99) - (FIRST.indexOf(b) + 1 || 99) || a.localeCompare(b));
       title.textContent = chosen;
       fill(charts, names.filter((name) => curves[name].length > 1).map((name) => chart(name, curves[name])));
       if (!names.length) fill(charts, el("p", { class: "empty" }, "Nothing is logged yet; curves come with the first steps."));
       fill(note);
-      if (newest && newest !== checkpoint && !busy && state.ready && !chosen.includes("/")) { checkpoint = newest; predict(chosen, newest); }
+      if (newest && newest !== checkpoint && !busy && state.ready && whole) { checkpoint = newest; predict(chosen, newest); }
     } catch (error) { complain(note, error); }
   }
 

@@ -13,19 +13,19 @@ export function show(place, query) {
     if (!of) return;
     try {
       fill(note);
-      history.replaceState(null, "", `#search?of=${of.number}`);
+      history.replaceState(null, "", of.number === null ? "#search" : `#search?of=${of.number}`);
       fill(asked, el("div", { style: "max-width:160px" }, pair(of)), el("p", { class: "faint" }, `${of.start.toFixed(2)} to ${of.end.toFixed(2)} s`),
         el("a", { href: `#drive?video=${of.video}&at=${of.start}` }, "drive from here"));
-      const asking = new URLSearchParams({ of: of.number, count: 24, ...(source.value ? { source: source.value } : {}), ...(group.value ? { group: group.value } : {}), apart: apart.checked ? "1" : "0" });
+      const asking = new URLSearchParams({ ...(of.number === null ? { video: of.video, at: of.start } : { of: of.number }), count: 24, ...(source.value ? { source: source.value } : {}), ...(group.value ? { group: group.value } : {}), apart: apart.checked ? "1" : "0" });
       const { found } = await api(`/api/near?${asking}`);
       fill(results, found.map((one) => el("button", { onclick: () => choose(one), title: "search its like" }, pair(one), el("span", {}, `distance ${one.distance.toFixed(2)}`))));
       if (!found.length) fill(results, el("p", { class: "empty" }, "Nothing left under these filters; widen them."));
     } catch (error) { complain(note, error); }
   }
   async function at(video) {
-    try { await choose(await api(`/api/transition?video=${encodeURIComponent(video.key)}&at=${video.at}`)); } catch (error) { complain(note, error); }
+    try { await choose(await api(`/api/transition?video=${encodeURIComponent(video.key)}&at=${video.at}`)); } catch (error) { fill(results); complain(note, error); }
   }
-  const from = picker({ chosen: at, pictures: false });
+  const from = picker({ chosen: at, pictures: false, large: false });
 
   place.append(el("div", { class: "columns side" },
     el("section", { class: "card" }, el("h2", {}, "Like this"), asked, el("h2", { style: "margin-top:14px" }, "Choose another"), from.element),
