@@ -188,7 +188,7 @@ def projected(transitions: Transitions, umap: bool, seed: int = 0) -> np.ndarray
         flat = torch.nn.functional.pad(flat, (0, 2 - flat.shape[1]))
     low, high = flat.quantile(0.002, dim=0), flat.quantile(0.998, dim=0)
     flat = (flat - (low + high) / 2) / ((high - low).max().clamp(min=1e-9) / 2)
-    return flat.clamp(-1.5, 1.5).numpy()
+    return flat.clamp(-1.2, 1.2).numpy()
 
 
 def _in_turn(videos: Sequence[tuple[Path, str]], seed: int) -> list[tuple[Path, str]]:

@@ -137,15 +137,13 @@ def _pictures(playground: Playground, path: Path, job: Job) -> list[dict[str, st
         decoder = playground.decoder
     model = load_model(run, config, encoder.spec).to(encoder.device)
     job.count(0.3)
-    if path.absolute() == playground.run.absolute() or (root := videos_of(path, None)) is None:
-        library, mine = playground.library, False
-    else:
-        library, mine = Library(root), True
+    root = videos_of(path, None)
+    own_videos = Library(root if path.absolute() != playground.run.absolute() else None)
     try:
+        library = own_videos if own_videos.videos else playground.library  # as those of a run that was moved
         return _predicted(library, encoder, decoder, model, config.data.fps, job)
     finally:
-        if mine:
-            library.close()
+        own_videos.close()
 
 
 def _predicted(library: Library, encoder: Any, decoder: Any, model: Any, fps: float, job: Job) -> list[dict[str, str]]:

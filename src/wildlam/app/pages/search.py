@@ -26,7 +26,9 @@ def routes(playground: Playground) -> list[BaseRoute]:
         per_state, fps = trained.encoder.spec.frames_per_state, trained.config.data.fps
         times = [at + k / fps for k in range(2 * per_state)]
         if times[-1] > seconds:
-            raise WildlamError(f"a transition takes {2 * per_state / fps:g} s; choose an earlier time, or a longer video")
+            raise WildlamError(
+                f"a transition takes {2 * per_state / fps:g} s; choose an earlier time, or a longer video"
+            )
         frames = playground.library.frames(key, times, trained.encoder.spec.image_size)
         with torch.no_grad():
             return trained.model.infer(trained.encoder.encode(frames[None]).float())[0, 0].float().cpu()

@@ -19,7 +19,7 @@ export function show(place) {
   const pen = canvas.getContext("2d");
   let data = null, colours = [], zoom = 1, x0 = 0, y0 = 0, drag = null, line = null, hovered = -1, ended = false, frame = 0;
 
-  const side = () => Math.min(canvas.clientWidth, canvas.clientHeight) / 2.1;
+  const side = () => Math.min(canvas.clientWidth, canvas.clientHeight) / 2.5;
   const toScreen = (i) => [canvas.clientWidth / 2 + (data.x[i] - x0) * side() * zoom, canvas.clientHeight / 2 - (data.y[i] - y0) * side() * zoom];
 
   function paint() {
