@@ -28,11 +28,11 @@ def ask(address, path, data=None, method=None, headers=None):
         return error.code, error.headers, error.read()
 
 
-def raw(address, line, headers=""):
+def raw(address, line, headers="", body=""):
     """An answer to a request as it is written here: urllib would tidy the path up."""
     place = urlsplit(address)
     with socket.create_connection((place.hostname, place.port), timeout=10) as link:
-        link.sendall(f"{line} HTTP/1.1\r\nHost: {place.netloc}\r\n{headers}Connection: close\r\n\r\n".encode())
+        link.sendall(f"{line} HTTP/1.1\r\nHost: {place.netloc}\r\n{headers}Connection: close\r\n\r\n{body}".encode())
         answer = b""
         while part := link.recv(65536):
             answer += part
@@ -129,7 +129,10 @@ def test_an_upload_that_tells_no_length_is_cut_off_too(tiny, monkeypatch):
     monkeypatch.setattr("wildlam.app.pages.shared.BYTES", 1000)
     chunk = "3e8\r\n" + "x" * 1000 + "\r\n"
     answer = raw(
-        tiny[1], "POST /api/uploads?name=huge.mp4", headers=f"Transfer-Encoding: chunked\r\n\r\n{chunk * 4}0\r\n"
+        tiny[1],
+        "POST /api/uploads?name=huge.mp4",
+        headers="Transfer-Encoding: chunked\r\n",
+        body=f"{chunk * 4}0\r\n\r\n",
     )
     assert b"is larger than" in answer
 

@@ -114,7 +114,7 @@ def test_a_film_of_it(parts, frames, actions, tmp_path):
         drive.step(z)
     info = probe(drive.save(tmp_path / "drive.mp4"))
     assert (info.frames, info.fps) == (8, pytest.approx(4))
-    with pytest.raises(WildlamError, match="give a name that ends in .mp4"):
+    with pytest.raises(WildlamError, match=r"give a name that ends in \.mp4"):
         drive.save(tmp_path / "drive.gif")
 
 

@@ -310,7 +310,7 @@ class Playground:
             points = projected(known, umap).round(4)
             self._points[umap] = {"x": points[:, 0].tolist(), "y": points[:, 1].tolist()}
         if not self._colours:
-            actions = {}
+            actions: dict[str, list[float | None]] = {}
             for names, values in self.actions.items():
                 alike = [name for name in names if name in actions]  # of two kinds with a name in common, one is shown
                 columns = zip(names, values.T, strict=True)

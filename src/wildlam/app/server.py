@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -43,8 +43,9 @@ PORTS_TRIED = 20
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
-        "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        "default-src 'self'; script-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+        "connect-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; "
+        "form-action 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -102,7 +103,7 @@ def serve(config: AppConfig) -> None:
     use_half_of_the_cores()
     app = make_app(playground, None if not is_loopback(config.host) else {"localhost", "127.0.0.1", "::1", config.host})
     settings = uvicorn.Config(app, log_level="warning", ws_max_size=2**16, timeout_graceful_shutdown=1, lifespan="on")
-    with fields_as_options(False):
+    with fields_as_options(False), suppress(KeyboardInterrupt):  # that is how it ends
         uvicorn.Server(settings).run(sockets=[sock])
 
 

@@ -84,7 +84,7 @@ def plan_to_goal(
     past = mean.new_zeros(1, context.shape[1] - 1, len(mean))
 
     def judged(candidates: int) -> None:
-        count(candidates / (SAMPLES * ITERATIONS))
+        count(candidates / (SAMPLES * ITERATIONS + 1))  # and what is found, judged once more
 
     cost = GoalCost(dynamics, context, past, goal, bf16, judged)
     rest = torch.zeros_like(mean) if space.zero_stays else mean

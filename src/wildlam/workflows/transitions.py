@@ -125,32 +125,31 @@ def gather(
     Raises:
         WildlamError: there is no transition in any of them.
     """
-    names, sources, of, start, end, z, change = [], [], [], [], [], [], []
-    left_out: dict[str, str] = {}
+    found = Transitions([], [], *(np.empty(0),) * 3, torch.empty(0), np.empty(0))
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, Tensor, np.ndarray]] = []
     total, queue = 0, _in_turn(videos, seed)
     for path, source in queue:
         before = total
         try:
             for times, states in trained.encode(path):
-                clip = states[None]
-                z.append(trained.model.infer(clip)[0].float().cpu())
-                change.append((states[1:] - states[:-1]).abs().mean(dim=(1, 2)).float().cpu().numpy())
-                start.append(times[:-1])
-                end.append(times[1:])
-                of.append(np.full(len(states) - 1, len(names)))
-                total += len(states) - 1
+                z = trained.model.infer(states[None])[0].float().cpu()
+                change = (states[1:] - states[:-1]).abs().mean(dim=(1, 2)).float().cpu().numpy()
+                parts.append((np.full(len(z), len(found.videos)), times[:-1], times[1:], z, change))
+                total += len(z)
         except WildlamError as error:
-            left_out[str(path)] = str(error)
-        names.append(str(path))
-        sources.append(source)
+            found.left_out[str(path)] = str(error)
+        found.videos.append(str(path))
+        found.sources.append(source)
         count(max(1 / len(queue), (total - before) / most))
         if total >= most:
             break
     if not total:
-        why = next(iter(left_out.values()), "there are no videos")
+        why = next(iter(found.left_out.values()), "there are no videos")
         raise WildlamError(f"no transition between two states was found: {why}")
-    arrays = (np.concatenate(one) for one in (of, start, end))
-    return Transitions(names, sources, *arrays, torch.cat(z), np.concatenate(change), left_out)
+    of, start, end, all_z, changes = zip(*parts, strict=True)
+    found.video, found.start, found.end = np.concatenate(of), np.concatenate(start), np.concatenate(end)
+    found.z, found.change = torch.cat(all_z), np.concatenate(changes)
+    return found
 
 
 def clusters(transitions: Transitions, count: int, among: np.ndarray, seed: int = 0) -> np.ndarray:

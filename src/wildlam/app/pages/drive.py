@@ -141,16 +141,16 @@ class Seat:
         strength = checked(asked.get("strength", 1), "strength", 0, 4)
         of = self._keys[str(asked.get("set"))]
         stay = of.get("stay")
-        if keys[0].action is not None:
+        chosen = keys[-1].z
+        if chosen is None:
             driver = self._playground.driver(str(asked.get("set")).removeprefix("real:"))
             action = driver.rest + strength * (driver.joined(keys) - driver.rest)
             with torch.no_grad():
                 z = driver.controller.act(action[None].to(drive.state), drive.state[None])[0]
+        elif stay is not None and stay.z is not None:
+            z = stay.z + strength * (chosen - stay.z)
         else:
-            z = keys[-1].z
-            assert z is not None
-            if stay is not None and stay.z is not None:
-                z = stay.z + strength * (z - stay.z)
+            z = chosen
         drive.step(z)
         return self._shown()
 

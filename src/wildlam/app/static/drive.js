@@ -160,7 +160,7 @@ export function show(place, query) {
         el("button", { title: "Backspace", onclick: () => act({ do: "back" }) }, "← back"),
         el("button", { onclick: () => { times.length = 0; act({ do: "reset" }); } }, "reset"),
         el("button", { onclick: save }, "save film"),
-        el("label", { class: "field", style: "flex:1" }, "strength", strength, strong)),
+        el("label", { class: "field", style: "flex:1 1 170px" }, "strength", strength, strong)),
       note, film),
     el("section", { class: "card" }, el("h2", {}, "2. Hold a key"), hint, tabs, keys)));
 
