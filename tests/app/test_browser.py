@@ -26,7 +26,7 @@ def page(browser, tiny, request):
     """A page of the playground, to be sent to one of its parts."""
     address = tiny[1]
     page = browser.new_page(viewport={"width": request.param, "height": 900})
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(90_000)  # where much else is going on
     complaints = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -167,7 +167,7 @@ def test_a_run_without_videos_says_what_to_do(browser, tmp_path):
     (tmp_path / "none").mkdir()
     with served(AppConfig(videos=tmp_path / "none", runs=tmp_path)) as (_, address):
         page = browser.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(90_000)  # where much else is going on
         for part in ("drive", "map", "search"):
             page.goto(f"{address}/#{part}")
             page.wait_for_selector("text=wildlam app")

@@ -53,7 +53,7 @@ class Transitions:
         return np.flatnonzero(np.isin(self.video, chosen))
 
     def nearest(self, z: Tensor, count: int, among: np.ndarray | None = None, apart: bool = False) -> np.ndarray:
-        """Numbers of the transitions nearest to a latent action ``[Z]``, nearest first, by Euclidean distance.
+        """Numbers of the transitions nearest to a latent action ``[Z]``, nearest first; see ``distances``.
 
         Args:
             z: the latent action.
@@ -62,8 +62,14 @@ class Transitions:
             apart: one of each video only.
         """
         among = np.arange(len(self)) if among is None else among
-        order = among[(self.z[among] - z).square().sum(dim=1).argsort().numpy()]
+        order = among[self.distances(z, among).argsort(stable=True).numpy()]
         return (self._apart(order) if apart else order)[:count]
+
+    def distances(self, z: Tensor, among: np.ndarray) -> Tensor:
+        """One minus the cosine of a latent action ``[Z]`` and those of some transitions, ``[n]``: 0 if they point the
+        same way.
+        """
+        return 1 - torch.cosine_similarity(self.z[among], z, dim=1)
 
     def nearest_labels(self, labels: np.ndarray, label: np.ndarray, count: int, among: np.ndarray) -> np.ndarray:
         """As ``nearest``, one of each video, by what is known of the transitions, ``[M, A]``; NaN where nothing is."""

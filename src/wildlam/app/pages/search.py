@@ -47,7 +47,7 @@ def routes(playground: Playground) -> list[BaseRoute]:
         else:
             z = between(query.get("video", ""), number(request, "at", 0, 0, 1e6))
         found = known.nearest(z, int(number(request, "count", 12, 1, MOST)), among, apart)
-        distances = (known.z[found] - z).norm(dim=1).tolist()
+        distances = known.distances(z, found).tolist()
         return [playground.transition(int(n)) | {"distance": d} for n, d in zip(found, distances, strict=True)]
 
     async def search(request: Request) -> Response:
