@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wildlam.workflows import goal_plan
+
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"), pytest.mark.slow]
@@ -101,7 +103,9 @@ def test_transfer_from_the_camera(page):
     page.wait_for_function("() => document.querySelector('#page video')?.videoWidth > 0")
 
 
-def test_plan_beside_the_truth(page):
+def test_plan_beside_the_truth(page, monkeypatch):
+    monkeypatch.setattr(goal_plan, "SAMPLES", 16)
+    monkeypatch.setattr(goal_plan, "ITERATIONS", 2)
     page.to("plan")
     page.wait_for_selector(".preview:not([hidden])")
     page.wait_for_timeout(500)

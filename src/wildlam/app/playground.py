@@ -288,7 +288,7 @@ class Playground:
 
     def _gather(self, job: Job) -> dict[str, Any]:
         videos = [(item.path, item.source) for item in self.library.videos if item.path is not None]
-        known = gather(self.trained, videos, self.most, count=job.count)
+        known = gather(self.trained, videos, self.most, count=lambda share: job.count(0.95 * share))  # then labels
         keys = {str(item.path): item.key for item in self.library.videos}
         self._keys = [keys[name] for name in known.videos]
         folders = {source: self.folder_of(source) for source in dict.fromkeys(known.sources)}
