@@ -100,18 +100,18 @@ def test_what_was_really_done_is_known_where_there_are_poses(tmp_path):
 
     films = shutil.copytree(FILMS, tmp_path / "films")
     film = next((films / "nav").rglob("*.mp4"))
-    other = next((films / "movers").rglob("*.mp4"))
+    other = next((films / "monsters").rglob("*.mp4"))
     start = np.arange(8) / 4
     known = Transitions(
         [str(film), str(other)],
-        ["nav", "movers"],
+        ["nav", "monsters"],
         np.repeat([0, 1], 8),
         np.tile(start, 2),
         np.tile(start, 2) + 0.25,
         torch.zeros(16, 4),
         np.zeros(16, np.float32),
     )
-    found = known.actions({"nav": films / "nav", "movers": films / "movers", "none": tmp_path / "none"}, 4.0)
+    found = known.actions({"nav": films / "nav", "monsters": films / "monsters", "none": tmp_path / "none"}, 4.0)
     assert list(found) == [("forward", "left", "turn")]
     values = found["forward", "left", "turn"]
     assert np.isfinite(values[:8]).all()

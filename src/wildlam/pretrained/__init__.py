@@ -15,7 +15,7 @@ TINY = Path(__file__).parent / "tiny"
 """A run folder with a controller for each world with actions, a decoder and a prior; its card is ``README.md``."""
 
 FILMS = Path(__file__).parent / "films"
-"""Short films of those worlds, with poses, to play with where no simulator is installed; see ``README.md`` there."""
+"""Short films to play with where no simulator is installed, two worlds' with poses; see ``README.md`` there."""
 
 
 def run_path(run: str | Path) -> Path:
