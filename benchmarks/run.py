@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("train_step", "rollout", "decoding", "store", "encoding", "plan_speed")
+BENCHMARKS = ("train_step", "rollout", "decoding", "store", "encoding", "plan_speed", "drive")
 
 
 def main() -> None:

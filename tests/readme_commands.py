@@ -11,9 +11,12 @@ import re
 import resource
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from pathlib import Path
 
 import matplotlib.figure  # noqa: F401
@@ -137,6 +140,24 @@ def commands_of_readme(commands: Commands) -> None:
     run(f"controller train runs/any --data arms --clips 4 {few} --actions recorded", "runs/any/controller/report.html")
     plans = "runs/any/plan-droid/plans.json"
     run("plan runs/any --data arms --protocol droid --episodes 2 --samples 8 --iterations 2 --controls true", plans)
+    playground(commands)
+
+
+def playground(commands: Commands) -> None:
+    """It serves until it is interrupted: here, as soon as it has a model."""
+    print("$ wildlam app", flush=True)
+    process = subprocess.Popen(["wildlam", "app", "--port", "0"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[1]
+        until = time.monotonic() + 120
+        while b'"ready":true' not in (state := urllib.request.urlopen(f"{address}/api/state", timeout=60).read()):
+            assert time.monotonic() < until, state
+            time.sleep(0.5)
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    commands.ran.add("app")
 
 
 def few_limits(out: str) -> None:

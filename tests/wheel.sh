@@ -14,7 +14,7 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" HF_HUB_OFFLINE=1
 
 "$root/.venv/bin/uv" venv --quiet --python "$root/.venv/bin/python" empty
 "$root/.venv/bin/uv" pip install --quiet --python empty/bin/python --no-index --no-deps "$wheel"
-"$root/.venv/bin/python" "$root/tests/link_requirements.py" empty cuts plan rlds worlds
+"$root/.venv/bin/python" "$root/tests/link_requirements.py" empty app cuts plan rlds worlds
 export PATH="$folder/empty/bin:$PATH"
 python - "$folder" <<'PYTHON'
 import sys

@@ -7,7 +7,7 @@ from wildlam.models.bottlenecks import Noisy
 from wildlam.models.cells import Cells
 from wildlam.models.inverse_dynamics import Transformer
 from wildlam.models.transformer import SIZES, Size
-from wildlam.models.world_model import WorldModel
+from wildlam.models.world_model import Unrolling, WorldModel
 from wildlam.types import EncoderSpec
 
 
@@ -176,3 +176,17 @@ def test_a_world_model_of_real_actions_knows_places_too():
     model(states, actions).total.backward()
     assert model.world_model.action_at_place.weight.shape == (6 * 32, 2)
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_unrolled_step_by_step_it_predicts_what_it_predicts_at_once(world_model, states, actions):
+    unrolling = Unrolling(world_model, states[:, :2], actions[:, :1], room=3)
+    rolled = world_model.rollout(states[:, :2], actions[:, :1], actions[:, None, 1:4])[:, 0]
+    for t in range(3):
+        step = unrolling.step(actions[:, 1 + t])
+        torch.testing.assert_close(step[:, 0], rolled[:, t])
+        assert torch.equal(unrolling.state, step)
+
+
+def test_an_unrolling_needs_the_actions_between_its_states(world_model, states, actions):
+    with pytest.raises(ValueError, match="2 context states need 1 past actions, got 2"):
+        Unrolling(world_model, states[:, :2], actions[:, :2], room=1)

@@ -14,7 +14,7 @@ import signal
 import sys
 
 from wildlam import __version__
-from wildlam.cli import act, completion, data, learn, look, share
+from wildlam.cli import act, app, completion, data, learn, look, share
 from wildlam.cli.common import Arguments, Command
 from wildlam.errors import WildlamError, fields_as_options
 from wildlam.runs.command import started_by
@@ -41,6 +41,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "report": look.run_report,
         "transfer": look.run_transfer,
         "search": look.run_search,
+        "app": app.run_app,
     },
     "act": {"plan": act.run_plan, "play": act.run_play, "policy": act.run_policy, "demo": act.run_demo},
     "share": {"push": share.run_push, "export": share.run_export},

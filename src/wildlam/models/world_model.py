@@ -85,8 +85,7 @@ class WorldModel(nn.Module):
     def rollout(self, context_BCND: Tensor, past_BCZ: Tensor, actions_BSHA: Tensor, act: Act | None = None) -> Tensor:
         """Unroll S candidate action sequences from one context, feeding predictions back.
 
-        The keys and values of the context's first C - 1 states are computed once and shared by the candidates, who
-        differ from the last state on (it is there that their first action enters); each later frame is computed once.
+        What they share, and each later frame, is computed once; see ``Unrolling``.
 
         Args:
             context_BCND: C >= 1 known states, ``[B, C, N, D]``.
@@ -98,21 +97,12 @@ class WorldModel(nn.Module):
         Returns:
             The H predicted states of each candidate, ``[B, S, H, N, D]``.
         """
-        batch, context = context_BCND.shape[:2]
-        candidates, horizon = actions_BSHA.shape[1:3]
-        if past_BCZ.shape[1] != context - 1:
-            raise ValueError(f"{context} context states need {context - 1} past actions, got {past_BCZ.shape[1]}")
-        caches = [KeyValueCache() for _ in self.blocks]
-        if context > 1:
-            self._step(context_BCND[:, :-1], past_BCZ, first_frame=0, caches=caches)
-        for cache in caches:
-            cache.branch(capacity=horizon * context_BCND.shape[2])
-        state = context_BCND[:, -1:].repeat_interleave(candidates, dim=0)
+        batch, candidates, horizon = actions_BSHA.shape[:3]
+        unrolling = Unrolling(self, context_BCND, past_BCZ, horizon, candidates)
         predictions = []
-        for step, action in enumerate(actions_BSHA.flatten(0, 1).unbind(dim=1)):
-            latent = action if act is None else act(action, state[:, 0])
-            state = self._step(state, latent[:, None], first_frame=context - 1 + step, caches=caches)
-            predictions.append(state)
+        for action in actions_BSHA.flatten(0, 1).unbind(dim=1):
+            latent = action if act is None else act(action, unrolling.state[:, 0])
+            predictions.append(unrolling.step(latent))
         return torch.cat(predictions, dim=1).unflatten(0, (batch, candidates))
 
     def _step(self, states: Tensor, actions: Tensor, first_frame: int, caches: list[KeyValueCache] | None) -> Tensor:
@@ -143,3 +133,44 @@ class WorldModel(nn.Module):
         if self.embed_place is None or self.action_at_place is None:
             return x
         return x + self.embed_place.to(x.dtype) + self.action_at_place(actions).view_as(x)
+
+
+class Unrolling:
+    """Candidates of one context that are unrolled action by action, their keys and values cached.
+
+    The keys and values of the context's first C - 1 states are computed once and shared by the candidates, who differ
+    from the last state on: it is there that their first action enters.
+
+    Args:
+        model: the world model.
+        context_BCND: C >= 1 known states, ``[B, C, N, D]``.
+        past_BCZ: the latent actions between them, ``[B, C - 1, Z]``.
+        room: how many steps can follow.
+        candidates: S candidates of each context.
+
+    Attributes:
+        state: the last state of each candidate, ``[B S, 1, N, D]``.
+
+    Raises:
+        ValueError: there are not as many past actions as lie between the states.
+    """
+
+    def __init__(
+        self, model: WorldModel, context_BCND: Tensor, past_BCZ: Tensor, room: int, candidates: int = 1
+    ) -> None:
+        context = context_BCND.shape[1]
+        if past_BCZ.shape[1] != context - 1:
+            raise ValueError(f"{context} context states need {context - 1} past actions, got {past_BCZ.shape[1]}")
+        self._model, self._frame = model, context - 1
+        self._caches = [KeyValueCache() for _ in model.blocks]
+        if context > 1:
+            model._step(context_BCND[:, :-1], past_BCZ, first_frame=0, caches=self._caches)
+        for cache in self._caches:
+            cache.branch(capacity=room * context_BCND.shape[2])
+        self.state = context_BCND[:, -1:].repeat_interleave(candidates, dim=0)
+
+    def step(self, latents_BZ: Tensor) -> Tensor:
+        """Take the latent actions ``[B S, Z]`` in the last states; return the next ones, ``[B S, 1, N, D]``."""
+        self.state = self._model._step(self.state, latents_BZ[:, None], first_frame=self._frame, caches=self._caches)
+        self._frame += 1
+        return self.state

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 TINY = Path(__file__).parent / "tiny"
 """A run folder with a controller for each world with actions, a decoder and a prior; its card is ``README.md``."""
 
+FILMS = Path(__file__).parent / "films"
+"""Short films to play with where no simulator is installed, two worlds' with poses; see ``README.md`` there."""
+
 
 def run_path(run: str | Path) -> Path:
     """The folder of a run that is only read.

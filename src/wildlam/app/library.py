@@ -1,0 +1,260 @@
+"""The videos that the playground may show: those of the run, and what people bring. All are asked for by a key, never
+by a path."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from secrets import token_urlsafe
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from wildlam.errors import WildlamError
+from wildlam.types import Split
+from wildlam.video.decode import decode_at, probe
+from wildlam.video.files import names_tar
+from wildlam.video.geometry import square
+from wildlam.video.index import find_videos
+from wildlam.video.splits import source_of, splits_of
+
+BYTES = 64 * 2**20
+"""Largest upload."""
+PIXELS = 25_000_000
+"""Largest picture, or picture of a video, that is brought: 25 megapixels."""
+SECONDS = 600.0
+"""Longest video that is brought."""
+UPLOADS = 16
+"""Uploads that are kept; the oldest goes when another comes."""
+KEPT_FOR = 3600.0
+"""Seconds for which an upload is kept without being used."""
+TYPES = "a video (MP4, WebM, MOV, ...) or a picture (PNG, JPEG, WebP, ...)"
+
+
+@dataclass
+class Item:
+    """A video, or a picture.
+
+    Attributes:
+        key: its name towards the browser.
+        name: its name for people.
+        source: the set that it is of.
+        split: training or held out; None of an upload.
+        path: its file; None of a picture.
+        picture: ``uint8 [H, W, 3]``; None of a video.
+    """
+
+    key: str
+    name: str
+    source: str
+    split: Split | None = None
+    path: Path | None = None
+    picture: Tensor | None = None
+    used: float = 0.0
+
+    def told(self) -> dict[str, object]:
+        """What the browser is told."""
+        kind = "picture" if self.path is None else "video"
+        return {"key": self.key, "name": self.name, "source": self.source, "split": self.split, "kind": kind}
+
+
+class Library:
+    """Videos by key.
+
+    Args:
+        root: folder of the run's videos, if there are any. Nothing outside is served, but for uploads.
+        copied: show a copy of them, which is removed in the end: of those that come with the package, beside which
+            nothing is to be written.
+    """
+
+    def __init__(self, root: Path | None, copied: bool = False) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="wildlam-app-"))
+        if copied and root is not None:
+            root = Path(shutil.copytree(root, self._folder / "films"))
+        self.root = root
+        names = [name for name in find_videos(root) if not names_tar(name)] if root else []
+        splits = splits_of(names)
+        self._items = {
+            f"v{i}": Item(f"v{i}", name, source_of(name, ""), splits[name], (root or Path()) / name)
+            for i, name in enumerate(names)
+        }
+        self._uploads: OrderedDict[str, Item] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Remove what was brought."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def videos(self) -> list[Item]:
+        """The run's videos."""
+        return list(self._items.values())
+
+    @property
+    def sources(self) -> list[str]:
+        """Sets of the run's videos."""
+        return list(dict.fromkeys(item.source for item in self.videos))
+
+    def find(self, key: str) -> Item:
+        """A video or picture by its key.
+
+        Raises:
+            WildlamError: there is none.
+        """
+        item = self._items.get(key)
+        if item is None:
+            with self._lock:
+                item = self._uploads.get(key)
+                if item is not None:
+                    item.used = time.monotonic()
+        if item is None:
+            raise WildlamError("no such video; an upload is removed after an hour, bring it again")
+        return item
+
+    def seconds(self, key: str) -> float:
+        """How long a video lasts, up to where its timestamps jump; 0 for a picture.
+
+        Raises:
+            WildlamError: it cannot be read.
+        """
+        item = self.find(key)
+        return 0.0 if item.path is None else _length(item.path)
+
+    def frames(self, key: str, times: list[float], side: int) -> Tensor:
+        """Frames ``uint8 [len(times), 3, side, side]`` as the model sees them; a picture is the same at all times.
+
+        Raises:
+            WildlamError: they cannot be read, naming the video as people know it.
+        """
+        item = self.find(key)
+        if item.picture is not None:
+            return square(item.picture, 0, side)[None].expand(len(times), -1, -1, -1)
+        assert item.path is not None
+        with_name = _named(item)
+        return with_name(lambda path: decode_at(path, times, side))
+
+    def add(self, name: str, data: bytes) -> Item:
+        """Take what somebody brings, if it is a video or a picture.
+
+        Raises:
+            WildlamError: it is neither, is damaged, or too large.
+        """
+        name = Path(name.replace("\\", "/")).name[:80] or "upload"
+        if not data:
+            raise WildlamError(f"{name} is empty; bring {TYPES}")
+        if len(data) > BYTES:
+            raise WildlamError(f"{name} is larger than {BYTES >> 20} MB; bring a shorter or smaller one")
+        key = f"u{token_urlsafe(9)}"
+        item = Item(key, name, "uploads", used=time.monotonic())
+        if (picture := _picture(name, data)) is not None:
+            item.picture = picture
+        else:
+            item.path = self._folder / f"{key}.video"
+            item.path.write_bytes(data)
+            try:
+                _check(item)
+            except WildlamError:
+                item.path.unlink()
+                raise
+        with self._lock:
+            self._uploads[key] = item
+            late = time.monotonic() - KEPT_FOR
+            gone = [old for old, one in self._uploads.items() if one.used < late]
+            gone += list(self._uploads)[:-UPLOADS]
+            for old in dict.fromkeys(gone):
+                self._drop(old)
+        return item
+
+    def remove(self, key: str) -> None:
+        """Remove an upload, if it is there."""
+        with self._lock:
+            self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        item = self._uploads.pop(key, None)
+        if item is not None and item.path is not None:
+            item.path.unlink(missing_ok=True)
+
+
+def jpeg(frame: Tensor, quality: int = 88) -> bytes:
+    """A frame ``uint8 [3, H, W]`` as a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(frame.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def png(frame: Tensor) -> bytes:
+    """A frame ``uint8 [3, H, W]`` as a PNG file, quickly."""
+    file = io.BytesIO()
+    Image.fromarray(frame.permute(1, 2, 0).numpy()).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def with_name(item: Item, error: WildlamError) -> WildlamError:
+    """An error that calls a video as people know it, and not by the path of its file."""
+    return WildlamError(str(error).replace(str(item.path), item.name))
+
+
+def _named(item: Item) -> Callable[[Callable[[Path], Tensor]], Tensor]:
+    def read(act: Callable[[Path], Tensor]) -> Tensor:
+        assert item.path is not None
+        try:
+            return act(item.path)
+        except WildlamError as error:
+            raise with_name(item, error) from error
+
+    return read
+
+
+@lru_cache(maxsize=4096)
+def _length(path: Path) -> float:
+    info = probe(path)
+    return min([info.duration, *info.breaks])
+
+
+def _check(item: Item) -> None:
+    """Refuse a video that is no video, or too large a one."""
+    assert item.path is not None
+    try:
+        info = probe(item.path)
+    except WildlamError as error:
+        raise with_name(item, error) from error
+    if info.width * info.height > PIXELS:
+        raise WildlamError(f"{item.name} is {info.width} x {info.height}; bring one of fewer pixels")
+    if info.duration > SECONDS:
+        raise WildlamError(f"{item.name} lasts {info.duration:,.0f} s; bring at most {SECONDS:g} s")
+
+
+def _picture(name: str, data: bytes) -> Tensor | None:
+    """A picture ``uint8 [H, W, 3]``; None for what is none, or moves.
+
+    Raises:
+        WildlamError: it is too large, or damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its size is looked at here
+            image = Image.open(io.BytesIO(data))
+    except (OSError, Image.DecompressionBombError):
+        return None
+    if getattr(image, "is_animated", False):
+        return None
+    if image.width * image.height > PIXELS:
+        raise WildlamError(f"{name} is {image.width} x {image.height}; bring a picture of fewer pixels")
+    if min(image.size) < 8:
+        raise WildlamError(f"{name} is {image.width} x {image.height}; bring a larger picture")
+    try:
+        return torch.from_numpy(np.array(image.convert("RGB")))
+    except Exception as error:  # Pillow's readers raise what they like
+        raise WildlamError(f"{name} is damaged or cut short; bring {TYPES}") from error

@@ -1,0 +1,1 @@
+"""What each page of the playground asks for, one file each: ``routes(playground)``."""

@@ -1,0 +1,38 @@
+"""Map: all transitions as points; groups of them get names."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from wildlam.app.pages.shared import body_of
+from wildlam.app.playground import Playground
+from wildlam.errors import WildlamError
+
+
+def routes(playground: Playground) -> list[BaseRoute]:
+    """See the package."""
+
+    async def points(request: Request) -> Response:
+        umap = (await body_of(request)).get("umap") is True
+        playground.known()  # says at once what is missing
+        return JSONResponse(playground.jobs.submit("drawing the map", lambda _: playground.mapped(umap)).told())
+
+    async def groups(request: Request) -> Response:
+        given = await body_of(request)
+        numbers = given.get("numbers")
+        if not isinstance(numbers, list) or not all(isinstance(n, int) and abs(n) < 2**40 for n in numbers):
+            raise WildlamError("a group is a list of transitions")
+        key = playground.group(str(given.get("name", "")), numbers)
+        return JSONResponse({"key": key})
+
+    async def forget(request: Request) -> Response:
+        playground.forget(request.path_params["key"])
+        return JSONResponse({})
+
+    return [
+        Route("/api/map", points, methods=["POST"]),
+        Route("/api/groups", groups, methods=["POST"]),
+        Route("/api/groups/{key}", forget, methods=["DELETE"]),
+    ]

@@ -1,0 +1,404 @@
+"""What all pages share: the run, its decoder and controllers, its videos, and the latent actions inferred in them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wildlam.app.jobs import Job, Jobs, in_a_line
+from wildlam.app.keys import Driver
+from wildlam.app.library import Library
+from wildlam.errors import WildlamError
+from wildlam.fileio import read_json, write_atomically
+from wildlam.models.decoder import Decoder
+from wildlam.pretrained import FILMS, TINY
+from wildlam.workflows.controller import load_controller
+from wildlam.workflows.decoder import load_decoder
+from wildlam.workflows.trained import Trained, load
+from wildlam.workflows.transitions import Transitions, gather, projected
+
+log = logging.getLogger(__name__)
+
+NAMES = "app.json"
+"""File in the run's folder that names and groups are kept in."""
+FILMS_KEPT = 24
+"""Films that were made and can still be played."""
+
+
+@dataclass
+class Group:
+    """Transitions that somebody has drawn a line around, and named.
+
+    Attributes:
+        name: its name.
+        numbers: of the transitions, ``int64 [n]``.
+    """
+
+    name: str
+    numbers: np.ndarray
+
+
+@dataclass
+class Loaded:
+    """What takes seconds to load."""
+
+    trained: Trained
+    decoder: Decoder | None
+    no_decoder: str
+    drivers: list[Driver]
+
+
+@dataclass
+class Playground:
+    """The playground's state.
+
+    Attributes:
+        run: the run folder.
+        library: videos.
+        runs: folder whose runs the page Runs shows.
+        most: about how many transitions are mapped.
+        jobs: long work.
+        names: names that keys were given.
+        groups: of transitions.
+        transitions: those of the videos, once they are inferred.
+        actions: what was really done over them, see ``Transitions.actions``.
+        gathering: the job that infers them.
+    """
+
+    run: Path
+    library: Library
+    runs: Path
+    most: int
+    jobs: Jobs = field(default_factory=Jobs)
+    names: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    transitions: Transitions | None = None
+    gathering: Job | None = None
+    actions: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
+    _keys: list[str] = field(default_factory=list)
+    _points: dict[bool, dict[str, Any]] = field(default_factory=dict)
+    _colours: dict[str, Any] = field(default_factory=dict)
+    _loaded: Loaded | None = None
+    _failed: str = ""
+    _films: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def loaded(self) -> Loaded:
+        """The run.
+
+        Raises:
+            WildlamError: it is still being loaded, or cannot be.
+        """
+        if self._failed:
+            raise WildlamError(self._failed)
+        if self._loaded is None:
+            raise WildlamError("the model is still being loaded; a moment, please")
+        return self._loaded
+
+    @property
+    def trained(self) -> Trained:
+        """The model and its encoder; see ``loaded``."""
+        return self.loaded.trained
+
+    @property
+    def decoder(self) -> Decoder:
+        """The decoder.
+
+        Raises:
+            WildlamError: the run has none; or see ``loaded``.
+        """
+        decoder = self.loaded.decoder
+        if decoder is None:
+            raise WildlamError(self.loaded.no_decoder)
+        return decoder
+
+    def start(self) -> None:
+        """Load the run, then infer the latent actions of its videos, both in the background."""
+        self.jobs.submit("loading the model", self._load)
+        if self.library.videos:
+            self.gathering = self.jobs.submit("inferring latent actions of the videos", self._gather)
+
+    def close(self) -> None:
+        """Remove what was brought, and stop."""
+        self.jobs.close()
+        self.library.close()
+
+    def told(self) -> dict[str, Any]:
+        """What every page begins with, for JSON."""
+        about: dict[str, Any] = {
+            "ready": self._loaded is not None,
+            "error": self._failed,
+            "run": "wildlam-tiny" if self.run == TINY else self.run.name,
+            "sources": self.library.sources,
+            "videos": len(self.library.videos),
+            "none": "" if self.library.videos else self._why_no_videos(),
+            "gathering": self.gathering.told() if self.gathering else None,
+            "transitions": len(self.transitions) if self.transitions else 0,
+            "umap": importlib.util.find_spec("umap") is not None,
+            "groups": [{"key": key, "name": one.name, "size": len(one.numbers)} for key, one in self.groups.items()],
+        }
+        if self._loaded is not None:
+            of = self._loaded
+            about |= {
+                "model": repr(of.trained.model),
+                "decoder": "" if of.decoder is not None else of.no_decoder,
+                "fps": of.trained.config.data.fps / of.trained.encoder.spec.frames_per_state,
+                "controllers": [{"name": one.name, "actions": list(one.space.action_names)} for one in of.drivers],
+            }
+        return about
+
+    def keep_film(self, film: bytes) -> str:
+        """Keep a film to be played; return its name."""
+        key = token_urlsafe(12)
+        with self._lock:
+            self._films[key] = film
+            while len(self._films) > FILMS_KEPT:
+                self._films.popitem(last=False)
+        return key
+
+    def film(self, key: str) -> bytes:
+        """A film that was made.
+
+        Raises:
+            WildlamError: there is none.
+        """
+        film = self._films.get(key)
+        if film is None:
+            raise WildlamError("that film is gone; make it again")
+        return film
+
+    def driver(self, name: str) -> Driver:
+        """A controller by its name.
+
+        Raises:
+            WildlamError: the run has none of that name.
+        """
+        for one in self.loaded.drivers:
+            if one.name == name:
+                return one
+        raise WildlamError(
+            f"this run has no controller {name!r}; train one: wildlam controller train {self.run} --data LABELLED"
+        )
+
+    def known(self) -> Transitions:
+        """The transitions of the videos.
+
+        Raises:
+            WildlamError: they are not there yet, or cannot be.
+        """
+        if self.transitions is not None:
+            return self.transitions
+        if self.gathering is None:
+            raise WildlamError(self._why_no_videos())
+        raise WildlamError(self.gathering.error or "latent actions are still being inferred; a moment, please")
+
+    def transition(self, number: int) -> dict[str, Any]:
+        """A transition, for JSON: its number, its video's key and its times."""
+        known = self.known()
+        return {
+            "number": number,
+            "video": self._keys[int(known.video[number])],
+            "start": float(known.start[number]),
+            "end": float(known.end[number]),
+        }
+
+    def transitions_of(self, key: str) -> np.ndarray:
+        """Numbers of the transitions of a video, in order."""
+        known = self.known()
+        return np.flatnonzero(known.video == self._keys.index(key)) if key in self._keys else np.empty(0, np.int64)
+
+    def rename(self, key: str, name: str) -> None:
+        """Give a key of a drive, or a group, a name.
+
+        Raises:
+            WildlamError: the name is empty or too long.
+        """
+        name = " ".join(name.split())
+        if not 0 < len(name) <= 40:
+            raise WildlamError("a name has 1 to 40 letters")
+        if key in self.groups:
+            self.groups[key].name = name
+        else:
+            self.names[key] = name
+        self._keep()
+
+    def group(self, name: str, numbers: list[int]) -> str:
+        """Name a group of transitions; return its key.
+
+        Raises:
+            WildlamError: it is empty, or there are no such transitions.
+        """
+        known = self.known()
+        chosen = np.unique(np.array(numbers, dtype=np.int64))
+        if not len(chosen) or chosen[0] < 0 or chosen[-1] >= len(known):
+            raise WildlamError("a group is of one transition at least; draw a line around some")
+        key = f"g{token_urlsafe(6)}"
+        self.groups[key] = Group("", chosen)
+        try:
+            self.rename(key, name)
+        except WildlamError:
+            del self.groups[key]
+            raise
+        return key
+
+    def forget(self, key: str) -> None:
+        """Forget a group."""
+        self.groups.pop(key, None)
+        self._keep()
+
+    def action_of(self, group: Group) -> tuple[Tensor, int]:
+        """The latent action that stands for a group, that of the transition nearest to its mean; and its number."""
+        known = self.known()
+        number = int(known.nearest(known.z[group.numbers].mean(dim=0), 1, group.numbers)[0])
+        return known.z[number], number
+
+    def _load(self, job: Job) -> None:
+        try:
+            trained = load(self.run)
+            spec, device = trained.encoder.spec, trained.encoder.device
+            decoder, why = None, ""
+            try:
+                decoder = load_decoder(trained.path, spec, device)
+            except WildlamError as error:
+                why = f"{error}: pictures of what the model dreams need one"
+            drivers = []
+            for folder in sorted(file.parent for file in self.run.glob("*/actions.json")):
+                try:
+                    controller, space = load_controller(folder, trained.encoder, trained.model)
+                except WildlamError as error:  # interrupted, or of another model
+                    log.warning("wildlam app: %s", error)
+                    continue
+                drivers.append(Driver(folder.name, controller, space, folder))
+            self._loaded = Loaded(trained, decoder, why, drivers)
+        except Exception as error:
+            self._failed = in_a_line(error)
+            raise
+
+    def _gather(self, job: Job) -> dict[str, Any]:
+        videos = [(item.path, item.source) for item in self.library.videos if item.path is not None]
+        known = gather(self.trained, videos, self.most, count=lambda share: job.count(0.95 * share))  # then labels
+        keys = {str(item.path): item.key for item in self.library.videos}
+        self._keys = [keys[name] for name in known.videos]
+        folders = {source: self.folder_of(source) for source in dict.fromkeys(known.sources)}
+        self.actions = known.actions(folders, self.trained.config.data.fps)
+        self.transitions = known
+        self._recall()
+        return {"transitions": len(known), "left_out": len(known.left_out)}
+
+    def labels(self, driver: Driver) -> np.ndarray:
+        """What was really done over each transition, ``float32 [M, A]`` as a controller takes it; NaN where unknown."""
+        names = driver.space.action_names
+        nothing = np.full((len(self.known()), len(names)), np.nan, np.float32)
+        return self.actions.get(names, nothing)
+
+    def mapped(self, umap: bool) -> dict[str, Any]:
+        """All transitions as points of a plane, and what colours them, for JSON; computed once."""
+        known = self.known()
+        if umap not in self._points:
+            points = projected(known, umap).round(4)
+            self._points[umap] = {"x": points[:, 0].tolist(), "y": points[:, 1].tolist()}
+        if not self._colours:
+            actions: dict[str, list[float | None]] = {}
+            for names, values in self.actions.items():
+                alike = [name for name in names if name in actions]  # of two kinds with a name in common, one is shown
+                columns = zip(names, values.T, strict=True)
+                actions |= {name: _for_json(column) for name, column in columns if name not in alike}
+            self._colours = {
+                "video": known.video.tolist(),
+                "videos": self._keys,
+                "sources": known.sources,
+                "start": known.start.round(3).tolist(),
+                "end": known.end.round(3).tolist(),
+                "change": known.change.round(4).tolist(),
+                "actions": actions,
+            }
+        return self._points[umap] | self._colours
+
+    def folder_of(self, source: str) -> Path:
+        """Folder of the videos of a source."""
+        root = self.library.root
+        assert root is not None
+        return root if source == "." else root / source
+
+    def _why_no_videos(self) -> str:
+        where = f" at {self.library.root}" if self.library.root else ""
+        return f"there are no videos{where}; start with: wildlam app {self.run} --videos FOLDER"
+
+    @property
+    def _file(self) -> Path | None:
+        """Where names and groups are kept: nowhere, for the model that comes with the package."""
+        return None if self.run == TINY else self.run / NAMES
+
+    def _keep(self) -> None:
+        if self._file is None or self.transitions is None:
+            return
+        known = self.transitions
+        kept = {
+            "transitions": _identity(known),
+            "names": self.names,
+            "groups": {key: {"name": g.name, "numbers": g.numbers.tolist()} for key, g in self.groups.items()},
+        }
+        try:
+            write_atomically(self._file, json.dumps(kept))
+        except OSError as error:
+            log.warning("wildlam app: names are not kept: %s: %s", self._file, error.strerror)
+
+    def _recall(self) -> None:
+        """Names and groups of before, if they are of the same transitions."""
+        if self._file is None or not self._file.is_file() or self.transitions is None:
+            return
+        try:
+            kept = read_json(self._file)
+            if kept["transitions"] != _identity(self.transitions):
+                return
+            count = len(self.transitions)
+            self.names = {str(key): str(name) for key, name in kept["names"].items()}
+            for key, one in kept["groups"].items():
+                numbers = np.array(one["numbers"], dtype=np.int64)
+                if len(numbers) and numbers.min() >= 0 and numbers.max() < count:
+                    self.groups[str(key)] = Group(str(one["name"]), numbers)
+        except (WildlamError, KeyError, TypeError, ValueError, AttributeError) as error:
+            log.warning("wildlam app: %s is damaged and left alone: %s", self._file, error)
+
+
+def _for_json(values: np.ndarray) -> list[float | None]:
+    return [round(float(value), 4) if np.isfinite(value) else None for value in values]
+
+
+def _identity(known: Transitions) -> list[Any]:
+    return [len(known), round(float(known.z.double().sum()), 3)]
+
+
+def videos_of(run: Path, given: Path | None) -> Path | None:
+    """Folder of the videos to show: the one that is given, else the run's own, if it is there.
+
+    Raises:
+        WildlamError: the given one is no folder.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise WildlamError(f"{given}: no such folder of videos")
+        return given
+    if run == TINY:
+        return FILMS
+    from wildlam.config import read_config
+
+    path = Path(str(read_config(run / "config.yaml").data.path))
+    return path if path.is_dir() else None
+
+
+def use_half_of_the_cores() -> None:
+    """A step of a drive is short: on all cores, beside a browser, threads wait for each other longer than they work."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // 2))

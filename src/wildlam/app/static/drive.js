@@ -1,0 +1,188 @@
+// Drive: hold a key, see what the world model dreams.
+import { complain, el, fill, pair, pause, picker, state, whenReady, api } from "./common.js";
+
+const PACE = 1000 / 8;  // milliseconds of a step, at the fastest
+
+export function show(place, query) {
+  const picture = el("img", { alt: "what the world model dreams", hidden: true });
+  const corner = el("span", { class: "corner", hidden: true });
+  const stage = el("div", { class: "stage" }, picture, corner);
+  const note = el("div"), film = el("div"), tabs = el("div", { class: "row" }), keys = el("div", { class: "keys" });
+  const hint = el("p", { class: "faint" }, "The model is being loaded …");
+  const strength = el("input", { type: "range", min: "0", max: "3", step: "0.25", value: "1", "aria-label": "strength" });
+  const strong = el("span", {}, "1");
+  let socket = null, waiting = null, sets = [], chosen = null, started = false, ended = false, stepping = false;
+  const held = new Set(), times = [];
+
+  strength.addEventListener("input", () => { strong.textContent = strength.value; });
+
+  /** Ask the drive for something; one thing at a time. */
+  async function ask(request) {
+    while (waiting) await waiting.catch(() => {});
+    if (!socket || socket.readyState > 1) {
+      socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/drive`);
+      await new Promise((done, failed) => { socket.onopen = done; socket.onerror = () => failed(new Error("the playground does not answer; is it still running in the terminal?")); });
+    }
+    const asked = waiting = new Promise((done, failed) => {
+      socket.onmessage = (event) => {
+        const told = JSON.parse(event.data);
+        if (told.error) failed(new Error(told.error)); else done(told);
+      };
+      socket.onclose = () => failed(new Error("the drive has ended; choose a picture to start again"));
+      socket.send(JSON.stringify(request));
+    });
+    try { return await asked; } finally { waiting = null; }
+  }
+
+  function draw(told) {
+    picture.src = told.picture;
+    picture.hidden = corner.hidden = false;
+    const span = times.length > 1 ? (times.at(-1) - times[0]) / (times.length - 1) : 0;
+    corner.textContent = told.steps ? `${told.steps} step${told.steps > 1 ? "s" : ""}${span ? ` · ${(1000 / span).toFixed(1)}/s` : ""}` : "start";
+  }
+
+  async function act(request, after = draw) {
+    try { fill(note); after(await ask(request)); } catch (error) { complain(note, error); }
+  }
+
+  async function start(video) {
+    try {
+      fill(note); fill(film);
+      times.length = 0;
+      draw(await ask({ do: "start", video: video.key, at: video.at }));
+      await tellKeys();
+      started = true;
+      hint.textContent = "Hold a key, on the keyboard or here, and the model dreams on. The small pictures are real transitions that are most alike. A small model's dream fades after some dozen steps: reset, or go back.";
+    } catch (error) { complain(note, error); }
+  }
+
+  async function tellKeys() {
+    const told = await ask({ do: "keys" });
+    sets = told.sets;
+    if (!sets.some((one) => one.key === chosen?.key)) chosen = null;
+    choose(sets.find((one) => one.key === chosen?.key && started) ?? sets[0], told.gathering);
+  }
+
+  function choose(set, gathering = false) {
+    chosen = set ?? null;
+    held.clear();
+    fill(tabs, ...sets.map((one) => el("button", { class: "chip", "aria-pressed": String(one === chosen), onclick: () => choose(one) }, one.title)));
+    if (!set) {
+      fill(keys, el("p", { class: "faint" }, gathering ? "Keys come as soon as latent actions are inferred." : `No keys: ${state.none || "the run has no controller"}`));
+      return;
+    }
+    fill(keys, ...set.keys.map(button));
+  }
+
+  function button(key) {
+    const rename = key.renames && el("button", { title: "give it a name", "aria-label": `rename ${key.label}`, onpointerdown: (e) => e.stopPropagation(), onclick: (e) => { e.stopPropagation(); name(key); } }, "✎");
+    const made = el("div", { class: "key", role: "button", tabindex: "0", "data-key": key.key, "aria-label": key.label,
+      onpointerdown: (e) => { made.setPointerCapture(e.pointerId); press(key); },
+      onpointerup: () => release(key), onpointercancel: () => release(key),
+      onkeydown: (e) => { if (e.key === "Enter" && !e.repeat) press(key); },
+      onkeyup: (e) => { if (e.key === "Enter") release(key); } },
+    el("div", { class: "name" }, key.letter ? el("kbd", {}, key.letter === " " ? "space" : key.letter.toUpperCase()) : null, el("span", {}, key.label), rename || null),
+    key.examples.length ? el("div", { class: "examples" }, key.examples.map(pair)) : null);
+    return made;
+  }
+
+  async function name(key) {
+    const given = prompt("A name for this action", key.label);
+    if (!given) return;
+    try {
+      await api("/api/names", { json: { key: key.key, name: given } });
+      await tellKeys();
+    } catch (error) { complain(note, error); }
+  }
+
+  function mark() {
+    for (const one of keys.querySelectorAll(".key")) one.classList.toggle("down", held.has(one.dataset.key));
+  }
+  function press(key) { held.add(key.key); mark(); go(key); }
+  function release(key) { held.delete(key.key); mark(); if (!held.size) times.length = 0; }
+
+  /** Take steps as long as a key is held, and one at least. */
+  async function go(first) {
+    if (!started || stepping) return;
+    stepping = true;
+    let pressed = [first.key];
+    try {
+      fill(note);
+      do {
+        const began = performance.now();
+        const names = chosen.joins ? pressed : [pressed.at(-1)];
+        const told = await ask({ do: "step", set: chosen.key, keys: names, strength: Number(strength.value) });
+        times.push(performance.now());
+        if (times.length > 9) times.shift();
+        draw(told);
+        await pause(Math.max(0, PACE - (performance.now() - began)));
+        pressed = [...held];
+      } while (pressed.length && !ended);
+    } catch (error) { complain(note, error); held.clear(); mark(); }
+    stepping = false;
+  }
+
+  const typing = (e) => e.target.closest("input[type=text], select, textarea") || e.ctrlKey || e.metaKey || e.altKey;
+  const keyOf = (e) => chosen?.keys.find((one) => one.letter && one.letter === e.key.toLowerCase());
+  const down = (e) => {
+    if (typing(e)) return;
+    const key = keyOf(e);
+    if (key) { e.preventDefault(); if (!e.repeat) press(key); }
+    else if (e.key === "Backspace") { e.preventDefault(); act({ do: "back" }); }
+  };
+  const up = (e) => { const key = keyOf(e); if (key) release(key); };
+  const blur = () => { held.clear(); mark(); };
+  document.addEventListener("keydown", down);
+  document.addEventListener("keyup", up);
+  addEventListener("blur", blur);
+
+  const start_ = picker({ chosen: start, large: false });
+  stage.addEventListener("dragover", (e) => { e.preventDefault(); stage.classList.add("over"); });
+  stage.addEventListener("dragleave", () => stage.classList.remove("over"));
+  stage.addEventListener("drop", (e) => {
+    e.preventDefault(); stage.classList.remove("over");
+    if (e.dataTransfer.files[0]) start_.bring(e.dataTransfer.files[0]);
+  });
+
+  async function save() {
+    try {
+      const told = await ask({ do: "save" }), source = `/api/films/${told.film}`;
+      fill(film, el("video", { src: source, controls: true, autoplay: true, loop: true, muted: true, "aria-label": "the drive as a film" }),
+        el("p", {}, el("a", { href: source, download: "drive.mp4" }, "download drive.mp4")));
+    } catch (error) { complain(note, error); }
+  }
+
+  place.append(el("div", { class: "columns drive" },
+    el("section", { class: "card start" }, el("h2", {}, "1. Start from"), start_.element,
+      el("p", { class: "faint" }, "Or drop a picture of your own onto the dream.")),
+    el("section", { class: "card" }, stage,
+      el("div", { class: "row", style: "margin-top:10px" },
+        el("button", { title: "Backspace", onclick: () => act({ do: "back" }) }, "← back"),
+        el("button", { onclick: () => { times.length = 0; act({ do: "reset" }); } }, "reset"),
+        el("button", { onclick: save }, "save film"),
+        el("label", { class: "field", style: "flex:1 1 170px" }, "strength", strength, strong)),
+      note, film),
+    el("section", { class: "card" }, el("h2", {}, "2. Hold a key"), hint, tabs, keys)));
+
+  const ends = whenReady(async (first) => {
+    if (state.error) return;
+    if (state.decoder) { complain(note, new Error(state.decoder)); hint.textContent = ""; return; }
+    if (first) {
+      hint.textContent = state.videos ? "" : "Bring a picture or a video to start from.";
+      const wanted = query.get("video");
+      const source = state.sources.find((one) => state.controllers.some((controller) => controller.name.includes(one)));
+      if (!wanted && source) {
+        const found = await api(`/api/videos?source=${encodeURIComponent(source)}`);
+        await start_.begin({ key: found.videos[0].key, at: null });
+      } else await start_.begin(wanted ? { key: wanted, at: Number(query.get("at") ?? 0) } : null);
+    } else if (started) await tellKeys();
+  });
+  return () => {
+    ended = true;
+    ends();
+    socket?.close();
+    document.removeEventListener("keydown", down);
+    document.removeEventListener("keyup", up);
+    removeEventListener("blur", blur);
+  };
+}

@@ -1,0 +1,29 @@
+"""The command that opens the playground: app."""
+
+from __future__ import annotations
+
+from wildlam.cli.common import Arguments, make_parser
+from wildlam.cli.look import RUN_HELP
+
+
+def run_app(argv: Arguments) -> None:
+    """Open the playground, a local web page: drive a model with keys, transfer, plan, map, search, watch runs.
+
+    Without a RUN it is wildlam-tiny, with films that come with it. A run needs a decoder (`wildlam decoder train RUN`).
+    Only this machine can open it; with --host others can, who then see the
+    videos, bring their own and use this machine's time: there is no password.
+
+    Examples:
+      wildlam app
+      wildlam app runs/demo
+      wildlam app tiny --videos ~/videos
+      wildlam app runs/demo --host 0.0.0.0 --port 8000
+    """
+    from wildlam.app import AppConfig, serve
+    from wildlam.config import to_config
+
+    parser = make_parser("app", run_app)
+    parser.add_argument("run", nargs="?", default="tiny", help=RUN_HELP)
+    parser.add_class_arguments(AppConfig, skip={"run"})
+    args = parser.parse_args(list(argv))
+    serve(to_config(AppConfig, parser, args, run=args.run))

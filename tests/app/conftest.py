@@ -1,0 +1,55 @@
+"""A playground of wildlam-tiny and the films that come with it, as `wildlam app` without arguments has it."""
+
+import shutil
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+pytest.importorskip("starlette")
+uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("websockets")
+
+from wildlam.app.server import AppConfig, _listening, make_app, open_playground  # noqa: E402
+from wildlam.pretrained import TINY, unpack  # noqa: E402
+
+
+@contextmanager
+def served(config):
+    """Serve a playground in a thread; give it and its address."""
+    playground = open_playground(config)
+    sock = _listening(config.host, 0)
+    app = make_app(playground, {"localhost", "127.0.0.1"})
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    try:
+        yield playground, address
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """A folder of runs to watch: a copy of wildlam-tiny."""
+    folder = tmp_path_factory.mktemp("runs")
+    unpack(folder / "tiny", folder)
+    shutil.rmtree(folder / "tiny" / "prior")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(runs):
+    """A playground that is ready, and its address."""
+    with served(AppConfig(run=TINY, runs=runs)) as (playground, address):
+        until = time.monotonic() + 120
+        while playground.transitions is None and time.monotonic() < until:
+            with urllib.request.urlopen(f"{address}/api/state", timeout=10) as answer:
+                assert answer.status == 200  # pages answer while it loads
+            time.sleep(0.1)
+        assert playground.transitions is not None, playground.told()
+        yield playground, address

@@ -1,0 +1,180 @@
+"""The playground as a person sees it: each page in a browser, wide and narrow, without a complaint of the browser's and
+without a request to elsewhere."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wildlam.workflows import goal_plan
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"), pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        made = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
+        yield made
+        made.close()
+
+
+@pytest.fixture(params=[1400, 400], ids=["wide", "narrow"])
+def page(browser, tiny, request):
+    """A page of the playground, to be sent to one of its parts."""
+    address = tiny[1]
+    page = browser.new_page(viewport={"width": request.param, "height": 900})
+    page.set_default_timeout(90_000)  # where much else is going on
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    elsewhere = ("data:", "blob:", address)
+    page.on("request", lambda r: complaints.append(r.url) if not r.url.startswith(elsewhere) else None)
+    page.to = lambda part: page.goto(f"{address}/#{part}")
+    page.complaints = complaints
+    yield page
+    assert not complaints
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "scrolls sideways"
+    assert page.evaluate("[...document.images].filter(i => i.complete && i.src && !i.naturalWidth).length") == 0
+    page.close()
+
+
+def seen(page):
+    """What the dream shows, as an address of a picture."""
+    return page.get_attribute(".stage img", "src")
+
+
+def test_drive_by_keyboard_and_by_hand(page):
+    page.to("drive")
+    page.wait_for_selector(".key .pair")
+    start = seen(page)
+    page.keyboard.down("a")
+    page.wait_for_function("() => document.querySelector('.corner').textContent.startsWith('3 steps')")
+    page.keyboard.up("a")
+    assert seen(page) != start
+    page.get_by_role("button", name="reset").click()
+    page.wait_for_function("() => document.querySelector('.corner').textContent === 'start'")
+    assert seen(page) == start
+    page.get_by_role("button", name="found actions").click()
+    page.locator(".key").nth(3).click()
+    page.wait_for_function("() => document.querySelector('.corner').textContent.startsWith('1 step')")
+    page.get_by_role("button", name="save film").click()
+    page.wait_for_selector("#page video")
+    page.wait_for_function("() => document.querySelector('#page video').videoWidth > 0")
+    page.keyboard.press("Backspace")
+    page.wait_for_function("() => document.querySelector('.corner').textContent === 'start'")
+
+
+def test_drive_from_a_picture_of_ones_own_and_refuse_what_is_none(page, tmp_path):
+    page.to("drive")
+    page.wait_for_selector(".key .pair")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)).save(tmp_path / "mine.png")
+    start = seen(page)
+    page.set_input_files("input[type=file]", tmp_path / "mine.png")
+    page.wait_for_function("(before) => document.querySelector('.stage img').src !== before", arg=start)
+    (tmp_path / "notes.txt").write_text("no film")
+    with page.expect_response("**/api/uploads*"):
+        page.set_input_files("input[type=file]", tmp_path / "notes.txt")
+    page.wait_for_selector("text=notes.txt: not a video")
+    assert page.complaints == ["Failed to load resource: the server responded with a status of 400 (Bad Request)"]
+    page.complaints.clear()
+
+
+def test_transfer(page):
+    page.to("transfer")
+    page.wait_for_selector(".thumbs button[aria-pressed=true]")
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Transfer").click()
+    page.wait_for_function("() => document.querySelector('#page video')?.videoWidth > 0")
+    assert "Agreement" in page.inner_text("table")
+
+
+def test_transfer_from_the_camera(page):
+    page.to("transfer")
+    page.wait_for_selector(".thumbs button[aria-pressed=true]")
+    page.get_by_role("button", name="record 5 s").first.click()
+    page.wait_for_selector(".thumbs button[title='webcam.webm'][aria-pressed=true]")
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Transfer").click()
+    page.wait_for_function("() => document.querySelector('#page video')?.videoWidth > 0")
+
+
+def test_plan_beside_the_truth(page, monkeypatch):
+    monkeypatch.setattr(goal_plan, "SAMPLES", 16)
+    monkeypatch.setattr(goal_plan, "ITERATIONS", 2)
+    page.to("plan")
+    page.wait_for_selector(".preview:not([hidden])")
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Plan").click()
+    page.wait_for_selector(".strip")
+    assert page.locator(".strip").count() == 2
+    rows = page.inner_text("table")
+    assert "together" in rows
+    assert "truth" in rows
+
+
+def test_map_hover_click_and_name(page, tiny):
+    page.to("map")
+    page.wait_for_selector(".legend span")
+    page.wait_for_timeout(300)
+    box = page.locator("canvas").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.once("dialog", lambda dialog: dialog.accept("mine"))
+    page.get_by_role("button", name="draw a line around some").click()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    for x, y in ((0.99, 0.01), (0.99, 0.99), (0.01, 0.99)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=3)
+    page.mouse.up()
+    page.wait_for_selector("text=a key in Drive")
+    assert len(next(iter(tiny[0].groups.values())).numbers) == len(tiny[0].transitions)
+    page.get_by_role("button", name="forget").click()
+    page.wait_for_selector("text=No groups yet")
+    for dx in range(-60, 60, 5):
+        page.mouse.move(middle[0] + dx, middle[1])
+        if page.locator(".tip").is_visible():
+            break
+    assert page.locator(".tip img").count() == 2
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector(".results button")
+    assert "search?of=" in page.url
+
+
+def test_search_on_from_what_was_found(page):
+    page.to("search?of=20")
+    page.wait_for_selector(".results button")
+    before = page.url
+    page.locator(".results button").first.click()
+    page.wait_for_function("(before) => location.href !== before", arg=before)
+    page.select_option("select[aria-label=source]", "nav")
+    page.wait_for_timeout(300)
+    assert 0 < page.locator(".results button").count() <= 4  # of each of four videos
+
+
+def test_runs_with_curves_and_pictures(page):
+    page.to("runs")
+    page.wait_for_selector(".charts svg")
+    page.wait_for_selector(".wide")
+    assert "step 3300 of 3300" in page.inner_text(".list")
+
+
+def test_a_run_without_videos_says_what_to_do(browser, tmp_path):
+    from wildlam.app import AppConfig
+
+    from .conftest import served
+
+    (tmp_path / "none").mkdir()
+    with served(AppConfig(videos=tmp_path / "none", runs=tmp_path)) as (_, address):
+        page = browser.new_page()
+        page.set_default_timeout(90_000)  # where much else is going on
+        for part in ("drive", "map", "search"):
+            page.goto(f"{address}/#{part}")
+            page.wait_for_selector("text=wildlam app")
+        page.goto(f"{address}/#runs")
+        page.wait_for_selector("text=train one: wildlam train")
+        page.close()

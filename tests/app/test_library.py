@@ -1,0 +1,139 @@
+"""What may be brought, what is refused in one line, and that it is removed."""
+
+import io
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from wildlam.app import library as room
+from wildlam.app.library import Library
+from wildlam.errors import WildlamError
+
+
+@pytest.fixture
+def library():
+    made = Library(None)
+    yield made
+    made.close()
+
+
+def picture(kind="PNG", size=(40, 30)):
+    file = io.BytesIO()
+    Image.new("RGB", size, (200, 30, 30)).save(file, kind)
+    return file.getvalue()
+
+
+def sound(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate, frame.pts = 44100, 0
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    return path.read_bytes()
+
+
+def test_a_picture_is_the_same_at_all_times(library):
+    item = library.add("red.png", picture())
+    frames = library.frames(item.key, [0.0, 5.0], 16)
+    assert frames.shape == (2, 3, 16, 16)
+    assert frames[:, 0].min() > 190
+    assert library.seconds(item.key) == 0
+
+
+def test_a_video_is_read_by_its_key_and_removed_with_it(library, make_video, tmp_path):
+    item = library.add("../../a.mp4", make_video(tmp_path / "a.mp4", frames=48).read_bytes())
+    assert item.name == "a.mp4"
+    assert library.seconds(item.key) == pytest.approx(2)
+    assert library.frames(item.key, [0.5], 32).shape == (1, 3, 32, 32)
+    assert item.path.is_file()
+    library.remove(item.key)
+    assert not item.path.exists()
+    with pytest.raises(WildlamError, match="no such video"):
+        library.find(item.key)
+
+
+def test_all_that_was_brought_goes_in_the_end(make_video, tmp_path):
+    library = Library(None)
+    item = library.add("a.mp4", make_video(tmp_path / "a.mp4").read_bytes())
+    folder = item.path.parent
+    library.close()
+    assert not folder.exists()
+
+
+def test_the_oldest_upload_goes(library, monkeypatch):
+    monkeypatch.setattr(room, "UPLOADS", 2)
+    keys = [library.add(f"{i}.png", picture()).key for i in range(3)]
+    with pytest.raises(WildlamError, match="removed after an hour"):
+        library.find(keys[0])
+    assert library.find(keys[2]).name == "2.png"
+
+
+def test_an_upload_that_nobody_uses_goes(library, monkeypatch, make_video, tmp_path):
+    old = library.add("a.mp4", make_video(tmp_path / "a.mp4").read_bytes())
+    monkeypatch.setattr(room, "KEPT_FOR", -1.0)
+    library.add("b.png", picture())
+    assert not old.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("empty.mp4", b"", "empty.mp4 is empty"),
+        ("notes.txt", b"hello " * 100, "notes.txt: not a video, or damaged"),
+        ("cut.jpg", picture("JPEG", (300, 300))[:700], "cut.jpg is damaged or cut short"),
+        ("dot.png", picture(size=(2, 2)), "dot.png is 2 x 2; bring a larger picture"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_neither_video_nor_picture_is_refused_in_a_line(library, name, data, said):
+    with pytest.raises(WildlamError) as error:
+        library.add(name, data)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "/tmp" not in str(error.value)
+    assert not list(library._folder.iterdir())
+
+
+def test_sound_alone_is_refused(library, tmp_path):
+    with pytest.raises(WildlamError, match=r"song\.m4a: the file holds no video stream"):
+        library.add("song.m4a", sound(tmp_path / "song.m4a"))
+    assert not list(library._folder.iterdir())
+
+
+def test_what_is_too_large_is_refused(library, monkeypatch, make_video, tmp_path):
+    film = make_video(tmp_path / "a.mp4", frames=48).read_bytes()
+    monkeypatch.setattr(room, "SECONDS", 1.0)
+    with pytest.raises(WildlamError, match="lasts 2 s; bring at most 1 s"):
+        library.add("a.mp4", film)
+    monkeypatch.setattr(room, "PIXELS", 100)
+    for name, data in (("a.mp4", film), ("a.png", picture())):
+        with pytest.raises(WildlamError, match="of fewer pixels"):
+            library.add(name, data)
+    monkeypatch.setattr(room, "BYTES", 1000)
+    with pytest.raises(WildlamError, match="larger than 0 MB"):
+        library.add("a.mp4", film)
+
+
+def test_a_picture_that_unfolds_to_gigabytes_is_refused(library):
+    file = io.BytesIO()
+    Image.new("1", (60_000, 60_000)).save(file, "PNG")  # some kilobytes
+    with pytest.raises(WildlamError):
+        library.add("bomb.png", file.getvalue())
+
+
+def test_videos_of_the_run_by_source_and_split(videos):
+    library = Library(videos)
+    assert library.sources == ["a", "b"]
+    assert [one.split for one in library.videos] == ["held_out", "train", "train"] * 2
+    assert library.find("v0").told() == {
+        "key": "v0",
+        "name": "a/test/a2.mp4",
+        "source": "a",
+        "split": "held_out",
+        "kind": "video",
+    }
+    library.close()
+    assert library.videos[0].path.is_file()

@@ -1,0 +1,243 @@
+"""What is asked of the playground without a browser: well-meant, and not."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from wildlam.app import AppConfig
+from wildlam.app.server import open_playground
+from wildlam.errors import WildlamError
+
+from .test_library import picture
+
+
+def ask(address, path, data=None, method=None, headers=None):
+    """Status, headers and body of an answer."""
+    request = urllib.request.Request(address + path, data=data, method=method, headers=headers or {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def raw(address, line, headers="", body=""):
+    """An answer to a request as it is written here: urllib would tidy the path up."""
+    place = urlsplit(address)
+    with socket.create_connection((place.hostname, place.port), timeout=10) as link:
+        link.sendall(f"{line} HTTP/1.1\r\nHost: {place.netloc}\r\n{headers}Connection: close\r\n\r\n{body}".encode())
+        answer = b""
+        while part := link.recv(65536):
+            answer += part
+    return answer
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../server.py",
+        "/static/../../pretrained/tiny/config.yaml",
+        "/static/%2e%2e/server.py",
+        "/static/..%2fserver.py",
+        "/static//etc/passwd",
+        "/../../../../etc/passwd",
+        "/api/videos/..%2f..%2f..%2fetc%2fpasswd/frame",
+        "/api/videos//etc/passwd/frame",
+        "/api/videos/%2fetc%2fpasswd/frame",
+        "/api/films/..%2f..%2fetc%2fpasswd",
+        "/api/runs/curves?run=../../../../etc",
+        "/api/runs/curves?run=/etc",
+        "/api/videos?source=../../..",
+    ],
+)
+def test_no_path_leads_out(tiny, path):
+    answer = raw(tiny[1], f"GET {path}")
+    status = int(answer.split(b" ", 2)[1])
+    assert status in (400, 404) or b'"count":0' in answer
+    assert b"root:" not in answer
+    assert b"def make_app" not in answer
+    assert b"bottleneck" not in answer
+
+
+def test_another_name_and_another_page_are_refused(tiny):
+    _, address = tiny
+    host = urlsplit(address).netloc
+    assert ask(address, "/api/state", headers={"Host": "evil.example"})[0] == 403
+    assert ask(address, "/api/state", headers={"Origin": "http://evil.example"})[0] == 403
+    assert ask(address, "/api/state", headers={"Origin": f"http://{host}"})[0] == 200
+    with pytest.raises(InvalidStatus):
+        connect(f"ws://{host}/api/drive", origin="http://evil.example").close()
+
+
+def test_answers_say_that_nothing_comes_from_elsewhere(tiny):
+    status, headers, body = ask(tiny[1], "/")
+    assert status == 200
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    static = Path(open_playground.__code__.co_filename).parent / "static"
+    for file in static.iterdir():
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in text, file.name
+        assert "https://" not in text, file.name
+    assert b"<title>" in body
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "said"),
+    [
+        ("/api/videos/nothing", None, "no such video"),
+        ("/api/videos/v0/frame?at=nan", None, "at must be a number"),
+        ("/api/videos/v0/frame?at=1e5", None, "the video ends before"),
+        ("/api/videos/v0/frame?side=100000", None, "side must be a number from 16 to 512"),
+        ("/api/jobs/nothing", None, "no such piece of work"),
+        ("/api/films/nothing", None, "that film is gone"),
+        ("/api/near?of=1e9", None, "of must be a number from 0 to"),
+        ("/api/near?of=0&group=nothing", None, "no such group"),
+        ("/api/transfer", b"[]", "no JSON object"),
+        ("/api/transfer", b"{", "not JSON"),
+        ("/api/transfer", b"[" * 100_000, "not JSON"),
+        ("/api/transfer", b'{"source": "v0", "target": "v99"}', "no such video"),
+        ("/api/transfer", b'{"source": "v0", "target": "v1", "seconds": 1e9}', "seconds must be a number"),
+        ("/api/plan", b'{"start": "v0", "goal": "v0"}', "no controller ''"),
+        ("/api/groups", b'{"name": "x", "numbers": ["a"]}', "a group is a list"),
+        ("/api/groups", b'{"name": "x", "numbers": [123456]}', "a group is of one transition at least"),
+        ("/api/groups", b'{"name": "", "numbers": [1]}', "a name has 1 to 40 letters"),
+        ("/api/uploads?name=a.mp4", b"no film", "a.mp4: not a video, or damaged"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(tiny, path, data, said):
+    status, _, body = ask(tiny[1], path, data)
+    error = json.loads(body)["error"]
+    assert status == 400
+    assert said in error
+    assert "\n" not in error
+
+
+def test_an_upload_is_cut_off_where_it_is_too_large(tiny):
+    answer = raw(tiny[1], "POST /api/uploads?name=huge.mp4", headers="Content-Length: 99999999999\r\n")
+    assert b"huge.mp4 is larger than 64 MB" in answer
+
+
+def test_an_upload_that_tells_no_length_is_cut_off_too(tiny, monkeypatch):
+    monkeypatch.setattr("wildlam.app.pages.shared.BYTES", 1000)
+    chunk = "3e8\r\n" + "x" * 1000 + "\r\n"
+    answer = raw(
+        tiny[1],
+        "POST /api/uploads?name=huge.mp4",
+        headers="Transfer-Encoding: chunked\r\n",
+        body=f"{chunk * 4}0\r\n\r\n",
+    )
+    assert b"is larger than" in answer
+
+
+@pytest.fixture
+def seat(tiny):
+    """Ask a drive for something."""
+    with connect(tiny[1].replace("http", "ws") + "/api/drive") as link:
+
+        def asked(**request):
+            link.send(json.dumps(request))
+            return json.loads(link.recv(60))
+
+        asked.link = link
+        yield asked
+
+
+def key_of(tiny, source):
+    return next(one.key for one in tiny[0].library.videos if one.source == source and one.split == "held_out")
+
+
+def test_a_drive_with_each_set_of_keys(tiny, seat):
+    assert seat(do="start", video=key_of(tiny, "nav"), at=2.0)["steps"] == 0
+    sets = seat(do="keys")["sets"]
+    assert [one["key"] for one in sets[:4]] == ["real:controller_nav", "real:controller_arm", "found", "directions"]
+    labels = [key["label"] for key in sets[0]["keys"]]
+    assert labels == ["forward", "back", "step left", "step right", "turn left", "turn right", "stay"]
+    pictures = set()
+    for number, of in enumerate(sets[:4], 1):
+        assert all(key["examples"] for key in of["keys"])
+        told = seat(do="step", set=of["key"], keys=[of["keys"][0]["key"]])
+        assert told["steps"] == number
+        pictures.add(told["picture"])
+    assert len(pictures) == 4
+    assert seat(do="back")["steps"] == 3
+    film = seat(do="save")["film"]
+    assert ask(tiny[1], f"/api/films/{film}")[2][4:8] == b"ftyp"
+    assert seat(do="reset")["steps"] == 0
+
+
+def test_examples_of_a_real_action_are_transitions_in_which_it_was_done(tiny, seat):
+    playground, _ = tiny
+    seat(do="start", video=key_of(tiny, "nav"), at=2.0)
+    of = seat(do="keys")["sets"][0]
+    turns = playground.actions[("forward", "left", "turn")][:, 2]
+    for label, sign in (("turn left", 1), ("turn right", -1)):
+        key = next(key for key in of["keys"] if key["label"] == label)
+        assert (sign * turns[key["examples"][0]["number"]]) > 0
+
+
+def test_a_drive_from_a_picture_of_ones_own(tiny, seat):
+    _, _, body = ask(tiny[1], "/api/uploads?name=red.png", picture())
+    told = json.loads(body)
+    assert told["kind"] == "picture"
+    assert seat(do="start", video=told["key"])["steps"] == 0
+    of = seat(do="keys")["sets"][0]
+    assert seat(do="step", set=of["key"], keys=[of["keys"][1]["key"]], strength=2)["steps"] == 1
+
+
+def test_a_drive_refuses_what_it_cannot_do_and_goes_on(tiny, seat):
+    assert "choose a picture" in seat(do="step", set="found", keys=["stay"])["error"]
+    assert "no such video" in seat(do="start", video="../../etc/passwd")["error"]
+    assert "nothing that can be done" in seat(do="shutdown")["error"]
+    seat.link.send("{")
+    assert "no request of a drive" in json.loads(seat.link.recv(10))["error"]
+    assert seat(do="start", video=key_of(tiny, "arm"), at=1)["steps"] == 0
+    seat(do="keys")
+    for keys in ([], ["nothing"], "stay", ["stay"] * 99):
+        assert "no such key" in seat(do="step", set="found", keys=keys)["error"]
+    assert "strength must be" in seat(do="step", set="found", keys=["stay"], strength="many")["error"]
+    assert "nothing to save yet" in seat(do="save")["error"]
+
+
+def test_a_group_gets_a_key_and_filters_a_search(tiny, seat):
+    playground, address = tiny
+    numbers = [0, 1, 2, 40]
+    key = json.loads(
+        ask(address, "/api/groups", json.dumps({"name": " to the  left ", "numbers": numbers}).encode())[2]
+    )["key"]
+    try:
+        seat(do="start", video=key_of(tiny, "arm"), at=1)
+        named = next(one for one in seat(do="keys")["sets"] if one["key"] == "named")
+        assert [one["label"] for one in named["keys"]] == ["to the left"]
+        assert seat(do="step", set="named", keys=[key])["steps"] == 1
+        found = json.loads(ask(address, f"/api/near?of=0&group={key}")[2])["found"]
+        assert sorted(one["number"] for one in found) == [1, 2, 40]
+        assert [one["distance"] for one in found] == sorted(one["distance"] for one in found)
+    finally:
+        ask(address, f"/api/groups/{key}", method="DELETE")
+    assert not playground.groups
+
+
+def test_a_search_for_what_was_brought(tiny, make_video, tmp_path):
+    film = make_video(tmp_path / "a.mp4", frames=48).read_bytes()
+    key = json.loads(ask(tiny[1], "/api/uploads?name=a.mp4", film)[2])["key"]
+    found = json.loads(ask(tiny[1], f"/api/near?video={key}&at=0.5&apart=1&count=5")[2])["found"]
+    assert len({one["video"] for one in found}) == 5
+    late = json.loads(ask(tiny[1], f"/api/near?video={key}&at=1.95")[2])
+    assert "choose an earlier time" in late["error"]
+
+
+def test_a_folder_that_is_no_run_and_videos_that_are_not_there(tmp_path):
+    with pytest.raises(WildlamError, match="is not a run folder"):
+        open_playground(AppConfig(run=tmp_path))
+    with pytest.raises(WildlamError, match="no such folder of videos"):
+        open_playground(AppConfig(videos=tmp_path / "none"))
+    with pytest.raises(ValueError, match="from 0 to 65535"):
+        AppConfig(port=70_000)

@@ -1,0 +1,47 @@
+"""The command that opens the playground."""
+
+import sys
+
+import pytest
+
+from wildlam.cli import main
+
+
+def test_without_the_extra_it_says_how_to_get_it(monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.startswith("wildlam.app")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["app"]) == 2
+    assert capsys.readouterr().err == "wildlam: error: the playground needs uvicorn: pip install 'wildlam[app]'\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing"], "nothing is not a run folder"),
+        (["--videos", "nothing"], "nothing: no such folder of videos"),
+        (["--port", "70000"], "--port must be from 0 to 65535"),
+        (["--host", "256.0.0.1"], "give another --host or --port"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_what_cannot_be_opened_is_refused_in_a_line(arguments, said, capsys, tmp_path, monkeypatch):
+    pytest.importorskip("uvicorn")
+    monkeypatch.chdir(tmp_path)
+    assert main(["app", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_opened_to_others_it_says_who_sees_what(monkeypatch, capsys):
+    uvicorn = pytest.importorskip("uvicorn")
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: [one.close() for one in sockets])
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    assert main(["app", "--port", "0"]) == 0
+    assert "whoever" not in (alone := capsys.readouterr().out)
+    assert "http://localhost:" in alone
+    assert main(["app", "--port", "0", "--host", "0.0.0.0"]) == 0
+    told = capsys.readouterr().out
+    assert "whoever can reach 0.0.0.0:" in told
+    assert "there is no password" in told
