@@ -1,4 +1,4 @@
-"""Who acts best in the closed loop, from few labels, and how long does it think? docs/results/acting.md
+"""Who acts best in the closed loop, from few labels, and how long does it think? Writes acting.md, .json and .svg.
 
     python benchmarks/acting.py arm|nav|pusht [--clips 64 16 0] [--seeds 0 1 2]
 
