@@ -34,7 +34,7 @@ from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
 from wildlam.report.html import error_table as table_of_errors
 from wildlam.report.html import verdict_box
-from wildlam.report.pages.pictures import pictures_section
+from wildlam.report.pages.pictures import Painter
 from wildlam.report.pages.run import write_run_report
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import Clips, held_out_size
@@ -174,8 +174,8 @@ def evaluate_run(
     ):
         write_atomically(folder / "results.json", json.dumps(summary, indent=2))
         write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
-        pictures = pictures_section(model, decoder, held_out, frames, config.data.fps) if decoder else ()
-        write_run_report(run, folder, model, clips.manifest, found, summary, pictures)
+        painter = Painter(decoder, frames, config.data.fps) if decoder else None
+        write_run_report(run, folder, model, clips.manifest, found, summary, painter)
 
 
 def _decoder(run: Run, encoder: Encoder) -> Decoder | None:

@@ -26,7 +26,7 @@ from wildlam.evaluation.two_sample import TRANSITIONS
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
 from wildlam.report.pages.decoded import FROM
-from wildlam.report.pages.pictures import pictures_section
+from wildlam.report.pages.pictures import Painter, pictures_section
 from wildlam.report.pages.run import PICTURE, STRIPS_PER_SOURCE
 from wildlam.report.plots import error_strip
 from wildlam.states.dataset import LABELLED_CLIPS, held_out_size, labelled_size
@@ -138,7 +138,7 @@ def _in_pixels(
         pixel_rollout(model, decoder, made(few), frames)
 
     def draw() -> None:
-        list(pictures_section(model, decoder, made(2), frames, config.data.fps))
+        list(pictures_section(model, Painter(decoder, frames, config.data.fps), made(2)))
 
     sources = times * len(rows.split("held_out").sources()[0])
     pixels = durations.many("pixels", f"{count:,} clips", count, judge, PIXELS_AT_ONCE, device)
