@@ -65,7 +65,8 @@ def test_page_is_well_formed_and_every_picture_has_words(text):
 
 
 def test_nothing_is_fetched(text):
-    assert not re.search(r"https?://(?!www.w3.org)|@import", text)
+    beside_pictures = re.sub(r'src="data:[^"]*"', "", text)  # which name their namespaces
+    assert not re.search(r"https?://|@import", beside_pictures)
     for _, attributes in Page(text).elements:
         for name in ("src", "href"):
             assert attributes.get(name, "#").startswith(("data:", "#"))
