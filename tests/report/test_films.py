@@ -39,8 +39,8 @@ def test_a_still_does_not_move(frames):
 
 
 def test_films_side_by_side(frames):
-    assert films([film(frames, "x")] * 2, "small").count('class="frames"') == 2
-    assert 'class="films small"' in films([], "small")
+    assert films([film(frames, "x")] * 2, "large").count('class="frames"') == 2
+    assert 'class="films large"' in films([], "large")
     assert 'class="films"' in films([])
 
 

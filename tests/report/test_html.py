@@ -86,7 +86,9 @@ def test_no_other_script_may_run(text):
 
 
 def test_sections_fold(tmp_path):
-    write_report(tmp_path / "report.html", "T", Section("Open", paragraph("a")), Section("Shut", paragraph("b"), folded=True))
+    write_report(
+        tmp_path / "report.html", "T", Section("Open", paragraph("a")), Section("Shut", paragraph("b"), folded=True)
+    )
     text = (tmp_path / "report.html").read_text()
     assert "<details open><summary><h2>Open" in text
     assert "<details><summary><h2>Shut" in text
@@ -99,7 +101,9 @@ def test_a_report_links_to_those_in_its_folders_that_come_later(tmp_path):
     for name in ("plan-reach", "play a&b"):
         write_report(tmp_path / "run" / name / "report.html", "Plans")
     text = (tmp_path / "run" / "report.html").read_text()
-    assert '<a href="plan-reach/report.html">plan-reach</a>, <a href="play%20a%26b/report.html">play a&amp;b</a>' in text
+    assert (
+        '<a href="plan-reach/report.html">plan-reach</a>, <a href="play%20a%26b/report.html">play a&amp;b</a>' in text
+    )
     assert text.count("More reports") == 1
     assert "More reports" not in (tmp_path / "run" / "plan-reach" / "report.html").read_text()
 

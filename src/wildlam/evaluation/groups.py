@@ -12,11 +12,16 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.components import principal_directions
 
 GROUPS = 8
 """Groups at most; of Discrete, the codes that are used most."""
 PER_GROUP = 4
 """Transitions for each group, at least, on average."""
+COMPONENTS = 32
+"""Leading principal components of z that groups are found in: in all 256 dimensions of a z, most of them noise, odd
+transitions become groups of their own."""
+ATTEMPTS = 4
 MINOR = 0.1
 """Share of a group's transitions from which on a source is shown among its examples."""
 
@@ -82,8 +87,7 @@ def group_actions(clips: InferredClips, codes: bool = False, seed: int = 0) -> G
     if codes or len(distinct) <= GROUPS:
         found = of_distinct.numpy()
     else:
-        count = max(min(GROUPS, len(flat) // PER_GROUP), 1)
-        found = kmeans2(flat.double().numpy(), count, minit="++", seed=np.random.default_rng(seed))[1]
+        found = _k_means(flat, max(min(GROUPS, len(flat) // PER_GROUP), 1), seed)
     sizes = np.bincount(found)
     order = [int(k) for k in np.argsort(-sizes, kind="stable")[:GROUPS] if sizes[k]]
     number = torch.full((len(sizes),), -1)
@@ -91,3 +95,14 @@ def group_actions(clips: InferredClips, codes: bool = False, seed: int = 0) -> G
     labels = number[torch.from_numpy(found).long()]
     centres = torch.stack([flat[labels == group].mean(dim=0) for group in range(len(order))])
     return Groups(labels.view(clips.z.shape[:2]), centres, codes)
+
+
+def _k_means(z: Tensor, count: int, seed: int) -> np.ndarray:
+    """Number of each latent action's group, ``int [n]``, of the tightest of some attempts."""
+    mean, _, directions = principal_directions(z.double())
+    x = ((z.double() - mean) @ directions[:COMPONENTS].T).numpy()
+    attempts = []
+    for k in range(ATTEMPTS):
+        centres, labels = kmeans2(x, count, minit="++", seed=np.random.default_rng(seed + k))
+        attempts.append((float(np.square(x - centres[labels]).sum()), labels))
+    return min(attempts, key=lambda attempt: attempt[0])[1]

@@ -51,7 +51,7 @@ def films(items: Iterable[str], size: str = "") -> str:
 
     Args:
         items: their markup.
-        size: ``"small"`` or ``"large"``.
+        size: ``"moments"`` of a timeline, or ``"large"``.
     """
     return f'<div class="films{" " + size if size else ""}">\n{"".join(items)}</div>\n'
 

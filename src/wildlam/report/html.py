@@ -75,13 +75,18 @@ def video(film: bytes, alt: str, caption: str = "", *, plays: bool = False) -> s
         film: an MP4 file's bytes.
         alt: what it shows, for those who cannot see it.
         caption: plain text below it.
-        plays: by itself, and not only when asked to.
+        plays: by itself, and not only when asked to; the page has a button that pauses all films.
     """
     data = base64.b64encode(film).decode()
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    how = "controls autoplay loop muted playsinline" if plays else "controls loop muted playsinline"
+    how = "autoplay loop muted playsinline" if plays else "controls loop muted playsinline"
     player = f'<video {how} aria-label="{escape(alt)}" src="data:video/mp4;base64,{data}">'
     return f"<figure>{player}</video>{below}</figure>\n"
+
+
+def pair(*parts: str) -> str:
+    """Parts of a section side by side, where there is room."""
+    return f'<div class="pair">{"".join(f"<div>{part}</div>" for part in parts)}</div>\n'
 
 
 def table(

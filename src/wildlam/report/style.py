@@ -23,7 +23,8 @@ section { border-top: 1px solid var(--line); scroll-margin-top: 3.5rem; }
 summary { padding: 1.1rem 0; cursor: pointer; color: var(--soft); }
 summary h2 { color: var(--ink); }
 details[open] { padding-bottom: 1.5rem; }
-p, figcaption, .verdict, caption { max-width: 46rem; }
+p, figcaption, caption { max-width: 46rem; }
+.verdict { max-width: 64rem; }
 p { margin: 0 0 1rem; }
 .subtitle, figcaption, caption, footer, nav { color: var(--soft); font-size: .875rem; line-height: 1.5; }
 .subtitle { overflow-wrap: anywhere; }
@@ -64,7 +65,9 @@ figcaption { margin-top: .5rem; overflow-wrap: anywhere; }
   margin: .75rem 0 1.5rem; }
 .films figure { margin: 0; }
 .films figcaption { font-size: .75rem; line-height: 1.35; margin-top: .25rem; }
-.films.small { grid-template-columns: repeat(auto-fill, minmax(4.5rem, 1fr)); gap: .3rem; }
+.films.moments { grid-template-columns: repeat(auto-fill, minmax(5.5rem, 1fr)); gap: .3rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 0 2.5rem; }
+.pair > div { min-width: 0; }
 .films.large { grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1.5rem; }
 .films.large video { width: 100%; }
 .frames { display: block; overflow: hidden; border-radius: .25rem; }
@@ -74,7 +77,9 @@ figcaption { margin-top: .5rem; overflow-wrap: anywhere; }
 .group { display: grid; grid-template-columns: 12rem minmax(0, 1fr); gap: .5rem 1.5rem; padding: 1rem 0;
   border-top: 1px solid var(--line); }
 .group h3 { margin: 0 0 .3rem; }
-.group .films { margin: 0; }
+.group .films { margin: 0; grid-template-columns: repeat(auto-fill, minmax(6.75rem, 1fr)); }
+.group .films, .pair .films { gap: .5rem; }
+.pair .films { grid-template-columns: repeat(5, minmax(0, 1fr)); margin-top: .5rem; }
 .group p { font-size: .875rem; line-height: 1.45; margin: 0 0 .5rem; color: var(--soft); }
 .share { height: .5rem; margin: 0 0 .6rem; background: var(--line); border-radius: .25rem; }
 .share i { display: block; height: 100%; background: var(--c); border-radius: inherit; }
@@ -83,7 +88,8 @@ figcaption { margin-top: .5rem; overflow-wrap: anywhere; }
 .moment .badge { display: block; border-radius: 0 0 .25rem .25rem; font-size: .75rem; line-height: 1.5; }
 .moment .frames { border-radius: .25rem .25rem 0 0; }
 @media (max-width: 40rem) { .group { grid-template-columns: minmax(0, 1fr); }
-  .films { grid-template-columns: repeat(auto-fill, minmax(6rem, 1fr)); } }
+  .films, .group .films { grid-template-columns: repeat(auto-fill, minmax(5.5rem, 1fr)); }
+  .pair .films { grid-template-columns: repeat(auto-fill, minmax(5rem, 1fr)); } }
 .map { display: grid; grid-template-columns: minmax(0, 1fr) 12rem; gap: 1.5rem; align-items: start; max-width: 62rem; }
 .map svg { width: 100%; height: auto; background: var(--panel); border-radius: .4rem; touch-action: pan-y; }
 .map circle.on { stroke: var(--ink); stroke-width: 2; }
@@ -96,6 +102,7 @@ figcaption { margin-top: .5rem; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 1.25rem 0; font-size: .9375rem; line-height: 1.4;
   font-variant-numeric: tabular-nums; }
 caption { text-align: left; margin-bottom: .5rem; }
+td { white-space: nowrap; }
 th, td { padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); text-align: right; }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
 th:first-child { text-align: left; min-width: 7rem; overflow-wrap: break-word; }

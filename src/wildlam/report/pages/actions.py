@@ -135,7 +135,7 @@ def timeline_section(clips: InferredClips, groups: Groups, manifest: Manifest) -
             )
             for frame, (second, label) in zip(frames, moments.items(), strict=True)
         )
-        parts += f"<h3>{escape(short(name, 60))}</h3>\n" + films(cells, "small")
+        parts += f"<h3>{escape(name)}</h3>\n" + films(cells, "moments")
     words = "A held-out video of each source. Below each frame stands the group of the action that follows it."
     return Section("A video, moment by moment", paragraph(words) + parts)
 
@@ -157,7 +157,7 @@ def map_section(space: LatentSpace, clips: InferredClips, groups: Groups, manife
             label = int(groups.labels[clip, t])
             colour = COLOURS[label] if label >= 0 else "var(--soft)"
             if clip in row_of:
-                words = f"{letter(label)}: {short(clips.names[clip], 40)}, {float(clips.times[clip, t]):.2f} s"
+                words = f"{letter(label)}: {short(clips.names[clip])}, {float(clips.times[clip, t]):.2f} s"
                 plain += (
                     f'<circle cx="{x:.0f}" cy="{y:.0f}" r="5" fill="{colour}" data-at="{row_of[clip]} {t}">'
                     f"<title>{escape(words)}</title></circle>"

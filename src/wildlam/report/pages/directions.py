@@ -10,7 +10,7 @@ from wildlam.evaluation.latent_space import DIRECTIONS, LatentSpace
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder, to_uint8
 from wildlam.report.films import film, films
-from wildlam.report.html import Section, paragraph
+from wildlam.report.html import Section, pair, paragraph
 from wildlam.report.pages.transitions import transition_film
 from wildlam.video.manifest import Manifest
 
@@ -43,29 +43,30 @@ def directions_section(
     parts = ""
     for k in range(count):
         parts += f"<h3>Direction {k + 1}: {100 * float(shares[k]):.0f} % of the variance</h3>\n"
+        sides = []
         for sign in (-1, 1):
-            parts += paragraph(f"Real transitions far {'down' if sign < 0 else 'up'} it:")
-            parts += films(
+            side = paragraph("Down:" if sign < 0 else "Up:") + films(
                 transition_film(manifest, clips, i, t, f", {float(along[i, t, k]):+.1f} sd")
                 for i, t in _ends(clips, sign * along[..., k])
             )
-        if decoder is not None:
-            step = DEVIATIONS * space.variance[k].sqrt() * space.directions[k]
-            both = [
-                film(
-                    _acted(model, decoder, clips.states[i, 0], space.mean + sign * step).numpy(),
-                    f"A decoded state of {clips.names[i]} under direction {k + 1}, {sign * DEVIATIONS:+g} deviations",
-                    f"{clips.sources[i]}, {sign * DEVIATIONS:+g} sd",
+            if decoder is not None:
+                z = space.mean + sign * DEVIATIONS * space.variance[k].sqrt() * space.directions[k]
+                side += films(
+                    film(
+                        _acted(model, decoder, clips.states[i, 0], z).numpy(),
+                        f"A state of {clips.names[i]}, decoded, under direction {k + 1}, {sign * DEVIATIONS:+g} sd",
+                        f"decoded: {clips.sources[i]}, {sign * DEVIATIONS:+g} sd",
+                    )
+                    for i in starts
                 )
-                for i in starts
-                for sign in (-1, 1)
-            ]
-            parts += paragraph(f"Decoded: the same state, {STEPS} times down and {STEPS} times up the direction:")
-            parts += films(both)
+            sides.append(side)
+        parts += pair(*sides)
     words = (
         "The directions along which the latent actions differ most. At the two ends of a direction stand opposite "
         "actions, such as left and right, if it means one thing."
     )
+    if decoder is not None:
+        words += f" Decoded: a state on which the same latent action acts {STEPS} times."
     return Section("What each direction does", paragraph(words) + parts)
 
 

@@ -18,13 +18,16 @@ from wildlam.evaluation.one_step import METHODS
 from wildlam.evaluation.probes import Probes
 from wildlam.evaluation.suite import Evaluations
 from wildlam.report.evaluation_plots import embedding, horizon_curves, overlays, traversals
-from wildlam.report.html import Section, figure, paragraph, table, video
+from wildlam.report.html import Section, figure, pair, paragraph, table, video
 from wildlam.report.local_film import BLINKS, local_film
 from wildlam.report.plots import dots_svg
 from wildlam.video.manifest import Manifest
 from wildlam.video.write import mp4_bytes
 
 PICTURE = 128
+
+DRAWN = {"z": "linear z", "the state alone": "linear state"}
+"""Probes that are drawn; the table has all."""
 
 INTERVALS = "In brackets, 95 % bootstrap intervals over recordings."
 NO_INTERVALS = (
@@ -88,16 +91,16 @@ def _probes_by_world(found: Sequence[Probes]) -> Iterator[str]:
         for source in dict.fromkeys(of_kind.squared_errors.sources):
             own = of_kind.of_source(source)
             of_probe = {probe: own.r_squared(probe) for probe in own.probes}
-            rows = {
-                action: {probe: of_probe[probe][action] for probe in of_probe} for action in [*own.action_names, "mean"]
-            }
+            rows = {a: {name: of_probe[probe][a] for name, probe in DRAWN.items()} for a in [*own.action_names, "mean"]}
             judged = own.squared_errors
             cells = {
                 name: {a: cell(e, of=judged) for a, e in of_action.items()} for name, of_action in of_probe.items()
             }
             drawn = dots_svg(rows, "R² (higher is better)", judged.is_enough, reference=0.0)
-            yield f"<h3>{escape(source)}</h3>\n" + figure(drawn, f"R² of the true actions of {source} by probe")
-            yield table(cells, caption=f"{source}, {judged.amount}. {intervals(judged)}")
+            yield f"<h3>{escape(source)}</h3>\n" + pair(
+                figure(drawn, f"R² of the true actions of {source} by probe"),
+                table(cells, caption=f"{source}, {judged.amount}. {intervals(judged)}"),
+            )
 
 
 def cell(estimate: Estimate | Mapping[str, float] | None, decimals: int = 2, of: PerClip | None = None) -> str | None:
@@ -147,9 +150,9 @@ def _leakage_and_cycle(leakage: Leakage, cycle: Cycle) -> str:
     drawn["after a cycle"] = {"ratio": cycle.per_clip.estimate("cycled", over="original")}
     drawn["other clip's actions"] = {"ratio": cycle.per_clip.estimate("other", over="original")}
     plot = dots_svg(drawn, "error over that without (1: no difference)", errors.is_enough, reference=1.0)
-    return (
-        figure(plot, "Ratios of errors at scene cuts and after cycles")
-        + paragraph(
+    return pair(
+        figure(plot, "Ratios of errors at scene cuts and after cycles"),
+        paragraph(
             "Scene cuts: the ends of unrelated clips are swapped. An action cannot describe a jump to another scene, "
             "so the error must rise at the cut, as it does without actions; a model whose z is a copy of the next "
             "state would not notice."
@@ -167,7 +170,7 @@ def _leakage_and_cycle(leakage: Leakage, cycle: Cycle) -> str:
             journeys,
             caption=f"Rollout error after a cycle (a ratio near 1 is better, and the last row is chance). {about}",
             columns={"error": "rollout error", "ratio": "over its own"},
-        )
+        ),
     )
 
 
@@ -246,11 +249,11 @@ def _latent_space(space: LatentSpace, found: Evaluations, manifest: Manifest, gr
     moment = [float(found.clips.times[clip, 0])]
     frame = manifest.frames(found.clips.names[clip], moment, PICTURE)[0].numpy()
     maps: Tensor = space.change[0].unflatten(-1, grid)
-    return (
-        paragraph(words)
-        + figure(scatter, f"{space.method} of inferred and of sampled latent actions")
-        + paragraph(
-            "Along the principal directions of z, from the mean: where the predicted state changes (brighter: more)."
-        )
-        + figure(traversals(frame, maps.numpy(), STEPS), "Traversals of the principal directions of z", wide=True)
+    return paragraph(words) + pair(
+        figure(scatter, f"{space.method} of inferred and of sampled latent actions"),
+        figure(
+            traversals(frame, maps.numpy(), STEPS),
+            "Traversals of the principal directions of z",
+            "Along the principal directions of z, from the mean: where the predicted state changes (brighter: more).",
+        ),
     )

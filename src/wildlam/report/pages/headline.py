@@ -20,7 +20,7 @@ def headline(found: Evaluations) -> str:
             _change(errors.estimate("idm", over="copy")),
             "error of the prediction, against repeating the last frame",
             errors.estimate("idm", over="copy") if sure else None,
-            {"repeating": 1.0},
+            {"no better than that": 1.0},
         )
     ]
     if "permuted" in errors.values:
@@ -29,13 +29,13 @@ def headline(found: Evaluations) -> str:
                 _change(errors.estimate("permuted", over="idm")),
                 "error if it is given the action of another clip",
                 errors.estimate("permuted", over="idm") if sure else None,
-                {"no matter": 1.0},
+                {"the action does not matter": 1.0},
             )
         )
     if found.cycle and found.cycle.per_clip.is_enough:
         ratio = found.cycle.per_clip.estimate("cycled", over="original")
         other = found.cycle.per_clip.estimate("other", over="original").mean
-        marks = {"as before": 1.0, "chance": other}
+        marks = {"as without the journey": 1.0, "chance": other}
         tiles.append(
             _tile(f"{ratio.mean:.2f} ×", "the error, once actions were carried to another video and back", ratio, marks)
         )
@@ -56,8 +56,8 @@ def _tile(figure: str, words: str, estimate: Estimate | None, marks: dict[str, f
 
 
 def _explained(estimate: Estimate, marks: dict[str, float]) -> str:
-    ends = f"ratio {estimate.mean:.2f}, 95 % interval {estimate.low:.2f} to {estimate.high:.2f}"
-    return f"{ends}; {', '.join(f'line: {name} ({at:.2f})' for name, at in marks.items())}"
+    lines = ", ".join(f"{name} ({at:.3g})" for name, at in marks.items())
+    return f"ratio {estimate.mean:.2f} (95 % interval {estimate.low:.2f} to {estimate.high:.2f}); dashed: {lines}"
 
 
 def _whisker(estimate: Estimate, marks: dict[str, float]) -> str:

@@ -75,7 +75,7 @@ def pictures_section(model: LatentActionModel, painter: Painter, clips: Inferred
         )
         words = f"What happens in {name}, done to {clips.names[j]}; {_known(known)}"
         transfers.append(video(mp4_bytes(panels, fps), words, words, plays=True))
-    yield Section("What it predicts", films(rollouts, "large") + paragraph(EXPLAINED) + strips)
+    yield Section("What it predicts", films(rollouts, "large"))
     yield Section(
         "The actions of one video, done to another",
         paragraph("The latent actions inferred in the first film, unrolled from the first states of the second.")
@@ -83,6 +83,7 @@ def pictures_section(model: LatentActionModel, painter: Painter, clips: Inferred
         if transfers
         else paragraph("No source has a second held-out recording to carry actions to."),
     )
+    yield Section("What it predicts, frame by frame", paragraph(EXPLAINED) + strips, folded=True)
 
 
 def _known(frames: int) -> str:

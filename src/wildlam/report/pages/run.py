@@ -15,7 +15,7 @@ from wildlam.evaluation.suite import Evaluations
 from wildlam.evaluation.verdict import verdict
 from wildlam.models import LatentActionModel
 from wildlam.models.bottlenecks.discrete import DiscreteBottleneck
-from wildlam.report.html import Section, error_table, figure, links, paragraph, verdict_box, write_report
+from wildlam.report.html import Section, error_table, figure, links, pair, paragraph, verdict_box, write_report
 from wildlam.report.pages.actions import groups_section, map_section, timeline_section
 from wildlam.report.pages.decoded import informative_clips
 from wildlam.report.pages.directions import directions_section
@@ -73,8 +73,10 @@ def write_run_report(
         Section(
             "Did the training pass its tests?",
             verdict_box(judged)
-            + figure(error_dots(found.one_step), "Held-out one-step errors by source and kind of latent action")
-            + error_table(summary)
+            + pair(
+                figure(error_dots(found.one_step), "Held-out one-step errors by source and kind of latent action"),
+                error_table(summary),
+            )
             + paragraph(
                 f"{summary['clips']} held-out clips. Errors are mean absolute differences of the encoder's normalised "
                 "states one step ahead. Another clip's action is inferred from another recording of the same source, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import numpy as np
 
 from wildlam.evaluation.clips import InferredClips
@@ -41,6 +43,6 @@ def transition_film(manifest: Manifest, clips: InferredClips, clip: int, step: i
     return film(frames, f"Transition of {name} at {start:.2f} s", f"{short(name)}, {start:.2f} s{more}")
 
 
-def short(name: str, limit: int = 26) -> str:
-    """A long path is cut at its beginning, as its end is more specific."""
-    return name if len(name) <= limit else "…" + name[-limit + 1 :]
+def short(name: str) -> str:
+    """The name of a video's file alone."""
+    return PurePosixPath(name).stem
