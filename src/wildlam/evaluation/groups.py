@@ -19,7 +19,7 @@ GROUPS = 8
 PER_GROUP = 4
 """Transitions for each group, at least, on average."""
 COMPONENTS = 32
-"""Leading principal components of z that groups are found in: in all 256 dimensions of a z, most of them noise, odd
+"""Leading principal components of z that groups are found in: in all of 256 dimensions, many of them noise, odd
 transitions become groups of their own."""
 ATTEMPTS = 4
 MINOR = 0.1

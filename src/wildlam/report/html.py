@@ -50,7 +50,7 @@ def figure(image: bytes, alt: str, caption: str = "", *, wide: bool = False) -> 
         image: a PNG or SVG file's bytes.
         alt: what the picture shows, for those who cannot see it.
         caption: plain text below it.
-        wide: keep the picture readable on narrow screens by letting it scroll sideways.
+        wide: as wide as the page; on narrower screens it scrolls sideways.
 
     Raises:
         ValueError: the image is neither PNG nor SVG.
@@ -63,8 +63,9 @@ def figure(image: bytes, alt: str, caption: str = "", *, wide: bool = False) -> 
     else:
         raise ValueError("figure takes the bytes of a PNG or SVG file")
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    # What scrolls must be reachable by keyboard.
-    scroll = f'<div class="scroll wide" tabindex="0" role="region" aria-label="{escape(alt)}">' if wide else "<div>"
+    # What scrolls, on a phone all of them, must be reachable by keyboard.
+    kind = "scroll wide" if wide else "scroll"
+    scroll = f'<div class="{kind}" tabindex="0" role="region" aria-label="{escape(alt)}">'
     return f'<figure>{scroll}<img alt="{escape(alt)}" src="{source}"></div>{below}</figure>\n'
 
 

@@ -88,8 +88,9 @@ figcaption { margin-top: .5rem; overflow-wrap: anywhere; }
 .moment .badge { display: block; border-radius: 0 0 .25rem .25rem; font-size: .75rem; line-height: 1.5; }
 .moment .frames { border-radius: .25rem .25rem 0 0; }
 @media (max-width: 40rem) { .group { grid-template-columns: minmax(0, 1fr); }
-  .films, .group .films { grid-template-columns: repeat(auto-fill, minmax(5.5rem, 1fr)); }
-  .pair .films { grid-template-columns: repeat(auto-fill, minmax(5rem, 1fr)); } }
+  .films, .group .films { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .4rem; }
+  .pair .films { grid-template-columns: repeat(5, minmax(0, 1fr)); } .films.large { grid-template-columns: 1fr; }
+  .films figcaption { font-size: .6875rem; } .scroll > img { min-width: 30rem; } }
 .map { display: grid; grid-template-columns: minmax(0, 1fr) 12rem; gap: 1.5rem; align-items: start; max-width: 62rem; }
 .map svg { width: 100%; height: auto; background: var(--panel); border-radius: .4rem; touch-action: pan-y; }
 .map circle.on { stroke: var(--ink); stroke-width: 2; }
@@ -101,7 +102,7 @@ figcaption { margin-top: .5rem; overflow-wrap: anywhere; }
 @media (max-width: 40rem) { .map { grid-template-columns: minmax(0, 1fr); } .hover { max-width: 10rem; } }
 table { border-collapse: collapse; margin: 1.25rem 0; font-size: .9375rem; line-height: 1.4;
   font-variant-numeric: tabular-nums; }
-caption { text-align: left; margin-bottom: .5rem; }
+caption { text-align: left; margin-bottom: .5rem; max-width: min(46rem, 100vw - 2.5rem); }
 td { white-space: nowrap; }
 th, td { padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); text-align: right; }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
@@ -126,8 +127,10 @@ addEventListener("beforeprint", () => all("section").forEach(open));
 const links = new Map(all("nav a").map((a) => [a.hash.slice(1), a]));
 const here = () => {
   const passed = all("section").filter((s) => s.getBoundingClientRect().top < innerHeight / 3);
-  links.forEach((a) => a.classList.remove("here"));
-  links.get(passed.at(-1)?.id)?.classList.add("here");
+  const now = links.get(passed.at(-1)?.id);
+  if (!now || now.classList.contains("here")) return;
+  links.forEach((a) => a.classList.toggle("here", a === now));
+  now.parentElement.scrollTo({ left: now.offsetLeft - innerWidth / 3 });
 };
 addEventListener("scroll", here, { passive: true });
 here();
@@ -155,7 +158,7 @@ for (const map of all(".map")) {
     film.style.setProperty("--x1", place(column + 1, columns));
     words.textContent = point.textContent;
   };
-  svg.addEventListener("pointermove", (event) => {
+  for (const what of ["pointermove", "pointerdown"]) svg.addEventListener(what, (event) => {
     const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
     const far = (p) => Math.hypot(p.cx.baseVal.value - at.x, p.cy.baseVal.value - at.y);
     show(points.reduce((best, p) => (far(p) < far(best) ? p : best)));

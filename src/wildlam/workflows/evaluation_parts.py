@@ -40,6 +40,8 @@ FEW_CLIPS = 16
 """Clips up to which an evaluation is not measured before it begins, but for UMAP."""
 FIGURES = 8
 """Figures of a report besides those of clips."""
+FILMS = 160
+"""Transitions that play in a report, about; each takes about as long to read as a clip."""
 AXES = 3
 """Dimensions of made-up actions."""
 UMAP_COMPILES, UMAP_FITS = 6.0, 1.4e-3
@@ -159,7 +161,7 @@ def _report(config: RunConfig, encoder: Encoder, rows: Manifest, clips: int, sta
     """Look at some clips of each source and draw a few of them, and the other figures."""
     spec, data, held_out = encoder.spec, config.data, rows.split("held_out")
     strips = STRIPS_PER_SOURCE * len(held_out.sources()[0])
-    seen, drawn = times * min(FROM * strips, clips), times * (FIGURES + strips)
+    seen, drawn = times * (min(FROM * strips, clips) + FILMS), times * (FIGURES + strips)
     windows = eval_windows(held_out, states * spec.frames_per_state, data.fps, 1)
     offsets = [i * spec.frames_per_state / data.fps for i in range(states)]
 

@@ -1,6 +1,8 @@
 """Which transitions stand next to each other."""
 
 import dataclasses
+import re
+from pathlib import PurePosixPath
 
 import pytest
 import torch
@@ -76,4 +78,14 @@ def test_they_play_and_are_drawn(manifest, tmp_path):
     section = neighbours_section(clips, manifest, tmp_path / "actions.svg")
     assert section.html.count('class="frames"') == QUERIES * (1 + NEIGHBOURS)
     assert section.html.count(">query: ") == QUERIES
+
+
+def test_other_sources_of_several_recordings_are_shown_too(manifest, tmp_path):
+    names = [video.path for video in manifest]
+    actions = torch.randn(6, 3, 2, generator=torch.Generator().manual_seed(0))
+    clips = inferred(actions, names, ["many", "many", "many", "pair", "pair", "lone"])
+    section = neighbours_section(clips, manifest, tmp_path / "actions.svg")
+    queries = re.findall(r">query: (\w+)<", section.html)
+    assert [PurePosixPath(name).stem for name in names].index(queries[-1]) in (3, 4)
+    assert all(query not in queries[-1] for query in queries[:-1])
     assert b"<svg" in (tmp_path / "actions.svg").read_bytes()

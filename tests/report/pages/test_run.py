@@ -129,8 +129,8 @@ def test_films_where_there_is_a_decoder(manifest, held_out):
     def frames(clip):
         return decode_at(manifest.file(clips.names[clip]), clips.times[clip].tolist(), 64)
 
-    predicted, transferred = pictures_section(model, Painter(decoder, frames, 4), clips)
-    assert predicted.html.count('src="data:image/svg') == 4  # two clips of each of two sources
+    predicted, transferred, strips = pictures_section(model, Painter(decoder, frames, 4), clips)
+    assert strips.html.count('src="data:image/svg') == 4  # two clips of each of two sources
     assert predicted.html.count("<video") == transferred.html.count("<video") == 4
     assert predicted.html.count("autoplay loop muted") == 4
     assert "its first frame is known" in predicted.html

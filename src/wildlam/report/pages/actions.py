@@ -32,8 +32,8 @@ MAP_CLIPS, MAP_PICTURE = 32, 64
 MAP_WIDTH, MAP_HEIGHT, MARGIN = 800, 520, 14
 FEWEST_KNOWN = 5
 """Transitions of a group with a true action from which on their mean is told."""
-CLEARLY = 0.4
-"""Deviations by which a group's mean true action must differ from that of all to be told."""
+CLEARLY, SURELY = 0.4, 3.0
+"""Deviations, and standard errors, by which a group's mean true action must differ from that of all to be told."""
 
 
 def groups_section(
@@ -104,7 +104,8 @@ def _true_actions(clips: InferredClips, groups: Groups, group: int, labelled: Se
             continue
         all_of_them = actions[finite]
         away = (mine.mean(dim=0) - all_of_them.mean(dim=0)) / all_of_them.std(dim=0).clamp(min=1e-9)
-        most = [i for i in away.abs().argsort(descending=True).tolist()[:3] if abs(away[i]) >= CLEARLY]
+        least = max(CLEARLY, SURELY / len(mine) ** 0.5)
+        most = [i for i in away.abs().argsort(descending=True).tolist()[:3] if abs(away[i]) >= least]
         if most:
             parts = ", ".join(f"{kind.action_names[i]} {float(away[i]):+.1f}" for i in most)
             sources = ", ".join(dict.fromkeys(of.sources))

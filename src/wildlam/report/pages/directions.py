@@ -46,7 +46,7 @@ def directions_section(
         sides = []
         for sign in (-1, 1):
             side = paragraph("Down:" if sign < 0 else "Up:") + films(
-                transition_film(manifest, clips, i, t, f", {float(along[i, t, k]):+.1f} sd")
+                transition_film(manifest, clips, i, t, f" · {float(along[i, t, k]):+.1f} sd")
                 for i, t in _ends(clips, sign * along[..., k])
             )
             if decoder is not None:
@@ -55,7 +55,7 @@ def directions_section(
                     film(
                         _acted(model, decoder, clips.states[i, 0], z).numpy(),
                         f"A state of {clips.names[i]}, decoded, under direction {k + 1}, {sign * DEVIATIONS:+g} sd",
-                        f"decoded: {clips.sources[i]}, {sign * DEVIATIONS:+g} sd",
+                        f"decoded: {clips.sources[i]} · {sign * DEVIATIONS:+g} sd",
                     )
                     for i in starts
                 )

@@ -78,29 +78,30 @@ def evaluation_sections(found: Evaluations, manifest: Manifest, grid: tuple[int,
                 "videos; R² is the variance that they explain on held-out videos. A probe of the state alone shows how "
                 "much can be predicted without z."
             )
-            + "".join(_probes_by_world(found.probes)),
+            + _probes_by_world(found.probes),
         )
     if found.locality:
         yield Section("Does a motion stay in its place?", _locality(found.locality, found.one_step, grid))
     yield Section("The latent space", _latent_space(found.latent_space, found, manifest, grid))
 
 
-def _probes_by_world(found: Sequence[Probes]) -> Iterator[str]:
-    """For each source that has true actions, what each probe explains, as a drawing and as a table."""
+def _probes_by_world(found: Sequence[Probes]) -> str:
+    """What z and the state explain of the true actions of each source, drawn; then a table of all probes for each."""
+    figures, tables = [], ""
     for of_kind in found:
         for source in dict.fromkeys(of_kind.squared_errors.sources):
-            own = of_kind.of_source(source)
+            own, judged = of_kind.of_source(source), of_kind.of_source(source).squared_errors
             of_probe = {probe: own.r_squared(probe) for probe in own.probes}
             rows = {a: {name: of_probe[probe][a] for name, probe in DRAWN.items()} for a in [*own.action_names, "mean"]}
-            judged = own.squared_errors
+            drawn = dots_svg(rows, "R² (higher is better)", judged.is_enough, reference=0.0)
+            figures.append(
+                f"<h3>{escape(source)}</h3>\n" + figure(drawn, f"R² of the true actions of {source} by probe")
+            )
             cells = {
                 name: {a: cell(e, of=judged) for a, e in of_action.items()} for name, of_action in of_probe.items()
             }
-            drawn = dots_svg(rows, "R² (higher is better)", judged.is_enough, reference=0.0)
-            yield f"<h3>{escape(source)}</h3>\n" + pair(
-                figure(drawn, f"R² of the true actions of {source} by probe"),
-                table(cells, caption=f"{source}, {judged.amount}. {intervals(judged)}"),
-            )
+            tables += table(cells, caption=f"R² in {source}, {judged.amount}. {intervals(judged)}")
+    return pair(*figures) + tables
 
 
 def cell(estimate: Estimate | Mapping[str, float] | None, decimals: int = 2, of: PerClip | None = None) -> str | None:
@@ -150,9 +151,9 @@ def _leakage_and_cycle(leakage: Leakage, cycle: Cycle) -> str:
     drawn["after a cycle"] = {"ratio": cycle.per_clip.estimate("cycled", over="original")}
     drawn["other clip's actions"] = {"ratio": cycle.per_clip.estimate("other", over="original")}
     plot = dots_svg(drawn, "error over that without (1: no difference)", errors.is_enough, reference=1.0)
-    return pair(
-        figure(plot, "Ratios of errors at scene cuts and after cycles"),
-        paragraph(
+    return (
+        figure(plot, "Ratios of errors at scene cuts and after cycles")
+        + paragraph(
             "Scene cuts: the ends of unrelated clips are swapped. An action cannot describe a jump to another scene, "
             "so the error must rise at the cut, as it does without actions; a model whose z is a copy of the next "
             "state would not notice."

@@ -15,8 +15,10 @@ from wildlam.report.pages.transitions import short, transition_frames
 from wildlam.report.plots import Transition, nearest_actions
 from wildlam.video.manifest import Manifest
 
-QUERIES = 4
+QUERIES = 3
 NEIGHBOURS = 5
+OTHERS = 3
+"""Sources of which one query more is shown."""
 
 
 def neighbours_section(clips: InferredClips, manifest: Manifest, picture: Path) -> Section:
@@ -29,6 +31,9 @@ def neighbours_section(clips: InferredClips, manifest: Manifest, picture: Path) 
             title, paragraph("No source has a second held-out recording in which to look for the same action.")
         )
     picture.write_bytes(nearest_actions(queries, neighbours))
+    for source in _other_sources(clips, queries[0].name):
+        more = nearest_transitions(clips.where(torch.tensor([s == source for s in clips.sources])), manifest, 1)
+        queries, neighbours = [*queries, *more[0]], [*neighbours, *more[1]]
     rows = "".join(
         films(_film(one) for one in [query, *found]) for query, found in zip(queries, neighbours, strict=True)
     )
@@ -44,7 +49,16 @@ def _film(one: Transition) -> str:
     return film(one.frames, f"Transition of {one.name}, {away}", f"{away}: {short(one.name)}")
 
 
-def nearest_transitions(clips: InferredClips, manifest: Manifest) -> tuple[list[Transition], list[list[Transition]]]:
+def _other_sources(clips: InferredClips, shown: str) -> list[str]:
+    """Sources of several recordings, but for that of the video ``shown``; the most frequent first."""
+    several = Counter(source for source, _ in set(zip(clips.sources, clips.recordings, strict=True)))
+    done = clips.sources[clips.names.index(shown)]
+    return [source for source, count in several.most_common() if count > 1 and source != done][:OTHERS]
+
+
+def nearest_transitions(
+    clips: InferredClips, manifest: Manifest, count: int = QUERIES
+) -> tuple[list[Transition], list[list[Transition]]]:
     """Pick unlike transitions of the source with the most clips, and for each the nearest of its other recordings.
 
     Sources of one recording are skipped, if there are others.
@@ -75,7 +89,7 @@ def nearest_transitions(clips: InferredClips, manifest: Manifest) -> tuple[list[
         name = clips.names[i]
         return Transition(transition_frames(manifest, clips, i, t), name, away)
 
-    queries = _unlike(z, ranked.values[:, 0], QUERIES)
+    queries = _unlike(z, ranked.values[:, 0], count)
     neighbours = []
     for query in queries:
         found = []

@@ -40,7 +40,7 @@ def transition_film(manifest: Manifest, clips: InferredClips, clip: int, step: i
     """One transition as a film with the name of its video and its time."""
     name, start = clips.names[clip], float(clips.times[clip, step])
     frames = transition_frames(manifest, clips, clip, step)
-    return film(frames, f"Transition of {name} at {start:.2f} s", f"{short(name)}, {start:.2f} s{more}")
+    return film(frames, f"Transition of {name} at {start:.2f} s", f"{short(name)} · {start:.2f} s{more}")
 
 
 def short(name: str) -> str:
