@@ -116,6 +116,8 @@ def test_the_page(manifest, held_out, tmp_path, monkeypatch):
     for title in ("Further ahead", "Does z hold the next state", "Does a motion stay in its place", "The latent space"):
         assert title in page
     assert "Can the true actions be read from z" not in page
+    between = re.sub(r"<(style|script).*?</\1>|<[^>]*>", "", page, flags=re.DOTALL)
+    assert "\\n" not in between  # no part is shown as what Python calls it
     assert b"<svg" in (tmp_path / "actions.svg").read_bytes()
 
 

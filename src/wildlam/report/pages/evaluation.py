@@ -171,7 +171,7 @@ def _leakage_and_cycle(leakage: Leakage, cycle: Cycle) -> str:
             journeys,
             caption=f"Rollout error after a cycle (a ratio near 1 is better, and the last row is chance). {about}",
             columns={"error": "rollout error", "ratio": "over its own"},
-        ),
+        )
     )
 
 
