@@ -108,6 +108,25 @@ def test_a_film_shows_each_of_its_frames_and_no_two_at_once(page_of, tmp_path):
     assert seen == [0, 1, 2]
 
 
+def test_the_point_of_the_map_that_is_nearest_plays(page_of, tmp_path):
+    html = (
+        '<div class="map"><svg viewBox="0 0 100 40"><circle cx="10" cy="10" r="5" data-at="0 0"><title>one</title>'
+        '</circle><circle cx="90" cy="30" r="5" data-at="1 2"><title>two</title></circle></svg>'
+        '<div class="hover"><span data-rows="2" data-columns="4"></span><p></p></div></div>'
+    )
+    write_report(tmp_path / "page.html", "Title", Section("Map", html))
+    page, complaints = page_of(tmp_path / "page.html")
+    assert page.locator(".hover p").text_content() == "one"
+    box = page.locator("svg").bounding_box()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.8 * box["height"])
+    assert page.locator(".hover p").text_content() == "two"
+    places = page.locator(".hover span").evaluate(
+        "s => ['--x0', '--x1', '--y'].map(name => Math.round(parseFloat(s.style.getPropertyValue(name))))"
+    )
+    assert places == [67, 100, 100]  # from the third to the fourth frame of the second row
+    assert not complaints
+
+
 def test_nothing_is_wider_than_a_phone(page_of, tmp_path):
     write_report(tmp_path / "page.html", "Title" * 30, Section("One " * 30, paragraph("Words. " * 40)))
     page, _ = page_of(tmp_path / "page.html")
