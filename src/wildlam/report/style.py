@@ -90,7 +90,7 @@ figcaption { margin-top: .5rem; overflow-wrap: anywhere; }
 @media (max-width: 40rem) { .group { grid-template-columns: minmax(0, 1fr); }
   .films, .group .films { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .4rem; }
   .pair .films { grid-template-columns: repeat(5, minmax(0, 1fr)); } .films.large { grid-template-columns: 1fr; }
-  .films figcaption { font-size: .6875rem; } .scroll > img { min-width: 30rem; } }
+  .films figcaption { font-size: .6875rem; } .scroll:not(.wide) > img { min-width: 30rem; } }
 .map { display: grid; grid-template-columns: minmax(0, 1fr) 12rem; gap: 1.5rem; align-items: start; max-width: 62rem; }
 .map svg { width: 100%; height: auto; background: var(--panel); border-radius: .4rem; touch-action: pan-y; }
 .map circle.on { stroke: var(--ink); stroke-width: 2; }
