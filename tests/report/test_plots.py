@@ -1,3 +1,4 @@
+import math
 import xml.etree.ElementTree as ET
 
 import matplotlib
@@ -78,6 +79,14 @@ def test_error_dots_have_whiskers_where_there_are_enough_clips():
 def test_dots_of_what_is_not_in_every_row():
     rows = {"a": {"x": Estimate(1.0, 0.5, 1.5)}, "b": {"y": Estimate(2.0, 1.5, 2.5)}}
     size(dots_svg(rows, "ratio", True, reference=1.0))
+
+
+def test_dots_leave_out_what_is_not_finite():
+    nothing = Estimate(-math.inf, -math.inf, -math.inf)
+    svg = dots_svg({"a": {"x": nothing, "y": Estimate(1.0, -math.inf, 2.0)}, "b": {"x": nothing}}, "R²", True)
+    size(svg)
+    assert b"nan" not in svg
+    assert b"inf" not in svg
 
 
 def test_pictures_inside_are_jpeg_unless_one_can_see_through_them(frames):

@@ -210,7 +210,7 @@ def dots(
     colours: Mapping[str, str] | None = None,
     reference: float | None = None,
 ) -> Figure:
-    """Estimates as dots, with whiskers for their intervals, a line for each row.
+    """Estimates as dots, with whiskers for their intervals, a line for each row; what is not finite is left out.
 
     Args:
         rows: row name to what is compared in it, by name.
@@ -226,10 +226,11 @@ def dots(
     ax = fig.subplots()
     for k, name in enumerate(names):
         shift = (k - (len(names) - 1) / 2) * 0.13 / each
-        known = {i: row[name] for i, row in enumerate(rows.values()) if name in row}
+        known = {i: row[name] for i, row in enumerate(rows.values()) if name in row and math.isfinite(row[name].mean)}
         x, y = [e.mean for e in known.values()], [i + shift for i in known]
         if whiskers:
-            ax.hlines(y, [e.low for e in known.values()], [e.high for e in known.values()], color=colour[name], lw=1.6)
+            ends = [(e.low, e.high) if math.isfinite(e.high - e.low) else (e.mean, e.mean) for e in known.values()]
+            ax.hlines(y, [low for low, _ in ends], [high for _, high in ends], color=colour[name], lw=1.6)
         ax.scatter(x, y, s=22, color=colour[name], label=name, zorder=3, lw=0)
     if reference is not None:
         ax.axvline(reference, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.6)

@@ -24,8 +24,8 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float | Fraction, c
     part = path.with_name(path.name + ".part")
     rate = Fraction(fps).limit_denominator(1001)
     with av.open(str(part), "w", format="mp4") as file:
-        # A keyframe every 16 frames keeps seeking cheap; with threads or B-frames, x264 does not
-        # give the same pixels in every run.
+        # A keyframe every 16 frames keeps seeking cheap; with threads or B-frames, x264 does not give the same pixels
+        # in every run.
         options = {"crf": str(crf), "preset": "veryfast", "g": "16", "bf": "0", "threads": "1"}
         stream = file.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"

@@ -18,6 +18,7 @@ SIDE = 192
 BAND = 24
 """Height of the labels above the panels."""
 CRF_IN_PAGES = 26
+"""Rate factor of films that stand in pages; see ``write_mp4``."""
 
 
 def side_by_side(panels: Mapping[str, Tensor]) -> list[np.ndarray]:

@@ -137,7 +137,10 @@ def timeline_section(clips: InferredClips, groups: Groups, manifest: Manifest) -
             for frame, (second, label) in zip(frames, moments.items(), strict=True)
         )
         parts += f"<h3>{escape(name)}</h3>\n" + films(cells, "moments")
-    words = "A held-out video of each source. Below each frame stands the group of the action that follows it."
+    words = (
+        "A held-out video of each source, where it was evaluated. Below each frame stands the group of the action that "
+        "follows it."
+    )
     return Section("A video, moment by moment", paragraph(words) + parts)
 
 

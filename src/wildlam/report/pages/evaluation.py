@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from html import escape
@@ -90,7 +91,8 @@ def _probes_by_world(found: Sequence[Probes]) -> str:
     figures, tables = [], ""
     for of_kind in found:
         for source in dict.fromkeys(of_kind.squared_errors.sources):
-            own, judged = of_kind.of_source(source), of_kind.of_source(source).squared_errors
+            own = of_kind.of_source(source)
+            judged = own.squared_errors
             of_probe = {probe: own.r_squared(probe) for probe in own.probes}
             rows = {a: {name: of_probe[probe][a] for name, probe in DRAWN.items()} for a in [*own.action_names, "mean"]}
             drawn = dots_svg(rows, "R² (higher is better)", judged.is_enough, reference=0.0)
@@ -109,6 +111,8 @@ def cell(estimate: Estimate | Mapping[str, float] | None, decimals: int = 2, of:
     if estimate is None:
         return None
     values = estimate if isinstance(estimate, Mapping) else vars(estimate)
+    if not math.isfinite(values["mean"]):  # such as R² of what never varies in a source
+        return None
     if of is not None and not of.is_enough:
         values = dict.fromkeys(("mean", "low", "high"), values["mean"])
     if values["low"] < values["high"]:
