@@ -115,7 +115,8 @@ def evaluate(config: EvaluateConfig | None = None, /, **keywords: Any) -> Evalua
         Run.open(bound)  # now, and not after an hour of encoding
     of_run, folder = read_config(run.path / "config.yaml"), run.path
     if data is not None:
-        of_run = replace(of_run, data=replace(of_run.data, path=data, cache=None))
+        # Other videos are of other sources, of which the run's mixture knows nothing.
+        of_run = replace(of_run, data=replace(of_run.data, path=data, cache=None, mixture={}))
         folder = _folder_for(run, data)
     with processes() as team, named(videos_given_by(option("data"))) if data else nullcontext():
         encoder = open_run(config.run, team.device).encoder
