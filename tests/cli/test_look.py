@@ -65,6 +65,13 @@ def test_eval(trained, call, refused, videos, caplog):
     assert refused("eval", trained[0], "--data.path", videos).endswith(f"(0 bytes); {remedy}")
 
 
+def test_other_videos_need_not_have_the_sources_of_the_mixture(trained, call, videos):
+    config = trained[0] / "config.yaml"
+    assert "mixture: {}" in config.read_text()
+    config.write_text(config.read_text().replace("mixture: {}", "mixture:\n    gone: 0.5"))
+    assert call("eval", trained[0], "--data.path", videos)[0] == 0
+
+
 def test_eval_of_videos_that_are_not_there(trained, refused):
     assert refused("eval", trained[0], "--data.path", "nowhere").endswith("nowhere: " + NOTHING + "--data.path")
     with pytest.raises(WildlamError, match=f"nowhere: {NOTHING}data$"):

@@ -127,6 +127,16 @@ def test_r_squared_by_hand():
     assert found.low == found.mean == found.high
 
 
+def test_a_source_is_judged_by_its_own_clips_and_their_own_variance():
+    actions = torch.tensor([[[1.0]], [[3.0]], [[100.0]], [[200.0]]])
+    errors = PerClip({"linear z: turn": torch.tensor([0.5, 0.5, 0.0, 0.0])}, ["a", "b", "c", "d"], ["x", "x", "y", "y"])
+    found = Probes(errors, actions, ["turn"])
+    assert found.probes == ["linear z"]
+    assert means(found.of_source("x"), "linear z")["turn"] == pytest.approx(1 - 1 / 2)
+    assert means(found.of_source("y"), "linear z")["turn"] == 1
+    assert found.of_source("y").squared_errors.names == ["c", "d"]
+
+
 def test_latent_actions_that_never_vary_and_the_summary():
     result = probes(*halves(torch.zeros(CLIPS, STEPS, 2), draw(1, CLIPS, STEPS, 2)))
     summary = result.summary()

@@ -1,10 +1,12 @@
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from wildlam.evaluation.verdict import Verdict
-from wildlam.report.html import Section, error_table, figure, paragraph, table, verdict_box, write_report
+from wildlam.report.html import Section, error_table, figure, links, paragraph, table, verdict_box, write_report
 from wildlam.report.plots import kl_per_dimension
 
 VOID = {"meta", "link", "img", "br"}
@@ -63,15 +65,53 @@ def test_page_is_well_formed_and_every_picture_has_words(text):
 
 
 def test_nothing_is_fetched(text):
-    assert not re.search(r"https?://|@import", text)
+    beside_pictures = re.sub(r'src="data:[^"]*"', "", text)  # which name their namespaces
+    assert not re.search(r"https?://|@import", beside_pictures)
     for _, attributes in Page(text).elements:
         for name in ("src", "href"):
             assert attributes.get(name, "#").startswith(("data:", "#"))
 
 
 def test_names_are_escaped(text):
-    assert "<script" not in text
+    assert text.count("<script") == 1  # the page's own
     assert "&lt;script&gt;" in text
+
+
+def test_no_other_script_may_run(text):
+    policy = dict(Page(text).elements[3][1])["content"]
+    own = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
+    assert f"'sha256-{base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in policy
+
+
+def test_sections_fold(tmp_path):
+    write_report(
+        tmp_path / "report.html", "T", Section("Open", paragraph("a")), Section("Shut", paragraph("b"), folded=True)
+    )
+    text = (tmp_path / "report.html").read_text()
+    assert "<details open><summary><h2>Open" in text
+    assert "<details><summary><h2>Shut" in text
+    assert "Pause films" not in text.split("<script>")[0]
+
+
+def test_a_report_links_to_those_in_its_folders_that_come_later(tmp_path):
+    write_report(tmp_path / "run" / "report.html", "Run", head=links(tmp_path / "run"))
+    assert "More reports" not in (tmp_path / "run" / "report.html").read_text()
+    for name in ("plan-reach", "play a&b"):
+        write_report(tmp_path / "run" / name / "report.html", "Plans")
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert (
+        '<a href="plan-reach/report.html">plan-reach</a>, <a href="play%20a%26b/report.html">play a&amp;b</a>' in text
+    )
+    assert text.count("More reports") == 1
+    assert "More reports" not in (tmp_path / "run" / "plan-reach" / "report.html").read_text()
+
+
+def test_a_page_that_asks_for_no_links_stays_as_it_is(tmp_path):
+    (tmp_path / "report.html").write_text("mine")
+    write_report(tmp_path / "plan" / "report.html", "Plans")
+    assert (tmp_path / "report.html").read_text() == "mine"
 
 
 def test_tables_emphasise_the_best_and_show_gaps():

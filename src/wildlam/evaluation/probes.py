@@ -68,10 +68,19 @@ class Probes:
         names = [*self.action_names, "mean"]
         return {name: Estimate(float(r2[0, i]), *ends[:, i].tolist()) for i, name in enumerate(names)}
 
+    @property
+    def probes(self) -> list[str]:
+        """Names of the probes."""
+        return list(dict.fromkeys(key.split(": ")[0] for key in self.squared_errors.values))
+
+    def of_source(self, source: str) -> Probes:
+        """The same, judged on the clips of one source; the variance to explain is theirs, too."""
+        chosen = [s == source for s in self.squared_errors.sources]
+        return Probes(self.squared_errors.where(chosen), self.actions[torch.tensor(chosen)], self.action_names)
+
     def summary(self) -> dict[str, dict[str, dict[str, float]]]:
         """``{PROBE: {ACTION or "mean": {"mean", "low", "high"}}}`` of R²."""
-        probes = dict.fromkeys(key.split(": ")[0] for key in self.squared_errors.values)
-        return {probe: {name: asdict(e) for name, e in self.r_squared(probe).items()} for probe in probes}
+        return {probe: {name: asdict(e) for name, e in self.r_squared(probe).items()} for probe in self.probes}
 
 
 def summary_of_all(found: Sequence[Probes]) -> dict[str, Any] | None:

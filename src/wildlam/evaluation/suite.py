@@ -53,6 +53,7 @@ class Evaluations:
     """Results of ``evaluate_all``; None where the data does not allow an evaluation."""
 
     clips: InferredClips
+    labelled: Sequence[Labelled]
     one_step: PerClip
     rollout: Rollout
     pixel_rollout: PixelRollout | None
@@ -142,7 +143,7 @@ def evaluate_all(
             bar.set_postfix_str(name.replace("_", " ") + (": UMAP compiles, about half a minute" if waits else ""))
             found[name] = step()
             bar.update(done * len(clips) - bar.n)  # what does not go clip by clip
-    return Evaluations(clips, **found)
+    return Evaluations(clips, labelled, **found)
 
 
 def clip_by_clip(

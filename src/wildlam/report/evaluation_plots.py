@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wildlam.evaluation.one_step import METHODS
-from wildlam.report.plots import COLOURS, LINES, Mosaic, quiet, svg
+from wildlam.report.plots import COLOURS, LINES, Mosaic, glowing, quiet, svg
 
 
 @svg
@@ -66,12 +66,11 @@ def traversals(frame: np.ndarray, maps: np.ndarray, stops: Sequence[float]) -> F
     directions, count = maps.shape[:2]
     wall = Mosaic(directions, count, 1.25, 1.25, left=0.3, top=0.25)
     top = float(np.percentile(maps, 99)) or 1.0
-    picture = np.moveaxis(frame, 0, -1).mean(-1)
+    picture = np.moveaxis(frame, 0, -1)
     for d in range(directions):
         wall.label(d, f"direction {d + 1}")
         for k, (change, stop) in enumerate(zip(maps[d], stops, strict=True)):
-            wall.show(d, k, picture, cmap="gray", vmin=0, vmax=255)
-            wall.show(d, k, change, cmap="inferno", vmin=0, vmax=top, alpha=np.clip(change / top, 0.0, 0.9))
+            wall.show(d, k, glowing(picture, change, top))
             if d == 0:
                 wall.title(d, k, f"{stop:+g} sd")
     return wall.figure
@@ -89,11 +88,7 @@ def overlays(panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]], top: fl
     wall = Mosaic(1, len(panels), 1.35, 1.35, left=0.0, top=0.25)
     for k, (title, (frame, change)) in enumerate(panels.items()):
         picture = np.moveaxis(frame, 0, -1)
-        if change is None:
-            wall.show(0, k, picture)
-        else:
-            bright = top or float(change.max()) or 1.0
-            wall.show(0, k, picture.mean(-1), cmap="gray", vmin=0, vmax=255)
-            wall.show(0, k, change, cmap="inferno", vmin=0, vmax=bright, alpha=np.clip(change / bright, 0.0, 0.9))
+        shown = picture if change is None else glowing(picture, change, top or float(change.max()) or 1.0)
+        wall.show(0, k, shown)
         wall.title(0, k, title, fontsize=7.5)
     return wall.figure

@@ -5,67 +5,30 @@ from __future__ import annotations
 import base64
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from wildlam.evaluation.one_step import METHODS
 from wildlam.evaluation.verdict import Verdict
+from wildlam.report.style import CSS, POLICY, SCRIPT
 
-CSS = """
-:root { color-scheme: light dark; --ink: #24292f; --soft: #5b6570; --paper: #fdfdfb; --line: #dcdfe3; --panel: #f4f5f3;
-  --good: #00724f; --bad: #b34700; }
-@media (prefers-color-scheme: dark) { :root { --ink: #d8dde3; --soft: #98a2ad; --paper: #15181c; --line: #333a42;
-  --panel: #1d2227; --good: #3fc796; --bad: #ff9a57; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 1.0625rem/1.6 Charter, "Bitstream Charter", "Iowan Old Style", Georgia, "DejaVu Serif", serif; }
-header, main, footer { max-width: 60rem; margin: 0 auto; padding: 0 1.25rem; }
-header { padding-top: 3rem; }
-h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; text-wrap: balance;
-  overflow-wrap: anywhere; }
-h2 { font-size: 1.35rem; line-height: 1.3; margin: 3rem 0 .75rem; padding-top: 1rem;
-  border-top: 1px solid var(--line); }
-p, figcaption, .verdict, caption { max-width: 44rem; }
-p { margin: 0 0 1rem; }
-.subtitle, figcaption, caption, footer, nav { color: var(--soft);
-  font: .875rem/1.5 system-ui, "Segoe UI", "Helvetica Neue", "DejaVu Sans", sans-serif; }
-nav { margin-top: 1rem; }
-nav a { color: inherit; margin-right: 1.1rem; text-underline-offset: .2em; text-decoration-color: var(--line); }
-.verdict { margin: 1.5rem 0; padding: .9rem 1.2rem; background: var(--panel); border-left: .3rem solid var(--soft); }
-.verdict strong { display: block; font-size: 1.1rem; }
-.verdict.good { border-color: var(--good); } .verdict.good strong { color: var(--good); }
-.verdict.bad { border-color: var(--bad); } .verdict.bad strong { color: var(--bad); }
-.verdict ul { margin: .3rem 0 0; padding-left: 1.1rem; }
-figure { margin: 1.5rem 0; }
-.scroll { overflow-x: auto; }
-img, video { display: block; max-width: 100%; height: auto; }
-.wide img { max-width: none; width: 100%; min-width: 44rem; }
-figcaption { margin-top: .5rem; overflow-wrap: anywhere; } figcaption a { color: inherit; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1.25rem; }
-.gallery figure { margin: 0; } .gallery img { width: 100%; }
-table { border-collapse: collapse; margin: 1.5rem 0; font: .9375rem/1.4 system-ui, "Segoe UI", "Helvetica Neue",
-  "DejaVu Sans", sans-serif; font-variant-numeric: tabular-nums; }
-caption { text-align: left; margin-bottom: .5rem; }
-th, td { padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); text-align: right; }
-th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
-th:first-child { text-align: left; min-width: 7rem; overflow-wrap: break-word; }
-tbody th { font-weight: 400; color: var(--ink); }
-td.best { font-weight: 700; color: var(--good); }
-footer { margin-top: 4rem; padding-bottom: 3rem; }
-@media print { body { font-size: 10pt; } figure, table, .verdict { break-inside: avoid; } }
-""".strip()
+SAFE_IN_SVG = " \n!$()*+,-./:;=?@[]^_{|}~"
+"""What need not be escaped in an address of the text of an SVG, within an attribute in double quotes."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of the report: ``title`` is plain text, ``html`` markup made by this file's functions, which escape
-    what they are given."""
+    """A titled part of the report that folds: ``title`` is plain text, ``html`` markup made by this file's functions,
+    which escape what they are given; ``folded`` until it is opened."""
 
     title: str
     html: str
+    folded: bool = False
 
 
 def paragraph(text: str) -> str:
@@ -87,26 +50,43 @@ def figure(image: bytes, alt: str, caption: str = "", *, wide: bool = False, lin
         image: a PNG, SVG or WebP file's bytes; an animated WebP moves by itself.
         alt: what the picture shows, for those who cannot see it.
         caption: plain text below it.
-        wide: keep the picture readable on narrow screens by letting it scroll sideways.
+        wide: as wide as the page; on narrower screens it scrolls sideways.
         link: URL that the caption leads to.
 
     Raises:
         ValueError: the image is none of these.
     """
     if image.startswith(b"\x89PNG"):
-        kind = "png"
+        source = f"data:image/png;base64,{base64.b64encode(image).decode()}"
     elif b"<svg" in image[:1000]:
-        kind = "svg+xml"
+        # The pictures in it are in base64 already: as text it stays three quarters as long.
+        source = f"data:image/svg+xml,{quote(image.decode(), safe=SAFE_IN_SVG)}"
     elif image.startswith(b"RIFF") and image[8:12] == b"WEBP":
-        kind = "webp"
+        source = f"data:image/webp;base64,{base64.b64encode(image).decode()}"
     else:
         raise ValueError("figure takes the bytes of a PNG, SVG or WebP file")
-    data = base64.b64encode(image).decode()
     words = f'<a href="{escape(link)}">{escape(caption)}</a>' if link else escape(caption)
     below = f"<figcaption>{words}</figcaption>" if caption else ""
-    # What scrolls must be reachable by keyboard.
-    scroll = f'<div class="scroll wide" tabindex="0" role="region" aria-label="{escape(alt)}">' if wide else "<div>"
-    return f'<figure>{scroll}<img alt="{escape(alt)}" src="data:image/{kind};base64,{data}"></div>{below}</figure>\n'
+    # What scrolls, on a phone all of them, must be reachable by keyboard.
+    kind = "scroll wide" if wide else "scroll"
+    scroll = f'<div class="{kind}" tabindex="0" role="region" aria-label="{escape(alt)}">'
+    return f'<figure>{scroll}<img alt="{escape(alt)}" src="{source}"></div>{below}</figure>\n'
+
+
+def video(film: bytes, alt: str, caption: str = "", *, plays: bool = False) -> str:
+    """A film inside the page, which loops.
+
+    Args:
+        film: an MP4 file's bytes.
+        alt: what it shows, for those who cannot see it.
+        caption: plain text below it.
+        plays: by itself, and not only when asked to; the page has a button that pauses all films.
+    """
+    data = base64.b64encode(film).decode()
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    how = "autoplay loop muted playsinline" if plays else "controls loop muted playsinline"
+    player = f'<video {how} aria-label="{escape(alt)}" src="data:video/mp4;base64,{data}">'
+    return f"<figure>{player}</video>{below}</figure>\n"
 
 
 def gallery(figures: Sequence[str]) -> str:
@@ -114,18 +94,9 @@ def gallery(figures: Sequence[str]) -> str:
     return f'<div class="gallery">\n{"".join(figures)}</div>\n'
 
 
-def video(film: bytes, alt: str, caption: str = "") -> str:
-    """A film inside the page, which plays when asked to.
-
-    Args:
-        film: an MP4 file's bytes.
-        alt: what it shows, for those who cannot see it.
-        caption: plain text below it.
-    """
-    data = base64.b64encode(film).decode()
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    player = f'<video controls loop muted playsinline aria-label="{escape(alt)}" src="data:video/mp4;base64,{data}">'
-    return f"<figure>{player}</video>{below}</figure>\n"
+def pair(*parts: str) -> str:
+    """Parts of a section side by side, where there is room."""
+    return f'<div class="pair">{"".join(f"<div>{part}</div>" for part in parts)}</div>\n'
 
 
 def table(
@@ -175,24 +146,50 @@ def error_table(errors: Mapping[str, Any]) -> str:
     return table(rows, caption="Held-out one-step L1 error (lower is better).", best="min", columns=measured)
 
 
-def write_report(path: Path, title: str, *sections: Section, subtitle: str = "") -> None:
-    """Write the page to ``path``, whole or not at all.
+REPORTS = re.compile("<!--reports-->.*?<!--/reports-->", re.DOTALL)
+
+
+def links(folder: Path) -> str:
+    """Links to the reports in the folders of a run's folder, such as those of plans; kept up to date by them."""
+    others = sorted(path.parent.name for path in folder.glob("*/report.html"))
+    items = ", ".join(f'<a href="{quote(name)}/report.html">{escape(name)}</a>' for name in others)
+    return f"<!--reports-->{f'<p>More reports of this run: {items}.</p>' if others else ''}<!--/reports-->\n"
+
+
+def _link_from(path: Path) -> None:
+    """Renew the links in the report of the folder above, if it has one that holds some."""
+    if path.is_file() and REPORTS.search(text := path.read_text(encoding="utf-8")):
+        _write_whole(path, REPORTS.sub(lambda _: links(path.parent).rstrip("\n"), text, count=1))
+
+
+def _write_whole(path: Path, page: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(page, encoding="utf-8")
+    os.replace(part, path)
+
+
+def write_report(path: Path, title: str, *sections: Section, subtitle: str = "", head: str = "") -> None:
+    """Write the page to ``path``, whole or not at all, and a link to it into the report of a run around it.
 
     Args:
         path: the HTML file; its folder is made if need be.
         title: heading of the page, plain text.
         sections: its parts, in order.
         subtitle: plain text below the heading, such as the version, the run and the date.
+        head: markup above the sections, what a reader is to remember.
     """
-    links = "".join(f'<a href="#s{i}">{escape(section.title)}</a> ' for i, section in enumerate(sections, 1))
+    links = "".join(f'<a href="#s{i}">{escape(section.title)}</a>\n' for i, section in enumerate(sections, 1))
     body = "".join(
-        f'<section id="s{i}">\n<h2>{escape(section.title)}</h2>\n{section.html}</section>\n'
+        f'<section id="s{i}">\n<details{"" if section.folded else " open"}><summary><h2>{escape(section.title)}</h2>'
+        f"</summary>\n{section.html}</details>\n</section>\n"
         for i, section in enumerate(sections, 1)
     )
+    films = any(mark in head + body for mark in ('class="frames"', "<video"))
     page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <link rel="icon" href="data:,">
@@ -201,22 +198,24 @@ def write_report(path: Path, title: str, *sections: Section, subtitle: str = "")
 </style>
 </head>
 <body>
+<nav aria-label="Contents">
+{"<button type='button'>Pause films</button>" if films else ""}
+{links}</nav>
 <header>
 <h1>{escape(title)}</h1>
 <p class="subtitle">{escape(subtitle)}</p>
-<nav aria-label="Contents">{links}</nav>
-</header>
+{head}</header>
 <main>
 {body}</main>
 <footer>Made by wildlam.</footer>
+<script>{SCRIPT}</script>
 </body>
 </html>
 """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, path)
+    _write_whole(path, page)
+    _link_from(path.parent.parent / path.name)
 
 
 def _cell(value: float | str | None, decimals: int) -> str:

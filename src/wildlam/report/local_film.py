@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from matplotlib import colormaps
 from torch import Tensor
 
 from wildlam.evaluation.locality import Locality
+from wildlam.report.plots import glowing
 from wildlam.video.write import side_by_side
 
 BLINKS = 2.0
@@ -42,8 +42,5 @@ def local_film(found: Locality, grid: tuple[int, int]) -> list[np.ndarray]:
 
 def _laid_over(frame: Tensor, change: Tensor) -> Tensor:
     """A grey frame ``uint8 [3, S, S]`` under the map ``[h, w]``, which has a scale of its own."""
-    bright = (change / change.max().clamp(min=1e-12)).clamp(0, 1)
-    large = torch.nn.functional.interpolate(bright[None, None].float(), size=frame.shape[-2:])[0, 0]
-    colour = torch.from_numpy(colormaps["inferno"](large.numpy())[..., :3]).movedim(-1, 0) * 255
-    grey = frame.float().mean(dim=0, keepdim=True).expand_as(frame)
-    return grey.lerp(colour.float(), 0.9 * large).round().byte()
+    picture = glowing(frame.movedim(0, -1).numpy(), change.numpy(), max(float(change.max()), 1e-12))
+    return torch.from_numpy(picture).movedim(-1, 0)

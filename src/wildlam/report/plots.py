@@ -5,21 +5,25 @@ Frames inside the plots are embedded as pictures, so that each plot is one self-
 
 from __future__ import annotations
 
+import base64
 import functools
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec
 
 import matplotlib
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from PIL import Image
 
+from wildlam.evaluation.intervals import Estimate, PerClip
 from wildlam.evaluation.one_step import METHODS
-from wildlam.evaluation.verdict import known
 
 # Okabe and Ito's palette. Copying learns nothing and is grey.
 COLOURS = {
@@ -55,9 +59,40 @@ def svg(draw: Callable[Arguments, Figure]) -> Callable[Arguments, bytes]:
         buffer = io.StringIO()
         with matplotlib.rc_context(STYLE):
             draw(*args, **kwargs).savefig(buffer, format="svg", dpi=110, transparent=True, metadata={"Date": None})
-        return buffer.getvalue().replace(INK, "currentColor").replace("<defs>", MEDIA + "<defs>", 1).encode()
+        text = PNG_INSIDE.sub(_as_jpeg, buffer.getvalue())
+        return text.replace(INK, "currentColor").replace("<defs>", MEDIA + "<defs>", 1).encode()
 
     return render
+
+
+PNG_INSIDE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
+
+
+def _as_jpeg(found: re.Match[str]) -> str:
+    """A picture inside an SVG as JPEG, a fifth as large, unless one can see through it."""
+    picture = Image.open(io.BytesIO(base64.b64decode(found[1])))
+    if np.asarray(picture.convert("RGBA"))[..., 3].min() < 255:
+        return found[0]
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, format="JPEG", quality=82, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def glowing(frame: np.ndarray, change: np.ndarray, top: float, least: float = 0.0) -> np.ndarray:
+    """A frame in grey under a map that glows where it is large, as one picture ``uint8 [H, W, 3]``.
+
+    Args:
+        frame: ``uint8 [H, W, 3]``.
+        change: the map ``[h, w]``.
+        top: value that is brightest.
+        least: how much of the map covers the frame where it is lowest, 0 to 0.9.
+    """
+    bright = np.clip(change / top, 0, 1).astype(np.float32)
+    height, width = frame.shape[:2]
+    large = np.asarray(Image.fromarray(bright).resize((width, height), Image.Resampling.NEAREST))
+    alpha = np.clip(large, least, 0.9)[..., None]
+    grey = frame.astype(np.float32).mean(-1, keepdims=True)
+    return (grey * (1 - alpha) + 255 * colormaps["inferno"](large)[..., :3] * alpha).round().astype(np.uint8)
 
 
 class Mosaic:
@@ -111,10 +146,10 @@ class Mosaic:
 
 @dataclass
 class Transition:
-    """Two frames, ``uint8 [3, H, W]``, the name of their video and, for a neighbour, the distance to the query."""
+    """Frames from the one before to the one after, ``uint8 [F, 3, H, W]``, the name of their video and, for a
+    neighbour, the distance to the query."""
 
-    before: np.ndarray
-    after: np.ndarray
+    frames: np.ndarray
     name: str = ""
     distance: float | None = None
 
@@ -152,33 +187,64 @@ def training_curves(metrics: Mapping[str, tuple[Sequence[float], Sequence[float]
 
 
 @svg
-def error_bars(table: Mapping[str, Any]) -> Figure:
-    """One group of bars per source (and one for all of them), one bar per method, as SVG. Missing methods have no bar.
+def error_dots(errors: PerClip) -> Figure:
+    """One-step errors of each source (and of all) by method, with their intervals where there are enough, as SVG.
 
     Args:
-        table: the error table, ``{"sources": {name: errors}, "all": errors}``.
+        errors: errors of clips by method; methods that were not measured have no dot.
     """
-    sources = table.get("sources", {})
-    groups = dict(sources) if len(sources) > 1 else {}
-    if len(groups) != 1:
-        groups["all"] = table.get("all", {})
-    methods = [m for m in METHODS if any(known(errors, m) is not None for errors in groups.values())]
-    fig = Figure(figsize=(max(5.5, 1.4 + 1.9 * len(groups)), 3.2), layout="constrained")
+    sources = sorted(set(errors.sources))
+    groups = {**({name: name for name in sources} if len(sources) > 1 else {}), "all": None}
+    rows = {
+        label: {METHODS[m]: errors.estimate(m, source=source) for m in METHODS if m in errors.values}
+        for label, source in groups.items()
+    }
+    colours = {METHODS[method]: COLOURS[method] for method in METHODS}
+    return dots(rows, "held-out one-step L1 error (lower is better)", errors.is_enough, colours)
+
+
+def dots(
+    rows: Mapping[str, Mapping[str, Estimate]],
+    axis: str,
+    whiskers: bool,
+    colours: Mapping[str, str] | None = None,
+    reference: float | None = None,
+) -> Figure:
+    """Estimates as dots, with whiskers for their intervals, a line for each row; what is not finite is left out.
+
+    Args:
+        rows: row name to what is compared in it, by name.
+        axis: name of the axis.
+        whiskers: whether the intervals are drawn.
+        colours: colour of each thing compared.
+        reference: a value to compare with, drawn as a line.
+    """
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    colour = dict(zip(names, LINES * len(names), strict=False)) | dict(colours or {})
+    each = 0.13 * len(names) + 0.17
+    fig = Figure(figsize=(7.5, 0.75 + each * len(rows)), layout="constrained")
     ax = fig.subplots()
-    width = 0.8 / max(1, len(methods))
-    for i, method in enumerate(methods):
-        x = np.arange(len(groups)) + (i - (len(methods) - 1) / 2) * width
-        heights = [known(errors, method) for errors in groups.values()]
-        values = [math.nan if height is None else height for height in heights]
-        bars = ax.bar(x, values, width * 0.9, color=COLOURS[method], label=METHODS[method])
-        labels = ["" if height is None else f"{height:.3f}".lstrip("0") for height in heights]
-        ax.bar_label(bars, labels, fontsize=7.5, padding=2, color=INK)
-    ax.set_xticks(range(len(groups)), list(groups))
-    ax.set_ylabel("held-out one-step L1 error")
-    if methods:
+    for k, name in enumerate(names):
+        shift = (k - (len(names) - 1) / 2) * 0.13 / each
+        known = {i: row[name] for i, row in enumerate(rows.values()) if name in row and math.isfinite(row[name].mean)}
+        x, y = [e.mean for e in known.values()], [i + shift for i in known]
+        if whiskers:
+            ends = [(e.low, e.high) if math.isfinite(e.high - e.low) else (e.mean, e.mean) for e in known.values()]
+            ax.hlines(y, [low for low, _ in ends], [high for _, high in ends], color=colour[name], lw=1.6)
+        ax.scatter(x, y, s=22, color=colour[name], label=name, zorder=3, lw=0)
+    if reference is not None:
+        ax.axvline(reference, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.6)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel(axis)
+    if len(names) > 1:
         fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8.5)
-    quiet(ax, grid="y")
+    quiet(ax, grid="x")
     return fig
+
+
+dots_svg = svg(dots)
+"""``dots`` as SVG."""
 
 
 @svg
@@ -198,7 +264,7 @@ def error_strip(
     pictures = np.moveaxis(frames, 1, -1)
     everything = np.concatenate([np.ravel(maps) for maps in errors.values()]) if errors else np.ones(1)
     # The 99th percentile, or one odd token would darken all the others.
-    norm = Normalize(0, float(np.percentile(everything, 99)) or 1.0)
+    norm = Normalize(0, top := float(np.percentile(everything, 99)) or 1.0)
     wall.label(0, "true frame")
     for t, picture in enumerate(pictures):
         wall.show(0, t, picture)
@@ -207,9 +273,8 @@ def error_strip(
     for row, (method, maps) in enumerate(errors.items(), start=1):
         wall.label(row, METHODS.get(method, method))
         for t, (picture, tokens) in enumerate(zip(pictures[1:], maps, strict=True), start=1):
-            wall.show(row, t, picture.mean(-1), cmap="gray", vmin=0, vmax=255)
             # Where the error is low, the frame shows through.
-            wall.show(row, t, tokens, cmap="inferno", norm=norm, alpha=np.clip(norm(tokens), 0.25, 0.9))
+            wall.show(row, t, glowing(picture, tokens, top, least=0.25))
     bar = wall.figure.colorbar(ScalarMappable(norm, "inferno"), cax=wall.beside(0.12))
     bar.set_label("L1 error per token", fontsize=8.5)
     bar.ax.tick_params(labelsize=8)
@@ -234,7 +299,7 @@ def nearest_actions(queries: Sequence[Transition], neighbours: Sequence[Sequence
     for i, (query, of_query) in enumerate(zip(queries, neighbours, strict=True)):
         first = block * i + 0.5
         for column, transition in enumerate([query, *of_query]):
-            before, after = (np.moveaxis(frame, 0, -1) for frame in (transition.before, transition.after))
+            before, after = (np.moveaxis(transition.frames[k], 0, -1) for k in (0, -1))
             wall.show(first, column, before)
             wall.show(first + 1, column, after)
             change = after.mean(-1) - before.mean(-1)

@@ -11,20 +11,22 @@ import av
 import numpy as np
 
 
-def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float | Fraction) -> None:
+def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float | Fraction, crf: int = 18) -> None:
     """Write ``uint8 [H, W, 3]`` RGB frames, all of one even-sided shape, as H.264 at exactly ``fps`` frames per second.
 
     Frame ``k`` is shown at ``k / fps`` seconds. The file appears under ``path`` complete or not at all: it grows under
     a temporary name in the same folder and is renamed at the end. A process killed half-way leaves only that
     ``*.part`` file, which the next attempt overwrites.
+
+    ``crf`` is x264's constant rate factor: 18 looks lossless, and 6 more halve the size.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     rate = Fraction(fps).limit_denominator(1001)
     with av.open(str(part), "w", format="mp4") as file:
-        # crf 18 looks lossless; a keyframe every 16 frames keeps seeking cheap; with threads or B-frames, x264 does not
-        # give the same pixels in every run.
-        options = {"crf": "18", "preset": "veryfast", "g": "16", "bf": "0", "threads": "1"}
+        # A keyframe every 16 frames keeps seeking cheap; with threads or B-frames, x264 does not give the same pixels
+        # in every run.
+        options = {"crf": str(crf), "preset": "veryfast", "g": "16", "bf": "0", "threads": "1"}
         stream = file.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"
         stream.time_base = 1 / rate

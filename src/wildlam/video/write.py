@@ -17,6 +17,8 @@ SIDE = 192
 """Side of a panel, pixels."""
 BAND = 24
 """Height of the labels above the panels."""
+CRF_IN_PAGES = 26
+"""Rate factor of films that stand in pages; see ``write_mp4``."""
 
 
 def side_by_side(panels: Mapping[str, Tensor]) -> list[np.ndarray]:
@@ -40,8 +42,8 @@ def side_by_side(panels: Mapping[str, Tensor]) -> list[np.ndarray]:
 
 
 def mp4_bytes(frames: list[np.ndarray], fps: float) -> bytes:
-    """Frames ``uint8 [H, W, 3]`` as the bytes of an H.264 file."""
+    """Frames ``uint8 [H, W, 3]`` as the bytes of an H.264 file, small enough to stand in a page."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
-        write_mp4(path, frames, fps)
+        write_mp4(path, frames, fps, crf=CRF_IN_PAGES)
         return path.read_bytes()

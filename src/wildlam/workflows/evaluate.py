@@ -34,7 +34,7 @@ from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
 from wildlam.report.html import error_table as table_of_errors
 from wildlam.report.html import verdict_box
-from wildlam.report.pages.pictures import pictures_section
+from wildlam.report.pages.pictures import Painter
 from wildlam.report.pages.run import write_run_report
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import Clips, held_out_size
@@ -115,7 +115,8 @@ def evaluate(config: EvaluateConfig | None = None, /, **keywords: Any) -> Evalua
         Run.open(bound)  # now, and not after an hour of encoding
     of_run, folder = read_config(run.path / "config.yaml"), run.path
     if data is not None:
-        of_run = replace(of_run, data=replace(of_run.data, path=data, cache=None))
+        # Other videos are of other sources, of which the run's mixture knows nothing.
+        of_run = replace(of_run, data=replace(of_run.data, path=data, cache=None, mixture={}))
         folder = _folder_for(run, data)
     with processes() as team, named(videos_given_by(option("data"))) if data else nullcontext():
         encoder = open_run(config.run, team.device).encoder
@@ -174,8 +175,8 @@ def evaluate_run(
     ):
         write_atomically(folder / "results.json", json.dumps(summary, indent=2))
         write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
-        pictures = pictures_section(model, decoder, held_out, frames, config.data.fps) if decoder else ()
-        write_run_report(run, folder, model, clips.manifest, found, summary, pictures)
+        painter = Painter(decoder, frames, config.data.fps) if decoder else None
+        write_run_report(run, folder, model, clips.manifest, found, summary, painter)
 
 
 def _decoder(run: Run, encoder: Encoder) -> Decoder | None:

@@ -26,7 +26,7 @@ from wildlam.evaluation.two_sample import TRANSITIONS
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder
 from wildlam.report.pages.decoded import FROM
-from wildlam.report.pages.pictures import pictures_section
+from wildlam.report.pages.pictures import Painter, pictures_section
 from wildlam.report.pages.run import PICTURE, STRIPS_PER_SOURCE
 from wildlam.report.plots import error_strip
 from wildlam.states.dataset import LABELLED_CLIPS, held_out_size, labelled_size
@@ -40,6 +40,8 @@ FEW_CLIPS = 16
 """Clips up to which an evaluation is not measured before it begins, but for UMAP."""
 FIGURES = 8
 """Figures of a report besides those of clips."""
+FILMS = 160
+"""Transitions that play in a report, about; each takes about as long to read as a clip."""
 AXES = 3
 """Dimensions of made-up actions."""
 UMAP_COMPILES, UMAP_FITS = 6.0, 1.4e-3
@@ -138,7 +140,7 @@ def _in_pixels(
         pixel_rollout(model, decoder, made(few), frames)
 
     def draw() -> None:
-        list(pictures_section(model, decoder, made(2), frames, config.data.fps))
+        list(pictures_section(model, Painter(decoder, frames, config.data.fps), made(2)))
 
     sources = times * len(rows.split("held_out").sources()[0])
     pixels = durations.many("pixels", f"{count:,} clips", count, judge, PIXELS_AT_ONCE, device)
@@ -159,7 +161,7 @@ def _report(config: RunConfig, encoder: Encoder, rows: Manifest, clips: int, sta
     """Look at some clips of each source and draw a few of them, and the other figures."""
     spec, data, held_out = encoder.spec, config.data, rows.split("held_out")
     strips = STRIPS_PER_SOURCE * len(held_out.sources()[0])
-    seen, drawn = times * min(FROM * strips, clips), times * (FIGURES + strips)
+    seen, drawn = times * (min(FROM * strips, clips) + FILMS), times * (FIGURES + strips)
     windows = eval_windows(held_out, states * spec.frames_per_state, data.fps, 1)
     offsets = [i * spec.frames_per_state / data.fps for i in range(states)]
 

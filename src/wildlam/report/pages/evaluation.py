@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from html import escape
 from typing import Any
 
 from torch import Tensor
@@ -14,15 +16,19 @@ from wildlam.evaluation.latent_space import STEPS, LatentSpace
 from wildlam.evaluation.leakage import Leakage
 from wildlam.evaluation.locality import KINDS, Locality
 from wildlam.evaluation.one_step import METHODS
-from wildlam.evaluation.probes import summary_of_all
+from wildlam.evaluation.probes import Probes
 from wildlam.evaluation.suite import Evaluations
 from wildlam.report.evaluation_plots import embedding, horizon_curves, overlays, traversals
-from wildlam.report.html import Section, figure, paragraph, table, video
+from wildlam.report.html import Section, figure, pair, paragraph, table, video
 from wildlam.report.local_film import BLINKS, local_film
+from wildlam.report.plots import dots_svg
 from wildlam.video.manifest import Manifest
 from wildlam.video.write import mp4_bytes
 
 PICTURE = 128
+
+DRAWN = {"z": "linear z", "the state alone": "linear state"}
+"""Probes that are drawn; the table has all."""
 
 INTERVALS = "In brackets, 95 % bootstrap intervals over recordings."
 NO_INTERVALS = (
@@ -66,9 +72,6 @@ def evaluation_sections(found: Evaluations, manifest: Manifest, grid: tuple[int,
                 title, paragraph("No source has a second held-out recording to cut to or to carry actions to.")
             )
     if found.probes:
-        of_all = summary_of_all(found.probes) or {}
-        judged = min((probes.squared_errors for probes in found.probes), key=lambda errors: errors.is_enough)
-        rows = {name: {a: cell(e, of=judged) for a, e in of_probe.items()} for name, of_probe in of_all.items()}
         yield Section(
             "Can the true actions be read from z?",
             paragraph(
@@ -76,11 +79,31 @@ def evaluation_sections(found: Evaluations, manifest: Manifest, grid: tuple[int,
                 "videos; R² is the variance that they explain on held-out videos. A probe of the state alone shows how "
                 "much can be predicted without z."
             )
-            + table(rows, caption=f"R² by dimension of the action (higher is better). {intervals(judged)}"),
+            + _probes_by_world(found.probes),
         )
     if found.locality:
         yield Section("Does a motion stay in its place?", _locality(found.locality, found.one_step, grid))
     yield Section("The latent space", _latent_space(found.latent_space, found, manifest, grid))
+
+
+def _probes_by_world(found: Sequence[Probes]) -> str:
+    """What z and the state explain of the true actions of each source, drawn; then a table of all probes for each."""
+    figures, tables = [], ""
+    for of_kind in found:
+        for source in dict.fromkeys(of_kind.squared_errors.sources):
+            own = of_kind.of_source(source)
+            judged = own.squared_errors
+            of_probe = {probe: own.r_squared(probe) for probe in own.probes}
+            rows = {a: {name: of_probe[probe][a] for name, probe in DRAWN.items()} for a in [*own.action_names, "mean"]}
+            drawn = dots_svg(rows, "R² (higher is better)", judged.is_enough, reference=0.0)
+            figures.append(
+                f"<h3>{escape(source)}</h3>\n" + figure(drawn, f"R² of the true actions of {source} by probe")
+            )
+            cells = {
+                name: {a: cell(e, of=judged) for a, e in of_action.items()} for name, of_action in of_probe.items()
+            }
+            tables += table(cells, caption=f"R² in {source}, {judged.amount}. {intervals(judged)}")
+    return pair(*figures) + tables
 
 
 def cell(estimate: Estimate | Mapping[str, float] | None, decimals: int = 2, of: PerClip | None = None) -> str | None:
@@ -88,6 +111,8 @@ def cell(estimate: Estimate | Mapping[str, float] | None, decimals: int = 2, of:
     if estimate is None:
         return None
     values = estimate if isinstance(estimate, Mapping) else vars(estimate)
+    if not math.isfinite(values["mean"]):  # such as R² of what never varies in a source
+        return None
     if of is not None and not of.is_enough:
         values = dict.fromkeys(("mean", "low", "high"), values["mean"])
     if values["low"] < values["high"]:
@@ -122,8 +147,17 @@ def _leakage_and_cycle(leakage: Leakage, cycle: Cycle) -> str:
         "the other clip's actions": {"error": error(found["other"]), "ratio": ratio(found["other_ratio"])},
     }
     heads = {"plain": "error without a cut", "cut": "error at the cut", "ratio": "ratio"}
+    drawn: dict[str, dict[str, Estimate]] = {
+        f"at a cut: {name}": {"ratio": errors.estimate(f"cut{suffix}", over=f"plain{suffix}")}
+        for name, suffix in predictors.items()
+        if f"cut{suffix}" in errors.values
+    }
+    drawn["after a cycle"] = {"ratio": cycle.per_clip.estimate("cycled", over="original")}
+    drawn["other clip's actions"] = {"ratio": cycle.per_clip.estimate("other", over="original")}
+    plot = dots_svg(drawn, "error over that without (1: no difference)", errors.is_enough, reference=1.0)
     return (
-        paragraph(
+        figure(plot, "Ratios of errors at scene cuts and after cycles")
+        + paragraph(
             "Scene cuts: the ends of unrelated clips are swapped. An action cannot describe a jump to another scene, "
             "so the error must rise at the cut, as it does without actions; a model whose z is a copy of the next "
             "state would not notice."
@@ -183,6 +217,7 @@ def _locality(found: Locality, held_out: PerClip, grid: tuple[int, int]) -> str:
             "Films of composed scenes: a source, the target as it would truly move, and where changes fall in it",
             "More scenes. A disc of the source moves; bright is where the target's states change in truth, by the "
             "latent action of the source, and by that of a source in which the other disc moves.",
+            plays=True,
         )
     )
 
@@ -219,11 +254,11 @@ def _latent_space(space: LatentSpace, found: Evaluations, manifest: Manifest, gr
     moment = [float(found.clips.times[clip, 0])]
     frame = manifest.frames(found.clips.names[clip], moment, PICTURE)[0].numpy()
     maps: Tensor = space.change[0].unflatten(-1, grid)
-    return (
-        paragraph(words)
-        + figure(scatter, f"{space.method} of inferred and of sampled latent actions")
-        + paragraph(
-            "Along the principal directions of z, from the mean: where the predicted state changes (brighter: more)."
-        )
-        + figure(traversals(frame, maps.numpy(), STEPS), "Traversals of the principal directions of z", wide=True)
+    return paragraph(words) + pair(
+        figure(scatter, f"{space.method} of inferred and of sampled latent actions"),
+        figure(
+            traversals(frame, maps.numpy(), STEPS),
+            "Traversals of the principal directions of z",
+            "Along the principal directions of z, from the mean: where the predicted state changes (brighter: more).",
+        ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.rollout import horizon_of
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder, to_uint8
+from wildlam.report.films import films
 from wildlam.report.html import Section, figure, paragraph, video
 from wildlam.report.pages.decoded import EXPLAINED, informative_clips, painted
 from wildlam.report.strips import Strip, picture_strips
@@ -19,24 +21,38 @@ from wildlam.video.write import mp4_bytes, side_by_side
 SHOWN_PER_SOURCE = 2
 
 
-@torch.no_grad()
-def pictures_section(
-    model: LatentActionModel, decoder: Decoder, clips: InferredClips, frames: Callable[[int], Tensor], fps: float
-) -> Iterator[Section]:
-    """Strips and films of some held-out clips, and films of latent actions transferred to another video.
+@dataclass(frozen=True)
+class Painter:
+    """What paints states, and the true frames to compare with.
 
-    Args:
-        model: the model, in evaluation mode.
-        decoder: decoder of its encoder's states.
-        clips: clips with the latent actions that the model infers.
+    Attributes:
+        decoder: decoder of the encoder's states.
         frames: gives the frames of all states of a clip by its index, ``uint8 [T * frames_per_state, 3, S, S]``.
         fps: rate of those frames.
     """
+
+    decoder: Decoder
+    frames: Callable[[int], Tensor]
+    fps: float
+
+
+@torch.no_grad()
+def pictures_section(model: LatentActionModel, painter: Painter, clips: InferredClips) -> Iterator[Section]:
+    """Films and strips of some held-out clips, and films of latent actions transferred to another video.
+
+    Args:
+        model: the model, in evaluation mode.
+        painter: what paints its states.
+        clips: clips with the latent actions that the model infers.
+    """
+    decoder, frames, fps = painter.decoder, painter.frames, painter.fps
     offsets = torch.arange(decoder.spec.frames_per_state, dtype=torch.float64) / fps
     horizon, partners = horizon_of(clips), clips.partners
     known = (clips.states.shape[1] - horizon) * decoder.spec.frames_per_state
     device = next(model.parameters()).device
-    strips, rollouts, transfers = "", "", ""
+    strips = ""
+    rollouts: list[str] = []
+    transfers: list[str] = []
     for i in informative_clips(frames, clips.names, clips.sources, SHOWN_PER_SOURCE):
         j = partners[i]
         states, other = clips.states[i : i + 1].to(device).float(), clips.states[j : j + 1].to(device).float()
@@ -48,23 +64,26 @@ def pictures_section(
         name = clips.names[i]
         strip = Strip(name, {row: pictures.numpy() for row, pictures in rows.items()}, seconds)
         strips += figure(picture_strips([strip]), f"Strip of {name}: truth, decoded truth and predictions", wide=True)
-        films = side_by_side({"true": true, "true state, decoded": rows["true state"], "rollout": rows["rollout"]})
-        rollouts += video(mp4_bytes(films, fps), f"Film of {name} and its rollout", f"{name}; {_known(known)}")
+        panels = side_by_side({"true": true, "true state, decoded": rows["true state"], "rollout": rows["rollout"]})
+        rollouts.append(
+            video(mp4_bytes(panels, fps), f"Film of {name} and its rollout", f"{name}; {_known(known)}", plays=True)
+        )
         if clips.recordings[i] == clips.recordings[j]:
             continue  # nothing is carried to another recording
-        films = side_by_side(
+        panels = side_by_side(
             {"source": true, "target": frames(j), "source's actions on target": to_uint8(decoder.decode(carried)[0])}
         )
         words = f"What happens in {name}, done to {clips.names[j]}; {_known(known)}"
-        transfers += video(mp4_bytes(films, fps), words, words)
-    yield Section("What it predicts", paragraph(EXPLAINED) + strips + rollouts)
+        transfers.append(video(mp4_bytes(panels, fps), words, words, plays=True))
+    yield Section("What it predicts", films(rollouts, "large"))
     yield Section(
         "The actions of one video, done to another",
         paragraph("The latent actions inferred in the first film, unrolled from the first states of the second.")
-        + transfers
+        + films(transfers, "large")
         if transfers
         else paragraph("No source has a second held-out recording to carry actions to."),
     )
+    yield Section("What it predicts, frame by frame", paragraph(EXPLAINED) + strips, folded=True)
 
 
 def _known(frames: int) -> str:
