@@ -74,7 +74,7 @@ class Study:
         training = TrainingConfig(steps=steps, batch_size=self.args.batch, eval_every=often, save_every=often)
         return replace(
             self.opened.config,
-            data=replace(self.opened.config.data, path=self.films.absolute()),
+            data=replace(self.opened.config.data, path=self.films.absolute(), cache=None, mixture={}),
             model=ModelConfig(size=self.args.size, idm=Transformer(), bottleneck=bottleneck),
             training=training,
             action_free=False,

@@ -138,8 +138,11 @@ def test_what_can_be_mended_is_said(run, film, tmp_path, monkeypatch):
         WorldModelEnv(path, observation="frame")
     with pytest.raises(WildlamError, match="has no controller"):
         WorldModelEnv(path, actions="real")
+    assert {video.parent.parent.name for video in WorldModelEnv("tiny").videos} >= {"arm", "nav"}  # comes with them
     with pytest.raises(WildlamError, match="no videos there to begin in; give videos="):
-        WorldModelEnv("tiny")
+        WorldModelEnv("tiny", tmp_path / "none")
+    with pytest.raises(WildlamError, match="tiny has controller_arm, controller_nav; give one of these folders as"):
+        WorldModelEnv("tiny", film, actions="real")
     with pytest.raises(ValueError, match="actions must be latent or real, got 'none'"):
         WorldModelEnv(path, actions="none")
     with pytest.raises(ValueError, match="horizon must be at least 1"):
@@ -157,7 +160,9 @@ def test_what_can_be_mended_is_said(run, film, tmp_path, monkeypatch):
             world.reset(options=options)
     world.reset()
     for action in (np.zeros(3), np.full(4, np.nan)):
-        with pytest.raises(WildlamError, match="an action is 4 finite numbers"):
+        with pytest.raises(
+            WildlamError, match=r"an action is 4 finite numbers, got (shape \[3\]|4 that are not finite)"
+        ):
             world.step(action)
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,9 +180,18 @@ def test_files_that_hold_no_example(run, built, tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"no archive")
     np.savez(tmp_path / "wide.npz", z=np.zeros((1, 7)))
     np.savez(tmp_path / "several.npz", z=np.ones((2, 4)))
-    for name, says in {"bad": "cannot be read", "wide": r"of width 4, got \[1, 7\]", "several": "holds 2"}.items():
+    said = {"bad": "is no file of latent actions", "wide": r"of width 4, got \[1, 7\]", "several": "holds 2"}
+    for name, says in said.items():
         with pytest.raises(WildlamError, match=says):
             search(run=run, like=str(tmp_path / f"{name}.npz"))
+
+
+def test_hits_that_mean_little_are_said_to(run, built):
+    found = search(run=run, like=ASKED, count=3)
+    hits = [replace(hit, rank=rank, distance=0.3) for hit, rank in zip(found.hits, (0.1, 0.1, 0.9), strict=True)]
+    assert "most of these hardly move" in str(replace(found, hits=hits))
+    assert "unrelated" in str(replace(found, hits=[replace(hits[2], distance=0.9)]))
+    assert not replace(found, hits=hits[2:]).notes
 
 
 def test_sources_and_counts_that_cannot_be(run, built):

@@ -274,11 +274,13 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
         WildlamError: there is none, its training was interrupted, or it was trained for another model.
     """
     run = Run(_folder(path))
-    space = read_space(
-        run,
-        f"{path} has no controller; train one with `wildlam controller train`, or give one as {option('controller')}",
-        drives=True,
-    )
+    others = [file.parent.name for file in sorted(path.glob("*/actions.json")) if "drives" in read_json(file)]
+    if others:
+        otherwise = f"{path} has {', '.join(others)}; give one of these folders as {option('controller')}"
+    else:
+        remedy = f"train one with `wildlam controller train`, or give one as {option('controller')}"
+        otherwise = f"{path} has no controller; {remedy}"
+    space = read_space(run, otherwise, drives=True)
     _check_driven(run, model, "give one of this run, or train one with `wildlam controller train`")
     if not (run.path / RESULTS).is_file():
         raise WildlamError(

@@ -14,6 +14,7 @@ from torch import Tensor
 from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks.discrete import DiscreteBottleneck
 from wildlam.models.decoder import Decoder, to_uint8
+from wildlam.pretrained import FILMS, TINY
 from wildlam.types import check_choice, check_count
 from wildlam.video.decode import decode_at, probe
 from wildlam.video.given import Pictures, given_videos
@@ -58,7 +59,8 @@ class WorldModelEnv(gymnasium.Env):
 
     Args:
         run: run folder, ``"tiny"``, or ``"user/name"`` on the Hub, as ``wildlam.load`` takes it.
-        videos: a video file, a folder of videos or a list of them to begin in; those of the run if not given.
+        videos: a video file, a folder of videos or a list of them to begin in; those of the run if not given, of
+            ``"tiny"`` the films that come with it.
         observation: frame or state; frames, if there is a decoder.
         actions: latent or real.
         controller: folder of a controller, or of a run with one; that of the run if not given.
@@ -106,7 +108,8 @@ class WorldModelEnv(gymnasium.Env):
         check_count("context", self.context)
         rate = self.data.fps / spec.frames_per_state
         self.metadata = {**type(self).metadata, "render_fps": rate}  # type: ignore[misc]
-        self.videos = _videos(self.data.path if videos is None else videos)
+        own = FILMS if trained.path == TINY else self.data.path
+        self.videos = _videos(own if videos is None else videos)
         self.controller = None
         if actions == "real":
             place = Path(controller or trained.path)
@@ -255,7 +258,12 @@ class WorldModelEnv(gymnasium.Env):
             return self.model.bottleneck.codebook[int(action)][None]  # type: ignore[index]
         values = np.asarray(action, dtype=np.float32)
         if values.shape != self.action_space.shape or not np.isfinite(values).all():
-            raise WildlamError(f"an action is {self.action_space.shape[0]} finite numbers, got {action!r}")
+            wrong = (
+                f"{int((~np.isfinite(values)).sum())} that are not finite"
+                if values.shape == self.action_space.shape
+                else f"shape {list(values.shape)}"
+            )
+            raise WildlamError(f"an action is {self.action_space.shape[0]} finite numbers, got {wrong}")
         given = torch.from_numpy(values)[None].to(state.device)
         if self.controller is not None:
             return self.controller.act(given, state)

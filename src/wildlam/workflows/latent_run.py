@@ -39,10 +39,10 @@ class DrivingConfig(ChoosesReading):
             (`wildlam prior train`), whose latent actions a linear map then decodes, without a controller.
         controller: folder of the controller, to plan in actions; that of the run if not given.
         prior: folder of the prior, to plan in latent; that of the run if not given.
-        guide: price of leaving the motion that a linear map tells from start and goal, as a share of their distance for
-            each of its deviations, squared; for a controller's plans. The map is fitted to few labelled clips, such as
-            the controller's own, and is shown by itself, too. Baselines are guided as well, by a map that no latent
-            action enters.
+        guide: price, such as 0.1, of leaving the motion that a linear map tells from start and goal, as a share of
+            their distance for each of its deviations, squared; for a controller's plans. The map is fitted to few
+            labelled clips, such as the controller's own, and is shown by itself, too. Baselines are guided as well, by
+            a map that no latent action enters.
         controls: compare with what takes no world model, fitted to few labelled clips: a linear regression from start
             and goal to what is to be done, and goal-conditioned behaviour cloning by a small network.
         labelled: labelled videos that linear maps are fitted to, to plan in latent, with a guide or with controls.

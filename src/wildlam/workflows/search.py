@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import statistics
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +40,10 @@ log = logging.getLogger(__name__)
 
 GROUP = "group:"
 """Before the name of a group."""
+CALM = 0.2
+"""Rank of speed below which hits hardly move, by their median."""
+UNLIKE = 0.8
+"""Distance beyond which a hit is hardly like the example."""
 FRAMES = 8
 """Pictures of a transition, from the state before to the one after."""
 ASKED_SHOWN, HITS_SHOWN = 6, 60
@@ -132,7 +138,22 @@ class SearchResult:
         rows = [
             f"{hit.distance:8.3f}  {hit.start:6.2f}-{hit.end:<6.2f}  {hit.rank:11.0%}  {hit.video}" for hit in self.hits
         ]
-        return "\n".join([head, *rows] if rows else ["nothing found; ask for more speeds, moments or sources"])
+        if not rows:
+            return "nothing found; ask for more speeds, moments or sources"
+        return "\n".join([head, *rows, *self.notes])
+
+    @property
+    def notes(self) -> list[str]:
+        """What makes the hits worth less than they look."""
+        notes = []
+        if self.hits and statistics.median(hit.rank for hit in self.hits) < CALM:
+            notes.append(
+                f"most of these hardly move, where the direction of a latent action is mostly noise: try "
+                f"{option('min_speed')} {CALM:g}"
+            )
+        if any(hit.distance > UNLIKE for hit in self.hits):
+            notes.append(f"a distance of 1 is that of unrelated actions; beyond {UNLIKE:g} little is alike")
+        return notes
 
     def _repr_html_(self) -> str:
         return table(
@@ -259,8 +280,8 @@ def _saved(file: Path, seconds: float | None, dim: int) -> np.ndarray:
             found = {name: np.asarray(arrays[name]) for name in ("z", "start", "end") if name in arrays}
     except FileNotFoundError as error:
         raise WildlamError(f"{file}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise WildlamError(f"{file} cannot be read ({error}); write it again by `wildlam infer`") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:  # whose words advise to unpickle it
+        raise WildlamError(f"{file} is no file of latent actions; write it by `wildlam infer`") from error
     z = np.atleast_2d(found.get("z", np.empty((0, 0))))
     if z.ndim != 2 or z.shape[1] != dim or not len(z):
         raise WildlamError(
