@@ -2,6 +2,7 @@
 without a request to elsewhere."""
 
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -115,6 +116,29 @@ def test_plan_beside_the_truth(page, monkeypatch):
     rows = page.inner_text("table")
     assert "together" in rows
     assert "truth" in rows
+
+
+def begin_a_plan(page, tiny):
+    page.to("plan")
+    page.wait_for_selector(".preview:not([hidden])")
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Plan", exact=True).click()
+    page.wait_for_selector("text=/^planning/")
+    return list(tiny[0].jobs._jobs.values())[-1]
+
+
+def test_a_plan_is_cancelled_by_its_button_and_by_leaving_the_page(page, tiny):
+    job = begin_a_plan(page, tiny)
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector("text=Cancelled.")
+    page.wait_for_selector("button.main:enabled")
+    left = begin_a_plan(page, tiny)
+    page.get_by_role("link", name="Map").click()
+    page.wait_for_selector(".legend span")
+    until = time.monotonic() + 30
+    while left.pending and time.monotonic() < until:
+        page.wait_for_timeout(50)
+    assert (job.state, left.state) == ("cancelled", "cancelled")
 
 
 def test_map_hover_click_and_name(page, tiny):

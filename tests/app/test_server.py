@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -223,6 +224,30 @@ def test_a_group_gets_a_key_and_filters_a_search(tiny, seat):
     finally:
         ask(address, f"/api/groups/{key}", method="DELETE")
     assert not playground.groups
+
+
+def test_a_plan_that_nobody_waits_for_any_more_ends_and_the_map_did_not_wait_for_it(tiny):
+    playground, address = tiny
+    arm = key_of(tiny, "arm")
+    plan = {"start": arm, "at": 1, "goal": arm, "until": 2, "controller": "controller_arm", "steps": 12}
+    key = json.loads(ask(address, "/api/plan", json.dumps(plan).encode())[2])["key"]
+    drawn = json.loads(ask(address, "/api/map", b'{"umap": false}')[2])["key"]
+    assert state_of(address, drawn) == "done"
+    assert playground.jobs.find(key).pending
+    assert ask(address, f"/api/jobs/{key}", method="DELETE")[0] == 200
+    assert state_of(address, key) == "cancelled"
+    needed = ask(address, f"/api/jobs/{playground.gathering.key}", method="DELETE")
+    assert "cannot be cancelled" in json.loads(needed[2])["error"]
+
+
+def state_of(address, key):
+    """How a job ended."""
+    until = time.monotonic() + 60
+    state = "waiting"
+    while state in ("waiting", "running") and time.monotonic() < until:
+        time.sleep(0.05)
+        state = json.loads(ask(address, f"/api/jobs/{key}")[2])["state"]
+    return state
 
 
 def test_a_search_for_what_was_brought(tiny, make_video, tmp_path):

@@ -126,9 +126,10 @@ class Playground:
 
     def start(self) -> None:
         """Load the run, then infer the latent actions of its videos, both in the background."""
-        self.jobs.submit("loading the model", self._load)
+        self.jobs.submit("loading the model", self._load, needed=True)
         if self.library.videos:
-            self.gathering = self.jobs.submit("inferring latent actions of the videos", self._gather)
+            title = "inferring latent actions of the videos"
+            self.gathering = self.jobs.submit(title, self._gather, needed=True)
 
     def close(self) -> None:
         """Remove what was brought, and stop."""

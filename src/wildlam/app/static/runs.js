@@ -1,5 +1,5 @@
 // Runs: live curves, and what the newest checkpoint predicts of held-out films.
-import { api, complain, el, fill, pause, state, whenReady, work } from "./common.js";
+import { api, cancel, complain, el, fill, pause, state, whenReady, work } from "./common.js";
 
 const FIRST = ["loss", "prediction", "held_out", "held_out_prediction", "penalty"];
 
@@ -40,7 +40,7 @@ export function show(place) {
       if (!told.runs.some((one) => one.key === chosen)) chosen = told.runs[0].key;
       fill(list, told.runs.map((one) => {
         const live = Date.now() / 1000 - one.changed < 60 && one.step < one.steps;
-        return el("button", { "aria-pressed": String(one.key === chosen), onclick: () => { chosen = one.key; checkpoint = null; fill(pictures); refresh(); } },
+        return el("button", { "aria-pressed": String(one.key === chosen), onclick: () => { cancel(); chosen = one.key; checkpoint = null; fill(pictures); refresh(); } },
           one.name === "." ? told.folder : one.name, el("br"), el("small", {}, one.error ?? `${live ? "training, " : ""}step ${one.step} of ${one.steps}`));
       }));
       const whole = told.runs.find((one) => one.key === chosen).whole;
