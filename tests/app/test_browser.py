@@ -51,7 +51,7 @@ def seen(page):
 
 def test_drive_by_keyboard_and_by_hand(page):
     page.to("drive")
-    page.wait_for_selector(".key .pair")
+    page.wait_for_selector(".key .pair", state="attached")
     start = seen(page)
     page.keyboard.down("a")
     page.wait_for_function("() => document.querySelector('.corner').textContent.startsWith('3 steps')")
@@ -70,9 +70,60 @@ def test_drive_by_keyboard_and_by_hand(page):
     page.wait_for_function("() => document.querySelector('.corner').textContent === 'start'")
 
 
+def test_the_frame_is_shown_beside_what_the_model_paints(page):
+    page.to("drive")
+    page.wait_for_selector(".beside img")
+    page.wait_for_selector("text=as the model paints it")
+    assert "/frame?" in page.get_attribute(".beside img", "src")
+    page.locator(".key").first.click()
+    page.wait_for_function("() => document.querySelector('.corner').textContent.startsWith('1 step')")
+    assert page.get_by_text("as the model paints it").is_hidden()
+
+
+def test_the_keys_are_those_of_the_source_and_stay_where_it_does(page):
+    page.to("drive")
+    page.wait_for_selector(".key .pair", state="attached")
+    pressed = ".drive > section:last-child button[aria-pressed=true]"
+    assert page.inner_text(pressed) == "arm actions"
+    page.get_by_role("button", name="principal directions").click()
+    page.get_by_role("button", name="arm", exact=True).click()
+    start = seen(page)
+    page.locator(".thumbs button[title^='arm']").nth(1).click()
+    page.wait_for_function("(before) => document.querySelector('.stage img').src !== before", arg=start)
+    page.wait_for_timeout(500)
+    assert page.inner_text(pressed) == "principal directions"
+    page.get_by_role("button", name="monsters", exact=True).click()
+    page.locator(".thumbs button[title^='monsters']").first.click()
+    page.wait_for_function(f"() => document.querySelector({pressed!r}).innerText === 'found actions'")
+
+
+def test_the_dream_stays_in_sight_of_the_keys(page):
+    page.to("drive")
+    page.wait_for_selector(".key .pair", state="attached")
+    page.wait_for_timeout(300)
+    page.locator(".key").last.scroll_into_view_if_needed()
+    if page.viewport_size["width"] == 400:
+        dream, key = (page.locator(one).bounding_box() for one in (".stage", ".key >> nth=-1"))
+        assert dream["y"] >= 0
+        assert dream["y"] + dream["height"] <= key["y"]
+        assert page.locator(".examples").first.is_hidden()
+
+
+def test_the_same_file_can_be_chosen_again(page, tmp_path):
+    page.to("drive")
+    page.wait_for_selector(".key .pair", state="attached")
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "mine.png")
+    for count in (1, 2):
+        page.set_input_files("input[type=file]", tmp_path / "mine.png")
+        page.wait_for_function(
+            "(count) => document.querySelectorAll('.thumbs button[title=\"mine.png\"]').length === count", arg=count
+        )
+        assert page.input_value("input[type=file]") == ""
+
+
 def test_drive_from_a_picture_of_ones_own_and_refuse_what_is_none(page, tmp_path):
     page.to("drive")
-    page.wait_for_selector(".key .pair")
+    page.wait_for_selector(".key .pair", state="attached")
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)).save(tmp_path / "mine.png")
     start = seen(page)
     page.set_input_files("input[type=file]", tmp_path / "mine.png")
@@ -201,4 +252,5 @@ def test_a_run_without_videos_says_what_to_do(browser, tmp_path):
             page.wait_for_selector("text=wildlam app")
         page.goto(f"{address}/#runs")
         page.wait_for_selector("text=train one: wildlam train")
+        assert page.locator(".card:visible").count() == 1  # none without content
         page.close()
