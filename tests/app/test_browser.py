@@ -1,6 +1,7 @@
 """The playground as a person sees it: each page in a browser, wide and narrow, without a complaint of the browser's and
 without a request to elsewhere."""
 
+import re
 import shutil
 import time
 
@@ -220,9 +221,17 @@ def test_map_hover_click_and_name(page, tiny):
     assert "search?of=" in page.url
 
 
-def test_search_on_from_what_was_found(page):
+def test_search_on_from_what_was_found(page, tiny):
+    films = {item.name.rsplit("/", 1)[-1] for item in tiny[0].library.videos}
     page.to("search?of=20")
     page.wait_for_selector(".results button")
+    assert "0: the same direction; 1: unrelated" in page.inner_text("#page")
+    hits = page.locator(".results button").evaluate_all("all => all.map((one) => [one.className, one.innerText])")
+    for name, text in hits:
+        distance, film = re.fullmatch(r"distance (\d\.\d\d)(?:, hardly alike)?\s+(.+), \d+\.\d\d s", text).groups()
+        assert abs(float(distance) - 0.8) < 0.006 or (name == "far") == (float(distance) > 0.8)
+        assert film in films
+    assert {name for name, _ in hits} == {"", "far"}
     before = page.url
     page.locator(".results button").first.click()
     page.wait_for_function("(before) => location.href !== before", arg=before)

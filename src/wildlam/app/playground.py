@@ -211,11 +211,13 @@ class Playground:
         raise WildlamError(self.gathering.error or "latent actions are still being inferred; a moment, please")
 
     def transition(self, number: int) -> dict[str, Any]:
-        """A transition, for JSON: its number, its video's key and its times."""
+        """A transition, for JSON: its number, its video's key and name, and its times."""
         known = self.known()
+        key = self._keys[int(known.video[number])]
         return {
             "number": number,
-            "video": self._keys[int(known.video[number])],
+            "video": key,
+            "name": self.library.find(key).name,
             "start": float(known.start[number]),
             "end": float(known.end[number]),
         }
