@@ -188,7 +188,7 @@ def test_a_plan_is_cancelled_by_its_button_and_by_leaving_the_page(page, tiny):
     page.get_by_role("link", name="Map").click()
     page.wait_for_selector(".legend span")
     until = time.monotonic() + 30
-    while left.pending and time.monotonic() < until:
+    while (job.pending or left.pending) and time.monotonic() < until:
         page.wait_for_timeout(50)
     assert (job.state, left.state) == ("cancelled", "cancelled")
 

@@ -106,6 +106,8 @@ def test_a_cancelled_job_ends_where_it_counts_next_and_one_that_waits_never_begi
     jobs.cancel(waiting.key)
     assert waiting.told()["state"] == "cancelled"
     jobs.cancel(running.key)
+    behind = jobs.submit("behind", lambda job: None).told()["behind"]
+    assert behind == [{"title": "planning, which is being cancelled", "left": None}]
     go.set()
     assert ended(jobs, running)["state"] == "cancelled"
     after = jobs.submit("after", lambda job: 5)

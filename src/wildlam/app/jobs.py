@@ -81,17 +81,21 @@ class Job:
         """All of it, for JSON; with the seconds that are left and, while it waits, what it waits behind and for how
         long, where that is known.
         """
-        ahead = [one for one in self.ahead if one.pending]
+        waits = self.state == "waiting"
         return {
             "key": self.key,
             "title": self.title,
             "state": self.state,
             "share": self.share,
             "left": self.left,
-            "behind": [{"title": one.title, "left": one.left} for one in ahead] if self.state == "waiting" else [],
+            "behind": [one._as_ahead() for one in self.ahead if one.pending] if waits else [],
             "result": self.result,
             "error": self.error,
         }
+
+    def _as_ahead(self) -> dict[str, Any]:
+        title = f"{self.title}, which is being cancelled" if self.unwanted else self.title
+        return {"title": title, "left": self.left}
 
 
 class Jobs:
