@@ -1,7 +1,9 @@
 """The playground as a person sees it: each page in a browser, wide and narrow, without a complaint of the browser's and
 without a request to elsewhere."""
 
+import re
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ def seen(page):
 
 def test_drive_by_keyboard_and_by_hand(page):
     page.to("drive")
-    page.wait_for_selector(".key .pair")
+    page.wait_for_selector(".key .pair", state="attached")
     start = seen(page)
     page.keyboard.down("a")
     page.wait_for_function("() => document.querySelector('.corner').textContent.startsWith('3 steps')")
@@ -69,9 +71,60 @@ def test_drive_by_keyboard_and_by_hand(page):
     page.wait_for_function("() => document.querySelector('.corner').textContent === 'start'")
 
 
+def test_the_frame_is_shown_beside_what_the_model_paints(page):
+    page.to("drive")
+    page.wait_for_selector(".beside img")
+    page.wait_for_selector("text=as the model paints it")
+    assert "/frame?" in page.get_attribute(".beside img", "src")
+    page.locator(".key").first.click()
+    page.wait_for_function("() => document.querySelector('.corner').textContent.startsWith('1 step')")
+    assert page.get_by_text("as the model paints it").is_hidden()
+
+
+def test_the_keys_are_those_of_the_source_and_stay_where_it_does(page):
+    page.to("drive")
+    page.wait_for_selector(".key .pair", state="attached")
+    pressed = ".drive > section:last-child button[aria-pressed=true]"
+    assert page.inner_text(pressed) == "arm actions"
+    page.get_by_role("button", name="principal directions").click()
+    page.get_by_role("button", name="arm", exact=True).click()
+    start = seen(page)
+    page.locator(".thumbs button[title^='arm']").nth(1).click()
+    page.wait_for_function("(before) => document.querySelector('.stage img').src !== before", arg=start)
+    page.wait_for_timeout(500)
+    assert page.inner_text(pressed) == "principal directions"
+    page.get_by_role("button", name="monsters", exact=True).click()
+    page.locator(".thumbs button[title^='monsters']").first.click()
+    page.wait_for_function(f"() => document.querySelector({pressed!r}).innerText === 'found actions'")
+
+
+def test_the_dream_stays_in_sight_of_the_keys(page):
+    page.to("drive")
+    page.wait_for_selector(".key .pair", state="attached")
+    page.wait_for_timeout(300)
+    page.locator(".key").last.scroll_into_view_if_needed()
+    if page.viewport_size["width"] == 400:
+        dream, key = (page.locator(one).bounding_box() for one in (".stage", ".key >> nth=-1"))
+        assert dream["y"] >= 0
+        assert dream["y"] + dream["height"] <= key["y"]
+        assert page.locator(".examples").first.is_hidden()
+
+
+def test_the_same_file_can_be_chosen_again(page, tmp_path):
+    page.to("drive")
+    page.wait_for_selector(".key .pair", state="attached")
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "mine.png")
+    for count in (1, 2):
+        page.set_input_files("input[type=file]", tmp_path / "mine.png")
+        page.wait_for_function(
+            "(count) => document.querySelectorAll('.thumbs button[title=\"mine.png\"]').length === count", arg=count
+        )
+        assert page.input_value("input[type=file]") == ""
+
+
 def test_drive_from_a_picture_of_ones_own_and_refuse_what_is_none(page, tmp_path):
     page.to("drive")
-    page.wait_for_selector(".key .pair")
+    page.wait_for_selector(".key .pair", state="attached")
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)).save(tmp_path / "mine.png")
     start = seen(page)
     page.set_input_files("input[type=file]", tmp_path / "mine.png")
@@ -117,6 +170,29 @@ def test_plan_beside_the_truth(page, monkeypatch):
     assert "truth" in rows
 
 
+def begin_a_plan(page, tiny):
+    page.to("plan")
+    page.wait_for_selector(".preview:not([hidden])")
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Plan", exact=True).click()
+    page.wait_for_selector("text=/^planning/")
+    return list(tiny[0].jobs._jobs.values())[-1]
+
+
+def test_a_plan_is_cancelled_by_its_button_and_by_leaving_the_page(page, tiny):
+    job = begin_a_plan(page, tiny)
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector("text=Cancelled.")
+    page.wait_for_selector("button.main:enabled")
+    left = begin_a_plan(page, tiny)
+    page.get_by_role("link", name="Map").click()
+    page.wait_for_selector(".legend span")
+    until = time.monotonic() + 30
+    while (job.pending or left.pending) and time.monotonic() < until:
+        page.wait_for_timeout(50)
+    assert (job.state, left.state) == ("cancelled", "cancelled")
+
+
 def test_map_hover_click_and_name(page, tiny):
     page.to("map")
     page.wait_for_selector(".legend span")
@@ -145,9 +221,17 @@ def test_map_hover_click_and_name(page, tiny):
     assert "search?of=" in page.url
 
 
-def test_search_on_from_what_was_found(page):
+def test_search_on_from_what_was_found(page, tiny):
+    films = {item.name.rsplit("/", 1)[-1] for item in tiny[0].library.videos}
     page.to("search?of=20")
     page.wait_for_selector(".results button")
+    assert "0: the same direction; 1: unrelated" in page.inner_text("#page")
+    hits = page.locator(".results button").evaluate_all("all => all.map((one) => [one.className, one.innerText])")
+    for name, text in hits:
+        distance, film = re.fullmatch(r"distance (\d\.\d\d)(?:, hardly alike)?\s+(.+), \d+\.\d\d s", text).groups()
+        assert abs(float(distance) - 0.8) < 0.006 or (name == "far") == (float(distance) > 0.8)
+        assert film in films
+    assert {name for name, _ in hits} == {"", "far"}
     before = page.url
     page.locator(".results button").first.click()
     page.wait_for_function("(before) => location.href !== before", arg=before)
@@ -177,4 +261,5 @@ def test_a_run_without_videos_says_what_to_do(browser, tmp_path):
             page.wait_for_selector("text=wildlam app")
         page.goto(f"{address}/#runs")
         page.wait_for_selector("text=train one: wildlam train")
+        assert page.locator(".card:visible").count() == 1  # none without content
         page.close()

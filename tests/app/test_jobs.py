@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from wildlam.app.jobs import WAITING, Jobs
+from wildlam.app.jobs import QUICK, WAITING, Jobs
 from wildlam.errors import WildlamError
 
 
@@ -18,7 +18,7 @@ def jobs():
 
 def ended(jobs, job):
     until = time.monotonic() + 10
-    while jobs.find(job.key).state not in ("done", "failed") and time.monotonic() < until:
+    while jobs.find(job.key).state in ("waiting", "running") and time.monotonic() < until:
         time.sleep(0.01)
     return jobs.find(job.key).told()
 
@@ -55,6 +55,73 @@ def test_one_after_the_other_and_not_too_many(jobs):
     go.set()
     ended(jobs, waiting[-1])
     assert order == [str(i) for i in range(WAITING)]
+
+
+def begun(job):
+    until = time.monotonic() + 10
+    while job.state == "waiting" and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def test_what_is_quick_does_not_wait_behind_what_is_long(jobs):
+    go = threading.Event()
+    long = jobs.submit("planning", lambda job: go.wait(10))
+    begun(long)
+    assert ended(jobs, jobs.submit("drawing the map", lambda job: 3, QUICK))["result"] == 3
+    assert long.state == "running"
+    go.set()
+
+
+def test_a_job_that_waits_tells_behind_what_and_for_how_long(jobs):
+    go, there = threading.Event(), threading.Event()
+
+    def work(job):
+        job.count(0.5)
+        there.set()
+        go.wait(10)
+
+    jobs.submit("planning", work)
+    there.wait(10)
+    jobs.submit("drawing", lambda job: None)
+    told = jobs.submit("transferring", lambda job: None).told()
+    assert [one["title"] for one in told["behind"]] == ["planning", "drawing"]
+    assert told["behind"][0]["left"] >= 0
+    assert told["behind"][1]["left"] is None
+    go.set()
+    assert ended(jobs, jobs.find(told["key"]))["behind"] == []
+
+
+def test_a_cancelled_job_ends_where_it_counts_next_and_one_that_waits_never_begins(jobs):
+    go, there, reached = threading.Event(), threading.Event(), []
+
+    def work(job):
+        job.count(0.1)
+        there.set()
+        go.wait(10)
+        job.count(0.1)
+        reached.append("the end")
+
+    running, waiting = jobs.submit("planning", work), jobs.submit("more", lambda job: reached.append("more"))
+    there.wait(10)
+    jobs.cancel(waiting.key)
+    assert waiting.told()["state"] == "cancelled"
+    jobs.cancel(running.key)
+    behind = jobs.submit("behind", lambda job: None).told()["behind"]
+    assert behind == [{"title": "planning, which is being cancelled", "left": None}]
+    go.set()
+    assert ended(jobs, running)["state"] == "cancelled"
+    after = jobs.submit("after", lambda job: 5)
+    assert ended(jobs, after)["result"] == 5
+    jobs.cancel(after.key)
+    assert after.told()["state"] == "done"
+    assert not reached
+
+
+def test_what_all_pages_need_is_not_cancelled(jobs):
+    job = jobs.submit("loading the model", lambda job: 1, needed=True)
+    with pytest.raises(WildlamError, match="cannot be cancelled"):
+        jobs.cancel(job.key)
+    assert ended(jobs, job)["result"] == 1
 
 
 def test_an_error_of_the_users_is_told_and_one_of_ours_is_not_spelt_out(jobs, caplog):

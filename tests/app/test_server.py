@@ -2,11 +2,13 @@
 
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -15,6 +17,7 @@ from wildlam.app import AppConfig
 from wildlam.app.server import open_playground
 from wildlam.errors import WildlamError
 
+from .conftest import served
 from .test_library import picture
 
 
@@ -183,6 +186,32 @@ def test_examples_of_a_real_action_are_transitions_in_which_it_was_done(tiny, se
         assert (sign * turns[key["examples"][0]["number"]]) > 0
 
 
+def test_keys_of_another_world_come_last_and_show_what_was_done_there(tiny, seat):
+    playground, _ = tiny
+    sources = {one.key: one.source for one in playground.library.videos}
+    spaces = {name: playground.driver(name).space.action_names for name in ("controller_arm", "controller_nav")}
+    for source in playground.library.sources:
+        seat(do="start", video=key_of(tiny, source), at=2.0)
+        sets = seat(do="keys")["sets"]
+        first = {"arm": "real:controller_arm", "nav": "real:controller_nav"}.get(source, "found")
+        assert sets[0]["key"] == first
+        for name, names in spaces.items():
+            of = next(one for one in sets if one["key"] == f"real:{name}")
+            shown = [example for key in of["keys"] for example in key["examples"]]
+            assert np.isfinite(playground.actions[names][[one["number"] for one in shown]]).all()
+            assert {sources[one["video"]] for one in shown} == {name.removeprefix("controller_")}
+
+
+def test_a_real_action_that_nobody_did_has_no_examples(tiny, seat, monkeypatch):
+    monkeypatch.setattr(tiny[0], "actions", {})
+    seat(do="start", video=key_of(tiny, "nav"), at=2.0)
+    real, found = (
+        next(s for s in seat(do="keys")["sets"] if s["key"] == key) for key in ("real:controller_arm", "found")
+    )
+    assert not any(key["examples"] for key in real["keys"])
+    assert all(key["examples"] for key in found["keys"])
+
+
 def test_a_drive_from_a_picture_of_ones_own(tiny, seat):
     _, _, body = ask(tiny[1], "/api/uploads?name=red.png", picture())
     told = json.loads(body)
@@ -225,6 +254,30 @@ def test_a_group_gets_a_key_and_filters_a_search(tiny, seat):
     assert not playground.groups
 
 
+def test_a_plan_that_nobody_waits_for_any_more_ends_and_the_map_did_not_wait_for_it(tiny):
+    playground, address = tiny
+    arm = key_of(tiny, "arm")
+    plan = {"start": arm, "at": 1, "goal": arm, "until": 2, "controller": "controller_arm", "steps": 12}
+    key = json.loads(ask(address, "/api/plan", json.dumps(plan).encode())[2])["key"]
+    drawn = json.loads(ask(address, "/api/map", b'{"umap": false}')[2])["key"]
+    assert state_of(address, drawn) == "done"
+    assert playground.jobs.find(key).pending
+    assert ask(address, f"/api/jobs/{key}", method="DELETE")[0] == 200
+    assert state_of(address, key) == "cancelled"
+    needed = ask(address, f"/api/jobs/{playground.gathering.key}", method="DELETE")
+    assert "cannot be cancelled" in json.loads(needed[2])["error"]
+
+
+def state_of(address, key):
+    """How a job ended."""
+    until = time.monotonic() + 60
+    state = "waiting"
+    while state in ("waiting", "running") and time.monotonic() < until:
+        time.sleep(0.05)
+        state = json.loads(ask(address, f"/api/jobs/{key}")[2])["state"]
+    return state
+
+
 def test_a_search_for_what_was_brought(tiny, make_video, tmp_path):
     film = make_video(tmp_path / "a.mp4", frames=48).read_bytes()
     key = json.loads(ask(tiny[1], "/api/uploads?name=a.mp4", film)[2])["key"]
@@ -241,3 +294,12 @@ def test_a_folder_that_is_no_run_and_videos_that_are_not_there(tmp_path):
         open_playground(AppConfig(videos=tmp_path / "none"))
     with pytest.raises(ValueError, match="from 0 to 65535"):
         AppConfig(port=70_000)
+
+
+def test_the_address_stays_the_last_line(runs, capfd):
+    with served(AppConfig(runs=runs)) as (playground, _):
+        until = time.monotonic() + 120
+        while (playground.gathering is None or playground.gathering.pending) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert playground.transitions is not None
+    assert "indexing" not in "".join(capfd.readouterr())

@@ -1,4 +1,4 @@
-"""Long work of the playground, one piece at a time in a thread of its own, with how far it is."""
+"""Long work of the playground in threads of its own, with how far it is; one piece at a time in each of some lanes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ KEPT = 50
 """Jobs that are remembered; of the older ones nobody asks."""
 WAITING = 8
 """Jobs that may wait; a page asks for one."""
+LONG, QUICK = "long", "quick"
+"""Lanes: of what takes many seconds, and of what nobody is to wait for behind such."""
+
+
+class CancelledError(Exception):
+    """Ends the work of a job that nobody wants any more."""
 
 
 @dataclass
@@ -30,9 +36,12 @@ class Job:
         title: what is done, for people.
         key: its name.
         share: how much of it is done, 0 to 1; None if that is not known.
-        state: waiting, running, done or failed.
+        state: waiting, running, done, failed or cancelled.
         result: what came of it, for JSON.
         error: why it failed, in a line.
+        ahead: jobs that it waits for.
+        needed: by all pages, so that none may cancel it.
+        unwanted: it is to end as soon as it counts again.
     """
 
     title: str
@@ -42,49 +51,86 @@ class Job:
     result: Any = None
     error: str = ""
     began: float | None = None
+    ahead: list[Job] = field(default_factory=list)
+    needed: bool = False
+    unwanted: bool = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in ("waiting", "running")
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it is done; None if that is not known."""
+        if self.state != "running" or self.unwanted or self.began is None or not self.share or self.share <= 0.05:
+            return None
+        return (time.monotonic() - self.began) * (1 - self.share) / self.share
 
     def count(self, share: float) -> None:
-        """Move on by a share of the whole."""
+        """Move on by a share of the whole.
+
+        Raises:
+            CancelledError: nobody wants it any more.
+        """
+        if self.unwanted:
+            raise CancelledError
         self.share = min((self.share or 0.0) + share, 1.0)
 
     def told(self) -> dict[str, Any]:
-        """All of it, for JSON; with the seconds that are left, where that is known."""
-        left = None
-        if self.state == "running" and self.share and self.share > 0.05 and self.began is not None:
-            left = (time.monotonic() - self.began) * (1 - self.share) / self.share
+        """All of it, for JSON; with the seconds that are left and, while it waits, what it waits behind and for how
+        long, where that is known.
+        """
+        waits = self.state == "waiting"
         return {
             "key": self.key,
             "title": self.title,
             "state": self.state,
             "share": self.share,
-            "left": left,
+            "left": self.left,
+            "behind": [one._as_ahead() for one in self.ahead if one.pending] if waits else [],
             "result": self.result,
             "error": self.error,
         }
 
+    def _as_ahead(self) -> dict[str, Any]:
+        title = f"{self.title}, which is being cancelled" if self.unwanted else self.title
+        return {"title": title, "left": self.left}
+
 
 class Jobs:
-    """Runs jobs in the order in which they come."""
+    """Runs the jobs of each lane in the order in which they come."""
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="wildlam-job")
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._lanes: dict[str, list[Job]] = {}
 
-    def submit(self, title: str, work: Callable[[Job], Any]) -> Job:
+    def submit(self, title: str, work: Callable[[Job], Any], lane: str = LONG, needed: bool = False) -> Job:
         """Have ``work`` done; what it returns is the result.
+
+        Args:
+            title: what is done, for people.
+            work: it calls ``Job.count`` now and then, which is where it can be cancelled.
+            lane: jobs of other lanes are not waited for.
+            needed: see ``Job``.
 
         Raises:
             WildlamError: too many wait already.
         """
-        job = Job(title)
         with self._lock:
+            ahead = [one for one in self._lanes.get(lane, []) if one.pending]
+            job = Job(title, ahead=ahead, needed=needed)
             if sum(one.state == "waiting" for one in self._jobs.values()) >= WAITING:
                 raise WildlamError("too much is waiting to be done already; try again when some of it is")
             self._jobs[job.key] = job
             for key in list(self._jobs)[:-KEPT]:
                 del self._jobs[key]
-        self._pool.submit(self._run, job, work)
+            self._lanes[lane] = [*ahead, job]
+            if lane not in self._pools:
+                self._pools[lane] = ThreadPoolExecutor(1, thread_name_prefix=f"wildlam-{lane}")
+            self._pools[lane].submit(self._run, job, work)
         return job
 
     def find(self, key: str) -> Job:
@@ -97,15 +143,38 @@ class Jobs:
             raise WildlamError("no such piece of work; ask for it again")
         return self._jobs[key]
 
+    def cancel(self, key: str) -> None:
+        """End a job: at once while it waits, else when it next counts. One that has ended stays as it is.
+
+        Raises:
+            WildlamError: there is none, or all pages need it.
+        """
+        job = self.find(key)
+        if job.needed:
+            raise WildlamError(f"{job.title} cannot be cancelled; all pages need it")
+        with self._lock:
+            job.unwanted = True
+            if job.state == "waiting":
+                job.state = "cancelled"
+
     def close(self) -> None:
-        """Start no more; what runs comes to its end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Start no more; what runs ends when it next counts."""
+        with self._lock:
+            for job in self._jobs.values():
+                job.unwanted = True
+            for pool in self._pools.values():
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, job: Job, work: Callable[[Job], Any]) -> None:
-        job.state, job.began = "running", time.monotonic()
+        with self._lock:
+            if job.unwanted:
+                return
+            job.state, job.began, job.ahead = "running", time.monotonic(), []
         try:
             job.result = work(job)
             job.state = "done"
+        except CancelledError:
+            job.state = "cancelled"
         except Exception as error:
             job.error = in_a_line(error)
             job.state = "failed"

@@ -74,6 +74,11 @@ class Driver:
     folder: Path
 
     @property
+    def title(self) -> str:
+        """What people call its actions."""
+        return "real actions" if self.name == "controller" else f"{self.name.removeprefix('controller_')} actions"
+
+    @property
     def rest(self) -> Tensor:
         """The real action ``[A]`` of doing nothing: zeros, or the mean where zeros do not stay."""
         mean = self.controller.action_mean.cpu()

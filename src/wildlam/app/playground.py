@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
@@ -23,6 +24,7 @@ from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models.decoder import Decoder
 from wildlam.pretrained import FILMS, TINY
+from wildlam.video.index import index
 from wildlam.workflows.controller import load_controller
 from wildlam.workflows.decoder import load_decoder
 from wildlam.workflows.trained import Trained, load
@@ -126,9 +128,10 @@ class Playground:
 
     def start(self) -> None:
         """Load the run, then infer the latent actions of its videos, both in the background."""
-        self.jobs.submit("loading the model", self._load)
+        self.jobs.submit("loading the model", self._load, needed=True)
         if self.library.videos:
-            self.gathering = self.jobs.submit("inferring latent actions of the videos", self._gather)
+            title = "inferring latent actions of the videos"
+            self.gathering = self.jobs.submit(title, self._gather, needed=True)
 
     def close(self) -> None:
         """Remove what was brought, and stop."""
@@ -155,7 +158,10 @@ class Playground:
                 "model": repr(of.trained.model),
                 "decoder": "" if of.decoder is not None else of.no_decoder,
                 "fps": of.trained.config.data.fps / of.trained.encoder.spec.frames_per_state,
-                "controllers": [{"name": one.name, "actions": list(one.space.action_names)} for one in of.drivers],
+                "controllers": [
+                    {"name": one.name, "title": one.title, "actions": list(one.space.action_names)}
+                    for one in of.drivers
+                ],
             }
         return about
 
@@ -205,11 +211,13 @@ class Playground:
         raise WildlamError(self.gathering.error or "latent actions are still being inferred; a moment, please")
 
     def transition(self, number: int) -> dict[str, Any]:
-        """A transition, for JSON: its number, its video's key and its times."""
+        """A transition, for JSON: its number, its video's key and name, and its times."""
         known = self.known()
+        key = self._keys[int(known.video[number])]
         return {
             "number": number,
-            "video": self._keys[int(known.video[number])],
+            "video": key,
+            "name": self.library.find(key).name,
             "start": float(known.start[number]),
             "end": float(known.end[number]),
         }
@@ -292,6 +300,9 @@ class Playground:
         keys = {str(item.path): item.key for item in self.library.videos}
         self._keys = [keys[name] for name in known.videos]
         folders = {source: self.folder_of(source) for source in dict.fromkeys(known.sources)}
+        for folder in folders.values():
+            with suppress(WildlamError):  # who reads the actions says so, or does without
+                index(folder, progress=False)  # or bars would move the address out of the terminal
         self.actions = known.actions(folders, self.trained.config.data.fps)
         self.transitions = known
         self._recall()
@@ -302,6 +313,14 @@ class Playground:
         names = driver.space.action_names
         nothing = np.full((len(self.known()), len(names)), np.nan, np.float32)
         return self.actions.get(names, nothing)
+
+    def suits(self, driver: Driver, source: str | None) -> bool:
+        """Whether a controller's actions are those of a source's videos: by their poses, else by its name."""
+        if source is None:
+            return False
+        if self.transitions is None or source not in self.transitions.sources:
+            return source in driver.name
+        return bool(np.isfinite(self.labels(driver)[self.transitions.of_source(source)]).any())
 
     def mapped(self, umap: bool) -> dict[str, Any]:
         """All transitions as points of a plane, and what colours them, for JSON; computed once."""

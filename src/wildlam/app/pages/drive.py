@@ -82,13 +82,11 @@ class Seat:
 
     def _tell_keys(self, _: dict[str, Any]) -> dict[str, Any]:
         """All sets of keys, that which suits the start first, with the real transitions nearest to each."""
-        drivers = sorted(self._playground.loaded.drivers, key=lambda one: (self._source or "-") not in one.name)
+        drivers = sorted(self._playground.loaded.drivers, key=lambda one: not self._playground.suits(one, self._source))
         sets: list[dict[str, Any]] = []
         self._keys = {}
         for driver in drivers:
-            name = f"real:{driver.name}"
-            title = driver.name.removeprefix("controller_") if driver.name != "controller" else "real"
-            sets.append(self._told(name, f"{title} actions", driver.keys(), driver))
+            sets.append(self._told(f"real:{driver.name}", driver.title, driver.keys(), driver))
         known = self._playground.transitions
         if known is not None:
             source = self._source if self._source in known.sources else None
@@ -100,7 +98,7 @@ class Seat:
                     z, number = self._playground.action_of(group)
                     named.append(Key(key, group.name, "123456789"[i] if i < 9 else "", z=z, example=number))
                 sets.append(self._told("named", "named groups", named))
-        suits = bool(drivers) and self._source is not None and self._source in drivers[0].name
+        suits = bool(drivers) and self._playground.suits(drivers[0], self._source)
         if not suits and known is not None:  # a controller of another world's actions is no place to begin
             sets.sort(key=lambda one: one["key"] not in ("found", "named"))
         return {"sets": sets, "gathering": known is None and self._playground.gathering is not None}
@@ -116,24 +114,23 @@ class Seat:
         return {"key": name, "title": title, "joins": driver is not None, "keys": told}
 
     def _examples(self, key: Key, driver: Driver | None) -> list[dict[str, Any]]:
-        """The real transitions nearest to a key, each of another video: by what was really done, where that is known
-        and the key is of a real action, else by latent action.
+        """The real transitions nearest to a key, each of another video: to a latent action, or to a real one among
+        those in which one of its kind was done; of this source where there are such.
         """
         known = self._playground.transitions
         if known is None:
             return []
         among = known.of_source(self._source if self._source in known.sources else None)
-        z = key.z
-        if driver is not None and key.action is not None:
+        if driver is None:
+            assert key.z is not None
+            found = known.nearest(key.z, EXAMPLES, among, apart=True)
+        else:
+            assert key.action is not None
             labels = self._playground.labels(driver)
-            if np.isfinite(labels[among]).any():
-                std = driver.controller.action_std.cpu().numpy()
-                found = known.nearest_labels(labels / std, key.action.numpy() / std, EXAMPLES, among)
-                return [self._playground.transition(int(n)) for n in found]
-            with torch.no_grad():
-                z = driver.controller.act(key.action[None].to(self.drive.state), self.drive.state[None])[0].cpu()
-        assert z is not None
-        found = known.nearest(z, EXAMPLES, among, apart=True)
+            if not np.isfinite(labels[among]).any():
+                among = known.of_source(None)
+            std = driver.controller.action_std.cpu().numpy()
+            found = known.nearest_labels(labels / std, key.action.numpy() / std, EXAMPLES, among)
         return [self._playground.transition(int(n)) for n in found]
 
     def _step(self, asked: dict[str, Any]) -> dict[str, Any]:

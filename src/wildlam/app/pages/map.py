@@ -6,9 +6,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from wildlam.app.jobs import QUICK
 from wildlam.app.pages.shared import body_of
 from wildlam.app.playground import Playground
 from wildlam.errors import WildlamError
+
+UMAP = "umap"
+"""Lane of what takes a minute and cannot be stopped on the way."""
 
 
 def routes(playground: Playground) -> list[BaseRoute]:
@@ -17,7 +21,8 @@ def routes(playground: Playground) -> list[BaseRoute]:
     async def points(request: Request) -> Response:
         umap = (await body_of(request)).get("umap") is True
         playground.known()  # says at once what is missing
-        return JSONResponse(playground.jobs.submit("drawing the map", lambda _: playground.mapped(umap)).told())
+        title, lane = ("drawing the map by UMAP", UMAP) if umap else ("drawing the map", QUICK)
+        return JSONResponse(playground.jobs.submit(title, lambda _: playground.mapped(umap), lane).told())
 
     async def groups(request: Request) -> Response:
         given = await body_of(request)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from wildlam.app.jobs import Job
+from wildlam.app.jobs import QUICK, Job
 from wildlam.app.library import Library, jpeg
 from wildlam.app.playground import Playground, videos_of
 from wildlam.config import read_config
@@ -56,7 +56,7 @@ def routes(playground: Playground) -> list[BaseRoute]:
 
     async def pictures(request: Request) -> Response:
         path = find(request.query_params.get("run", ""))
-        job = playground.jobs.submit("predicting held-out films", lambda job: _pictures(playground, path, job))
+        job = playground.jobs.submit("predicting held-out films", lambda job: _pictures(playground, path, job), QUICK)
         return JSONResponse(job.told())
 
     return [

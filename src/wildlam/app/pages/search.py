@@ -59,10 +59,11 @@ def routes(playground: Playground) -> list[BaseRoute]:
         if "number" in request.query_params:
             return JSONResponse(playground.transition(int(number(request, "number", 0, 0, len(known) - 1))))
         key, when = request.query_params.get("video", ""), number(request, "at", 0, 0, 1e6)
-        if playground.library.find(key).split is None:  # it was brought, and is not among the known
+        item = playground.library.find(key)
+        if item.split is None:  # it was brought, and is not among the known
             trained = playground.trained
             lasts = trained.encoder.spec.frames_per_state / trained.config.data.fps
-            return JSONResponse({"number": None, "video": key, "start": when, "end": when + lasts})
+            return JSONResponse({"number": None, "video": key, "name": item.name, "start": when, "end": when + lasts})
         chosen = playground.transitions_of(key)
         if not len(chosen):
             raise WildlamError("no transition of this video is in the index; choose another")

@@ -116,6 +116,10 @@ def routes(playground: Playground) -> list[BaseRoute]:
     async def job(request: Request) -> Response:
         return JSONResponse(playground.jobs.find(request.path_params["key"]).told())
 
+    async def cancel(request: Request) -> Response:
+        playground.jobs.cancel(request.path_params["key"])
+        return JSONResponse({})
+
     async def film(request: Request) -> Response:
         return Response(playground.film(request.path_params["key"]), media_type="video/mp4")
 
@@ -132,6 +136,7 @@ def routes(playground: Playground) -> list[BaseRoute]:
         Route("/api/uploads", upload, methods=["POST"]),
         Route("/api/uploads/{key}", remove, methods=["DELETE"]),
         Route("/api/jobs/{key}", job),
+        Route("/api/jobs/{key}", cancel, methods=["DELETE"]),
         Route("/api/films/{key}", film),
         Route("/api/names", rename, methods=["POST"]),
     ]

@@ -1,5 +1,5 @@
 // The frame of the playground: tabs, the state that all pages share, and the pages themselves.
-import { api, bar, el, fill, pause, state } from "./common.js";
+import { api, bar, cancel, el, fill, pause, state } from "./common.js";
 import * as drive from "./drive.js";
 import * as map from "./map.js";
 import * as plan from "./plan.js";
@@ -20,6 +20,7 @@ function current() {
 function show() {
   const [name, query] = current();
   leave?.();
+  cancel();
   fill(document.getElementById("tabs"), ...Object.keys(PAGES).map((one) =>
     el("a", { href: `#${one.toLowerCase()}`, "aria-current": one === name ? "page" : null }, one)));
   document.title = `${name} · wildlam playground`;
@@ -55,5 +56,6 @@ async function watch() {
 }
 
 addEventListener("hashchange", show);
+addEventListener("pagehide", cancel);
 show();
 watch();

@@ -37,21 +37,56 @@ export function bar(share) {
   return el("div", { class: share === null || share === undefined ? "bar unknown" : "bar", role: "progressbar" }, inner);
 }
 
-/** Wait for a job, with a bar in `place`; its result, or an error. */
+const asking = new Set();  // the jobs that this page waits for
+let turn = 0;
+
+/** Cancel what this page waits for: it is left, or asks for something else. */
+export function cancel() {
+  turn++;
+  for (const key of asking) drop(key);
+}
+function drop(key) {
+  asking.delete(key);
+  fetch(`/api/jobs/${key}`, { method: "DELETE", keepalive: true }).catch(() => {});
+}
+
+const about = (left) => (left ? `, about ${Math.ceil(left)} s left` : "");
+function waits({ title, behind: [first, ...more] }) {
+  if (!first) return `${title}: begins`;
+  return `${title}: waits behind ${first.title}${about(first.left)}${more.length ? `, and ${more.length} more` : ""}`;
+}
+
+/** Wait for a job, with a bar in `place`; its result, or an error. What was asked for before is cancelled. */
 export async function work(place, asked) {
-  let job = await asked;
+  cancel();
+  const own = turn, given = new Error("cancelled");
+  let stopped = false, job = await asked;
+  asking.add(job.key);
+  const text = el("p", { class: "faint" }), stop = el("button", { class: "chip", onclick: () => { stopped = true; cancel(); } }, "Cancel");
+  const line = el("div", { class: "row" }, text, stop);
   while (job.state === "waiting" || job.state === "running") {
-    const left = job.left ? `, about ${Math.ceil(job.left)} s left` : "";
-    fill(place, el("p", { class: "faint" }, job.state === "waiting" ? `${job.title}: waits its turn` : `${job.title}${left}`), bar(job.share));
-    await pause(250);
+    if (own === turn) {
+      text.textContent = job.state === "waiting" ? waits(job) : `${job.title}${about(job.left)}`;
+      if (line.parentElement !== place) fill(place, line);
+      fill(place, line, bar(job.share));
+      await pause(250);
+    }
+    if (own !== turn) break;
     job = await api(`/api/jobs/${job.key}`);
   }
+  if (own !== turn) {
+    drop(job.key);
+    if (stopped) fill(place, el("p", { class: "faint" }, "Cancelled."));
+    throw Object.assign(given, { quiet: true });
+  }
+  asking.delete(job.key);
   fill(place);
-  if (job.state === "failed") throw new Error(job.error);
+  if (job.state !== "done") throw new Error(job.error || "cancelled; ask for it again");
   return job.result;
 }
 
-export const complain = (place, error) => fill(place, el("p", { class: "error", role: "alert" }, error.message));
+/** Show an error, but for that of work which was cancelled here. */
+export const complain = (place, error) => error.quiet || fill(place, el("p", { class: "error", role: "alert" }, error.message));
 export const frameOf = (key, at = 0, side = 128) => `/api/videos/${encodeURIComponent(key)}/frame?at=${at}&side=${side}`;
 
 /** The two frames of a transition, in turns. */
@@ -157,7 +192,11 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
     } }, name ?? "all");
   }
 
-  const input = el("input", { type: "file", accept: pictures ? "video/*,image/*" : "video/*", onchange: () => input.files[0] && bring(input.files[0]) });
+  const input = el("input", { type: "file", accept: pictures ? "video/*,image/*" : "video/*", onchange: () => {
+    const file = input.files[0];
+    input.value = "";  // so that the same file can be chosen again
+    if (file) bring(file);
+  } });
   async function begin(preferred = null) {
     if (of && !state.sources.includes(of)) of = null;
     fill(chips, state.sources.length > 1 ? [null, ...state.sources].map(chip) : null,

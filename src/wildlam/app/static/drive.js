@@ -1,17 +1,25 @@
 // Drive: hold a key, see what the world model dreams.
-import { complain, el, fill, pair, pause, picker, state, whenReady, api } from "./common.js";
+import { complain, el, fill, frameOf, pair, pause, picker, state, whenReady, api } from "./common.js";
 
 const PACE = 1000 / 8;  // milliseconds of a step, at the fastest
+
+/** A label whose number and sign stay on the line of what they belong to. */
+const together = (label) => label.replace(/ (?=\S{1,2}( |$))/g, "\u00a0");
 
 export function show(place, query) {
   const picture = el("img", { alt: "what the world model dreams", hidden: true });
   const corner = el("span", { class: "corner", hidden: true });
-  const stage = el("div", { class: "stage" }, picture, corner);
+  const painted = el("span", { class: "corner low", hidden: true }, "as the model paints it");
+  const stage = el("div", { class: "stage" }, picture, corner, painted);
+  const real = el("img", { alt: "the frame that the drive starts from" });
+  const beside = el("div", { class: "beside", hidden: true }, el("figure", {}, real, el("figcaption", {}, "the frame")),
+    el("p", { class: "faint" }, "The model sees and dreams states, not pixels. What is blurred at the start already is its decoder's doing, not the dream's."));
   const note = el("div"), film = el("div"), tabs = el("div", { class: "row" }), keys = el("div", { class: "keys" });
   const hint = el("p", { class: "faint" }, "The model is being loaded …");
   const strength = el("input", { type: "range", min: "0", max: "3", step: "0.25", value: "1", "aria-label": "strength" });
   const strong = el("span", {}, "1");
   let socket = null, waiting = null, sets = [], chosen = null, started = false, ended = false, stepping = false;
+  let source = null, taken = false;  // the films' set, and whether somebody chose the keys
   const held = new Set(), times = [];
 
   strength.addEventListener("input", () => { strong.textContent = strength.value; });
@@ -37,6 +45,7 @@ export function show(place, query) {
   function draw(told) {
     picture.src = told.picture;
     picture.hidden = corner.hidden = false;
+    painted.hidden = told.steps > 0;
     const span = times.length > 1 ? (times.at(-1) - times[0]) / (times.length - 1) : 0;
     corner.textContent = told.steps ? `${told.steps} step${told.steps > 1 ? "s" : ""}${span ? ` · ${(1000 / span).toFixed(1)}/s` : ""}` : "start";
   }
@@ -50,23 +59,27 @@ export function show(place, query) {
       fill(note); fill(film);
       times.length = 0;
       draw(await ask({ do: "start", video: video.key, at: video.at }));
+      if (video.source !== source) taken = false;  // another world's keys may be none of this one's
+      source = video.source;
+      real.src = frameOf(video.key, video.at, 192);
+      beside.hidden = false;
       await tellKeys();
       started = true;
-      hint.textContent = "Hold a key, on the keyboard or here, and the model dreams on. The small pictures are real transitions that are most alike. A small model's dream fades after some dozen steps: reset, or go back.";
+      fill(hint, "Hold a key, on the keyboard or here, and the model dreams on. ", el("span", { class: "roomy" }, "The small pictures are real transitions that are most alike. "),
+        "A small model's dream fades after some dozen steps: reset, or go back.");
     } catch (error) { complain(note, error); }
   }
 
   async function tellKeys() {
     const told = await ask({ do: "keys" });
     sets = told.sets;
-    if (!sets.some((one) => one.key === chosen?.key)) chosen = null;
-    choose(sets.find((one) => one.key === chosen?.key && started) ?? sets[0], told.gathering);
+    choose(taken && sets.find((one) => one.key === chosen?.key) || sets[0], told.gathering);
   }
 
   function choose(set, gathering = false) {
     chosen = set ?? null;
     held.clear();
-    fill(tabs, ...sets.map((one) => el("button", { class: "chip", "aria-pressed": String(one === chosen), onclick: () => choose(one) }, one.title)));
+    fill(tabs, ...sets.map((one) => el("button", { class: "chip", "aria-pressed": String(one === chosen), onclick: () => { taken = true; choose(one); } }, one.title)));
     if (!set) {
       fill(keys, el("p", { class: "faint" }, gathering ? "Keys come as soon as latent actions are inferred." : `No keys: ${state.none || "the run has no controller"}`));
       return;
@@ -81,7 +94,7 @@ export function show(place, query) {
       onpointerup: () => release(key), onpointercancel: () => release(key),
       onkeydown: (e) => { if (e.key === "Enter" && !e.repeat) press(key); },
       onkeyup: (e) => { if (e.key === "Enter") release(key); } },
-    el("div", { class: "name" }, key.letter ? el("kbd", {}, key.letter === " " ? "space" : key.letter.toUpperCase()) : null, el("span", {}, key.label), rename || null),
+    el("div", { class: "name" }, key.letter ? el("kbd", {}, key.letter === " " ? "space" : key.letter.toUpperCase()) : null, el("span", {}, together(key.label)), rename || null),
     key.examples.length ? el("div", { class: "examples" }, key.examples.map(pair)) : null);
     return made;
   }
@@ -155,8 +168,8 @@ export function show(place, query) {
   place.append(el("div", { class: "columns drive" },
     el("section", { class: "card start" }, el("h2", {}, "1. Start from"), start_.element,
       el("p", { class: "faint" }, "Or drop a picture of your own onto the dream.")),
-    el("section", { class: "card" }, stage,
-      el("div", { class: "row", style: "margin-top:10px" },
+    el("section", { class: "card dream" }, stage, beside,
+      el("div", { class: "row controls" },
         el("button", { title: "Backspace", onclick: () => act({ do: "back" }) }, "← back"),
         el("button", { onclick: () => { times.length = 0; act({ do: "reset" }); } }, "reset"),
         el("button", { onclick: save }, "save film"),

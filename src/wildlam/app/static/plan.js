@@ -3,7 +3,7 @@ import { api, complain, el, fill, frameOf, picker, state, whenReady, work } from
 
 export function show(place) {
   const result = el("div", {}, el("p", { class: "empty" }, "Choose a start. The goal is what is seen some steps later in the same film, or another picture. Then press Plan."));
-  const steps = el("input", { type: "range", min: "1", max: "12", step: "1", value: "6", "aria-label": "steps" }), count = el("span", {}, "6");
+  const steps = el("input", { type: "range", min: "1", max: "12", step: "1", value: "6", "aria-label": "steps" }), count = el("span", { style: "white-space:nowrap" }, "6");
   const driver = el("select", { "aria-label": "controller" });
   const later = el("button", { class: "chip", "aria-pressed": "true", onclick: () => choose(true) }, "later in this film");
   const other = el("button", { class: "chip", "aria-pressed": "false", onclick: () => choose(false) }, "another picture");
@@ -70,7 +70,7 @@ export function show(place) {
       el("section", { class: "card" }, el("h2", {}, "Start"), start.element),
       el("section", { class: "card" }, el("h2", {}, "Goal"), el("div", { class: "row" }, later, other), el("p", {}), goalPicture, goalPlace)),
     el("section", { class: "card stack" },
-      el("div", { class: "row" }, go, el("label", { class: "field" }, "with", driver), el("label", { class: "field", style: "flex:1;max-width:380px" }, "in", steps, count)), result)));
+      el("div", { class: "row" }, go, el("label", { class: "field" }, "with", driver), el("label", { class: "field", style: "flex:1 1 250px;max-width:380px" }, "in", steps, count)), result)));
   return whenReady(async (first) => {
     if (!first || state.error) return;
     if (state.decoder) return complain(result, new Error(state.decoder));
@@ -78,7 +78,7 @@ export function show(place) {
       go.disabled = true;
       return complain(result, new Error("a plan needs a controller, and this run has none; train one: wildlam controller train RUN --data LABELLED"));
     }
-    fill(driver, state.controllers.map((one) => el("option", { value: one.name }, `${one.name} (${one.actions.join(", ")})`)));
+    fill(driver, state.controllers.map((one) => el("option", { value: one.name }, one.title)));
     const source = state.sources.find((one) => state.controllers.some((controller) => controller.name.includes(one)));
     const found = source ? (await api(`/api/videos?source=${encodeURIComponent(source)}`)).videos[0] : null;
     await start.begin(found ? { key: found.key, at: 2 } : null);

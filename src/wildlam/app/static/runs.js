@@ -1,5 +1,5 @@
 // Runs: live curves, and what the newest checkpoint predicts of held-out films.
-import { api, complain, el, fill, pause, state, whenReady, work } from "./common.js";
+import { api, cancel, complain, el, fill, pause, state, whenReady, work } from "./common.js";
 
 const FIRST = ["loss", "prediction", "held_out", "held_out_prediction", "penalty"];
 
@@ -19,11 +19,12 @@ function chart(name, points) {
 }
 
 export function show(place) {
-  const list = el("div", { class: "list" }), charts = el("div", { class: "charts" }), pictures = el("div"), note = el("div"), title = el("h2", {}, "");
+  const list = el("div", { class: "list" }), charts = el("div", { class: "charts" }), pictures = el("div"), card = el("div", { class: "card", hidden: true }, pictures), note = el("div"), title = el("h2", {}, "");
   let chosen = null, checkpoint = null, ended = false, busy = false;
 
   async function predict(key, of) {
     busy = true;
+    card.hidden = false;
     try {
       const rows = await work(pictures, api(`/api/runs/pictures?run=${encodeURIComponent(key)}`, { method: "POST" }));
       if (key !== chosen) return;
@@ -36,15 +37,15 @@ export function show(place) {
   async function refresh() {
     try {
       const told = await api("/api/runs");
-      if (!told.runs.length) { fill(list, el("p", { class: "empty" }, told.none)); return; }
+      if (!told.runs.length) { card.hidden = true; fill(list, el("p", { class: "empty" }, told.none)); return; }
       if (!told.runs.some((one) => one.key === chosen)) chosen = told.runs[0].key;
       fill(list, told.runs.map((one) => {
         const live = Date.now() / 1000 - one.changed < 60 && one.step < one.steps;
-        return el("button", { "aria-pressed": String(one.key === chosen), onclick: () => { chosen = one.key; checkpoint = null; fill(pictures); refresh(); } },
+        return el("button", { "aria-pressed": String(one.key === chosen), onclick: () => { cancel(); chosen = one.key; checkpoint = null; fill(pictures); refresh(); } },
           one.name === "." ? told.folder : one.name, el("br"), el("small", {}, one.error ?? `${live ? "training, " : ""}step ${one.step} of ${one.steps}`));
       }));
       const whole = told.runs.find((one) => one.key === chosen).whole;
-      pictures.parentElement.hidden = !whole;
+      card.hidden = !whole || !pictures.childNodes.length;
       const { curves, checkpoint: newest } = await api(`/api/runs/curves?run=${encodeURIComponent(chosen)}`);
       const names = Object.keys(curves).sort((a, b) => (FIRST.indexOf(a) + 1 || 99) - (FIRST.indexOf(b) + 1 || 99) || a.localeCompare(b));
       title.textContent = chosen;
@@ -56,7 +57,7 @@ export function show(place) {
   }
 
   place.append(el("div", { class: "columns side" }, el("section", { class: "card" }, el("h2", {}, "Runs"), list),
-    el("section", { class: "stack" }, title, note, el("div", { class: "card" }, pictures), charts)));
+    el("section", { class: "stack" }, title, note, card, charts)));
   const ends = whenReady(() => {});
   (async () => { while (!ended) { await refresh(); await pause(3000); } })();
   return () => { ended = true; ends(); };
