@@ -38,7 +38,7 @@ from wildlam.states.sequences import Sequences
 from wildlam.states.store import FeatureStore
 from wildlam.video.manifest import Manifest
 from wildlam.workflows.open_run import OpenRun, open_run
-from wildlam.workflows.search_build import transitions
+from wildlam.workflows.video_transitions import transitions
 
 SHARE, NEAREST = 0.02, 10
 """Of the actions, those near enough to count; how many hits are judged."""

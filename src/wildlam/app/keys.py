@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -71,7 +70,6 @@ class Driver:
     name: str
     controller: Controller
     space: ActionSpace
-    folder: Path
 
     @property
     def title(self) -> str:

@@ -288,7 +288,7 @@ class Playground:
                 except WildlamError as error:  # interrupted, or of another model
                     log.warning("wildlam app: %s", error)
                     continue
-                drivers.append(Driver(folder.name, controller, space, folder))
+                drivers.append(Driver(folder.name, controller, space))
             self._loaded = Loaded(trained, decoder, why, drivers)
         except Exception as error:
             self._failed = in_a_line(error)

@@ -87,7 +87,7 @@ def group_actions(clips: InferredClips, codes: bool = False, seed: int = 0) -> G
     if codes or len(distinct) <= GROUPS:
         found = of_distinct.numpy()
     else:
-        found = _k_means(flat, max(min(GROUPS, len(flat) // PER_GROUP), 1), seed)
+        found = k_means(flat, max(min(GROUPS, len(flat) // PER_GROUP), 1), seed)
     sizes = np.bincount(found)
     order = [int(k) for k in np.argsort(-sizes, kind="stable")[:GROUPS] if sizes[k]]
     number = torch.full((len(sizes),), -1)
@@ -97,8 +97,14 @@ def group_actions(clips: InferredClips, codes: bool = False, seed: int = 0) -> G
     return Groups(labels.view(clips.z.shape[:2]), centres, codes)
 
 
-def _k_means(z: Tensor, count: int, seed: int) -> np.ndarray:
-    """Number of each latent action's group, ``int [n]``, of the tightest of some attempts."""
+def k_means(z: Tensor, count: int, seed: int) -> np.ndarray:
+    """Number of each latent action's group, ``int [n]``, of ``z`` ``[n, Z]``, by the tightest of some attempts.
+
+    Args:
+        z: latent actions.
+        count: how many groups; some may come out empty.
+        seed: seed of the first centres.
+    """
     mean, _, directions = principal_directions(z.double())
     x = ((z.double() - mean) @ directions[:COMPONENTS].T).numpy()
     attempts = []

@@ -31,10 +31,11 @@ from wildlam.video.manifest import Manifest
 from wildlam.video.opening import VideoError
 from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.open_run import load_model
-from wildlam.workflows.search_build import from_file, index_folder
+from wildlam.workflows.search_build import index_folder
 from wildlam.workflows.search_groups import load_group, save_group
 from wildlam.workflows.search_index import Filter, Hit, SearchIndex, Transition
 from wildlam.workflows.trained import load
+from wildlam.workflows.video_transitions import from_file
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from wildlam.config import config_from
@@ -32,11 +31,10 @@ from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.open_run import OpenRun, open_run
 from wildlam.workflows.search_index import SearchIndex
 from wildlam.workflows.trained import Trained
+from wildlam.workflows.video_transitions import VideoTransitions, at_once_of, from_file, joined, transitions
 
 FOLDER = "search"
 """Of the index, in the folder of a run."""
-AT_ONCE, NUMBERS_AT_ONCE = 256, 1 << 24
-"""Transitions that are inferred at once, at most, and numbers of their states."""
 COMMIT_ROWS, COMMIT_SECONDS = 1 << 17, 60.0
 """An index grows by about so many rows at a time, or by those of so many seconds."""
 
@@ -93,26 +91,6 @@ class SearchBuildResult:
     def _repr_html_(self) -> str:
         counts = {"transitions": f"{self.rows:,}", "new": f"{self.new_rows:,}", "new videos": f"{self.added:,}"}
         return table({str(self.index.folder): counts})
-
-
-@dataclass(frozen=True)
-class Transitions:
-    """The transitions of one video.
-
-    Attributes:
-        z: their latent actions, ``float32 [n, Z]``.
-        start: times of the states before, in seconds, ``float64 [n]``.
-        end: times of those after.
-        speed: mean absolute change of the states' numbers per second, ``float32 [n]``.
-    """
-
-    z: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    speed: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.start)
 
 
 def index_folder(run: Path, given: Path | None, keyword: str) -> Path:
@@ -185,7 +163,7 @@ def _built(
     return SearchBuildResult(index, added, len(stale), rows, rows - before, time.monotonic() - began)
 
 
-def _append(index: SearchIndex, new: Manifest, found: Iterator[tuple[str, Transitions]], rate: float) -> int:
+def _append(index: SearchIndex, new: Manifest, found: Iterator[tuple[str, VideoTransitions]], rate: float) -> int:
     """Add the transitions of videos as they are found, about ``rate`` a second, whole videos at a time.
 
     Returns:
@@ -216,7 +194,7 @@ def _append(index: SearchIndex, new: Manifest, found: Iterator[tuple[str, Transi
     return added
 
 
-def _table(video: Video, found: Transitions) -> pa.Table:
+def _table(video: Video, found: VideoTransitions) -> pa.Table:
     count = len(found)
     flat = pa.array(found.z.reshape(-1))
     return pa.table(
@@ -235,7 +213,7 @@ def _table(video: Video, found: Transitions) -> pa.Table:
 
 def _from_store(
     opened: OpenRun, model: LatentActionModel, manifest: Manifest, new: Manifest, team: Processes
-) -> Iterator[tuple[str, Transitions]] | None:
+) -> Iterator[tuple[str, VideoTransitions]] | None:
     """The transitions of some videos of a manifest, by video, from states that are stored; None without a store."""
     config, encoder = opened.config, opened.encoder
     data, spec = config.data, encoder.spec
@@ -250,8 +228,8 @@ def _from_store(
 
 def _stored(
     store: FeatureStore, model: LatentActionModel, device: torch.device, paths: list[str]
-) -> Iterator[tuple[str, Transitions]]:
-    sequences, at_once = store.sequences(), _at_once(*model.state_shape)
+) -> Iterator[tuple[str, VideoTransitions]]:
+    sequences, at_once = store.sequences(), at_once_of(*model.state_shape)
     names = sequences.videos["path"].to_pylist()
     of = {name: number for number, name in enumerate(names)}
     order = np.argsort(sequences.video, kind="stable")
@@ -267,10 +245,10 @@ def _stored(
             states = store.read(some[:, None] + np.arange(2)).to(device).float()
             parts.append(transitions(model, states, sequences.times[some], sequences.times[some + 1]))
         if len(rows):
-            yield path, _joined(parts)
+            yield path, joined(parts)
 
 
-def _from_files(opened: OpenRun, model: LatentActionModel, new: Manifest) -> Iterator[tuple[str, Transitions]]:
+def _from_files(opened: OpenRun, model: LatentActionModel, new: Manifest) -> Iterator[tuple[str, VideoTransitions]]:
     """As ``_from_store``, of videos that are decoded and encoded now."""
     trained = Trained(model, opened.encoder, opened.config, opened.run.path)
     cuts: Mapping[str, list[float]] = new.cuts()
@@ -283,43 +261,4 @@ def _from_files(opened: OpenRun, model: LatentActionModel, new: Manifest) -> Ite
         whole = np.searchsorted(edges, found.start, side="right") == np.searchsorted(edges, found.end, side="right")
         if whole.any():
             parts = (found.z, found.start, found.end, found.speed)
-            yield video.path, Transitions(*(part[whole] for part in parts))
-
-
-def from_file(trained: Trained, video: Any) -> Transitions | None:
-    """The transitions of a video file, encoded now; None if it is too short for one.
-
-    Raises:
-        VideoError: it cannot be decoded.
-    """
-    parts, at_once = [], _at_once(*trained.model.state_shape)
-    for times, states in trained.encode(video):
-        pairs = torch.stack([states[:-1], states[1:]], dim=1).float()
-        for at in range(0, len(pairs), at_once):
-            some = slice(at, min(at + at_once, len(pairs)))
-            parts.append(transitions(trained.model, pairs[some], times[:-1][some], times[1:][some]))
-    return _joined(parts) if parts else None
-
-
-def _at_once(tokens: int, width: int) -> int:
-    return max(min(AT_ONCE, NUMBERS_AT_ONCE // (2 * tokens * width)), 1)
-
-
-@torch.no_grad()
-def transitions(model: LatentActionModel, pairs: Tensor, start: np.ndarray, end: np.ndarray) -> Transitions:
-    """The transitions between pairs of states.
-
-    Args:
-        model: infers their latent actions.
-        pairs: states before and after, ``[n, 2, N, D]``.
-        start: times of those before, in seconds, ``[n]``.
-        end: times of those after.
-    """
-    z = model.infer(pairs)[:, 0].float().cpu().numpy()
-    change = (pairs[:, 1] - pairs[:, 0]).abs().mean(dim=(1, 2)).cpu().numpy()
-    return Transitions(z, start, end, (change / (end - start)).astype(np.float32))
-
-
-def _joined(parts: list[Transitions]) -> Transitions:
-    names = ("z", "start", "end", "speed")
-    return Transitions(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+            yield video.path, VideoTransitions(*(part[whole] for part in parts))

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from wildlam.episodes.formats import read_episodes
 from wildlam.errors import WildlamError
 from wildlam.evaluation.components import principal_directions
+from wildlam.evaluation.groups import k_means
 from wildlam.evaluation.latent_space import embed
 from wildlam.progress import Count, uncounted
 from wildlam.workflows.trained import Trained
+from wildlam.workflows.video_transitions import from_file
 
 
 @dataclass
@@ -137,11 +138,12 @@ def gather(
     for path, source in queue:
         before = total
         try:
-            for times, states in trained.encode(path):
-                z = trained.model.infer(states[None])[0].float().cpu()
-                change = (states[1:] - states[:-1]).abs().mean(dim=(1, 2)).float().cpu().numpy()
-                parts.append((np.full(len(z), len(found.videos)), times[:-1], times[1:], z, change))
-                total += len(z)
+            if one := from_file(trained, path):
+                change = one.speed * (one.end - one.start).astype(np.float32)
+                parts.append(
+                    (np.full(len(one), len(found.videos)), one.start, one.end, torch.from_numpy(one.z), change)
+                )
+                total += len(one)
         except WildlamError as error:
             found.left_out[str(path)] = str(error)
         found.videos.append(str(path))
@@ -165,12 +167,10 @@ def clusters(transitions: Transitions, count: int, among: np.ndarray, seed: int 
     Two of a cluster that came out empty are left out, so there may be fewer than ``count``.
     """
     z = transitions.z[among]
-    count = min(count, len(among))
-    centres, labels = kmeans2(z.double().numpy(), count, minit="++", seed=np.random.default_rng(seed))
-    sizes = np.bincount(labels, minlength=count)
+    labels = k_means(z, min(count, len(among)), seed)
+    sizes = np.bincount(labels)
     order = [int(k) for k in np.argsort(-sizes) if sizes[k]]
-    found = [transitions.nearest(torch.from_numpy(centres[k]).float(), 1, among[labels == k])[0] for k in order]
-    return np.array(found)
+    return np.array([transitions.nearest(z[labels == k].mean(dim=0), 1, among[labels == k])[0] for k in order])
 
 
 def directions(transitions: Transitions, count: int, among: np.ndarray, deviations: float = 2.0) -> Tensor:

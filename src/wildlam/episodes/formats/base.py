@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,3 +93,18 @@ class Format:
     cameras: bool = False
     rated: bool = False
     names_of_cameras: Callable[[Path], list[str]] | None = None
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """Read what a data set says of itself: a JSON file that holds an object.
+
+    Raises:
+        WildlamError: it is missing, damaged or holds something else, naming it.
+    """
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise WildlamError(f"{file}: cannot be read as JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise WildlamError(f"{file}: is no JSON object")
+    return found

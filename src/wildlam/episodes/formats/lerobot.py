@@ -37,7 +37,7 @@ from torch import Tensor
 from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER, ActionSpace
 from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite, choose_camera
+from wildlam.episodes.formats.base import Format, check_finite, choose_camera, read_object
 from wildlam.episodes.formats.lerobot_write import ACTION, ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
 from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
@@ -61,7 +61,7 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
         WildlamError: something is missing or malformed, naming the file.
     """
     file = path / "meta" / "info.json"
-    info = _json(file)
+    info = read_object(file)
     version, features = field_of(file, info, "codebase_version", str), field_of(file, info, "features", dict)
     size = field_of(file, {"chunks_size": 1000} | info, "chunks_size", int)
     if size < 1:
@@ -378,16 +378,6 @@ def _is_large(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise WildlamError(f"{file}: cannot be read as JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise WildlamError(f"{file}: expected an object")
-    return found
-
-
 def _table(file: Path, numbers: bool = False) -> pa.Table:
     """A table; of ``numbers`` alone, without pictures and texts, which may be large."""
     try:
@@ -413,7 +403,7 @@ FORMAT = Format(
     read=lambda path, tolerance, reading: read_lerobot(path, reading, tolerance),
     kinds=("poses", "recorded", "states"),
     cameras=True,
-    names_of_cameras=lambda path: list(_cameras(_json(path / "meta" / "info.json")["features"])),
+    names_of_cameras=lambda path: list(_cameras(read_object(path / "meta" / "info.json")["features"])),
     spaces=(PLANAR, ARM, PUSHER),
     write=write_lerobot,
 )

@@ -11,7 +11,6 @@ user has to say it. Splits other than for training and held out, and sets that s
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite, choose_camera
+from wildlam.episodes.formats.base import Format, check_finite, choose_camera, read_object
 from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.formats.tfrecord import AGAIN, Example, Record, records_in
 from wildlam.episodes.vectors import FIRST, Commands, Reading, few
@@ -101,7 +100,7 @@ def read_rlds(path: Path, reading: Reading = FIRST) -> list[Episode]:
             known; or google-crc32c is not installed.
     """
     folder = _only(path)
-    info, shape = _json(folder / INFO), _shape(folder)
+    info, shape = read_object(folder / INFO), _shape(folder)
     camera = choose_camera(sorted(shape.cameras), reading.camera, str(folder))
     rate = reading.rate or _rate(folder, info)
     states = [f"{name.removeprefix(OBSERVATION)} {k}" for name, width in shape.states.items() for k in range(width)]
@@ -142,16 +141,6 @@ def _only(path: Path) -> Path:
     return found[0]
 
 
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise WildlamError(f"{file}: cannot be read as JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise WildlamError(f"{file}: is no JSON object")
-    return found
-
-
 def _rate(folder: Path, info: dict[str, Any]) -> float:
     name = str(info.get("name", ""))
     if not (rate := RATES.get(name.removesuffix(CONVERTED))):
@@ -166,7 +155,7 @@ def _shape(folder: Path) -> Shape:
     """What a step holds."""
     file = folder / FEATURES
     try:
-        steps = _json(file)["featuresDict"]["features"]["steps"]["sequence"]["feature"]
+        steps = read_object(file)["featuresDict"]["features"]["steps"]["sequence"]["feature"]
         leaves = dict(_leaves(steps))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise WildlamError(
