@@ -190,6 +190,7 @@ def test_commands_that_write_get_a_copy_of_their_own(there, tmp_path, monkeypatc
     assert cli.main(["eval", "hf:me/model"]) == 2
     assert "runs/model/videos" in capsys.readouterr().err
     run = make_run(tmp_path / "other", tmp_path / "videos", Lite0(image_size=64, dtype="float32"))
+    shutil.copy(own / "run.json", run / "run.json")  # begun in the same second
     wildlam.push(run=run, name="me/model", license="mit")
     with pytest.raises(WildlamError, match="runs/model holds another run, or this one as it was before"):
         own_run("hf:me/model")

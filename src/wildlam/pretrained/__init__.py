@@ -85,16 +85,19 @@ def unpack(out: Path, videos: Path, packed: Path | None = None) -> Path:
     packed = packed or TINY
     if not (packed / "config.yaml").is_file():
         raise WildlamError(f"{packed} holds no model; install wildlam again, or train one: wildlam demo")
+    config = read_config(packed / "config.yaml")
     if (out / "config.yaml").is_file():
+        there = read_config(out / "config.yaml")
+        same = (there.model, there.encoder) == (config.model, config.encoder)
         for known in packed.rglob("run.json"):
             here = out / known.relative_to(packed)
-            if not here.is_file() or _model_of(here) != _model_of(known):
-                raise WildlamError(
-                    f"{out} holds another run, or this one as it was before; choose another {option('out')}, or move "
-                    "it away"
-                )
+            same = same and here.is_file() and _model_of(here) == _model_of(known)
+        if not same:
+            raise WildlamError(
+                f"{out} holds another run, or this one as it was before; choose another {option('out')}, or move it "
+                "away"
+            )
     else:
-        config = read_config(packed / "config.yaml")
         data = replace(config.data, path=videos.absolute(), cache=None, exclude=[], mixture={})
         config = replace(config, out=out, data=data)
         with writing(out, f"choose another {option('out')}"):
