@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from wildlam.app.jobs import in_a_line
-from wildlam.app.keys import EXAMPLES, Driver, Key, direction_keys, found_keys
+from wildlam.app.keys import DIGITS, EXAMPLES, Driver, Key, direction_keys, found_keys
 from wildlam.app.library import png
 from wildlam.app.pages.shared import checked
-from wildlam.app.playground import Playground
+from wildlam.app.playground import GROUP, Playground
 from wildlam.errors import WildlamError
 from wildlam.video.write import mp4_bytes, side_by_side
 from wildlam.workflows.drive import Drive, frames_known
@@ -92,11 +93,11 @@ class Seat:
             source = self._source if self._source in known.sources else None
             sets.append(self._told("found", "found actions", found_keys(known, source, self._playground.names)))
             sets.append(self._told("directions", "principal directions", direction_keys(known, source)))
-            if self._playground.groups:
-                named = []
-                for i, (key, group) in enumerate(self._playground.groups.items()):
-                    z, number = self._playground.action_of(group)
-                    named.append(Key(key, group.name, "123456789"[i] if i < 9 else "", z=z, example=number))
+            if groups := list(self._playground.groups):
+                named = [
+                    Key(f"{GROUP}{group.name}", group.name, letter, z=self._playground.action_of(group))
+                    for group, letter in zip_longest(groups, DIGITS[: len(groups)], fillvalue="")
+                ]
                 sets.append(self._told("named", "named groups", named))
         suits = bool(drivers) and self._playground.suits(drivers[0], self._source)
         if not suits and known is not None:  # a controller of another world's actions is no place to begin
@@ -108,7 +109,7 @@ class Seat:
         told = []
         for key in keys:
             one: dict[str, Any] = {"key": key.key, "label": key.label, "letter": key.letter}
-            one["renames"] = key.key[0] in "tg" and key.key != "stay" and name in ("found", "named")
+            one["renames"] = key.key != "stay" and name in ("found", "named")
             one["examples"] = self._examples(key, driver)
             told.append(one)
         return {"key": name, "title": title, "joins": driver is not None, "keys": told}
@@ -131,7 +132,9 @@ class Seat:
                 among = known.of_source(None)
             std = driver.controller.action_std.cpu().numpy()
             found = known.nearest_labels(labels / std, key.action.numpy() / std, EXAMPLES, among)
-        return [self._playground.transition(int(n)) for n in found]
+        mapped = self._playground.mapped
+        assert mapped is not None
+        return [self._playground.transition(mapped.all[n]) for n in found.tolist()]
 
     def _step(self, asked: dict[str, Any]) -> dict[str, Any]:
         drive, keys = self.drive, self._held(asked)

@@ -197,7 +197,7 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
     input.value = "";  // so that the same file can be chosen again
     if (file) bring(file);
   } });
-  async function begin(preferred = null) {
+  async function begin(preferred = null, pickFirst = true) {
     if (of && !state.sources.includes(of)) of = null;
     fill(chips, state.sources.length > 1 ? [null, ...state.sources].map(chip) : null,
       el("label", { class: "button chip", tabindex: "0", onkeydown: (e) => e.key === "Enter" && input.click() }, pictures ? "bring a video or picture" : "bring a video", input),
@@ -205,7 +205,7 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
     if (!state.videos) { fill(thumbs, el("p", { class: "faint" }, `${state.none}. Or bring a ${pictures ? "video or picture" : "video"} of your own.`)); return; }
     const found = await list();
     if (preferred) await pick({ key: preferred.key }, preferred.at);
-    else if (found.length) await pick(found[0]);
+    else if (found.length && pickFirst) await pick(found[0]);
   }
   return { element: el("div", {}, chips, thumbs, more, preview, timing, note), begin, bring, pick, get picked() { return picked; } };
 }
