@@ -17,7 +17,7 @@ import numpy as np
 
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically, writing
-from wildlam.pretrained import TINY
+from wildlam.pretrained import TINY, run_path
 from wildlam.workflows.search_index import SearchIndex, Transition
 
 log = logging.getLogger(__name__)
@@ -185,12 +185,13 @@ class Groups:
         return Group(check_name(file.stem), z, members)
 
 
-def groups_of(run: Path, index: SearchIndex) -> Groups:
+def groups_of(run: Path | str, index: SearchIndex) -> Groups:
     """The groups that a search in an index of a run knows.
 
     They lie in RUN/groups, wherever the index lies and whatever its videos are; those of the packaged run, which is
     only read, in the folder of the index.
     """
+    run = run_path(run)
     return Groups((index.folder if run == TINY else run) / FOLDER, index.weights, index.dim)
 
 

@@ -237,7 +237,7 @@ def find_example(index: SearchIndex, like: str, run: Path | str) -> Example:
         WildlamError: it says nothing that there is.
     """
     if like.startswith(GROUP):
-        group = groups_of(run_path(run), index).find(like.removeprefix(GROUP))
+        group = groups_of(run, index).find(like.removeprefix(GROUP))
         return Example(like, group.z, tuple(index.held(group.members)))
     name, _, moment = like.rpartition("@")
     seconds = _seconds(moment) if name else None

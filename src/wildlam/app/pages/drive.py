@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -95,8 +94,8 @@ class Seat:
             sets.append(self._told("directions", "principal directions", direction_keys(known, source)))
             if groups := list(self._playground.groups):
                 named = [
-                    Key(f"{GROUP}{group.name}", group.name, letter, z=self._playground.action_of(group))
-                    for group, letter in zip_longest(groups, DIGITS[: len(groups)], fillvalue="")
+                    Key(f"{GROUP}{group.name}", group.name, DIGITS[i : i + 1], z=self._playground.action_of(group))
+                    for i, group in enumerate(groups)
                 ]
                 sets.append(self._told("named", "named groups", named))
         suits = bool(drivers) and self._playground.suits(drivers[0], self._source)

@@ -15,6 +15,7 @@ from torch import Tensor
 from wildlam.app.library import Item
 from wildlam.app.pages.shared import number
 from wildlam.app.playground import Playground
+from wildlam.app.searched import Searched
 from wildlam.errors import WildlamError, named
 from wildlam.workflows.groups import Group
 from wildlam.workflows.search_index import Filter, Transition
@@ -40,7 +41,7 @@ def routes(playground: Playground) -> list[BaseRoute]:
     """See the package."""
 
     def between(key: str, at: float) -> Tensor:
-        """The latent action ``[Z]`` of a video that was brought, from a time to the next state's."""
+        """The latent action ``[Z]`` of a video that is not searched, from a time to the next state's."""
         trained, seconds = playground.trained, playground.library.seconds(key)
         per_state, fps = trained.encoder.spec.frames_per_state, trained.config.data.fps
         times = [at + k / fps for k in range(2 * per_state)]
@@ -52,25 +53,24 @@ def routes(playground: Playground) -> list[BaseRoute]:
         with torch.no_grad():
             return trained.model.infer(trained.encoder.encode(frames[None]).float())[0, 0].float().cpu()
 
-    def of_library(item: Item, at: float) -> Transition:
-        """The transition of a video that is shown that begins nearest to a time."""
-        there = playground.searched().of_video(item.name)
-        if not there:
-            raise WildlamError("no transition of this video is known; choose another")
-        return min(there, key=lambda one: abs(one.start - at))
+    def known_at(searched: Searched, item: Item, at: float) -> Transition | None:
+        """The transition of a video that begins nearest to a time; None if it is not searched: it was brought, or is
+        not among those that are mapped.
+        """
+        there = [] if item.split is None else searched.of_video(item.name)
+        return min(there, key=lambda one: abs(one.start - at), default=None)
 
-    def example(request: Request, apart: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    def example(searched: Searched, request: Request, apart: bool) -> tuple[np.ndarray, dict[str, Any]]:
         """The latent action ``[Z]`` that is asked for, and the fields of a filter that leave its own out."""
         query = request.query_params
         if "like" in query:
             group = group_of(query["like"])
             return group.z, {"without_moments": moments_of(group)}
         item, at = playground.library.find(query.get("video", "")), number(request, "at", 0, 0, 1e6)
-        if item.split is None:  # it was brought, and is not among the known
+        if (one := known_at(searched, item, at)) is None:
             return between(item.key, at).numpy(), {}
-        one = of_library(item, at)
         own = {"without": {item.name}} if apart else {"without_moments": frozenset({(one.video, one.start)})}
-        return playground.searched().vectors([one])[0], own
+        return searched.vectors([one])[0], own
 
     def group_of(name: str) -> Group:
         found = next((one for one in playground.groups if one.name == name), None)
@@ -81,7 +81,7 @@ def routes(playground: Playground) -> list[BaseRoute]:
     def near(request: Request) -> dict[str, Any]:
         query, searched = request.query_params, playground.searched()
         apart = query.get("apart") == "1"
-        z, fields = example(request, apart)
+        z, fields = example(searched, request, apart)
         fields["without"] = frozenset(fields.get("without", ())) | playground.loaded.index.unshown
         if query.get("group"):
             fields["moments"] = moments_of(group_of(query["group"]))
@@ -101,8 +101,8 @@ def routes(playground: Playground) -> list[BaseRoute]:
     def at(request: Request) -> dict[str, Any]:
         """The transition of a video that begins nearest to a time."""
         item, when = playground.library.find(request.query_params.get("video", "")), number(request, "at", 0, 0, 1e6)
-        if item.split is not None:
-            return playground.transition(of_library(item, when))
+        if (one := known_at(playground.searched(), item, when)) is not None:
+            return playground.transition(one)
         trained = playground.trained
         lasts = trained.encoder.spec.frames_per_state / trained.config.data.fps
         return {"video": item.key, "name": item.name, "start": when, "end": when + lasts}
