@@ -320,6 +320,22 @@ def test_a_plan_that_nobody_waits_for_any_more_ends_and_the_map_did_not_wait_for
     assert "cannot be cancelled" in json.loads(needed[2])["error"]
 
 
+def test_a_transfer_ends_between_two_of_its_parts(tiny, monkeypatch):
+    playground, address = tiny
+    real, parts = playground.trained.encoder.encode, []
+
+    def encode(frames):
+        parts.append(len(frames))
+        playground.jobs.cancel(list(playground.jobs._jobs)[-1])
+        return real(frames)
+
+    monkeypatch.setattr(playground.trained.encoder, "encode", encode)
+    given = {"source": key_of(tiny, "nav"), "target": key_of(tiny, "arm")}
+    key = json.loads(ask(address, "/api/transfer", json.dumps(given).encode())[2])["key"]
+    assert state_of(address, key) == "cancelled"
+    assert len(parts) == 1
+
+
 def state_of(address, key):
     """How a job ended."""
     until = time.monotonic() + 60

@@ -23,7 +23,8 @@ def routes(playground: Playground) -> list[BaseRoute]:
         umap = (await body_of(request)).get("umap") is True
         playground.known()  # says at once what is missing
         title, lane = ("drawing the map by UMAP", UMAP) if umap else ("drawing the map", QUICK)
-        return JSONResponse(playground.jobs.submit(title, lambda _: playground.points(umap), lane).told())
+        job = playground.jobs.submit(title, lambda _: playground.points(umap), lane, stoppable=not umap)
+        return JSONResponse(job.told())
 
     async def groups(request: Request) -> Response:
         given = await body_of(request)

@@ -67,6 +67,7 @@ export async function work(place, asked) {
   while (job.state === "waiting" || job.state === "running") {
     if (own === turn) {
       text.textContent = job.state === "waiting" ? waits(job) : `${job.title}${about(job.left)}`;
+      stop.textContent = job.stoppable ? "Cancel" : "Stop waiting";
       if (line.parentElement !== place) fill(place, line);
       fill(place, line, bar(job.share));
       await pause(250);
@@ -76,7 +77,7 @@ export async function work(place, asked) {
   }
   if (own !== turn) {
     drop(job.key);
-    if (stopped) fill(place, el("p", { class: "faint" }, "Cancelled."));
+    if (stopped) fill(place, el("p", { class: "faint" }, job.stoppable ? "Cancelled." : `Still ${job.title}, which cannot be stopped: it goes on by itself. Ask again to see it.`));
     throw Object.assign(given, { quiet: true });
   }
   asking.delete(job.key);
