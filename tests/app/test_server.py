@@ -107,7 +107,7 @@ def test_answers_say_that_nothing_comes_from_elsewhere(tiny):
         ("/api/near?video=v0&group=nothing", None, "no such group"),
         ("/api/near?like=../nothing", None, "no such group"),
         ("/api/near?video=v0&min_speed=2", None, "min_speed must be a number from 0 to 1"),
-        ("/api/near?video=v0&min_speed=0.5&max_speed=0.2", None, "faster than and slower than are shares"),
+        ("/api/near?video=v0&min_speed=0.5&max_speed=0.2", None, "least speed and greatest speed are shares"),
         ("/api/near?video=v0&after=5&before=2", None, "from must be at least 0 and less than until"),
         ("/api/transfer", b"[]", "no JSON object"),
         ("/api/transfer", b"{", "not JSON"),
@@ -262,6 +262,7 @@ def test_a_group_gets_a_key_and_filters_a_search(tiny, seat):
         seat(do="start", video=key_of(tiny, "arm"), at=1)
         named = next(one for one in seat(do="keys")["sets"] if one["key"] == "named")
         assert [one["label"] for one in named["keys"]] == ["to the left"]
+        assert set(numbers_of(playground, named["keys"][0]["examples"])) <= set(numbers)
         assert seat(do="step", set="named", keys=["group:to the left"])["steps"] == 1
         found = json.loads(ask(address, f"/api/near?{of}&group=to%20the%20left")[2])["found"]
         assert {(one["name"], one["start"]) for one in found} == {

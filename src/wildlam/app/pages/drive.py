@@ -94,7 +94,13 @@ class Seat:
             sets.append(self._told("directions", "principal directions", direction_keys(known, source)))
             if groups := list(self._playground.groups):
                 named = [
-                    Key(f"{GROUP}{group.name}", group.name, DIGITS[i : i + 1], z=self._playground.action_of(group))
+                    Key(
+                        f"{GROUP}{group.name}",
+                        group.name,
+                        DIGITS[i : i + 1],
+                        z=self._playground.action_of(group),
+                        members=self._playground.numbers_of(group),
+                    )
                     for i, group in enumerate(groups)
                 ]
                 sets.append(self._told("named", "named groups", named))
@@ -115,12 +121,14 @@ class Seat:
 
     def _examples(self, key: Key, driver: Driver | None) -> list[dict[str, Any]]:
         """The real transitions nearest to a key, each of another video: to a latent action, or to a real one among
-        those in which one of its kind was done; of this source where there are such.
+        those in which one of its kind was done; of this source where there are such. Of a group its own.
         """
         known = self._playground.transitions
         if known is None:
             return []
         among = known.of_source(self._source if self._source in known.sources else None)
+        if key.members is not None and len(key.members):
+            among = key.members
         if driver is None:
             assert key.z is not None
             found = known.nearest(key.z, EXAMPLES, among, apart=True)

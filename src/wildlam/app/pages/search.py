@@ -29,8 +29,8 @@ LIMITS = {
 }
 """Filters that are numbers: value if not given, least and greatest."""
 WORDS = {
-    "min_speed": "faster than",
-    "max_speed": "slower than",
+    "min_speed": "least speed",
+    "max_speed": "greatest speed",
     "after": "from",
     "before": "until",
 }

@@ -8,9 +8,9 @@ export function show(place, query) {
   const source = el("select", { "aria-label": "source", onchange: () => search() });
   const group = el("select", { "aria-label": "group", onchange: () => search() });
   const apart = el("input", { type: "checkbox", checked: true, onchange: () => search() });
-  const figure = (name, max, step) => el("input", { type: "number", min: "0", max, step, "aria-label": name, onchange: () => search() });
-  const faster = figure("faster than", "100", "5"), slower = figure("slower than", "100", "5");
-  const after = figure("from", "100000", "any"), before = figure("until", "100000", "any");
+  const figure = (name, max, step, placeholder) => el("input", { type: "number", min: "0", max, step, placeholder, "aria-label": name, onchange: () => search() });
+  const faster = figure("least speed", "100", "5", "0"), slower = figure("greatest speed", "100", "5", "100");
+  const after = figure("from", "100000", "any", "0"), before = figure("until", "100000", "any", "end");
   let of = null;  // { like: a group's name }, or a transition: { video, name, start, end }
 
   function filters() {
@@ -48,13 +48,14 @@ export function show(place, query) {
     try { await choose(await api(`/api/transition?video=${encodeURIComponent(video.key)}&at=${video.at}`)); } catch (error) { fill(results); complain(note, error); }
   }
   const from = picker({ chosen: at, pictures: false, large: false });
-  const field = (text, input, unit) => el("label", { class: "field" }, text, input, unit);
+  const field = (...parts) => el("label", { class: "field" }, ...parts);
 
   place.append(el("div", { class: "columns side" },
     el("section", { class: "card" }, el("h2", {}, "Like this"), asked, el("h2", { style: "margin-top:14px" }, "Choose another"), from.element),
     el("section", { class: "card" },
       el("div", { class: "row filters" }, field("source", source), field("group", group),
-        field("faster than", faster, "%"), field("slower than", slower, "% of all"), field("from", after, "s"), field("until", before, "s"),
+        el("span", { class: "field", title: "share of all transitions that are slower" }, "speed", faster, "to", slower, "%"),
+        el("span", { class: "field", title: "seconds of the video" }, "seconds", after, "to", before),
         field(apart, "each of another video")), note, searched,
       el("p", { class: "faint" }, `The nearest by latent action. Distance 0: the same direction; 1: unrelated; 2: the opposite. Faded beyond ${FAR}.`), results)));
 
