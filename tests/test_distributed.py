@@ -75,7 +75,7 @@ def test_torchrun_prints_an_error_of_the_user_once(tmp_path):
         ended = subprocess.run([*command, *program, "train", *bad], timeout=400, **options)
         assert ended.returncode != 0
         assert ended.stderr.count("wildlam: error: ") == 1
-        assert ended.stderr.count(f"{tmp_path}/nowhere: no such") + ended.stderr.count("did you mean data.path?") == 1
+        assert ended.stderr.count(f"{tmp_path}/nowhere: no such") + ended.stderr.count("did you mean --data.path?") == 1
         assert "Connection closed" not in ended.stderr
 
 

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wildlam.app import AppConfig
+from wildlam.pretrained import FILMS
 from wildlam.workflows import goal_plan
+from wildlam.workflows.search import search
+from wildlam.workflows.search_build import build_search
+
+from .conftest import served
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -207,7 +213,9 @@ def test_map_hover_click_and_name(page, tiny):
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=3)
     page.mouse.up()
     page.wait_for_selector("text=a key in Drive")
-    assert len(next(iter(tiny[0].groups.values())).numbers) == len(tiny[0].transitions)
+    (group,) = tiny[0].groups
+    assert (group.name, len(group.members)) == ("mine", len(tiny[0].transitions))
+    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="forget").click()
     page.wait_for_selector("text=No groups yet")
     for dx in range(-60, 60, 5):
@@ -218,13 +226,15 @@ def test_map_hover_click_and_name(page, tiny):
     page.mouse.down()
     page.mouse.up()
     page.wait_for_selector(".results button")
-    assert "search?of=" in page.url
+    assert "search?video=" in page.url
 
 
 def test_search_on_from_what_was_found(page, tiny):
     films = {item.name.rsplit("/", 1)[-1] for item in tiny[0].library.videos}
-    page.to("search?of=20")
+    one = tiny[0].mapped.all[20]
+    page.to(f"search?video={tiny[0].library.named(one.video).key}&at={one.start}")
     page.wait_for_selector(".results button")
+    assert f"{len(tiny[0].transitions):,} transitions are searched, those of all videos." in page.inner_text("#page")
     assert "0: the same direction; 1: unrelated" in page.inner_text("#page")
     hits = page.locator(".results button").evaluate_all("all => all.map((one) => [one.className, one.innerText])")
     for name, text in hits:
@@ -240,6 +250,63 @@ def test_search_on_from_what_was_found(page, tiny):
     assert 0 < page.locator(".results button").count() <= 4  # of each of four videos
 
 
+def test_search_like_a_group_under_filters(page, tiny):
+    tiny[0].group("to the left", [0, 1, 2])
+    try:
+        page.to("map")
+        page.get_by_role("link", name="search its like").click()
+        page.wait_for_selector(".results button")
+        assert page.inner_text(".columns section:first-child strong") == "to the left"
+        before = page.locator(".results").inner_html()
+        page.get_by_label("each of another video").uncheck()
+        page.get_by_role("spinbutton", name="least speed").fill("80")
+        page.get_by_role("spinbutton", name="from").fill("1")
+        page.get_by_role("spinbutton", name="from").press("Enter")
+        page.wait_for_function("(before) => document.querySelector('.results').innerHTML !== before", arg=before)
+        page.wait_for_timeout(300)
+        titles = page.locator(".results button").evaluate_all("all => all.map((one) => one.title)")
+        assert all(int(re.search(r"faster than (\d+) %", title)[1]) >= 79 for title in titles)
+        page.get_by_role("spinbutton", name="greatest speed").fill("10")
+        page.get_by_role("spinbutton", name="greatest speed").press("Enter")
+        page.wait_for_selector("text=least speed and greatest speed are shares")
+        page.select_option("select[aria-label=group]", "to the left")
+        page.get_by_role("spinbutton", name="greatest speed").fill("")
+        page.get_by_role("spinbutton", name="least speed").fill("")
+        page.get_by_role("spinbutton", name="from").fill("")
+        page.get_by_role("spinbutton", name="from").press("Enter")
+        page.wait_for_selector("text=Nothing left under these filters")  # its own members are left out
+        refused = "Failed to load resource: the server responded with a status of 400 (Bad Request)"
+        assert set(page.complaints) == {refused}
+        page.complaints.clear()
+    finally:
+        tiny[0].groups.forget("to the left")
+
+
+def test_search_in_the_index_of_a_run(browser, runs, tmp_path):
+    """All transitions, of which few are mapped; and a group of `wildlam search`, on the map and in Drive."""
+    run, videos = shutil.copytree(runs / "tiny", tmp_path / "run"), shutil.copytree(FILMS, tmp_path / "videos")
+    with served(AppConfig(run=run, videos=videos, runs=tmp_path, most=20)) as (playground, address):
+        page = browser.new_page()
+        page.set_default_timeout(90_000)  # where much else is going on
+        page.goto(f"{address}/#search")
+        page.wait_for_selector(f"text=For all: wildlam search build {run}")
+        index = build_search(run=run, data=videos).index
+        like = next(one for one in index.nearest(playground.mapped.vectors(playground.mapped.all[:1])[0], 50))
+        search(run=run, like=str(like), count=4, save_group="like it")
+        page.locator(".thumbs button").nth(2).click()
+        page.wait_for_selector(f"text=All {len(index):,} transitions of the run's index are searched.")
+        page.wait_for_function("() => [...document.images].every((one) => one.complete)")
+        page.locator(".results button").first.click()
+        page.wait_for_selector("select[aria-label=group] option[value='like it']", state="attached")
+        page.goto(f"{address}/#map")
+        page.wait_for_selector("text=/like it.*5 transitions/")
+        page.goto(f"{address}/#drive")
+        page.get_by_role("button", name="named groups").click()
+        page.get_by_role("button", name="like it", exact=True).click()
+        page.wait_for_function("() => document.querySelector('.corner').textContent.startsWith('1 step')")
+        page.close()
+
+
 def test_runs_with_curves_and_pictures(page):
     page.to("runs")
     page.wait_for_selector(".charts svg")
@@ -248,10 +315,6 @@ def test_runs_with_curves_and_pictures(page):
 
 
 def test_a_run_without_videos_says_what_to_do(browser, tmp_path):
-    from wildlam.app import AppConfig
-
-    from .conftest import served
-
     (tmp_path / "none").mkdir()
     with served(AppConfig(videos=tmp_path / "none", runs=tmp_path)) as (_, address):
         page = browser.new_page()

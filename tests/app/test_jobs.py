@@ -117,6 +117,20 @@ def test_a_cancelled_job_ends_where_it_counts_next_and_one_that_waits_never_begi
     assert not reached
 
 
+def test_what_cannot_be_stopped_goes_on_and_is_there_when_it_is_asked_for_again(jobs):
+    go = threading.Event()
+    running = jobs.submit("drawing", lambda _: go.wait(10), stoppable=False)
+    waiting = jobs.submit("drawing", lambda _: pytest.fail("began"), stoppable=False)
+    begun(running)
+    assert not running.told()["stoppable"]
+    assert waiting.told()["stoppable"]
+    for job in (running, waiting):
+        jobs.cancel(job.key)
+    assert (running.state, waiting.state) == ("running", "cancelled")
+    go.set()
+    assert ended(jobs, running)["result"] is True
+
+
 def test_what_all_pages_need_is_not_cancelled(jobs):
     job = jobs.submit("loading the model", lambda job: 1, needed=True)
     with pytest.raises(WildlamError, match="cannot be cancelled"):

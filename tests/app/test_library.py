@@ -94,13 +94,13 @@ def test_what_is_neither_video_nor_picture_is_refused_in_a_line(library, name, d
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert "/tmp" not in str(error.value)
-    assert not list(library._folder.iterdir())
+    assert not list(library.folder.iterdir())
 
 
 def test_sound_alone_is_refused(library, tmp_path):
     with pytest.raises(WildlamError, match=r"song\.m4a: the file holds no video stream"):
         library.add("song.m4a", sound(tmp_path / "song.m4a"))
-    assert not list(library._folder.iterdir())
+    assert not list(library.folder.iterdir())
 
 
 def test_what_is_too_large_is_refused(library, monkeypatch, make_video, tmp_path):

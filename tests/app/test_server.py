@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 from wildlam.app import AppConfig
 from wildlam.app.server import open_playground
 from wildlam.errors import WildlamError
+from wildlam.pretrained import TINY
 
 from .conftest import served
 from .test_library import picture
@@ -101,8 +102,13 @@ def test_answers_say_that_nothing_comes_from_elsewhere(tiny):
         ("/api/videos/v0/frame?side=100000", None, "side must be a number from 16 to 512"),
         ("/api/jobs/nothing", None, "no such piece of work"),
         ("/api/films/nothing", None, "that film is gone"),
-        ("/api/near?of=1e9", None, "of must be a number from 0 to"),
-        ("/api/near?of=0&group=nothing", None, "no such group"),
+        ("/api/near?video=v0&at=-1", None, "at must be a number from 0 to"),
+        ("/api/near?video=../v0", None, "no such video"),
+        ("/api/near?video=v0&group=nothing", None, "no such group"),
+        ("/api/near?like=../nothing", None, "no such group"),
+        ("/api/near?video=v0&min_speed=2", None, "min_speed must be a number from 0 to 1"),
+        ("/api/near?video=v0&min_speed=0.5&max_speed=0.2", None, "least speed and greatest speed are shares"),
+        ("/api/near?video=v0&after=5&before=2", None, "from must be at least 0 and less than until"),
         ("/api/transfer", b"[]", "no JSON object"),
         ("/api/transfer", b"{", "not JSON"),
         ("/api/transfer", b"[" * 100_000, "not JSON"),
@@ -112,6 +118,9 @@ def test_answers_say_that_nothing_comes_from_elsewhere(tiny):
         ("/api/groups", b'{"name": "x", "numbers": ["a"]}', "a group is a list"),
         ("/api/groups", b'{"name": "x", "numbers": [123456]}', "a group is of one transition at least"),
         ("/api/groups", b'{"name": "", "numbers": [1]}', "a name has 1 to 40 letters"),
+        ("/api/groups", b'{"name": "../up", "numbers": [1]}', "a group cannot be called '../up'"),
+        ("/api/names", b'{"key": "group:../up", "name": "x"}', "a group cannot be called '../up'"),
+        ("/api/names", b'{"key": "stay", "name": "x"}', "this key has a name of its own"),
         ("/api/uploads?name=a.mp4", b"no film", "a.mp4: not a video, or damaged"),
     ],
 )
@@ -157,6 +166,12 @@ def key_of(tiny, source):
     return next(one.key for one in tiny[0].library.videos if one.source == source and one.split == "held_out")
 
 
+def numbers_of(playground, told):
+    """Numbers of transitions that were told."""
+    number = {(one.video, one.start): n for n, one in enumerate(playground.mapped.all)}
+    return [number[one["name"], one["start"]] for one in told]
+
+
 def test_a_drive_with_each_set_of_keys(tiny, seat):
     assert seat(do="start", video=key_of(tiny, "nav"), at=2.0)["steps"] == 0
     sets = seat(do="keys")["sets"]
@@ -183,7 +198,7 @@ def test_examples_of_a_real_action_are_transitions_in_which_it_was_done(tiny, se
     turns = playground.actions[("forward", "left", "turn")][:, 2]
     for label, sign in (("turn left", 1), ("turn right", -1)):
         key = next(key for key in of["keys"] if key["label"] == label)
-        assert (sign * turns[key["examples"][0]["number"]]) > 0
+        assert (sign * turns[numbers_of(playground, key["examples"][:1])]) > 0
 
 
 def test_keys_of_another_world_come_last_and_show_what_was_done_there(tiny, seat):
@@ -198,7 +213,7 @@ def test_keys_of_another_world_come_last_and_show_what_was_done_there(tiny, seat
         for name, names in spaces.items():
             of = next(one for one in sets if one["key"] == f"real:{name}")
             shown = [example for key in of["keys"] for example in key["examples"]]
-            assert np.isfinite(playground.actions[names][[one["number"] for one in shown]]).all()
+            assert np.isfinite(playground.actions[names][numbers_of(playground, shown)]).all()
             assert {sources[one["video"]] for one in shown} == {name.removeprefix("controller_")}
 
 
@@ -238,20 +253,58 @@ def test_a_drive_refuses_what_it_cannot_do_and_goes_on(tiny, seat):
 def test_a_group_gets_a_key_and_filters_a_search(tiny, seat):
     playground, address = tiny
     numbers = [0, 1, 2, 40]
-    key = json.loads(
-        ask(address, "/api/groups", json.dumps({"name": " to the  left ", "numbers": numbers}).encode())[2]
-    )["key"]
+    asked = json.dumps({"name": " to the  left ", "numbers": numbers}).encode()
+    assert json.loads(ask(address, "/api/groups", asked)[2]) == {"name": "to the left"}
+    assert "there is a group 'to the left' already" in json.loads(ask(address, "/api/groups", asked)[2])["error"]
+    here = playground.mapped.all[0]
+    of = f"video={playground.library.named(here.video).key}&at={here.start}"
     try:
         seat(do="start", video=key_of(tiny, "arm"), at=1)
         named = next(one for one in seat(do="keys")["sets"] if one["key"] == "named")
         assert [one["label"] for one in named["keys"]] == ["to the left"]
-        assert seat(do="step", set="named", keys=[key])["steps"] == 1
-        found = json.loads(ask(address, f"/api/near?of=0&group={key}")[2])["found"]
-        assert sorted(one["number"] for one in found) == [1, 2, 40]
+        assert set(numbers_of(playground, named["keys"][0]["examples"])) <= set(numbers)
+        assert seat(do="step", set="named", keys=["group:to the left"])["steps"] == 1
+        found = json.loads(ask(address, f"/api/near?{of}&group=to%20the%20left")[2])["found"]
+        assert {(one["name"], one["start"]) for one in found} == {
+            (one.video, one.start) for one in map(playground.mapped.all.__getitem__, numbers[1:])
+        }
         assert [one["distance"] for one in found] == sorted(one["distance"] for one in found)
+        like = json.loads(ask(address, "/api/near?like=to%20the%20left&count=48")[2])["found"]
+        assert len(like) == 48
+        assert not {(one["name"], one["start"]) for one in like} & {(one["name"], one["start"]) for one in found}
+        assert ask(address, "/api/names", b'{"key": "group:to the left", "name": "stay"}')[0] == 200
+        named = next(one for one in seat(do="keys")["sets"] if one["key"] == "named")
+        assert named["keys"][0] | {"examples": []} == {
+            "key": "group:stay", "label": "stay", "letter": "1", "renames": True, "examples": []
+        }  # fmt: skip
+        assert seat(do="step", set="named", keys=["group:stay"])["steps"] == 2
     finally:
-        ask(address, f"/api/groups/{key}", method="DELETE")
-    assert not playground.groups
+        for name in ("to%20the%20left", "stay"):
+            ask(address, f"/api/groups/{name}", method="DELETE")
+    assert not list(playground.groups)
+    assert not (TINY / "groups").exists()
+
+
+def test_filters_leave_what_they_say(tiny):
+    playground, address = tiny
+    one = playground.mapped.all[10]
+    of = f"video={playground.library.named(one.video).key}&at={one.start}&count=48"
+    asked = json.loads(ask(address, f"/api/near?{of}&min_speed=0.5&max_speed=0.8&after=1&before=3&source=nav")[2])
+    assert asked["searched"] == f"{len(playground.transitions):,} transitions are searched, those of all videos."
+    speeds = np.array([known.speed for known in playground.mapped.all])
+    low, high = np.quantile(speeds, [0.5, 0.8])
+    expected = {
+        (one.video, one.start)
+        for one in playground.mapped.all
+        if low <= one.speed <= high and one.start >= 1 and one.end <= 3 and one.source == "nav"
+    }
+    found = {(hit["name"], hit["start"]) for hit in asked["found"]}
+    assert len(found) == min(48, len(expected - {(one.video, one.start)}))
+    assert found <= expected
+    assert all(0.49 <= hit["rank"] <= 0.81 for hit in asked["found"])
+    apart = json.loads(ask(address, f"/api/near?{of}&apart=1")[2])["found"]
+    assert len({hit["video"] for hit in apart} | {of}) == len(apart) + 1
+    assert one.video not in {hit["name"] for hit in apart}
 
 
 def test_a_plan_that_nobody_waits_for_any_more_ends_and_the_map_did_not_wait_for_it(tiny):
@@ -266,6 +319,22 @@ def test_a_plan_that_nobody_waits_for_any_more_ends_and_the_map_did_not_wait_for
     assert state_of(address, key) == "cancelled"
     needed = ask(address, f"/api/jobs/{playground.gathering.key}", method="DELETE")
     assert "cannot be cancelled" in json.loads(needed[2])["error"]
+
+
+def test_a_transfer_ends_between_two_of_its_parts(tiny, monkeypatch):
+    playground, address = tiny
+    real, parts = playground.trained.encoder.encode, []
+
+    def encode(frames):
+        parts.append(len(frames))
+        playground.jobs.cancel(list(playground.jobs._jobs)[-1])
+        return real(frames)
+
+    monkeypatch.setattr(playground.trained.encoder, "encode", encode)
+    given = {"source": key_of(tiny, "nav"), "target": key_of(tiny, "arm")}
+    key = json.loads(ask(address, "/api/transfer", json.dumps(given).encode())[2])["key"]
+    assert state_of(address, key) == "cancelled"
+    assert len(parts) == 1
 
 
 def state_of(address, key):

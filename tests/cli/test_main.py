@@ -87,8 +87,11 @@ def test_help_does_not_wait_for_torch():
 def test_unknown_commands(refused):
     assert refused("trian") == "unknown command 'trian'; did you mean train?"
     assert refused("fly") == f"unknown command 'fly'; commands: {', '.join(cli.COMMANDS)}"
-    assert refused("eval", "run", "--dat", "x") == "unrecognized arguments: --dat x; did you mean data.path?"
-    assert refused("index", "good", "--held-out", "0.2").endswith("--held-out 0.2; did you mean held_out?")
+    assert refused("eval", "run", "--dat", "x") == "unrecognized arguments: --dat x; did you mean --data.path?"
+    assert refused("index", "good", "--held-out", "0.2").endswith("--held-out 0.2; did you mean --held_out?")
+    assert refused("infer", "a.mp4", "--run", "tiny", "--outptu", "b").endswith("did you mean --output?")
+    assert refused("infer", "--vido", "a.mp4", "--run", "tiny").endswith("did you mean video?")  # no option
+    assert refused("infer") == "VIDEO and --run must be given"
 
 
 def test_a_log_file_gets_few_lines_of_progress(call, monkeypatch, videos):

@@ -101,9 +101,9 @@ def test_a_damaged_config(tmp_path):
 
 
 MISTAKES = [  # arguments; the same in YAML (None where YAML has no such mistake); what the message says
-    (["--training.step", "3"], {"training": {"step": 3}}, r"training\.step.*did you mean training\.steps\?"),
-    (["--steps", "3"], {"steps": 3}, r"steps.*did you mean training\.steps\?"),
-    (["--data.framse", "3"], {"data": {"framse": 3}}, r"data\.framse.*did you mean data\.frames\?"),
+    (["--training.step", "3"], {"training": {"step": 3}}, r"training\.step.*did you mean (--)?training\.steps\?"),
+    (["--steps", "3"], {"steps": 3}, r"steps.*did you mean (--)?training\.steps\?"),
+    (["--data.framse", "3"], {"data": {"framse": 3}}, r"data\.framse.*did you mean (--)?data\.frames\?"),
     (["--training.steps", "x"], {"training": {"steps": "x"}}, r"training\.steps: expected int, got x"),
     (["--data.store", "maybe"], {"data": {"store": "maybe"}}, r"data\.store: expected bool, got maybe"),
     (

@@ -34,7 +34,7 @@ def raw(monkeypatch, tmp_path):
     def said(arguments, text):
         messages = []
 
-        def keep(message, keys):
+        def keep(message, *known):
             messages.append(" ".join(message.split()))
             return message
 

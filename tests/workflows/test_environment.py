@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from PIL import Image
 
@@ -148,8 +149,6 @@ def test_what_can_be_mended_is_said(run, film, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="horizon must be at least 1"):
         WorldModelEnv(path, horizon=0)
     world = WorldModelEnv(path, film)
-    with pytest.raises(WildlamError, match="call reset"):
-        world.step(np.zeros(4))
     for options, said in (
         ({"video": "none"}, "no video is called none; there are 1, such as"),
         ({"time": 100.0}, r"time must be 0 to 3.9\d seconds"),
@@ -158,12 +157,48 @@ def test_what_can_be_mended_is_said(run, film, tmp_path, monkeypatch):
     ):
         with pytest.raises(WildlamError, match=said):
             world.reset(options=options)
+
+
+def test_a_step_needs_an_episode_that_goes_on(run, film):
+    world = WorldModelEnv(run(Noisy(dim=4)), film, horizon=2)
+    with pytest.raises(ResetNeeded, match=r"call reset\(\) first"):
+        world.step(np.zeros(4))
     world.reset()
-    for action in (np.zeros(3), np.full(4, np.nan)):
-        with pytest.raises(
-            WildlamError, match=r"an action is 4 finite numbers, got (shape \[3\]|4 that are not finite)"
-        ):
-            world.step(action)
+    assert [world.step(np.zeros(4))[3] for _ in range(2)] == [False, True]
+    with pytest.raises(ResetNeeded, match=r"truncated after 2 steps; call reset\(\) to begin another"):
+        world.step(np.zeros(4))
+    world.reset()
+    assert not world.step(np.zeros(4))[3]
+
+
+def test_actions_beyond_the_bounds_are_clipped_and_others_refused(run, film):
+    world = WorldModelEnv(run(Noisy(dim=4)), film)
+    world.reset(seed=0)
+    for wrong, said in (
+        (np.zeros(3), r"an action is 4 finite numbers, got shape \[3\]"),
+        (np.zeros((1, 4)), r"got shape \[1, 4\]"),
+        ([0, np.nan, np.inf, 0], "got 2 that are not finite"),
+        ("forward", "an action is 4 finite numbers, got 'forward'"),
+        (None, "an action is 4 finite numbers, got"),
+        ([[0], [0, 0]], "an action is 4 finite numbers, got"),
+    ):
+        with pytest.raises(InvalidAction, match=said):
+            world.step(wrong)
+    assert world.steps == 0
+    for action in ([3.0, -1e9, 0.5, 0.0], [1.0, -1.0, 0.5, 0.0]):
+        world.step(action)
+    taken = world.taken[0, -2:]
+    torch.testing.assert_close(taken[0], taken[1])
+    torch.testing.assert_close(taken[0], world.mean + LATENT_REACH * world.std * torch.tensor([1.0, -1.0, 0.5, 0.0]))
+
+
+def test_a_code_that_there_is_not_is_refused(run, film):
+    world = WorldModelEnv(run(Discrete(dim=4, codes=8)), film)
+    world.reset(seed=0)
+    world.step(7)
+    for wrong in (8, -1, 0.5, np.nan, None):
+        with pytest.raises(InvalidAction, match="an action is the number of a code, 0 to 7"):
+            world.step(wrong)
 
 
 def test_without_gymnasium_the_remedy_is_named(monkeypatch):

@@ -158,6 +158,28 @@ def test_a_group_is_looked_for_by_name(run, built, monkeypatch):
     assert "; the first 2 are shown" in again.page.read_text()
     assert not members & {(hit.video, hit.start) for hit in again.hits}
     assert "Like group:dark" in again.page.read_text()
+    assert (run / "groups" / "dark.json").is_file()
+
+
+def test_a_group_of_a_run_is_known_to_all_its_indices(run, built, encoded_videos, tmp_path):
+    """It points the same way there, but its members may be of other videos."""
+    search(run=run, like=ASKED, count=3, save_group="dark")
+    videos = shutil.copytree(encoded_videos / "a", tmp_path / "others")
+    build_search(run=run, data=videos, out=tmp_path / "other")
+    found = search(run=run, like="group:dark", index=tmp_path / "other", save_group="also", out=tmp_path / "page.html")
+    assert found.hits
+    assert not found.example.transitions
+    assert "cannot be shown" not in found.page.read_text()
+    assert sorted(file.name for file in (run / "groups").iterdir()) == ["also.json", "dark.json"]
+
+
+def test_groups_of_the_packaged_run_lie_beside_the_index(run, built, monkeypatch, tmp_path):
+    monkeypatch.setattr("wildlam.workflows.groups.TINY", run)  # small, as the others here
+    index = shutil.copytree(built.index.folder, tmp_path / "index")
+    search(run=run, index=index, like=ASKED, count=2, save_group="ahead")
+    assert (index / "groups" / "ahead.json").is_file()
+    assert not (run / "groups").exists()
+    assert search(run=run, index=index, like="group:ahead", count=2).hits
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import pytest
 
 from wildlam.errors import WildlamError
 from wildlam.workflows import search_index
-from wildlam.workflows.search_groups import groups, load_group, save_group
-from wildlam.workflows.search_index import Filter, SearchIndex
+from wildlam.workflows.search_index import Filter, SearchIndex, Transition
 
 DIM = 64
 
@@ -171,32 +170,16 @@ def test_what_a_kill_left_before_the_first_row_is_replaced(index):
     assert len(create(index.folder)) == 0
 
 
-def test_a_group_points_where_its_members_do(index, z):
-    members = index.nearest(z[7], 4)
-    group = save_group(index, "turns left", members)
-    again = load_group(index, "turns left")
-    np.testing.assert_allclose(again.z, group.z)
-    assert [one.video for one in again.members] == [one.video for one in members]
-    of = z[numbers(members)]
-    mean = (of / np.linalg.norm(of, axis=1, keepdims=True)).mean(axis=0)
-    assert group.z @ mean == pytest.approx(np.linalg.norm(group.z) * np.linalg.norm(mean))
-    assert np.linalg.norm(group.z) == pytest.approx(np.linalg.norm(of, axis=1).mean(), rel=1e-5)
-    assert groups(index) == ["turns left"]
-
-
-def test_groups_that_cannot_be(index, z):
-    for name in ("../up", "", ".hidden", "a/b"):
-        with pytest.raises(WildlamError, match="a group cannot be called"):
-            save_group(index, name, index.nearest(z[0], 1))
-    with pytest.raises(WildlamError, match="of no transitions"):
-        save_group(index, "none", [])
-    with pytest.raises(WildlamError, match=r"has no group 'x' \(there are: none\)"):
-        load_group(index, "x")
-    save_group(index, "x", index.nearest(z[0], 2))
-    file = index.folder / "groups" / "x.json"
-    file.write_text(file.read_text().replace('"w"', '"other"'))
-    with pytest.raises(WildlamError, match="is a group of another model"):
-        load_group(index, "x")
-    file.write_text("{}")
-    with pytest.raises(WildlamError, match=r"is no group \(KeyError"):
-        load_group(index, "x")
+def test_a_filter_of_moments_leaves_these_and_an_index_knows_its_own(index, z):
+    some = index.nearest(z[7], 6)
+    moments = frozenset((one.video, one.start) for one in some)
+    left = index.nearest(
+        -z[7], 10, Filter(moments=moments, without_moments=frozenset([(some[0].video, some[0].start)]))
+    )
+    assert sorted(numbers(left)) == sorted(numbers(some[1:]))
+    assert not index.nearest(z[7], 3, Filter(moments=frozenset()))
+    elsewhere = Transition("a/0.mp4", "a", 99.0, 99.25, 1.0)
+    assert index.held([*some, elsewhere]) == list(some)
+    assert index.held([]) == []
+    assert [one.start for one in index.of_video("a/0.mp4")] == [n / 4 for n in range(20)]
+    assert index.of_video("none.mp4") == []

@@ -118,8 +118,8 @@ def test_the_grid_without_bounds():
         (["--limits", "{Noisy: {beta: [1, 1.0]}}"], "holds Noisy-1/seed0 twice"),
         (["--seeds", "[]"], "the sweep has no runs"),
         (["--seed", "3"], r"seed: .*give seeds \[3\]"),
-        (["--limts", "{}"], "did you mean limits"),
-        (["--training.step", "3"], "did you mean training.steps"),
+        (["--limts", "{}"], "did you mean --limits"),
+        (["--training.step", "3"], "did you mean --training.steps"),
     ],
 )
 def test_mistakes(arguments, complaint):

@@ -42,6 +42,7 @@ class Job:
         ahead: jobs that it waits for.
         needed: by all pages, so that none may cancel it.
         unwanted: it is to end as soon as it counts again.
+        stoppable: it counts while it runs, and so can be cancelled then.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Job:
     ahead: list[Job] = field(default_factory=list)
     needed: bool = False
     unwanted: bool = False
+    stoppable: bool = True
 
     @property
     def pending(self) -> bool:
@@ -91,6 +93,7 @@ class Job:
             "behind": [one._as_ahead() for one in self.ahead if one.pending] if waits else [],
             "result": self.result,
             "error": self.error,
+            "stoppable": self.stoppable or waits,
         }
 
     def _as_ahead(self) -> dict[str, Any]:
@@ -107,7 +110,14 @@ class Jobs:
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._lanes: dict[str, list[Job]] = {}
 
-    def submit(self, title: str, work: Callable[[Job], Any], lane: str = LONG, needed: bool = False) -> Job:
+    def submit(
+        self,
+        title: str,
+        work: Callable[[Job], Any],
+        lane: str = LONG,
+        needed: bool = False,
+        stoppable: bool = True,
+    ) -> Job:
         """Have ``work`` done; what it returns is the result.
 
         Args:
@@ -115,13 +125,14 @@ class Jobs:
             work: it calls ``Job.count`` now and then, which is where it can be cancelled.
             lane: jobs of other lanes are not waited for.
             needed: see ``Job``.
+            stoppable: likewise.
 
         Raises:
             WildlamError: too many wait already.
         """
         with self._lock:
             ahead = [one for one in self._lanes.get(lane, []) if one.pending]
-            job = Job(title, ahead=ahead, needed=needed)
+            job = Job(title, ahead=ahead, needed=needed, stoppable=stoppable)
             if sum(one.state == "waiting" for one in self._jobs.values()) >= WAITING:
                 raise WildlamError("too much is waiting to be done already; try again when some of it is")
             self._jobs[job.key] = job
@@ -144,7 +155,8 @@ class Jobs:
         return self._jobs[key]
 
     def cancel(self, key: str) -> None:
-        """End a job: at once while it waits, else when it next counts. One that has ended stays as it is.
+        """End a job: at once while it waits, else when it next counts. One that has ended, or cannot be stopped, stays
+        as it is.
 
         Raises:
             WildlamError: there is none, or all pages need it.
@@ -153,7 +165,7 @@ class Jobs:
         if job.needed:
             raise WildlamError(f"{job.title} cannot be cancelled; all pages need it")
         with self._lock:
-            job.unwanted = True
+            job.unwanted = job.stoppable or job.state == "waiting"
             if job.state == "waiting":
                 job.state = "cancelled"
 

@@ -52,7 +52,7 @@ class Key:
         letter: the key of the keyboard.
         z: latent action ``[Z]``; None of a real one.
         action: real action ``[A]``; None of a latent one.
-        example: number of the transition that it stands for, if it is one.
+        members: numbers of the transitions that are mapped of the group that it stands for, if it is one.
     """
 
     key: str
@@ -60,7 +60,7 @@ class Key:
     letter: str
     z: Tensor | None = None
     action: Tensor | None = None
-    example: int | None = None
+    members: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,10 @@ def found_keys(transitions: Transitions, source: str | None, names: dict[str, st
     # In the order of how much they change, so that strong ones come last.
     numbers = numbers[np.argsort(transitions.change[numbers])]
     keys = [
-        Key(f"t{n}", names.get(f"t{n}", f"action {i}"), DIGITS[i - 1], z=transitions.z[n], example=int(n))
+        Key(f"t{n}", names.get(f"t{n}", f"action {i}"), DIGITS[i - 1], z=transitions.z[n])
         for i, n in enumerate(numbers.tolist(), start=1)
     ]
-    return [*keys, Key("stay", "stay", " ", z=transitions.z[still], example=still)]
+    return [*keys, Key("stay", "stay", " ", z=transitions.z[still])]
 
 
 def direction_keys(transitions: Transitions, source: str | None) -> list[Key]:

@@ -76,12 +76,15 @@ class Library:
         root: folder of the run's videos, if there are any. Nothing outside is served, but for uploads.
         copied: show a copy of them, which is removed in the end: of those that come with the package, beside which
             nothing is to be written.
+
+    Attributes:
+        folder: where things lie that are removed in the end.
     """
 
     def __init__(self, root: Path | None, copied: bool = False) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="wildlam-app-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="wildlam-app-"))
         if copied and root is not None:
-            root = Path(shutil.copytree(root, self._folder / "films"))
+            root = Path(shutil.copytree(root, self.folder / "films"))
         self.root = root
         names = [name for name in find_videos(root) if not names_tar(name)] if root else []
         splits = splits_of(names)
@@ -89,12 +92,13 @@ class Library:
             f"v{i}": Item(f"v{i}", name, source_of(name, ""), splits[name], (root or Path()) / name)
             for i, name in enumerate(names)
         }
+        self._by_name = {item.name: item for item in self._items.values()}
         self._uploads: OrderedDict[str, Item] = OrderedDict()
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Remove what was brought."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def videos(self) -> list[Item]:
@@ -121,6 +125,10 @@ class Library:
         if item is None:
             raise WildlamError("no such video; an upload is removed after an hour, bring it again")
         return item
+
+    def named(self, name: str) -> Item | None:
+        """A video by its path relative to the folder of videos; None if it is not shown."""
+        return self._by_name.get(name)
 
     def seconds(self, key: str) -> float:
         """How long a video lasts, up to where its timestamps jump; 0 for a picture.
@@ -160,7 +168,7 @@ class Library:
         if (picture := _picture(name, data)) is not None:
             item.picture = picture
         else:
-            item.path = self._folder / f"{key}.video"
+            item.path = self.folder / f"{key}.video"
             item.path.write_bytes(data)
             try:
                 _check(item)

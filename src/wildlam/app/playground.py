@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import re
 import threading
 from collections import OrderedDict
 from contextlib import suppress
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,35 +22,31 @@ from torch import Tensor
 from wildlam.app.jobs import Job, Jobs, in_a_line
 from wildlam.app.keys import Driver
 from wildlam.app.library import Library
+from wildlam.app.searched import Mapped, RunIndex, Searched
 from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models.decoder import Decoder
 from wildlam.pretrained import FILMS, TINY
 from wildlam.video.index import index
+from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.controller import load_controller
 from wildlam.workflows.decoder import load_decoder
+from wildlam.workflows.groups import FOLDER as GROUPS
+from wildlam.workflows.groups import Group, Groups
+from wildlam.workflows.search_build import FOLDER as SEARCH
+from wildlam.workflows.search_index import Transition
 from wildlam.workflows.trained import Trained, load
 from wildlam.workflows.transitions import Transitions, gather, projected
 
 log = logging.getLogger(__name__)
 
 NAMES = "app.json"
-"""File in the run's folder that names and groups are kept in."""
+"""File in the run's folder that names of keys are kept in."""
+GROUP = "group:"
+"""Before the name of a group, where keys of other kinds are told."""
 FILMS_KEPT = 24
 """Films that were made and can still be played."""
-
-
-@dataclass
-class Group:
-    """Transitions that somebody has drawn a line around, and named.
-
-    Attributes:
-        name: its name.
-        numbers: of the transitions, ``int64 [n]``.
-    """
-
-    name: str
-    numbers: np.ndarray
+_TRANSITION = re.compile(r"t\d+")
 
 
 @dataclass
@@ -59,6 +57,8 @@ class Loaded:
     decoder: Decoder | None
     no_decoder: str
     drivers: list[Driver]
+    groups: Groups
+    index: RunIndex
 
 
 @dataclass
@@ -72,8 +72,8 @@ class Playground:
         most: about how many transitions are mapped.
         jobs: long work.
         names: names that keys were given.
-        groups: of transitions.
         transitions: those of the videos, once they are inferred.
+        mapped: likewise, by video and time.
         actions: what was really done over them, see ``Transitions.actions``.
         gathering: the job that infers them.
     """
@@ -84,11 +84,12 @@ class Playground:
     most: int
     jobs: Jobs = field(default_factory=Jobs)
     names: dict[str, str] = field(default_factory=dict)
-    groups: dict[str, Group] = field(default_factory=dict)
     transitions: Transitions | None = None
+    mapped: Mapped | None = None
     gathering: Job | None = None
     actions: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
     _keys: list[str] = field(default_factory=list)
+    _numbers: WeakKeyDictionary[Group, np.ndarray] = field(default_factory=WeakKeyDictionary)
     _points: dict[bool, dict[str, Any]] = field(default_factory=dict)
     _colours: dict[str, Any] = field(default_factory=dict)
     _loaded: Loaded | None = None
@@ -150,7 +151,10 @@ class Playground:
             "gathering": self.gathering.told() if self.gathering else None,
             "transitions": len(self.transitions) if self.transitions else 0,
             "umap": importlib.util.find_spec("umap") is not None,
-            "groups": [{"key": key, "name": one.name, "size": len(one.numbers)} for key, one in self.groups.items()],
+            "groups": [
+                {"name": one.name, "size": len(one.members), "mapped": len(self.numbers_of(one))}
+                for one in (self._loaded.groups if self._loaded else ())
+            ],
         }
         if self._loaded is not None:
             of = self._loaded
@@ -158,6 +162,7 @@ class Playground:
                 "model": repr(of.trained.model),
                 "decoder": "" if of.decoder is not None else of.no_decoder,
                 "fps": of.trained.config.data.fps / of.trained.encoder.spec.frames_per_state,
+                "indexed": of.index.open() is not None,
                 "controllers": [
                     {"name": one.name, "title": one.title, "actions": list(one.space.action_names)}
                     for one in of.drivers
@@ -210,67 +215,90 @@ class Playground:
             raise WildlamError(self._why_no_videos())
         raise WildlamError(self.gathering.error or "latent actions are still being inferred; a moment, please")
 
-    def transition(self, number: int) -> dict[str, Any]:
-        """A transition, for JSON: its number, its video's key and name, and its times."""
-        known = self.known()
-        key = self._keys[int(known.video[number])]
-        return {
-            "number": number,
-            "video": key,
-            "name": self.library.find(key).name,
-            "start": float(known.start[number]),
-            "end": float(known.end[number]),
-        }
+    def transition(self, one: Transition) -> dict[str, Any]:
+        """A transition of a video that is shown, for JSON: its video's key and name, and its times."""
+        item = self.library.named(one.video)
+        assert item is not None
+        return {"video": item.key, "name": item.name, "start": one.start, "end": one.end}
 
-    def transitions_of(self, key: str) -> np.ndarray:
-        """Numbers of the transitions of a video, in order."""
-        known = self.known()
-        return np.flatnonzero(known.video == self._keys.index(key)) if key in self._keys else np.empty(0, np.int64)
+    def searched(self) -> Searched:
+        """Where transitions are searched: in the run's index, or in those that are mapped.
+
+        Raises:
+            WildlamError: neither is there yet, or can be.
+        """
+        if (index := self.loaded.index.open()) is not None:
+            return index
+        self.known()
+        assert self.mapped is not None
+        return self.mapped
+
+    def searched_in_words(self, searched: Searched) -> str:
+        """What is searched, and how all of it would be."""
+        count = f"{len(searched):,} transitions"
+        if not isinstance(searched, Mapped):
+            return f"All {count} of the run's index are searched."
+        assert self.transitions is not None
+        videos, there = len(self.transitions.videos), len(self.library.videos)
+        line = f"{count} are searched, those of {'all' if videos == there else f'{videos:,} of {there:,}'} videos"
+        if why := self.loaded.index.why_not:
+            return f"{line} ({why})."
+        if videos == there:
+            return f"{line}."
+        given = "" if self.library.root == videos_of(self.run, None) else f" --data.path {self.library.root}"
+        build = f"wildlam search build {self.run}{given}"
+        return f"{line}. For all: " + ("start with a larger --most." if self.run == TINY else f"{build}")
+
+    @property
+    def groups(self) -> Groups:
+        """Groups of transitions; see ``loaded``."""
+        return self.loaded.groups
+
+    def numbers_of(self, group: Group) -> np.ndarray:
+        """Numbers of those of a group's transitions that are mapped, ``int64 [n]``."""
+        if self.mapped is None:
+            return np.empty(0, np.int64)
+        if group not in self._numbers:
+            self._numbers[group] = self.mapped.numbers(group.members)
+        return self._numbers[group]
 
     def rename(self, key: str, name: str) -> None:
         """Give a key of a drive, or a group, a name.
 
         Raises:
-            WildlamError: the name is empty or too long.
+            WildlamError: the name is empty or too long, or none for a group; there is no such key.
         """
+        if key.startswith(GROUP):
+            self.groups.rename(key.removeprefix(GROUP), name)
+            return
         name = " ".join(name.split())
         if not 0 < len(name) <= 40:
             raise WildlamError("a name has 1 to 40 letters")
-        if key in self.groups:
-            self.groups[key].name = name
-        else:
-            self.names[key] = name
+        if not _TRANSITION.fullmatch(key):
+            raise WildlamError("this key has a name of its own")
+        self.names[key] = name
         self._keep()
 
-    def group(self, name: str, numbers: list[int]) -> str:
-        """Name a group of transitions; return its key.
+    def group(self, name: str, numbers: list[int]) -> Group:
+        """Name a group of transitions.
 
         Raises:
-            WildlamError: it is empty, or there are no such transitions.
+            WildlamError: it is empty, there are no such transitions, or there is a group of this name.
         """
-        known = self.known()
+        known, mapped = self.known(), self.mapped
+        assert mapped is not None
         chosen = np.unique(np.array(numbers, dtype=np.int64))
         if not len(chosen) or chosen[0] < 0 or chosen[-1] >= len(known):
             raise WildlamError("a group is of one transition at least; draw a line around some")
-        key = f"g{token_urlsafe(6)}"
-        self.groups[key] = Group("", chosen)
-        try:
-            self.rename(key, name)
-        except WildlamError:
-            del self.groups[key]
-            raise
-        return key
+        self.groups.check_free(name)
+        return self.groups.save(name, [mapped.all[n] for n in chosen], known.z[chosen].numpy())
 
-    def forget(self, key: str) -> None:
-        """Forget a group."""
-        self.groups.pop(key, None)
-        self._keep()
-
-    def action_of(self, group: Group) -> tuple[Tensor, int]:
-        """The latent action that stands for a group, that of the transition nearest to its mean; and its number."""
-        known = self.known()
-        number = int(known.nearest(known.z[group.numbers].mean(dim=0), 1, group.numbers)[0])
-        return known.z[number], number
+    def action_of(self, group: Group) -> Tensor:
+        """The latent action ``[Z]`` that stands for a group: that of the transition nearest to its own, if any of it is
+        mapped.
+        """
+        z, numbers = torch.from_numpy(group.z), self.numbers_of(group)
+        return self.known().z[self.known().nearest(z, 1, numbers)[0]] if len(numbers) else z
 
     def _load(self, job: Job) -> None:
         try:
@@ -289,7 +317,10 @@ class Playground:
                     log.warning("wildlam app: %s", error)
                     continue
                 drivers.append(Driver(folder.name, controller, space))
-            self._loaded = Loaded(trained, decoder, why, drivers)
+            weights, root = weights_fingerprint(trained.model), self.library.folder if self.run == TINY else self.run
+            groups = Groups(root / GROUPS, weights, trained.model.bottleneck.dim)
+            index = RunIndex(root / SEARCH, weights, self.library)
+            self._loaded = Loaded(trained, decoder, why, drivers, groups, index)
         except Exception as error:
             self._failed = in_a_line(error)
             raise
@@ -297,13 +328,14 @@ class Playground:
     def _gather(self, job: Job) -> dict[str, Any]:
         videos = [(item.path, item.source) for item in self.library.videos if item.path is not None]
         known = gather(self.trained, videos, self.most, count=lambda share: job.count(0.95 * share))  # then labels
-        keys = {str(item.path): item.key for item in self.library.videos}
-        self._keys = [keys[name] for name in known.videos]
+        items = {str(item.path): item for item in self.library.videos}
+        self._keys = [items[name].key for name in known.videos]
         folders = {source: self.folder_of(source) for source in dict.fromkeys(known.sources)}
         for folder in folders.values():
             with suppress(WildlamError):  # who reads the actions says so, or does without
                 index(folder, progress=False)  # or bars would move the address out of the terminal
         self.actions = known.actions(folders, self.trained.config.data.fps)
+        self.mapped = Mapped(known, [items[name].name for name in known.videos])
         self.transitions = known
         self._recall()
         return {"transitions": len(known), "left_out": len(known.left_out)}
@@ -322,7 +354,7 @@ class Playground:
             return source in driver.name
         return bool(np.isfinite(self.labels(driver)[self.transitions.of_source(source)]).any())
 
-    def mapped(self, umap: bool) -> dict[str, Any]:
+    def points(self, umap: bool) -> dict[str, Any]:
         """All transitions as points of a plane, and what colours them, for JSON; computed once."""
         known = self.known()
         if umap not in self._points:
@@ -357,38 +389,27 @@ class Playground:
 
     @property
     def _file(self) -> Path | None:
-        """Where names and groups are kept: nowhere, for the model that comes with the package."""
+        """Where names of keys are kept: nowhere, for the model that comes with the package."""
         return None if self.run == TINY else self.run / NAMES
 
     def _keep(self) -> None:
         if self._file is None or self.transitions is None:
             return
-        known = self.transitions
-        kept = {
-            "transitions": _identity(known),
-            "names": self.names,
-            "groups": {key: {"name": g.name, "numbers": g.numbers.tolist()} for key, g in self.groups.items()},
-        }
+        kept = {"transitions": _identity(self.transitions), "names": self.names}
         try:
             write_atomically(self._file, json.dumps(kept))
         except OSError as error:
             log.warning("wildlam app: names are not kept: %s: %s", self._file, error.strerror)
 
     def _recall(self) -> None:
-        """Names and groups of before, if they are of the same transitions."""
+        """Names of before, if they are of the same transitions."""
         if self._file is None or not self._file.is_file() or self.transitions is None:
             return
         try:
             kept = read_json(self._file)
-            if kept["transitions"] != _identity(self.transitions):
-                return
-            count = len(self.transitions)
-            self.names = {str(key): str(name) for key, name in kept["names"].items()}
-            for key, one in kept["groups"].items():
-                numbers = np.array(one["numbers"], dtype=np.int64)
-                if len(numbers) and numbers.min() >= 0 and numbers.max() < count:
-                    self.groups[str(key)] = Group(str(one["name"]), numbers)
-        except (WildlamError, KeyError, TypeError, ValueError, AttributeError) as error:
+            if kept["transitions"] == _identity(self.transitions):
+                self.names = {str(key): str(name) for key, name in kept["names"].items()}
+        except (WildlamError, KeyError, AttributeError) as error:
             log.warning("wildlam app: %s is damaged and left alone: %s", self._file, error)
 
 

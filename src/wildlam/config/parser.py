@@ -122,8 +122,10 @@ class Parser(jsonargparse.ArgumentParser):
         """Raise WildlamError in place of printing the usage and leaving."""
         if not self.exit_on_error:
             super().error(message, ex)
-        keys = self.keys | {option.lstrip("-") for option in self._option_string_actions}
-        raise WildlamError(complaint(message, keys))
+        options = {option.lstrip("-"): option for option in self._option_string_actions}
+        positional = {action.dest for action in self._actions if not action.option_strings}
+        shown = {key: f"--{key}" for key in self.keys - positional} | options
+        raise WildlamError(complaint(message, self.keys | options.keys() | positional, shown))
 
 
 class HelpAll(argparse.Action):

@@ -9,14 +9,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wildlam.config.run import CHOSEN_BY_NAME
 
 
-def complaint(message: str, keys: set[str]) -> str:
-    """jsonargparse's error message in plain words, on one line, with the nearest valid key or class."""
+def complaint(message: str, keys: set[str], shown: Mapping[str, str]) -> str:
+    """jsonargparse's error message in plain words, on one line, with the nearest valid key or class.
+
+    Args:
+        message: the message.
+        keys: those that are valid, options without their dashes and positional arguments among them.
+        shown: options as they are written on the command line, by their keys.
+    """
     line = " ".join(message.split())
     for pattern, plain in REWORDED:
         line = re.sub(pattern, plain, line)
@@ -26,11 +32,13 @@ def complaint(message: str, keys: set[str]) -> str:
         classes = {cls.__name__: cls for cls in CHOSEN_BY_NAME[match[1]].__subclasses__()}
         return f"{line}; choose {_by_likeness(match[2], dataclasses.fields(classes[match[3]]))}"
     if match := re.match(r"the following arguments are required: (.*)", line):
-        words = [f"--{word}" if word in keys else word.upper() for word in match[1].split(", ")]
+        words = [shown.get(word, word.upper()) for word in match[1].split(", ")]
         return f"{' and '.join(words)} must be given"
     match = re.match(r"(?:unknown key|unrecognized arguments:) -*([\w.-]+)", line)
     key = match[1].replace("-", "_") if match else ""
     near = (_ending_in(key, keys) or _near(key, keys)) if match else []
+    if line.startswith("unrecognized arguments"):  # of the command line; other keys may be those of a file
+        near = [shown.get(one, one) for one in near]
     return f"{line}; did you mean {' or '.join(near)}?" if near else line
 
 

@@ -24,6 +24,10 @@ ActionChoice = Literal["first", "poses", "recorded", "states"]
 Block = Literal["concatenated", "summed"]
 
 
+class UnknownRateError(WildlamError):
+    """Nothing says how many frames a second recordings have."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """What is read of labelled videos that hold several things.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from wildlam.config import config_from
 from wildlam.episodes.formats import cache_folder, format_of, read_episodes
 from wildlam.episodes.summary import SPLITS, Summary, summarise
-from wildlam.episodes.vectors import ChoosesReading, described
+from wildlam.episodes.vectors import ChoosesReading, UnknownRateError, described
 from wildlam.errors import option
 from wildlam.evaluation.clips import spread
 from wildlam.fileio import writing
@@ -52,12 +52,14 @@ class Preview:
         cameras: names of the cameras, where there are several.
         summary: figures.
         page: the page with films and curves.
+        rated: whether the frames a second are known; where not, each frame is taken for a state.
     """
 
     format: str
     cameras: list[str]
     summary: Summary = field(repr=False)
     page: Path
+    rated: bool = True
 
     @property
     def lines(self) -> list[str]:
@@ -66,10 +68,16 @@ class Preview:
         rates = ", ".join(f"{rate:g} a second ({count})" for rate, count in found.rates.items())
         counts = " and ".join(f"{found.episodes.get(split, 0)} {words}" for split, words in SPLITS.items())
         clips = " and ".join(f"{found.clips.get(split, 0)} {words}" for split, words in SPLITS.items())
+        hours = f", {found.hours:.2f} hours" if self.rated else ""
+        frames = (
+            f"{rates}; seen at {', '.join(f'{rate:g}' for rate in found.fps)} states a second"
+            if self.rated
+            else f"rate unknown, so each is taken for a state here, {found.fps[0]:g} a second; give {option('rate')}"
+        )
         return [
-            f"{sum(found.episodes.values())} episodes of {found.recordings} recordings ({self.format}), "
-            f"{found.hours:.2f} hours; {counts}",
-            f"frames: {rates}; seen at {', '.join(f'{rate:g}' for rate in found.fps)} states a second",
+            f"{sum(found.episodes.values())} episodes of {found.recordings} recordings ({self.format}){hours}; "
+            f"{counts}",
+            f"frames: {frames}",
             f"clips of {found.states} states: {clips}",
             f"actions: {described(found.space)}",
             f"idle: {found.idle:.0%} of the steps",
@@ -86,6 +94,8 @@ class Preview:
 def preview(config: PreviewConfig | None = None, /, **keywords: Any) -> Preview:
     """Look at a labelled data set: episodes, rates, actions, what is odd; and write a page with some episodes.
 
+    One of unknown rate is shown, too, frame by frame; to train on it takes ``rate``.
+
     Args:
         config: what to look at.
         keywords: fields of ``PreviewConfig``, in its place or to replace what it says.
@@ -94,11 +104,17 @@ def preview(config: PreviewConfig | None = None, /, **keywords: Any) -> Preview:
         WildlamError: something is wrong with the data, naming the file; or the page cannot be written.
     """
     config = config_from(PreviewConfig, config, keywords)
-    episodes = read_episodes(config.path, config.tolerance, config.reading)
+    rated = True
+    try:
+        episodes = read_episodes(config.path, config.tolerance, config.reading)
+    except UnknownRateError:
+        rated = False
+        episodes = read_episodes(config.path, config.tolerance, replace(config.reading, rate=config.fps))
     form = format_of(config.path)
     summary = summarise(episodes, config.fps)
     page = config.out or cache_folder(config.path) / "data.html"
-    found = Preview(form.name, form.names_of_cameras(config.path) if form.names_of_cameras else [], summary, page)
+    cameras = form.names_of_cameras(config.path) if form.names_of_cameras else []
+    found = Preview(form.name, cameras, summary, page, rated)
     some = [episodes[i] for i in spread(len(episodes), config.shown)]
     with writing(f"to {page}", f"give another {option('out')}"):
         write_data_report(page, f"Data: {config.path.name}", summary, found.lines, some, str(config.path))

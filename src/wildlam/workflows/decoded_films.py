@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from wildlam.evaluation.rollout import SECONDS
 from wildlam.fileio import write_atomically, writing
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder, to_uint8
+from wildlam.progress import Count, uncounted
 from wildlam.report.html import table, video
 from wildlam.types import Encoder
 from wildlam.video.config import DataConfig
@@ -165,6 +167,7 @@ def transfer_actions(
     *,
     data: DataConfig,
     seconds: float = SECONDS,
+    count: Count = uncounted,
 ) -> Transfer:
     """Infer the latent actions of the source, and unroll them from the target's first frames.
 
@@ -177,6 +180,7 @@ def transfer_actions(
         data: how videos are read, as in the model's training: of its clips, the states that the rollout leaves are
             known.
         seconds: how long to unroll.
+        count: called with the share of the work done since the last call.
 
     Raises:
         VideoError: a video cannot be decoded.
@@ -187,15 +191,21 @@ def transfer_actions(
     if horizon < 1:
         raise WildlamError(f"seconds is {seconds:g}: a latent action takes {step / fps:g} s; give at least that")
     known = max(1, data.frames // step - horizon)
-    clips = (
-        _clip(video, (known + horizon) * step, max(2 * step, data.frames), data, encoder) for video in (source, target)
-    )
+    done = partial(count, 0.125)  # eight parts, each of the order of a second at most on a processor
+    clips, states = [], []
+    for given in (source, target):
+        clips.append(_clip(given, (known + horizon) * step, max(2 * step, data.frames), data, encoder))
+        done()
+        states.append(encoder.encode(clips[-1][None]).float())
+        done()
     of_source, of_target = clips
-    a, b = (encoder.encode(clip[None]).float() for clip in (of_source, of_target))
+    a, b = states
     z = model.infer(a)[:, -horizon:]
     on_b = model.rollout(b[:, :known], z)
+    done()
     again = model.infer(torch.cat([b[:, :known], on_b], dim=1))[:, -horizon:]
     own = model.rollout(b[:, :known], model.infer(b)[:, -horizon:])
+    done()
 
     def error(actions: Tensor) -> float:
         return float((model.rollout(a[:, :known], actions) - a[:, known:]).abs().mean())
@@ -208,7 +218,9 @@ def transfer_actions(
         agreement=float(torch.cosine_similarity(z, again, dim=-1).mean()),
         effect=float((on_b - last).abs().mean() / (own - last).abs().mean().clamp(min=1e-12)),
     )
+    done()
     pictures = decoder.decode(torch.cat([b[:, :known], on_b], dim=1))[0]
+    done()
     films = {
         "source": of_source,
         "target": of_target,

@@ -28,6 +28,7 @@ from wildlam.workflows.trained import load
 try:
     import gymnasium
     from gymnasium import spaces
+    from gymnasium.error import InvalidAction, ResetNeeded
 except ImportError as error:
     raise WildlamError("WorldModelEnv needs gymnasium; pip install 'wildlam[gym]'") from error
 
@@ -49,9 +50,10 @@ class WorldModelEnv(gymnasium.Env):
 
     **Observations** are decoded pictures, ``uint8 [S, S, 3]``, or states, ``float32 [N, D]``. **Actions** are latent
     ones or, through a controller, real ones in their own units. A latent action is ``float32 [Z]`` from -1 to 1: 0 is
-    the mean of those that are inferred in the videos, 1 two of their deviations more. Of a run with codes
-    (``Discrete``) it is the number of a code. **The reward** is 0, or with a goal the negative L1 distance of the state
-    from the goal's. Episodes never terminate, and are truncated after ``horizon`` steps.
+    the mean of those that are inferred in the videos, 1 two of their deviations more. What lies beyond the bounds of
+    the space is clipped to them. Of a run with codes (``Discrete``) an action is the number of a code. **The reward**
+    is 0, or with a goal the negative L1 distance of the state from the goal's. Episodes never terminate, and are
+    truncated after ``horizon`` steps.
 
     ``reset(options=...)`` takes ``video`` (a file, or a part of the name of one of the videos) and ``time`` (seconds,
     at which the last known picture is seen); drawn if not given. And ``goal``, a picture: a file, PIL's or ``uint8 [H,
@@ -143,10 +145,13 @@ class WorldModelEnv(gymnasium.Env):
         """Predict what an action leads to.
 
         Raises:
-            WildlamError: it is no action of this space, or there was no ``reset``.
+            gymnasium.error.InvalidAction: it is of another shape or kind than those of the space, or not finite.
+            gymnasium.error.ResetNeeded: there was no ``reset``, or none since the episode was truncated.
         """
         if not len(self.states):
-            raise WildlamError("there is no state to act in yet; call reset() first")
+            raise ResetNeeded("there is no state to act in yet; call reset() first")
+        if self.steps >= self.horizon:
+            raise ResetNeeded(f"the episode was truncated after {self.horizon} steps; call reset() to begin another")
         state = self.states[:, -1:]
         self.taken = torch.cat([self.taken, self._latent(action, state[:, 0])[:, None]], dim=1)
         following = self.model.predict(self.states, self.taken)[:, -1:].float()
@@ -252,19 +257,22 @@ class WorldModelEnv(gymnasium.Env):
 
     def _latent(self, action: Any, state: Tensor) -> Tensor:
         """The latent action ``[1, Z]`` that an action is in a state."""
-        if isinstance(self.action_space, spaces.Discrete):
-            if not self.action_space.contains(action):
-                raise WildlamError(f"an action is the number of a code, 0 to {self.action_space.n - 1}, got {action!r}")
+        space = self.action_space
+        if isinstance(space, spaces.Discrete):
+            if not space.contains(action):
+                raise InvalidAction(f"an action is the number of a code, 0 to {space.n - 1}, got {action!r}")
             return self.model.bottleneck.codebook[int(action)][None]  # type: ignore[index]
-        values = np.asarray(action, dtype=np.float32)
-        if values.shape != self.action_space.shape or not np.isfinite(values).all():
-            wrong = (
-                f"{int((~np.isfinite(values)).sum())} that are not finite"
-                if values.shape == self.action_space.shape
-                else f"shape {list(values.shape)}"
-            )
-            raise WildlamError(f"an action is {self.action_space.shape[0]} finite numbers, got {wrong}")
-        given = torch.from_numpy(values)[None].to(state.device)
+        assert isinstance(space, spaces.Box)
+        expected = f"an action is {space.shape[0]} finite numbers, got"
+        try:
+            values = np.asarray(action, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise InvalidAction(f"{expected} {action!r}") from error
+        if values.shape != space.shape:
+            raise InvalidAction(f"{expected} shape {list(values.shape)}")
+        if not np.isfinite(values).all():
+            raise InvalidAction(f"{expected} {int((~np.isfinite(values)).sum())} that are not finite")
+        given = torch.from_numpy(values.clip(space.low, space.high))[None].to(state.device)
         if self.controller is not None:
             return self.controller.act(given, state)
         return self.mean + LATENT_REACH * self.std * given

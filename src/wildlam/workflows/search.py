@@ -30,9 +30,9 @@ from wildlam.types import check_count, settle_paths
 from wildlam.video.manifest import Manifest
 from wildlam.video.opening import VideoError
 from wildlam.workflows.auxiliary import weights_fingerprint
+from wildlam.workflows.groups import check_name, groups_of
 from wildlam.workflows.open_run import load_model
 from wildlam.workflows.search_build import index_folder
-from wildlam.workflows.search_groups import load_group, save_group
 from wildlam.workflows.search_index import Filter, Hit, SearchIndex, Transition
 from wildlam.workflows.trained import load
 from wildlam.workflows.video_transitions import from_file
@@ -92,6 +92,8 @@ class SearchConfig:
         settle_paths(self, "run", "index", "out")
         check_count("count", self.count)
         _ = self.filter  # refuses ranges that there are not
+        if self.save_group is not None:
+            check_name(self.save_group)
 
     @property
     def filter(self) -> Filter:
@@ -189,9 +191,8 @@ def search(config: SearchConfig | None = None, /, **keywords: Any) -> SearchResu
     example = find_example(index, config.like, config.run)
     hits = index.nearest(example.z, config.count, excluding(config, example), distinct_videos=config.distinct_videos)
     if config.save_group is not None:
-        save_group(
-            index, config.save_group, list(dict.fromkeys([*map(_plain, example.transitions), *map(_plain, hits)]))
-        )
+        members = list(dict.fromkeys([*map(_plain, example.transitions), *map(_plain, hits)]))
+        groups_of(config.run, index).save(config.save_group, members, index.vectors(members))
     page = config.out or index.folder / "search.html"
     with writing(f"to {page}", f"give another {option('out')}"):
         _write_page(page, index, example, hits)
@@ -236,8 +237,8 @@ def find_example(index: SearchIndex, like: str, run: Path | str) -> Example:
         WildlamError: it says nothing that there is.
     """
     if like.startswith(GROUP):
-        group = load_group(index, like.removeprefix(GROUP))
-        return Example(like, group.z, group.members)
+        group = groups_of(run, index).find(like.removeprefix(GROUP))
+        return Example(like, group.z, tuple(index.held(group.members)))
     name, _, moment = like.rpartition("@")
     seconds = _seconds(moment) if name else None
     if seconds is None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -97,7 +97,8 @@ class Filter:
         after: seconds into the video from which on they begin.
         before: seconds into the video until which they end.
         without: videos that are left out.
-        without_moments: single transitions that are left out, by video and start.
+        moments: the single transitions that are left, by video and start; all if not given.
+        without_moments: single transitions that are left out, likewise.
     """
 
     sources: Sequence[str] = ()
@@ -106,6 +107,7 @@ class Filter:
     after: float = 0.0
     before: float = float("inf")
     without: frozenset[str] = frozenset()
+    moments: frozenset[tuple[str, float]] | None = None
     without_moments: frozenset[tuple[str, float]] = frozenset()
 
     def __post_init__(self) -> None:
@@ -120,12 +122,42 @@ class Filter:
                 f"{self.before}"
             )
 
+    def first(
+        self, found: Iterable[Hit], count: int, speeds: tuple[float, float], distinct_videos: bool = False
+    ) -> list[Hit]:
+        """The first of some hits that may be found.
+
+        Args:
+            found: the hits, the nearest first.
+            count: how many, at most.
+            speeds: the least and the greatest speed, those of the filter's ranks.
+            distinct_videos: at most one of each video.
+        """
+        seen, kept = set(self.without), []
+        for hit in found:
+            moment = (hit.video, hit.start)
+            if (
+                hit.video not in seen
+                and (not self.sources or hit.source in self.sources)
+                and speeds[0] <= hit.speed <= speeds[1]
+                and self.after <= hit.start
+                and hit.end <= self.before
+                and (self.moments is None or moment in self.moments)
+                and moment not in self.without_moments
+            ):
+                kept.append(hit)
+                if len(kept) == count:
+                    break
+                if distinct_videos:
+                    seen.add(hit.video)
+        return kept
+
 
 class SearchIndex:
     """Transitions on disk and their latent actions; see the module's docstring. ``open`` one, or ``create`` it.
 
     Attributes:
-        folder: its folder, which also holds groups.
+        folder: its folder.
         weights: fingerprint of the model whose latent actions they are.
         root: folder of the videos, as text.
         manifest: manifest of the videos.
@@ -290,30 +322,36 @@ class SearchIndex:
         with _writing(self.folder):
             write_atomically(self.folder / "index.json", json.dumps(self._about))
 
+    def of_video(self, video: str) -> list[Transition]:
+        """The transitions of a video, in order of time; none if it is not there."""
+        with _reading(self.folder):
+            found = self.dataset.scanner(columns=COLUMNS, filter=f"video = {quoted(video)}").to_table()
+        return [Transition(**row) for row in found.sort_by("start").to_pylist()]
+
     def find(self, video: str, seconds: float) -> tuple[Transition, np.ndarray]:
         """The transition of a video that lasts at a moment, and its latent action ``float32 [Z]``.
 
         Raises:
             WildlamError: the video is not there, or no transition of it lasts then.
         """
-        where = f"video = {quoted(video)}"
-        with _reading(self.folder):
-            rows = self.dataset.scanner(columns=COLUMNS, filter=where).to_table().sort_by("start").to_pylist()
-        if not rows:
+        found = self.of_video(video)
+        if not found:
             raise WildlamError(
                 f"{self.folder} has no video {video!r}; give its path relative to {self.root}, or that of any file; "
                 "`wildlam search build` adds new videos"
             )
-        for row in rows:
-            if row["start"] <= seconds < row["end"]:
-                found = Transition(**row)
-                with _reading(self.folder):
-                    at = self.dataset.scanner(columns=["z"], filter=f"{where} AND start = {found.start!r}").to_table()
-                return found, _vectors(at["z"])[0]
+        for one in found:
+            if one.start <= seconds < one.end:
+                return one, self.vectors([one])[0]
         raise WildlamError(
-            f"{video}: no transition at {seconds:g} s; there are some from {rows[0]['start']:.2f} to "
-            f"{rows[-1]['end']:.2f} s"
+            f"{video}: no transition at {seconds:g} s; there are some from {found[0].start:.2f} to "
+            f"{found[-1].end:.2f} s"
         )
+
+    def held(self, transitions: Sequence[Transition]) -> list[Transition]:
+        """Those of some transitions that are in this index, such as of a group's that was saved from other videos."""
+        there = self._places(transitions, [])[0]
+        return [one for one in transitions if (one.video, one.start) in there]
 
     def vectors(self, transitions: Sequence[Transition]) -> np.ndarray:
         """Latent actions of transitions of this index, ``float32 [n, Z]``.
@@ -321,15 +359,21 @@ class SearchIndex:
         Raises:
             WildlamError: one is not there.
         """
-        videos = sorted({one.video for one in transitions})
-        with _reading(self.folder):
-            where = f"video IN ({', '.join(map(quoted, videos))})"
-            rows = self.dataset.scanner(columns=["video", "start", "z"], filter=where).to_table()
-        keys = zip(rows["video"].to_pylist(), rows["start"].to_pylist(), strict=True)
-        place = {key: row for row, key in enumerate(keys)}
+        place, rows = self._places(transitions, ["z"])
         if gone := next((one for one in transitions if (one.video, one.start) not in place), None):
             raise WildlamError(f"{self.folder} has no transition {gone} any more; look for others")
         return _vectors(rows["z"].take(pa.array([place[one.video, one.start] for one in transitions])))
+
+    def _places(
+        self, transitions: Sequence[Transition], columns: list[str]
+    ) -> tuple[dict[tuple[str, float], int], pa.Table]:
+        """All rows of the videos of some transitions, and the number of each by video and start."""
+        videos = sorted({one.video for one in transitions})
+        where = f"video IN ({', '.join(map(quoted, videos))})" if videos else "false"
+        with _reading(self.folder):
+            rows = self.dataset.scanner(columns=["video", "start", *columns], filter=where).to_table()
+        keys = zip(rows["video"].to_pylist(), rows["start"].to_pylist(), strict=True)
+        return {key: row for row, key in enumerate(keys)}, rows
 
     def nearest(
         self, z: np.ndarray, count: int, only: Filter | None = None, *, distinct_videos: bool = False
@@ -355,7 +399,7 @@ class SearchIndex:
         some = 4 * count + 32
         for at_most, where in ((some, None), (some, only), (16 * some, only), (256 * some, only)):
             found = self._nearest(z, at_most, where)
-            hits = self._kept(found, count, only, distinct_videos)
+            hits = only.first(found, count, self._speeds(only), distinct_videos)
             if len(hits) == count or (where is only and len(found) < at_most):
                 break
         return hits
@@ -374,23 +418,6 @@ class SearchIndex:
             for row in found.to_pylist()
         ]
 
-    def _kept(self, found: list[Hit], count: int, only: Filter, distinct_videos: bool) -> list[Hit]:
-        low, high = self._speeds(only)
-        seen, kept = set(only.without), []
-        for hit in found:
-            if (
-                hit.video not in seen
-                and (not only.sources or hit.source in only.sources)
-                and low <= hit.speed <= high
-                and only.after <= hit.start
-                and hit.end <= only.before
-                and (hit.video, hit.start) not in only.without_moments
-            ):
-                kept.append(hit)
-                if distinct_videos:
-                    seen.add(hit.video)
-        return kept[:count]
-
     def _where(self, only: Filter) -> str | None:
         """The filter as Lance takes it."""
         parts = []
@@ -403,6 +430,10 @@ class SearchIndex:
         parts += [f"end <= {only.before!r}"] if only.before < np.inf else []
         if only.without:
             parts.append(f"video NOT IN ({', '.join(map(quoted, sorted(only.without)))})")
+        if only.moments is not None:  # and some more, which are told apart later
+            videos, starts = {video for video, _ in only.moments}, {start for _, start in only.moments}
+            parts.append(f"video IN ({', '.join(map(quoted, sorted(videos)))})" if videos else "false")
+            parts += [f"start IN ({', '.join(map(repr, sorted(starts)))})"] if starts else []
         return " AND ".join(parts) or None
 
     def _speeds(self, only: Filter) -> tuple[float, float]:

@@ -263,6 +263,7 @@ class Trained:
         fps: None = None,
         seconds: float = SECONDS,
         decoder: str | Path | None = None,
+        count: Count = uncounted,
     ) -> Transfer: ...
 
     @overload
@@ -274,6 +275,7 @@ class Trained:
         fps: float | None = None,
         seconds: float = SECONDS,
         decoder: str | Path | None = None,
+        count: Count = uncounted,
     ) -> Any: ...
 
     def transfer(
@@ -284,6 +286,7 @@ class Trained:
         fps: float | None = None,
         seconds: float = SECONDS,
         decoder: str | Path | None = None,
+        count: Count = uncounted,
     ) -> Any:
         """Apply what happens at the beginning of one video to another.
 
@@ -294,6 +297,7 @@ class Trained:
             fps: frames per second of those that are no files.
             seconds: how long.
             decoder: folder of a decoder, or of a run with one of the same encoder; that of this run if not given.
+            count: called with the share of a transfer that was done since the last call.
 
         Returns:
             ``Transfer``; of a batch, a list of them.
@@ -306,8 +310,9 @@ class Trained:
         painter = self._decoder(decoder)
 
         def one(source: Given, target: Given) -> Transfer:
-            data = self.config.data
-            return transfer_actions(self.model, self.encoder, painter, source, target, data=data, seconds=seconds)
+            return transfer_actions(
+                self.model, self.encoder, painter, source, target, data=self.config.data, seconds=seconds, count=count
+            )
 
         return _each(one, **given)
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from wildlam.encoders import Lite0
 from wildlam.episodes.clips import cut_clips
 from wildlam.episodes.formats import format_of, read_episodes
 from wildlam.episodes.formats.rlds import RATES
-from wildlam.episodes.vectors import Changes, Commands, Reading
+from wildlam.episodes.vectors import Changes, Commands, Reading, UnknownRateError
 from wildlam.errors import WildlamError
 
 from ...aloha import png
@@ -79,10 +80,15 @@ def test_states_are_kept_by_camera_and_rate(data):
 
 
 def test_the_rate_is_asked_for_where_no_one_knows_it(data, capsys):
-    assert cli.main(["data", str(data)]) == 2
-    assert "nothing says how many frames a second tiny_arm was recorded at; say it, as with --rate 10" in (
-        capsys.readouterr().err
-    )
+    with pytest.raises(UnknownRateError, match="nothing says how many frames a second tiny_arm was recorded at; say"):
+        read_episodes(data)
+    assert cli.main(["data", str(data)]) == 0  # to look at it takes none
+    said = capsys.readouterr().out
+    assert "5 episodes of 5 recordings (rlds); " in said
+    assert "frames: rate unknown, so each is taken for a state here, 4 a second; give --rate" in said
+    assert re.search(r"^actions: .*\n.*\ncameras: image, wrist_image$", said, re.MULTILINE)
+    assert "hours" not in said
+    assert "hours" not in (data / ".wildlam" / "data.html").read_text()
     assert cli.main(["data", str(data), "--rate", "6", "--fps", "3"]) == 0
     said = capsys.readouterr().out
     assert "5 episodes of 5 recordings (rlds)" in said

@@ -13,10 +13,10 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from wildlam.app.jobs import in_a_line
-from wildlam.app.keys import EXAMPLES, Driver, Key, direction_keys, found_keys
+from wildlam.app.keys import DIGITS, EXAMPLES, Driver, Key, direction_keys, found_keys
 from wildlam.app.library import png
 from wildlam.app.pages.shared import checked
-from wildlam.app.playground import Playground
+from wildlam.app.playground import GROUP, Playground
 from wildlam.errors import WildlamError
 from wildlam.video.write import mp4_bytes, side_by_side
 from wildlam.workflows.drive import Drive, frames_known
@@ -92,11 +92,17 @@ class Seat:
             source = self._source if self._source in known.sources else None
             sets.append(self._told("found", "found actions", found_keys(known, source, self._playground.names)))
             sets.append(self._told("directions", "principal directions", direction_keys(known, source)))
-            if self._playground.groups:
-                named = []
-                for i, (key, group) in enumerate(self._playground.groups.items()):
-                    z, number = self._playground.action_of(group)
-                    named.append(Key(key, group.name, "123456789"[i] if i < 9 else "", z=z, example=number))
+            if groups := list(self._playground.groups):
+                named = [
+                    Key(
+                        f"{GROUP}{group.name}",
+                        group.name,
+                        DIGITS[i : i + 1],
+                        z=self._playground.action_of(group),
+                        members=self._playground.numbers_of(group),
+                    )
+                    for i, group in enumerate(groups)
+                ]
                 sets.append(self._told("named", "named groups", named))
         suits = bool(drivers) and self._playground.suits(drivers[0], self._source)
         if not suits and known is not None:  # a controller of another world's actions is no place to begin
@@ -108,19 +114,21 @@ class Seat:
         told = []
         for key in keys:
             one: dict[str, Any] = {"key": key.key, "label": key.label, "letter": key.letter}
-            one["renames"] = key.key[0] in "tg" and key.key != "stay" and name in ("found", "named")
+            one["renames"] = key.key != "stay" and name in ("found", "named")
             one["examples"] = self._examples(key, driver)
             told.append(one)
         return {"key": name, "title": title, "joins": driver is not None, "keys": told}
 
     def _examples(self, key: Key, driver: Driver | None) -> list[dict[str, Any]]:
         """The real transitions nearest to a key, each of another video: to a latent action, or to a real one among
-        those in which one of its kind was done; of this source where there are such.
+        those in which one of its kind was done; of this source where there are such. Of a group its own.
         """
         known = self._playground.transitions
         if known is None:
             return []
         among = known.of_source(self._source if self._source in known.sources else None)
+        if key.members is not None and len(key.members):
+            among = key.members
         if driver is None:
             assert key.z is not None
             found = known.nearest(key.z, EXAMPLES, among, apart=True)
@@ -131,7 +139,9 @@ class Seat:
                 among = known.of_source(None)
             std = driver.controller.action_std.cpu().numpy()
             found = known.nearest_labels(labels / std, key.action.numpy() / std, EXAMPLES, among)
-        return [self._playground.transition(int(n)) for n in found]
+        mapped = self._playground.mapped
+        assert mapped is not None
+        return [self._playground.transition(mapped.all[n]) for n in found.tolist()]
 
     def _step(self, asked: dict[str, Any]) -> dict[str, Any]:
         drive, keys = self.drive, self._held(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -22,22 +23,23 @@ def routes(playground: Playground) -> list[BaseRoute]:
         umap = (await body_of(request)).get("umap") is True
         playground.known()  # says at once what is missing
         title, lane = ("drawing the map by UMAP", UMAP) if umap else ("drawing the map", QUICK)
-        return JSONResponse(playground.jobs.submit(title, lambda _: playground.mapped(umap), lane).told())
+        job = playground.jobs.submit(title, lambda _: playground.points(umap), lane, stoppable=not umap)
+        return JSONResponse(job.told())
 
     async def groups(request: Request) -> Response:
         given = await body_of(request)
         numbers = given.get("numbers")
         if not isinstance(numbers, list) or not all(isinstance(n, int) and abs(n) < 2**40 for n in numbers):
             raise WildlamError("a group is a list of transitions")
-        key = playground.group(str(given.get("name", "")), numbers)
-        return JSONResponse({"key": key})
+        group = await run_in_threadpool(playground.group, str(given.get("name", "")), numbers)
+        return JSONResponse({"name": group.name})
 
     async def forget(request: Request) -> Response:
-        playground.forget(request.path_params["key"])
+        playground.groups.forget(request.path_params["name"])
         return JSONResponse({})
 
     return [
         Route("/api/map", points, methods=["POST"]),
         Route("/api/groups", groups, methods=["POST"]),
-        Route("/api/groups/{key}", forget, methods=["DELETE"]),
+        Route("/api/groups/{name}", forget, methods=["DELETE"]),
     ]

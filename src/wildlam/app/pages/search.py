@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from starlette.concurrency import run_in_threadpool
@@ -10,18 +12,36 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from torch import Tensor
 
+from wildlam.app.library import Item
 from wildlam.app.pages.shared import number
 from wildlam.app.playground import Playground
-from wildlam.errors import WildlamError
+from wildlam.app.searched import Searched
+from wildlam.errors import WildlamError, named
+from wildlam.workflows.groups import Group
+from wildlam.workflows.search_index import Filter, Transition
 
 MOST = 48
+LIMITS = {
+    "min_speed": (0, 0, 1),
+    "max_speed": (1, 0, 1),
+    "after": (0, 0, 1e6),
+    "before": (1e6, 0, 1e6),
+}
+"""Filters that are numbers: value if not given, least and greatest."""
+WORDS = {
+    "min_speed": "least speed",
+    "max_speed": "greatest speed",
+    "after": "from",
+    "before": "until",
+}
+"""What the page calls them."""
 
 
 def routes(playground: Playground) -> list[BaseRoute]:
     """See the package."""
 
     def between(key: str, at: float) -> Tensor:
-        """The latent action ``[Z]`` of a video that was brought, from a time to the next state's."""
+        """The latent action ``[Z]`` of a video that is not searched, from a time to the next state's."""
         trained, seconds = playground.trained, playground.library.seconds(key)
         per_state, fps = trained.encoder.spec.frames_per_state, trained.config.data.fps
         times = [at + k / fps for k in range(2 * per_state)]
@@ -33,41 +53,66 @@ def routes(playground: Playground) -> list[BaseRoute]:
         with torch.no_grad():
             return trained.model.infer(trained.encoder.encode(frames[None]).float())[0, 0].float().cpu()
 
-    def near(request: Request) -> list[dict[str, object]]:
-        known, query = playground.known(), request.query_params
-        among: np.ndarray = known.of_source(query.get("source") or None)
-        if group := query.get("group"):
-            if group not in playground.groups:
-                raise WildlamError("no such group; it was forgotten")
-            among = np.intersect1d(among, playground.groups[group].numbers)
+    def known_at(searched: Searched, item: Item, at: float) -> Transition | None:
+        """The transition of a video that begins nearest to a time; None if it is not searched: it was brought, or is
+        not among those that are mapped.
+        """
+        there = [] if item.split is None else searched.of_video(item.name)
+        return min(there, key=lambda one: abs(one.start - at), default=None)
+
+    def example(searched: Searched, request: Request, apart: bool) -> tuple[np.ndarray, dict[str, Any]]:
+        """The latent action ``[Z]`` that is asked for, and the fields of a filter that leave its own out."""
+        query = request.query_params
+        if "like" in query:
+            group = group_of(query["like"])
+            return group.z, {"without_moments": moments_of(group)}
+        item, at = playground.library.find(query.get("video", "")), number(request, "at", 0, 0, 1e6)
+        if (one := known_at(searched, item, at)) is None:
+            return between(item.key, at).numpy(), {}
+        own = {"without": {item.name}} if apart else {"without_moments": frozenset({(one.video, one.start)})}
+        return searched.vectors([one])[0], own
+
+    def group_of(name: str) -> Group:
+        found = next((one for one in playground.groups if one.name == name), None)
+        if found is None:
+            raise WildlamError("no such group; it was forgotten")
+        return found
+
+    def near(request: Request) -> dict[str, Any]:
+        query, searched = request.query_params, playground.searched()
         apart = query.get("apart") == "1"
-        if "of" in query:
-            of = int(number(request, "of", 0, 0, len(known) - 1))
-            z, among = known.z[of], among[(known.video[among] != known.video[of]) if apart else (among != of)]
-        else:
-            z = between(query.get("video", ""), number(request, "at", 0, 0, 1e6))
-        found = known.nearest(z, int(number(request, "count", 12, 1, MOST)), among, apart)
-        distances = known.distances(z, found).tolist()
-        return [playground.transition(int(n)) | {"distance": d} for n, d in zip(found, distances, strict=True)]
+        z, fields = example(searched, request, apart)
+        fields["without"] = frozenset(fields.get("without", ())) | playground.loaded.index.unshown
+        if query.get("group"):
+            fields["moments"] = moments_of(group_of(query["group"]))
+        fields |= {name: number(request, name, *limits) for name, limits in LIMITS.items() if query.get(name)}
+        with named(WORDS):
+            try:
+                only = Filter(sources=[query["source"]] if query.get("source") else (), **fields)
+            except ValueError as error:
+                raise WildlamError(str(error)) from error
+        hits = searched.nearest(z, int(number(request, "count", 12, 1, MOST)), only, distinct_videos=apart)
+        found = [playground.transition(one) | {"distance": one.distance, "rank": one.rank} for one in hits]
+        return {"found": found, "searched": playground.searched_in_words(searched)}
 
     async def search(request: Request) -> Response:
-        return JSONResponse({"found": await run_in_threadpool(near, request)})
+        return JSONResponse(await run_in_threadpool(near, request))
 
-    async def at(request: Request) -> Response:
-        """A transition by its number, or the one of a video that begins nearest to a time."""
-        known = playground.known()
-        if "number" in request.query_params:
-            return JSONResponse(playground.transition(int(number(request, "number", 0, 0, len(known) - 1))))
-        key, when = request.query_params.get("video", ""), number(request, "at", 0, 0, 1e6)
-        item = playground.library.find(key)
-        if item.split is None:  # it was brought, and is not among the known
-            trained = playground.trained
-            lasts = trained.encoder.spec.frames_per_state / trained.config.data.fps
-            return JSONResponse({"number": None, "video": key, "name": item.name, "start": when, "end": when + lasts})
-        chosen = playground.transitions_of(key)
-        if not len(chosen):
-            raise WildlamError("no transition of this video is in the index; choose another")
-        nearest = int(chosen[np.abs(known.start[chosen] - when).argmin()])
-        return JSONResponse(playground.transition(nearest))
+    def at(request: Request) -> dict[str, Any]:
+        """The transition of a video that begins nearest to a time."""
+        item, when = playground.library.find(request.query_params.get("video", "")), number(request, "at", 0, 0, 1e6)
+        if (one := known_at(playground.searched(), item, when)) is not None:
+            return playground.transition(one)
+        trained = playground.trained
+        lasts = trained.encoder.spec.frames_per_state / trained.config.data.fps
+        return {"video": item.key, "name": item.name, "start": when, "end": when + lasts}
 
-    return [Route("/api/near", search), Route("/api/transition", at)]
+    async def transition(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(at, request))
+
+    return [Route("/api/near", search), Route("/api/transition", transition)]
+
+
+def moments_of(group: Group) -> frozenset[tuple[str, float]]:
+    """The members of a group, as a filter takes them."""
+    return frozenset((one.video, one.start) for one in group.members)

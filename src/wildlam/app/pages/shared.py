@@ -71,7 +71,7 @@ def routes(playground: Playground) -> list[BaseRoute]:
     library = playground.library
 
     async def state(_: Request) -> Response:
-        return JSONResponse(playground.told())
+        return JSONResponse(await run_in_threadpool(playground.told))  # which reads groups and opens an index
 
     async def videos(request: Request) -> Response:
         source = request.query_params.get("source")

@@ -26,10 +26,11 @@ def routes(playground: Playground) -> list[BaseRoute]:
     def transferred(job: Job, source: str, target: str, seconds: float) -> dict[str, Any]:
         items = [playground.library.find(key) for key in (source, target)]
         try:
-            done = playground.trained.transfer(items[0].path, items[1].path, seconds=seconds)
+            done = playground.trained.transfer(
+                items[0].path, items[1].path, seconds=seconds, count=lambda share: job.count(0.9 * share)
+            )
         except WildlamError as error:
             raise with_name(items[1], with_name(items[0], error)) from error
-        job.count(0.9)
         panels = {
             "what happens": done.films["source"],
             "truth": done.films["target"],

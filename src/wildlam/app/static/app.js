@@ -12,7 +12,7 @@ const banner = document.getElementById("banner"), place = document.getElementByI
 let leave = null;
 
 function current() {
-  const [name, query = ""] = decodeURIComponent(location.hash.slice(1)).split("?");
+  const [name, query = ""] = location.hash.slice(1).split("?");
   const found = Object.keys(PAGES).find((one) => one.toLowerCase() === name) ?? "Drive";
   return [found, new URLSearchParams(query)];
 }
@@ -43,12 +43,14 @@ function tell() {
 }
 
 async function watch() {
+  let before = "";
   for (;;) {
     try {
-      const before = `${state.ready} ${state.transitions} ${state.error}`;
       Object.assign(state, await api("/api/state"), { lost: false });
       tell();
-      if (before !== `${state.ready} ${state.transitions} ${state.error}`) dispatchEvent(new Event("changed"));
+      const now = JSON.stringify([state.ready, state.transitions, state.indexed, state.error, state.groups]);
+      if (now !== before) dispatchEvent(new Event("changed"));
+      before = now;
     } catch { state.lost = true; tell(); }
     const settled = state.ready && !["running", "waiting"].includes(state.gathering?.state);
     await pause(settled ? 5000 : 500);

@@ -67,6 +67,7 @@ export async function work(place, asked) {
   while (job.state === "waiting" || job.state === "running") {
     if (own === turn) {
       text.textContent = job.state === "waiting" ? waits(job) : `${job.title}${about(job.left)}`;
+      stop.textContent = job.stoppable ? "Cancel" : "Stop waiting";
       if (line.parentElement !== place) fill(place, line);
       fill(place, line, bar(job.share));
       await pause(250);
@@ -76,7 +77,7 @@ export async function work(place, asked) {
   }
   if (own !== turn) {
     drop(job.key);
-    if (stopped) fill(place, el("p", { class: "faint" }, "Cancelled."));
+    if (stopped) fill(place, el("p", { class: "faint" }, job.stoppable ? "Cancelled." : `Still ${job.title}, which cannot be stopped: it goes on by itself. Ask again to see it.`));
     throw Object.assign(given, { quiet: true });
   }
   asking.delete(job.key);
@@ -197,7 +198,7 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
     input.value = "";  // so that the same file can be chosen again
     if (file) bring(file);
   } });
-  async function begin(preferred = null) {
+  async function begin(preferred = null, pickFirst = true) {
     if (of && !state.sources.includes(of)) of = null;
     fill(chips, state.sources.length > 1 ? [null, ...state.sources].map(chip) : null,
       el("label", { class: "button chip", tabindex: "0", onkeydown: (e) => e.key === "Enter" && input.click() }, pictures ? "bring a video or picture" : "bring a video", input),
@@ -205,7 +206,7 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
     if (!state.videos) { fill(thumbs, el("p", { class: "faint" }, `${state.none}. Or bring a ${pictures ? "video or picture" : "video"} of your own.`)); return; }
     const found = await list();
     if (preferred) await pick({ key: preferred.key }, preferred.at);
-    else if (found.length) await pick(found[0]);
+    else if (found.length && pickFirst) await pick(found[0]);
   }
   return { element: el("div", {}, chips, thumbs, more, preview, timing, note), begin, bring, pick, get picked() { return picked; } };
 }

@@ -108,7 +108,7 @@ export function show(place) {
     if (line) { const around = line; line = null; lasso.setAttribute("aria-pressed", "false"); draw(); return name(around); }
     const clicked = drag && !drag.moved;
     drag = null;
-    if (clicked) { const found = nearest(...spot(e)); if (found >= 0) location.hash = `#search?of=${found}`; }
+    if (clicked) { const found = nearest(...spot(e)); if (found >= 0) location.hash = `#search?${new URLSearchParams({ video: told(found).video, at: told(found).start })}`; }
   });
   canvas.addEventListener("pointerleave", () => { tip.hidden = true; hovered = -1; draw(); });
   canvas.addEventListener("wheel", (e) => {
@@ -142,10 +142,19 @@ export function show(place) {
 
   async function list() {
     Object.assign(state, await api("/api/state"));
-    fill(groups, state.groups.map((one) => el("div", { class: "row" }, el("strong", {}, one.name), el("span", { class: "faint" }, `${one.size} transitions`),
-      el("a", { href: "#drive" }, "a key in Drive"), el("a", { href: `#search?group=${one.key}` }, "a filter in Search"),
-      el("button", { class: "chip", onclick: async () => { await api(`/api/groups/${one.key}`, { method: "DELETE" }); await list(); } }, "forget"))));
+    tellGroups();
+  }
+  const count = (one) => `${one.size} transition${one.size === 1 ? "" : "s"}${one.mapped < one.size ? `, ${one.mapped || "none"} of them on this map` : ""}`;
+  function tellGroups() {
+    fill(groups, state.groups.map((one) => el("div", { class: "row" }, el("strong", {}, one.name), el("span", { class: "faint" }, count(one)),
+      el("a", { href: "#drive" }, "a key in Drive"), el("a", { href: `#search?${new URLSearchParams({ like: one.name })}` }, "search its like"),
+      el("a", { href: `#search?${new URLSearchParams({ group: one.name })}` }, "a filter in Search"),
+      el("button", { class: "chip", onclick: () => forget(one) }, "forget"))));
     if (!state.groups.length) fill(groups, el("p", { class: "faint" }, "No groups yet. Draw a line around points (or hold Shift) and name them."));
+  }
+  async function forget(one) {
+    if (!confirm(`Forget the group ${one.name}? Its file is removed.`)) return;
+    try { await api(`/api/groups/${encodeURIComponent(one.name)}`, { method: "DELETE" }); await list(); } catch (error) { complain(note, error); }
   }
 
   async function load(by = false) {
@@ -165,7 +174,8 @@ export function show(place) {
   addEventListener("resize", draw);
   let begun = false;
   const ends = whenReady(async () => {
-    if (state.error || begun) return;
+    if (state.error) return;
+    if (begun) return tellGroups();
     if (!state.transitions) return complain(note, new Error(state.videos ? "The map comes as soon as latent actions are inferred; a moment, please." : state.none));
     begun = true;
     await load();

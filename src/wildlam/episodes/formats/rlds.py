@@ -28,7 +28,7 @@ from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format, check_finite, choose_camera, read_object
 from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.formats.tfrecord import AGAIN, Example, Record, records_in
-from wildlam.episodes.vectors import FIRST, Commands, Reading, few
+from wildlam.episodes.vectors import FIRST, Commands, Reading, UnknownRateError, few
 from wildlam.errors import WildlamError, option
 from wildlam.video.splits import SPLIT_FOLDERS, splits_of
 
@@ -96,8 +96,9 @@ def read_rlds(path: Path, reading: Reading = FIRST) -> list[Episode]:
             many frames there are a second.
 
     Raises:
-        WildlamError: something is missing or malformed, naming the file and the record; the frames a second are not
-            known; or google-crc32c is not installed.
+        WildlamError: something is missing or malformed, naming the file and the record; or google-crc32c is not
+            installed.
+        UnknownRateError: nothing says the frames a second.
     """
     folder = _only(path)
     info, shape = read_object(folder / INFO), _shape(folder)
@@ -144,7 +145,7 @@ def _only(path: Path) -> Path:
 def _rate(folder: Path, info: dict[str, Any]) -> float:
     name = str(info.get("name", ""))
     if not (rate := RATES.get(name.removesuffix(CONVERTED))):
-        raise WildlamError(
+        raise UnknownRateError(
             f"{folder}: nothing says how many frames a second {name or 'it'} was recorded at; say it, as with "
             f"{option('rate')} 10"
         )
