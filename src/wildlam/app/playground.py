@@ -32,7 +32,7 @@ from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.controller import load_controller
 from wildlam.workflows.decoder import load_decoder
 from wildlam.workflows.groups import FOLDER as GROUPS
-from wildlam.workflows.groups import Group, Groups
+from wildlam.workflows.groups import GROUP, Group, Groups
 from wildlam.workflows.search_build import FOLDER as SEARCH
 from wildlam.workflows.search_index import Transition
 from wildlam.workflows.trained import Trained, load
@@ -42,8 +42,6 @@ log = logging.getLogger(__name__)
 
 NAMES = "app.json"
 """File in the run's folder that names of keys are kept in."""
-GROUP = "group:"
-"""Before the name of a group, where keys of other kinds are told."""
 FILMS_KEPT = 24
 """Films that were made and can still be played."""
 _TRANSITION = re.compile(r"t\d+")
@@ -245,9 +243,10 @@ class Playground:
             return f"{line} ({why})."
         if videos == there:
             return f"{line}."
+        if self.run == TINY:
+            return f"{line}. For all: start with a larger --most."
         given = "" if self.library.root == videos_of(self.run, None) else f" --data.path {self.library.root}"
-        build = f"wildlam search build {self.run}{given}"
-        return f"{line}. For all: " + ("start with a larger --most." if self.run == TINY else f"{build}")
+        return f"{line}. For all: wildlam search build {self.run}{given}"
 
     @property
     def groups(self) -> Groups:

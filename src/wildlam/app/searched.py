@@ -119,11 +119,13 @@ class RunIndex:
         except OSError:
             changed = 0
         if changed != self._changed:
-            self._opened, self.why_not, self._changed = None, "", changed
+            opened, why_not = None, ""
             try:
-                self._opened = self._checked() if changed else None
+                opened = self._checked() if changed else None
             except WildlamError as error:
-                self.why_not = f"not searched in its index: {error}"
+                why_not = f"not searched in its index: {error}"
+            # All at once, and the time last: another request may ask meanwhile.
+            self._opened, self.why_not, self._changed = opened, why_not, changed
         return self._opened
 
     def _checked(self) -> SearchIndex:

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 FOLDER = "groups"
 """Of groups, in the folder of a run."""
+GROUP = "group:"
+"""Before the name of a group, where something else may be named, too."""
 _NAME = re.compile(r"\w[\w .-]{0,39}")
 
 
@@ -147,8 +149,8 @@ class Groups:
         return self.folder / f"{name}.json"
 
     def _write(self, group: Group) -> Group:
-        # Of what was found by a search no more than of others.
-        members = [{key: asdict(one)[key] for key in Transition.__dataclass_fields__} for one in group.members]
+        keys = Transition.__dataclass_fields__  # of what was found by a search no more than of others
+        members = [{key: getattr(one, key) for key in keys} for one in group.members]
         text = json.dumps({"weights": self._weights, "z": group.z.tolist(), "members": members}, indent=1)
         with writing(f"the group {group.name!r} to {self.folder}", "make room, or check its rights"):
             self.folder.mkdir(parents=True, exist_ok=True)

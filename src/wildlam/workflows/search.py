@@ -30,7 +30,7 @@ from wildlam.types import check_count, settle_paths
 from wildlam.video.manifest import Manifest
 from wildlam.video.opening import VideoError
 from wildlam.workflows.auxiliary import weights_fingerprint
-from wildlam.workflows.groups import check_name, groups_of
+from wildlam.workflows.groups import GROUP, check_name, groups_of
 from wildlam.workflows.open_run import load_model
 from wildlam.workflows.search_build import index_folder
 from wildlam.workflows.search_index import Filter, Hit, SearchIndex, Transition
@@ -39,8 +39,6 @@ from wildlam.workflows.video_transitions import from_file
 
 log = logging.getLogger(__name__)
 
-GROUP = "group:"
-"""Before the name of a group."""
 CALM = 0.2
 """Rank of speed below which hits hardly move, by their median."""
 UNLIKE = 0.8

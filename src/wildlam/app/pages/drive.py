@@ -16,10 +16,11 @@ from wildlam.app.jobs import in_a_line
 from wildlam.app.keys import DIGITS, EXAMPLES, Driver, Key, direction_keys, found_keys
 from wildlam.app.library import png
 from wildlam.app.pages.shared import checked
-from wildlam.app.playground import GROUP, Playground
+from wildlam.app.playground import Playground
 from wildlam.errors import WildlamError
 from wildlam.video.write import mp4_bytes, side_by_side
 from wildlam.workflows.drive import Drive, frames_known
+from wildlam.workflows.groups import GROUP
 
 DRIVES = 16
 """Drives at once; each keeps its states."""
