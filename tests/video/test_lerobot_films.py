@@ -135,6 +135,7 @@ def test_what_is_odd_is_told(lerobot, tmp_path, make_video, caplog):
         ({"video_path": "../{video_key}/film.mp4"}, "leads out of the data set"),
         ({"video_path": "videos/{camera}.mp4"}, "cannot be filled in"),
         ({"features": []}, "cannot be read as that of a LeRobotDataset"),
+        ({"codebase_version": "v1.6"}, "format 'v1.6'; v2.0, v2.1, v3.0 can be read"),
     ],
 )
 def test_malformed_sets_are_named(lerobot, changed, said):

@@ -26,6 +26,7 @@ from wildlam.video.splits import HELD_OUT, SPLIT_FOLDERS, splits_of
 log = logging.getLogger(__name__)
 
 EPISODE = "episode_{:06d}"
+VERSIONS = ("v2.0", "v2.1", "v3.0")
 Kind = TypeVar("Kind", str, int, dict)
 KINDS = {str: "a text", int: "a whole number", dict: "an object"}
 
@@ -50,6 +51,20 @@ def field_of(file: Location, fields: dict[str, Any], name: str, kind: type[Kind]
         problem = f"is {str(value)[:100]!r}" if name in fields else "is missing"
         raise WildlamError(f"{file}: {name} {problem}; expected {KINDS[kind]}")
     return value
+
+
+def version_of(file: Location, info: dict[str, Any]) -> str:
+    """The version of a data set's layout; v2.0 differs from v2.1 in its statistics alone, which are not read.
+
+    Raises:
+        WildlamError: it cannot be read.
+    """
+    version = field_of(file, info, "codebase_version", str)
+    if version not in VERSIONS:
+        raise WildlamError(
+            f"{file}: format {version[:20]!r}; {', '.join(VERSIONS)} can be read: convert it by LeRobot's own scripts"
+        )
+    return version
 
 
 def stated_splits(file: Location, info: dict[str, Any], numbers: Sequence[int]) -> dict[int, Split | None]:
@@ -119,7 +134,8 @@ def films_of(root: Location, held_out: float = HELD_OUT) -> list[Listed]:
     file = root / "meta" / "info.json"
     try:
         info = json.loads(file.read_text())
-        features, template, version = info["features"], info.get("video_path"), info["codebase_version"]
+        version = version_of(file, info)
+        features, template = info["features"], info.get("video_path")
         cameras = sorted(key for key, feature in features.items() if feature["dtype"] == "video")
         pictures = sorted(key for key, feature in features.items() if feature["dtype"] == "image")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -577,7 +577,7 @@ def test_a_malformed_lerobot_row_is_named(tmp_path, make_video, column, value, s
         ("timestamp", ["noon"] * STEPS, "its states cannot be read"),
         ("timestamp", [0.0] * STEPS, "its times must be finite and rise"),
         ("observation.state.gripper_position", [float("nan")] * STEPS, "must be finite"),
-        ("observation.state.gripper_position", [[0.0, 1.0]] * STEPS, "states of 8 numbers; expected two or more of 7"),
+        ("observation.state.gripper_position", [[0.0, 1.0]] * STEPS, "8 numbers a frame, in meta/info.json it has 7"),
         ("observation.state.gripper_position", None, "its table has no column observation.state.gripper_position"),
     ],
 )

@@ -101,6 +101,35 @@ def test_a_command_that_is_no_number_is_named(aloha):
 
 
 @pytest.mark.parametrize(
+    ("actions", "said"),
+    [
+        ([[0.0] * JOINTS] * 7 + [None] + [[0.0] * JOINTS] * (STEPS - 8), "each frame; that of frame 7 is None; mend"),
+        ([[0.0] * JOINTS] * (STEPS - 1) + [[0.0, 1.0]], r"each frame; that of frame 39 is \[0\.0, 1\.0\]; mend"),
+        (["left"] * STEPS, "each frame; could not convert string to float: 'left'; mend"),
+        ([[0.0] * 6] * STEPS, "has 6 numbers a frame, in meta/info.json it has 14; correct that"),
+    ],
+)
+def test_commands_of_another_length_are_named(aloha, actions, said):
+    file = next(aloha("image").glob("data/*/*000001.parquet"))
+    table = pq.read_table(file)
+    pq.write_table(table.drop_columns("action").append_column("action", pa.array(actions)), file)
+    with pytest.raises(WildlamError, match=f"episode_000001: action .*{said}"):
+        read_episodes(file.parents[2])
+
+
+def test_v2_0_is_read_and_older_ones_are_told(aloha):
+    """v2.0 differs from v2.1 in its statistics."""
+    folder = aloha("image")
+    file = folder / "meta/info.json"
+    info = json.loads(file.read_text())
+    file.write_text(json.dumps(info | {"codebase_version": "v2.0"}))
+    assert len(read_episodes(folder)) == 3
+    file.write_text(json.dumps(info | {"codebase_version": "v1.6"}))
+    with pytest.raises(WildlamError, match=r"info\.json: format 'v1\.6'; v2\.0, v2\.1, v3\.0 can be read: convert it"):
+        read_episodes(folder)
+
+
+@pytest.mark.parametrize(
     ("names", "found"),
     [
         (["a", "b", "c"], ["a", "b", "c"]),

@@ -1,4 +1,4 @@
-"""LeRobotDataset v2.1 and v3.0 of any robot: recorded poses, commands, or changes of states.
+"""LeRobotDataset v2.0, v2.1 and v3.0 of any robot: recorded poses, commands, or changes of states.
 
 Poses are ``observation.state.cartesian_position`` (6) and ``observation.state.gripper_position``, as in DROID's port,
 or ``observation.state`` if its names are x, y and heading (degrees). Commands are ``action``, whatever it holds:
@@ -6,9 +6,9 @@ joints, velocities, where to go. States are ``observation.state``, or all number
 components may be a list, nested lists, an object, or missing.
 
 Where ``camera_extrinsics.CAMERA`` and ``camera_field_of_view.CAMERA`` are columns, the episode has that camera.
-Pictures are those of films, or lie in the tables. v3.0 keeps many episodes in a file, v2.1 one. A state's frame is the
-one at ``from_timestamp + timestamp``, counted as LeRobot counts: in the file's own time, which need not begin at 0. A
-film may be shorter than its states.
+Pictures are those of films, or lie in the tables. v3.0 keeps many episodes in a file, v2.0 and v2.1 one. A state's
+frame is the one at ``from_timestamp + timestamp``, counted as LeRobot counts: in the file's own time, which need not
+begin at 0. A film may be shorter than its states.
 
 Files may be symbolic links, to anywhere: the Hub's cache links every file to its ``blobs/``, and users link ``videos/``
 to another disk. Whoever laid the folder out made the link, and could have put the file itself there. What is refused
@@ -43,7 +43,7 @@ from wildlam.episodes.formats.pictures import decode_picture
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
 from wildlam.episodes.vectors import FIRST, ActionKind, Commands, Reading
 from wildlam.errors import WildlamError, option
-from wildlam.video.lerobot_films import EPISODE, field_of, is_lerobot, only, stated_splits
+from wildlam.video.lerobot_films import EPISODE, field_of, is_lerobot, only, stated_splits, version_of
 from wildlam.video.splits import splits_of
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
     """
     file = path / "meta" / "info.json"
     info = read_object(file)
-    version, features = field_of(file, info, "codebase_version", str), field_of(file, info, "features", dict)
+    version, features = version_of(file, info), field_of(file, info, "features", dict)
     size = field_of(file, {"chunks_size": 1000} | info, "chunks_size", int)
     if size < 1:
         raise WildlamError(f"{file}: chunks_size is {size}, at least 1 is expected")
@@ -74,8 +74,6 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
     templates = {key: field_of(file, info, key, str) for key in ("data_path", *(() if in_tables else ("video_path",)))}
     recorded = _recorded(path, features, reading)
     space = recorded.space
-    if version not in ("v2.1", "v3.0"):
-        raise WildlamError(f"{path}: format {version!r}; v2.1 and v3.0 can be read")
     parts = list(_v3(path, templates, chosen) if version == "v3.0" else _v2(path, size, templates, chosen))
     if not parts:
         raise WildlamError(f"{path}: holds no episode")
@@ -248,15 +246,29 @@ def _numbers(table: pa.Table, columns: Sequence[str], width: int, where: str) ->
     """What columns hold at each state, ``float64 [F, width]``."""
     if missing := [c for c in columns if c not in table.column_names]:
         raise WildlamError(f"{where}: its table has no column {', '.join(missing)}, which meta/info.json names")
-    try:
-        parts = [np.asarray(table[c].to_pylist(), dtype=np.float64).reshape(len(table), -1) for c in columns]
-        found = np.column_stack(parts) if parts else np.empty((len(table), 0))
-    except (ValueError, TypeError) as error:
-        raise WildlamError(f"{where}: its states cannot be read ({error})") from error
+    parts = [_column(table[c].to_pylist(), f"{where}: {c}") for c in columns]
+    found = np.column_stack(parts) if parts else np.empty((len(table), 0))
     if found.shape[1] != width:
-        raise WildlamError(f"{where}: {len(found)} states of {found.shape[1]} numbers; expected two or more of {width}")
+        raise WildlamError(
+            f"{where}: {', '.join(columns)} has {found.shape[1]} numbers a frame, in meta/info.json it has {width}; "
+            "correct that, or remove the episode"
+        )
     check_finite(found, f"{where}: {', '.join(columns)}")
     return found
+
+
+def _column(rows: Sequence[Any], where: str) -> np.ndarray:
+    """What a column holds at each state, ``float64 [F, C]``."""
+    try:
+        return np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
+    except (ValueError, TypeError) as error:
+        widths = [len(row) if isinstance(row, list) else None for row in rows]
+        usual = max(set(widths), key=widths.count)
+        other = next((k for k, width in enumerate(widths) if width != usual), None)
+        said = str(error) if other is None else f"that of frame {other} is {str(rows[other])[:60]}"
+        raise WildlamError(
+            f"{where} must be as many numbers in each frame; {said}; mend or remove the episode"
+        ) from error
 
 
 @dataclass(frozen=True)
