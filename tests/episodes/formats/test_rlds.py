@@ -138,6 +138,15 @@ def test_shards_that_were_not_downloaded(data, caplog):
         read_episodes(data, reading=AT_5)
 
 
+@pytest.mark.parametrize("lacking", ["features.json", "dataset_info.json"])
+def test_shards_by_themselves_are_told(data, lacking):
+    """And not that there are no videos."""
+    (data / lacking).unlink()
+    for path in (data, data.parent):
+        with pytest.raises(WildlamError, match=f"holds TFRecord files without the {lacking} that TensorFlow Datasets"):
+            read_episodes(path, reading=AT_5)
+
+
 def test_shards_that_are_damaged(data):
     shard = data / f"{make.NAME}-train.tfrecord-00001-of-00002"
     whole = shard.read_bytes()

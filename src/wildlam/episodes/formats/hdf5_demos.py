@@ -16,6 +16,7 @@ the other order, as robomimic does before it stores its own. That is no half tur
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,8 +37,12 @@ from wildlam.errors import WildlamError, option
 from wildlam.video.decode import square
 from wildlam.video.splits import splits_of
 
+log = logging.getLogger(__name__)
+
 ALOHA_RATE, ROBOMIMIC_RATE = 50.0, 20.0
 IMAGES, QPOS = "observations/images", "observations/qpos"
+PARTS = {"actions", "obs"}
+"""What a demonstration of robomimic or LIBERO holds at least."""
 PICTURES = ("_image", "_rgb")
 """Endings of names of robomimic's and LIBERO's pictures."""
 
@@ -70,10 +75,31 @@ class Demo:
 def is_demos(path: Path) -> bool:
     """Whether a folder holds demonstrations of either layout, by its first file."""
     files = _files(path)
+    if not files:
+        return False
     try:
-        return bool(files) and bool(_demos(files[0], path))
+        with opened_hdf5(files[0]) as data:
+            return _is_aloha(data) or _is_robomimic(data)
     except WildlamError:
         return False
+
+
+def _is_aloha(data: Any) -> bool:
+    return IMAGES in data or ("action" in data and QPOS in data)
+
+
+def _is_robomimic(data: Any) -> bool:
+    """Whether a file holds demonstrations, whole or not."""
+    demos = data.get("data")
+    return hasattr(demos, "values") and any(hasattr(one, "keys") and PARTS & set(one) for one in demos.values())
+
+
+def _check_parts(group: Any, parts: Sequence[str], where: str) -> None:
+    """Refuse a demonstration that lacks a part."""
+    if missing := [part for part in parts if part not in group]:
+        raise WildlamError(
+            f"{where}: has no {' and no '.join(missing)}; write it again with {' and '.join(parts)}, or remove it"
+        )
 
 
 def _files(path: Path) -> list[Path]:
@@ -92,7 +118,12 @@ def read_demos(path: Path, reading: Reading = FIRST) -> list[Episode]:
     Raises:
         WildlamError: one is malformed, naming the file and what is wrong; or h5py is not installed.
     """
-    demos = [(file, demo) for file in _files(path) for demo in _demos(file, path)]
+    demos = []
+    for file in _files(path):
+        of_file = _demos(file, path)
+        if not of_file:
+            log.warning("%s: holds no demonstrations, and is left out", file)
+        demos += [(file, demo) for demo in of_file]
     drawn = splits_of([demo.name for _, demo in demos])
     found = []
     for file, demo in demos:
@@ -134,19 +165,19 @@ def _demos(file: Path, root: Path) -> list[Demo]:
     """The demonstrations of a file; none if it is of neither layout."""
     name = file.relative_to(root).with_suffix("").as_posix()
     with opened_hdf5(file) as data:
-        if IMAGES in data and "action" in data:
+        if _is_aloha(data):
+            _check_parts(data, ("action", IMAGES), str(file))
             cameras = {key: f"{IMAGES}/{key}" for key in sorted(data[IMAGES])}
             return [Demo(name, "", "action", (QPOS,) if QPOS in data else (), cameras, ALOHA_RATE)]
-        demos = data.get("data")
-        if demos is None or not hasattr(demos, "keys"):
+        if not _is_robomimic(data):
             return []
+        demos = data["data"]
         held_out = {_text(one) for part in ("valid", "test") if f"mask/{part}" in data for one in data[f"mask/{part}"]}
         rate, lowest_first = _rate(demos.attrs.get("env_args")), _is_lowest_first(demos.attrs)
         found = []
         for key in sorted(demos, key=lambda key: (len(key), key)):
             group = demos[key]
-            if "actions" not in group or "obs" not in group:
-                continue
+            _check_parts(group, sorted(PARTS), f"{file}, data/{key}")
             obs = group["obs"]
             cameras = {one.rsplit("_", 1)[0]: f"obs/{one}" for one in sorted(obs) if one.endswith(PICTURES)}
             states = tuple(f"obs/{one}" for one in sorted(obs) if obs[one].ndim <= 2 and obs[one].dtype.kind in "fiu")
@@ -181,8 +212,8 @@ def _numbers(group: Any, key: str, where: str) -> np.ndarray:
     """Numbers at each frame, ``float64 [F, C]``."""
     try:
         found = np.asarray(group[key], dtype=np.float64)
-    except (KeyError, TypeError, ValueError) as error:
-        raise WildlamError(f"{where}: {key} cannot be read ({error})") from error
+    except (KeyError, TypeError, ValueError, OSError) as error:  # of texts HDF5 says OSError, as of damage
+        raise WildlamError(f"{where}: {key} cannot be read as numbers ({error}); write it again") from error
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2:
         raise WildlamError(f"{where}: {key} is {found.shape}; expected a row of numbers a frame")

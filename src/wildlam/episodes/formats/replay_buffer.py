@@ -121,7 +121,7 @@ class Buffer:
         """Version of Zarr of an array that holds plain numbers."""
         file = self.about(key)
         if file is None:
-            raise WildlamError(f"{self}: has no array {key}")
+            raise WildlamError(f"{self}: has no array {key}; a replay buffer holds {ACTION} and {ENDS}")
         try:
             about = json.loads(file.read_text())
             version = about["zarr_format"]
@@ -172,10 +172,18 @@ def buffers_in(path: Path) -> list[Buffer]:
     if path.is_file():
         return [_in_zip(path)] if path.name.endswith(ZIPPED) else []
     folders = [path, *path.glob("*.zarr")] if path.is_dir() else []
-    found = [Buffer(one) for one in folders if (one / ENDS).is_dir() and (one / ACTION).is_dir()]
+    found = [Buffer(one) for one in folders if _is_buffer(one)]
     unpacked = {buffer.name for buffer in found}
     zips = [_in_zip(one) for one in path.glob(f"*{ZIPPED}") if one.name.removesuffix(ZIPPED) not in unpacked]
     return sorted([*found, *zips], key=str)
+
+
+def _is_buffer(folder: Path) -> bool:
+    """Whether a folder is a replay buffer: by what it holds or, so that it is named if it lacks some, by its name."""
+    parts = [folder / ENDS, folder / ACTION]
+    if folder.suffix == ".zarr":
+        return any(part.parent.is_dir() for part in parts)
+    return all(part.is_dir() for part in parts)
 
 
 def _in_zip(file: Path) -> Buffer:
@@ -214,6 +222,9 @@ def _episodes(buffer: Buffer, reading: Reading) -> list[tuple[Any, ...]]:
     commands, ends = _numbers(buffer, ACTION), _numbers(buffer, ENDS)[:, 0].astype(np.int64)
     shapes = _shapes(buffer)
     cameras = [name for name, shape in shapes.items() if len(shape) == 4 and shape[3] == 3]
+    if not cameras:
+        there = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise WildlamError(f"{buffer}: data has no pictures (N, H, W, 3); it has {there}")
     camera = choose_camera(cameras, reading.camera, str(buffer))
     others = [name for name, shape in shapes.items() if len(shape) <= 2 and name != "action"]
     states = [_numbers(buffer, f"data/{name}") for name in others]

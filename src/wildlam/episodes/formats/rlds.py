@@ -68,6 +68,15 @@ def sets_in(path: Path) -> list[Path]:
     )
 
 
+def is_rlds(path: Path) -> bool:
+    """Whether a folder holds such a data set, or shards of one without what describes them."""
+    return path.is_dir() and bool(sets_in(path) or _shards_in(path))
+
+
+def _shards_in(path: Path) -> list[Path]:
+    return [file for depth in range(4) for file in path.glob(f"{'*/' * depth}*.tfrecord*")]
+
+
 def _is_set(file: Path) -> bool:
     return (file.parent / INFO).is_file()
 
@@ -139,6 +148,12 @@ def _only(path: Path) -> Path:
     if len(found) > 1:
         names = ", ".join(str(one.relative_to(path)) for one in found[:8])
         raise WildlamError(f"{path}: holds {len(found)} data sets in RLDS ({names}); give the folder of one of them")
+    if not found:
+        folder = _shards_in(path)[0].parent
+        lacking = " and ".join(name for name in (INFO, FEATURES) if not (folder / name).is_file())
+        raise WildlamError(
+            f"{folder}: holds TFRecord files without the {lacking} that TensorFlow Datasets writes beside them; {AGAIN}"
+        )
     return found[0]
 
 
@@ -290,7 +305,7 @@ def _pictures(record: Record, name: str, count: int, chosen: Sequence[int], size
 FORMAT = Format(
     "rlds",
     order=1,
-    detects=lambda path: bool(path.is_dir() and sets_in(path)),
+    detects=is_rlds,
     read=lambda path, tolerance, reading: read_rlds(path, reading),
     kinds=("recorded", "states"),
     cameras=True,
