@@ -51,18 +51,24 @@ def read_commands(file: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
         table = pa.csv.read_csv(file) if file.suffix == ".csv" else pq.read_table(file)
     except (OSError, pa.ArrowException) as error:
         raise WildlamError(f"{file}: cannot be read as a table ({error})") from error
-    names = table.column_names
+    names = [name.strip() for name in table.column_names]
     if names.count(TIME) != 1 or len(set(names)) != len(names) or len(names) < 2:
         raise WildlamError(f"{file}: expected a column {TIME} and one a component, each once; got {', '.join(names)}")
     columns = {}
-    for name in names:
+    for name, column in zip(names, table.columns, strict=True):
         try:
-            columns[name] = np.asarray(table[name].to_pylist(), dtype=np.float64)
+            columns[name] = np.asarray(column.to_pylist(), dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise WildlamError(f"{file}: the column {name} must be of numbers ({error})") from error
-        if columns[name].ndim != 1 or not np.isfinite(columns[name]).all():
-            raise WildlamError(f"{file}: the column {name} must be of finite numbers, one a row, without gaps")
+        bad = np.flatnonzero(~np.isfinite(columns[name])) if columns[name].ndim == 1 else [0]
+        if len(bad):
+            raise WildlamError(
+                f"{file}: the column {name} must be of finite numbers, one a row, without gaps; row {bad[0] + 1} is "
+                "not: mend the file, or delete it to leave its video out"
+            )
     times = columns.pop(TIME)
-    if len(times) < 2 or not (np.diff(times) > 0).all():
-        raise WildlamError(f"{file}: two rows or more are needed, whose {TIME} rises from row to row")
+    falls = np.flatnonzero(np.diff(times) <= 0)
+    if len(times) < 2 or len(falls):
+        where = f"; row {falls[0] + 2} does not" if len(falls) else ""
+        raise WildlamError(f"{file}: two rows or more are needed, whose {TIME} rises from row to row{where}")
     return tuple(columns), times, np.column_stack(list(columns.values()))

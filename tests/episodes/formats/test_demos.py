@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import zipfile
 
 import h5py
@@ -102,6 +103,46 @@ def test_malformed_demonstrations_are_named(robomimic, key, value, said):
         read_episodes(folder)
 
 
+@pytest.mark.parametrize("missing", ["actions", "obs"])
+@pytest.mark.parametrize("number", [0, 2])  # the first of the file, by which it is recognised, too
+def test_a_demonstration_is_never_left_out_in_silence(robomimic, number, missing):
+    folder, _ = robomimic
+    with h5py.File(folder / "low_dim.hdf5", "a") as file:
+        del file[f"data/demo_{number}/{missing}"]
+    with pytest.raises(WildlamError, match=rf"low_dim\.hdf5, data/demo_{number}: has no {missing}; write it again"):
+        read_episodes(folder)
+
+
+def test_actions_that_are_texts_are_named(robomimic):
+    """HDF5 raises what it raises of a damaged file."""
+    folder, _ = robomimic
+    with h5py.File(folder / "low_dim.hdf5", "a") as file:
+        del file["data/demo_2/actions"]
+        file["data/demo_2/actions"] = np.array([b"left"] * STEPS)
+    with pytest.raises(WildlamError, match="data/demo_2: actions cannot be read as numbers"):
+        read_episodes(folder)
+
+
+@pytest.mark.parametrize("missing", ["action", "observations/images"])
+def test_an_episode_of_aloha_is_never_left_out_in_silence(tmp_path, missing):
+    for name in ("episode_0", "episode_1"):
+        with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
+            file["action"], file["observations/qpos"] = RNG.normal(size=(2, STEPS, 14))
+            file["observations/images/cam_high"] = grey()
+    with h5py.File(tmp_path / "episode_1.hdf5", "a") as file:
+        del file[missing]
+    with pytest.raises(WildlamError, match=rf"episode_1\.hdf5: has no {missing}; write it again"):
+        read_episodes(tmp_path)
+
+
+def test_other_files_of_hdf5_are_told(robomimic, caplog):
+    folder, _ = robomimic
+    with h5py.File(folder / "statistics.hdf5", "w") as file:
+        file["mean"] = np.zeros(3)
+    assert len(read_episodes(folder)) == 3
+    assert "statistics.hdf5: holds no demonstrations, and is left out" in caplog.text
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_commands_beside_videos(tmp_path, make_video, read_number, ending):
     """Recorded twice as often as frames are shown."""
@@ -129,9 +170,10 @@ def test_commands_beside_videos(tmp_path, make_video, read_number, ending):
     [
         ("gas,wheel\n1,2\n3,4\n", "expected a column time and one a component"),
         ("time,gas\n0,1\n", "two rows or more are needed"),
-        ("time,gas\n0,1\n0,2\n", "rises from row to row"),
+        ("time,gas\n", "two rows or more are needed"),
+        ("time,gas\n0,1\n0,2\n", "rises from row to row; row 2 does not"),
         ("time,gas\n0,1\n1,fast\n", "the column gas must be of numbers"),
-        ("time,gas\n0,1\n1,\n", "the column gas must be of"),
+        ("time,gas\n0,1\n1,\n", "the column gas must be of finite numbers, one a row, without gaps; row 2 is not"),
         ("", "cannot be read as a table"),
     ],
 )
@@ -142,6 +184,18 @@ def test_malformed_commands_are_named(tmp_path, make_video, text, said):
     with pytest.raises(WildlamError, match=said) as error:
         read_episodes(tmp_path)
     assert ".actions.csv" in str(error.value)
+
+
+def test_commands_as_people_write_them(tmp_path, make_video, caplog):
+    """A blank behind a comma is no part of a name; and who stopped recording before the film ended is told."""
+    for name, head, rows in (("train/a", "time,gas", 24), ("test/b", "time, gas", 8)):
+        make_video(tmp_path / f"{name}.mp4", frames=24, fps=12)
+        lines = [head, *(f"{k / 12:.4f},{k}" for k in range(rows))]
+        (tmp_path / f"{name}.actions.csv").write_text("\n".join(lines))
+    spaces = {episode.space for episode in read_episodes(tmp_path)}
+    assert spaces == {Commands.of(["gas"], "concatenated")}
+    assert "commands end before their videos, whose rest is left out: test/b.mp4 (0.6 of 2.0 s)" in caplog.text
+    assert "train/a.mp4" not in caplog.text
 
 
 @pytest.fixture
@@ -187,6 +241,24 @@ def test_ends_that_cannot_be_are_told(replay_buffer, ends):
     root = zarr.open_group(str(folder / "pusht.zarr"), mode="a", zarr_format=2)
     root.create_array("meta/episode_ends", data=np.array(ends, np.int64), overwrite=True)
     with pytest.raises(WildlamError, match=r"pusht\.zarr: actions, pictures and states must be as many"):
+        read_episodes(folder)
+
+
+@pytest.mark.parametrize("missing", ["data/action", "meta/episode_ends"])
+def test_what_a_replay_buffer_lacks_is_told(replay_buffer, missing):
+    """And not that there are no videos."""
+    folder, *_ = replay_buffer
+    shutil.rmtree(folder / "pusht.zarr" / missing)
+    for path in (folder, folder / "pusht.zarr"):
+        with pytest.raises(WildlamError, match=rf"pusht\.zarr: has no array {missing}; a replay buffer holds"):
+            read_episodes(path)
+
+
+def test_pictures_in_another_order_are_told(replay_buffer):
+    folder, *_ = replay_buffer
+    root = zarr.open_group(str(folder / "pusht.zarr"), mode="a", zarr_format=2)
+    root.create_array("data/img", data=grey(32).transpose(0, 3, 1, 2), overwrite=True)
+    with pytest.raises(WildlamError, match=r"has no pictures \(N, H, W, 3\); it has .*img \(32, 3, 32, 40\)"):
         read_episodes(folder)
 
 

@@ -43,7 +43,7 @@ def read_posed_videos(
     rows = list(zip(*columns, manifest.recordings().to_pylist(), strict=True))
     files = {name: manifest.file(name) for name, *_ in rows}
     wanted = reading.actions or ("poses" if any(map(has_poses, files.values())) else "recorded")
-    found, paired = [], {}
+    found, paired, ended = [], {}, []
     for name, split, duration, fps, recording in rows:
         video = files[name]
         space: ActionSpace
@@ -56,6 +56,8 @@ def read_posed_videos(
         elif wanted == "recorded" and (file := commands_path(video)):
             components, times, commands = read_commands(file)
             space, poses = Commands.of(components, reading.block), np.empty((len(times), 0))
+            if duration - 1 / fps > times[-1] + np.diff(times).max():
+                ended.append(f"{name} ({times[-1]:.1f} of {duration:.1f} s)")
         else:
             continue
         film = read_film(video)
@@ -76,6 +78,8 @@ def read_posed_videos(
     bare = [name for name, *_ in rows if name not in paired]
     if wanted == "recorded" and bare:
         log.warning("%s: %d videos have no commands beside them and are left out: %s", path, len(bare), listed(bare))
+    if ended:
+        log.warning("%s: commands end before their videos, whose rest is left out: %s", path, listed(ended))
     report_pairs(path, paired)
     return found
 
