@@ -26,6 +26,22 @@ def test_the_command(aloha, capsys, tmp_path):
     assert "(train)" in text
 
 
+@pytest.mark.parametrize(
+    "angles",
+    [
+        ["--angles", "state 3", "state 5"],
+        ["--angles", '["state 3", "state 5"]'],
+        ["--angles=state 3", "--angles", "state 3", "state 5"],  # the last counts
+    ],
+)
+def test_angles_are_named(aloha, monkeypatch, angles):
+    given = []
+    monkeypatch.setattr("wildlam.workflows.data.preview", lambda config: given.append(config))
+    for args in ([str(aloha), *angles, "--actions", "states"], [str(aloha), "--actions", "states", *angles]):
+        assert cli.main(["data", *args]) == 0
+        assert given.pop().reading.angles == ("state 3", "state 5")
+
+
 def test_from_python(aloha):
     found = wildlam.preview(path=aloha, actions="states", shown=1)
     assert found.page == aloha / ".wildlam" / "data.html"
@@ -40,6 +56,9 @@ def test_from_python(aloha):
         (["--actions", "poses"], "records no poses of an arm or on the ground; --actions can be recorded or states"),
         (["--camera", "top"], "has no camera top; there are observation.images.cam_high"),
         (["--fps", "0"], "--fps must be a positive number"),
+        (["--actions", "states", "--angles", "elbow"], "has no elbow; its states are state 0, state 1"),
+        (["--angles", "state 3"], "--angles are of changes of states; give --actions states, too"),
+        (["--actions", "states", "--angles"], "angles"),
         (["--shown", "0"], "--shown must be"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import logging
 import typing
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -70,9 +71,9 @@ class Parser(jsonargparse.ArgumentParser):
                 action.help = text
 
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Take options by their old names, too."""
+        """Take options by their old names, too, and lists of names as ``--angles waist elbow``."""
         if args is not None:
-            args = [self._renamed_option(argument) for argument in args]
+            args = list(self._in_brackets([self._renamed_option(argument) for argument in args]))
         return super().parse_args(args, *others, **kwargs)
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
@@ -86,6 +87,20 @@ class Parser(jsonargparse.ArgumentParser):
         if isinstance(tree, dict) and not RENAMED.keys().isdisjoint(tree):
             content = yaml.safe_dump({self._renamed(key): value for key, value in tree.items()}, sort_keys=False)
         return super().parse_string(content, *args, **kwargs)
+
+    def _in_brackets(self, args: Iterable[str]) -> Iterator[str]:
+        """Names behind a key that is a list of them, as such a list."""
+        names: list[str] | None = None
+        for argument in args:
+            if names is not None and not argument.startswith("-") and not (names and names[0].startswith("[")):
+                names.append(argument)
+                continue
+            yield from _bracketed(names)
+            option, has_value, value = argument.partition("=")
+            is_list = getattr(self._option_string_actions.get(option), "_typehint", None) == list[str]
+            names = ([value] if has_value else []) if is_list else None
+            yield option if is_list else argument
+        yield from _bracketed(names)
 
     def _renamed_option(self, argument: str) -> str:
         option, *value = argument.split("=", 1)
@@ -126,6 +141,12 @@ class Parser(jsonargparse.ArgumentParser):
         positional = {action.dest for action in self._actions if not action.option_strings}
         shown = {key: f"--{key}" for key in self.keys - positional} | options
         raise WildlamError(complaint(message, self.keys | options.keys() | positional, shown))
+
+
+def _bracketed(names: list[str] | None) -> Iterator[str]:
+    """Names as one argument; they may be so already."""
+    if names:
+        yield names[0] if names[0].startswith("[") else json.dumps(names)
 
 
 class HelpAll(argparse.Action):
