@@ -170,6 +170,14 @@ def test_roots_that_hold_no_videos(tmp_path, one_video, kind):
     assert str(root) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a/demo.hdf5", "a.zarr", "1.0.0/arm-train.tfrecord-00000-of-00002"])
+def test_pictures_that_are_no_films_are_told(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(WildlamError, match=r"no videos found, but .*write each episode as a video"):
+        quiet_index(tmp_path)
+
+
 def test_a_failed_indexing_keeps_what_it_has(folder, probed):
     root = folder(*(f"{i}.mp4" for i in range(6)))
     (root / "9.mp4").touch()

@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "ogv", "flv", "wmv", "gif")
 
+RECORDINGS = ("*.hdf5", "*.h5", "*.zarr", "*.zarr.zip", "*.tfrecord*")
+"""Names of what holds pictures one by one, which are no films."""
 _ENDINGS = tuple(f".{extension}" for extension in (*EXTENSIONS, "tar"))  # the shards' last
 _LISTED = re.compile(rf"(.+\.(?:{'|'.join((*EXTENSIONS, 'tar'))}))(?:[\s,;]+\S*)?", re.IGNORECASE)
 _FILMS = re.compile(r"(?:(?<=/)|^)videos/")
@@ -358,11 +360,25 @@ def _videos_at(
     if not listed:
         if root.is_dir() and is_lerobot(root):
             films_of(root)  # says why there are none, if it can
+        if found := _recordings_below(root):
+            raise WildlamError(
+                f"{root}: no videos found, but {found}: recordings in HDF5, Zarr and TFRecord serve `wildlam data` and "
+                "controllers alone; to train on their pictures, write each episode as a video"
+            )
         raise WildlamError(
             f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files are left out); check "
             f"{option('data.path')}"
         )
     return base, *_by_episode(base, listed, held_out)
+
+
+def _recordings_below(root: Location) -> str:
+    """Name of a file, or folder, in which pictures lie one by one; empty if there is none."""
+    if not isinstance(root, Path):
+        return ""
+    if any(map(root.match, RECORDINGS)):
+        return root.name
+    return next((file.name for pattern in RECORDINGS for file in root.rglob(pattern)), "")
 
 
 def _by_episode(
