@@ -28,6 +28,7 @@ from wildlam.fileio import read_json, write_atomically
 from wildlam.models.decoder import Decoder
 from wildlam.pretrained import FILMS, TINY
 from wildlam.video.index import index
+from wildlam.video.lerobot_films import is_lerobot
 from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.controller import load_controller
 from wildlam.workflows.decoder import load_decoder
@@ -325,9 +326,9 @@ class Playground:
             raise
 
     def _gather(self, job: Job) -> dict[str, Any]:
-        videos = [(item.path, item.source) for item in self.library.videos if item.path is not None]
+        videos = [(item.file, item.source) for item in self.library.videos if item.file is not None]
         known = gather(self.trained, videos, self.most, count=lambda share: job.count(0.95 * share))  # then labels
-        items = {str(item.path): item for item in self.library.videos}
+        items = {str(item.file): item for item in self.library.videos}
         self._keys = [items[name].key for name in known.videos]
         folders = {source: self.folder_of(source) for source in dict.fromkeys(known.sources)}
         for folder in folders.values():
@@ -380,7 +381,7 @@ class Playground:
         """Folder of the videos of a source."""
         root = self.library.root
         assert root is not None
-        return root if source == "." else root / source
+        return root if source == "." or is_lerobot(root) else root / source
 
     def _why_no_videos(self) -> str:
         where = f" at {self.library.root}" if self.library.root else ""

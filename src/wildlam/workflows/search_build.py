@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -254,7 +254,7 @@ def _from_files(opened: OpenRun, model: LatentActionModel, new: Manifest) -> Ite
     cuts: Mapping[str, list[float]] = new.cuts()
     for video in new:
         file = new.file(video.path, video.offset, video.size)
-        found = from_file(trained, VideoFile(cast(Path, file)))  # what decodes takes any
+        found = from_file(trained, VideoFile(file))
         if found is None:
             continue
         edges = np.array(cuts.get(video.path, []))
