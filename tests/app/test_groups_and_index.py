@@ -12,7 +12,7 @@ import pytest
 from wildlam.app import AppConfig
 from wildlam.app.server import open_playground
 from wildlam.errors import WildlamError
-from wildlam.pretrained import FILMS
+from wildlam.pretrained import FILMS, TINY
 from wildlam.workflows.search import open_index, search
 from wildlam.workflows.search_build import build_search
 
@@ -119,6 +119,25 @@ def test_an_index_is_searched_as_soon_as_it_is_there(run, videos):
         assert len(refused["found"]) == len(before["found"])
         assert "(not searched in its index: " in refused["searched"]
         assert "delete the folder and build it again" in refused["searched"]
+
+
+def test_the_packaged_run_has_its_index_and_groups_with_the_videos(videos, tmp_path):
+    root = shutil.copytree(videos, tmp_path / "my videos")
+    with opened(TINY, root, most=10) as (playground, address):
+        one = playground.mapped.all[0]
+        of = f"/api/near?video={playground.library.named(one.video).key}&at={one.start}&count=48"
+        command = f"wildlam search build tiny --data.path '{root}'"
+        assert told(address, of)["searched"].endswith(f"For all: {command}")
+        index = build_search(run="tiny", data=root).index
+        assert told(address, of)["searched"] == f"All {len(index):,} transitions of the run's index are searched."
+        playground.group("drawn here", [0, 1])
+    assert search(run="tiny", data=root, like="group:drawn here", count=3).hits
+    elsewhere = tmp_path / "index"
+    with opened(TINY, root, most=10, index=elsewhere) as (_, address):
+        assert told(address, of)["searched"].endswith(f"For all: {command} --out {elsewhere}")
+        shutil.copytree(index.folder, elsewhere)
+        assert told(address, of)["searched"] == f"All {len(index):,} transitions of the run's index are searched."
+        assert [one["name"] for one in told(address, "/api/state")["groups"]] == ["drawn here"]
 
 
 def test_an_index_of_other_videos_is_not_searched(run, videos, tmp_path):

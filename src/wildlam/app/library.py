@@ -78,13 +78,15 @@ class Library:
 
     Attributes:
         folder: where things lie that are removed in the end.
+        root: folder of the videos.
+        copied: whether they are a copy.
     """
 
     def __init__(self, root: Path | None, copied: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="wildlam-app-"))
         if copied and root is not None:
             root = Path(shutil.copytree(root, self.folder / "films"))
-        self.root = root
+        self.root, self.copied = root, copied
         found = list_videos(root).items() if root else ()
         self._items = {
             f"v{i}": Item(f"v{i}", name, source_of(name, ""), split, file)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import re
+import shlex
 import threading
 from collections import OrderedDict
 from contextlib import suppress
@@ -32,9 +33,8 @@ from wildlam.video.lerobot_films import is_lerobot
 from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.controller import load_controller
 from wildlam.workflows.decoder import load_decoder
-from wildlam.workflows.groups import FOLDER as GROUPS
-from wildlam.workflows.groups import GROUP, Group, Groups
-from wildlam.workflows.search_build import FOLDER as SEARCH
+from wildlam.workflows.groups import GROUP, Group, Groups, groups_folder
+from wildlam.workflows.search_build import index_folder
 from wildlam.workflows.search_index import Transition
 from wildlam.workflows.trained import Trained, load
 from wildlam.workflows.transitions import Transitions, gather, projected
@@ -69,6 +69,7 @@ class Playground:
         library: videos.
         runs: folder whose runs the page Runs shows.
         most: about how many transitions are mapped.
+        index: folder of the index that is searched, which need not be there.
         jobs: long work.
         names: names that keys were given.
         transitions: those of the videos, once they are inferred.
@@ -81,6 +82,7 @@ class Playground:
     library: Library
     runs: Path
     most: int
+    index: Path
     jobs: Jobs = field(default_factory=Jobs)
     names: dict[str, str] = field(default_factory=dict)
     transitions: Transitions | None = None
@@ -244,10 +246,14 @@ class Playground:
             return f"{line} ({why})."
         if videos == there:
             return f"{line}."
-        if self.run == TINY:
+        if self.library.copied:
             return f"{line}. For all: start with a larger --most."
-        given = "" if self.library.root == videos_of(self.run, None) else f" --data.path {self.library.root}"
-        return f"{line}. For all: wildlam search build {self.run}{given}"
+        words = ["wildlam", "search", "build", "tiny" if self.run == TINY else str(self.run)]
+        if self.library.root != videos_of(self.run, None):
+            words += ["--data.path", str(self.library.root)]
+        if self.index != index_folder(self.run, None, "index", self.library.root):
+            words += ["--out", str(self.index)]
+        return f"{line}. For all: {shlex.join(words)}"
 
     @property
     def groups(self) -> Groups:
@@ -317,9 +323,9 @@ class Playground:
                     log.warning("wildlam app: %s", error)
                     continue
                 drivers.append(Driver(folder.name, controller, space))
-            weights, root = weights_fingerprint(trained.model), self.library.folder if self.run == TINY else self.run
-            groups = Groups(root / GROUPS, weights, trained.model.bottleneck.dim)
-            index = RunIndex(root / SEARCH, weights, self.library)
+            weights = weights_fingerprint(trained.model)
+            groups = Groups(groups_folder(self.run, self.index), weights, trained.model.bottleneck.dim)
+            index = RunIndex(self.index, weights, self.library)
             self._loaded = Loaded(trained, decoder, why, drivers, groups, index)
         except Exception as error:
             self._failed = in_a_line(error)

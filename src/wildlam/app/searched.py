@@ -140,7 +140,7 @@ class RunIndex:
                 f"{self._folder} is being built, or was interrupted; `wildlam search build` completes it"
             )
         root = self._library.root
-        if root is None or Path(index.root).resolve() != root.resolve():
+        if root is None or not index.is_of(root):
             raise WildlamError(f"{self._folder} is an index of {index.root}")
         names = set(index.videos())
         self.unshown = frozenset(name for name in names if self._library.named(name) is None)

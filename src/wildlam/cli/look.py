@@ -146,9 +146,9 @@ def run_search(argv: Arguments) -> None:
     """Find transitions by the action in them: those of other videos whose latent actions are nearest to an example's.
 
     `wildlam search build RUN` infers the latent action of every transition of the run's videos, or of those in
-    --data.path, into RUN/search; called again, it adds what is new. Then a search prints the nearest transitions and
-    writes a page that shows them. Distances are 1 - cosine: 0 is the same direction, 1 unrelated. Speeds are ranks,
-    from 0, the slowest of all transitions, to 1.
+    --data.path, into RUN/search (of tiny, into .wildlam/search-tiny in that folder); called again, it adds what is new.
+    Then a search prints the nearest transitions and writes a page that shows them. Distances are 1 - cosine: 0 is the
+    same direction, 1 unrelated. Speeds are ranks, from 0, the slowest of all transitions, to 1.
 
     Examples:
       wildlam search build runs/demo
@@ -156,21 +156,29 @@ def run_search(argv: Arguments) -> None:
       wildlam search runs/demo --like ~/holiday.mp4@2.5 --count 12 --distinct_videos true --min_speed 0.5
       wildlam search runs/demo --like doom/held_out/maze_0_001.mp4@2.5 --save_group turns
       wildlam search runs/demo --like group:turns
+      wildlam search build tiny --data.path ~/videos
+      wildlam search tiny --data.path ~/videos --like walk.mp4@2.5
     """
     if argv and argv[0] == "build":
         run_search_build(argv[1:])
         return
     from wildlam.config import to_config
+    from wildlam.video.files import location
     from wildlam.workflows.search import SearchConfig, search
 
     parser = make_parser(
         "search", run_search, usage="wildlam search RUN --like EXAMPLE [...]\n       wildlam search build RUN"
     )
     parser.add_argument("run", help=RUN_HELP)
+    parser.add_argument(
+        "--data.path", type=location, help="folder of the videos of the index, which that of tiny lies with"
+    )
     parser.add_argument("--sources", nargs="+", default=[], help="sources to look in; all by default")
-    parser.add_class_arguments(SearchConfig, skip={"run", "sources"})
+    parser.add_class_arguments(SearchConfig, skip={"run", "sources", "data"})
     args = parser.parse_args(list(argv))
-    found = search(to_config(SearchConfig, parser, args, run=args.run, sources=args.sources))
+    config = to_config(SearchConfig, parser, args, run=args.run, sources=args.sources, data=args.data.path)
+    with named({"data": "--data.path"}):
+        found = search(config)
     print(found)
     print(f"page       {found.page}")
 
@@ -184,6 +192,7 @@ def run_search_build(argv: Arguments) -> None:
     Examples:
       wildlam search build runs/demo
       wildlam search build runs/demo --data.path ~/other/videos --out runs/demo/search_other
+      wildlam search build tiny --data.path ~/videos
     """
     from wildlam.video.files import location
     from wildlam.workflows.search_build import build_search
@@ -191,7 +200,11 @@ def run_search_build(argv: Arguments) -> None:
     parser = make_parser("search build", run_search_build)
     parser.add_argument("run", help=RUN_HELP)
     parser.add_argument("--data.path", type=location, help="folder of videos; those of the run by default")
-    parser.add_argument("--out", type=Path, help="folder for the index; RUN/search by default")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for the index; RUN/search by default, or .wildlam/search-tiny in that of the videos (tiny)",
+    )
     args = parser.parse_args(list(argv))
     with named({"data": "--data.path"}):
         print(build_search(run=args.run, data=args.data.path, out=args.out))

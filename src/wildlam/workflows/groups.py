@@ -188,13 +188,16 @@ class Groups:
 
 
 def groups_of(run: Path | str, index: SearchIndex) -> Groups:
-    """The groups that a search in an index of a run knows.
+    """The groups that a search in an index of a run knows; see ``groups_folder``."""
+    return Groups(groups_folder(run_path(run), index.folder), index.weights, index.dim)
 
-    They lie in RUN/groups, wherever the index lies and whatever its videos are; those of the packaged run, which is
-    only read, in the folder of the index.
+
+def groups_folder(run: Path, index: Path) -> Path:
+    """Folder of a run's groups: RUN/groups, wherever its index lies and whatever the videos of that are.
+
+    Those of the packaged run, which is only read, lie in the folder of the index.
     """
-    run = run_path(run)
-    return Groups((index.folder if run == TINY else run) / FOLDER, index.weights, index.dim)
+    return (index if run == TINY else run) / FOLDER
 
 
 def check_name(name: str) -> str:

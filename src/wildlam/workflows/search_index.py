@@ -27,6 +27,7 @@ import pyarrow as pa
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically
 from wildlam.states.layout import is_lances, quoted, reason
+from wildlam.video.files import Location, is_remote
 
 INDEXED_FROM = 100_000
 """Rows from which on there is an index; a query of fewer takes some milliseconds without one."""
@@ -237,6 +238,12 @@ class SearchIndex:
     def __len__(self) -> int:
         """Number of transitions."""
         return self.dataset.count_rows()
+
+    def is_of(self, videos: Location) -> bool:
+        """Whether a folder is that of its videos."""
+        if is_remote(videos):
+            return str(videos).rstrip("/") == self.root.rstrip("/")
+        return Path(self.root).resolve() == videos.resolve()
 
     @property
     def dim(self) -> int:
