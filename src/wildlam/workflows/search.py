@@ -114,7 +114,7 @@ class Example:
 
     Attributes:
         name: as it was given.
-        z: its latent action, ``float32 [Z]``.
+        z: its latent action, ``float32 [Z]``; of a group its directions, ``[K, Z]``.
         transitions: transitions of the index that it is or stands for.
     """
 
@@ -245,7 +245,7 @@ def find_example(index: SearchIndex, like: str, run: Path | str) -> Example:
     """
     if like.startswith(GROUP):
         group = groups_of(run, index).find(like.removeprefix(GROUP))
-        return Example(like, group.z, tuple(index.held(group.members)))
+        return Example(like, group.directions, tuple(index.held(group.members)))
     name, _, moment = like.rpartition("@")
     seconds = _seconds(moment) if name else None
     if seconds is None:
