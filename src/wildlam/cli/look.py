@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wildlam.cli.common import OWN_RUN_HELP, Arguments, make_parser, own_run, results, summary
-from wildlam.errors import named
+from wildlam.cli.common import OWN_RUN_HELP, Arguments, make_parser, own_run, results, run_before, summary
+from wildlam.errors import WildlamError, named
 
 RUN_HELP = "run folder; tiny for the model that comes with the package; hf:user/name[@revision] for one on the Hub"
 
@@ -48,16 +48,18 @@ def run_infer(argv: Arguments) -> int:
     many (dims), or keeps --dims of all.
 
     Examples:
-      wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
-      wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
+      wildlam infer runs/demo holiday.mp4 --output holiday_actions
+      wildlam infer tiny holiday.mp4 ~/videos --output actions
     """
     from tqdm import tqdm
 
+    from wildlam.pretrained import run_path
     from wildlam.workflows.infer import InferConfig, infer_each
 
-    parser = make_parser("infer", run_infer)
-    parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
-    parser.add_argument("--run", required=True, help=RUN_HELP)
+    usage = "wildlam infer RUN VIDEO..."
+    parser = make_parser("infer", run_infer, usage=f"{usage} [--output OUTPUT] [--dims DIMS]")
+    parser.add_argument("video", nargs="*", help=f"{RUN_HELP}; then video files and folders of them, at any depth")
+    parser.add_argument("--run", help="the run, if it does not stand before the videos")
     parser.add_argument(
         "--output",
         type=Path,
@@ -65,8 +67,9 @@ def run_infer(argv: Arguments) -> int:
     )
     parser.add_argument("--dims", type=int, help="how many leading dimensions of latent actions to keep (Adaptive)")
     args = parser.parse_args(list(argv))
+    run, given = run_before(args.video, args.run, usage)
     videos, failed = 0, 0
-    for one in infer_each(InferConfig(run=args.run, videos=args.video, output=args.output, dims=args.dims)):
+    for one in infer_each(InferConfig(run=run_path(run), videos=given, output=args.output, dims=args.dims)):
         videos += 1
         if one.actions is None:
             tqdm.write(f"wildlam: error: {one.error}", file=sys.stderr)  # beside the bar
@@ -126,19 +129,26 @@ def run_transfer(argv: Arguments) -> None:
     Needs a decoder: `wildlam decoder train RUN`.
 
     Example:
-      wildlam transfer turning.mp4 kitchen.mp4 --run runs/demo -o kitchen_turning.mp4
+      wildlam transfer runs/demo turning.mp4 kitchen.mp4 -o kitchen_turning.mp4
     """
     from wildlam.config import to_config
     from wildlam.workflows.transfer import TransferConfig, transfer
 
-    parser = make_parser("transfer", run_transfer)
-    parser.add_argument("source", type=Path, help="video whose latent actions are inferred")
-    parser.add_argument("target", type=Path, help="video that they are applied to")
-    parser.add_argument("--run", required=True, help=RUN_HELP)
+    usage = "wildlam transfer RUN SOURCE TARGET"
+    parser = make_parser("transfer", run_transfer, usage=f"{usage} [-o OUTPUT] [...]")
+    parser.add_argument(
+        "video",
+        nargs="*",
+        help=f"{RUN_HELP}; then the video whose latent actions are inferred, and the one that they are applied to",
+    )
+    parser.add_argument("--run", help="the run, if it does not stand before the videos")
     parser.add_argument("-o", "--output", type=Path, default=Path("transfer.mp4"), help="film to write, .mp4")
     parser.add_class_arguments(TransferConfig, skip={"run", "source", "target", "output"})
     args = parser.parse_args(list(argv))
-    given = {name: args[name] for name in ("run", "source", "target", "output")}
+    run, videos = run_before(args.video, args.run, usage)
+    if len(videos) != 2:
+        raise WildlamError(f"give two videos behind the run, source and target, not {len(videos)}: {usage}")
+    given = {"run": run, "source": videos[0], "target": videos[1], "output": args.output}
     print(transfer(to_config(TransferConfig, parser, args, **given)))
 
 
