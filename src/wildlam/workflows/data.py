@@ -92,13 +92,13 @@ class Preview:
         return "".join(map(paragraph, str(self).splitlines()))
 
 
-def preview(config: PreviewConfig | None = None, /, **keywords: Any) -> Preview:
+def preview(config: PreviewConfig | str | Path | None = None, /, **keywords: Any) -> Preview:
     """Look at a labelled data set: episodes, rates, actions, what is odd; and write a page with some episodes.
 
     One of unknown rate is shown, too, frame by frame; to train on it takes ``rate``.
 
     Args:
-        config: what to look at.
+        config: what to look at, or a path, that of ``path``.
         keywords: fields of ``PreviewConfig``, in its place or to replace what it says.
 
     Raises:

@@ -173,11 +173,11 @@ class SearchResult:
         )
 
 
-def search(config: SearchConfig | None = None, /, **keywords: Any) -> SearchResult:
+def search(config: SearchConfig | str | Path | None = None, /, **keywords: Any) -> SearchResult:
     """Find the transitions of other videos whose latent actions are nearest to that of an example, and show them.
 
     Args:
-        config: what to look for.
+        config: what to look for, or a path, that of ``run``.
         keywords: fields of ``SearchConfig``, in its place or to replace what it says.
 
     Raises:

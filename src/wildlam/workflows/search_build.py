@@ -114,14 +114,14 @@ def index_folder(run: Path, given: Path | None, keyword: str, videos: Location |
     return given or run / FOLDER
 
 
-def build_search(config: SearchBuildConfig | None = None, /, **keywords: Any) -> SearchBuildResult:
+def build_search(config: SearchBuildConfig | str | Path | None = None, /, **keywords: Any) -> SearchBuildResult:
     """Make the transitions of a folder of videos searchable by their latent actions.
 
     States come from the run's feature store, where videos are encoded first that are not there yet. Called again, it
     adds what is new, and takes out what is gone or has changed; so is a call that was interrupted resumed.
 
     Args:
-        config: what to do.
+        config: what to do, or a path, that of ``run``.
         keywords: fields of ``SearchBuildConfig``, in its place or to replace what it says.
 
     Raises:
