@@ -58,7 +58,9 @@ def run_infer(argv: Arguments) -> int:
 
     usage = "wildlam infer RUN VIDEO..."
     parser = make_parser("infer", run_infer, usage=f"{usage} [--output OUTPUT] [--dims DIMS]")
-    parser.add_argument("video", nargs="*", help=f"{RUN_HELP}; then video files and folders of them, at any depth")
+    parser.add_argument(
+        "video", nargs="*", help=f"first the run ({RUN_HELP}), then video files and folders of them, at any depth"
+    )
     parser.add_argument("--run", help="the run, if it does not stand before the videos")
     parser.add_argument(
         "--output",
@@ -139,7 +141,7 @@ def run_transfer(argv: Arguments) -> None:
     parser.add_argument(
         "video",
         nargs="*",
-        help=f"{RUN_HELP}; then the video whose latent actions are inferred, and the one that they are applied to",
+        help=f"first the run ({RUN_HELP}), then the video that is acted in, and that which it is done to",
     )
     parser.add_argument("--run", help="the run, if it does not stand before the videos")
     parser.add_argument("-o", "--output", type=Path, default=Path("transfer.mp4"), help="film to write, .mp4")
