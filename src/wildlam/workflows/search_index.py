@@ -38,7 +38,7 @@ ROWS_FOR_PARTITION = 40
 grows with their number."""
 PARTITIONS = 32
 """Partitions that a query reads at least; more of them if a filter leaves too few rows."""
-REFINED = 5
+REFINED = 2
 """Rows that are compared exactly for each one that is fetched."""
 _TRAINING = {"sample_rate": 64, "max_iters": 10}
 """Of the partitions' centres: rows for each, and rounds. Lance's own, 256 and 50, take many times as long."""
