@@ -20,6 +20,7 @@ on two cores).
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 import pusht
@@ -30,10 +31,12 @@ from worlds import Rows, films, machines, prepare, weights_of
 from wildlam.fileio import read_json
 from wildlam.report.plots import LINES, quiet, svg
 from wildlam.report.text import markdown_table
-from wildlam.workflows.play import EPISODES, play
+from wildlam.workflows.play import play
 from wildlam.workflows.policy import train_policy
 
 WORLDS = ("arm", "nav", pusht.WORLD)
+EPISODES = 20
+"""Of a seed: a plan of a step takes about a second, and five models make one in each of an episode's twelve."""
 COUNTS = [64, 16, ALL]
 """Labelled clips, the most telling first."""
 SUCCESS, DISTANCE, THOUGHT = "success", "final distance", "milliseconds"
@@ -66,12 +69,11 @@ def main() -> None:
         prepare(study)
     rows = Rows(args.out / "acting.json", {"episodes": args.episodes, "guide": GUIDE}, KEYS)
     weights = weights_of(study.run)
-    for seed in args.seeds:
-        for count in args.clips:
-            part = {"world": args.world, "clips": count or "all", "seed": seed}
-            if not rows.has(**part, weights=weights):
-                common = {**part, "weights": weights}
-                write(rows.add([{**common, **row} for row in acted(study, args.world, count, seed)]), args)
+    for count, seed in product(args.clips, args.seeds):
+        part = {"world": args.world, "clips": count or "all", "seed": seed}
+        if not rows.has(**part, weights=weights):
+            common = {**part, "weights": weights}
+            write(rows.add([{**common, **row} for row in acted(study, args.world, count, seed)]), args)
     write(rows.read(), args)
     print((args.out / "acting.md").read_text())
 
@@ -137,7 +139,8 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "anew at every step with the model, which never saw an action, and a controller; *from policy*: beginning with",
         f"what the policy would do; *guided*: leaving what *regression with z* tells has a price ({GUIDE:g});",
         "*labelled model*: a world model of real actions; *regression*, *cloning*: no world model. All are of the same",
-        "labelled clips. Times are those of a step of one episode, where ten are thought about together.",
+        "labelled clips. Times are those of a step of one episode, where ten are thought about together, the least",
+        "over the seeds.",
         "",
         "![Success by labelled clips](acting.svg)",
     ]
@@ -160,11 +163,11 @@ def counts_of(rows: list[dict], world: str) -> list:
 
 
 def cell(rows: list[dict]) -> str:
-    """Mean and range of a figure; times are rounded."""
+    """Mean and range of a figure; of times the least, as other work on the machine only adds to them."""
     if not rows:
         return ""
     if rows[0]["figure"] == THOUGHT:
-        return f"{sum(row['mean'] for row in rows) / len(rows):.0f}"
+        return f"{min(row['mean'] for row in rows):.0f}"
     return pusht.over_seeds(rows)
 
 
@@ -175,11 +178,12 @@ def curves(rows: list[dict]) -> Figure:
     fig = Figure(figsize=(4 * len(worlds) + 1, 3.6), layout="constrained")
     for ax, world in zip(fig.subplots(1, len(worlds), squeeze=False)[0], worlds, strict=True):
         counts = counts_of(rows, world)
-        for colour, model in zip(LINES, SHOWN, strict=False):
+        for n, (colour, model) in enumerate(zip(LINES, SHOWN, strict=False)):
             of_model = [r for r in rows if (r["world"], r["model"], r["figure"]) == (world, model, SUCCESS)]
             points = [[row for row in of_model if row["clips"] == count] for count in counts]
-            pusht.line(ax, points, color=colour, label=model)
+            pusht.line(ax, points, 0.06 * (n - len(SHOWN) / 2), color=colour, label=model)
         ax.set_xticks(range(len(counts)), [str(count) for count in counts])
+        ax.set_xlim(-0.5, len(counts) - 0.5)
         ax.set_xlabel("labelled clips")
         ax.set_title(world)
         ax.set_ylim(0, 1)

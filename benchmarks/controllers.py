@@ -1,73 +1,88 @@
-"""What is the smallest controller that still plans? docs/results/controllers.md
+"""What must a controller see, and how must it learn? docs/results/controllers.md
 
-    python benchmarks/controllers.py [--worlds arm nav cameras] [--seeds 0]
+    python benchmarks/controllers.py [--worlds arm nav cameras] [--clips 32 0] [--seeds 0 1 2] [--controllers ...]
 
-Controllers of one run (wildlam-tiny, if no other is given) on all labelled clips: with two, one and no self-attention
-blocks, with the mean of the past state in place of its tokens, and without any past. Each is judged by its rollouts, by
-the size of the change that it makes (near 0: it does not move), and by plans. Who does not see the past cannot know
-where the camera stands, which is another one in each film of *cameras*. What controllers.json holds is not done
-again; to do all of it again, give another ``--out``.
+Controllers of one run (wildlam-tiny, if no other is given), of few and of all labelled clips. *See*: with two, one and
+no self-attention blocks, with the mean of the past state in place of its tokens, and without any past. Who does not see
+the past cannot know where the camera stands, which is another one in each film of *cameras*. *Learn*: through a clip
+that is unrolled, which weighs more or less; from each latent action by itself (the paper's); or not at all, which
+leaves the linear map from actions that the others begin with.
+
+Each is judged by its rollouts, by the size of the change that it makes (near 0: it does not move), and by plans in the
+episodes of ``planning.py``, whose controllers are taken if they are there. What controllers.json holds is not done
+again; to do all of it again, give another ``--out`` and ``--work``. Two calls, for different worlds, can run side by
+side (OMP_NUM_THREADS=1 on two cores).
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from common import spread
+from planning import ALL, driver_of
 from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 
 from wildlam.fileio import read_json
 from wildlam.models.controller import ControllerConfig
 from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.report.text import markdown_table
-from wildlam.workflows.controller import ControllingConfig, train_controller
-from wildlam.workflows.plan import plan
+from wildlam.training import TrainingConfig
+from wildlam.training.optimizers import OptimizerConfig
+from wildlam.workflows.plan import EPISODES, plan
 
 PROTOCOLS: dict[str, tuple[ProtocolName, str, int | None, int | None]] = {
     "arm": ("droid", "displacement", 64, 6),
     "nav": ("recon", "rpe", None, None),
     "cameras": ("droid", "displacement", 64, 6),
 }
-VARIANTS = {
-    "tokens, 2 blocks (the paper's)": ControllerConfig(),
-    "tokens, 1 block": ControllerConfig(blocks=1),
-    "tokens, no self-attention": ControllerConfig(blocks=0),
-    "mean of the tokens": ControllerConfig(past="pooled"),
-    "no past": ControllerConfig(past="none"),
+DEFAULT = "default"
+UNTRAINED = TrainingConfig(steps=1, eval_every=1, save_every=1, optimizer=OptimizerConfig(muon=False, adamw_lr=1e-12))
+VARIANTS: dict[str, dict[str, Any]] = {
+    DEFAULT: {},
+    "one block": {"controller": ControllerConfig(blocks=1)},
+    "no self-attention": {"controller": ControllerConfig(blocks=0)},
+    "mean of the tokens": {"controller": ControllerConfig(past="pooled")},
+    "no past": {"controller": ControllerConfig(past="none")},
+    "unrolled, a tenth the weight": {"controller": ControllerConfig(prediction=10.0)},
+    "step by step": {"controller": ControllerConfig(prediction=0.0)},
+    "linear map alone": {"training": UNTRAINED},
 }
+"""What is changed of a controller's config."""
 FIGURES = {"over_idm": "rollout error over inferred", "z": "z error", "movement": "size of change"}
+KEYS = ("world", "clips", "controller", "seed")
+"""Of the parts."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, PROTOCOLS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--steps", type=int, default=400, help="training steps of each")
-    parser.add_argument("--episodes", type=int, default=32, help="held-out episodes to plan in")
+    parser.add_argument("--clips", type=int, nargs="+", default=[32, ALL], help="labelled clips, in this order; 0: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of clips, training and plans")
+    parser.add_argument("--controllers", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--steps", type=int, help="training steps; as in planning.py if not given")
+    parser.add_argument("--episodes", type=int, default=EPISODES, help="held-out episodes to plan in")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for controllers.json and .md")
     args = parser.parse_args()
     prepare(args)
     of = {"weights": weights_of(args.run), "steps": args.steps, "episodes": args.episodes}
-    rows = Rows(args.out / "controllers.json", of, ("world", "controller", "seed"))
-    for world in args.worlds:
-        for number, (name, controller) in enumerate(VARIANTS.items()):
-            for seed in args.seeds:
-                if not rows.has(world=world, controller=name, seed=seed):
-                    found = judged(args, world, f"{world}_{number}_{seed}", name, controller, seed)
-                    (args.out / "controllers.md").write_text(text(rows.add(found), args))
+    rows = Rows(args.out / "controllers.json", of, KEYS)
+    for count, seed, world, name in product(args.clips, args.seeds, args.worlds, args.controllers):
+        part = {"world": world, "clips": count or "all", "controller": name, "seed": seed}
+        if not rows.has(**part):
+            found = judged(args, world, count, name, seed)
+            written = rows.add([{**part, "figure": figure, "value": value} for figure, value in found.items()])
+            (args.out / "controllers.md").write_text(text(written, args))
     print((args.out / "controllers.md").read_text())
 
 
-def judged(
-    args: argparse.Namespace, world: str, key: str, name: str, controller: ControllerConfig, seed: int
-) -> list[dict]:
-    """Train one and plan with it."""
+def judged(args: argparse.Namespace, world: str, count: int, name: str, seed: int) -> dict[str, float]:
+    """Train one and plan with it: what is found, by figure."""
     protocol, figure, samples, iterations = PROTOCOLS[world]
-    folder = args.work / "controllers" / key
-    config = ControllingConfig(data=films(args, world), controller=controller, seed=seed)
-    train_controller(args.run, replace(config, training=replace(config.training, steps=args.steps)), folder)
+    study = args.work / "study" if name == DEFAULT else args.work / "controllers" / name.replace(" ", "_")
+    folder = driver_of(args, world, count, seed, study, **VARIANTS[name])
     plans = folder / f"plans_{args.episodes}"
     if not (plans / "plans.json").is_file():
         plan(
@@ -83,32 +98,38 @@ def judged(
         )
     errors, summary = read_json(folder / "results.json"), read_json(plans / "plans.json")["summary"]
     found = {words: errors[key]["mean"] for key, words in FIGURES.items()}
-    found[f"{figure} over no move"] = summary["latent"][figure]["mean"] / summary["no move"][figure]["mean"]
-    return [{"world": world, "controller": name, "seed": seed, "figure": f, "value": v} for f, v in found.items()]
+    return found | {figure: summary["latent"][figure]["mean"]}
 
 
 def text(rows: list[dict], args: argparse.Namespace) -> str:
-    seeds = len({row["seed"] for row in rows})
-    over = "one seed." if seeds == 1 else f"mean over {seeds} seeds (smallest to largest)."
+    """The rows as Markdown: mean over seeds (smallest to largest)."""
     lines = [
-        "# The smallest controller that still plans",
+        "# What a controller must see, and how it must learn",
         "",
         f"Made by `python benchmarks/controllers.py` on {machines(rows)}:",
-        f"all labelled clips, {args.steps} steps, {args.episodes} held-out episodes; {over}",
-        "Rollout error: over that under inferred actions. z error: over that of their mean.",
-        "Size of change: of the predicted over the true one, near 0 for a controller that does not move. Lower is",
-        "better but for that one.",
+        f"plans in the {args.episodes} held-out episodes of [planning.md](planning.md); mean over the seeds (smallest",
+        "to largest).",
+        "",
+        "*default*: two blocks over the tokens, unrolled; the others change what their names say. *step by step*: from",
+        "each latent action by itself; *linear map alone*: what all begin with, not trained.",
+        "Rollout error: over that under inferred actions. z error: over that of their mean. Size of change: of the",
+        "predicted over the true one, near 0 for a controller that does not move. Lower is better but for that one.",
     ]
-    for world in dict.fromkeys(row["world"] for row in rows):
-        of_world = [row for row in rows if row["world"] == world]
-        figures = list(dict.fromkeys(row["figure"] for row in of_world))
+    for world, clips in dict.fromkeys((row["world"], row["clips"]) for row in rows):
+        chosen = [row for row in rows if (row["world"], row["clips"]) == (world, clips)]
+        figures = list(dict.fromkeys(row["figure"] for row in chosen))
         table = []
         for name in VARIANTS:
-            own = [row for row in of_world if row["controller"] == name]
+            own = [row for row in chosen if row["controller"] == name]
             if own:
                 cells = [spread([row["value"] for row in own if row["figure"] == figure]) for figure in figures]
-                table.append([name, *cells])
-        lines += ["", f"## {world}", "", *markdown_table(["controller", *figures], table)]
+                table.append([name, str(len({row["seed"] for row in own})), *cells])
+        lines += [
+            "",
+            f"## {world}: {clips} labelled clips",
+            "",
+            *markdown_table(["controller", "seeds", *figures], table),
+        ]
     return "\n".join([*lines, ""])
 
 

@@ -30,6 +30,7 @@ import statistics
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from common import spread
@@ -146,12 +147,16 @@ def steps_of(args: argparse.Namespace, count: int) -> int:
     return args.steps or (800 if count == ALL else 400 if count > FEW else 200)
 
 
-def driver_of(args: argparse.Namespace, world: str, count: int, seed: int, study: Path | None = None) -> Path:
-    """A controller of one world, number of clips and seed: its folder, in ``study``."""
-    config, often = ControllingConfig(**clips_of(args, world, count, seed)), judged_every(args, count)
-    training = replace(config.training, steps=steps_of(args, count), save_every=often, eval_every=often)
+def driver_of(
+    args: argparse.Namespace, world: str, count: int, seed: int, study: Path | None = None, **changes: Any
+) -> Path:
+    """A controller of one world, number of clips and seed: its folder, in ``study``; ``changes`` of its config."""
+    config, often = ControllingConfig(**clips_of(args, world, count, seed), **changes), judged_every(args, count)
+    if "training" not in changes:
+        training = replace(config.training, steps=steps_of(args, count), save_every=often, eval_every=often)
+        config = replace(config, training=training)
     folder = (study or args.work / "study") / f"controller_{world}_{count or 'all'}_{seed}"
-    return train_controller(args.run, replace(config, training=training), folder)
+    return train_controller(args.run, config, folder)
 
 
 def labelled_of(args: argparse.Namespace, world: str, count: int, seed: int, study: Path | None = None) -> Path:

@@ -164,8 +164,10 @@ def over_seeds(rows: list[dict]) -> str:
     return spread([row["mean"] for row in rows])
 
 
-def line(ax: Axes, points: list[list[dict]], **looks: str) -> None:
-    """Draw the mean over seeds, by points, and their range; of one seed, the interval of its episodes."""
+def line(ax: Axes, points: list[list[dict]], shift: float = 0.0, **looks: str) -> None:
+    """Draw the mean over seeds, by points, and their range; of one seed, the interval of its episodes. ``shift`` moves
+    it aside, so that intervals are seen beside each other.
+    """
     means, below, above = [], [], []
     for rows in points:
         found = [row["mean"] for row in rows]
@@ -173,7 +175,7 @@ def line(ax: Axes, points: list[list[dict]], **looks: str) -> None:
         means.append(statistics.mean(found))
         below.append(means[-1] - low)
         above.append(high - means[-1])
-    ax.errorbar(range(len(points)), means, [below, above], marker="o", ms=4, **looks)
+    ax.errorbar([at + shift for at in range(len(points))], means, [below, above], marker="o", ms=4, **looks)
 
 
 @svg
