@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from pathlib import Path
+from typing import Any
 
 from common import spread
 from matplotlib.axes import Axes
@@ -164,7 +165,7 @@ def over_seeds(rows: list[dict]) -> str:
     return spread([row["mean"] for row in rows])
 
 
-def line(ax: Axes, points: list[list[dict]], shift: float = 0.0, **looks: str) -> None:
+def line(ax: Axes, points: list[list[dict]], shift: float = 0.0, **looks: Any) -> None:
     """Draw the mean over seeds, by points, and their range; of one seed, the interval of its episodes. ``shift`` moves
     it aside, so that intervals are seen beside each other.
     """
