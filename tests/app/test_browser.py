@@ -229,6 +229,44 @@ def test_map_hover_click_and_name(page, tiny):
     assert "search?video=" in page.url
 
 
+WIDTH_OF_POINTS = """() => {
+    const { width, height } = document.querySelector('canvas');
+    const { data } = document.querySelector('canvas').getContext('2d').getImageData(0, 0, width, height);
+    const at = [...Array(width * height).keys()].filter((i) => data[4 * i + 3]).map((i) => i % width);
+    return Math.max(...at) - Math.min(...at);
+}"""
+
+
+def test_the_map_by_fingers(browser, tiny):
+    page = browser.new_context(viewport={"width": 400, "height": 900}, has_touch=True).new_page()
+    page.goto(f"{tiny[1]}/#map")
+    page.wait_for_selector(".legend span")
+    page.wait_for_timeout(300)
+    box = page.locator("canvas").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    before = page.evaluate(WIDTH_OF_POINTS)
+    fingers = page.context.new_cdp_session(page)
+
+    def touch(kind, *apart):
+        points = [{"x": x + sign * d, "y": y, "id": i} for d in apart for i, sign in enumerate((-1, 1))]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", 100)
+    for d in (90, 80, 70):
+        touch("touchMove", d)
+    touch("touchEnd")
+    page.wait_for_timeout(300)
+    assert page.evaluate(WIDTH_OF_POINTS) == pytest.approx(0.7 * before, rel=0.05)
+    for dx in range(-60, 60, 5):
+        page.touchscreen.tap(x + dx, y)
+        if page.locator(".tip").is_visible():
+            break
+    assert page.locator(".tip img").count() == 2
+    page.touchscreen.tap(x + dx, y)
+    page.wait_for_selector(".results button")
+    page.context.close()
+
+
 def test_search_on_from_what_was_found(page, tiny):
     films = {item.name.rsplit("/", 1)[-1] for item in tiny[0].library.videos}
     one = tiny[0].mapped.all[20]

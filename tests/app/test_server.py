@@ -185,6 +185,13 @@ def test_a_drive_with_each_set_of_keys(tiny, seat):
         assert told["steps"] == number
         pictures.add(told["picture"])
     assert len(pictures) == 4
+    for of in sets[:4]:
+        by_strength = [
+            (seat(do="step", set=of["key"], keys=[key], strength=strength), seat(do="back"))[0]["picture"]
+            for key, strength in ((of["keys"][0]["key"], 1), (of["keys"][0]["key"], 0), ("stay", 1), ("stay", 3))
+        ]
+        assert by_strength[0] != by_strength[1]
+        assert by_strength[1] == by_strength[2] == by_strength[3]
     assert seat(do="back")["steps"] == 3
     film = seat(do="save")["film"]
     assert ask(tiny[1], f"/api/films/{film}")[2][4:8] == b"ftyp"
@@ -261,7 +268,7 @@ def test_a_group_gets_a_key_and_filters_a_search(tiny, seat):
     try:
         seat(do="start", video=key_of(tiny, "arm"), at=1)
         named = next(one for one in seat(do="keys")["sets"] if one["key"] == "named")
-        assert [one["label"] for one in named["keys"]] == ["to the left"]
+        assert [one["label"] for one in named["keys"]] == ["to the left", "stay"]
         assert set(numbers_of(playground, named["keys"][0]["examples"])) <= set(numbers)
         assert seat(do="step", set="named", keys=["group:to the left"])["steps"] == 1
         found = json.loads(ask(address, f"/api/near?{of}&group=to%20the%20left")[2])["found"]

@@ -1,6 +1,7 @@
 """The command that opens the playground."""
 
 import sys
+import tempfile
 
 import pytest
 
@@ -28,14 +29,17 @@ def test_without_the_extra_it_says_how_to_get_it(monkeypatch, capsys):
 def test_what_cannot_be_opened_is_refused_in_a_line(arguments, said, capsys, tmp_path, monkeypatch):
     pytest.importorskip("uvicorn")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert main(["app", *arguments]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+    assert not list(tmp_path.glob("wildlam-app-*"))
 
 
-def test_opened_to_others_it_says_who_sees_what(monkeypatch, capsys):
+def test_opened_to_others_it_says_who_sees_what(monkeypatch, capsys, tmp_path):
     uvicorn = pytest.importorskip("uvicorn")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: [one.close() for one in sockets])
     monkeypatch.setattr("torch.set_num_threads", lambda count: None)
     assert main(["app", "--port", "0"]) == 0
@@ -45,3 +49,4 @@ def test_opened_to_others_it_says_who_sees_what(monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "whoever can reach 0.0.0.0:" in told
     assert "there is no password" in told
+    assert not list(tmp_path.glob("wildlam-app-*"))

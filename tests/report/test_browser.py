@@ -12,7 +12,7 @@ from PIL import Image
 from wildlam.evaluation.intervals import PerClip
 from wildlam.report.films import film as film_of
 from wildlam.report.films import films
-from wildlam.report.html import Section, figure, paragraph, video, write_report
+from wildlam.report.html import Section, figure, pair, paragraph, video, write_report
 from wildlam.report.plots import error_dots
 from wildlam.video.write import mp4_bytes, side_by_side
 
@@ -132,6 +132,16 @@ def test_nothing_is_wider_than_a_phone(page_of, tmp_path):
     page, _ = page_of(tmp_path / "page.html")
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_films_side_by_side_can_be_seen_on_a_phone(page_of, tmp_path):
+    side = films(
+        film_of(np.zeros((1, 3, 8, 8), np.uint8), "A film", "a_long_name_0001 · 1.75 s · -2.0 sd") for _ in range(5)
+    )
+    write_report(tmp_path / "page.html", "Title", Section("One", pair(side, side)))
+    page, _ = page_of(tmp_path / "page.html")
+    page.set_viewport_size({"width": 400, "height": 800})
+    assert min(page.locator(".frames").evaluate_all("all => all.map((one) => one.clientWidth)")) > 100
 
 
 def test_a_broken_film_would_be_noticed(page_of, tmp_path):

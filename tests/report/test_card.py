@@ -34,6 +34,7 @@ def test_an_encoder_of_the_hub_is_the_base_model(tiny):
 
 def test_without_figures_clip_by_clip_it_has_means_alone(tiny):
     card = model_card(Run(tiny), "me/model", "mit", "", {})
+    assert "|  | inferred actions | another clip's actions | zero actions | copy the last frame |" in card
     assert "| all | 0.264 | 0.343 | 0.316 | 0.340 |" in card
     assert "bootstrap" not in card
     assert "so the uncertainty of the figures is unknown" in card

@@ -102,10 +102,15 @@ class Driver:
         return self.rest + torch.stack([key.action - self.rest for key in keys if key.action is not None]).sum(dim=0)
 
 
+def stay_key(transitions: Transitions, source: str | None) -> Key:
+    """The transition of a source that changes least: what the strength of latent keys is counted from."""
+    among = transitions.of_source(source)
+    return Key("stay", "stay", " ", z=transitions.z[int(among[transitions.change[among].argmin()])])
+
+
 def found_keys(transitions: Transitions, source: str | None, names: dict[str, str]) -> list[Key]:
     """Real transitions that stand for clusters of latent actions of a source, and the one that changes least."""
     among = transitions.of_source(source)
-    still = int(among[transitions.change[among].argmin()])
     numbers = clusters(transitions, FOUND, among)
     # In the order of how much they change, so that strong ones come last.
     numbers = numbers[np.argsort(transitions.change[numbers])]
@@ -113,14 +118,15 @@ def found_keys(transitions: Transitions, source: str | None, names: dict[str, st
         Key(f"t{n}", names.get(f"t{n}", f"action {i}"), DIGITS[i - 1], z=transitions.z[n])
         for i, n in enumerate(numbers.tolist(), start=1)
     ]
-    return [*keys, Key("stay", "stay", " ", z=transitions.z[still])]
+    return [*keys, stay_key(transitions, source)]
 
 
 def direction_keys(transitions: Transitions, source: str | None) -> list[Key]:
-    """Two keys for each of the first principal directions of a source's latent actions."""
+    """Two keys for each of the first principal directions of a source's latent actions, and one to stay."""
     ends = directions(transitions, ALONG, transitions.of_source(source))
-    return [
+    keys = [
         Key(f"d{i}{sign}", f"direction {i + 1} {sign}", letter, z=z)
         for i, (pair, letters) in enumerate(zip(ends, PAIRS, strict=False))
         for z, letter, sign in zip(pair.flip(0), letters, "+-", strict=True)
     ]
+    return [*keys, stay_key(transitions, source)]

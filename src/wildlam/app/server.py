@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -90,21 +90,26 @@ def serve(config: AppConfig) -> None:
         WildlamError: the run is none, or the address cannot be listened at.
     """
     playground = open_playground(config)
-    sock = _listening(config.host, config.port)
-    port = sock.getsockname()[1]
-    shown = "localhost" if config.host == LOOPBACK else f"[{config.host}]" if ":" in config.host else config.host
-    print(f"playground http://{shown}:{port}    (Ctrl-C ends it)", flush=True)
-    if not is_loopback(config.host):
-        print(
-            f"           whoever can reach {config.host}:{port} can see these videos, bring others and use this "
-            "machine's time; there is no password",
-            flush=True,
+    with closing(playground):  # whatever ends it: nothing that was brought stays
+        sock = _listening(config.host, config.port)
+        port = sock.getsockname()[1]
+        shown = "localhost" if config.host == LOOPBACK else f"[{config.host}]" if ":" in config.host else config.host
+        print(f"playground http://{shown}:{port}    (Ctrl-C ends it)", flush=True)
+        if not is_loopback(config.host):
+            print(
+                f"           whoever can reach {config.host}:{port} can see these videos, bring others and use this "
+                "machine's time; there is no password",
+                flush=True,
+            )
+        use_half_of_the_cores()
+        app = make_app(
+            playground, None if not is_loopback(config.host) else {"localhost", "127.0.0.1", "::1", config.host}
         )
-    use_half_of_the_cores()
-    app = make_app(playground, None if not is_loopback(config.host) else {"localhost", "127.0.0.1", "::1", config.host})
-    settings = uvicorn.Config(app, log_level="warning", ws_max_size=2**16, timeout_graceful_shutdown=1, lifespan="on")
-    with fields_as_options(False), suppress(KeyboardInterrupt):  # that is how it ends
-        uvicorn.Server(settings).run(sockets=[sock])
+        settings = uvicorn.Config(
+            app, log_level="warning", ws_max_size=2**16, timeout_graceful_shutdown=1, lifespan="on"
+        )
+        with fields_as_options(False), suppress(KeyboardInterrupt):  # that is how it ends
+            uvicorn.Server(settings).run(sockets=[sock])
 
 
 def open_playground(config: AppConfig) -> Playground:

@@ -167,5 +167,5 @@ def _probes(labelled: Labelled) -> Probes | None:
     try:
         return probes(**vars(labelled))
     except WildlamError as error:
-        log.warning("the probes are left out: %s", error)
+        log.warning("the probes of %s are left out: %s", ", ".join(labelled.action_names), error)
         return None

@@ -140,14 +140,17 @@ def _figures(run: Run) -> Iterator[str]:
         clips = PerClip.from_json(read_json(per_clip)["one_step"])
         of = {source: clips.where([own == source for own in clips.sources]) for source in results["sources"]}
         rows = {source: [_estimate(few, one) for one in present] for source, few in (of | {"all": clips}).items()}
-        told = f"; in brackets {100 * LEVEL:.0f} % bootstrap intervals over recordings, where there are enough"
+        told = f"In brackets {100 * LEVEL:.0f} % bootstrap intervals over recordings, where there are enough."
     else:
         rows = {source: [f"{row[one]:.3f}" for one in present] for source, row in results["sources"].items()}
         rows["all"] = [f"{results['all'][one]:.3f}" for one in present]
         told = ""
-    yield from markdown_table(["", *present], [[source, *cells] for source, cells in rows.items()])
-    yield ""
-    yield "; ".join(f"{method}: {METHODS[method]}" for method in present) + told + "."
+    yield from markdown_table(
+        ["", *(METHODS[method] for method in present)], [[source, *cells] for source, cells in rows.items()]
+    )
+    if told:
+        yield ""
+        yield told
     yield ""
     verdict = verdict_of(run.path)
     yield f"**{verdict.head}**"

@@ -89,7 +89,7 @@ figcaption { margin-top: .5rem; overflow-wrap: anywhere; }
 .moment .frames { border-radius: .25rem .25rem 0 0; }
 @media (max-width: 40rem) { .group { grid-template-columns: minmax(0, 1fr); }
   .films, .group .films { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .4rem; }
-  .pair .films { grid-template-columns: repeat(5, minmax(0, 1fr)); } .films.large { grid-template-columns: 1fr; }
+  .pair .films { grid-template-columns: repeat(3, minmax(0, 1fr)); } .films.large { grid-template-columns: 1fr; }
   .films figcaption { font-size: .6875rem; } .scroll:not(.wide) > img { min-width: 30rem; } }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1.25rem; }
 .gallery figure { margin: 0; } .gallery .scroll > img { width: 100%; min-width: 0; }

@@ -107,6 +107,7 @@ def test_the_page(manifest, held_out, tmp_path, monkeypatch):
     assert not (run.path / "report.html").exists()
     for text in ("some-encoder states of", "seed 7", "7 held-out clips", "a/train/a0.mp4, 0.00 s to 0.75 s"):
         assert text in page
+    assert re.search(r", seed 7, \d{4}-\d\d-\d\d \d\d:\d\d UTC<", page)
     assert len(set(re.findall(r"Error maps of (\S+),", page))) == 4  # two clips of each source, of unlike videos
     assert "KL divergence that each dimension" in page
     titles = re.findall(r"<h2>(.*?)</h2>", page)

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from wildlam.app.jobs import in_a_line
-from wildlam.app.keys import DIGITS, EXAMPLES, Driver, Key, direction_keys, found_keys
+from wildlam.app.keys import DIGITS, EXAMPLES, Driver, Key, direction_keys, found_keys, stay_key
 from wildlam.app.library import png
 from wildlam.app.pages.shared import checked
 from wildlam.app.playground import Playground
@@ -104,7 +104,7 @@ class Seat:
                     )
                     for i, group in enumerate(groups)
                 ]
-                sets.append(self._told("named", "named groups", named))
+                sets.append(self._told("named", "named groups", [*named, stay_key(known, source)]))
         suits = bool(drivers) and self._playground.suits(drivers[0], self._source)
         if not suits and known is not None:  # a controller of another world's actions is no place to begin
             sets.sort(key=lambda one: one["key"] not in ("found", "named"))
@@ -148,17 +148,14 @@ class Seat:
         drive, keys = self.drive, self._held(asked)
         strength = checked(asked.get("strength", 1), "strength", 0, 4)
         of = self._keys[str(asked.get("set"))]
-        stay = of.get("stay")
-        chosen = keys[-1].z
-        if chosen is None:
+        chosen, stay = keys[-1].z, of["stay"].z
+        if chosen is None or stay is None:
             driver = self._playground.driver(str(asked.get("set")).removeprefix("real:"))
             action = driver.rest + strength * (driver.joined(keys) - driver.rest)
             with torch.no_grad():
                 z = driver.controller.act(action[None].to(drive.state), drive.state[None])[0]
-        elif stay is not None and stay.z is not None:
-            z = stay.z + strength * (chosen - stay.z)
         else:
-            z = chosen
+            z = stay + strength * (chosen - stay)
         drive.step(z)
         return self._shown()
 

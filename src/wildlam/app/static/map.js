@@ -1,4 +1,5 @@
-// Map: every transition a point. Drag to move, wheel to zoom, hover to see, click to search, draw a line to name a group.
+// Map: every transition a point. Drag to move, wheel or two fingers to zoom, hover to see, click to search, draw a line to
+// name a group. A finger does not hover: it sees by a tap and searches by another.
 import { api, complain, el, fill, pair, state, whenReady, work } from "./common.js";
 
 const COLOURS = ["#4477dd", "#ee7733", "#22aa88", "#cc3377", "#aa9922", "#7755cc", "#33aacc", "#997755", "#66aa33", "#dd5555", "#8899aa", "#bb66bb"];
@@ -18,6 +19,7 @@ export function show(place) {
   const area = el("div", { class: "map" }, canvas, tip);
   const pen = canvas.getContext("2d");
   let data = null, colours = [], zoom = 1, x0 = 0, y0 = 0, drag = null, line = null, hovered = -1, ended = false, frame = 0;
+  const held = new Map();  // where pointers are held down
 
   const side = () => Math.min(canvas.clientWidth, canvas.clientHeight) / 2.5;
   const toScreen = (i) => [canvas.clientWidth / 2 + (data.x[i] - x0) * side() * zoom, canvas.clientHeight / 2 - (data.y[i] - y0) * side() * zoom];
@@ -78,12 +80,21 @@ export function show(place) {
     if (!data) return;
     canvas.setPointerCapture(e.pointerId);
     const at = spot(e);
+    held.set(e.pointerId, at);
+    if (held.size > 1) { drag = line = null; return draw(); }
     if (lasso.getAttribute("aria-pressed") === "true" || e.shiftKey) line = [at]; else drag = { at, from: [x0, y0], moved: false };
     tip.hidden = true;
   });
+  const apart = ([[ax, ay], [bx, by]]) => Math.hypot(ax - bx, ay - by) || 1;
   canvas.addEventListener("pointermove", (e) => {
     if (!data) return;
     const [px, py] = spot(e);
+    const before = apart([...held.values(), [0, 0], [0, 0]]);
+    if (held.has(e.pointerId)) held.set(e.pointerId, [px, py]);
+    if (held.size > 1) {
+      const [a, b] = held.values();
+      return zoomAt((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, apart([a, b]) / before);
+    }
     if (line) { line.push([px, py]); return draw(); }
     if (drag) {
       const dx = px - drag.at[0], dy = py - drag.at[1];
@@ -91,34 +102,43 @@ export function show(place) {
       x0 = drag.from[0] - dx / side() / zoom; y0 = drag.from[1] + dy / side() / zoom;
       return draw();
     }
-    const found = nearest(px, py);
-    if (found !== hovered) {
-      hovered = found;
-      tip.hidden = found < 0;
-      if (found >= 0) {
-        const one = told(found);
-        fill(tip, pair(one), `${data.sources[data.video[found]]}, ${one.start.toFixed(2)} s`);
-        tip.style.left = `${Math.min(px + 14, canvas.clientWidth - 160)}px`;
-        tip.style.top = `${Math.min(py + 14, canvas.clientHeight - 190)}px`;
-      }
-      draw();
-    }
+    see(nearest(px, py), px, py);
   });
+  function see(found, px, py) {
+    tip.hidden = found < 0;
+    if (found === hovered) return;
+    hovered = found;
+    if (found >= 0) {
+      const one = told(found);
+      fill(tip, pair(one), `${data.sources[data.video[found]]}, ${one.start.toFixed(2)} s`);
+      tip.style.left = `${Math.min(px + 14, canvas.clientWidth - 160)}px`;
+      tip.style.top = `${Math.min(py + 14, canvas.clientHeight - 190)}px`;
+    }
+    draw();
+  }
+  canvas.addEventListener("pointercancel", (e) => { held.delete(e.pointerId); drag = line = null; draw(); });
   canvas.addEventListener("pointerup", async (e) => {
+    held.delete(e.pointerId);
     if (line) { const around = line; line = null; lasso.setAttribute("aria-pressed", "false"); draw(); return name(around); }
     const clicked = drag && !drag.moved;
     drag = null;
-    if (clicked) { const found = nearest(...spot(e)); if (found >= 0) location.hash = `#search?${new URLSearchParams({ video: told(found).video, at: told(found).start })}`; }
+    if (!clicked) return;
+    const found = nearest(...spot(e));
+    if (e.pointerType === "touch" && found !== hovered) return see(found, ...spot(e));
+    if (found >= 0) location.hash = `#search?${new URLSearchParams({ video: told(found).video, at: told(found).start })}`;
   });
-  canvas.addEventListener("pointerleave", () => { tip.hidden = true; hovered = -1; draw(); });
+  canvas.addEventListener("pointerleave", (e) => { if (e.pointerType !== "touch") see(-1); });
   canvas.addEventListener("wheel", (e) => {
     if (!data) return;
     e.preventDefault();
-    const [px, py] = spot(e), dx = (px - canvas.clientWidth / 2) / side(), dy = (canvas.clientHeight / 2 - py) / side();
-    const to = Math.min(Math.max(zoom * Math.exp(-e.deltaY / 400), 0.5), 200);
+    zoomAt(...spot(e), Math.exp(-e.deltaY / 400));
+  }, { passive: false });
+  function zoomAt(px, py, by) {
+    const dx = (px - canvas.clientWidth / 2) / side(), dy = (canvas.clientHeight / 2 - py) / side();
+    const to = Math.min(Math.max(zoom * by, 0.5), 200);
     x0 += dx / zoom - dx / to; y0 += dy / zoom - dy / to; zoom = to;
     draw();
-  }, { passive: false });
+  }
   canvas.addEventListener("keydown", (e) => {
     const step = 0.2 / zoom, act = { ArrowLeft: () => { x0 -= step; }, ArrowRight: () => { x0 += step; }, ArrowUp: () => { y0 += step; }, ArrowDown: () => { y0 -= step; }, "+": () => { zoom *= 1.3; }, "-": () => { zoom /= 1.3; } }[e.key];
     if (act) { e.preventDefault(); act(); draw(); }
@@ -170,7 +190,7 @@ export function show(place) {
 
   place.append(el("section", { class: "card stack" },
     el("div", { class: "row" }, el("label", { class: "field" }, "colour", colour), legend, el("span", { style: "flex:1" }), lasso, umap), note, area,
-    el("p", { class: "faint" }, "Each point is a transition. Drag to move, wheel to zoom, hover to see it, click to search its like."), groups));
+    el("p", { class: "faint" }, "Each point is a transition. Drag to move, wheel or two fingers to zoom, hover (or tap) to see it, click (or tap it again) to search its like."), groups));
   addEventListener("resize", draw);
   let begun = false;
   const ends = whenReady(async () => {

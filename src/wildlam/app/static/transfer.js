@@ -40,7 +40,7 @@ export function show(place) {
       el("section", { class: "card" }, el("h2", {}, "Source: what happens"), source.element),
       el("section", { class: "card" }, el("h2", {}, "Target: to what"), target.element)),
     el("section", { class: "card stack" },
-      el("div", { class: "row" }, go, el("label", { class: "field", style: "flex:1;max-width:340px" }, "from its first", seconds, told)), result)));
+      el("div", { class: "row" }, go, el("label", { class: "field", style: "flex:1;max-width:340px" }, "after the target's first", seconds, told)), result)));
   return whenReady(async (first) => {
     if (!first || state.error) return;
     if (state.decoder) return complain(result, new Error(state.decoder));

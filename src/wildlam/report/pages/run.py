@@ -57,9 +57,10 @@ def write_run_report(
     facts, clips, grid = run.facts, found.clips, run.encoder_spec.grid
     judged = verdict(summary, found.per_clip())
     groups = group_actions(clips, isinstance(model.bottleneck, DiscreteBottleneck))
+    began = f"{facts['started'][:16].replace('T', ' ')} UTC"
     subtitle = (
         f"{facts['encoder']['name']} states of {manifest.root}, wildlam {facts['versions']['wildlam']}, "
-        f"torch {facts['versions']['torch']}, {facts['machine']}, seed {facts['seed']}, {facts['started']}"
+        f"torch {facts['versions']['torch']}, {facts['machine']}, seed {facts['seed']}, {began}"
     )
     write_report(
         folder / "report.html",
