@@ -174,7 +174,7 @@ def test_roots_that_hold_no_videos(tmp_path, one_video, kind):
 def test_pictures_that_are_no_films_are_told(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
-    with pytest.raises(WildlamError, match=r"no videos found, but .*write each episode as a video"):
+    with pytest.raises(WildlamError, match=r"no videos found, but .*write each episode as a film.* --films FOLDER"):
         quiet_index(tmp_path)
 
 

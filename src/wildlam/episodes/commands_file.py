@@ -1,7 +1,8 @@
 """Recorded commands of some videos, in files next to them: ``walk.actions.csv`` or ``walk.actions.parquet``.
 
 A column ``time``, in seconds since the film's first frame, and one for each component of a command, named as the user
-likes. Commands may be recorded more or less often than frames.
+likes. Commands may be recorded more or less often than frames. Recorded states of the body lie likewise in
+``walk.states.csv`` or ``walk.states.parquet``.
 """
 
 from __future__ import annotations
@@ -18,27 +19,32 @@ from wildlam.errors import WildlamError
 from wildlam.video.files import AnyFile
 
 ENDINGS = (".actions.csv", ".actions.parquet")
+STATES = (".states.csv", ".states.parquet")
 TIME = "time"
 
 
-def commands_path(video: AnyFile) -> Path | None:
-    """The file of a video's commands, if it has one; only local files have."""
+def commands_path(video: AnyFile, endings: Sequence[str] = ENDINGS) -> Path | None:
+    """The file of a video's commands, or of its states by their ``endings``, if it has one; only local files have."""
     if not isinstance(video, Path):
         return None
-    return next((file for ending in ENDINGS if (file := video.with_suffix(ending)).is_file()), None)
+    return next((file for ending in endings if (file := video.with_suffix(ending)).is_file()), None)
 
 
-def commands_file(video: Path) -> Path:
+def commands_file(video: Path, endings: Sequence[str] = ENDINGS) -> Path:
     """Where ``write_commands`` writes those of a video."""
-    return video.with_suffix(ENDINGS[0])
+    return video.with_suffix(endings[0])
 
 
-def write_commands(video: Path, components: Sequence[str], times: np.ndarray, commands: np.ndarray) -> None:
-    """Write commands ``[S, C]``, whose components have names, at moments ``[S]`` in seconds, next to their video."""
-    file = commands_file(video)
+def write_commands(
+    video: Path, components: Sequence[str], times: np.ndarray, commands: np.ndarray, endings: Sequence[str] = ENDINGS
+) -> None:
+    """Write commands ``[S, C]``, whose components have names, at moments ``[S]`` in seconds, next to their video; or
+    states, by their ``endings``. They are read as the same numbers.
+    """
+    file = commands_file(video, endings)
     file.parent.mkdir(parents=True, exist_ok=True)
-    head = ",".join([TIME, *components])
-    np.savetxt(file, np.column_stack([times, commands]), "%.6f", delimiter=",", header=head, comments="")
+    names = [f"{name} 0" if name == TIME else name for name in components]
+    pa.csv.write_csv(pa.table([times, *commands.T], [TIME, *names]), file)
 
 
 def read_commands(file: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from wildlam.episodes.action_spaces import ActionSpace, PoseSpace
 from wildlam.episodes.camera import Camera
-from wildlam.episodes.pairing import Frames
+from wildlam.episodes.pairing import Frames, Stored
 from wildlam.episodes.vectors import Commands
 from wildlam.types import Split
 
@@ -33,6 +33,7 @@ class Episode:
         camera: the camera at rest that filmed it, where that is recorded.
         commands: recorded at each frame, ``float64 [F, C]``, where ``space`` is of commands.
         view: which of the pictures that ``file`` holds its frames are, and what else shows whether they are the same.
+        pictures: gives some frames by number as they are stored, where they lie one by one; None for those of a film.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Episode:
     camera: Camera | None = None
     commands: np.ndarray | None = None
     view: str = ""
+    pictures: Stored | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recording", self.recording or self.name)

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -362,8 +363,8 @@ def _videos_at(
             films_of(root)  # says why there are none, if it can
         if found := _recordings_below(root):
             raise WildlamError(
-                f"{root}: no videos found, but {found}: recordings in HDF5, Zarr and TFRecord serve `wildlam data` and "
-                "controllers alone; to train on their pictures, write each episode as a video"
+                f"{root}: no videos found, but {found}, whose pictures lie one by one; write each episode as a "
+                f"film, to train on these: wildlam data {shlex.quote(str(root))} --films FOLDER"
             )
         raise WildlamError(
             f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files are left out); check "

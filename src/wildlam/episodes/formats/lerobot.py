@@ -31,7 +31,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from torch import Tensor
 
 from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER, ActionSpace
@@ -39,7 +38,7 @@ from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format, check_finite, choose_camera, read_object
 from wildlam.episodes.formats.lerobot_write import ACTION, ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
-from wildlam.episodes.formats.pictures import decode_picture
+from wildlam.episodes.formats.pictures import decode_picture, squares
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
 from wildlam.episodes.vectors import FIRST, ActionKind, Commands, Reading
 from wildlam.errors import WildlamError, option
@@ -89,11 +88,22 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
                 where = f"{path}, {name}"
                 times, poses, commands = recorded.of(table, where)
                 pictures = partial(_pictures, file, number, chosen)
+                frames = squares(pictures)
                 seen_by = _camera(table, chosen, where)
                 split = splits[number] or drawn[name]
                 found.append(
                     Episode(
-                        name, split, times, poses, space, pictures, file, camera=seen_by, commands=commands, view=chosen
+                        name,
+                        split,
+                        times,
+                        poses,
+                        space,
+                        frames,
+                        file,
+                        camera=seen_by,
+                        commands=commands,
+                        view=chosen,
+                        pictures=pictures,
                     )
                 )
             continue
@@ -356,7 +366,7 @@ def _cameras(features: dict[str, Any]) -> dict[str, str]:
     return {key: kind for key, kind in kinds.items() if kind in ("video", "image")}
 
 
-def _pictures(file: Path, number: int, key: str, chosen: Sequence[int], size: int) -> Tensor:
+def _pictures(file: Path, number: int, key: str, chosen: Sequence[int]) -> list[Tensor]:
     """Some pictures of an episode, of its table."""
     try:
         if key not in pq.read_schema(file).names:
@@ -370,8 +380,8 @@ def _pictures(file: Path, number: int, key: str, chosen: Sequence[int], size: in
         data = picture.get("bytes") if isinstance(picture, dict) else picture
         if not isinstance(data, bytes):
             raise WildlamError(f"{file}: {key} of frame {k} of episode {number} holds no bytes of a picture")
-        parts.append(decode_picture(data, f"{file}: {key} of frame {k} of episode {number}", size))
-    return torch.stack(parts)
+        parts.append(decode_picture(data, f"{file}: {key} of frame {k} of episode {number}"))
+    return parts
 
 
 def _camera(table: pa.Table, key: str, where: str) -> Camera | None:

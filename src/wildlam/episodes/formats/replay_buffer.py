@@ -28,9 +28,9 @@ from torch import Tensor
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format, check_finite, choose_camera
+from wildlam.episodes.formats.pictures import squares
 from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, option
-from wildlam.video.decode import square
 from wildlam.video.splits import splits_of
 
 log = logging.getLogger(__name__)
@@ -247,11 +247,12 @@ def _episodes(buffer: Buffer, reading: Reading) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = []
     for number, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
         name = f"{buffer.name}/episode_{number:06d}"
-        frames = partial(_pictures, buffer, f"data/{camera}", begin, scale)
+        pictures = partial(_pictures, buffer, f"data/{camera}", begin, scale)
         done = commands[begin:end] if isinstance(space, Commands) else None
         file = buffer.path if buffer.is_zip else Path(str(buffer.about(ENDS)))
         times = np.arange(end - begin) / (reading.rate or RATE)
-        found.append((name, times, poses[begin:end], space, frames, file, name, None, done, view))
+        frames = squares(pictures)
+        found.append((name, times, poses[begin:end], space, frames, file, name, None, done, view, pictures))
     return found
 
 
@@ -310,15 +311,14 @@ def _scale(buffer: Buffer, camera: str) -> float:
     return 255.0 if max(float(one.max()) for one in some) <= 1 else 1.0
 
 
-def _pictures(buffer: Buffer, key: str, begin: int, scale: float, chosen: Sequence[int], size: int) -> Tensor:
+def _pictures(buffer: Buffer, key: str, begin: int, scale: float, chosen: Sequence[int]) -> list[Tensor]:
     """Some pictures of an episode that begins at a frame, by number."""
     first, last = begin + min(chosen), begin + max(chosen) + 1
     pictures = _read(buffer, key, slice(first, last))
     picked = torch.from_numpy(pictures[[begin + k - first for k in chosen]])
     if not picked.dtype.is_floating_point:
-        return torch.stack([square(one.to(torch.uint8), 0, size) for one in picked])
-    bytes_of = (picked * scale).round().clamp(0, 255).to(torch.uint8)
-    return torch.stack([square(one, 0, size) for one in bytes_of])
+        return list(picked.to(torch.uint8))
+    return list((picked * scale).round().clamp(0, 255).to(torch.uint8))
 
 
 FORMAT = Format(
