@@ -1,9 +1,13 @@
 """Labelled data are looked at, by the command and from Python."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import wildlam
 from wildlam import cli
+from wildlam.episodes.formats import read_episodes
+from wildlam.errors import WildlamError
 
 from ..aloha import write_aloha
 
@@ -70,3 +74,28 @@ def test_what_cannot_be_is_refused(aloha, capsys, options, said):
 def test_no_folder(tmp_path, capsys):
     assert cli.main(["data", str(tmp_path / "none")]) == 2
     assert "there is no such folder" in capsys.readouterr().err
+
+
+def test_numbers_that_are_not_finite_are_shown(aloha, capsys, tmp_path):
+    """By episode and component, where training on them is refused."""
+    file = next(aloha.glob("data/*/*000002.parquet"))
+    rows = pq.read_table(file).to_pylist()
+    rows[7]["action"][2] = rows[9]["action"][2] = rows[9]["observation.state"][0] = float("nan")
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    assert cli.main(["data", str(aloha)]) == 0
+    said = capsys.readouterr().out
+    assert "4 episodes of 4 recordings" in said
+    assert "odd: 3 numbers are not finite, and their steps left out here: episode_000002 action 2 (2 of 40), " in said
+    assert "episode_000002 state 0 (1 of 40)" in said
+    assert "nan" not in said
+    with pytest.raises(WildlamError, match="episode_000002: numbers must be finite; action 2 of frame 7 is nan"):
+        read_episodes(aloha)
+
+
+def test_commands_beside_videos_with_gaps_are_shown(make_video, tmp_path, capsys):
+    for name in "ab":
+        make_video(tmp_path / f"{name}.mp4", frames=60, fps=8)
+        lines = [f"{k / 8},{'' if k == 5 else k}" for k in range(60)]
+        (tmp_path / f"{name}.actions.csv").write_text("\n".join(["time,gas", *lines]))
+    assert cli.main(["data", str(tmp_path)]) == 0
+    assert "2 numbers are not finite, and their steps left out here: a.mp4 gas (1 of 60), b" in capsys.readouterr().out

@@ -47,8 +47,8 @@ def write_commands(
     pa.csv.write_csv(pa.table([times, *commands.T], [TIME, *names]), file)
 
 
-def read_commands(file: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """The names of the components, the times ``float64 [S]``, and the commands ``float64 [S, C]``.
+def read_commands(file: Path, finite: bool = True) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """The names of the components, the times ``float64 [S]``, and the ``finite`` commands ``float64 [S, C]``.
 
     Raises:
         WildlamError: the file is malformed, naming it and what is wrong.
@@ -67,7 +67,7 @@ def read_commands(file: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
         except (TypeError, ValueError) as error:
             raise WildlamError(f"{file}: the column {name} must be of numbers ({error})") from error
         bad = np.flatnonzero(~np.isfinite(columns[name])) if columns[name].ndim == 1 else [0]
-        if len(bad):
+        if len(bad) and (finite or name == TIME or columns[name].ndim != 1):
             raise WildlamError(
                 f"{file}: the column {name} must be of finite numbers, one a row, without gaps; row {bad[0] + 1} is "
                 "not: mend the file, or delete it to leave its video out"

@@ -57,6 +57,14 @@ class Episode:
         """Its name as that of a file, without suffix."""
         return self.name.rsplit(".", 1)[0].replace("/", "_")
 
+    @property
+    def numbers(self) -> list[tuple[tuple[str, ...], np.ndarray]]:
+        """What is recorded at each frame: names of the components, and ``float64 [F, N]``."""
+        found = [(self.space.pose_names, self.poses)]
+        if isinstance(self.space, Commands) and self.commands is not None:
+            found.insert(0, (self.space.components, self.commands))
+        return found
+
     @cached_property
     def rate(self) -> float:
         """Frames per second where none is missing."""

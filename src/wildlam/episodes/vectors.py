@@ -40,6 +40,7 @@ class Reading:
         angles: names of components of the states that are angles, whose changes are the shorter way round.
         full_turn: a turn in their unit: 2 pi for radians, 360 for degrees.
         rate: frames a second of recordings that do not say so themselves; None: what is usual in their format.
+        finite: whether numbers that are not finite are refused.
     """
 
     actions: ActionKind | None = None
@@ -48,6 +49,7 @@ class Reading:
     angles: tuple[str, ...] = ()
     full_turn: float = 2 * math.pi
     rate: float | None = None
+    finite: bool = True
 
     def __post_init__(self) -> None:
         if self.actions is not None:

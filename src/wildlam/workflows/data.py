@@ -110,14 +110,14 @@ def preview(config: PreviewConfig | None = None, /, **keywords: Any) -> Preview:
         WildlamError: something is wrong with the data, naming the file; or the page or films cannot be written.
     """
     config = config_from(PreviewConfig, config, keywords)
-    rated = True
+    rated, reading = True, replace(config.reading, finite=config.films is not None)
     try:
-        episodes = read_episodes(config.path, config.tolerance, config.reading)
+        episodes = read_episodes(config.path, config.tolerance, reading)
     except UnknownRateError:
         if config.films is not None:
             raise
         rated = False
-        episodes = read_episodes(config.path, config.tolerance, replace(config.reading, rate=config.fps))
+        episodes = read_episodes(config.path, config.tolerance, replace(reading, rate=config.fps))
     form = format_of(config.path)
     summary = summarise(episodes, config.fps)
     page = config.out or cache_folder(config.path) / "data.html"

@@ -88,7 +88,11 @@ def test_aloha(tmp_path, compressed):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("actions", np.full((STEPS, 7), np.nan), "data/demo_2: actions must be finite; number 0 of frame 0 is nan"),
+        (
+            "actions",
+            np.full((STEPS, 7), np.nan),
+            "low_dim/demo_2: numbers must be finite; action 0 of frame 0 is nan, and so are 83 more",
+        ),
         ("actions", np.zeros((STEPS - 1, 7)), "as many, two at least"),
         ("actions", np.zeros((STEPS, 7, 2)), r"actions is \(12, 7, 2\)"),
         ("obs/gripper", np.zeros((STEPS + 2, 1)), "as many, two at least"),

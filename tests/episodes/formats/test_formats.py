@@ -576,7 +576,7 @@ def test_a_malformed_lerobot_row_is_named(tmp_path, make_video, column, value, s
     [
         ("timestamp", ["noon"] * STEPS, "its states cannot be read"),
         ("timestamp", [0.0] * STEPS, "its times must be finite and rise"),
-        ("observation.state.gripper_position", [float("nan")] * STEPS, "must be finite"),
+        ("observation.state.gripper_position", [float("nan")] * STEPS, "numbers must be finite; gripper of frame 0"),
         ("observation.state.gripper_position", [[0.0, 1.0]] * STEPS, "8 numbers a frame, in meta/info.json it has 7"),
         ("observation.state.gripper_position", None, "its table has no column observation.state.gripper_position"),
     ],
@@ -605,7 +605,6 @@ def test_a_lerobot_table_without_episodes_is_named(tmp_path, make_video):
     [
         ("cartesian_position", np.zeros((STEPS, 5)), "do not fit"),
         ("gripper_position", np.zeros(STEPS - 1), "do not fit"),
-        ("gripper_position", np.full(STEPS, np.nan), "finite states"),
         ("gripper_position", None, "there is no observation/robot_state/gripper_position"),
         ("gripper_position", ["open"] * STEPS, "(must be numbers|no appropriate function)"),
     ],
@@ -675,14 +674,14 @@ def test_paths_that_lead_out_of_the_data_set_are_refused(tmp_path):
 def test_a_format_is_one_file(tmp_path, monkeypatch):
     (tmp_path / "newest.py").write_text(
         "from wildlam.episodes.formats.base import Format\n"
-        "read = lambda path, tolerance, reading: ['read']\n"
+        "read = lambda path, tolerance, reading: range(0)\n"
         "FORMAT = Format('newest', -1, lambda path: (path / 'new').exists(), read)\n"
     )
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
     monkeypatch.setattr(formats, "FORMATS", formats._found())
     assert list(formats.FORMATS) == ["newest", "lerobot", "droid", "rlds", "demos", "replay buffer", "recon", "video"]
     (tmp_path / "new").touch()
-    assert formats.read_episodes(tmp_path) == ["read"]
+    assert formats.read_episodes(tmp_path) == range(0)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_a_command_that_is_no_number_is_named(aloha):
     rows = pq.read_table(file).to_pylist()
     rows[7]["action"][2] = float("nan")
     pq.write_table(pa.Table.from_pylist(rows), file)
-    with pytest.raises(WildlamError, match="episode_000001: action must be finite; number 2 of frame 7 is nan"):
+    with pytest.raises(WildlamError, match="episode_000001: numbers must be finite; action 2 of frame 7 is nan"):
         read_episodes(file.parents[2])
 
 

@@ -7,7 +7,7 @@ import pkgutil
 from pathlib import Path
 
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format
+from wildlam.episodes.formats.base import Format, check_finite
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.episodes.vectors import FIRST, Reading
 from wildlam.errors import WildlamError, option
@@ -56,7 +56,11 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE, reading: Reading = F
             f"{path}: data in the format {form.name} say how many frames there are a second; leave {option('rate')} "
             f"{reading.rate:g} out"
         )
-    return form.read(path, tolerance, reading)
+    episodes = form.read(path, tolerance, reading)
+    if reading.finite:
+        for episode in episodes:
+            check_finite(episode, path)
+    return episodes
 
 
 def format_of(path: Path) -> Format:

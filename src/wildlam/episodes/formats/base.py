@@ -45,18 +45,20 @@ def choose_camera(cameras: Sequence[str], wanted: str | None, where: str) -> str
     raise WildlamError(f"{where}: {f'has no camera {wanted}; ' if wanted else ''}{there}")
 
 
-def check_finite(values: np.ndarray, where: str) -> None:
-    """Refuse numbers ``[frames, components]`` that are not finite.
+def check_finite(episode: Episode, path: Path) -> None:
+    """Refuse an episode with numbers that are not finite.
 
     Raises:
-        WildlamError: naming the first, after ``where`` they are.
+        WildlamError: naming the first, after the data set's folder.
     """
-    if len(bad := np.argwhere(~np.isfinite(values))):
-        frame, component = bad[0].tolist()
-        raise WildlamError(
-            f"{where} must be finite; number {component} of frame {frame} is {values[frame, component]}, and so are "
-            f"{len(bad) - 1} more; mend or remove the episode"
-        )
+    for names, values in episode.numbers:
+        if len(bad := np.argwhere(~np.isfinite(values))):
+            frame, component = bad[0].tolist()
+            more = f", and so are {len(bad) - 1} more" if len(bad) > 1 else ""
+            raise WildlamError(
+                f"{path}, {episode.name}: numbers must be finite; {names[component]} of frame {frame} is "
+                f"{values[frame, component]}{more}; mend or remove the episode (`wildlam data` counts all such numbers)"
+            )
 
 
 @dataclass(frozen=True)

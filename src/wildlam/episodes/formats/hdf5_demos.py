@@ -29,7 +29,7 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite, choose_camera
+from wildlam.episodes.formats.base import Format, choose_camera
 from wildlam.episodes.formats.hdf5 import opened_hdf5
 from wildlam.episodes.formats.pictures import decode_picture, squares
 from wildlam.episodes.vectors import FIRST, Commands, Reading
@@ -219,7 +219,6 @@ def _numbers(group: Any, key: str, where: str) -> np.ndarray:
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2:
         raise WildlamError(f"{where}: {key} is {found.shape}; expected a row of numbers a frame")
-    check_finite(found, f"{where}: {key}")
     return found
 
 

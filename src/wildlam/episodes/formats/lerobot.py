@@ -36,7 +36,7 @@ from torch import Tensor
 from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER, ActionSpace
 from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite, choose_camera, read_object
+from wildlam.episodes.formats.base import Format, choose_camera, read_object
 from wildlam.episodes.formats.lerobot_write import ACTION, ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
 from wildlam.episodes.formats.pictures import decode_picture, squares
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
@@ -263,7 +263,6 @@ def _numbers(table: pa.Table, columns: Sequence[str], width: int, where: str) ->
             f"{where}: {', '.join(columns)} has {found.shape[1]} numbers a frame, in meta/info.json it has {width}; "
             "correct that, or remove the episode"
         )
-    check_finite(found, f"{where}: {', '.join(columns)}")
     return found
 
 

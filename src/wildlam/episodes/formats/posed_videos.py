@@ -69,11 +69,11 @@ def read_posed_videos(
             check_reach(video, of_video[:, 0], duration - 1 / fps)
             times, poses, commands = of_video[:, 0], of_video[:, 1:], None
         elif wanted == "recorded" and (file := commands_path(video)):
-            components, times, commands = read_commands(file)
-            names, poses = _states(video, times)
+            components, times, commands = read_commands(file, reading.finite)
+            names, poses = _states(video, times, reading.finite)
             space = Commands.of(components, reading.block, names)
         elif wanted == "states" and (file := commands_path(video, STATES)):
-            components, times, poses = read_commands(file)
+            components, times, poses = read_commands(file, reading.finite)
             space, commands = reading.changes(components, str(file)), None
         else:
             continue
@@ -105,12 +105,12 @@ def read_posed_videos(
     return found
 
 
-def _states(video: Path, times: np.ndarray) -> tuple[Sequence[str], np.ndarray]:
+def _states(video: Path, times: np.ndarray, finite: bool) -> tuple[Sequence[str], np.ndarray]:
     """Names of a video's recorded states, and those nearest to some times ``float64 [S, P]``; none if it has none."""
     file = commands_path(video, STATES)
     if file is None:
         return (), np.empty((len(times), 0))
-    names, moments, states = read_commands(file)
+    names, moments, states = read_commands(file, finite)
     return names, states[nearest_to(times, moments)[0]]
 
 

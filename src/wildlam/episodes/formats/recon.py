@@ -67,8 +67,6 @@ def read_recon(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
         times = np.arange(len(poses)) / RATE
         paired[name] = pairs = pair(times, numbers / RATE, str(file), tolerance)
         times, poses = times[pairs.states], poses[pairs.states]
-        if not np.isfinite(poses).all():
-            raise WildlamError(f"{file}: expected finite poses")
         holds = file if file.suffix == ".hdf5" else file.parent
         stored = partial(_chosen, pictures, numbers[pairs.frames])
         found.append(Episode(name, splits[name], times, poses, PLANAR, squares(stored), holds, pictures=stored))

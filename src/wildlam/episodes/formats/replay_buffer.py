@@ -27,7 +27,7 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite, choose_camera
+from wildlam.episodes.formats.base import Format, choose_camera
 from wildlam.episodes.formats.pictures import squares
 from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, option
@@ -298,7 +298,6 @@ def _numbers(buffer: Buffer, key: str) -> np.ndarray:
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2:
         raise WildlamError(f"{buffer}/{key}: {found.shape}; expected a row of numbers a frame")
-    check_finite(found, f"{buffer}/{key}")
     return found
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite, choose_camera, read_object
+from wildlam.episodes.formats.base import Format, choose_camera, read_object
 from wildlam.episodes.formats.pictures import decode_picture, squares
 from wildlam.episodes.formats.tfrecord import AGAIN, Example, Record, records_in
 from wildlam.episodes.vectors import FIRST, Commands, Reading, UnknownRateError, few
@@ -301,7 +301,6 @@ def _rows(example: Example, widths: dict[str, int], count: int) -> np.ndarray:
                 f"{AGAIN}"
             )
         parts.append(values.reshape(count, width))
-        check_finite(parts[-1], f"{example.record}: steps/{name}")
     return np.column_stack(parts) if parts else np.empty((count, 0))
 
 
