@@ -107,7 +107,7 @@ def test_plans_in_latent_space_are_decoded_to_the_actions_that_are_said(run, alo
     assert cli.main(["plan", str(run), "--data", str(aloha), *PLAN, *options]) == 0
     found = json.loads((run / "states" / "plans.json").read_text())
     assert np.shape(found["plans"]["latent"]) == (2, 3, JOINTS)
-    assert found["units"][0].startswith("d ")
+    assert found["action_names"][0].startswith("d ")
     made = plan(run=run, data=aloha, plan_in="latent", clips=4, protocol="droid", episodes=2, samples=16, iterations=2)
     assert made.plans["latent"].shape == (2, 3, 5 * JOINTS)  # the first there is: commands
 

@@ -148,6 +148,12 @@ class Changes(PoseSpace):
         """See ``PoseSpace``; angles go on beyond a full turn."""
         return start + np.concatenate([np.zeros((1, len(start))), np.cumsum(actions, axis=0)])
 
+    @property
+    def units(self) -> dict[str, str]:
+        """See ``ActionSpace``: of angles, by what a full turn is."""
+        unit = {360.0: "degrees", 2 * math.pi: "rad"}.get(float(self.full_turn))
+        return {f"d {name}": unit for name in self.angles} if unit else {}
+
 
 @dataclass(frozen=True)
 class Commands(ActionSpace):
