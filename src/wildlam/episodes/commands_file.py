@@ -16,6 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from wildlam.errors import WildlamError
+from wildlam.fileio import check_fetched
 from wildlam.video.files import AnyFile
 
 ENDINGS = (".actions.csv", ".actions.parquet")
@@ -53,6 +54,7 @@ def read_commands(file: Path, finite: bool = True) -> tuple[tuple[str, ...], np.
     Raises:
         WildlamError: the file is malformed, naming it and what is wrong.
     """
+    check_fetched(file)
     try:
         table = pa.csv.read_csv(file) if file.suffix == ".csv" else pq.read_table(file)
     except (OSError, pa.ArrowException) as error:

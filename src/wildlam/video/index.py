@@ -370,6 +370,8 @@ def _videos_at(
             f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files are left out); check "
             f"{option('data.path')}"
         )
+    if root.is_dir():
+        _tell_without_films(root, listed)
     return base, *_by_episode(base, listed, held_out)
 
 
@@ -405,6 +407,22 @@ def _by_episode(
         if unknown := films - {below + episode.film for episode in episodes}:
             log.warning("%s: %d films that no table names are left out: %s", base, len(unknown), _few(unknown))
     return dict(sorted(found.items())), told
+
+
+def _tell_without_films(root: Location, listed: Iterable[str]) -> None:
+    """Warn of LeRobotDatasets in a local folder, up to two levels below it, that have no films."""
+    if not isinstance(root, Path):
+        return
+    sets = {file.parents[1].relative_to(root) for k in range(3) for file in root.glob(f"{'*/' * k}meta/info.json")}
+    films = {str(folder): (folder / "videos").as_posix() + "/" for folder in sets}
+    without = [name for name, below in films.items() if not any(path.startswith(below) for path in listed)]
+    if without:
+        log.warning(
+            "%s: LeRobotDatasets without films are left out: %s; if their pictures lie in tables, `wildlam data SET "
+            "--films FOLDER` writes them as films",
+            root,
+            _few(without),
+        )
 
 
 def _few(paths: Iterable[str]) -> str:

@@ -13,13 +13,14 @@ import operator
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wildlam.errors import WildlamError
+from wildlam.fileio import check_fetched
 from wildlam.types import Split
 from wildlam.video.files import Location, part_of
 from wildlam.video.splits import HELD_OUT, SPLIT_FOLDERS, splits_of
@@ -178,6 +179,8 @@ def _v3(root: Location, cameras: list[str], size: int) -> Iterator[Place]:
     for file in sorted((root / "meta" / "episodes").glob("*/*.parquet"), key=str):
         if file.name.startswith("."):
             continue
+        if isinstance(file, Path):
+            check_fetched(file)
         try:
             with file.open("rb") as stream:
                 table = pq.ParquetFile(stream)

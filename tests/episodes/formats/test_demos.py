@@ -411,3 +411,17 @@ def test_liberos_pictures_are_turned_upright(tmp_path, attributes, is_turned):
 
 def test_a_rate_that_is_said_counts(robomimic, tmp_path):
     assert read_episodes(robomimic[0], reading=Reading(rate=25))[0].rate == pytest.approx(25)
+
+
+def test_pictures_that_are_not_finite_are_told(replay_buffer):
+    """And not read as black, nor taken for ones that go to 255."""
+    folder, *_ = replay_buffer
+    file = zarr.open_group(str(next(folder.glob("*.zarr"))), mode="a")
+    pictures = np.asarray(file["data/img"][:]) / 255
+    pictures[30, 4, 4] = np.nan
+    del file["data/img"]
+    file.create_array("data/img", data=pictures.astype(np.float32))
+    first, last, *_ = read_episodes(folder)
+    assert int(first.frames([7], 32).float().mean()) == 35
+    with pytest.raises(WildlamError, match="data/img: picture 30 must be of finite numbers; mend or remove its"):
+        last.frames(range(len(last.times)), 32)

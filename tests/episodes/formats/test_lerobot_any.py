@@ -166,3 +166,20 @@ def test_angles_change_the_shorter_way_round(aloha):
         read_episodes(folder, reading=Reading(actions="states", angles=("elbow",)))
     with pytest.raises(ValueError, match="angles are of changes of states"):
         Reading(angles=("joint_3",))
+
+
+def test_names_of_two_arms_are_kept_apart():
+    names = {"left": ["waist", "elbow"], "right": ["waist"]}
+    assert names_of({"shape": [3], "names": names}, "set: action") == ["left waist", "left elbow", "right waist"]
+    assert names_of({"shape": [3], "names": {"motors": names}}, "set: action")[2] == "motors right waist"
+
+
+@pytest.mark.parametrize("kind", ["video", "image"])
+def test_tables_with_fewer_rows_than_are_stated_are_told(aloha, kind, caplog):
+    folder = aloha(kind=kind)
+    read_episodes(folder)
+    assert not caplog.messages
+    file = next(folder.glob("data/*/*000001.parquet"))
+    pq.write_table(pq.read_table(file).slice(0, 18), file)
+    read_episodes(folder)
+    assert "tables hold other numbers of frames than meta says: episode_000001 (18 of 40)" in caplog.text

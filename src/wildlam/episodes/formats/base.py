@@ -14,6 +14,7 @@ from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.vectors import ActionKind, Reading
 from wildlam.errors import WildlamError
+from wildlam.fileio import check_fetched
 
 RATE_TOLERANCE = 0.01
 """Frames per second by which an episode's rate may differ from that of a format."""
@@ -103,6 +104,7 @@ def read_object(file: Path) -> dict[str, Any]:
     Raises:
         WildlamError: it is missing, damaged or holds something else, naming it.
     """
+    check_fetched(file)
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError) as error:

@@ -34,6 +34,7 @@ from wildlam.episodes.formats.hdf5 import opened_hdf5
 from wildlam.episodes.formats.pictures import decode_picture, squares
 from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, option
+from wildlam.fileio import is_pointer
 from wildlam.video.splits import splits_of
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def is_demos(path: Path) -> bool:
         with opened_hdf5(files[0]) as data:
             return _is_aloha(data) or _is_robomimic(data)
     except WildlamError:
-        return False
+        return is_pointer(files[0])  # what it is of is not known, but what is wrong with it
 
 
 def _is_aloha(data: Any) -> bool:

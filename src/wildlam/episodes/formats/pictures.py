@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wildlam.episodes.pairing import Frames, Stored
 from wildlam.errors import WildlamError
+from wildlam.fileio import POINTER, POINTER_BEGINS
 from wildlam.video.decode import square
 
 
@@ -24,7 +25,8 @@ def decode_picture(data: bytes, name: str) -> Tensor:
     try:
         image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise WildlamError(f"{name}: not a picture that can be decoded") from error
+        why = POINTER if data.startswith(POINTER_BEGINS) else "not a picture that can be decoded"
+        raise WildlamError(f"{name}: {why}") from error
     return torch.from_numpy(image.copy())
 
 

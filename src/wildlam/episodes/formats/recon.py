@@ -29,6 +29,7 @@ from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
 from wildlam.episodes.formats.pictures import decode_picture, squares
 from wildlam.episodes.pairing import TOLERANCE, Stored, pair, report_pairs
 from wildlam.errors import WildlamError
+from wildlam.fileio import check_fetched
 from wildlam.video.splits import splits_of
 
 RATE = 4.0
@@ -131,6 +132,7 @@ def _hdf5(file: Path) -> tuple[np.ndarray, np.ndarray, Stored]:
 
 
 def _processed(file: Path) -> tuple[np.ndarray, np.ndarray, Stored]:
+    check_fetched(file)
     try:
         with file.open("rb") as stream:
             data = NumpyUnpickler(stream).load()

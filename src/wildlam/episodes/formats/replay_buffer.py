@@ -31,6 +31,7 @@ from wildlam.episodes.formats.base import Format, choose_camera
 from wildlam.episodes.formats.pictures import squares
 from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, option
+from wildlam.fileio import check_fetched
 from wildlam.video.splits import splits_of
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,8 @@ class Buffer:
         except WildlamError:
             raise
         except Exception as error:  # of zarr's many, and a damaged chunk raises what its compressor does
+            for chunk in () if self.is_zip else (self.path / key).rglob("*"):
+                check_fetched(chunk)
             raise WildlamError(f"{self}/{key}: cannot be read, a part is missing or damaged ({error})") from error
         finally:
             store.close()
@@ -122,6 +125,8 @@ class Buffer:
         file = self.about(key)
         if file is None:
             raise WildlamError(f"{self}: has no array {key}; a replay buffer holds {ACTION} and {ENDS}")
+        if isinstance(file, Path):
+            check_fetched(file)
         try:
             about = json.loads(file.read_text())
             version = about["zarr_format"]
@@ -157,6 +162,7 @@ def zipped(file: Path) -> zipfile.Path:
     Raises:
         WildlamError: it is damaged or cut short.
     """
+    check_fetched(file)
     try:
         return zipfile.Path(zipfile.ZipFile(file))
     except (OSError, zipfile.BadZipFile) as error:
@@ -307,13 +313,16 @@ def _scale(buffer: Buffer, camera: str) -> float:
         if array.dtype.kind != "f":
             return 1.0
         some = [np.asarray(array[int(k)]) for k in np.linspace(0, array.shape[0] - 1, 8)]
-    return 255.0 if max(float(one.max()) for one in some) <= 1 else 1.0
+    return 255.0 if max(float(np.nanmax(one, initial=0)) for one in some) <= 1 else 1.0
 
 
 def _pictures(buffer: Buffer, key: str, begin: int, scale: float, chosen: Sequence[int]) -> list[Tensor]:
     """Some pictures of an episode that begins at a frame, by number."""
     first, last = begin + min(chosen), begin + max(chosen) + 1
     pictures = _read(buffer, key, slice(first, last))
+    if pictures.dtype.kind == "f" and not (known := np.isfinite(pictures).all(axis=(1, 2, 3))).all():
+        number = first + int(np.argmin(known))
+        raise WildlamError(f"{buffer}/{key}: picture {number} must be of finite numbers; mend or remove its episode")
     picked = torch.from_numpy(pictures[[begin + k - first for k in chosen]])
     if not picked.dtype.is_floating_point:
         return list(picked.to(torch.uint8))

@@ -59,9 +59,10 @@ def write_controller_report(
                 errors,
                 caption="Mean distance from the real action of a step, in each component's own unit, of what a linear "
                 "map reads from z. It is fitted to the labelled clips' inferred z; held-out clips are judged. As near "
-                "as from inferred z: the controller says what happened. No nearer than the mean action: z does not "
-                "tell it.",
+                "as from inferred z, or nearer, as it is made of the action: the controller says what happened. No "
+                "nearer than the mean action: z does not tell it.",
                 best="min",
+                decimals=4,
             ),
         ),
         Section(
