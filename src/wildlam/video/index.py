@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "ogv", "flv", "wmv", "gif")
 
-RECORDINGS = ("*.hdf5", "*.h5", "*.zarr", "*.zarr.zip", "*.tfrecord*")
+RECORDINGS = ("*.hdf5", "*.h5", "*.zarr", "*.zarr.zip", "*.tfrecord*", "traj_data.pkl")
 """Names of what holds pictures one by one, which are no films."""
 _ENDINGS = tuple(f".{extension}" for extension in (*EXTENSIONS, "tar"))  # the shards' last
 _LISTED = re.compile(rf"(.+\.(?:{'|'.join((*EXTENSIONS, 'tar'))}))(?:[\s,;]+\S*)?", re.IGNORECASE)
@@ -353,6 +353,8 @@ def _videos_at(
         raise WildlamError(f"{root}: no such folder, manifest or list of videos; check {option('data.path')}")
     elif root.suffix.lower() in (".csv", ".txt"):
         base, listed = root.parent, dict.fromkeys(read_list(root))
+    elif recordings_below(root):
+        base, listed = root.parent, {}
     else:
         raise WildlamError(
             f"{root}: a single file; {option('data.path')} takes a folder of videos, a manifest (.parquet) or a list "
@@ -361,7 +363,7 @@ def _videos_at(
     if not listed:
         if root.is_dir() and is_lerobot(root):
             films_of(root)  # says why there are none, if it can
-        if found := _recordings_below(root):
+        if found := recordings_below(root):
             raise WildlamError(
                 f"{root}: no videos found, but {found}, whose pictures lie one by one; write each episode as a "
                 f"film, to train on these: wildlam data {shlex.quote(str(root))} --films FOLDER"
@@ -375,7 +377,7 @@ def _videos_at(
     return base, *_by_episode(base, listed, held_out)
 
 
-def _recordings_below(root: Location) -> str:
+def recordings_below(root: Location) -> str:
     """Name of a file, or folder, in which pictures lie one by one; empty if there is none."""
     if not isinstance(root, Path):
         return ""

@@ -425,3 +425,10 @@ def test_pictures_that_are_not_finite_are_told(replay_buffer):
     assert int(first.frames([7], 32).float().mean()) == 35
     with pytest.raises(WildlamError, match="data/img: picture 30 must be of finite numbers; mend or remove its"):
         last.frames(range(len(last.times)), 32)
+
+
+def test_hdf5_of_another_layout_is_told(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["steps/action"] = np.zeros((4, 2))
+    with pytest.raises(WildlamError, match=r"other\.h5 is laid out in no way that can be read; `wildlam data --help`"):
+        read_episodes(tmp_path)
