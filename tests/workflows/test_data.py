@@ -46,6 +46,13 @@ def test_angles_are_named(aloha, monkeypatch, angles):
         assert given.pop().reading.angles == ("state 3", "state 5")
 
 
+def test_units_are_said(aloha, capsys):
+    assert cli.main(["data", str(aloha), "--units", "action 1=rad", "action 0=mm"]) == 0
+    assert "14 numbers (action 0 (mm), action 1 (rad), action 2, " in capsys.readouterr().out
+    found = wildlam.preview(path=aloha, actions="states", units=["state 2=deg/s"], shown=1)
+    assert "d state 1, d state 2 (deg/s), " in str(found)
+
+
 def test_from_python(aloha):
     found = wildlam.preview(path=aloha, actions="states", shown=1)
     assert found.page == aloha / ".wildlam" / "data.html"
@@ -64,6 +71,8 @@ def test_from_python(aloha):
         (["--angles", "state 3"], "--angles are of changes of states; give --actions states, too"),
         (["--actions", "states", "--angles"], "angles"),
         (["--shown", "0"], "--shown must be"),
+        (["--units", "elbow"], "--units are NAME=UNIT, such as elbow=rad; got 'elbow'"),
+        (["--units", "elbow=rad"], "has no elbow to have a unit; there are action 0, action 1"),
     ],
 )
 def test_what_cannot_be_is_refused(aloha, capsys, options, said):

@@ -7,7 +7,7 @@ body that acts. Other actions, such as commands, are those of ``vectors``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,12 +21,14 @@ class ActionSpace:
         pose_names: names of what is recorded of the body at each frame.
         action_names: names of an action's components.
         position: how many of the first components of an action are a displacement.
+        said: names and units that the user has said, of commands or states.
     """
 
     name: str
     pose_names: tuple[str, ...]
     action_names: tuple[str, ...]
     position: int
+    said: tuple[tuple[str, str], ...] = field(default=(), compare=False, kw_only=True)
 
     @property
     def zero_stays(self) -> bool:

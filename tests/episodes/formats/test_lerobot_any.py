@@ -149,6 +149,11 @@ def test_names_come_in_every_form(names, found):
 @pytest.mark.parametrize("space", [Changes.of(["x", "y"], ["y"], 360.0), Commands.of(["x"], "summed", ["s"], 3)])
 def test_a_space_outlives_a_file(space):
     assert space_of(json.loads(json.dumps(facts_of(space)))) == space
+    told = Reading(units=("x=rad",)).with_units(space, "here")
+    again = space_of(json.loads(json.dumps(facts_of(told))))
+    assert again == told == space  # with units it is no other
+    assert again.units == told.units != space.units
+    assert Reading().like(told).units == ("x=rad",)
     assert space_of({"space": "recorded"}) is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from pathlib import Path
 
 from wildlam.episodes.episode import Episode
@@ -61,6 +62,8 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE, reading: Reading = F
     if reading.finite:
         for episode in episodes:
             check_finite(episode, path)
+    if reading.units:
+        episodes = [replace(one, space=reading.with_units(one.space, str(path))) for one in episodes]
     return episodes
 
 
