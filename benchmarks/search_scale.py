@@ -12,6 +12,7 @@ likewise, and are not in the index.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import statistics
 import time
@@ -24,6 +25,7 @@ import pyarrow as pa
 from common import machine, row, write
 from tqdm import tqdm
 
+from wildlam.fileio import read_json
 from wildlam.report.text import markdown_table
 from wildlam.workflows.search_index import Filter, SearchIndex
 
@@ -32,6 +34,8 @@ CLUSTERS, WIDTH, SPREAD = 2000, 256, 0.7
 BLOCK, OF_VIDEO, SOURCES = 50_000, 100, 10
 """Rows that are made at once, and of a video; sources."""
 NEAREST = 10
+RATES = "rates.json"
+"""How fast the index was built, beside it: with ``--keep`` a later call asks it alone."""
 
 
 @dataclass
@@ -88,7 +92,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--clusters", type=int, default=CLUSTERS)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--work", type=Path, default=Path("runs/search_scale"), help="folder for the index")
-    parser.add_argument("--keep", action="store_true", help="leave the index there, and go on with what is there")
+    parser.add_argument("--keep", action="store_true", help="leave the index there, or search the one that is")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for what is found")
     return parser.parse_args()
 
@@ -124,10 +128,13 @@ def built(index: SearchIndex, synthetic: Synthetic, truth: Truth, count: int) ->
             index.append(_rows(z, first))
             writing += time.perf_counter() - began
     began = time.perf_counter()
+    kept = index.folder / RATES
     if not index.settled:
         index.settle()
-        yield row("written", (count - there) / max(writing, 1e-9), "rows/s")
-        yield row("made ready to be searched", count / (time.perf_counter() - began), "rows/s")
+        rates = [row("written", (count - there) / max(writing, 1e-9), "rows/s")]
+        rates.append(row("made ready to be searched", count / (time.perf_counter() - began), "rows/s"))
+        kept.write_text(json.dumps({"rates": rates}))
+    yield from read_json(kept)["rates"]
     size = sum(file.stat().st_size for file in index.folder.rglob("*") if file.is_file())
     yield row("bytes of a row on disk, index included", size / count, "bytes")
 
@@ -205,7 +212,7 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
     )
     about = (
         f"{args.rows:,} synthetic latent actions of width {args.width} in {args.clusters:,} clusters, {args.queries} "
-        f"queries; {machine()}, while other work ran on it. Written by `python benchmarks/search_scale.py --rows "
+        f"queries; {machine()}. Written by `python benchmarks/search_scale.py --rows "
         f"{args.rows}`; what the words mean is said there and in [Search by action](../search.md)."
     )
     return "\n".join(["# Speed and recall of search", "", about, "", *lines, ""])

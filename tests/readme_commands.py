@@ -106,13 +106,13 @@ def commands_of_readme(commands: Commands) -> None:
     run("show runs/first")
     run("decoder train runs/first --training.steps 2 --training.batch_size 2")
     run("decoder show runs/first", leaves="runs/first/decoded.html")
-    run(f"transfer {videos}/{FILM} {videos}/{WALK} --run runs/first -o film.mp4", leaves="film.mp4")
+    run(f"transfer runs/first {videos}/{FILM} {videos}/{WALK} -o film.mp4", leaves="film.mp4")
     few_limits("few.yaml")
     often = "--training.eval_every 2 --training.save_every 2"
     run(f"sweep --config few.yaml {tiny} {often} --out runs/sweep", leaves="runs/sweep/sweep.svg")
     run("report runs/first runs/sweep")
     assert "<video" in Path("runs/first/report.html").read_text()
-    run(f"infer {videos}/{FILM} --run runs/first --output actions", leaves="actions.npz")
+    run(f"infer runs/first {videos}/{FILM} --output actions", leaves="actions.npz")
     assert Path("actions.parquet").stat().st_size
     run("search build runs/first")
     run(f"search runs/first --like {FILM}@1 --count 3", leaves="runs/first/search/search.html")

@@ -2,17 +2,21 @@
 
 import json
 import shutil
+import tarfile
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from wildlam.app import AppConfig
+from wildlam.app.server import open_playground
 from wildlam.errors import WildlamError
-from wildlam.pretrained import FILMS
+from wildlam.pretrained import FILMS, TINY
 from wildlam.workflows.search import open_index, search
 from wildlam.workflows.search_build import build_search
 
+from ..lerobot_sets import EPISODES, write_with_states
 from .conftest import served
 from .test_server import ask
 
@@ -117,6 +121,25 @@ def test_an_index_is_searched_as_soon_as_it_is_there(run, videos):
         assert "delete the folder and build it again" in refused["searched"]
 
 
+def test_the_packaged_run_has_its_index_and_groups_with_the_videos(videos, tmp_path):
+    root = shutil.copytree(videos, tmp_path / "my videos")
+    with opened(TINY, root, most=10) as (playground, address):
+        one = playground.mapped.all[0]
+        of = f"/api/near?video={playground.library.named(one.video).key}&at={one.start}&count=48"
+        command = f"wildlam search build tiny --data.path '{root}'"
+        assert told(address, of)["searched"].endswith(f"For all: {command}")
+        index = build_search(run="tiny", data=root).index
+        assert told(address, of)["searched"] == f"All {len(index):,} transitions of the run's index are searched."
+        playground.group("drawn here", [0, 1])
+    assert search(run="tiny", data=root, like="group:drawn here", count=3).hits
+    elsewhere = tmp_path / "index"
+    with opened(TINY, root, most=10, index=elsewhere) as (_, address):
+        assert told(address, of)["searched"].endswith(f"For all: {command} --out {elsewhere}")
+        shutil.copytree(index.folder, elsewhere)
+        assert told(address, of)["searched"] == f"All {len(index):,} transitions of the run's index are searched."
+        assert [one["name"] for one in told(address, "/api/state")["groups"]] == ["drawn here"]
+
+
 def test_an_index_of_other_videos_is_not_searched(run, videos, tmp_path):
     others = shutil.copytree(videos / "nav", tmp_path / "others")
     index = build_search(run=run, data=others).index
@@ -124,3 +147,32 @@ def test_an_index_of_other_videos_is_not_searched(run, videos, tmp_path):
     with opened(run, videos) as (playground, address):
         key = playground.library.videos[0].key
         assert f"{run / 'search'} is an index of {others}" in told(address, f"/api/near?video={key}&at=1")["searched"]
+
+
+def test_videos_in_shards_and_episodes_in_films_are_found_and_shown(run, videos, tmp_path, make_video):
+    root = tmp_path / "all"
+    write_with_states(root / "robot", make_video)
+    with tarfile.open(root / "walks.tar", "w") as tar:
+        for film in sorted((videos / "nav").rglob("*.mp4")):
+            tar.add(film, film.name)
+    index = build_search(run=run, data=root).index
+    sources = {"robot", "."}
+    with opened(run, root) as (playground, address):
+        assert set(index.sources) == sources
+        assert index.held(playground.mapped.all) == playground.mapped.all
+        assert len(playground.mapped) == len(index)
+        for source in sources:
+            one = next(one for one in playground.mapped.all if one.source == source and one.start > 0)
+            key = playground.library.named(one.video).key
+            answer = told(address, f"/api/near?video={key}&at={one.start}&count=48")
+            assert answer["searched"] == f"All {len(index):,} transitions of the run's index are searched."
+            assert len(answer["found"]) == 48
+            for hit in answer["found"][:3]:
+                assert ask(address, f"/api/videos/{hit['video']}/frame?at={hit['start']}")[0] == 200
+        (done,) = playground.actions.values()  # of the episodes of the camera that was read
+        labelled = {playground.mapped.all[n].video for n in np.flatnonzero(np.isfinite(done).all(axis=1))}
+        assert len(labelled) == EPISODES
+        assert len({video.partition("#")[0] for video in labelled}) == 1
+    alone = open_playground(AppConfig(run=run, videos=root / "robot"))  # its films lie in videos/, its states do not
+    assert alone.folder_of("videos") == root / "robot"
+    alone.close()

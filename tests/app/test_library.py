@@ -1,6 +1,7 @@
 """What may be brought, what is refused in one line, and that it is removed."""
 
 import io
+import tarfile
 
 import av
 import numpy as np
@@ -10,6 +11,9 @@ from PIL import Image
 from wildlam.app import library as room
 from wildlam.app.library import Library
 from wildlam.errors import WildlamError
+from wildlam.video.index import index
+
+from ..lerobot_sets import CAMERAS, EPISODES, STEPS, write_films
 
 
 @pytest.fixture
@@ -48,9 +52,9 @@ def test_a_video_is_read_by_its_key_and_removed_with_it(library, make_video, tmp
     assert item.name == "a.mp4"
     assert library.seconds(item.key) == pytest.approx(2)
     assert library.frames(item.key, [0.5], 32).shape == (1, 3, 32, 32)
-    assert item.path.is_file()
+    assert item.file.is_file()
     library.remove(item.key)
-    assert not item.path.exists()
+    assert not item.file.exists()
     with pytest.raises(WildlamError, match="no such video"):
         library.find(item.key)
 
@@ -58,7 +62,7 @@ def test_a_video_is_read_by_its_key_and_removed_with_it(library, make_video, tmp
 def test_all_that_was_brought_goes_in_the_end(make_video, tmp_path):
     library = Library(None)
     item = library.add("a.mp4", make_video(tmp_path / "a.mp4").read_bytes())
-    folder = item.path.parent
+    folder = item.file.parent
     library.close()
     assert not folder.exists()
 
@@ -75,7 +79,7 @@ def test_an_upload_that_nobody_uses_goes(library, monkeypatch, make_video, tmp_p
     old = library.add("a.mp4", make_video(tmp_path / "a.mp4").read_bytes())
     monkeypatch.setattr(room, "KEPT_FOR", -1.0)
     library.add("b.png", picture())
-    assert not old.path.exists()
+    assert not old.file.exists()
 
 
 @pytest.mark.parametrize(
@@ -136,4 +140,33 @@ def test_videos_of_the_run_by_source_and_split(videos):
         "kind": "video",
     }
     library.close()
-    assert library.videos[0].path.is_file()
+    assert library.videos[0].file.is_file()
+
+
+def test_videos_are_called_what_a_manifest_calls_them(tmp_path, make_video, read_number):
+    """Those in tar shards, and episodes that are parts of a film; what cannot be read is left out."""
+    write_films(tmp_path / "all" / "robot", make_video)
+    with tarfile.open(tmp_path / "all" / "wild.tar", "w") as tar:
+        for name in ("a.mp4", "b.mp4"):
+            tar.add(make_video(tmp_path / name, frames=12), name)
+            tar.add(tmp_path / name, f"._{name}")  # as macOS adds one for each file
+    (tmp_path / "all" / "bad.tar").write_bytes(b"no tar" * 200)
+    library = Library(tmp_path / "all")
+    with pytest.raises(WildlamError, match=r"bad\.tar: not a tar file"):
+        index(tmp_path / "all", progress=False)
+    (tmp_path / "all" / "bad.tar").unlink()
+    known = {video.path: video for video in index(tmp_path / "all", progress=False)}
+    assert [one.name for one in library.videos] == list(known)
+    assert {one.source for one in library.videos} == {"robot", "."}
+    assert len(known) == len(CAMERAS) * EPISODES + 2
+    for one in library.videos:
+        assert one.source == known[one.name].source
+        assert library.seconds(one.key) == pytest.approx(known[one.name].duration)
+    later = next(one for one in library.videos if one.name.endswith("episode_000002"))
+    assert read_number(library.frames(later.key, [0.4], 64)[0]) == 2 * STEPS + 8
+    assert read_number(library.frames(library.named("wild.tar/b.mp4").key, [0.25], 64)[0]) == 6
+    (tmp_path / "all" / "robot" / "videos" / CAMERAS[0] / "chunk-000" / "file-000.mp4").write_bytes(b"no film")
+    with pytest.raises(WildlamError) as error:
+        library.frames(later.key, [0.4], 64)
+    assert str(error.value).startswith("robot/videos/")
+    library.close()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 import pytest
 
@@ -35,19 +36,20 @@ def test_train_into_an_existing_run(trained, refused):
 
 
 @pytest.mark.usefixtures("no_report")
-def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("by", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tmp_path, by, expected):
     prepare, left = dataset.Clips.states, [None] * 3
 
     def interrupted(self, batch):
         if not left:
-            raise KeyboardInterrupt
+            signal.raise_signal(by)
         left.pop()
         return prepare(self, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(dataset.Clips, "states", interrupted)
         status, _, err = call("train", "--data.path", videos, "--out", "run", *TINY, "--training.save_every=1")
-    assert status == 130
+    assert status == expected
     assert err.endswith("wildlam: interrupted; resume with: wildlam train --resume run\n")
     (tmp_path / "run").rename(tmp_path / "moved")
     assert call("train", "--resume", "moved")[0] == 0

@@ -96,8 +96,23 @@ def test_infer(trained, call, tmp_path):
 
 def test_infer_writes_here_by_default(trained, call, tmp_path):
     run, videos = trained
-    assert call("infer", videos / "test" / "c.mp4", "--run", run)[0] == 0
+    assert call("infer", run, videos / "test" / "c.mp4")[0] == 0  # the same
     assert {path.name for path in tmp_path.iterdir()} == {"c.npz", "c.parquet"}
+
+
+def test_the_run_comes_before_the_videos(trained, refused):
+    run, videos = trained
+    film = videos / "test" / "c.mp4"
+    usage = "the run comes first: wildlam infer RUN VIDEO..."
+    assert refused("infer", film, run) == f"{run} is a run, and {film} is none; {usage}"
+    assert refused("infer", film, "tiny") == f"tiny is a run, and {film} is none; {usage}"
+    assert refused("infer", film) == "give a run and videos: wildlam infer RUN VIDEO..."
+    assert refused("infer", "--run", run) == "give a run and videos: wildlam infer RUN VIDEO..."
+    assert refused("infer", film, film).startswith(f"{film} is not a run folder")
+    said = refused("transfer", run, film)
+    assert said == "give two videos behind the run, source and target, not 1: wildlam transfer RUN SOURCE TARGET"
+    for arguments in ((run, film, film), (film, film, "--run", run)):
+        assert "decoder" in refused("transfer", *arguments)  # the run is known, and has none
 
 
 def test_infer_of_many(trained, call, tmp_path):

@@ -91,7 +91,7 @@ def test_unknown_commands(refused):
     assert refused("index", "good", "--held-out", "0.2").endswith("--held-out 0.2; did you mean --held_out?")
     assert refused("infer", "a.mp4", "--run", "tiny", "--outptu", "b").endswith("did you mean --output?")
     assert refused("infer", "--vido", "a.mp4", "--run", "tiny").endswith("did you mean video?")  # no option
-    assert refused("infer") == "VIDEO and --run must be given"
+    assert refused("infer") == "give a run and videos: wildlam infer RUN VIDEO..."
 
 
 def test_a_log_file_gets_few_lines_of_progress(call, monkeypatch, videos):

@@ -13,6 +13,7 @@ from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
 from wildlam.models import ModelConfig
 from wildlam.models.bottlenecks import Sparse
+from wildlam.pretrained import TINY
 from wildlam.training import TrainingConfig
 from wildlam.video.config import DataConfig
 from wildlam.workflows.evaluate import EvaluateConfig
@@ -21,6 +22,8 @@ from wildlam.workflows.infer import InferConfig
 from wildlam.workflows.plan import PlanConfig
 from wildlam.workflows.play import PlayConfig
 from wildlam.workflows.prior import PriorTrainingConfig
+from wildlam.workflows.search import SearchConfig
+from wildlam.workflows.sweep import SweepConfig
 from wildlam.workflows.transfer import TransferConfig
 
 
@@ -111,11 +114,20 @@ def test_values_that_do_for_the_type_of_their_field_are_made_of_that_type():
     assert config_from(PlanConfig, None, {"run": "r", "data": "d", "samples": None}).samples is None
 
 
+def test_a_path_stands_for_the_run_or_else_the_folder():
+    of_run = config_from(PlanConfig, "runs/demo", {"data": "d"})
+    assert of_run == config_from(PlanConfig, None, {"run": "runs/demo", "data": "d"})
+    assert config_from(SearchConfig, "tiny", {"like": "x"}).run == TINY
+    assert config_from(IndexConfig, Path("good"), {}).path == Path("good")
+    with pytest.raises(WildlamError, match="run is given twice, as 'a' and 'b'; give one"):
+        config_from(PlanConfig, "a", {"run": "b", "data": "d"})
+
+
 def test_something_else_than_a_configuration_is_refused():
     with pytest.raises(WildlamError, match=r"give a RunConfig, or its keywords \(data, .*; got 'runs/demo'"):
         config_from(RunConfig, "runs/demo", {})  # type: ignore[type-var]
-    with pytest.raises(WildlamError, match=r"^give an IndexConfig, or its keywords \(path, .*\), such as path='good'$"):
-        config_from(IndexConfig, "good", {})  # type: ignore[type-var]
+    with pytest.raises(WildlamError, match=r"give a SweepConfig, or its keywords \(.*; got 'runs/demo'"):
+        config_from(SweepConfig, "runs/demo", {})  # whose run is none of a path
     with pytest.raises(WildlamError, match="got Lite0"):
         config_from(RunConfig, Lite0(), {})  # type: ignore[type-var]
 

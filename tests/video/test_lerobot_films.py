@@ -3,8 +3,6 @@
 import json
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 import wildlam
@@ -17,63 +15,23 @@ from wildlam.video.loader import ClipSource, decode_windows
 from wildlam.video.sampling import eval_windows
 
 from ..aloha import write_aloha
-
-EPISODES, STEPS, FPS = 6, 40, 20
-CAMERAS = ("observation.images.gantry", "observation.images.laptop")  # no word that recordings know
+from ..lerobot_sets import CAMERAS, EPISODES, FPS, STEPS, write_films, write_with_states
 
 
 @pytest.fixture
 def lerobot(tmp_path, make_video):
-    """A v3.0 set of six episodes in one film a camera; its table's numbers are lists of one, as some tools write."""
-
     def write(root=tmp_path / "set", **changed):
-        info = {
-            "codebase_version": "v3.0",
-            "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
-            "features": {camera: {"dtype": "video"} for camera in CAMERAS},
-        }
-        rows = [
-            {"episode_index": [number]}
-            | {
-                f"videos/{camera}/{name}": value
-                for camera in CAMERAS
-                for name, value in (
-                    ("chunk_index", 0),
-                    ("file_index", 0),
-                    ("from_timestamp", number * STEPS / FPS),
-                    ("to_timestamp", (number + 1) * STEPS / FPS),
-                )
-            }
-            for number in range(EPISODES)
-        ]
-        (root / "meta/episodes/chunk-000").mkdir(parents=True)
-        (root / "meta/info.json").write_text(json.dumps(info | changed))
-        pq.write_table(pa.Table.from_pylist(rows), root / "meta/episodes/chunk-000/file-000.parquet")
-        for camera in CAMERAS:
-            make_video(root / "videos" / camera / "chunk-000/file-000.mp4", frames=EPISODES * STEPS, fps=FPS)
-        return root
+        return write_films(root, make_video, **changed)
 
     return write
 
 
-def with_states(lerobot, **changed):
-    """Poses on the ground beside the films."""
-    space = ["x", "y", "heading"]
-    state = {"observation.state": {"dtype": "float32", "shape": [3], "names": space}}
-    template = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-    features = {camera: {"dtype": "video"} for camera in CAMERAS} | state
-    root = lerobot(features=features, data_path=template, **changed)
-    file = root / "meta/episodes/chunk-000/file-000.parquet"
-    rows = [row | {"data/chunk_index": 0, "data/file_index": 0} for row in pq.read_table(file).to_pylist()]
-    pq.write_table(pa.Table.from_pylist(rows), file)
-    (root / "data/chunk-000").mkdir(parents=True)
-    columns = {
-        "episode_index": np.repeat(np.arange(EPISODES), STEPS),
-        "timestamp": np.tile(np.arange(STEPS) / FPS, EPISODES),
-        "observation.state": list(np.random.default_rng(0).normal(size=(EPISODES * STEPS, 3))),
-    }
-    pq.write_table(pa.table(columns), root / template.format(chunk_index=0, file_index=0))
-    return root
+@pytest.fixture
+def with_states(tmp_path, make_video):
+    def write(**changed):
+        return write_with_states(tmp_path / "set", make_video, **changed)
+
+    return write
 
 
 def test_episodes_are_videos_of_their_own(lerobot, read_number):
@@ -145,8 +103,8 @@ def test_malformed_sets_are_named(lerobot, changed, said):
         index(lerobot(**changed), progress=False)
 
 
-def test_a_larger_share_holds_the_same_and_more_out(lerobot):
-    root = with_states(lerobot)
+def test_a_larger_share_holds_the_same_and_more_out(with_states):
+    root = with_states()
 
     def held_out(share):
         return {row.path.rpartition("id=")[2] for row in index(root, progress=False, held_out=share).split("held_out")}
@@ -174,9 +132,9 @@ def test_v2_films_by_all_cameras_are_one_recording(tmp_path, make_video):
 
 
 @pytest.mark.parametrize("splits", [{}, {"train": "0:4", "test": "4:6"}, {"train": "1:3", "val": "3:4"}])
-def test_labelled_and_unlabelled_clips_are_split_alike(lerobot, splits):
+def test_labelled_and_unlabelled_clips_are_split_alike(with_states, splits):
     """Or a controller would be judged on episodes that its model was trained on."""
-    root = with_states(lerobot, splits=splits)
+    root = with_states(splits=splits)
     labelled = {episode.name: episode.split for episode in read_episodes(root)}
     unlabelled = {row.path.rpartition("id=")[2]: row.split for row in index(root, progress=False)}
     assert labelled == unlabelled

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wildlam.errors import WildlamError
-from wildlam.workflows.groups import Groups
+from wildlam.workflows.groups import Groups, directions_of
 from wildlam.workflows.search_index import Transition
 
 DIM = 8
@@ -57,6 +57,39 @@ def test_groups_are_those_on_disk_now(groups, z):
     assert names(other) == ["a"]
 
 
+def turns(count, seed, noise=0.5):
+    """Latent actions to the left, first half, and to the right, all partly ahead."""
+    side = np.repeat([1.0, -1.0], count // 2)
+    z = np.random.default_rng(seed).normal(size=(count, DIM)) * noise
+    z[:, 0] += 3 * side
+    z[:, 1] += 1
+    return z.astype(np.float32)
+
+
+def test_a_group_that_is_scattered_has_a_direction_for_each_part(groups):
+    z = turns(80, seed=0)
+    saved = groups.save("turns", MEMBERS, z)
+    assert sorted(np.sign(saved.directions[:, 0])) == [-1, 1]
+    np.testing.assert_allclose(np.linalg.norm(saved.directions, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(groups.find("turns").directions, saved.directions)
+    np.testing.assert_array_equal(groups.rename("turns", "both").directions, saved.directions)
+    assert len(directions_of(z[:40])) == 1  # all to the left
+    assert len(directions_of(z[33:47])) == 1  # too few
+    angles = np.repeat([0, 120, 240], 40) * np.pi / 180
+    around = np.random.default_rng(1).normal(size=(120, DIM)) / 2
+    around[:, :2] += 3 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    assert len(directions_of(around.astype(np.float32))) == 3
+
+
+def test_a_group_of_before_has_one_direction(groups, z):
+    saved = groups.save("old", MEMBERS, z)
+    file = groups.folder / "old.json"
+    fields = json.loads(file.read_text())
+    del fields["directions"]
+    file.write_text(json.dumps(fields))
+    np.testing.assert_array_equal(groups.find("old").directions, saved.z[None])
+
+
 @pytest.mark.parametrize("name", ["../up", "", "  ", ".hidden", "a/b", "a\\b", "x" * 41, "a\0b", "-x", "\u2067x"])
 def test_names_that_are_none_for_a_file(groups, z, name, tmp_path):
     for act in (lambda: groups.save(name, MEMBERS, z), lambda: groups.find(name), lambda: groups.forget(name)):
@@ -83,6 +116,8 @@ def test_groups_that_cannot_be(groups, z):
         ({"z": [1.0]}, "is a group of another run"),
         ({"z": [float("nan")] * DIM}, "is no group"),
         ({"z": "z"}, "is no group"),
+        ({"directions": [[1.0]]}, "is a group of another run"),
+        ({"directions": [[float("nan")] * DIM]}, "is no group"),
         ({"members": []}, "is no group"),
         ({"members": [{"video": "a.mp4"}]}, r"is no group \(TypeError"),
         ({"members": [{"video": 1, "source": "a", "start": 0, "end": 1, "speed": 1}]}, "is no group"),

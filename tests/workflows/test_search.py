@@ -242,8 +242,23 @@ def test_an_index_of_another_folder_keeps_its_own(run, built, encoded_videos, tm
     other = build_search(run=run, data=videos / "a", out=tmp_path / "a")
     assert other.rows == 45
     assert search(run=run, like="train/a0.mp4@1.3", index=tmp_path / "a").hits
-    with pytest.raises(WildlamError, match="give a folder for the index as out: the packaged run is only read"):
-        build_search(run="tiny", data=videos)
+    with pytest.raises(WildlamError, match=r"is an index of .*/videos, not of .*/others; give another index"):
+        search(run=run, like=ASKED, data=videos)
+
+
+def test_the_index_of_the_packaged_run_lies_with_its_videos(run, encoded_videos, monkeypatch, tmp_path):
+    monkeypatch.setattr("wildlam.workflows.search_build.TINY", run)  # small, as the others here
+    monkeypatch.setattr("wildlam.workflows.groups.TINY", run)
+    before = sorted(run.rglob("*"))
+    built = build_search(run=run, data=encoded_videos)
+    assert built.index.folder == encoded_videos / ".wildlam" / "search-tiny"
+    assert search(run=run, data=encoded_videos, like=ASKED, count=2, save_group="ahead").hits
+    assert (built.index.folder / "groups" / "ahead.json").is_file()
+    assert sorted(run.rglob("*")) == before
+    with pytest.raises(WildlamError, match="give a folder of videos as data, or that of the index as out"):
+        build_search(run=run)
+    with pytest.raises(WildlamError, match="give a folder of videos as data, or that of the index as index"):
+        search(run=run, like=ASKED)
 
 
 def test_a_video_that_is_gone_is_told_on_the_page(run, built, encoded_videos):

@@ -6,6 +6,7 @@ import pytest
 
 from wildlam.errors import WildlamError
 from wildlam.workflows import search_index
+from wildlam.workflows.groups import Groups
 from wildlam.workflows.search_index import Filter, SearchIndex, Transition
 
 DIM = 64
@@ -57,6 +58,48 @@ def exact(z, query, allowed=slice(None)):
 
 def numbers(hits):
     return [int(hit.speed) for hit in hits]
+
+
+@pytest.mark.parametrize("indexed_from", [100_000, 256])
+def test_nearest_to_any_of_several(z, tmp_path, monkeypatch, indexed_from):
+    monkeypatch.setattr(search_index, "INDEXED_FROM", indexed_from)
+    index = create(tmp_path / "search")
+    index.append(rows_of(z))
+    index.settle()
+    asked = np.stack([z[0] + 0.1 * z[5], z[333] + 0.2 * z[6], z[0] + 0.3 * z[1]])
+    cosines = z @ (asked / np.linalg.norm(asked, axis=1, keepdims=True)).T / np.linalg.norm(z, axis=1, keepdims=True)
+    expected = np.argsort(-cosines.max(axis=1))
+    hits = index.nearest(asked, 30)
+    assert numbers(hits) == expected[:30].tolist()
+    np.testing.assert_allclose([hit.distance for hit in hits], 1 - cosines.max(axis=1)[expected[:30]], atol=1e-5)
+    of_b = [n for n in expected if n // 20 % 2]
+    assert numbers(index.nearest(asked, 300, Filter(sources=["b"]))) == of_b
+    # Of the first, hardly any is left: what the others have is not to come before what is left of it.
+    few = Filter(
+        without_moments=frozenset((f"{'ab'[n // 20 % 2]}/{n // 20}.mp4", n % 20 / 4) for n in exact(z, z[0])[:200])
+    )
+    left = [n for n in expected if n not in set(exact(z, z[0])[:200])]
+    assert numbers(index.nearest(asked, 20, few)) == left[:20]
+
+
+def test_a_scattered_group_finds_what_is_like_any_of_its_parts(tmp_path):
+    """Left and right, whose mean is what lies between: ahead."""
+    generator = np.random.default_rng(0)
+    left, ahead = 4 * np.eye(2, DIM)
+    towards = np.repeat([left, -left, ahead], 200, axis=0) + 0.1 * ahead
+    z = (towards + generator.normal(size=towards.shape) * 0.2).astype(np.float32)
+    index = create(tmp_path / "search")
+    index.append(rows_of(z))
+    index.settle()
+    members = [
+        index.find(f"{'ab'[n // 20 % 2]}/{n // 20}.mp4", n % 20 / 4 + 0.1)[0] for n in (*range(40), *range(200, 240))
+    ]
+    group = Groups(tmp_path / "groups", "w", DIM).save("turns", members, index.vectors(members))
+    moments = Filter(without_moments=frozenset((one.video, one.start) for one in members))
+    found = numbers(index.nearest(group.directions, 100, moments))
+    assert max(found) < 400  # turns, and none ahead
+    assert {n < 200 for n in found} == {True, False}
+    assert min(numbers(index.nearest(group.z, 100, moments))) >= 400  # the mean finds these alone
 
 
 def test_the_nearest_are_found_by_direction_alone(index, z):

@@ -10,7 +10,6 @@ import threading
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,11 +22,11 @@ from torch import Tensor
 
 from wildlam.errors import WildlamError
 from wildlam.types import Split
-from wildlam.video.decode import decode_at, probe
-from wildlam.video.files import names_tar
+from wildlam.video.decode import VideoInfo, decode_at, probe, probe_part
+from wildlam.video.files import AnyFile, Part, film_of
 from wildlam.video.geometry import square
-from wildlam.video.index import find_videos
-from wildlam.video.splits import source_of, splits_of
+from wildlam.video.index import list_videos
+from wildlam.video.splits import source_of
 
 BYTES = 64 * 2**20
 """Largest upload."""
@@ -51,7 +50,7 @@ class Item:
         name: its name for people.
         source: the set that it is of.
         split: training or held out; None of an upload.
-        path: its file; None of a picture.
+        file: its file, or what of one it is; None of a picture.
         picture: ``uint8 [H, W, 3]``; None of a video.
     """
 
@@ -59,13 +58,13 @@ class Item:
     name: str
     source: str
     split: Split | None = None
-    path: Path | None = None
+    file: AnyFile | None = None
     picture: Tensor | None = None
     used: float = 0.0
 
     def told(self) -> dict[str, object]:
         """What the browser is told."""
-        kind = "picture" if self.path is None else "video"
+        kind = "picture" if self.file is None else "video"
         return {"key": self.key, "name": self.name, "source": self.source, "split": self.split, "kind": kind}
 
 
@@ -79,18 +78,19 @@ class Library:
 
     Attributes:
         folder: where things lie that are removed in the end.
+        root: folder of the videos.
+        copied: whether they are a copy.
     """
 
     def __init__(self, root: Path | None, copied: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="wildlam-app-"))
         if copied and root is not None:
             root = Path(shutil.copytree(root, self.folder / "films"))
-        self.root = root
-        names = [name for name in find_videos(root) if not names_tar(name)] if root else []
-        splits = splits_of(names)
+        self.root, self.copied = root, copied
+        found = list_videos(root).items() if root else ()
         self._items = {
-            f"v{i}": Item(f"v{i}", name, source_of(name, ""), splits[name], (root or Path()) / name)
-            for i, name in enumerate(names)
+            f"v{i}": Item(f"v{i}", name, source_of(name, ""), split, file)
+            for i, (name, (file, split)) in enumerate(found)
         }
         self._by_name = {item.name: item for item in self._items.values()}
         self._uploads: OrderedDict[str, Item] = OrderedDict()
@@ -137,7 +137,7 @@ class Library:
             WildlamError: it cannot be read.
         """
         item = self.find(key)
-        return 0.0 if item.path is None else _length(item.path)
+        return 0.0 if item.file is None else _length(item.file)
 
     def frames(self, key: str, times: list[float], side: int) -> Tensor:
         """Frames ``uint8 [len(times), 3, side, side]`` as the model sees them; a picture is the same at all times.
@@ -148,9 +148,10 @@ class Library:
         item = self.find(key)
         if item.picture is not None:
             return square(item.picture, 0, side)[None].expand(len(times), -1, -1, -1)
-        assert item.path is not None
-        with_name = _named(item)
-        return with_name(lambda path: decode_at(path, times, side))
+        try:
+            return decode_at(_file_of(item), times, side)
+        except WildlamError as error:
+            raise with_name(item, error) from error
 
     def add(self, name: str, data: bytes) -> Item:
         """Take what somebody brings, if it is a video or a picture.
@@ -168,12 +169,12 @@ class Library:
         if (picture := _picture(name, data)) is not None:
             item.picture = picture
         else:
-            item.path = self.folder / f"{key}.video"
-            item.path.write_bytes(data)
+            item.file = brought = self.folder / f"{key}.video"
+            brought.write_bytes(data)
             try:
                 _check(item)
             except WildlamError:
-                item.path.unlink()
+                brought.unlink()
                 raise
         with self._lock:
             self._uploads[key] = item
@@ -191,8 +192,8 @@ class Library:
 
     def _drop(self, key: str) -> None:
         item = self._uploads.pop(key, None)
-        if item is not None and item.path is not None:
-            item.path.unlink(missing_ok=True)
+        if item is not None and isinstance(item.file, Path):
+            item.file.unlink(missing_ok=True)
 
 
 def jpeg(frame: Tensor, quality: int = 88) -> bytes:
@@ -211,31 +212,29 @@ def png(frame: Tensor) -> bytes:
 
 def with_name(item: Item, error: WildlamError) -> WildlamError:
     """An error that calls a video as people know it, and not by the path of its file."""
-    return WildlamError(str(error).replace(str(item.path), item.name))
+    return WildlamError(str(error).replace(film_of(str(item.file)), film_of(item.name)))
 
 
-def _named(item: Item) -> Callable[[Callable[[Path], Tensor]], Tensor]:
-    def read(act: Callable[[Path], Tensor]) -> Tensor:
-        assert item.path is not None
-        try:
-            return act(item.path)
-        except WildlamError as error:
-            raise with_name(item, error) from error
+def _file_of(item: Item) -> AnyFile:
+    assert item.file is not None
+    return item.file
 
-    return read
+
+def _length(file: AnyFile) -> float:
+    info = _probed(file)
+    return min([info.duration, *info.breaks])
 
 
 @lru_cache(maxsize=4096)
-def _length(path: Path) -> float:
-    info = probe(path)
-    return min([info.duration, *info.breaks])
+def _probed(file: AnyFile) -> VideoInfo:
+    """A film is opened once for all its parts."""
+    return probe_part(file, _probed(file.film)) if isinstance(file, Part) else probe(file)
 
 
 def _check(item: Item) -> None:
     """Refuse a video that is no video, or too large a one."""
-    assert item.path is not None
     try:
-        info = probe(item.path)
+        info = probe(_file_of(item))
     except WildlamError as error:
         raise with_name(item, error) from error
     if info.width * info.height > PIXELS:

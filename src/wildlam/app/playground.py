@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import re
+import shlex
 import threading
 from collections import OrderedDict
 from contextlib import suppress
@@ -28,12 +29,12 @@ from wildlam.fileio import read_json, write_atomically
 from wildlam.models.decoder import Decoder
 from wildlam.pretrained import FILMS, TINY
 from wildlam.video.index import index
+from wildlam.video.lerobot_films import is_lerobot
 from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.controller import load_controller
 from wildlam.workflows.decoder import load_decoder
-from wildlam.workflows.groups import FOLDER as GROUPS
-from wildlam.workflows.groups import GROUP, Group, Groups
-from wildlam.workflows.search_build import FOLDER as SEARCH
+from wildlam.workflows.groups import GROUP, Group, Groups, groups_folder
+from wildlam.workflows.search_build import index_folder
 from wildlam.workflows.search_index import Transition
 from wildlam.workflows.trained import Trained, load
 from wildlam.workflows.transitions import Transitions, gather, projected
@@ -68,6 +69,7 @@ class Playground:
         library: videos.
         runs: folder whose runs the page Runs shows.
         most: about how many transitions are mapped.
+        index: folder of the index that is searched, which need not be there.
         jobs: long work.
         names: names that keys were given.
         transitions: those of the videos, once they are inferred.
@@ -80,6 +82,7 @@ class Playground:
     library: Library
     runs: Path
     most: int
+    index: Path
     jobs: Jobs = field(default_factory=Jobs)
     names: dict[str, str] = field(default_factory=dict)
     transitions: Transitions | None = None
@@ -243,10 +246,14 @@ class Playground:
             return f"{line} ({why})."
         if videos == there:
             return f"{line}."
-        if self.run == TINY:
+        if self.library.copied:
             return f"{line}. For all: start with a larger --most."
-        given = "" if self.library.root == videos_of(self.run, None) else f" --data.path {self.library.root}"
-        return f"{line}. For all: wildlam search build {self.run}{given}"
+        words = ["wildlam", "search", "build", "tiny" if self.run == TINY else str(self.run)]
+        if self.library.root != videos_of(self.run, None):
+            words += ["--data.path", str(self.library.root)]
+        if self.index != index_folder(self.run, None, "index", self.library.root):
+            words += ["--out", str(self.index)]
+        return f"{line}. For all: {shlex.join(words)}"
 
     @property
     def groups(self) -> Groups:
@@ -316,18 +323,18 @@ class Playground:
                     log.warning("wildlam app: %s", error)
                     continue
                 drivers.append(Driver(folder.name, controller, space))
-            weights, root = weights_fingerprint(trained.model), self.library.folder if self.run == TINY else self.run
-            groups = Groups(root / GROUPS, weights, trained.model.bottleneck.dim)
-            index = RunIndex(root / SEARCH, weights, self.library)
+            weights = weights_fingerprint(trained.model)
+            groups = Groups(groups_folder(self.run, self.index), weights, trained.model.bottleneck.dim)
+            index = RunIndex(self.index, weights, self.library)
             self._loaded = Loaded(trained, decoder, why, drivers, groups, index)
         except Exception as error:
             self._failed = in_a_line(error)
             raise
 
     def _gather(self, job: Job) -> dict[str, Any]:
-        videos = [(item.path, item.source) for item in self.library.videos if item.path is not None]
+        videos = [(item.file, item.source) for item in self.library.videos if item.file is not None]
         known = gather(self.trained, videos, self.most, count=lambda share: job.count(0.95 * share))  # then labels
-        items = {str(item.path): item for item in self.library.videos}
+        items = {str(item.file): item for item in self.library.videos}
         self._keys = [items[name].key for name in known.videos]
         folders = {source: self.folder_of(source) for source in dict.fromkeys(known.sources)}
         for folder in folders.values():
@@ -380,7 +387,7 @@ class Playground:
         """Folder of the videos of a source."""
         root = self.library.root
         assert root is not None
-        return root if source == "." else root / source
+        return root if source == "." or is_lerobot(root) else root / source
 
     def _why_no_videos(self) -> str:
         where = f" at {self.library.root}" if self.library.root else ""

@@ -32,7 +32,7 @@ class Searched(Protocol):
     def nearest(
         self, z: np.ndarray, count: int, only: Filter | None = None, *, distinct_videos: bool = False
     ) -> list[Hit]:
-        """The transitions nearest to a latent action ``[Z]``, nearest first."""
+        """The transitions nearest to a latent action ``[Z]``, or to any of ``[K, Z]``, nearest first."""
         ...
 
 
@@ -79,7 +79,9 @@ class Mapped:
     ) -> list[Hit]:
         """As ``SearchIndex.nearest``."""
         only = only or Filter()
-        distances = self._known.distances(torch.from_numpy(z), np.arange(len(self))).numpy()
+        everything = np.arange(len(self))
+        of_each = [self._known.distances(torch.from_numpy(one), everything).numpy() for one in np.atleast_2d(z)]
+        distances = np.min(of_each, axis=0)
 
         def in_order() -> Iterator[Hit]:
             for n in distances.argsort(kind="stable").tolist():
@@ -140,7 +142,7 @@ class RunIndex:
                 f"{self._folder} is being built, or was interrupted; `wildlam search build` completes it"
             )
         root = self._library.root
-        if root is None or Path(index.root).resolve() != root.resolve():
+        if root is None or not index.is_of(root):
             raise WildlamError(f"{self._folder} is an index of {index.root}")
         names = set(index.videos())
         self.unshown = frozenset(name for name in names if self._library.named(name) is None)

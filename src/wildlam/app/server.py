@@ -16,6 +16,7 @@ from wildlam.errors import WildlamError, fields_as_options, option
 from wildlam.pretrained import FILMS, TINY, run_path
 from wildlam.runs.folder import Run
 from wildlam.types import check_count, settle_paths
+from wildlam.workflows.search_build import index_folder
 
 try:
     import uvicorn
@@ -64,7 +65,9 @@ class AppConfig:
         runs: folder of runs to watch; that which the run lies in if not given, and ``runs`` for ``"tiny"``.
         host: address to listen at. Whoever can reach it sees the videos, brings others and uses the machine's time.
         port: port to listen at; the next free one if it is taken.
-        most: about how many transitions of the videos are mapped and searched.
+        most: about how many transitions of the videos are mapped, and searched where there is no index.
+        index: folder of the index that is searched; where ``wildlam search build`` makes that of the run and of
+            ``videos`` if not given.
     """
 
     run: Path = TINY
@@ -73,11 +76,12 @@ class AppConfig:
     host: str = LOOPBACK
     port: int = PORT
     most: int = MOST
+    index: Path | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.run, str):
             object.__setattr__(self, "run", run_path(self.run))
-        settle_paths(self, "run", "videos", "runs")
+        settle_paths(self, "run", "videos", "runs", "index")
         check_count("most", self.most)
         if not 0 <= self.port < 2**16:
             raise ValueError(f"{option('port')} must be from 0 to 65535, got {self.port}")
@@ -122,7 +126,11 @@ def open_playground(config: AppConfig) -> Playground:
     root = videos_of(config.run, config.videos)
     library = Library(root, copied=root == FILMS)
     runs = config.runs or (Path("runs") if config.run == TINY else config.run.absolute().parent)
-    return Playground(config.run, library, runs, config.most)
+    if root == FILMS and config.index is None:
+        index = library.folder / "search"  # beside these nothing is to be written: not groups either
+    else:
+        index = index_folder(config.run, config.index, "index", root)
+    return Playground(config.run, library, runs, config.most, index)
 
 
 def make_app(playground: Playground, hosts: set[str] | None) -> ASGIApp:

@@ -37,6 +37,31 @@ def own_run(text: str | Path) -> Path:
     return pretrained.own_run(text)
 
 
+def run_before(given: Sequence[str], run: str | None, usage: str) -> tuple[str, list[Path]]:
+    """The run and the videos that are given one behind the other, or videos alone where the run is given by ``--run``.
+
+    Args:
+        given: the arguments.
+        run: what ``--run`` says, if it is given.
+        usage: how the command is used, for errors.
+
+    Raises:
+        WildlamError: there are no videos, or the run is given behind them.
+    """
+    from wildlam.errors import WildlamError
+
+    run, *videos = given if run is None and given else (run or "", *given)
+    if not (run and videos):
+        raise WildlamError(f"give a run and videos: {usage}")
+    if not _is_run(run) and (behind := next(filter(_is_run, videos), None)):
+        raise WildlamError(f"{behind} is a run, and {run} is none; the run comes first: {usage}")
+    return run, [Path(video) for video in videos]
+
+
+def _is_run(text: str) -> bool:
+    return text == "tiny" or text.startswith("hf:") or (Path(text) / "config.yaml").is_file()
+
+
 OWN_RUN_HELP = "run folder, or hf:user/name[@revision] for one on the Hub, which is copied to runs/name first"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wildlam.cli.common import OWN_RUN_HELP, Arguments, make_parser, own_run, results, summary
-from wildlam.errors import named
+from wildlam.cli.common import OWN_RUN_HELP, Arguments, make_parser, own_run, results, run_before, summary
+from wildlam.errors import WildlamError, named
 
 RUN_HELP = "run folder; tiny for the model that comes with the package; hf:user/name[@revision] for one on the Hub"
 
@@ -48,16 +48,20 @@ def run_infer(argv: Arguments) -> int:
     many (dims), or keeps --dims of all.
 
     Examples:
-      wildlam infer holiday.mp4 --run runs/demo --output holiday_actions
-      wildlam infer holiday.mp4 ~/videos --run runs/demo --output actions
+      wildlam infer runs/demo holiday.mp4 --output holiday_actions
+      wildlam infer tiny holiday.mp4 ~/videos --output actions
     """
     from tqdm import tqdm
 
+    from wildlam.pretrained import run_path
     from wildlam.workflows.infer import InferConfig, infer_each
 
-    parser = make_parser("infer", run_infer)
-    parser.add_argument("video", type=Path, nargs="+", help="video file, or folder of videos (searched at any depth)")
-    parser.add_argument("--run", required=True, help=RUN_HELP)
+    usage = "wildlam infer RUN VIDEO..."
+    parser = make_parser("infer", run_infer, usage=f"{usage} [--output OUTPUT] [--dims DIMS]")
+    parser.add_argument(
+        "video", nargs="*", help=f"first the run ({RUN_HELP}), then video files and folders of them, at any depth"
+    )
+    parser.add_argument("--run", help="the run, if it does not stand before the videos")
     parser.add_argument(
         "--output",
         type=Path,
@@ -65,8 +69,9 @@ def run_infer(argv: Arguments) -> int:
     )
     parser.add_argument("--dims", type=int, help="how many leading dimensions of latent actions to keep (Adaptive)")
     args = parser.parse_args(list(argv))
+    run, given = run_before(args.video, args.run, usage)
     videos, failed = 0, 0
-    for one in infer_each(InferConfig(run=args.run, videos=args.video, output=args.output, dims=args.dims)):
+    for one in infer_each(InferConfig(run=run_path(run), videos=given, output=args.output, dims=args.dims)):
         videos += 1
         if one.actions is None:
             tqdm.write(f"wildlam: error: {one.error}", file=sys.stderr)  # beside the bar
@@ -126,19 +131,26 @@ def run_transfer(argv: Arguments) -> None:
     Needs a decoder: `wildlam decoder train RUN`.
 
     Example:
-      wildlam transfer turning.mp4 kitchen.mp4 --run runs/demo -o kitchen_turning.mp4
+      wildlam transfer runs/demo turning.mp4 kitchen.mp4 -o kitchen_turning.mp4
     """
     from wildlam.config import to_config
     from wildlam.workflows.transfer import TransferConfig, transfer
 
-    parser = make_parser("transfer", run_transfer)
-    parser.add_argument("source", type=Path, help="video whose latent actions are inferred")
-    parser.add_argument("target", type=Path, help="video that they are applied to")
-    parser.add_argument("--run", required=True, help=RUN_HELP)
+    usage = "wildlam transfer RUN SOURCE TARGET"
+    parser = make_parser("transfer", run_transfer, usage=f"{usage} [-o OUTPUT] [...]")
+    parser.add_argument(
+        "video",
+        nargs="*",
+        help=f"first the run ({RUN_HELP}), then the video that is acted in, and that which it is done to",
+    )
+    parser.add_argument("--run", help="the run, if it does not stand before the videos")
     parser.add_argument("-o", "--output", type=Path, default=Path("transfer.mp4"), help="film to write, .mp4")
     parser.add_class_arguments(TransferConfig, skip={"run", "source", "target", "output"})
     args = parser.parse_args(list(argv))
-    given = {name: args[name] for name in ("run", "source", "target", "output")}
+    run, videos = run_before(args.video, args.run, usage)
+    if len(videos) != 2:
+        raise WildlamError(f"give two videos behind the run, source and target, not {len(videos)}: {usage}")
+    given = {"run": run, "source": videos[0], "target": videos[1], "output": args.output}
     print(transfer(to_config(TransferConfig, parser, args, **given)))
 
 
@@ -146,9 +158,9 @@ def run_search(argv: Arguments) -> None:
     """Find transitions by the action in them: those of other videos whose latent actions are nearest to an example's.
 
     `wildlam search build RUN` infers the latent action of every transition of the run's videos, or of those in
-    --data.path, into RUN/search; called again, it adds what is new. Then a search prints the nearest transitions and
-    writes a page that shows them. Distances are 1 - cosine: 0 is the same direction, 1 unrelated. Speeds are ranks,
-    from 0, the slowest of all transitions, to 1.
+    --data.path, into RUN/search (of tiny, into .wildlam/search-tiny in that folder); called again, it adds what is new.
+    Then a search prints the nearest transitions and writes a page that shows them. Distances are 1 - cosine: 0 is the
+    same direction, 1 unrelated. Speeds are ranks, from 0, the slowest of all transitions, to 1.
 
     Examples:
       wildlam search build runs/demo
@@ -156,21 +168,29 @@ def run_search(argv: Arguments) -> None:
       wildlam search runs/demo --like ~/holiday.mp4@2.5 --count 12 --distinct_videos true --min_speed 0.5
       wildlam search runs/demo --like doom/held_out/maze_0_001.mp4@2.5 --save_group turns
       wildlam search runs/demo --like group:turns
+      wildlam search build tiny --data.path ~/videos
+      wildlam search tiny --data.path ~/videos --like walk.mp4@2.5
     """
     if argv and argv[0] == "build":
         run_search_build(argv[1:])
         return
     from wildlam.config import to_config
+    from wildlam.video.files import location
     from wildlam.workflows.search import SearchConfig, search
 
     parser = make_parser(
         "search", run_search, usage="wildlam search RUN --like EXAMPLE [...]\n       wildlam search build RUN"
     )
     parser.add_argument("run", help=RUN_HELP)
+    parser.add_argument(
+        "--data.path", type=location, help="folder of the videos of the index, which that of tiny lies with"
+    )
     parser.add_argument("--sources", nargs="+", default=[], help="sources to look in; all by default")
-    parser.add_class_arguments(SearchConfig, skip={"run", "sources"})
+    parser.add_class_arguments(SearchConfig, skip={"run", "sources", "data"})
     args = parser.parse_args(list(argv))
-    found = search(to_config(SearchConfig, parser, args, run=args.run, sources=args.sources))
+    config = to_config(SearchConfig, parser, args, run=args.run, sources=args.sources, data=args.data.path)
+    with named({"data": "--data.path"}):
+        found = search(config)
     print(found)
     print(f"page       {found.page}")
 
@@ -184,6 +204,7 @@ def run_search_build(argv: Arguments) -> None:
     Examples:
       wildlam search build runs/demo
       wildlam search build runs/demo --data.path ~/other/videos --out runs/demo/search_other
+      wildlam search build tiny --data.path ~/videos
     """
     from wildlam.video.files import location
     from wildlam.workflows.search_build import build_search
@@ -191,7 +212,11 @@ def run_search_build(argv: Arguments) -> None:
     parser = make_parser("search build", run_search_build)
     parser.add_argument("run", help=RUN_HELP)
     parser.add_argument("--data.path", type=location, help="folder of videos; those of the run by default")
-    parser.add_argument("--out", type=Path, help="folder for the index; RUN/search by default")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for the index; RUN/search by default, or .wildlam/search-tiny in that of the videos (tiny)",
+    )
     args = parser.parse_args(list(argv))
     with named({"data": "--data.path"}):
         print(build_search(run=args.run, data=args.data.path, out=args.out))

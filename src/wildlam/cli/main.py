@@ -52,7 +52,8 @@ COMMANDS: dict[str, Command] = {name: function for group in GROUPS.values() for 
 def main(argv: Arguments | None = None) -> int:
     """Run ``wildlam COMMAND ...``; return the exit status.
 
-    0; 1 if some of many files could not be used; 2 for an error that the user can fix; 130 if interrupted.
+    0; 1 if some of many files could not be used; 2 for an error that the user can fix; 130 if interrupted by Ctrl-C,
+    143 by SIGTERM, as shells have it (128 and the signal's number).
     """
     if completion.is_asked():
         completion.complete(COMMANDS)
@@ -67,7 +68,15 @@ def main(argv: Arguments | None = None) -> int:
     if not sys.stderr.isatty():  # a log file: no new line ten times a second. tqdm reads this when it is imported
         os.environ.setdefault("TQDM_MININTERVAL", "30")
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    ended_by = signal.SIGINT
+
+    def terminate(*_: object) -> None:
+        """End as Ctrl-C does, so that what is done is kept and the simulators' processes end too."""
+        nonlocal ended_by
+        ended_by = signal.SIGTERM
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("wildlam").setLevel(logging.INFO)  # others speak up when something is wrong
     try:
@@ -84,11 +93,11 @@ def main(argv: Arguments | None = None) -> int:
         return 2
     except KeyboardInterrupt as interrupt:
         if os.environ.get("RANK", "0") != "0":  # under torchrun the first process says it for all
-            return 130
+            return 128 + ended_by
         anew = argv[0] in ("plan", "play") or "--estimate" in argv
         remedy = str(interrupt) or f"the same command {'starts over' if anew else 'resumes from what was finished'}"
         print(f"wildlam: interrupted; {remedy}", file=sys.stderr)
-        return 130
+        return 128 + ended_by
     except Exception as error:
         if _prints(error):
             raise
@@ -103,11 +112,6 @@ def _prints(error: Exception) -> bool:
     from wildlam.distributed import prints
 
     return prints(error)
-
-
-def _interrupt(*_: object) -> None:
-    """End as Ctrl-C does, so that the simulators' processes end too."""
-    raise KeyboardInterrupt
 
 
 def _usage() -> str:

@@ -36,12 +36,13 @@ EXAMPLES: dict[type, str] = {
 """How one of several classes is given from Python, for each of ``CHOSEN_BY_NAME``."""
 
 
-def config_from(cls: type[Config], config: Config | None, keywords: Mapping[str, Any]) -> Config:
+def config_from(cls: type[Config], config: Config | str | Path | None, keywords: Mapping[str, Any]) -> Config:
     """The configuration that a workflow is called with.
 
     Args:
         cls: its class, a dataclass.
-        config: one that is made; keywords replace what it says.
+        config: one that is made; keywords replace what it says. A path is that of its ``run`` or, if it has none, its
+            ``path``.
         keywords: fields by name. Of a field that is a configuration itself, a mapping of its fields will do, such as
             ``training={"steps": 100}``; an encoder and a bottleneck as in ``config.yaml``, with ``class_path``.
 
@@ -49,9 +50,15 @@ def config_from(cls: type[Config], config: Config | None, keywords: Mapping[str,
         WildlamError: something else is given, a keyword is unknown or missing, or a value is of another type than its
             field or out of its range.
     """
+    kinds = get_type_hints(cls)
+    first = next((name for name in ("run", "path") if kinds.get(name) in (Path, Location)), None)
+    if isinstance(config, str | Path) and first is not None:
+        if first in keywords:
+            raise WildlamError(f"{first} is given twice, as {str(config)!r} and {str(keywords[first])!r}; give one")
+        config, keywords = None, {first: config, **keywords}
     if config is not None and not isinstance(config, cls):
         article = "an" if cls.__name__[0] in "AEIOU" else "a"
-        raise WildlamError(f"give {article} {cls.__name__}, or its keywords ({_names(cls)}){_such_as(cls, config)}")
+        raise WildlamError(f"give {article} {cls.__name__}, or its keywords ({', '.join(_names(cls))}); got {config!r}")
     return _made(cls, config, keywords, "")
 
 
@@ -59,7 +66,7 @@ def _made(cls: type[Config], config: Config | None, keywords: Mapping[str, Any],
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if unknown := next((name for name in keywords if name not in fields), None):
         near = difflib.get_close_matches(unknown, fields, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it has {_names(cls)}"
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(_names(cls))}"
         raise WildlamError(f"{cls.__name__} has no {unknown}; {hint}")
     known = {} if config is None else {name: getattr(config, name) for name in fields}
     missing = [name for name, field in fields.items() if name not in {**known, **keywords} and _is_required(field)]
@@ -119,16 +126,9 @@ def _checked(key: str, kind: Any, value: Any) -> Any:
     return kind(value)
 
 
-def _such_as(cls: type, given: Any) -> str:
-    """How something that is no configuration may have been meant: a path as the first keyword."""
-    first = dataclasses.fields(cls)[0].name
-    is_path = get_type_hints(cls)[first] in (Path, Location) and isinstance(given, str | Path)
-    return f", such as {first}={str(given)!r}" if is_path else f"; got {given!r}"
-
-
 def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _names(cls: type) -> str:
-    return ", ".join(field.name for field in dataclasses.fields(cls))
+def _names(cls: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]

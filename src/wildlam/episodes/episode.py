@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -14,6 +15,7 @@ from wildlam.episodes.camera import Camera
 from wildlam.episodes.pairing import Frames, Stored
 from wildlam.episodes.vectors import Commands
 from wildlam.types import Split
+from wildlam.video.files import AnyFile, Part
 
 
 @dataclass(frozen=True)
@@ -107,3 +109,14 @@ class Episode:
         period = np.median(np.diff(self.times))
         uneven = np.abs(np.diff(self.times[chosen]) - stride * period) > period / 2
         return np.split(chosen, np.flatnonzero(uneven) + 1)
+
+
+def by_film(episodes: Iterable[Episode]) -> Callable[[AnyFile], Episode | None]:
+    """What gives the episode that a video is of, if any: by its file and, of a part of a film, by the part's name."""
+    known = {(one.file.resolve(), part): one for one in episodes if one.file for part in ("", one.name)}
+
+    def find(video: AnyFile) -> Episode | None:
+        film, part = (video.film, video.name) if isinstance(video, Part) else (video, "")
+        return known.get((film.resolve(), part)) if isinstance(film, Path) else None
+
+    return find

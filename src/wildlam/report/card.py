@@ -99,7 +99,7 @@ def _facts(run: Run, license: str) -> Iterator[tuple[str, str]]:
 
 
 def _use(name: str, parts: Mapping[str, Sequence[str]]) -> list[str]:
-    more = [f"wildlam transfer turning.mp4 kitchen.mp4 --run hf:{name}"] if "decoder" in parts else []
+    more = [f"wildlam transfer hf:{name} turning.mp4 kitchen.mp4"] if "decoder" in parts else []
     return [
         "## Use",
         "",
@@ -111,7 +111,7 @@ def _use(name: str, parts: Mapping[str, Sequence[str]]) -> list[str]:
         "```",
         "",
         "```bash",
-        f"wildlam infer video.mp4 --run hf:{name}",
+        f"wildlam infer hf:{name} video.mp4",
         *more,
         "```",
         "",

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wildlam.errors import WildlamError
 from wildlam.video.decode import Backend, VideoInfo, decode_at, decode_grid, probe
+from wildlam.video.files import AnyFile
 from wildlam.video.geometry import square
 from wildlam.video.sampling import SLOW
 from wildlam.video.timeline import known_plain
@@ -39,10 +40,10 @@ class VideoFile:
     """A video in a file.
 
     Attributes:
-        path: the file.
+        path: the file, or what else of files can be decoded.
     """
 
-    path: Path
+    path: AnyFile
 
     def __str__(self) -> str:
         return str(self.path)

@@ -42,7 +42,15 @@ from wildlam.video.files import (
 )
 from wildlam.video.lerobot_films import Listed, films_of, is_lerobot
 from wildlam.video.manifest import SCHEMA, Manifest, Video, manifest_path
-from wildlam.video.splits import assign_splits, common_folder, drawn_split, from_each_source, source_of
+from wildlam.video.splits import (
+    HELD_OUT,
+    assign_splits,
+    common_folder,
+    drawn_split,
+    from_each_source,
+    source_of,
+    splits_of,
+)
 from wildlam.video.timeline import known_plain
 
 log = logging.getLogger(__name__)
@@ -279,6 +287,29 @@ def find_videos(root: Path | str) -> list[str]:
             (inside / name).as_posix() for name in files if not name.startswith(".") and name.lower().endswith(_ENDINGS)
         ]
     return sorted(found)
+
+
+def list_videos(root: Path) -> dict[str, tuple[AnyFile, Split]]:
+    """The videos below a folder, by their paths in a manifest, with their files and splits; none of them is opened.
+
+    Episodes of LeRobotDatasets are videos of their own, and so are those in tar shards. A file that cannot be read is
+    told of and left out. The splits are those that a folder's name, a data set or a path says; of a manifest that is
+    there, they may be others.
+
+    Raises:
+        WildlamError: the tables of a LeRobotDataset cannot be read.
+    """
+    listed, told = _by_episode(root, dict.fromkeys(find_videos(root)), HELD_OUT)
+    files: dict[str, AnyFile] = {}
+    for path in listed:
+        try:
+            found = _files(root, path, None)
+        except VideoError as error:
+            log.warning("left out: %s", error)
+        else:
+            files |= {one.path: inside(root, one.path, one.offset, one.size) for one in found}
+    splits = splits_of(files) | {path: one.split for path, one in told.items()}
+    return {path: (file, splits[path]) for path, file in files.items()}
 
 
 def _leads_on(folder: str, entered: list[str]) -> bool:

@@ -26,7 +26,7 @@ class PreviewConfig(ChoosesReading):
     Args:
         path: labelled data: LeRobot of any robot, RLDS, DROID, RECON, HDF5 of robomimic, LIBERO or ALOHA, Zarr of
             Diffusion Policy, or videos with poses or commands beside them.
-        fps: states a second that the data are to be seen at.
+        fps: states a second that the data are to be seen at: those of the run that is to be taught, its ``data.fps``.
         shown: number of episodes on the page.
         out: the page; PATH/.wildlam/data.html if not given.
         films: folder to write each episode to as a film of its own, with files of what was done beside it, to train
@@ -76,9 +76,10 @@ class Preview:
         clips = " and ".join(f"{found.clips.get(split, 0)} {words}" for split, words in SPLITS.items())
         hours = f", {found.hours:.2f} hours" if self.rated else ""
         frames = (
-            f"{rates}; seen at {', '.join(f'{rate:g}' for rate in found.fps)} states a second"
+            f"{rates}; seen at {', '.join(f'{rate:g}' for rate in found.fps)} states a second "
+            f"({option('fps')}: that of the run to teach, 4 by default)"
             if self.rated
-            else f"rate unknown, so each is taken for a state here, {found.fps[0]:g} a second; give {option('rate')}"
+            else f"rate unknown, so each is taken for a state here; give {option('rate')}"
         )
         return [
             f"{sum(found.episodes.values())} episodes of {found.recordings} recordings ({self.format}){hours}; "
@@ -97,13 +98,13 @@ class Preview:
         return "".join(map(paragraph, str(self).splitlines()))
 
 
-def preview(config: PreviewConfig | None = None, /, **keywords: Any) -> Preview:
+def preview(config: PreviewConfig | str | Path | None = None, /, **keywords: Any) -> Preview:
     """Look at a labelled data set: episodes, rates, actions, what is odd; and write a page with some episodes.
 
     One of unknown rate is shown, too, frame by frame; to train on it, or to write its films, takes ``rate``.
 
     Args:
-        config: what to look at.
+        config: what to look at, or a path, that of ``path``.
         keywords: fields of ``PreviewConfig``, in its place or to replace what it says.
 
     Raises:
@@ -125,7 +126,7 @@ def preview(config: PreviewConfig | None = None, /, **keywords: Any) -> Preview:
     found = Preview(form.name, cameras, summary, page, rated)
     some = [episodes[i] for i in spread(len(episodes), config.shown)]
     with writing(f"to {page}", f"give another {option('out')}"):
-        write_data_report(page, f"Data: {config.path.name}", summary, found.lines, some, str(config.path))
+        write_data_report(page, f"Data: {config.path.name}", summary, found.lines, some, str(config.path), rated)
     if config.films is None:
         return found
     chosen = {"camera": config.camera, "actions": summary.space.name, "frames a second": round(episodes[0].rate, 6)}

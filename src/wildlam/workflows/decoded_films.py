@@ -226,7 +226,8 @@ def transfer_actions(
         "target": of_target,
         "transferred": to_uint8(pictures),
     }
-    files = tuple(video.path for video in (source, target) if isinstance(video, VideoFile))
+    paths = (video.path for video in (source, target) if isinstance(video, VideoFile))
+    files = tuple(path for path in paths if isinstance(path, Path))
     return Transfer(films, known * step, fps, errors, files)
 
 

@@ -98,11 +98,11 @@ class EvaluateResult:
         return verdict_box(self.verdict) + table_of_errors(self.results)
 
 
-def evaluate(config: EvaluateConfig | None = None, /, **keywords: Any) -> EvaluateResult:
+def evaluate(config: EvaluateConfig | str | Path | None = None, /, **keywords: Any) -> EvaluateResult:
     """Evaluate a trained run on held-out clips, of its own videos or of others, and write results and report.
 
     Args:
-        config: what to do.
+        config: what to do, or a path, that of ``run``.
         keywords: fields of ``EvaluateConfig``, in its place or to replace what it says.
 
     Raises:

@@ -142,14 +142,14 @@ class _Function:
     """Of the pictures that it gives, in pixels."""
 
 
-def export(config: ExportConfig | None = None, /, **keywords: Any) -> ExportResult:
+def export(config: ExportConfig | str | Path | None = None, /, **keywords: Any) -> ExportResult:
     """Write the functions of a run for use without this package; each is loaded again and compared with the model.
 
     ``encode`` (where the encoder can be written out: Lite0), ``infer``, ``predict`` and, with a decoder, ``decode``; of
     any batch and any number of steps, in float32, on a CPU.
 
     Args:
-        config: what to do.
+        config: what to do, or a path, that of ``run``.
         keywords: fields of ``ExportConfig``, in its place or to replace what it says.
 
     Raises:

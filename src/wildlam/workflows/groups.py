@@ -1,7 +1,8 @@
 """Named groups of transitions, such as "turns left": drawn on the playground's map or found by a search, used by both.
 
-Each is a file, NAME.json, which says the weights of the model, the latent action z that stands for the group, and its
-members by video and time. A search asks for z; the playground makes a key of the member nearest to it.
+Each is a file, NAME.json, which says the weights of the model, the latent action z that stands for the group, the
+directions that its members point in, and these by video and time. A search asks for the directions; the playground
+makes a key of the member nearest to z.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from wildlam.errors import WildlamError, option
+from wildlam.evaluation.groups import k_means
 from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.pretrained import TINY, run_path
 from wildlam.workflows.search_index import SearchIndex, Transition
@@ -26,6 +29,10 @@ FOLDER = "groups"
 """Of groups, in the folder of a run."""
 GROUP = "group:"
 """Before the name of a group, where something else may be named, too."""
+PART = 8
+"""Members of a part of a group that has a direction of its own, at least: the mean of fewer is mostly noise."""
+HALVINGS = 3
+"""How often a group is halved, at most."""
 _NAME = re.compile(r"\w[\w .-]{0,39}")
 
 
@@ -37,11 +44,13 @@ class Group:
         name: its name.
         z: the latent action that stands for it, ``float32 [Z]``: the mean direction of its members', as long as theirs
             are on average.
+        directions: one, or those of parts that point apart, ``float32 [K, Z]``; see ``directions_of``.
         members: its transitions.
     """
 
     name: str
     z: np.ndarray = field(repr=False)
+    directions: np.ndarray = field(repr=False)
     members: tuple[Transition, ...]
 
 
@@ -109,7 +118,8 @@ class Groups:
         length = float(np.linalg.norm(mean))
         if not 0 < length < np.inf:
             raise WildlamError(f"the latent actions of group {name!r} point nowhere together; give other transitions")
-        return self._write(Group(name, (mean / length * lengths.mean()).astype(np.float32), tuple(members)))
+        mean = (mean / length * lengths.mean()).astype(np.float32)
+        return self._write(Group(name, mean, directions_of(z), tuple(members)))
 
     def rename(self, name: str, to: str) -> Group:
         """Give a group another name.
@@ -121,7 +131,7 @@ class Groups:
         if to == group.name:
             return group
         self.check_free(to)
-        renamed = self._write(Group(to, group.z, group.members))
+        renamed = self._write(replace(group, name=to))
         self.forget(name)
         return renamed
 
@@ -151,7 +161,8 @@ class Groups:
     def _write(self, group: Group) -> Group:
         keys = Transition.__dataclass_fields__  # of what was found by a search no more than of others
         members = [{key: getattr(one, key) for key in keys} for one in group.members]
-        text = json.dumps({"weights": self._weights, "z": group.z.tolist(), "members": members}, indent=1)
+        z = {"z": group.z.tolist(), "directions": group.directions.tolist()}
+        text = json.dumps({"weights": self._weights, **z, "members": members}, indent=1)
         with writing(f"the group {group.name!r} to {self.folder}", "make room, or check its rights"):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self._file(group.name), text)
@@ -173,28 +184,52 @@ class Groups:
         found = read_json(file)
         try:
             weights, z = found["weights"], np.array(found["z"], np.float32)
+            directions = np.array(found.get("directions", [z]), np.float32)  # one alone, in a file of before
             members = tuple(Transition(**one) for one in found["members"])
             if not all(isinstance(one.video, str) and one.start < one.end for one in members):
                 raise ValueError("a member without a video or times")
         except (KeyError, TypeError, ValueError) as error:
             raise WildlamError(f"{file} is no group ({type(error).__name__}: {error}); save it again") from error
-        if weights != self._weights or z.shape != (self._dim,):
+        if weights != self._weights or z.shape != (self._dim,) or directions.shape[1:] != z.shape:
             raise WildlamError(
                 f"{file} is a group of another run, or of this one before more training; save it again, or delete it"
             )
-        if not np.isfinite(z).all() or not members:
+        if not (np.isfinite(z).all() and np.isfinite(directions).all() and len(directions) and members):
             raise WildlamError(f"{file} is no group (no latent action, or no members); save it again")
-        return Group(check_name(file.stem), z, members)
+        return Group(check_name(file.stem), z, directions, members)
+
+
+def directions_of(z: np.ndarray, halvings: int = HALVINGS) -> np.ndarray:
+    """Directions that latent actions point in together, ``float32 [K, Z]``: their mean one, or those of parts.
+
+    A mean stands for neither of two parts that point away from each other, such as turns to both sides: nearest to it
+    is what lies between them. So they are halved by k-means while the halves' means are at a right angle or more.
+
+    Args:
+        z: the latent actions, ``float32 [n, Z]``.
+        halvings: how often, at most.
+    """
+    units = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    mean = units.mean(axis=0)
+    if halvings and len(z) >= 2 * PART:
+        labels = k_means(torch.from_numpy(units), 2, seed=0)
+        halves = [units[labels == half] for half in (0, 1)]
+        if min(map(len, halves)) >= PART and halves[0].mean(axis=0) @ halves[1].mean(axis=0) <= 0:
+            return np.concatenate([directions_of(half, halvings - 1) for half in halves])
+    return (mean / max(float(np.linalg.norm(mean)), 1e-12))[None].astype(np.float32)
 
 
 def groups_of(run: Path | str, index: SearchIndex) -> Groups:
-    """The groups that a search in an index of a run knows.
+    """The groups that a search in an index of a run knows; see ``groups_folder``."""
+    return Groups(groups_folder(run_path(run), index.folder), index.weights, index.dim)
 
-    They lie in RUN/groups, wherever the index lies and whatever its videos are; those of the packaged run, which is
-    only read, in the folder of the index.
+
+def groups_folder(run: Path, index: Path) -> Path:
+    """Folder of a run's groups: RUN/groups, wherever its index lies and whatever the videos of that are.
+
+    Those of the packaged run, which is only read, lie in the folder of the index.
     """
-    run = run_path(run)
-    return Groups((index.folder if run == TINY else run) / FOLDER, index.weights, index.dim)
+    return (index if run == TINY else run) / FOLDER
 
 
 def check_name(name: str) -> str:

@@ -88,11 +88,11 @@ class IndexResult:
         return lines + (table(rows) if rows else "")
 
 
-def index(config: IndexConfig | None = None, /, **keywords: Any) -> IndexResult:
+def index(config: IndexConfig | str | Path | None = None, /, **keywords: Any) -> IndexResult:
     """List the videos of a folder in a manifest, or refresh it: only new and changed files are opened.
 
     Args:
-        config: what to do.
+        config: what to do, or a path, that of ``path``.
         keywords: fields of ``IndexConfig``, in its place or to replace what it says.
 
     Raises:

@@ -87,13 +87,13 @@ class InferResult:
         return table(rows)
 
 
-def infer(config: InferConfig | None = None, /, **keywords: Any) -> InferResult:
+def infer(config: InferConfig | str | Path | None = None, /, **keywords: Any) -> InferResult:
     """Infer the latent action of every transition of video files, and write them as .npz and .parquet.
 
     ``wildlam.load(run).infer(video)`` does it for one video, of any form, and writes nothing.
 
     Args:
-        config: what to do.
+        config: what to do, or a path, that of ``run``.
         keywords: fields of ``InferConfig``, in its place or to replace what it says.
 
     Raises:

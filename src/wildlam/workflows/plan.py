@@ -191,13 +191,13 @@ def _simulators(driven: DrivenRun) -> dict[str, LatentActionModel | None]:
     return {"simulator": None, "inferred": driven.model}
 
 
-def plan(config: PlanConfig | None = None, /, **keywords: Any) -> PlanResult:
+def plan(config: PlanConfig | str | Path | None = None, /, **keywords: Any) -> PlanResult:
     """Plan in held-out episodes with a run's model and its controller, and with baselines.
 
     Writes ``plans.json`` and ``report.html`` to a folder.
 
     Args:
-        config: what to do.
+        config: what to do, or a path, that of ``run``.
         keywords: fields of ``PlanConfig``, in its place or to replace what it says.
 
     Raises:

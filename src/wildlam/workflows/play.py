@@ -138,7 +138,7 @@ class PlayResult:
         return "".join([table_of_episodes(self.rows), *films])
 
 
-def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
+def play(config: PlayConfig | str | Path | None = None, /, **keywords: Any) -> PlayResult:
     """Let a run's model and baselines act in a simulator towards goal images.
 
     A goal is the picture after some repetitions of one action, drawn from those that it learnt from; of PushT starts
@@ -146,7 +146,7 @@ def play(config: PlayConfig | None = None, /, **keywords: Any) -> PlayResult:
     Writes ``play.json`` and ``report.html`` to a folder.
 
     Args:
-        config: what to do.
+        config: what to do, or a path, that of ``run``.
         keywords: fields of ``PlayConfig``, in its place or to replace what it says.
 
     Raises:

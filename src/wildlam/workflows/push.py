@@ -96,13 +96,13 @@ class PushResult:
         return "\n".join([*lines, f"published  {self.url}"])
 
 
-def push(config: PushConfig | None = None, /, **keywords: Any) -> PushResult:
+def push(config: PushConfig | str | Path | None = None, /, **keywords: Any) -> PushResult:
     """Publish a run on the Hugging Face Hub: its best weights, what describes it, what was trained for it, and a card.
 
     Folders of yours, and names of videos, are left out of all of it. An interrupted push goes on where it stopped.
 
     Args:
-        config: what to do.
+        config: what to do, or a path, that of ``run``.
         keywords: fields of ``PushConfig``, in its place or to replace what it says.
 
     Raises:

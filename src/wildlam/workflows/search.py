@@ -27,6 +27,7 @@ from wildlam.report.html import table
 from wildlam.report.pages.search import Shown, write_search_page
 from wildlam.runs.folder import Run
 from wildlam.types import check_count, settle_paths
+from wildlam.video.files import Location
 from wildlam.video.manifest import Manifest
 from wildlam.video.opening import VideoError
 from wildlam.workflows.auxiliary import weights_fingerprint
@@ -66,7 +67,8 @@ class SearchConfig:
         after: seconds into its video from which on a transition begins.
         before: seconds into its video until which it ends.
         save_group: name of a group to keep the example and what is found as.
-        index: folder of the index; RUN/search if not given.
+        data: folder of the videos of the index, which that of ``"tiny"`` lies with.
+        index: folder of the index; where ``wildlam search build`` makes it if not given.
         out: the page; search.html in the folder of the index if not given.
     """
 
@@ -81,13 +83,14 @@ class SearchConfig:
     after: float = 0.0
     before: float = float("inf")
     save_group: str | None = None
+    data: Location | None = None
     index: Path | None = None
     out: Path | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.run, str):
             object.__setattr__(self, "run", run_path(self.run))
-        settle_paths(self, "run", "index", "out")
+        settle_paths(self, "run", "data", "index", "out")
         check_count("count", self.count)
         _ = self.filter  # refuses ranges that there are not
         if self.save_group is not None:
@@ -111,7 +114,7 @@ class Example:
 
     Attributes:
         name: as it was given.
-        z: its latent action, ``float32 [Z]``.
+        z: its latent action, ``float32 [Z]``; of a group its directions, ``[K, Z]``.
         transitions: transitions of the index that it is or stands for.
     """
 
@@ -170,18 +173,18 @@ class SearchResult:
         )
 
 
-def search(config: SearchConfig | None = None, /, **keywords: Any) -> SearchResult:
+def search(config: SearchConfig | str | Path | None = None, /, **keywords: Any) -> SearchResult:
     """Find the transitions of other videos whose latent actions are nearest to that of an example, and show them.
 
     Args:
-        config: what to look for.
+        config: what to look for, or a path, that of ``run``.
         keywords: fields of ``SearchConfig``, in its place or to replace what it says.
 
     Raises:
         WildlamError: there is no index or it is not of this run, the example is none, or the page cannot be written.
     """
     config = config_from(SearchConfig, config, keywords)
-    index = open_index(config.run, config.index)
+    index = open_index(config.run, config.index, config.data)
     if unknown := sorted(set(config.sources) - set(index.sources)):
         raise WildlamError(
             f"{option('sources')}: no source {', '.join(unknown)}; there are {', '.join(index.sources) or 'none'}"
@@ -197,20 +200,26 @@ def search(config: SearchConfig | None = None, /, **keywords: Any) -> SearchResu
     return SearchResult(example, hits, page)
 
 
-def open_index(run: Path | str, folder: Path | None = None) -> SearchIndex:
+def open_index(run: Path | str, folder: Path | None = None, videos: Location | None = None) -> SearchIndex:
     """Open the index of a run, if it is of the weights that the run has now.
 
     Args:
         run: the run folder.
-        folder: that of the index; ``run/search`` if not given.
+        folder: that of the index; where ``build_search`` makes it if not given.
+        videos: folder of its videos, by which that of ``"tiny"`` is found.
 
     Raises:
-        WildlamError: there is none, or it is of other weights.
+        WildlamError: there is none, or it is of other weights or videos.
     """
     opened = Run.open(run_path(run))
     config = read_config(opened.path / "config.yaml")
     # Before the model is loaded, which takes longer.
-    index = SearchIndex.open(index_folder(opened.path, folder, "index"))
+    index = SearchIndex.open(index_folder(opened.path, folder, "index", videos))
+    if videos is not None and videos.is_dir() and not index.is_of(videos):
+        raise WildlamError(
+            f"{index.folder} is an index of {index.root}, not of {videos}; give another {option('index')}, or build it "
+            "again"
+        )
     weights = weights_fingerprint(load_model(opened, config, opened.encoder_spec))
     index = SearchIndex.open(index.folder, weights)
     if not index.settled:
@@ -236,7 +245,7 @@ def find_example(index: SearchIndex, like: str, run: Path | str) -> Example:
     """
     if like.startswith(GROUP):
         group = groups_of(run, index).find(like.removeprefix(GROUP))
-        return Example(like, group.z, tuple(index.held(group.members)))
+        return Example(like, group.directions, tuple(index.held(group.members)))
     name, _, moment = like.rpartition("@")
     seconds = _seconds(moment) if name else None
     if seconds is None:

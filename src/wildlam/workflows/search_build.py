@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from wildlam.states.store import FeatureStore
 from wildlam.types import settle_paths
 from wildlam.video.files import Location, is_remote
 from wildlam.video.given import VideoFile
-from wildlam.video.manifest import Manifest, Video, manifest_path
+from wildlam.video.manifest import Manifest, Video, cache_folder, manifest_path
 from wildlam.workflows import durations
 from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.open_run import OpenRun, open_run
@@ -35,6 +35,8 @@ from wildlam.workflows.video_transitions import VideoTransitions, at_once_of, fr
 
 FOLDER = "search"
 """Of the index, in the folder of a run."""
+TINY_FOLDER = f"{FOLDER}-tiny"
+"""Of that of the packaged run, in ``.wildlam`` in the folder of the videos."""
 COMMIT_ROWS, COMMIT_SECONDS = 1 << 17, 60.0
 """An index grows by about so many rows at a time, or by those of so many seconds."""
 
@@ -46,7 +48,8 @@ class SearchBuildConfig:
     Args:
         run: the run folder, or the text ``"tiny"`` for the model that comes with the package.
         data: folder of videos; those of the run if not given.
-        out: folder of the index; RUN/search if not given.
+        out: folder of the index; RUN/search if not given, and of ``"tiny"`` ``.wildlam/search-tiny`` in that of the
+            videos.
     """
 
     run: Path
@@ -93,25 +96,32 @@ class SearchBuildResult:
         return table({str(self.index.folder): counts})
 
 
-def index_folder(run: Path, given: Path | None, keyword: str) -> Path:
-    """Folder of a run's index, which may be given by a keyword.
+def index_folder(run: Path, given: Path | None, keyword: str, videos: Location | None = None) -> Path:
+    """Folder of a run's index: the one that is given by a keyword, else RUN/search.
+
+    That of the packaged run, which is only read, lies with what else is derived from the videos.
 
     Raises:
-        WildlamError: the run is the one that comes with the package, which is only read.
+        WildlamError: it is the packaged run, and neither the folder nor the videos are given.
     """
     if given is None and run == TINY:
-        raise WildlamError(f"give a folder for the index as {option(keyword)}: the packaged run is only read")
+        if videos is None:
+            raise WildlamError(
+                f"the packaged run has no videos, and is only read: give a folder of videos as {option('data')}, or "
+                f"that of the index as {option(keyword)}"
+            )
+        return cache_folder(videos) / TINY_FOLDER
     return given or run / FOLDER
 
 
-def build_search(config: SearchBuildConfig | None = None, /, **keywords: Any) -> SearchBuildResult:
+def build_search(config: SearchBuildConfig | str | Path | None = None, /, **keywords: Any) -> SearchBuildResult:
     """Make the transitions of a folder of videos searchable by their latent actions.
 
     States come from the run's feature store, where videos are encoded first that are not there yet. Called again, it
     adds what is new, and takes out what is gone or has changed; so is a call that was interrupted resumed.
 
     Args:
-        config: what to do.
+        config: what to do, or a path, that of ``run``.
         keywords: fields of ``SearchBuildConfig``, in its place or to replace what it says.
 
     Raises:
@@ -119,7 +129,7 @@ def build_search(config: SearchBuildConfig | None = None, /, **keywords: Any) ->
             or it cannot be written.
     """
     config = config_from(SearchBuildConfig, config, keywords)
-    folder = index_folder(config.run, config.out, "out")
+    folder = index_folder(config.run, config.out, "out", config.data)
     opened = open_run(config.run)
     model = opened.model()
     own = opened.config.data
@@ -254,7 +264,7 @@ def _from_files(opened: OpenRun, model: LatentActionModel, new: Manifest) -> Ite
     cuts: Mapping[str, list[float]] = new.cuts()
     for video in new:
         file = new.file(video.path, video.offset, video.size)
-        found = from_file(trained, VideoFile(cast(Path, file)))  # what decodes takes any
+        found = from_file(trained, VideoFile(file))
         if found is None:
             continue
         edges = np.array(cuts.get(video.path, []))

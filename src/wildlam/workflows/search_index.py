@@ -27,6 +27,7 @@ import pyarrow as pa
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically
 from wildlam.states.layout import is_lances, quoted, reason
+from wildlam.video.files import Location, is_remote
 
 INDEXED_FROM = 100_000
 """Rows from which on there is an index; a query of fewer takes some milliseconds without one."""
@@ -37,7 +38,7 @@ ROWS_FOR_PARTITION = 40
 grows with their number."""
 PARTITIONS = 32
 """Partitions that a query reads at least; more of them if a filter leaves too few rows."""
-REFINED = 5
+REFINED = 2
 """Rows that are compared exactly for each one that is fetched."""
 _TRAINING = {"sample_rate": 64, "max_iters": 10}
 """Of the partitions' centres: rows for each, and rounds. Lance's own, 256 and 50, take many times as long."""
@@ -238,6 +239,12 @@ class SearchIndex:
         """Number of transitions."""
         return self.dataset.count_rows()
 
+    def is_of(self, videos: Location) -> bool:
+        """Whether a folder is that of its videos."""
+        if is_remote(videos):
+            return str(videos).rstrip("/") == self.root.rstrip("/")
+        return Path(self.root).resolve() == videos.resolve()
+
     @property
     def dim(self) -> int:
         """Width Z of latent actions."""
@@ -381,7 +388,7 @@ class SearchIndex:
         """The transitions whose latent actions are nearest to ``z``, the nearest first.
 
         Args:
-            z: ``float [Z]``.
+            z: ``float [Z]``; or several, ``[K, Z]``, of which the one nearest to a transition counts.
             count: how many, at most.
             only: which ones may be found; all if not given.
             distinct_videos: at most one of each video.
@@ -390,19 +397,33 @@ class SearchIndex:
             WildlamError: z is of another width, not finite or zero, or the table is damaged.
         """
         z = np.asarray(z, dtype=np.float32)
-        if z.shape != (self.dim,):
+        if z.shape[-1:] != (self.dim,) or z.ndim > 2 or not z.size:
             raise WildlamError(f"a latent action of shape {list(z.shape)}; those of {self.folder} are [{self.dim}]")
-        if not np.isfinite(z).all() or not (length := float(np.linalg.norm(z))):
+        lengths = np.linalg.norm(z, axis=-1, keepdims=True)
+        if not np.isfinite(z).all() or not lengths.all():
             raise WildlamError("this latent action is zero or not finite, and has no direction; ask for another")
-        z, only = z / length, only or Filter()
+        asked, only = np.atleast_2d(z / lengths), only or Filter()
         # Most filters leave many: the nearest of all are tried first, since that needs no look at the other columns.
         some = 4 * count + 32
         for at_most, where in ((some, None), (some, only), (16 * some, only), (256 * some, only)):
-            found = self._nearest(z, at_most, where)
+            found, all_of_them = self._nearest_to_any(asked, at_most, where)
             hits = only.first(found, count, self._speeds(only), distinct_videos)
-            if len(hits) == count or (where is only and len(found) < at_most):
+            if len(hits) == count or (where is only and all_of_them):
                 break
         return hits
+
+    def _nearest_to_any(self, asked: np.ndarray, count: int, only: Filter | None) -> tuple[list[Hit], bool]:
+        """The transitions nearest to any of ``[K, Z]``, from ``count`` that are nearest to each, the nearest first; and
+        whether these are all that there are.
+        """
+        of_each = [self._nearest(z, count, only) for z in asked]
+        cut = [found[-1].distance for found in of_each if len(found) == count]
+        until = min(cut, default=np.inf)  # of what is farther, some may be missing
+        nearest: dict[tuple[str, float], Hit] = {}
+        for hit in sorted((hit for found in of_each for hit in found), key=lambda hit: hit.distance):
+            if hit.distance <= until:
+                nearest.setdefault((hit.video, hit.start), hit)
+        return list(nearest.values()), not cut
 
     def _nearest(self, z: np.ndarray, count: int, only: Filter | None) -> list[Hit]:
         where = self._where(only) if only else None

@@ -76,11 +76,11 @@ class TransferResult:
         return self.transfer._repr_html_()
 
 
-def transfer(config: TransferConfig | None = None, /, **keywords: Any) -> TransferResult:
+def transfer(config: TransferConfig | str | Path | None = None, /, **keywords: Any) -> TransferResult:
     """Infer what happens in the source, predict the target as if it happened there, and write both as a film.
 
     Args:
-        config: what to do.
+        config: what to do, or a path, that of ``run``.
         keywords: fields of ``TransferConfig``, in its place or to replace what it says.
 
     Raises:

@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wildlam.episodes.episode import by_film
 from wildlam.episodes.formats import read_episodes
 from wildlam.errors import WildlamError
 from wildlam.evaluation.components import principal_directions
 from wildlam.evaluation.groups import k_means
 from wildlam.evaluation.latent_space import embed
 from wildlam.progress import Count, uncounted
+from wildlam.video.files import AnyFile, inside
+from wildlam.video.given import VideoFile
 from wildlam.workflows.trained import Trained
 from wildlam.workflows.video_transitions import from_file
 
@@ -98,9 +101,9 @@ class Transitions:
                 episodes = read_episodes(folder)
             except WildlamError:  # without labels, or with damaged ones: nothing here needs any
                 continue
-            by_file = {str(one.file.resolve()): one for one in episodes if one.file is not None}
+            episode_of = by_film(episodes)
             for i, name in enumerate(self.videos):
-                episode = by_file.get(str(Path(name).resolve()))
+                episode = episode_of(inside(Path(), name, None, 0))
                 if episode is None or self.sources[i] != source:
                     continue
                 names = episode.space_at(fps).action_names
@@ -117,7 +120,7 @@ class Transitions:
 
 @torch.no_grad()
 def gather(
-    trained: Trained, videos: Sequence[tuple[Path, str]], most: int, seed: int = 0, count: Count = uncounted
+    trained: Trained, videos: Sequence[tuple[AnyFile, str]], most: int, seed: int = 0, count: Count = uncounted
 ) -> Transitions:
     """Infer the latent actions of videos, until there are ``most`` transitions.
 
@@ -138,7 +141,7 @@ def gather(
     for path, source in queue:
         before = total
         try:
-            if one := from_file(trained, path):
+            if one := from_file(trained, VideoFile(path)):
                 change = one.speed * (one.end - one.start).astype(np.float32)
                 parts.append(
                     (np.full(len(one), len(found.videos)), one.start, one.end, torch.from_numpy(one.z), change)
@@ -196,9 +199,9 @@ def projected(transitions: Transitions, umap: bool, seed: int = 0) -> np.ndarray
     return flat.clamp(-1.2, 1.2).numpy()
 
 
-def _in_turn(videos: Sequence[tuple[Path, str]], seed: int) -> list[tuple[Path, str]]:
+def _in_turn(videos: Sequence[tuple[AnyFile, str]], seed: int) -> list[tuple[AnyFile, str]]:
     """Videos of each source in turn, each source's in an order drawn by chance."""
-    of_source: dict[str, list[tuple[Path, str]]] = {}
+    of_source: dict[str, list[tuple[AnyFile, str]]] = {}
     for n in np.random.default_rng(seed).permutation(len(videos)).tolist():
         of_source.setdefault(videos[n][1], []).append(videos[n])
     turns = zip_longest(*(of_source[source] for source in sorted(of_source)))

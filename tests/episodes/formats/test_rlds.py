@@ -85,14 +85,14 @@ def test_the_rate_is_asked_for_where_no_one_knows_it(data, capsys):
     assert cli.main(["data", str(data)]) == 0  # to look at it takes none
     said = capsys.readouterr().out
     assert "5 episodes of 5 recordings (rlds); " in said
-    assert "frames: rate unknown, so each is taken for a state here, 4 a second; give --rate" in said
+    assert "frames: rate unknown, so each is taken for a state here; give --rate" in said
     assert re.search(r"^actions: .*\n.*\ncameras: image, wrist_image$", said, re.MULTILINE)
     assert "hours" not in said
     assert "hours" not in (data / ".wildlam" / "data.html").read_text()
     assert cli.main(["data", str(data), "--rate", "6", "--fps", "3"]) == 0
     said = capsys.readouterr().out
     assert "5 episodes of 5 recordings (rlds)" in said
-    assert "frames: 6 a second (5); seen at 3 states a second" in said
+    assert "frames: 6 a second (5); seen at 3 states a second (--fps: that of the run to teach, 4 by default)" in said
     assert "cameras: image, wrist_image" in said
     info = json.loads((data / "dataset_info.json").read_text())
     (data / "dataset_info.json").write_text(json.dumps(info | {"name": "toto"}))

@@ -18,6 +18,7 @@ from wildlam.app.library import Item, png
 from wildlam.app.pages.shared import body_of, checked
 from wildlam.app.playground import Playground
 from wildlam.episodes.clips import encode_frames
+from wildlam.episodes.episode import by_film
 from wildlam.episodes.formats import read_episodes
 from wildlam.errors import WildlamError
 from wildlam.models.decoder import to_uint8
@@ -43,7 +44,7 @@ def routes(playground: Playground) -> list[BaseRoute]:
             painted = playground.decoder.decode(found.states[:, None].to(encoder.device))
         pictures = [_uri(one[-1]) for one in to_uint8(painted.flatten(0, 1)).unflatten(0, painted.shape[:2])]
         fps = trained.config.data.fps
-        same = start.key == goal.key and start.path is not None and abs(until - at - steps / fps) < 0.5 / fps
+        same = start.key == goal.key and start.file is not None and abs(until - at - steps / fps) < 0.5 / fps
         truth = _truth(playground, driver, start, [at + k / fps for k in range(steps + 1)]) if same else None
         names = driver.space.action_names
         std = driver.controller.action_std.cpu()
@@ -81,10 +82,8 @@ def _truth(playground: Playground, driver: Driver, item: Item, times: list[float
         episodes = read_episodes(playground.folder_of(item.source))
     except WildlamError:
         return None
-    for episode in episodes:
-        if episode.file is not None and item.path is not None and episode.file.resolve() == item.path.resolve():
-            frames = np.array([int(np.abs(episode.times - t).argmin()) for t in times])
-            if episode.space_at(playground.trained.config.data.fps) != driver.space or (np.diff(frames) < 1).any():
-                return None
-            return episode.actions(frames)
-    return None
+    episode = None if item.file is None else by_film(episodes)(item.file)
+    if episode is None or episode.space_at(playground.trained.config.data.fps) != driver.space:
+        return None
+    frames = np.array([int(np.abs(episode.times - t).argmin()) for t in times])
+    return None if (np.diff(frames) < 1).any() else episode.actions(frames)

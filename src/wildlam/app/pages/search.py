@@ -61,11 +61,13 @@ def routes(playground: Playground) -> list[BaseRoute]:
         return min(there, key=lambda one: abs(one.start - at), default=None)
 
     def example(searched: Searched, request: Request, apart: bool) -> tuple[np.ndarray, dict[str, Any]]:
-        """The latent action ``[Z]`` that is asked for, and the fields of a filter that leave its own out."""
+        """The latent action ``[Z]`` that is asked for, or the directions ``[K, Z]`` of a group, and the fields of a
+        filter that leave its own out.
+        """
         query = request.query_params
         if "like" in query:
             group = group_of(query["like"])
-            return group.z, {"without_moments": moments_of(group)}
+            return group.directions, {"without_moments": moments_of(group)}
         item, at = playground.library.find(query.get("video", "")), number(request, "at", 0, 0, 1e6)
         if (one := known_at(searched, item, at)) is None:
             return between(item.key, at).numpy(), {}

@@ -14,6 +14,7 @@ from wildlam.app.library import with_name
 from wildlam.app.pages.shared import body_of, checked
 from wildlam.app.playground import Playground
 from wildlam.errors import WildlamError
+from wildlam.video.given import VideoFile
 from wildlam.video.write import mp4_bytes, side_by_side
 
 LONGEST = 8.0
@@ -25,10 +26,9 @@ def routes(playground: Playground) -> list[BaseRoute]:
 
     def transferred(job: Job, source: str, target: str, seconds: float) -> dict[str, Any]:
         items = [playground.library.find(key) for key in (source, target)]
+        videos = [VideoFile(item.file) for item in items if item.file is not None]
         try:
-            done = playground.trained.transfer(
-                items[0].path, items[1].path, seconds=seconds, count=lambda share: job.count(0.9 * share)
-            )
+            done = playground.trained.transfer(*videos, seconds=seconds, count=lambda share: job.count(0.9 * share))
         except WildlamError as error:
             raise with_name(items[1], with_name(items[0], error)) from error
         panels = {
@@ -47,7 +47,7 @@ def routes(playground: Playground) -> list[BaseRoute]:
         source, target = str(given.get("source", "")), str(given.get("target", ""))
         seconds = checked(given.get("seconds", 1), "seconds", 0.1, LONGEST)
         for key in (source, target):
-            if playground.library.find(key).path is None:
+            if playground.library.find(key).file is None:
                 raise WildlamError(f"{playground.library.find(key).name} is a picture; nothing happens in it")
         _ = playground.decoder  # or it says what is missing
         job = playground.jobs.submit("transferring", lambda job: transferred(job, source, target, seconds))

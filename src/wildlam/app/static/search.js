@@ -21,7 +21,7 @@ export function show(place, query) {
   const example = () => new URLSearchParams(of.like ? { like: of.like } : { video: of.video, at: of.start });
 
   function tellAsked() {
-    if (of.like) return fill(asked, el("p", {}, "the group ", el("strong", {}, of.like)), el("p", { class: "faint" }, "The mean direction of its transitions; they themselves are left out."));
+    if (of.like) return fill(asked, el("p", {}, "the group ", el("strong", {}, of.like)), el("p", { class: "faint" }, "The mean direction of its transitions, or of parts of them that point apart; they themselves are left out."));
     return fill(asked, el("div", { style: "max-width:160px" }, pair(of)), el("p", { class: "faint" }, `${of.name}, ${of.start.toFixed(2)} to ${of.end.toFixed(2)} s`),
       el("a", { href: `#drive?video=${of.video}&at=${of.start}` }, "drive from here"));
   }

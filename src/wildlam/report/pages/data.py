@@ -20,7 +20,13 @@ CURVES = 6
 
 
 def write_data_report(
-    path: Path, title: str, summary: Summary, lines: Sequence[str], episodes: Sequence[Episode], subtitle: str
+    path: Path,
+    title: str,
+    summary: Summary,
+    lines: Sequence[str],
+    episodes: Sequence[Episode],
+    subtitle: str,
+    rated: bool = True,
 ) -> None:
     """Write the page.
 
@@ -31,6 +37,7 @@ def write_data_report(
         lines: the same in words.
         episodes: episodes to show.
         subtitle: below the heading.
+        rated: whether the frames a second are known; where not, curves are drawn over frames and not over seconds.
     """
     components = {
         name: {"smallest": one.low, "mean": one.mean, "largest": one.high, "deviation": one.std}
@@ -39,7 +46,7 @@ def write_data_report(
     shown = ""
     for episode in episodes:
         caption = f"{episode.name} ({episode.split})"
-        shown += figure(episode_figure(episode), f"{caption}: frames, and what was done", caption, wide=True)
+        shown += figure(episode_figure(episode, rated), f"{caption}: frames, and what was done", caption, wide=True)
     odd = "".join(map(paragraph, summary.odd)) or paragraph("Nothing.")
     write_report(
         path,
@@ -53,8 +60,8 @@ def write_data_report(
 
 
 @svg
-def episode_figure(episode: Episode) -> Figure:
-    """Frames of an episode, spread over it, and its commands, or its poses, over time."""
+def episode_figure(episode: Episode, rated: bool) -> Figure:
+    """Frames of an episode, spread over it, and its commands, or its poses, over time; over frames, if not rated."""
     numbers = np.linspace(0, len(episode.times) - 1, PICTURES).round().astype(int)
     frames = episode.frames(numbers.tolist(), PICTURE).numpy()
     fig = Figure(figsize=(9.0, 3.4))
@@ -70,13 +77,13 @@ def episode_figure(episode: Episode) -> Figure:
     scale = np.array([column.std() if len(column) else 0.0 for column in known])
     most = sorted(np.argsort(-scale, kind="stable")[:CURVES].tolist())
     ax = fig.add_axes((0.07, 0.15, 0.73, 0.46))
-    lines = []
+    lines, over = [], episode.times if rated else np.arange(len(episode.times))
     for k, component in enumerate(most):
         # Each by its own deviation: units differ.
         middle = known[component].mean() if len(known[component]) else 0.0
         curve = (values[:, component] - middle) / max(scale[component], 1e-12)
-        lines += ax.plot(episode.times, curve, color=LINES[k % len(LINES)], lw=1.2, label=names[component])
-    ax.set_xlabel("seconds")
+        lines += ax.plot(over, curve, color=LINES[k % len(LINES)], lw=1.2, label=names[component])
+    ax.set_xlabel(f"seconds, at {episode.rate:.4g} frames a second" if rated else "frames (their rate is unknown)")
     ax.set_ylabel("deviations")
     quiet(ax, grid="both")
     fig.legend(handles=lines, loc="center right", frameon=False, fontsize=8.5)
