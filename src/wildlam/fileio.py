@@ -25,6 +25,11 @@ log = logging.getLogger(__name__)
 
 _TRIES = 50  # readings of who holds a lock, 10 ms apart
 
+POINTER = "a Git LFS pointer, not the file itself: fetch it by `git lfs pull` in its repository, or download it again"
+POINTER_BYTES = 1024
+"""Size of such a file, at most."""
+POINTER_BEGINS = b"version https://git-lfs.github.com/spec/"
+
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # some network file systems have none
 
 
@@ -99,6 +104,27 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise WildlamError(f"{path} holds no JSON object; restore it or run again")
     return found
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is what Git leaves in place of one that Git LFS has not fetched."""
+    try:
+        if path.stat().st_size > POINTER_BYTES:
+            return False
+        with open(path, "rb") as file:
+            return file.read(len(POINTER_BEGINS)) == POINTER_BEGINS
+    except OSError:
+        return False  # whoever reads it says why it cannot
+
+
+def check_fetched(path: Path) -> None:
+    """Refuse a file that Git LFS has not fetched.
+
+    Raises:
+        WildlamError: it has not.
+    """
+    if is_pointer(path):
+        raise WildlamError(f"{path}: {POINTER}")
 
 
 @contextmanager

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from wildlam.episodes.action_spaces import ARM, MOVER, PLANAR
+from wildlam.episodes.action_spaces import ARM, MOVER, PLANAR, SPACES
+from wildlam.episodes.vectors import Changes, Commands
 
 SEEDS = range(20)
 
@@ -53,3 +54,14 @@ def test_arm_rotations_are_of_the_world():
     poses = np.zeros((2, 7))
     poses[0, 3:6], poses[1, 3:6] = held.as_euler("xyz"), turned.as_euler("xyz")
     np.testing.assert_allclose(ARM.between(poses)[0, 3:6], [0, 0, 0.2], atol=1e-12)
+
+
+def test_units_are_told_where_they_are_known():
+    assert ARM.units == {"dx": "m", "dy": "m", "dz": "m", "droll": "rad", "dpitch": "rad", "dyaw": "rad"}
+    for space in SPACES.values():
+        assert space.units.keys() <= set(space.action_names)
+    joints = Changes.of(["waist", "grip"], ["waist"], 360.0)
+    assert (joints.with_unit("d waist"), joints.with_unit("d grip")) == ("d waist (degrees)", "d grip")
+    assert Changes.of(["waist"], ["waist"]).units == {"d waist": "rad"}
+    assert Changes.of(["waist"], ["waist"], 4096).units == {}  # ticks of a motor
+    assert Commands.of(["waist"], "summed").units == {}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wildlam.episodes.action_spaces import PLANAR
+from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.summary import summarise
 from wildlam.episodes.vectors import Changes, Commands
@@ -86,3 +86,19 @@ def test_what_cannot_be_trained_with_is_told():
     assert told == "have actions of another kind, with which the others cannot be used: odd"
     (told,) = summarise([episode("one")], fps=4).odd
     assert told == "no episode is held out: without both nothing can be trained and judged"
+
+
+@pytest.mark.parametrize("space", [ARM, Changes.of([*"abcdefg"]), Commands.of([*"abcdefg"], "summed", [*"hijklmn"])])
+def test_numbers_that_are_not_finite_are_counted_and_left_out(space):
+    poses = RNG.normal(size=(33, 7))
+    sound = summarise([episode(poses=poses, space=space, commands=poses)], fps=8)
+    poses = poses.copy()
+    poses[20:23, 4], poses[30, 2] = np.nan, np.inf
+    found = summarise([episode(poses=poses, space=space, commands=poses)], fps=8)
+    names = space.components if isinstance(space, Commands) else space.pose_names
+    count = 8 if isinstance(space, Commands) else 4  # whose states have the same
+    assert found.odd[0].startswith(f"{count} numbers are not finite, and their steps left out here: ")
+    assert f"walk {names[2]} (1 of 33), walk {names[4]} (3 of 33)" in found.odd[0]
+    for name, one in found.components.items():
+        assert np.isfinite([one.low, one.mean, one.high, one.std]).all()
+        assert one.high <= sound.components[name].high

@@ -170,12 +170,15 @@ def test_roots_that_hold_no_videos(tmp_path, one_video, kind):
     assert str(root) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["a/demo.hdf5", "a.zarr", "1.0.0/arm-train.tfrecord-00000-of-00002"])
+@pytest.mark.parametrize(
+    "name", ["a/demo.hdf5", "a.zarr", "1.0.0/arm-train.tfrecord-00000-of-00002", "a/traj_data.pkl"]
+)
 def test_pictures_that_are_no_films_are_told(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
-    with pytest.raises(WildlamError, match=r"no videos found, but .*write each episode as a video"):
-        quiet_index(tmp_path)
+    for root in (tmp_path, tmp_path / name):
+        with pytest.raises(WildlamError, match=r"no videos found, but .*write each episode as a film.* --films FOLDER"):
+            quiet_index(root)
 
 
 def test_a_failed_indexing_keeps_what_it_has(folder, probed):

@@ -14,6 +14,7 @@ from wildlam.video.index import index
 from wildlam.video.loader import ClipSource, decode_windows
 from wildlam.video.sampling import eval_windows
 
+from ..aloha import write_aloha
 from ..lerobot_sets import CAMERAS, EPISODES, FPS, STEPS, write_films, write_with_states
 
 
@@ -90,7 +91,7 @@ def test_what_is_odd_is_told(lerobot, tmp_path, make_video, caplog):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"features": {"top": {"dtype": "image"}}}, r"its pictures \(top\) lie in tables"),
+        ({"features": {"top": {"dtype": "image"}}}, r"whose pictures \(top\) lie in tables"),
         ({"video_path": "../{video_key}/film.mp4"}, "leads out of the data set"),
         ({"video_path": "videos/{camera}.mp4"}, "cannot be filled in"),
         ({"features": []}, "cannot be read as that of a LeRobotDataset"),
@@ -138,3 +139,14 @@ def test_labelled_and_unlabelled_clips_are_split_alike(with_states, splits):
     unlabelled = {row.path.rpartition("id=")[2]: row.split for row in index(root, progress=False)}
     assert labelled == unlabelled
     assert set(labelled.values()) == {"train", "held_out"}
+
+
+def test_a_set_without_films_beside_videos_is_told(tmp_path, make_video, caplog):
+    write_aloha(tmp_path / "tables", None, "image")
+    write_aloha(tmp_path / "films", make_video)
+    for name in "ab":
+        make_video(tmp_path / "plain" / f"{name}.mp4")
+    wildlam.index(path=tmp_path)
+    assert (
+        "LeRobotDatasets without films are left out: tables; if their pictures lie in tables, `wildlam" in caplog.text
+    )

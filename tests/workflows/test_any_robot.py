@@ -93,12 +93,16 @@ def test_by_the_commands(run, aloha, capsys, actions, block):
 
 
 def test_a_controller_keeps_what_its_actions_are(run, aloha):
-    folder = train_controller(run, data=aloha, block="summed", training=TRAINING)
+    folder = train_controller(run, data=aloha, block="summed", units=["action 1=rad"], training=TRAINING)
     space = read_space(Run(folder), "none", drives=True)
     assert isinstance(space, Commands)
     assert (space.block, space.commands, len(space.action_names)) == ("summed", 5, JOINTS)
     few = {"protocol": "droid", "episodes": 1, "samples": 16, "iterations": 1}
-    assert plan(run=run, data=aloha, **few).figures == ["error"]  # its block, though not said
+    made = plan(run=run, data=aloha, **few)
+    assert made.figures == ["error"]  # its block, though not said
+    assert json.loads((made.folder / "plans.json").read_text())["units"] == {"action 1": "rad"}
+    for page in (folder, made.folder):
+        assert "action 1 (rad)</th>" in (page / "report.html").read_text()
 
 
 def test_plans_in_latent_space_are_decoded_to_the_actions_that_are_said(run, aloha):
@@ -107,7 +111,7 @@ def test_plans_in_latent_space_are_decoded_to_the_actions_that_are_said(run, alo
     assert cli.main(["plan", str(run), "--data", str(aloha), *PLAN, *options]) == 0
     found = json.loads((run / "states" / "plans.json").read_text())
     assert np.shape(found["plans"]["latent"]) == (2, 3, JOINTS)
-    assert found["units"][0].startswith("d ")
+    assert found["action_names"][0].startswith("d ")
     made = plan(run=run, data=aloha, plan_in="latent", clips=4, protocol="droid", episodes=2, samples=16, iterations=2)
     assert made.plans["latent"].shape == (2, 3, 5 * JOINTS)  # the first there is: commands
 

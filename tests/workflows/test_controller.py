@@ -106,6 +106,9 @@ def test_it_ends_with_a_report(run, config):
         page, found = (folder / "report.html").read_text(), json.loads((folder / "results.json").read_text())
         assert page.count("<img") == pictures
         assert ("has no decoder" in page) == (pictures == 1)
+        assert '<th scope="row">turn (degrees)</th>' in page
+        for of in ("inferred", "controller", "mean"):
+            assert found["errors"][of].keys() == set(PLANAR.action_names)
         assert found["heeded"].keys() == set(PLANAR.action_names)
         assert all(value >= 0 for value in found["heeded"].values())
         for name in ("idm", "controller", "copy"):

@@ -1,9 +1,13 @@
 """Labelled data are looked at, by the command and from Python."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import wildlam
 from wildlam import cli
+from wildlam.episodes.formats import read_episodes
+from wildlam.errors import WildlamError
 
 from ..aloha import write_aloha
 
@@ -42,6 +46,13 @@ def test_angles_are_named(aloha, monkeypatch, angles):
         assert given.pop().reading.angles == ("state 3", "state 5")
 
 
+def test_units_are_said(aloha, capsys):
+    assert cli.main(["data", str(aloha), "--units", "action 1=rad", "action 0=mm"]) == 0
+    assert "14 numbers (action 0 (mm), action 1 (rad), action 2, " in capsys.readouterr().out
+    found = wildlam.preview(path=aloha, actions="states", units=["state 2=deg/s"], shown=1)
+    assert "d state 1, d state 2 (deg/s), " in str(found)
+
+
 def test_from_python(aloha):
     found = wildlam.preview(path=aloha, actions="states", shown=1)
     assert found.page == aloha / ".wildlam" / "data.html"
@@ -60,6 +71,8 @@ def test_from_python(aloha):
         (["--angles", "state 3"], "--angles are of changes of states; give --actions states, too"),
         (["--actions", "states", "--angles"], "angles"),
         (["--shown", "0"], "--shown must be"),
+        (["--units", "elbow"], "--units are NAME=UNIT, such as elbow=rad; got 'elbow'"),
+        (["--units", "elbow=rad"], "has no elbow to have a unit; there are action 0, action 1"),
     ],
 )
 def test_what_cannot_be_is_refused(aloha, capsys, options, said):
@@ -70,3 +83,28 @@ def test_what_cannot_be_is_refused(aloha, capsys, options, said):
 def test_no_folder(tmp_path, capsys):
     assert cli.main(["data", str(tmp_path / "none")]) == 2
     assert "there is no such folder" in capsys.readouterr().err
+
+
+def test_numbers_that_are_not_finite_are_shown(aloha, capsys, tmp_path):
+    """By episode and component, where training on them is refused."""
+    file = next(aloha.glob("data/*/*000002.parquet"))
+    rows = pq.read_table(file).to_pylist()
+    rows[7]["action"][2] = rows[9]["action"][2] = rows[9]["observation.state"][0] = float("nan")
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    assert cli.main(["data", str(aloha)]) == 0
+    said = capsys.readouterr().out
+    assert "4 episodes of 4 recordings" in said
+    assert "odd: 3 numbers are not finite, and their steps left out here: episode_000002 action 2 (2 of 40), " in said
+    assert "episode_000002 state 0 (1 of 40)" in said
+    assert "nan" not in said
+    with pytest.raises(WildlamError, match="episode_000002: numbers must be finite; action 2 of frame 7 is nan"):
+        read_episodes(aloha)
+
+
+def test_commands_beside_videos_with_gaps_are_shown(make_video, tmp_path, capsys):
+    for name in "ab":
+        make_video(tmp_path / f"{name}.mp4", frames=60, fps=8)
+        lines = [f"{k / 8},{'' if k == 5 else k}" for k in range(60)]
+        (tmp_path / f"{name}.actions.csv").write_text("\n".join(["time,gas", *lines]))
+    assert cli.main(["data", str(tmp_path)]) == 0
+    assert "2 numbers are not finite, and their steps left out here: a.mp4 gas (1 of 60), b" in capsys.readouterr().out

@@ -51,7 +51,8 @@ def run_index(argv: Arguments) -> None:
 def run_data(argv: Arguments) -> None:
     """Look at labelled data before anything is trained: episodes, rates, actions, what is odd.
 
-    Writes a page with some episodes: their frames, and the curves of what was done. Formats: LeRobot v2.1 and v3.0 of
+    Writes a page with some episodes: their frames, and the curves of what was done; with --films, a film of every
+    episode, which `wildlam train` reads where the data hold pictures one by one. Formats: LeRobot v2.1 and v3.0 of
     any robot, RLDS (Open X-Embodiment), DROID and RECON as released, HDF5 of robomimic, LIBERO and ALOHA, Zarr of
     Diffusion Policy, or videos with NAME.poses.csv or NAME.actions.csv beside them.
 
@@ -59,6 +60,7 @@ def run_data(argv: Arguments) -> None:
       wildlam data ~/lerobot/pusht
       wildlam data ~/lerobot/aloha --actions recorded --block summed --camera cam_high --out aloha.html
       wildlam data ~/tensorflow_datasets/my_robot/1.0.0 --rate 10
+      wildlam data ~/tensorflow_datasets/my_robot/1.0.0 --rate 10 --films runs/my_robot/films
     """
     from wildlam.config import to_config
     from wildlam.workflows.data import PreviewConfig, preview
@@ -69,7 +71,11 @@ def run_data(argv: Arguments) -> None:
     args = parser.parse_args(list(argv))
     config = to_config(PreviewConfig, parser, args, path=args.path)
     with named({**{part.name: f"--{part.name}" for part in fields(PreviewConfig)}, "path": "PATH", "data": "PATH"}):
-        print(preview(config))
+        found = preview(config)
+    print(found)
+    if config.films is not None:
+        print(f"{found.films} films in {config.films}")
+        print(f"next       {command('train', '--data.path', config.films)}")
 
 
 def run_encode(argv: Arguments) -> None:

@@ -7,7 +7,7 @@ body that acts. Other actions, such as commands, are those of ``vectors``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,17 +21,29 @@ class ActionSpace:
         pose_names: names of what is recorded of the body at each frame.
         action_names: names of an action's components.
         position: how many of the first components of an action are a displacement.
+        said: names and units that the user has said, of commands or states.
     """
 
     name: str
     pose_names: tuple[str, ...]
     action_names: tuple[str, ...]
     position: int
+    said: tuple[tuple[str, str], ...] = field(default=(), compare=False, kw_only=True)
 
     @property
     def zero_stays(self) -> bool:
         """Whether an action of zeros is to stay where one is, so that actions in a row add up."""
         return True
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of an action's components, by name, where they are known."""
+        return {}
+
+    def with_unit(self, component: str) -> str:
+        """A component of an action with its unit, if that is known."""
+        unit = self.units.get(component)
+        return f"{component} ({unit})" if unit else component
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,11 @@ class Planar(PoseSpace):
         left = np.cos(heading) * dy - np.sin(heading) * dx
         return np.column_stack([forward, left, 180 - (180 - np.diff(poses[:, 2])) % 360])
 
+    @property
+    def units(self) -> dict[str, str]:
+        """See ``ActionSpace``; that of a length is the data set's own."""
+        return {"turn": "degrees"}
+
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """See ``PoseSpace``; headings go on beyond 360 degrees."""
         headings = start[2] + np.concatenate([[0.0], np.cumsum(actions[:, 2])])
@@ -92,6 +109,11 @@ class Arm(PoseSpace):
         rotation = Rotation.from_euler("xyz", poses[:, 3:6])
         turned = (rotation[1:] * rotation[:-1].inv()).as_euler("xyz")
         return np.column_stack([np.diff(poses[:, :3], axis=0), turned, np.diff(poses[:, 6])])
+
+    @property
+    def units(self) -> dict[str, str]:
+        """See ``ActionSpace``."""
+        return dict.fromkeys(self.action_names[:3], "m") | dict.fromkeys(self.action_names[3:6], "rad")
 
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """See ``PoseSpace``; angles are those of the same rotations, perhaps written otherwise."""
@@ -117,6 +139,11 @@ class Mover(PoseSpace):
         """See ``PoseSpace``."""
         return np.column_stack([np.diff(poses[:, :2], axis=0), 180 - (180 - np.diff(poses[:, 2])) % 360])
 
+    @property
+    def units(self) -> dict[str, str]:
+        """See ``ActionSpace``."""
+        return {"right": "pixels", "down": "pixels", "spin": "degrees"}
+
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """See ``PoseSpace``; angles go on beyond 360 degrees."""
         return start + np.concatenate([np.zeros((1, 3)), np.cumsum(actions, axis=0)])
@@ -132,6 +159,11 @@ class Pusher(PoseSpace):
     def between(self, poses: np.ndarray) -> np.ndarray:
         """See ``PoseSpace``."""
         return np.diff(poses[:, :2], axis=0)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """See ``ActionSpace``."""
+        return dict.fromkeys(self.action_names, "pixels")
 
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """See ``PoseSpace``; of the disc."""

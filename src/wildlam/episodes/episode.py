@@ -12,7 +12,7 @@ import numpy as np
 
 from wildlam.episodes.action_spaces import ActionSpace, PoseSpace
 from wildlam.episodes.camera import Camera
-from wildlam.episodes.pairing import Frames
+from wildlam.episodes.pairing import Frames, Stored
 from wildlam.episodes.vectors import Commands
 from wildlam.types import Split
 from wildlam.video.files import AnyFile, Part
@@ -35,6 +35,7 @@ class Episode:
         camera: the camera at rest that filmed it, where that is recorded.
         commands: recorded at each frame, ``float64 [F, C]``, where ``space`` is of commands.
         view: which of the pictures that ``file`` holds its frames are, and what else shows whether they are the same.
+        pictures: gives some frames by number as they are stored, where they lie one by one; None for those of a film.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Episode:
     camera: Camera | None = None
     commands: np.ndarray | None = None
     view: str = ""
+    pictures: Stored | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recording", self.recording or self.name)
@@ -56,6 +58,14 @@ class Episode:
     def file_name(self) -> str:
         """Its name as that of a file, without suffix."""
         return self.name.rsplit(".", 1)[0].replace("/", "_")
+
+    @property
+    def numbers(self) -> list[tuple[tuple[str, ...], np.ndarray]]:
+        """What is recorded at each frame: names of the components, and ``float64 [F, N]``."""
+        found = [(self.space.pose_names, self.poses)]
+        if isinstance(self.space, Commands) and self.commands is not None:
+            found.insert(0, (self.space.components, self.commands))
+        return found
 
     @cached_property
     def rate(self) -> float:

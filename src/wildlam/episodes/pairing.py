@@ -35,6 +35,8 @@ NAMED = 20
 
 Frames = Callable[[Sequence[int], int], Tensor]
 """From numbers of frames and a side S in pixels to ``uint8 [n, 3, S, S]``."""
+Stored = Callable[[Sequence[int]], list[Tensor]]
+"""From numbers of frames to their pictures as they are stored, each ``uint8 [H, W, 3]``."""
 
 
 @dataclass(frozen=True)

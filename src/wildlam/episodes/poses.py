@@ -20,6 +20,7 @@ from torch import Tensor
 from wildlam.episodes.action_spaces import PLANAR, SPACES, PoseSpace
 from wildlam.episodes.pairing import nearest_to
 from wildlam.errors import WildlamError
+from wildlam.fileio import check_fetched
 from wildlam.video.files import AnyFile
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def read_poses(video: Path) -> tuple[PoseSpace, np.ndarray]:
         WildlamError: they are missing or malformed, naming the file.
     """
     path = poses_path(video)
+    check_fetched(path)
     try:
         head, *lines = path.read_text(encoding="utf-8-sig").splitlines() or [""]  # spreadsheets write the mark
         spaces = {_header(space): space for space in SPACES.values()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,6 +84,7 @@ def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summa
     """
     space = Counter(episode.space_at(fps) for episode in episodes).most_common(1)[0][0]
     actions, still, clips, others = [], [], Counter[str](), []
+    unknown = _not_finite(episodes)
     gaps, short, seen_at = 0, [], set()
     for episode in episodes:
         runs, rate = episode.sampled(fps)
@@ -96,9 +97,9 @@ def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summa
         short += [] if here else [episode.name]
         for run in runs:
             if len(run) > 1 and not is_other:
-                done = episode.actions(run)
-                actions.append(done)
-                still.append(_rest(space, done))
+                done, known = _known_actions(episode, run)
+                actions.append(done[known])
+                still.append(_rest(space, done)[known])
     whole = np.concatenate(actions) if actions else np.empty((0, len(space.action_names)))
     components = {}
     for name, values in zip(space.action_names, whole.T, strict=True):
@@ -109,7 +110,7 @@ def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summa
     idle = np.zeros(len(whole), dtype=bool)
     if len(whole) and varies.any():
         idle = (np.abs(np.concatenate(still))[:, varies] <= STILL * std[varies]).all(axis=1)
-    odd = _alike(episodes)
+    odd = [*unknown, *_alike(episodes)]
     if others:
         odd.append(f"have actions of another kind, with which the others cannot be used: {few(others)}")
     if missing := [words for split, words in SPLITS.items() if not any(one.split == split for one in episodes)]:
@@ -146,6 +147,29 @@ def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summa
         float(idle.mean()) if len(idle) else 0.0,
         tuple(odd),
     )
+
+
+def _not_finite(episodes: Sequence[Episode]) -> list[str]:
+    """Numbers that are not finite, by episode and component."""
+    told, count = [], 0
+    for episode in episodes:
+        for names, values in episode.numbers:
+            bad = (~np.isfinite(values)).sum(axis=0)
+            count += int(bad.sum())
+            told += [f"{episode.name} {names[k]} ({bad[k]} of {len(values)})" for k in np.flatnonzero(bad)]
+    if not told:
+        return []
+    return [f"{count} numbers are not finite, and their steps left out here: {few(told)}; mend or remove the episodes"]
+
+
+def _known_actions(episode: Episode, run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Actions ``[n, A]`` between some of its frames, and which of them come from finite numbers alone ``[n]``."""
+    finite = np.isfinite(episode.poses)
+    done = replace(episode, poses=np.where(finite, episode.poses, 0)).actions(run)  # rotations refuse NaN
+    if isinstance(episode.space, Commands):
+        return done, np.isfinite(done).all(axis=1)
+    sound = finite[run].all(axis=1)
+    return done, sound[:-1] & sound[1:]
 
 
 def _rest(space: ActionSpace, done: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ the other, or as their sum, where each is a displacement.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -40,6 +41,8 @@ class Reading:
         angles: names of components of the states that are angles, whose changes are the shorter way round.
         full_turn: a turn in their unit: 2 pi for radians, 360 for degrees.
         rate: frames a second of recordings that do not say so themselves; None: what is usual in their format.
+        finite: whether numbers that are not finite are refused.
+        units: units of components of commands or states, NAME=UNIT.
     """
 
     actions: ActionKind | None = None
@@ -48,8 +51,12 @@ class Reading:
     angles: tuple[str, ...] = ()
     full_turn: float = 2 * math.pi
     rate: float | None = None
+    finite: bool = True
+    units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if wrong := [one for one in self.units if not re.fullmatch(r".+=.+", one)]:
+            raise ValueError(f"{option('units')} are NAME=UNIT, such as elbow=rad; got {wrong[0]!r}")
         if self.actions is not None:
             check_choice("actions", self.actions, get_args(ActionKind))
         check_choice("block", self.block, get_args(Block))
@@ -70,13 +77,30 @@ class Reading:
             raise WildlamError(f"{where}: has no {', '.join(unknown)}; its states are {', '.join(names)}")
         return Changes.of(names, self.angles, self.full_turn)
 
+    def with_units(self, space: ActionSpace, where: str) -> ActionSpace:
+        """A space whose components have the units that are said.
+
+        Raises:
+            WildlamError: they are of no component, or of poses, after ``where`` they are looked for.
+        """
+        if not self.units:
+            return space
+        if not isinstance(space, Commands | Changes):
+            raise WildlamError(f"{where}: has poses, whose units are known; leave {option('units')} out")
+        said = dict(one.rsplit("=", 1) for one in self.units)
+        names = space.components if isinstance(space, Commands) else space.pose_names
+        if unknown := sorted(said.keys() - set(names)):
+            raise WildlamError(f"{where}: has no {', '.join(unknown)} to have a unit; there are {', '.join(names)}")
+        return replace(space, said=tuple(said.items()))
+
     def like(self, space: ActionSpace) -> Reading:
         """The same films, with actions of a space."""
+        units = tuple(f"{name}={unit}" for name, unit in space.said)
         if isinstance(space, Commands):
-            return replace(self, actions="recorded", block=space.block)
+            return replace(self, actions="recorded", block=space.block, units=units)
         if isinstance(space, Changes):
-            return replace(self, actions="states", angles=space.angles, full_turn=space.full_turn)
-        return replace(self, actions="poses")
+            return replace(self, actions="states", angles=space.angles, full_turn=space.full_turn, units=units)
+        return replace(self, actions="poses", units=())
 
 
 FIRST = Reading()
@@ -95,6 +119,7 @@ class ChoosesReading:
         camera: name of the camera whose films are taken; the first that is not at a wrist if not given.
         angles: components of the states, by name, that are angles, with actions states: they go the shorter way round.
         full_turn: a turn in their unit: 2 pi (radians) or 360 (degrees).
+        units: units of components, NAME=UNIT, to stand beside errors, with actions recorded or states.
         rate: frames a second as they were recorded, where the data do not say so: RLDS, Zarr and HDF5.
         tolerance: largest time in seconds between a recorded state and the nearest frame of its film. A state without
             a frame is left out and reported; one farther away is an error, as the film is cut short or another's.
@@ -105,6 +130,7 @@ class ChoosesReading:
     camera: str | None = None
     angles: list[str] = field(default_factory=list)
     full_turn: float = 2 * math.pi
+    units: list[str] = field(default_factory=list)
     rate: float | None = None
     tolerance: float = TOLERANCE
 
@@ -121,6 +147,7 @@ class ChoosesReading:
             camera=self.camera,
             angles=tuple(self.angles),
             full_turn=self.full_turn,
+            units=tuple(self.units),
             rate=self.rate,
         )
 
@@ -145,6 +172,13 @@ class Changes(PoseSpace):
     def integrate(self, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """See ``PoseSpace``; angles go on beyond a full turn."""
         return start + np.concatenate([np.zeros((1, len(start))), np.cumsum(actions, axis=0)])
+
+    @property
+    def units(self) -> dict[str, str]:
+        """See ``ActionSpace``: of angles, by what a full turn is."""
+        unit = {360.0: "degrees", 2 * math.pi: "rad"}.get(float(self.full_turn))
+        turning = dict.fromkeys(self.angles, unit) if unit else {}
+        return {f"d {name}": unit for name, unit in (turning | dict(self.said)).items()}
 
 
 @dataclass(frozen=True)
@@ -174,9 +208,14 @@ class Commands(ActionSpace):
         """See ``ActionSpace``: a command may be where to go."""
         return self.block == "summed"
 
+    @property
+    def units(self) -> dict[str, str]:
+        """See ``ActionSpace``; of a command's components."""
+        return dict(self.said)
+
     def over(self, commands: int) -> Commands:
         """The space of actions of so many commands."""
-        return Commands.of(self.components, self.block, self.pose_names, commands)
+        return replace(Commands.of(self.components, self.block, self.pose_names, commands), said=self.said)
 
     def joined(self, commands: np.ndarray) -> np.ndarray:
         """The action ``[A]`` of the commands ``[n, C]`` of a step."""
@@ -186,9 +225,11 @@ class Commands(ActionSpace):
 def described(space: ActionSpace) -> str:
     """A space in words."""
     if isinstance(space, Commands):
-        of = f"{len(space.components)} numbers ({few(space.components)})"
+        of = f"{len(space.components)} numbers ({few(list(map(space.with_unit, space.components)))})"
         return f"recorded actions of {of}, {space.commands} a step, {space.block}"
-    of = f" of {len(space.action_names)} numbers ({few(space.action_names)})" if space.name not in SPACES else ""
+    if space.name in SPACES:
+        return f"{space.name} actions"
+    of = f" of {len(space.action_names)} numbers ({few(list(map(space.with_unit, space.action_names)))})"
     return f"{space.name} actions{of}"
 
 
@@ -199,7 +240,7 @@ def few(names: Sequence[str], most: int = 8) -> str:
 
 def facts_of(space: ActionSpace) -> dict[str, Any]:
     """What JSON keeps of a space; see ``space_of``."""
-    facts: dict[str, Any] = {"space": space.name, "actions": space.action_names}
+    facts: dict[str, Any] = {"space": space.name, "actions": space.action_names, "units": dict(space.said)}
     if isinstance(space, Commands):
         of_commands = {"components": space.components, "block": space.block, "commands": space.commands}
         return facts | {"states": space.pose_names} | of_commands
@@ -212,10 +253,12 @@ def space_of(facts: Mapping[str, Any]) -> ActionSpace | None:
     """The space that ``facts_of`` told of; None if they tell of none."""
     name = facts.get("space")
     try:
+        said = tuple(facts.get("units", {}).items())  # earlier versions knew none
         if name == "recorded":
-            return Commands.of(facts["components"], facts["block"], facts["states"], facts["commands"])
+            found = Commands.of(facts["components"], facts["block"], facts["states"], facts["commands"])
+            return replace(found, said=said)
         if name == "states":
-            return Changes.of(facts["states"], facts["angles"], facts["full turn"])
+            return replace(Changes.of(facts["states"], facts["angles"], facts["full turn"]), said=said)
         return SPACES.get(str(name))
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         return None

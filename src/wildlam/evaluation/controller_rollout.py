@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.vectors import Commands
 from wildlam.evaluation.intervals import PerClip
 from wildlam.models import LatentActionModel
 from wildlam.models.controller import Controller
+
+Read = Callable[[Tensor], Tensor]
 
 AT_ONCE = 32
 """Clips unrolled together."""
@@ -113,10 +117,43 @@ def heeded(model: LatentActionModel, controller: Controller, clips: LabelledClip
         return model.predict(before, z).float()
 
     usual, found = predicted(actions), {}
-    space = clips.space
-    names = space.components if isinstance(space, Commands) else space.action_names
+    names = _components(clips.space)
     for k, name in enumerate(names):  # of commands one behind the other, that component of all
         moved = actions.clone()
         moved[..., k :: len(names)] += controller.action_std[k :: len(names)]
         found[name] = float((predicted(moved) - usual).abs().mean() / change.clamp(min=1e-12))
     return found
+
+
+@torch.no_grad()
+def errors_by_component(
+    model: LatentActionModel, controller: Controller, clips: LabelledClips, read: Read, mean: Tensor
+) -> dict[str, dict[str, float]]:
+    """How far actions that are read from latent ones are from the real ones, by component and in its own unit.
+
+    Args:
+        model: the model, in evaluation mode.
+        controller: controller of the model, in evaluation mode.
+        clips: labelled ones that the controller has not seen.
+        read: reads actions ``[C, T - 1, A]`` from latent ones ``[C, T - 1, Z]``, as it was fitted to other clips.
+        mean: mean action of those clips ``[A]``, which is read without any z.
+
+    Returns:
+        Mean distances of what is read from ``inferred`` latent actions, from the ``controller``'s, and of the ``mean``.
+    """
+    device = next(model.parameters()).device
+    parts: dict[str, list[Tensor]] = {"inferred": [], "controller": [], "mean": []}
+    for states_BTND, actions_BTA in zip(clips.states.split(AT_ONCE), clips.actions.split(AT_ONCE), strict=True):
+        states, actions = states_BTND.to(device).float(), actions_BTA.to(device)
+        z = model.infer(states).float()
+        made = controller.act(actions.flatten(0, 1), states[:, :-1].flatten(0, 1)).view_as(z).float()
+        for name, told in (("inferred", read(z)), ("controller", read(made)), ("mean", mean.to(device))):
+            parts[name].append((told - actions).abs().cpu())
+    names = _components(clips.space)  # of commands one behind the other, that component of all
+    means = {name: torch.cat(off).unflatten(2, (-1, len(names))).mean(dim=(0, 1, 2)) for name, off in parts.items()}
+    return {name: dict(zip(names, off.tolist(), strict=True)) for name, off in means.items()}
+
+
+def _components(space: ActionSpace) -> tuple[str, ...]:
+    """Names of what an action, or each of its commands, is made of."""
+    return space.components if isinstance(space, Commands) else space.action_names

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -56,7 +57,7 @@ log = logging.getLogger(__name__)
 
 EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "ogv", "flv", "wmv", "gif")
 
-RECORDINGS = ("*.hdf5", "*.h5", "*.zarr", "*.zarr.zip", "*.tfrecord*")
+RECORDINGS = ("*.hdf5", "*.h5", "*.zarr", "*.zarr.zip", "*.tfrecord*", "traj_data.pkl")
 """Names of what holds pictures one by one, which are no films."""
 _ENDINGS = tuple(f".{extension}" for extension in (*EXTENSIONS, "tar"))  # the shards' last
 _LISTED = re.compile(rf"(.+\.(?:{'|'.join((*EXTENSIONS, 'tar'))}))(?:[\s,;]+\S*)?", re.IGNORECASE)
@@ -383,6 +384,8 @@ def _videos_at(
         raise WildlamError(f"{root}: no such folder, manifest or list of videos; check {option('data.path')}")
     elif root.suffix.lower() in (".csv", ".txt"):
         base, listed = root.parent, dict.fromkeys(read_list(root))
+    elif recordings_below(root):
+        base, listed = root.parent, {}
     else:
         raise WildlamError(
             f"{root}: a single file; {option('data.path')} takes a folder of videos, a manifest (.parquet) or a list "
@@ -391,19 +394,21 @@ def _videos_at(
     if not listed:
         if root.is_dir() and is_lerobot(root):
             films_of(root)  # says why there are none, if it can
-        if found := _recordings_below(root):
+        if found := recordings_below(root):
             raise WildlamError(
-                f"{root}: no videos found, but {found}: recordings in HDF5, Zarr and TFRecord serve `wildlam data` and "
-                "controllers alone; to train on their pictures, write each episode as a video"
+                f"{root}: no videos found, but {found}, whose pictures lie one by one; write each episode as a "
+                f"film, to train on these: wildlam data {shlex.quote(str(root))} --films FOLDER"
             )
         raise WildlamError(
             f"{root}: no videos found (extensions: {', '.join(EXTENSIONS)}; hidden files are left out); check "
             f"{option('data.path')}"
         )
+    if root.is_dir():
+        _tell_without_films(root, listed)
     return base, *_by_episode(base, listed, held_out)
 
 
-def _recordings_below(root: Location) -> str:
+def recordings_below(root: Location) -> str:
     """Name of a file, or folder, in which pictures lie one by one; empty if there is none."""
     if not isinstance(root, Path):
         return ""
@@ -435,6 +440,22 @@ def _by_episode(
         if unknown := films - {below + episode.film for episode in episodes}:
             log.warning("%s: %d films that no table names are left out: %s", base, len(unknown), _few(unknown))
     return dict(sorted(found.items())), told
+
+
+def _tell_without_films(root: Location, listed: Iterable[str]) -> None:
+    """Warn of LeRobotDatasets in a local folder, up to two levels below it, that have no films."""
+    if not isinstance(root, Path):
+        return
+    sets = {file.parents[1].relative_to(root) for k in range(3) for file in root.glob(f"{'*/' * k}meta/info.json")}
+    films = {str(folder): (folder / "videos").as_posix() + "/" for folder in sets}
+    without = [name for name, below in films.items() if not any(path.startswith(below) for path in listed)]
+    if without:
+        log.warning(
+            "%s: LeRobotDatasets without films are left out: %s; if their pictures lie in tables, `wildlam data SET "
+            "--films FOLDER` writes them as films",
+            root,
+            _few(without),
+        )
 
 
 def _few(paths: Iterable[str]) -> str:

@@ -11,14 +11,16 @@ import logging
 import math
 import operator
 import re
+import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wildlam.errors import WildlamError
+from wildlam.fileio import check_fetched
 from wildlam.types import Split
 from wildlam.video.files import Location, part_of
 from wildlam.video.splits import HELD_OUT, SPLIT_FOLDERS, splits_of
@@ -141,8 +143,12 @@ def films_of(root: Location, held_out: float = HELD_OUT) -> list[Listed]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WildlamError(f"{file}: cannot be read as that of a LeRobotDataset ({error})") from error
     if not cameras or template is None:
-        held = f": its pictures ({', '.join(pictures)}) lie in tables" if pictures else ""
-        raise WildlamError(f"{root}: a LeRobotDataset without films{held}; rewrite it with videos by LeRobot")
+        if not pictures:
+            raise WildlamError(f"{root}: a LeRobotDataset without films and pictures")
+        raise WildlamError(
+            f"{root}: a LeRobotDataset whose pictures ({', '.join(pictures)}) lie in tables; write each episode as a "
+            f"film, to train on these: wildlam data {shlex.quote(str(root))} --films FOLDER"
+        )
     size = info.get("chunks_size", 1000)
     places = list((_v3 if version == "v3.0" else _v2)(root, cameras, size))
     numbers = sorted({number for number, *_ in places})
@@ -173,6 +179,8 @@ def _v3(root: Location, cameras: list[str], size: int) -> Iterator[Place]:
     for file in sorted((root / "meta" / "episodes").glob("*/*.parquet"), key=str):
         if file.name.startswith("."):
             continue
+        if isinstance(file, Path):
+            check_fetched(file)
         try:
             with file.open("rb") as stream:
                 table = pq.ParquetFile(stream)

@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from wildlam.errors import WildlamError
+from wildlam.fileio import POINTER, is_pointer
 from wildlam.video.files import AnyFile, opened
 
 
@@ -80,7 +81,7 @@ def check_file(path: AnyFile) -> None:
     """Refuse what is no file.
 
     Raises:
-        VideoError: it is missing, empty or a folder.
+        VideoError: it is missing, empty, a folder, or not fetched by Git LFS.
     """
     if not isinstance(path, (str, Path)):  # other files fail when they are opened
         return
@@ -91,6 +92,8 @@ def check_file(path: AnyFile) -> None:
         raise VideoError(path, "no such file")
     if path.stat().st_size == 0:
         raise VideoError(path, "the file is empty (0 bytes)")
+    if is_pointer(path):
+        raise VideoError(path, POINTER)
 
 
 def declared_seconds(path: AnyFile) -> float:

@@ -19,7 +19,7 @@ from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.vectors import ChoosesReading
 from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.clips import spread
-from wildlam.evaluation.controller_rollout import controlled_rollout
+from wildlam.evaluation.controller_rollout import controlled_rollout, errors_by_component
 from wildlam.evaluation.intervals import FEWEST_RECORDINGS, TOO_FEW, Estimate, enough
 from wildlam.evaluation.probes import fit_clips, standardiser
 from wildlam.fileio import read_json, write_atomically
@@ -182,13 +182,16 @@ def train_controller(
         "fps": labelled.held_out.fps,
         "choosing": {"clips": len(labelled.validation), "loss": checkpoints.best(run.checkpoints).score},
     }
-    results |= found.summary()
+    known = labelled.train.actions
+    read, mean = fit_linear(z, known), known.mean(dim=(0, 1))
+    results |= found.summary() | {"errors": errors_by_component(model, best, labelled.held_out, read, mean)}
     write_atomically(run.path / RESULTS, json.dumps(results, indent=2))
     write_controller_report(
         run.path / "report.html",
         f"Controller: {run.path.name}",
         controller_results(run.path).splitlines(),
         results,
+        space,
         _strips(path, encoder, model, best, labelled.held_out),
         f"of {path}, by {len(labelled.train) + len(labelled.validation)} labelled clips of {config.data}",
     )

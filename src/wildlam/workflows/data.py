@@ -16,6 +16,7 @@ from wildlam.fileio import writing
 from wildlam.report.html import paragraph
 from wildlam.report.pages.data import write_data_report
 from wildlam.types import check_count, settle_paths
+from wildlam.workflows.films import write_films
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +29,18 @@ class PreviewConfig(ChoosesReading):
         fps: states a second that the data are to be seen at: those of the run that is to be taught, its ``data.fps``.
         shown: number of episodes on the page.
         out: the page; PATH/.wildlam/data.html if not given.
+        films: folder to write each episode to as a film of its own, with files of what was done beside it, to train
+            on: for pictures that lie in tables, RLDS, HDF5 or Zarr. A call that is repeated goes on.
     """
 
     path: Path
     fps: float = 4.0
     shown: int = 6
     out: Path | None = None
+    films: Path | None = None
 
     def __post_init__(self) -> None:
-        settle_paths(self, "path", "out")
+        settle_paths(self, "path", "out", "films")
         check_count("shown", self.shown)
         if not isinstance(self.fps, int | float) or not 0 < self.fps < float("inf"):
             raise ValueError(f"{option('fps')} must be a positive number, got {self.fps!r}")
@@ -53,6 +57,7 @@ class Preview:
         summary: figures.
         page: the page with films and curves.
         rated: whether the frames a second are known; where not, each frame is taken for a state.
+        films: how many films were written.
     """
 
     format: str
@@ -60,6 +65,7 @@ class Preview:
     summary: Summary = field(repr=False)
     page: Path
     rated: bool = True
+    films: int = 0
 
     @property
     def lines(self) -> list[str]:
@@ -95,22 +101,24 @@ class Preview:
 def preview(config: PreviewConfig | str | Path | None = None, /, **keywords: Any) -> Preview:
     """Look at a labelled data set: episodes, rates, actions, what is odd; and write a page with some episodes.
 
-    One of unknown rate is shown, too, frame by frame; to train on it takes ``rate``.
+    One of unknown rate is shown, too, frame by frame; to train on it, or to write its films, takes ``rate``.
 
     Args:
         config: what to look at, or a path, that of ``path``.
         keywords: fields of ``PreviewConfig``, in its place or to replace what it says.
 
     Raises:
-        WildlamError: something is wrong with the data, naming the file; or the page cannot be written.
+        WildlamError: something is wrong with the data, naming the file; or the page or films cannot be written.
     """
     config = config_from(PreviewConfig, config, keywords)
-    rated = True
+    rated, reading = True, replace(config.reading, finite=config.films is not None)
     try:
-        episodes = read_episodes(config.path, config.tolerance, config.reading)
+        episodes = read_episodes(config.path, config.tolerance, reading)
     except UnknownRateError:
+        if config.films is not None:
+            raise
         rated = False
-        episodes = read_episodes(config.path, config.tolerance, replace(config.reading, rate=config.fps))
+        episodes = read_episodes(config.path, config.tolerance, replace(reading, rate=config.fps))
     form = format_of(config.path)
     summary = summarise(episodes, config.fps)
     page = config.out or cache_folder(config.path) / "data.html"
@@ -119,4 +127,8 @@ def preview(config: PreviewConfig | str | Path | None = None, /, **keywords: Any
     some = [episodes[i] for i in spread(len(episodes), config.shown)]
     with writing(f"to {page}", f"give another {option('out')}"):
         write_data_report(page, f"Data: {config.path.name}", summary, found.lines, some, str(config.path), rated)
-    return found
+    if config.films is None:
+        return found
+    chosen = {"camera": config.camera, "actions": summary.space.name, "frames a second": round(episodes[0].rate, 6)}
+    films = write_films(episodes, config.films, {"data": str(config.path.resolve())} | chosen)
+    return replace(found, films=films)

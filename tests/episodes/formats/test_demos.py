@@ -88,7 +88,11 @@ def test_aloha(tmp_path, compressed):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("actions", np.full((STEPS, 7), np.nan), "data/demo_2: actions must be finite; number 0 of frame 0 is nan"),
+        (
+            "actions",
+            np.full((STEPS, 7), np.nan),
+            "low_dim/demo_2: numbers must be finite; action 0 of frame 0 is nan, and so are 83 more",
+        ),
         ("actions", np.zeros((STEPS - 1, 7)), "as many, two at least"),
         ("actions", np.zeros((STEPS, 7, 2)), r"actions is \(12, 7, 2\)"),
         ("obs/gripper", np.zeros((STEPS + 2, 1)), "as many, two at least"),
@@ -407,3 +411,24 @@ def test_liberos_pictures_are_turned_upright(tmp_path, attributes, is_turned):
 
 def test_a_rate_that_is_said_counts(robomimic, tmp_path):
     assert read_episodes(robomimic[0], reading=Reading(rate=25))[0].rate == pytest.approx(25)
+
+
+def test_pictures_that_are_not_finite_are_told(replay_buffer):
+    """And not read as black, nor taken for ones that go to 255."""
+    folder, *_ = replay_buffer
+    file = zarr.open_group(str(next(folder.glob("*.zarr"))), mode="a")
+    pictures = np.asarray(file["data/img"][:]) / 255
+    pictures[30, 4, 4] = np.nan
+    del file["data/img"]
+    file.create_array("data/img", data=pictures.astype(np.float32))
+    first, last, *_ = read_episodes(folder)
+    assert int(first.frames([7], 32).float().mean()) == 35
+    with pytest.raises(WildlamError, match="data/img: picture 30 must be of finite numbers; mend or remove its"):
+        last.frames(range(len(last.times)), 32)
+
+
+def test_hdf5_of_another_layout_is_told(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["steps/action"] = np.zeros((4, 2))
+    with pytest.raises(WildlamError, match=r"other\.h5 is laid out in no way that can be read; `wildlam data --help`"):
+        read_episodes(tmp_path)

@@ -4,14 +4,17 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zarr
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
@@ -20,7 +23,12 @@ from wildlam.episodes.action_spaces import ARM, PLANAR
 from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats import read_episodes
+from wildlam.episodes.formats.pictures import decode_picture
+from wildlam.episodes.poses import write_poses
+from wildlam.episodes.vectors import FIRST, Reading
 from wildlam.errors import WildlamError
+
+from ...data.rlds import make
 
 RNG = np.random.default_rng(0)
 STEPS = 12
@@ -576,7 +584,7 @@ def test_a_malformed_lerobot_row_is_named(tmp_path, make_video, column, value, s
     [
         ("timestamp", ["noon"] * STEPS, "its states cannot be read"),
         ("timestamp", [0.0] * STEPS, "its times must be finite and rise"),
-        ("observation.state.gripper_position", [float("nan")] * STEPS, "must be finite"),
+        ("observation.state.gripper_position", [float("nan")] * STEPS, "numbers must be finite; gripper of frame 0"),
         ("observation.state.gripper_position", [[0.0, 1.0]] * STEPS, "8 numbers a frame, in meta/info.json it has 7"),
         ("observation.state.gripper_position", None, "its table has no column observation.state.gripper_position"),
     ],
@@ -605,7 +613,6 @@ def test_a_lerobot_table_without_episodes_is_named(tmp_path, make_video):
     [
         ("cartesian_position", np.zeros((STEPS, 5)), "do not fit"),
         ("gripper_position", np.zeros(STEPS - 1), "do not fit"),
-        ("gripper_position", np.full(STEPS, np.nan), "finite states"),
         ("gripper_position", None, "there is no observation/robot_state/gripper_position"),
         ("gripper_position", ["open"] * STEPS, "(must be numbers|no appropriate function)"),
     ],
@@ -675,14 +682,14 @@ def test_paths_that_lead_out_of_the_data_set_are_refused(tmp_path):
 def test_a_format_is_one_file(tmp_path, monkeypatch):
     (tmp_path / "newest.py").write_text(
         "from wildlam.episodes.formats.base import Format\n"
-        "read = lambda path, tolerance, reading: ['read']\n"
+        "read = lambda path, tolerance, reading: range(0)\n"
         "FORMAT = Format('newest', -1, lambda path: (path / 'new').exists(), read)\n"
     )
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
     monkeypatch.setattr(formats, "FORMATS", formats._found())
     assert list(formats.FORMATS) == ["newest", "lerobot", "droid", "rlds", "demos", "replay buffer", "recon", "video"]
     (tmp_path / "new").touch()
-    assert formats.read_episodes(tmp_path) == ["read"]
+    assert formats.read_episodes(tmp_path) == range(0)
 
 
 @pytest.mark.parametrize(
@@ -699,3 +706,52 @@ def test_episodes_of_another_kind_or_rate_are_not_written(tmp_path, form, space,
         with pytest.raises(WildlamError, match=rf"; b has {wrong.rate:g} {wrong.space.name} poses a second"):
             write(tmp_path / "out", [fits, wrong])
     assert not (tmp_path / "out").exists()  # not the first alone
+
+
+RLDS = Path(make.__file__).parent / make.NAME
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123456\n"
+
+
+@pytest.mark.parametrize(
+    ("write", "files"),
+    [
+        (lambda path, make_video: write_lerobot(path, "v3.0", make_video), "data/*/*.parquet"),
+        (lambda path, make_video: write_lerobot(path, "v3.0", make_video), "meta/episodes/*/*.parquet"),
+        (lambda path, make_video: write_lerobot(path, "v2.1", make_video), "**/*.mp4"),
+        (lambda path, make_video: write_lerobot(path, "v2.1", make_video), "meta/info.json"),
+        (lambda path, make_video: write_droid(path, "a", *arm_states(), make_video), "**/trajectory.h5"),
+        (lambda path, make_video: (path / "demo.hdf5").touch(), "demo.hdf5"),
+        (lambda path, make_video: (path / "demo.h5").touch(), "demo.h5"),
+        (lambda path, make_video: (path / "pusht.zarr.zip").touch(), "pusht.zarr.zip"),
+        (lambda path, make_video: shutil.copytree(RLDS, path / "arm"), "arm/**/*.tfrecord*"),
+        (lambda path, make_video: write_walk(path, make_video), "*.poses.csv"),
+        (lambda path, make_video: write_walk(path, make_video), "*.mp4"),
+    ],
+)
+def test_files_that_git_lfs_has_not_fetched_are_told(tmp_path, make_video, write, files):
+    write(tmp_path, make_video)
+    found = sorted(tmp_path.glob(files))
+    assert found
+    for file in found:
+        file.write_text(POINTER)
+    with pytest.raises(WildlamError, match=r"a Git LFS pointer, not the file itself: fetch it by `git lfs pull`"):
+        read_episodes(tmp_path, reading=Reading(rate=5) if "arm" in files else FIRST)
+
+
+def write_walk(path, make_video):
+    for name in "ab":
+        make_video(path / f"{name}.mp4", frames=24, fps=8)
+        write_poses(path / f"{name}.mp4", np.zeros((24, 3)), fps=8)
+
+
+def test_pictures_and_chunks_that_git_lfs_has_not_fetched_are_told(tmp_path):
+    with pytest.raises(WildlamError, match="frame 3: a Git LFS pointer"):
+        decode_picture(POINTER.encode(), "frame 3")
+    buffer = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    buffer.create_array("data/action", data=np.zeros((8, 2)))
+    buffer.create_array("data/img", data=np.zeros((8, 8, 8, 3), np.uint8))
+    buffer.create_array("meta/episode_ends", data=np.array([4, 8]))
+    read_episodes(tmp_path)
+    (tmp_path / "a.zarr/data/action/0.0").write_text(POINTER)
+    with pytest.raises(WildlamError, match=r"action/0\.0: a Git LFS pointer"):
+        read_episodes(tmp_path)

@@ -96,7 +96,7 @@ def test_a_command_that_is_no_number_is_named(aloha):
     rows = pq.read_table(file).to_pylist()
     rows[7]["action"][2] = float("nan")
     pq.write_table(pa.Table.from_pylist(rows), file)
-    with pytest.raises(WildlamError, match="episode_000001: action must be finite; number 2 of frame 7 is nan"):
+    with pytest.raises(WildlamError, match="episode_000001: numbers must be finite; action 2 of frame 7 is nan"):
         read_episodes(file.parents[2])
 
 
@@ -149,6 +149,11 @@ def test_names_come_in_every_form(names, found):
 @pytest.mark.parametrize("space", [Changes.of(["x", "y"], ["y"], 360.0), Commands.of(["x"], "summed", ["s"], 3)])
 def test_a_space_outlives_a_file(space):
     assert space_of(json.loads(json.dumps(facts_of(space)))) == space
+    told = Reading(units=("x=rad",)).with_units(space, "here")
+    again = space_of(json.loads(json.dumps(facts_of(told))))
+    assert again == told == space  # with units it is no other
+    assert again.units == told.units != space.units
+    assert Reading().like(told).units == ("x=rad",)
     assert space_of({"space": "recorded"}) is None
 
 
@@ -166,3 +171,20 @@ def test_angles_change_the_shorter_way_round(aloha):
         read_episodes(folder, reading=Reading(actions="states", angles=("elbow",)))
     with pytest.raises(ValueError, match="angles are of changes of states"):
         Reading(angles=("joint_3",))
+
+
+def test_names_of_two_arms_are_kept_apart():
+    names = {"left": ["waist", "elbow"], "right": ["waist"]}
+    assert names_of({"shape": [3], "names": names}, "set: action") == ["left waist", "left elbow", "right waist"]
+    assert names_of({"shape": [3], "names": {"motors": names}}, "set: action")[2] == "motors right waist"
+
+
+@pytest.mark.parametrize("kind", ["video", "image"])
+def test_tables_with_fewer_rows_than_are_stated_are_told(aloha, kind, caplog):
+    folder = aloha(kind=kind)
+    read_episodes(folder)
+    assert not caplog.messages
+    file = next(folder.glob("data/*/*000001.parquet"))
+    pq.write_table(pq.read_table(file).slice(0, 18), file)
+    read_episodes(folder)
+    assert "tables hold other numbers of frames than meta says: episode_000001 (18 of 40)" in caplog.text

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from pathlib import Path
 
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format
+from wildlam.episodes.formats.base import Format, check_finite
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.episodes.vectors import FIRST, Reading
 from wildlam.errors import WildlamError, option
+from wildlam.video.index import find_videos, recordings_below
 
 LISTS = (".csv", ".txt", ".parquet")
 """Files that may stand for a folder of videos: lists of them, and a manifest."""
@@ -56,7 +58,13 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE, reading: Reading = F
             f"{path}: data in the format {form.name} say how many frames there are a second; leave {option('rate')} "
             f"{reading.rate:g} out"
         )
-    return form.read(path, tolerance, reading)
+    episodes = form.read(path, tolerance, reading)
+    if reading.finite:
+        for episode in episodes:
+            check_finite(episode, path)
+    if reading.units:
+        episodes = [replace(one, space=reading.with_units(one.space, str(path))) for one in episodes]
+    return episodes
 
 
 def format_of(path: Path) -> Format:
@@ -68,6 +76,10 @@ def format_of(path: Path) -> Format:
     if not path.exists():
         raise WildlamError(f"{path}: there is no such folder")
     form = next(one for one in FORMATS.values() if one.detects(path))
+    if form is FORMATS["video"] and path.is_dir() and (name := recordings_below(path)) and not find_videos(path):
+        raise WildlamError(
+            f"{path}: {name} is laid out in no way that can be read; `wildlam data --help` names those that can"
+        )
     if form is FORMATS["video"] and path.is_file() and path.suffix.lower() not in LISTS:
         raise WildlamError(f"{path}: a single file; give the folder that it lies in, and unpack archives before")
     return form

@@ -14,6 +14,7 @@ from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.vectors import ActionKind, Reading
 from wildlam.errors import WildlamError
+from wildlam.fileio import check_fetched
 
 RATE_TOLERANCE = 0.01
 """Frames per second by which an episode's rate may differ from that of a format."""
@@ -45,18 +46,20 @@ def choose_camera(cameras: Sequence[str], wanted: str | None, where: str) -> str
     raise WildlamError(f"{where}: {f'has no camera {wanted}; ' if wanted else ''}{there}")
 
 
-def check_finite(values: np.ndarray, where: str) -> None:
-    """Refuse numbers ``[frames, components]`` that are not finite.
+def check_finite(episode: Episode, path: Path) -> None:
+    """Refuse an episode with numbers that are not finite.
 
     Raises:
-        WildlamError: naming the first, after ``where`` they are.
+        WildlamError: naming the first, after the data set's folder.
     """
-    if len(bad := np.argwhere(~np.isfinite(values))):
-        frame, component = bad[0].tolist()
-        raise WildlamError(
-            f"{where} must be finite; number {component} of frame {frame} is {values[frame, component]}, and so are "
-            f"{len(bad) - 1} more; mend or remove the episode"
-        )
+    for names, values in episode.numbers:
+        if len(bad := np.argwhere(~np.isfinite(values))):
+            frame, component = bad[0].tolist()
+            more = f", and so are {len(bad) - 1} more" if len(bad) > 1 else ""
+            raise WildlamError(
+                f"{path}, {episode.name}: numbers must be finite; {names[component]} of frame {frame} is "
+                f"{values[frame, component]}{more}; mend or remove the episode (`wildlam data` counts all such numbers)"
+            )
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def read_object(file: Path) -> dict[str, Any]:
     Raises:
         WildlamError: it is missing, damaged or holds something else, naming it.
     """
+    check_fetched(file)
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError) as error:

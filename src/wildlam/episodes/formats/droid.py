@@ -83,8 +83,6 @@ def read_droid(path: Path, camera: str = "ext1", tolerance: float = TOLERANCE) -
             log.warning("%s: its times and the number of states do not agree", problem)
         paired[name] = pairs = pair(times, frames, f"{film.path}, {name}", tolerance)
         times, poses = times[pairs.states], poses[pairs.states]
-        if not np.isfinite(poses).all():
-            raise WildlamError(f"{file}: expected finite states")
         frames_of = film.frames(pairs.frames)
         found.append(Episode(name, splits[name], times, poses, ARM, frames_of, film.path, camera=seen_by))
     report_pairs(path, paired)

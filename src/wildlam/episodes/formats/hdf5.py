@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wildlam.errors import WildlamError
+from wildlam.fileio import check_fetched
 
 
 def h5py() -> Any:
@@ -31,6 +32,7 @@ def opened_hdf5(file: Path) -> Iterator[Any]:
         WildlamError: h5py is not installed, or the file is locked, damaged or cut short.
     """
     module = h5py()
+    check_fetched(file)
     try:
         with module.File(file) as data:
             yield data

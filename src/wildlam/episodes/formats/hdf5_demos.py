@@ -29,12 +29,12 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite, choose_camera
+from wildlam.episodes.formats.base import Format, choose_camera
 from wildlam.episodes.formats.hdf5 import opened_hdf5
-from wildlam.episodes.formats.pictures import decode_picture
+from wildlam.episodes.formats.pictures import decode_picture, squares
 from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, option
-from wildlam.video.decode import square
+from wildlam.fileio import is_pointer
 from wildlam.video.splits import splits_of
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def is_demos(path: Path) -> bool:
         with opened_hdf5(files[0]) as data:
             return _is_aloha(data) or _is_robomimic(data)
     except WildlamError:
-        return False
+        return is_pointer(files[0])  # what it is of is not known, but what is wrong with it
 
 
 def _is_aloha(data: Any) -> bool:
@@ -152,12 +152,15 @@ def read_demos(path: Path, reading: Reading = FIRST) -> list[Episode]:
             space = Commands.of([f"action {k}" for k in range(commands.shape[1])], reading.block, names)
             done = commands
         split = drawn[demo.name] if demo.held_out is None else "held_out" if demo.held_out else "train"
-        frames = partial(_pictures, file, demo, camera)
+        stored = partial(_pictures, file, demo, camera)
+        frames = squares(stored)
         view = (
             f"{camera} turned upright" if demo.lowest_first else camera
         )  # states of the pictures as stored are others
         times = np.arange(len(commands)) / (reading.rate or demo.rate)
-        found.append(Episode(demo.name, split, times, poses, space, frames, file, commands=done, view=view))
+        found.append(
+            Episode(demo.name, split, times, poses, space, frames, file, commands=done, view=view, pictures=stored)
+        )
     return found
 
 
@@ -217,11 +220,10 @@ def _numbers(group: Any, key: str, where: str) -> np.ndarray:
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2:
         raise WildlamError(f"{where}: {key} is {found.shape}; expected a row of numbers a frame")
-    check_finite(found, f"{where}: {key}")
     return found
 
 
-def _pictures(file: Path, demo: Demo, camera: str, chosen: Sequence[int], size: int) -> Tensor:
+def _pictures(file: Path, demo: Demo, camera: str, chosen: Sequence[int]) -> list[Tensor]:
     """Some pictures of a demonstration, by number."""
     with opened_hdf5(file) as data:
         pictures = (data[demo.group] if demo.group else data)[demo.cameras[camera]]
@@ -230,13 +232,12 @@ def _pictures(file: Path, demo: Demo, camera: str, chosen: Sequence[int], size: 
             picture = np.asarray(pictures[k])
             where = f"{file}: {pictures.name} {k}"
             if picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
-                upright = picture[::-1].copy() if demo.lowest_first else picture
-                parts.append(square(torch.from_numpy(upright), 0, size))
+                parts.append(torch.from_numpy(picture[::-1].copy() if demo.lowest_first else picture))
             elif picture.ndim == 1 and picture.dtype == np.uint8:
-                parts.append(decode_picture(picture.tobytes(), where, size))
+                parts.append(decode_picture(picture.tobytes(), where))
             else:
                 raise WildlamError(f"{where}: {picture.shape} of {picture.dtype} is no picture (H, W, 3) of bytes")
-    return torch.stack(parts)
+    return parts
 
 
 FORMAT = Format(

@@ -31,18 +31,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from torch import Tensor
 
 from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER, ActionSpace
 from wildlam.episodes.camera import Camera
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite, choose_camera, read_object
+from wildlam.episodes.formats.base import Format, choose_camera, read_object
 from wildlam.episodes.formats.lerobot_write import ACTION, ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
-from wildlam.episodes.formats.pictures import decode_picture
+from wildlam.episodes.formats.pictures import decode_picture, squares
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
 from wildlam.episodes.vectors import FIRST, ActionKind, Commands, Reading
 from wildlam.errors import WildlamError, option
+from wildlam.fileio import check_fetched
 from wildlam.video.lerobot_films import EPISODE, field_of, is_lerobot, only, stated_splits, version_of
 from wildlam.video.splits import splits_of
 
@@ -81,19 +81,32 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
     drawn = splits_of(EPISODE.format(number) for number in splits)
     films: dict[Path, Film] = {}
     taken: dict[Path, list[Taken]] = {}
-    found, paired = [], {}
-    for number, table, file, begins, ends in parts:
+    found, paired, other = [], {}, []
+    for number, table, file, begins, ends, stated in parts:
+        if stated not in (None, len(table)):
+            other.append(f"{EPISODE.format(number)} ({len(table)} of {stated})")
         if in_tables:
             if number in splits:
                 name = EPISODE.format(number)
                 where = f"{path}, {name}"
                 times, poses, commands = recorded.of(table, where)
                 pictures = partial(_pictures, file, number, chosen)
+                frames = squares(pictures)
                 seen_by = _camera(table, chosen, where)
                 split = splits[number] or drawn[name]
                 found.append(
                     Episode(
-                        name, split, times, poses, space, pictures, file, camera=seen_by, commands=commands, view=chosen
+                        name,
+                        split,
+                        times,
+                        poses,
+                        space,
+                        frames,
+                        file,
+                        camera=seen_by,
+                        commands=commands,
+                        view=chosen,
+                        pictures=pictures,
                     )
                 )
             continue
@@ -117,6 +130,8 @@ def read_lerobot(path: Path, reading: Reading = FIRST, tolerance: float = TOLERA
         seen_by = _camera(table, chosen, f"{path}, {name}")
         split = splits[number] or drawn[name]
         found.append(Episode(name, split, times, poses, space, frames, file, camera=seen_by, commands=commands))
+    if other:
+        log.warning("%s: tables hold other numbers of frames than meta says: %s", path, listed(other))
     report_pairs(path, paired)
     for file, places in taken.items():
         if off := _miscounted(places, len(films[file].times)):
@@ -162,7 +177,9 @@ def _miscounted(places: list[Taken], frames: int) -> list[str]:
 
 
 def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
-    """Number, table and film of each episode (its table, if the pictures lie there), and where in that it lies."""
+    """Number, table and film of each episode (its table, if the pictures lie there), where in that it lies, and how
+    many frames it is said to have.
+    """
     tables: dict[Path, pa.Table] = {}
     for file in sorted((path / "meta" / "episodes").glob("*/*.parquet")):  # not rglob, which follows no linked folders
         for row in _table(file).to_pylist() if not file.name.startswith(".") else ():
@@ -198,21 +215,21 @@ def _v3(path: Path, templates: dict[str, str], camera: str) -> Iterator[tuple]:
                 of_episode = tables[data].filter(pa.compute.field("episode_index") == number)
             except pa.ArrowException as error:
                 raise WildlamError(f"{data}: its episode_index cannot be compared with {number!r} ({error})") from error
-            yield number, of_episode, film, begins, ends
+            yield number, of_episode, film, begins, ends, row.get("length")
 
 
 def _v2(path: Path, size: int, templates: dict[str, str], camera: str) -> Iterator[tuple]:
     file = path / "meta" / "episodes.jsonl"
+    check_fetched(file)
     try:
-        numbers = sorted(
-            operator.index(json.loads(line)["episode_index"]) for line in file.read_text().splitlines() if line.strip()
-        )
+        rows = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+        lengths = {operator.index(row["episode_index"]): row.get("length") for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WildlamError(f"{file}: cannot be read as lines of JSON with an episode_index ({error})") from error
-    for number in numbers:
+    for number, length in sorted(lengths.items()):
         where = {"episode_chunk": number // size, "episode_index": number, "video_key": camera}
         data, *films = (_inside(path, template, **where) for template in templates.values())
-        yield number, _table(data, numbers=True), next(iter(films), data), 0.0, math.inf
+        yield number, _table(data, numbers=True), next(iter(films), data), 0.0, math.inf, length
 
 
 def _inside(root: Path, template: str, **where: Any) -> Path:
@@ -253,7 +270,6 @@ def _numbers(table: pa.Table, columns: Sequence[str], width: int, where: str) ->
             f"{where}: {', '.join(columns)} has {found.shape[1]} numbers a frame, in meta/info.json it has {width}; "
             "correct that, or remove the episode"
         )
-    check_finite(found, f"{where}: {', '.join(columns)}")
     return found
 
 
@@ -325,6 +341,8 @@ def _is_numeric(feature: dict[str, Any]) -> bool:
 def names_of(feature: dict[str, Any], where: str) -> list[str]:
     """Names of the components of a feature: of a list, nested lists or an object, or numbers where they are missing.
 
+    Equal names in several lists of an object, such as those of two arms, are told apart by its keys: "left waist".
+
     Raises:
         WildlamError: its shape is none.
     """
@@ -333,19 +351,23 @@ def names_of(feature: dict[str, Any], where: str) -> list[str]:
         raise WildlamError(f"{where} has the shape {shape!r}; expected whole numbers")
     count = math.prod(shape)
     found = list(_texts(feature.get("names")))
+    if len(set(found)) < len(found):
+        found = list(_texts(feature.get("names"), apart=True))
     last = where.rsplit(" ", 1)[-1].rsplit(".", 1)[-1]
     return found if len(found) == len(set(found)) == count else [f"{last} {k}" for k in range(count)]
 
 
-def _texts(names: Any) -> Iterator[str]:
+def _texts(names: Any, apart: bool = False) -> Iterator[str]:
     if isinstance(names, dict):  # {"motors": [...]}, or {"x": 0, "y": 1}
         if all(isinstance(place, int) for place in names.values()):
             names = sorted(names, key=lambda name: names[name])
+        elif apart:
+            names = [f"{key} {name}" for key, part in names.items() for name in _texts(part, apart)]
         else:
             names = list(names.values())
     if isinstance(names, list | tuple):
         for part in names:
-            yield from _texts(part)
+            yield from _texts(part, apart)
     elif isinstance(names, str):
         yield names
 
@@ -356,7 +378,7 @@ def _cameras(features: dict[str, Any]) -> dict[str, str]:
     return {key: kind for key, kind in kinds.items() if kind in ("video", "image")}
 
 
-def _pictures(file: Path, number: int, key: str, chosen: Sequence[int], size: int) -> Tensor:
+def _pictures(file: Path, number: int, key: str, chosen: Sequence[int]) -> list[Tensor]:
     """Some pictures of an episode, of its table."""
     try:
         if key not in pq.read_schema(file).names:
@@ -370,8 +392,8 @@ def _pictures(file: Path, number: int, key: str, chosen: Sequence[int], size: in
         data = picture.get("bytes") if isinstance(picture, dict) else picture
         if not isinstance(data, bytes):
             raise WildlamError(f"{file}: {key} of frame {k} of episode {number} holds no bytes of a picture")
-        parts.append(decode_picture(data, f"{file}: {key} of frame {k} of episode {number}", size))
-    return torch.stack(parts)
+        parts.append(decode_picture(data, f"{file}: {key} of frame {k} of episode {number}"))
+    return parts
 
 
 def _camera(table: pa.Table, key: str, where: str) -> Camera | None:
@@ -392,6 +414,7 @@ def _is_large(kind: pa.DataType) -> bool:
 
 def _table(file: Path, numbers: bool = False) -> pa.Table:
     """A table; of ``numbers`` alone, without pictures and texts, which may be large."""
+    check_fetched(file)
     try:
         schema = pq.read_schema(file)
         wanted = [field.name for field in schema if not (numbers and _is_large(field.type))]

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -27,9 +26,10 @@ from wildlam.episodes.action_spaces import PLANAR
 from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format, check_kind
 from wildlam.episodes.formats.hdf5 import h5py, opened_hdf5
-from wildlam.episodes.formats.pictures import decode_picture
-from wildlam.episodes.pairing import TOLERANCE, Frames, pair, report_pairs
+from wildlam.episodes.formats.pictures import decode_picture, squares
+from wildlam.episodes.pairing import TOLERANCE, Stored, pair, report_pairs
 from wildlam.errors import WildlamError
+from wildlam.fileio import check_fetched
 from wildlam.video.splits import splits_of
 
 RATE = 4.0
@@ -68,17 +68,15 @@ def read_recon(path: Path, tolerance: float = TOLERANCE) -> list[Episode]:
         times = np.arange(len(poses)) / RATE
         paired[name] = pairs = pair(times, numbers / RATE, str(file), tolerance)
         times, poses = times[pairs.states], poses[pairs.states]
-        if not np.isfinite(poses).all():
-            raise WildlamError(f"{file}: expected finite poses")
         holds = file if file.suffix == ".hdf5" else file.parent
-        frames = partial(_chosen, pictures, numbers[pairs.frames])
-        found.append(Episode(name, splits[name], times, poses, PLANAR, frames, holds))
+        stored = partial(_chosen, pictures, numbers[pairs.frames])
+        found.append(Episode(name, splits[name], times, poses, PLANAR, squares(stored), holds, pictures=stored))
     report_pairs(path, paired)
     return found
 
 
-def _chosen(pictures: Frames, numbers: np.ndarray, chosen: Sequence[int], size: int) -> Tensor:
-    return pictures(numbers[list(chosen)].tolist(), size)
+def _chosen(pictures: Stored, numbers: np.ndarray, chosen: Sequence[int]) -> list[Tensor]:
+    return pictures(numbers[list(chosen)].tolist())
 
 
 def write_recon(path: Path, episodes: Sequence[Episode], size: int = 128) -> None:
@@ -113,7 +111,7 @@ def _jpeg(frame_CHW: Tensor) -> bytes:
     return stream.getvalue()
 
 
-def _hdf5(file: Path) -> tuple[np.ndarray, np.ndarray, Frames]:
+def _hdf5(file: Path) -> tuple[np.ndarray, np.ndarray, Stored]:
     """Poses, the numbers of the pictures that are there, and what gives some of them by number."""
     with opened_hdf5(file) as data:
         for key in ("images/rgb_left", "jackal/position", "jackal/yaw"):
@@ -125,15 +123,16 @@ def _hdf5(file: Path) -> tuple[np.ndarray, np.ndarray, Frames]:
             raise WildlamError(f"{file}: images/rgb_left must be (T,), of JPEG bytes, it is {images!r}")
         count = len(images)
 
-    def pictures(chosen: Sequence[int], size: int) -> Tensor:
+    def pictures(chosen: Sequence[int]) -> list[Tensor]:
         with opened_hdf5(file) as data:
             images = data["images/rgb_left"]
-            return torch.stack([decode_picture(bytes(images[i]), f"{file}: image {i}", size) for i in chosen])
+            return [decode_picture(bytes(images[i]), f"{file}: image {i}") for i in chosen]
 
     return _poses(position, yaw, file), np.arange(count), pictures
 
 
-def _processed(file: Path) -> tuple[np.ndarray, np.ndarray, Frames]:
+def _processed(file: Path) -> tuple[np.ndarray, np.ndarray, Stored]:
+    check_fetched(file)
     try:
         with file.open("rb") as stream:
             data = NumpyUnpickler(stream).load()
@@ -150,8 +149,8 @@ def _processed(file: Path) -> tuple[np.ndarray, np.ndarray, Frames]:
                 raise WildlamError(f"{file.parent}: {images[number].name} and {image.name} are both picture {number}")
             images[number] = image
 
-    def pictures(chosen: Sequence[int], size: int) -> Tensor:
-        return torch.stack([decode_picture(images[i].read_bytes(), str(images[i]), size) for i in chosen])
+    def pictures(chosen: Sequence[int]) -> list[Tensor]:
+        return [decode_picture(images[i].read_bytes(), str(images[i])) for i in chosen]
 
     return _poses(data["position"], data["yaw"], file), np.array(sorted(images), dtype=np.int64), pictures
 

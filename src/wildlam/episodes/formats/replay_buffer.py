@@ -27,10 +27,11 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite, choose_camera
+from wildlam.episodes.formats.base import Format, choose_camera
+from wildlam.episodes.formats.pictures import squares
 from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError, option
-from wildlam.video.decode import square
+from wildlam.fileio import check_fetched
 from wildlam.video.splits import splits_of
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,8 @@ class Buffer:
         except WildlamError:
             raise
         except Exception as error:  # of zarr's many, and a damaged chunk raises what its compressor does
+            for chunk in () if self.is_zip else (self.path / key).rglob("*"):
+                check_fetched(chunk)
             raise WildlamError(f"{self}/{key}: cannot be read, a part is missing or damaged ({error})") from error
         finally:
             store.close()
@@ -122,6 +125,8 @@ class Buffer:
         file = self.about(key)
         if file is None:
             raise WildlamError(f"{self}: has no array {key}; a replay buffer holds {ACTION} and {ENDS}")
+        if isinstance(file, Path):
+            check_fetched(file)
         try:
             about = json.loads(file.read_text())
             version = about["zarr_format"]
@@ -157,6 +162,7 @@ def zipped(file: Path) -> zipfile.Path:
     Raises:
         WildlamError: it is damaged or cut short.
     """
+    check_fetched(file)
     try:
         return zipfile.Path(zipfile.ZipFile(file))
     except (OSError, zipfile.BadZipFile) as error:
@@ -247,11 +253,12 @@ def _episodes(buffer: Buffer, reading: Reading) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = []
     for number, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
         name = f"{buffer.name}/episode_{number:06d}"
-        frames = partial(_pictures, buffer, f"data/{camera}", begin, scale)
+        pictures = partial(_pictures, buffer, f"data/{camera}", begin, scale)
         done = commands[begin:end] if isinstance(space, Commands) else None
         file = buffer.path if buffer.is_zip else Path(str(buffer.about(ENDS)))
         times = np.arange(end - begin) / (reading.rate or RATE)
-        found.append((name, times, poses[begin:end], space, frames, file, name, None, done, view))
+        frames = squares(pictures)
+        found.append((name, times, poses[begin:end], space, frames, file, name, None, done, view, pictures))
     return found
 
 
@@ -297,7 +304,6 @@ def _numbers(buffer: Buffer, key: str) -> np.ndarray:
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2:
         raise WildlamError(f"{buffer}/{key}: {found.shape}; expected a row of numbers a frame")
-    check_finite(found, f"{buffer}/{key}")
     return found
 
 
@@ -307,18 +313,20 @@ def _scale(buffer: Buffer, camera: str) -> float:
         if array.dtype.kind != "f":
             return 1.0
         some = [np.asarray(array[int(k)]) for k in np.linspace(0, array.shape[0] - 1, 8)]
-    return 255.0 if max(float(one.max()) for one in some) <= 1 else 1.0
+    return 255.0 if max(float(np.nanmax(one, initial=0)) for one in some) <= 1 else 1.0
 
 
-def _pictures(buffer: Buffer, key: str, begin: int, scale: float, chosen: Sequence[int], size: int) -> Tensor:
+def _pictures(buffer: Buffer, key: str, begin: int, scale: float, chosen: Sequence[int]) -> list[Tensor]:
     """Some pictures of an episode that begins at a frame, by number."""
     first, last = begin + min(chosen), begin + max(chosen) + 1
     pictures = _read(buffer, key, slice(first, last))
+    if pictures.dtype.kind == "f" and not (known := np.isfinite(pictures).all(axis=(1, 2, 3))).all():
+        number = first + int(np.argmin(known))
+        raise WildlamError(f"{buffer}/{key}: picture {number} must be of finite numbers; mend or remove its episode")
     picked = torch.from_numpy(pictures[[begin + k - first for k in chosen]])
     if not picked.dtype.is_floating_point:
-        return torch.stack([square(one.to(torch.uint8), 0, size) for one in picked])
-    bytes_of = (picked * scale).round().clamp(0, 255).to(torch.uint8)
-    return torch.stack([square(one, 0, size) for one in bytes_of])
+        return list(picked.to(torch.uint8))
+    return list((picked * scale).round().clamp(0, 255).to(torch.uint8))
 
 
 FORMAT = Format(

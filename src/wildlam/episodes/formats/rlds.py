@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite, choose_camera, read_object
-from wildlam.episodes.formats.pictures import decode_picture
+from wildlam.episodes.formats.base import Format, choose_camera, read_object
+from wildlam.episodes.formats.pictures import decode_picture, squares
 from wildlam.episodes.formats.tfrecord import AGAIN, Example, Record, records_in
 from wildlam.episodes.vectors import FIRST, Commands, Reading, UnknownRateError, few
 from wildlam.errors import WildlamError, option
@@ -134,10 +133,24 @@ def read_rlds(path: Path, reading: Reading = FIRST) -> list[Episode]:
         count = _count(example, shape.actions or shape.states)
         poses = _rows(example, shape.states, count)
         commands = _rows(example, shape.actions, count) if isinstance(space, Commands) else None
-        frames = partial(_pictures, record, shape.cameras[camera], count)
+        pictures = partial(_pictures, record, shape.cameras[camera], count)
+        frames = squares(pictures)
         split = (is_split and stated[name]) or drawn[name]
         times = np.arange(count) / rate
-        found.append(Episode(name, split, times, poses, space, frames, record.file, commands=commands, view=camera))
+        found.append(
+            Episode(
+                name,
+                split,
+                times,
+                poses,
+                space,
+                frames,
+                record.file,
+                commands=commands,
+                view=camera,
+                pictures=pictures,
+            )
+        )
     if not found:
         raise WildlamError(f"{folder}: holds no episode")
     return found
@@ -288,18 +301,17 @@ def _rows(example: Example, widths: dict[str, int], count: int) -> np.ndarray:
                 f"{AGAIN}"
             )
         parts.append(values.reshape(count, width))
-        check_finite(parts[-1], f"{example.record}: steps/{name}")
     return np.column_stack(parts) if parts else np.empty((count, 0))
 
 
-def _pictures(record: Record, name: str, count: int, chosen: Sequence[int], size: int) -> Tensor:
+def _pictures(record: Record, name: str, count: int, chosen: Sequence[int]) -> list[Tensor]:
     """Some pictures of an episode, by number, once the record is known to be as it was written."""
     example = Example(record)
     example.check()
     pictures = example.texts(name)
     if len(pictures) != count:
         raise WildlamError(f"{record}: {name} has {len(pictures)} pictures; {count} are expected; {AGAIN}")
-    return torch.stack([decode_picture(bytes(pictures[k]), f"{record}: {name} {k}", size) for k in chosen])
+    return [decode_picture(bytes(pictures[k]), f"{record}: {name} {k}") for k in chosen]
 
 
 FORMAT = Format(

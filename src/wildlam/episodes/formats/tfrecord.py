@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from wildlam.errors import WildlamError
+from wildlam.fileio import check_fetched
 
 AGAIN = "download or write it again"
 BYTES, FLOATS, INTEGERS = 1, 2, 3
@@ -52,6 +53,7 @@ def records_in(file: Path) -> list[Record]:
     Raises:
         WildlamError: a record is cut short, or its length damaged; or google-crc32c is not installed.
     """
+    check_fetched(file)
     found: list[Record] = []
     try:
         size = file.stat().st_size

@@ -72,13 +72,16 @@ def episode_figure(episode: Episode, rated: bool) -> Figure:
         names, values = episode.space.components, episode.commands
     else:
         names, values = episode.space.pose_names, episode.poses
-    scale = values.std(axis=0)
+    values = np.where(np.isfinite(values), values, np.nan)  # gaps in the curves
+    known = [column[np.isfinite(column)] for column in values.T]
+    scale = np.array([column.std() if len(column) else 0.0 for column in known])
     most = sorted(np.argsort(-scale, kind="stable")[:CURVES].tolist())
     ax = fig.add_axes((0.07, 0.15, 0.73, 0.46))
     lines, over = [], episode.times if rated else np.arange(len(episode.times))
     for k, component in enumerate(most):
         # Each by its own deviation: units differ.
-        curve = (values[:, component] - values[:, component].mean()) / max(scale[component], 1e-12)
+        middle = known[component].mean() if len(known[component]) else 0.0
+        curve = (values[:, component] - middle) / max(scale[component], 1e-12)
         lines += ax.plot(over, curve, color=LINES[k % len(LINES)], lw=1.2, label=names[component])
     ax.set_xlabel(f"seconds, at {episode.rate:.4g} frames a second" if rated else "frames (their rate is unknown)")
     ax.set_ylabel("deviations")

@@ -126,7 +126,7 @@ def write_plan_report(
         ways = {"true": clips.actions[i].numpy(), **{label: actions[i] for label, actions in plans.items()}}
         pictures += figure(episode_figure(frames, ways, clips.poses[i].numpy(), clips), caption, caption, wide=True)
     space = clips.space
-    units = ", ".join(space.components if isinstance(space, Commands) else space.action_names)
+    planned = ", ".join(map(space.with_unit, space.components if isinstance(space, Commands) else space.action_names))
     write_report(
         path,
         title,
@@ -137,7 +137,7 @@ def write_plan_report(
         Section("By component and step", _parts_of_error(clips.space, components, steps)),
         Section(
             "Best, median and worst",
-            paragraph(f"The frames of the episode, the last of which is the goal; and what was planned ({units}).")
+            paragraph(f"The frames of the episode, the last of which is the goal; and what was planned ({planned}).")
             + pictures,
         ),
         subtitle=subtitle,
@@ -149,7 +149,9 @@ def _parts_of_error(
 ) -> str:
     """Tables of the distance from the truth by component, a row each, and by step."""
     models = list(components)
-    by_component = {name: {model: components[model][name] for model in models} for name in components[models[0]]}
+    by_component = {
+        space.with_unit(name): {model: components[model][name] for model in models} for name in components[models[0]]
+    }
     by_step = {f"step {k + 1}": {model: steps[model][k] for model in models} for k in range(len(steps[models[0]]))}
     what = "of all steps together" if space.zero_stays else "of each command"
     done = "of what is done by then" if space.zero_stays else "of each step by itself"
