@@ -27,7 +27,8 @@ from tqdm import tqdm
 
 from wildlam.fileio import read_json
 from wildlam.report.text import markdown_table
-from wildlam.workflows.search_index import Filter, SearchIndex
+from wildlam.workflows.search_filter import Filter
+from wildlam.workflows.search_index import SearchIndex
 
 CLUSTERS, WIDTH, SPREAD = 2000, 256, 0.7
 """Clusters of latent actions, their width, and how wide a cluster is of the distances between them."""

@@ -36,6 +36,13 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
         LabelledModelConfig as LabelledModelConfig,
         train_baseline as train_baseline,
     )
+    from wildlam.workflows.configs import (
+        ExportConfig as ExportConfig,
+        IndexConfig as IndexConfig,
+        PushConfig as PushConfig,
+        SearchConfig as SearchConfig,
+        TransferConfig as TransferConfig,
+    )
     from wildlam.workflows.controller import (
         ControllingConfig as ControllingConfig,
         train_controller as train_controller,
@@ -50,8 +57,8 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
         EvaluateResult as EvaluateResult,
         evaluate as evaluate,
     )
-    from wildlam.workflows.export import ExportConfig as ExportConfig, ExportResult as ExportResult, export as export
-    from wildlam.workflows.index import IndexConfig as IndexConfig, IndexResult as IndexResult, index as index
+    from wildlam.workflows.export import ExportResult as ExportResult, export as export
+    from wildlam.workflows.index import IndexResult as IndexResult, index as index
     from wildlam.workflows.infer import InferConfig as InferConfig, InferResult as InferResult, infer as infer
     from wildlam.workflows.plan import PlanConfig as PlanConfig, PlanResult as PlanResult, plan as plan
     from wildlam.workflows.play import PlayConfig as PlayConfig, PlayResult as PlayResult, play as play
@@ -63,8 +70,8 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
         PriorTrainingConfig as PriorTrainingConfig,
         train_prior as train_prior,
     )
-    from wildlam.workflows.push import PushConfig as PushConfig, PushResult as PushResult, push as push
-    from wildlam.workflows.search import SearchConfig as SearchConfig, SearchResult as SearchResult, search as search
+    from wildlam.workflows.push import PushResult as PushResult, push as push
+    from wildlam.workflows.search import SearchResult as SearchResult, search as search
     from wildlam.workflows.search_build import (
         SearchBuildConfig as SearchBuildConfig,
         SearchBuildResult as SearchBuildResult,
@@ -75,7 +82,6 @@ if TYPE_CHECKING:  # for editors and type checkers; the same names as below
     from wildlam.workflows.train import TrainResult as TrainResult, train as train
     from wildlam.workflows.trained import LatentActions as LatentActions, Trained as Trained, load as load
     from wildlam.workflows.transfer import (
-        TransferConfig as TransferConfig,
         TransferResult as TransferResult,
         transfer as transfer,
     )
@@ -92,6 +98,7 @@ _MODULES = {
     "wildlam.training.optimizers": ("OptimizerConfig",),
     "wildlam.video.config": ("DataConfig",),
     "wildlam.workflows.baseline": ("LabelledModelConfig", "train_baseline"),
+    "wildlam.workflows.configs": ("ExportConfig", "IndexConfig", "PushConfig", "SearchConfig", "TransferConfig"),
     "wildlam.workflows.controller": ("ControllingConfig", "train_controller"),
     "wildlam.workflows.data": ("Preview", "PreviewConfig", "preview"),
     "wildlam.workflows.decoded_films": ("DecodedRollout", "Transfer"),
@@ -99,21 +106,21 @@ _MODULES = {
     "wildlam.workflows.encode": ("EncodeResult", "encode"),
     "wildlam.workflows.environment": ("WorldModelEnv",),
     "wildlam.workflows.evaluate": ("EvaluateConfig", "EvaluateResult", "evaluate"),
-    "wildlam.workflows.export": ("ExportConfig", "ExportResult", "export"),
-    "wildlam.workflows.index": ("IndexConfig", "IndexResult", "index"),
+    "wildlam.workflows.export": ("ExportResult", "export"),
+    "wildlam.workflows.index": ("IndexResult", "index"),
     "wildlam.workflows.infer": ("InferConfig", "InferResult", "infer"),
     "wildlam.workflows.plan": ("PlanConfig", "PlanResult", "plan"),
     "wildlam.workflows.play": ("PlayConfig", "PlayResult", "play"),
     "wildlam.workflows.policy": ("PolicyTrainingConfig", "train_policy"),
     "wildlam.workflows.prior": ("PriorTrainingConfig", "train_prior"),
-    "wildlam.workflows.push": ("PushConfig", "PushResult", "push"),
-    "wildlam.workflows.search": ("SearchConfig", "SearchResult", "search"),
+    "wildlam.workflows.push": ("PushResult", "push"),
+    "wildlam.workflows.search": ("SearchResult", "search"),
     "wildlam.workflows.search_build": ("SearchBuildConfig", "SearchBuildResult", "build_search"),
     "wildlam.workflows.search_index": ("SearchIndex",),
     "wildlam.workflows.sweep": ("SweepConfig", "SweepResult", "sweep"),
     "wildlam.workflows.train": ("TrainResult", "train"),
     "wildlam.workflows.trained": ("LatentActions", "Trained", "load"),
-    "wildlam.workflows.transfer": ("TransferConfig", "TransferResult", "transfer"),
+    "wildlam.workflows.transfer": ("TransferResult", "transfer"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

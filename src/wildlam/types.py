@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from wildlam.errors import option
+
+if TYPE_CHECKING:  # the command line checks what it is given before PyTorch is there
+    import torch
+    from torch import Tensor, nn
 
 Split = Literal["train", "held_out"]
 
@@ -145,6 +146,12 @@ class VideoBatch:
     starts: list[float]
 
 
+def _none() -> Tensor:
+    import torch
+
+    return torch.empty(0)
+
+
 @dataclass
 class StateBatch:
     """Clips of states: ``states`` is float ``[B, T, N, D]``; the lists have one entry per clip, as in VideoBatch."""
@@ -153,7 +160,7 @@ class StateBatch:
     names: list[str]
     sources: list[str]
     starts: list[float]
-    times: Tensor = field(default_factory=lambda: torch.empty(0))
+    times: Tensor = field(default_factory=_none)
     """Timestamps ``[B, T]`` in seconds of the (first) frame of each state."""
 
 

@@ -12,7 +12,8 @@ pytest.importorskip("starlette")
 uvicorn = pytest.importorskip("uvicorn")
 pytest.importorskip("websockets")
 
-from wildlam.app.server import AppConfig, _listening, make_app, open_playground  # noqa: E402
+from wildlam.app.config import AppConfig  # noqa: E402
+from wildlam.app.server import _listening, make_app, open_playground  # noqa: E402
 from wildlam.pretrained import TINY, unpack  # noqa: E402
 
 

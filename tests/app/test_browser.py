@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wildlam.app import AppConfig
+from wildlam.app.config import AppConfig
 from wildlam.pretrained import FILMS
 from wildlam.workflows import goal_plan
 from wildlam.workflows.search import search

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from wildlam.app import AppConfig
+from wildlam.app.config import AppConfig
 from wildlam.app.server import open_playground
 from wildlam.errors import WildlamError
 from wildlam.pretrained import FILMS, TINY

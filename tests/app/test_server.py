@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from wildlam.app import AppConfig
+from wildlam.app.config import AppConfig
 from wildlam.app.server import open_playground
 from wildlam.errors import WildlamError
 from wildlam.pretrained import TINY

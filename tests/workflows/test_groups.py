@@ -7,7 +7,7 @@ import pytest
 
 from wildlam.errors import WildlamError
 from wildlam.workflows.groups import Groups, directions_of
-from wildlam.workflows.search_index import Transition
+from wildlam.workflows.search_filter import Transition
 
 DIM = 8
 MEMBERS = [Transition("a/0.mp4", "a", n / 4, n / 4 + 0.25, float(n)) for n in range(3)]

@@ -7,7 +7,8 @@ import pytest
 from wildlam.errors import WildlamError
 from wildlam.workflows import search_index
 from wildlam.workflows.groups import Groups
-from wildlam.workflows.search_index import Filter, SearchIndex, Transition
+from wildlam.workflows.search_filter import Filter, Transition
+from wildlam.workflows.search_index import SearchIndex
 
 DIM = 64
 

@@ -35,7 +35,7 @@ from wildlam.workflows.controller import load_controller
 from wildlam.workflows.decoder import load_decoder
 from wildlam.workflows.groups import GROUP, Group, Groups, groups_folder
 from wildlam.workflows.search_build import index_folder
-from wildlam.workflows.search_index import Transition
+from wildlam.workflows.search_filter import Transition
 from wildlam.workflows.trained import Trained, load
 from wildlam.workflows.transitions import Transitions, gather, projected
 

@@ -12,7 +12,8 @@ import torch
 
 from wildlam.app.library import Library
 from wildlam.errors import WildlamError
-from wildlam.workflows.search_index import Filter, Hit, SearchIndex, Transition
+from wildlam.workflows.search_filter import Filter, Hit, Transition
+from wildlam.workflows.search_index import SearchIndex
 from wildlam.workflows.transitions import Transitions
 
 

@@ -19,11 +19,14 @@ def run_app(argv: Arguments) -> None:
       wildlam app tiny --videos ~/videos
       wildlam app runs/demo --host 0.0.0.0 --port 8000
     """
-    from wildlam.app import AppConfig, serve
+    from wildlam.app.config import AppConfig
     from wildlam.config import to_config
 
     parser = make_parser("app", run_app)
     parser.add_argument("run", nargs="?", default="tiny", help=RUN_HELP)
     parser.add_class_arguments(AppConfig, skip={"run"})
     args = parser.parse_args(list(argv))
-    serve(to_config(AppConfig, parser, args, run=args.run))
+    config = to_config(AppConfig, parser, args, run=args.run)
+    from wildlam.app.server import serve
+
+    serve(config)

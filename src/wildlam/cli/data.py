@@ -21,7 +21,7 @@ def run_index(argv: Arguments) -> None:
     """
     from wildlam.config import to_config
     from wildlam.video.files import location
-    from wildlam.workflows.index import IndexConfig, index
+    from wildlam.workflows.configs import IndexConfig
 
     parser = make_parser("index", run_index)
     parser.add_argument(
@@ -37,6 +37,8 @@ def run_index(argv: Arguments) -> None:
     )
     args = parser.parse_args(list(argv))
     config = to_config(IndexConfig, parser, args, path=args.path, exclude=args.exclude, cuts=args.cuts)
+    from wildlam.workflows.index import index
+
     with named({"path": "PATH"}):
         found = index(config)
     if args.report is not None:
@@ -111,13 +113,13 @@ def run_store(argv: Arguments) -> None:
       wildlam store verify ~/videos/.wildlam/states-lite0-1234567890abcdef-4fps.lance
       wildlam store repair ~/videos
     """
-    from wildlam.states import integrity
-    from wildlam.states.store import FeatureStore
-
     parser = make_parser("store", run_store)
     parser.add_argument("action", choices=["info", "verify", "repair"], help="what to do")
     parser.add_argument("path", metavar="PATH", type=Path, help="a store, or a folder of videos")
     args = parser.parse_args(list(argv))
+    from wildlam.states import integrity
+    from wildlam.states.store import FeatureStore
+
     damaged = []
     for path in integrity.find_stores(args.path):
         opened = FeatureStore.open(path)

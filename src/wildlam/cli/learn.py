@@ -54,14 +54,11 @@ def run_train(argv: Arguments) -> None:
       torchrun --nproc-per-node 2 --no-python wildlam train --data.path ~/videos
       torchrun --nproc-per-node 4 --no-python wildlam train --resume runs/large --training.shard 4
     """
-    from wildlam.config import RunConfig, read_config, run_parser, to_config
-    from wildlam.runs.folder import Run
-    from wildlam.video.files import location
-    from wildlam.workflows.train import train
-
     if "--estimate" in argv:
         run_estimate(argv)
     elif any(argument.split("=")[0] == "--resume" for argument in argv):
+        from wildlam.video.files import location
+
         parser = make_parser("train --resume", run_train)
         parser.add_argument("--resume", type=Path, help="run folder to go on with; it knows its own configuration")
         parser.add_argument("--data.path", type=location, help="where its videos are now, if they have moved")
@@ -74,6 +71,10 @@ def run_train(argv: Arguments) -> None:
                 raise
             may = "--data.path, --training.shard and --training.accumulate may change"
             raise WildlamError(f"{error}; a resumed run keeps its configuration, of which only {may}") from error
+        from wildlam.config import read_config
+        from wildlam.runs.folder import Run
+        from wildlam.workflows.train import train
+
         run = Run.open(args.resume)
         config = replace(read_config(run.path / "config.yaml"), out=run.path)  # which may have moved
         if args.data.path is not None:
@@ -85,10 +86,15 @@ def run_train(argv: Arguments) -> None:
             raise WildlamError(str(error)) from error
         finished(train(config, resume=True).folder)
     else:
+        from wildlam.config import RunConfig, run_parser, to_config
+
         usage = RUN_USAGE.format("train") + "\n       wildlam train --resume RUN\n       wildlam train --estimate ..."
         parser = run_parser(**about("train", run_train), usage=usage)
         parser.show_only(COMMON_KEYS)
-        finished(train(to_config(RunConfig, parser, parser.parse_args(list(argv)))).folder)
+        config = to_config(RunConfig, parser, parser.parse_args(list(argv)))
+        from wildlam.workflows.train import train
+
+        finished(train(config).folder)
 
 
 def run_estimate(argv: Arguments) -> None:

@@ -22,7 +22,6 @@ def run_evaluate(argv: Arguments) -> None:
       wildlam eval runs/demo --bounds runs/unconstrained
     """
     from wildlam.video.files import location
-    from wildlam.workflows.evaluate import evaluate
 
     parser = make_parser("eval", run_evaluate)
     parser.add_argument("run", type=own_run, help=OWN_RUN_HELP)
@@ -35,6 +34,8 @@ def run_evaluate(argv: Arguments) -> None:
         help="other runs to compare rollouts with, such as an unconstrained one",
     )
     args = parser.parse_args(list(argv))
+    from wildlam.workflows.evaluate import evaluate
+
     with named({"data": "--data.path"}):
         folder = evaluate(run=args.run, data=args.data.path, bounds=args.bounds).folder
     print("\n".join(results(folder)))
@@ -51,11 +52,6 @@ def run_infer(argv: Arguments) -> int:
       wildlam infer runs/demo holiday.mp4 --output holiday_actions
       wildlam infer tiny holiday.mp4 ~/videos --output actions
     """
-    from tqdm import tqdm
-
-    from wildlam.pretrained import run_path
-    from wildlam.workflows.infer import InferConfig, infer_each
-
     usage = "wildlam infer RUN VIDEO..."
     parser = make_parser("infer", run_infer, usage=f"{usage} [--output OUTPUT] [--dims DIMS]")
     parser.add_argument(
@@ -70,6 +66,11 @@ def run_infer(argv: Arguments) -> int:
     parser.add_argument("--dims", type=int, help="how many leading dimensions of latent actions to keep (Adaptive)")
     args = parser.parse_args(list(argv))
     run, given = run_before(args.video, args.run, usage)
+    from tqdm import tqdm
+
+    from wildlam.pretrained import run_path
+    from wildlam.workflows.infer import InferConfig, infer_each
+
     videos, failed = 0, 0
     for one in infer_each(InferConfig(run=run_path(run), videos=given, output=args.output, dims=args.dims)):
         videos += 1
@@ -90,12 +91,13 @@ def run_show(argv: Arguments) -> None:
     Example:
       wildlam show runs/demo
     """
+    parser = make_parser("show", run_show)
+    parser.add_argument("run", help=RUN_HELP)
+    args = parser.parse_args(list(argv))
     from wildlam.pretrained import run_path
     from wildlam.runs.folder import Run
 
-    parser = make_parser("show", run_show)
-    parser.add_argument("run", help=RUN_HELP)
-    print(summary(Run.open(run_path(parser.parse_args(list(argv)).run))))
+    print(summary(Run.open(run_path(args.run))))
 
 
 def run_report(argv: Arguments) -> None:
@@ -106,12 +108,13 @@ def run_report(argv: Arguments) -> None:
     Example:
       wildlam report runs/demo runs/sweep
     """
+    parser = make_parser("report", run_report)
+    parser.add_argument("runs", type=own_run, nargs="+", help="folders of runs or sweeps")
+    args = parser.parse_args(list(argv))
     from wildlam.fileio import read_json
     from wildlam.workflows.evaluate import evaluate
 
-    parser = make_parser("report", run_report)
-    parser.add_argument("runs", type=own_run, nargs="+", help="folders of runs or sweeps")
-    for path in parser.parse_args(list(argv)).runs:
+    for path in args.runs:
         if (path / "sweep.yaml").is_file():
             from wildlam.workflows.sweep import read_sweep, report_sweep
 
@@ -134,7 +137,7 @@ def run_transfer(argv: Arguments) -> None:
       wildlam transfer runs/demo turning.mp4 kitchen.mp4 -o kitchen_turning.mp4
     """
     from wildlam.config import to_config
-    from wildlam.workflows.transfer import TransferConfig, transfer
+    from wildlam.workflows.configs import TransferConfig
 
     usage = "wildlam transfer RUN SOURCE TARGET"
     parser = make_parser("transfer", run_transfer, usage=f"{usage} [-o OUTPUT] [...]")
@@ -151,7 +154,10 @@ def run_transfer(argv: Arguments) -> None:
     if len(videos) != 2:
         raise WildlamError(f"give two videos behind the run, source and target, not {len(videos)}: {usage}")
     given = {"run": run, "source": videos[0], "target": videos[1], "output": args.output}
-    print(transfer(to_config(TransferConfig, parser, args, **given)))
+    config = to_config(TransferConfig, parser, args, **given)
+    from wildlam.workflows.transfer import transfer
+
+    print(transfer(config))
 
 
 def run_search(argv: Arguments) -> None:
@@ -176,7 +182,7 @@ def run_search(argv: Arguments) -> None:
         return
     from wildlam.config import to_config
     from wildlam.video.files import location
-    from wildlam.workflows.search import SearchConfig, search
+    from wildlam.workflows.configs import SearchConfig
 
     parser = make_parser(
         "search", run_search, usage="wildlam search RUN --like EXAMPLE [...]\n       wildlam search build RUN"
@@ -189,6 +195,8 @@ def run_search(argv: Arguments) -> None:
     parser.add_class_arguments(SearchConfig, skip={"run", "sources", "data"})
     args = parser.parse_args(list(argv))
     config = to_config(SearchConfig, parser, args, run=args.run, sources=args.sources, data=args.data.path)
+    from wildlam.workflows.search import search
+
     with named({"data": "--data.path"}):
         found = search(config)
     print(found)
@@ -207,7 +215,6 @@ def run_search_build(argv: Arguments) -> None:
       wildlam search build tiny --data.path ~/videos
     """
     from wildlam.video.files import location
-    from wildlam.workflows.search_build import build_search
 
     parser = make_parser("search build", run_search_build)
     parser.add_argument("run", help=RUN_HELP)
@@ -218,5 +225,7 @@ def run_search_build(argv: Arguments) -> None:
         help="folder for the index; RUN/search by default, or .wildlam/search-tiny in that of the videos (tiny)",
     )
     args = parser.parse_args(list(argv))
+    from wildlam.workflows.search_build import build_search
+
     with named({"data": "--data.path"}):
         print(build_search(run=args.run, data=args.data.path, out=args.out))

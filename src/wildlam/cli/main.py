@@ -1,7 +1,8 @@
 """Entry point: finds the command, runs it, and turns errors and interrupts into a line and an exit status.
 
 A command parses its arguments, calls one function of the library and prints what came of it. It imports what it needs
-when it is called, so that ``wildlam --help`` answers at once.
+when it is called, so that ``wildlam --help`` answers at once; and what works, with PyTorch, after its arguments are
+parsed, so that ``wildlam COMMAND --help`` does, too, where the keys are not those of models.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def run_push(argv: Arguments) -> None:
       wildlam push runs/demo user/name --license cc-by-4.0 --private --card card.md
     """
     from wildlam.config import to_config
-    from wildlam.workflows.push import PushConfig, push
+    from wildlam.workflows.configs import PushConfig
 
     parser = make_parser("push", run_push)
     parser.add_argument("run", help=RUN_HELP)
@@ -30,7 +30,10 @@ def run_push(argv: Arguments) -> None:
     parser.add_class_arguments(PushConfig, skip={"run", "name", "private", "dry_run"})
     args = parser.parse_args(list(argv))
     given = {name: args[name] for name in ("run", "name", "private", "dry_run")}
-    print(push(to_config(PushConfig, parser, args, **given)))
+    config = to_config(PushConfig, parser, args, **given)
+    from wildlam.workflows.push import push
+
+    print(push(config))
 
 
 def run_export(argv: Arguments) -> None:
@@ -46,11 +49,14 @@ def run_export(argv: Arguments) -> None:
     from pathlib import Path
 
     from wildlam.config import to_config
-    from wildlam.workflows.export import ExportConfig, export
+    from wildlam.workflows.configs import ExportConfig
 
     parser = make_parser("export", run_export)
     parser.add_argument("run", help=RUN_HELP)
     parser.add_argument("-o", "--output", type=Path, help="file to write; NAME_OF_THE_RUN.pt2 or .onnx here by default")
     parser.add_class_arguments(ExportConfig, skip={"run", "output"})
     args = parser.parse_args(list(argv))
-    print(export(to_config(ExportConfig, parser, args, run=args.run, output=args.output)))
+    config = to_config(ExportConfig, parser, args, run=args.run, output=args.output)
+    from wildlam.workflows.export import export
+
+    print(export(config))

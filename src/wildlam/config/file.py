@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from wildlam.config.names import RENAMED
 from wildlam.config.parser import Config, Parser, keys_of, to_config
-from wildlam.config.run import CHOSEN_BY_NAME, RENAMED, RunConfig
+from wildlam.config.run import CHOSEN_BY_NAME, RunConfig
 from wildlam.errors import WildlamError, fields_as_options
 
 if TYPE_CHECKING:

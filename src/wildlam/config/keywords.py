@@ -11,12 +11,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from wildlam.encoders import EncoderConfig
 from wildlam.errors import WildlamError
-from wildlam.models.bottlenecks import BottleneckConfig
-from wildlam.models.consistency import ConsistencyConfig
-from wildlam.models.inverse_dynamics import InverseDynamicsConfig
-from wildlam.models.priors import PriorConfig
 from wildlam.types import check_choice
 from wildlam.video.files import Location
 
@@ -26,14 +21,14 @@ KINDS: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (Integral,), float: (R
 """What is taken for a field of these types: NumPy's numbers are numbers, and a path is a text."""
 
 
-EXAMPLES: dict[type, str] = {
-    EncoderConfig: "wildlam.Lite0(image_size=64)",
-    InverseDynamicsConfig: "wildlam.models.inverse_dynamics.Linear()",
-    BottleneckConfig: "wildlam.Sparse(dim=32)",
-    PriorConfig: "wildlam.models.priors.Gaussian(components=32)",
-    ConsistencyConfig: "wildlam.models.consistency.Additive(weight=0.05)",
+EXAMPLES = {
+    "EncoderConfig": "wildlam.Lite0(image_size=64)",
+    "InverseDynamicsConfig": "wildlam.models.inverse_dynamics.Linear()",
+    "BottleneckConfig": "wildlam.Sparse(dim=32)",
+    "PriorConfig": "wildlam.models.priors.Gaussian(components=32)",
+    "ConsistencyConfig": "wildlam.models.consistency.Additive(weight=0.05)",
 }
-"""How one of several classes is given from Python, for each of ``CHOSEN_BY_NAME``."""
+"""How one of several classes is given from Python, for each of ``CHOSEN_BY_NAME``, by its name."""
 
 
 def config_from(cls: type[Config], config: Config | str | Path | None, keywords: Mapping[str, Any]) -> Config:
@@ -98,7 +93,7 @@ def _settled(key: str, kind: Any, value: Any, made: Any) -> Any:
         name, arguments = str(value.get("class_path")).rpartition(".")[2], value.get("init_args") or {}
         if name in classes and isinstance(arguments, Mapping):
             return _made(classes[name], None, arguments, f"{key}.")
-    raise ValueError(f"{key} must be {' or '.join(classes)}, such as {EXAMPLES[kind]}, got {value!r}")
+    raise ValueError(f"{key} must be {' or '.join(classes)}, such as {EXAMPLES[kind.__name__]}, got {value!r}")
 
 
 def _checked(key: str, kind: Any, value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import jsonargparse
 import yaml
 
-from wildlam.config.run import CHOSEN_BY_NAME, RENAMED, RunConfig
+from wildlam.config.names import CHOSEN, RENAMED
 from wildlam.config.wording import complaint
 from wildlam.errors import WildlamError
 from wildlam.video.files import Location, location
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
-jsonargparse.set_parsing_settings(subclasses_enabled=list(CHOSEN_BY_NAME.values()))
 jsonargparse.typing.register_type(
     Location,
     serializer=str,
@@ -119,7 +118,7 @@ class Parser(jsonargparse.ArgumentParser):
     def get_defaults(self, *args: Any, **kwargs: Any) -> jsonargparse.Namespace:
         """Name the default choices without the values of their keys, or another choice would inherit those."""
         defaults = super().get_defaults(*args, **kwargs)
-        for key in CHOSEN_BY_NAME:
+        for key in CHOSEN:
             if defaults.get(key) is not None:  # elsewhere the name may be that of a folder
                 defaults[key].pop("init_args", None)
         return defaults
@@ -130,7 +129,7 @@ class Parser(jsonargparse.ArgumentParser):
             below = sorted(k for k in self.keys if k.startswith(f"{key}."))
             if isinstance(value, dict):
                 self._check_groups(value, f"{key}.")
-            elif value is not None and below and key not in CHOSEN_BY_NAME:
+            elif value is not None and below and key not in CHOSEN:
                 self.error(f"{key}: expected keys below it, such as {below[0]}, got {value!r}")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -170,7 +169,7 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHe
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = (action.help or "").rstrip(".")
-        if getattr(action, "_typehint", None) is CHOSEN_BY_NAME.get(action.dest, action):
+        if action.dest in CHOSEN and dataclasses.is_dataclass(getattr(action, "_typehint", None)):
             return f"{text}; --{action.dest}.help NAME shows the keys of one"
         has_default = action.option_strings and action.default not in (None, argparse.SUPPRESS)
         return text + (" (default: %(default)s)" if has_default else "")
@@ -189,6 +188,8 @@ def keys_of(cls: type, prefix: str = "") -> Iterator[str]:
 
 def run_parser(**kwargs: Any) -> Parser:
     """Make a parser of all of ``RunConfig``'s keys, with ``--config`` for a YAML file."""
+    from wildlam.config.run import RunConfig
+
     parser = Parser(keys=keys_of(RunConfig), **kwargs)
     parser.add_argument(
         "--config", action="config", help="YAML file with any of the keys below; later arguments override it"

@@ -8,6 +8,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import jsonargparse
+
 from wildlam.encoders import EncoderConfig, Lite0
 from wildlam.errors import option
 from wildlam.models import ModelConfig
@@ -28,10 +30,9 @@ OF_RUNS: dict[str, Any] = {
 """Keys of a run whose value is one of a class's subclasses."""
 
 CHOSEN_BY_NAME: dict[str, Any] = {**OF_RUNS, "prior": PriorConfig}
-"""The same of all configurations."""
+"""The same of all configurations; ``wildlam.config.names.CHOSEN`` has the keys."""
 
-RENAMED = {"baseline": "action_free"}
-"""Old names of keys, which still work, and their new names."""
+jsonargparse.set_parsing_settings(subclasses_enabled=list(CHOSEN_BY_NAME.values()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wildlam.config.run import CHOSEN_BY_NAME
-
 
 def complaint(message: str, keys: set[str], shown: Mapping[str, str]) -> str:
     """jsonargparse's error message in plain words, on one line, with the nearest valid key or class.
@@ -27,9 +25,9 @@ def complaint(message: str, keys: set[str], shown: Mapping[str, str]) -> str:
     for pattern, plain in REWORDED:
         line = re.sub(pattern, plain, line)
     if match := re.match(r"(\S+): there is no (\S+)", line):
-        return f"{line}; choose {_by_likeness(match[2], CHOSEN_BY_NAME[match[1]].__subclasses__())}"
+        return f"{line}; choose {_by_likeness(match[2], _classes(match[1]))}"
     if match := re.match(r"unknown key (\S+)\.(\w+) of (\w+)", line):
-        classes = {cls.__name__: cls for cls in CHOSEN_BY_NAME[match[1]].__subclasses__()}
+        classes = {cls.__name__: cls for cls in _classes(match[1])}
         return f"{line}; choose {_by_likeness(match[2], dataclasses.fields(classes[match[3]]))}"
     if match := re.match(r"the following arguments are required: (.*)", line):
         words = [shown.get(word, word.upper()) for word in match[1].split(", ")]
@@ -60,6 +58,13 @@ REWORDED = [
     (r' in "<unicode string>",', ","),
 ]
 """Regular expressions for jsonargparse's messages, and what to say instead."""
+
+
+def _classes(key: str) -> list[type]:
+    """Those that a key's value is one of."""
+    from wildlam.config.run import CHOSEN_BY_NAME
+
+    return type.__subclasses__(CHOSEN_BY_NAME[key])
 
 
 def _by_likeness(name: str, choices: Iterable[Any]) -> str:

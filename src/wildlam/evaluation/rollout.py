@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from wildlam.evaluation.clips import InferredClips
+from wildlam.evaluation.horizon import SECONDS
 from wildlam.evaluation.intervals import PerClip
 from wildlam.models import LatentActionModel
-
-SECONDS = 2.0
-"""Length of the paper's rollouts."""
 
 
 @dataclass

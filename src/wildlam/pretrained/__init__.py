@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wildlam.config import dump_config, read_config
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.pretrained.hub import PREFIX, HubName, download, is_name
@@ -82,6 +81,8 @@ def unpack(out: Path, videos: Path, packed: Path | None = None) -> Path:
     Raises:
         WildlamError: this installation has no model, the folder holds another, or cannot be written.
     """
+    from wildlam.config import dump_config, read_config
+
     packed = packed or TINY
     if not (packed / "config.yaml").is_file():
         raise WildlamError(f"{packed} holds no model; install wildlam again, or train one: wildlam demo")

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from wildlam.errors import WildlamError
-from wildlam.pretrained.packing import CONFIG, DESCRIBING
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -28,6 +27,17 @@ log = logging.getLogger(__name__)
 
 PREFIX = "hf:"
 CARD = "README.md"
+CONFIG = "config.yaml"
+DESCRIBING = (
+    CONFIG,
+    "run.json",
+    "actions.json",
+    "model.json",
+    "results.json",
+    "evaluations.json",
+    "metrics.jsonl",
+)
+"""Files of a run's folder, or of a controller's, that others get."""
 
 ALLOWED = (
     CARD,

@@ -12,19 +12,8 @@ import yaml
 
 from wildlam.distributed import Processes
 from wildlam.fileio import writing
+from wildlam.pretrained.hub import CONFIG, DESCRIBING
 from wildlam.runs import checkpoints
-
-CONFIG = "config.yaml"
-DESCRIBING = (
-    CONFIG,
-    "run.json",
-    "actions.json",
-    "model.json",
-    "results.json",
-    "evaluations.json",
-    "metrics.jsonl",
-)
-"""Files of a run's folder, or of a controller's, that others get."""
 
 KINDS = ("controller", "decoder", "prior", "policy")
 """What is trained for a run, each named as the key of its configuration."""

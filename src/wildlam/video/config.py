@@ -8,7 +8,6 @@ from typing import Literal
 
 from wildlam.types import settle_paths
 from wildlam.video.files import Location, location
-from wildlam.video.manifest import cache_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,4 +73,6 @@ class DataConfig:
     @property
     def cache_folder(self) -> Path:
         """The folder for what is derived from the videos."""
+        from wildlam.video.manifest import cache_folder
+
         return cache_folder(self.path, self.cache)

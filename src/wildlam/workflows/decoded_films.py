@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wildlam.errors import WildlamError, option
-from wildlam.evaluation.rollout import SECONDS
+from wildlam.evaluation.horizon import SECONDS
 from wildlam.fileio import write_atomically, writing
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder, to_uint8

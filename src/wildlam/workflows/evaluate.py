@@ -23,10 +23,10 @@ from wildlam.episodes.action_spaces import SPACES
 from wildlam.episodes.poses import true_actions
 from wildlam.errors import WildlamError, named, option, videos_given_by
 from wildlam.evaluation.clips import InferredClips, spread
+from wildlam.evaluation.horizon import SECONDS
 from wildlam.evaluation.leakage import cut_at
 from wildlam.evaluation.locality import SCENES
 from wildlam.evaluation.one_step import error_table
-from wildlam.evaluation.rollout import SECONDS
 from wildlam.evaluation.suite import Labelled, evaluate_all
 from wildlam.evaluation.verdict import Verdict, verdict_of
 from wildlam.fileio import read_json, write_atomically, writing

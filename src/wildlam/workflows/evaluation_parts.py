@@ -14,13 +14,13 @@ from torch import Tensor
 
 from wildlam.config import RunConfig
 from wildlam.evaluation.clips import BATCH, InferredClips, infer_clips
+from wildlam.evaluation.horizon import SECONDS
 from wildlam.evaluation.latent_space import embed
 from wildlam.evaluation.locality import SCENES, SCENES_AT_ONCE, locality
 from wildlam.evaluation.pixel_rollout import AT_ONCE as PIXELS_AT_ONCE
 from wildlam.evaluation.pixel_rollout import CLIPS as PIXEL_CLIPS
 from wildlam.evaluation.pixel_rollout import pixel_rollout
 from wildlam.evaluation.probes import probes
-from wildlam.evaluation.rollout import SECONDS
 from wildlam.evaluation.suite import clip_by_clip
 from wildlam.evaluation.two_sample import TRANSITIONS
 from wildlam.models import LatentActionModel

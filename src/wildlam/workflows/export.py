@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +24,12 @@ from wildlam.fileio import writing
 from wildlam.models import LatentActionModel
 from wildlam.models.attention import always_fused
 from wildlam.models.decoder import Decoder
-from wildlam.pretrained import name_of, run_path
-from wildlam.types import check_choice, settle_paths
+from wildlam.workflows.configs import ExportConfig
 from wildlam.workflows.decoder import FOLDER as DECODER
 from wildlam.workflows.decoder import load_decoder
 from wildlam.workflows.open_run import OpenRun, open_run
 
 log = logging.getLogger(__name__)
-
-Format = Literal["torch", "onnx"]
 
 FACTS = "about.json"
 """Name, in a file of PyTorch's, of what describes its functions; in one of ONNX it is metadata under that name."""
@@ -42,39 +39,6 @@ TOLERANCE = 1e-4
 
 SHAPES = ((1, 1), (1, 2), (2, 7), (3, 1))
 """Batches and times that each exported function is compared with the model's at."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportConfig:
-    """Which run, and what is written.
-
-    Args:
-        run: the run folder.
-        format: torch, one file of all functions (torch.export); or onnx, a file for each (pip install 'wildlam[onnx]').
-        output: the file; NAME_OF_THE_RUN.pt2 or .onnx here if not given. ONNX puts the function's name before the
-            ending.
-        decoder: folder of a decoder, or of a run with one of the same encoder; that of the run, if it has one.
-    """
-
-    run: Path
-    format: Format = "torch"
-    output: Path | None = None
-    decoder: Path | None = None
-
-    def __post_init__(self) -> None:
-        check_choice("format", self.format, get_args(Format))
-        if self.output is None:
-            object.__setattr__(self, "output", Path(f"{name_of(self.run)}{self.suffix}"))
-        if isinstance(self.run, str):
-            object.__setattr__(self, "run", run_path(self.run))
-        settle_paths(self, "run", "output", "decoder")
-        if self.output is not None and self.output.suffix != self.suffix:
-            raise ValueError(f"{option('output')} must end in {self.suffix}, got {self.output}")
-
-    @property
-    def suffix(self) -> str:
-        """Ending of the file."""
-        return ".pt2" if self.format == "torch" else ".onnx"
 
 
 @dataclass(frozen=True)

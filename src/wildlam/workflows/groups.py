@@ -21,7 +21,8 @@ from wildlam.errors import WildlamError, option
 from wildlam.evaluation.groups import k_means
 from wildlam.fileio import read_json, write_atomically, writing
 from wildlam.pretrained import TINY, run_path
-from wildlam.workflows.search_index import SearchIndex, Transition
+from wildlam.workflows.search_filter import Transition
+from wildlam.workflows.search_index import SearchIndex
 
 log = logging.getLogger(__name__)
 

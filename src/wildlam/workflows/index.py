@@ -4,49 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from wildlam.config import config_from
 from wildlam.errors import named, option
 from wildlam.report.html import paragraph, table
-from wildlam.types import settle_paths
-from wildlam.video.config import DataConfig
-from wildlam.video.files import Location, location
 from wildlam.video.index import index as index_videos
 from wildlam.video.manifest import Manifest
 from wildlam.video.oddities import oddities, summary
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexConfig:
-    """Which videos to list, and what to look for.
-
-    Args:
-        path: folder of videos and tar shards (searched at any depth), or a list of them (.csv, .txt); also a URL.
-        held_out: share of the videos, in (0, 1), that is kept for evaluation.
-        on_error: raise on a video that cannot be used, or skip it (counted and reported).
-        max_bad: share of the videos that on_error=skip may leave out, from 0 to 1.
-        exclude: patterns of paths or file names that are left out, such as ["*.gif", "raw/*"].
-        cuts: look for cuts (pip install 'wildlam[cuts]'; slower).
-        cache: folder for the manifest; PATH/.wildlam if not given.
-    """
-
-    path: Location
-    held_out: float = 0.1
-    on_error: Literal["raise", "skip"] = "raise"
-    max_bad: float = 0.1
-    exclude: list[str] = field(default_factory=list)
-    cuts: bool = False
-    cache: Path | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.path, str):
-            object.__setattr__(self, "path", location(self.path))
-        settle_paths(self, "cache")
-        try:
-            DataConfig(**{name: getattr(self, name) for name in IndexConfig.__dataclass_fields__})
-        except ValueError as error:
-            raise ValueError(str(error).removeprefix("data.")) from None
+from wildlam.workflows.configs import IndexConfig
 
 
 @dataclass(frozen=True)

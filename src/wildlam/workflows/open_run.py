@@ -12,7 +12,7 @@ from wildlam.config import RunConfig, read_config
 from wildlam.distributed import Processes, default_device
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.clips import InferredClips, infer_clips
-from wildlam.evaluation.rollout import SECONDS
+from wildlam.evaluation.horizon import SECONDS
 from wildlam.models import LatentActionModel
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -14,14 +13,13 @@ from typing import Any
 from wildlam.config import config_from, dump_config, read_config
 from wildlam.errors import WildlamError, named, option
 from wildlam.fileio import read_json, write_atomically, writing
-from wildlam.pretrained import run_path
-from wildlam.pretrained.hub import CARD, HubName, hub_errors, is_allowed
-from wildlam.pretrained.packing import CONFIG, pack, parts_of
+from wildlam.pretrained.hub import CARD, CONFIG, HubName, hub_errors, is_allowed
+from wildlam.pretrained.packing import pack, parts_of
 from wildlam.report.card import model_card
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
-from wildlam.types import settle_paths
 from wildlam.workflows.auxiliary import weights_fingerprint
+from wildlam.workflows.configs import PushConfig
 from wildlam.workflows.controller import controller_results
 from wildlam.workflows.open_run import load_model
 from wildlam.workflows.policy import policy_results
@@ -30,48 +28,6 @@ from wildlam.workflows.prior import prior_results
 log = logging.getLogger(__name__)
 
 _RESULTS = {"controller": controller_results, "prior": prior_results, "policy": policy_results}
-_LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PushConfig:
-    """Which run is published, where, and under what terms.
-
-    Args:
-        run: the run folder.
-        name: where it goes on the Hub: user/name, or organisation/name. It is made if it is not there.
-        license: licence of the weights, by the Hub's identifier: apache-2.0, mit, cc-by-4.0, other, ... There is no
-            default: it is yours to choose, and the licence of the videos may limit the choice.
-        about: what the videos show, where they are from and under what licence, for the model card.
-        card: a model card of your own (Markdown), in place of the one that is made from the results.
-        encoder: name on the Hub of the encoder's weights, where the run has them in a folder that others do not have.
-        private: make the repository private, if it is new.
-        dry_run: write the folder that would be uploaded, and upload nothing.
-        out: that folder; hub/NAME if not given.
-    """
-
-    run: Path
-    name: str
-    license: str = ""
-    about: str = ""
-    card: Path | None = None
-    encoder: str | None = None
-    private: bool = False
-    dry_run: bool = False
-    out: Path | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.run, str):
-            object.__setattr__(self, "run", run_path(self.run))
-        settle_paths(self, "run", "card", "out")
-        if HubName.of(self.name).revision is not None:
-            raise ValueError(f"{self.name}: a push makes a new revision; leave @ and what follows out")
-        if not _LICENSE.fullmatch(self.license):
-            given = f"{self.license!r} is no identifier; " if self.license else ""
-            raise ValueError(
-                f"{given}say by {option('license')} under which licence the weights are published, such as apache-2.0, "
-                "mit, cc-by-4.0 or other (the videos' own may limit the choice)"
-            )
 
 
 @dataclass(frozen=True)

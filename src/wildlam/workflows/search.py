@@ -26,15 +26,16 @@ from wildlam.pretrained import run_path
 from wildlam.report.html import table
 from wildlam.report.pages.search import Shown, write_search_page
 from wildlam.runs.folder import Run
-from wildlam.types import check_count, settle_paths
 from wildlam.video.files import Location
 from wildlam.video.manifest import Manifest
 from wildlam.video.opening import VideoError
 from wildlam.workflows.auxiliary import weights_fingerprint
-from wildlam.workflows.groups import GROUP, check_name, groups_of
+from wildlam.workflows.configs import SearchConfig
+from wildlam.workflows.groups import GROUP, groups_of
 from wildlam.workflows.open_run import load_model
 from wildlam.workflows.search_build import index_folder
-from wildlam.workflows.search_index import Filter, Hit, SearchIndex, Transition
+from wildlam.workflows.search_filter import Filter, Hit, Transition
+from wildlam.workflows.search_index import SearchIndex
 from wildlam.workflows.trained import load
 from wildlam.workflows.video_transitions import from_file
 
@@ -48,64 +49,6 @@ FRAMES = 8
 """Pictures of a transition, from the state before to the one after."""
 ASKED_SHOWN, HITS_SHOWN = 6, 60
 """Members of a group, and of what was found, on the page at most."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """What to look for.
-
-    Args:
-        run: the run folder, or the text ``"tiny"`` for the model that comes with the package.
-        like: an example: VIDEO@SECONDS, of a video of the index or any file; a file of latent actions (.npz) as
-            `wildlam infer` writes it, with @SECONDS if it holds several; or group:NAME.
-        count: how many transitions to find, at most.
-        distinct_videos: find at most one in each video.
-        same_video: look in the video of the example, too.
-        sources: sources to look in; all if none are given.
-        min_speed: share of all transitions, from 0 to 1, that are too slow.
-        max_speed: share of all transitions that are slow enough.
-        after: seconds into its video from which on a transition begins.
-        before: seconds into its video until which it ends.
-        save_group: name of a group to keep the example and what is found as.
-        data: folder of the videos of the index, which that of ``"tiny"`` lies with.
-        index: folder of the index; where ``wildlam search build`` makes it if not given.
-        out: the page; search.html in the folder of the index if not given.
-    """
-
-    run: Path
-    like: str
-    count: int = 20
-    distinct_videos: bool = False
-    same_video: bool = False
-    sources: list[str] = field(default_factory=list)
-    min_speed: float = 0.0
-    max_speed: float = 1.0
-    after: float = 0.0
-    before: float = float("inf")
-    save_group: str | None = None
-    data: Location | None = None
-    index: Path | None = None
-    out: Path | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.run, str):
-            object.__setattr__(self, "run", run_path(self.run))
-        settle_paths(self, "run", "data", "index", "out")
-        check_count("count", self.count)
-        _ = self.filter  # refuses ranges that there are not
-        if self.save_group is not None:
-            check_name(self.save_group)
-
-    @property
-    def filter(self) -> Filter:
-        """Which transitions may be found, but for those of the example."""
-        return Filter(
-            sources=tuple(self.sources),
-            min_speed=self.min_speed,
-            max_speed=self.max_speed,
-            after=self.after,
-            before=self.before,
-        )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wildlam.config import RunConfig
 from wildlam.errors import WildlamError, option
-from wildlam.evaluation.rollout import SECONDS
+from wildlam.evaluation.horizon import SECONDS
 from wildlam.fileio import writing
 from wildlam.models import LatentActionModel
 from wildlam.models.decoder import Decoder

@@ -7,41 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from wildlam.config import config_from
-from wildlam.errors import option
-from wildlam.evaluation.rollout import SECONDS
-from wildlam.pretrained import run_path
-from wildlam.types import settle_paths
 from wildlam.video.opening import check_file
+from wildlam.workflows.configs import TransferConfig
 from wildlam.workflows.decoded_films import Transfer, TransferErrors, check_output
 from wildlam.workflows.trained import load
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransferConfig:
-    """Which videos, by which run.
-
-    Args:
-        run: the run folder, or the text ``"tiny"`` for the model that comes with the package.
-        source: video whose latent actions are inferred.
-        target: video that they are applied to.
-        output: film to write, .mp4.
-        seconds: how much of the source to apply.
-        decoder: folder of a decoder, or of a run with one of the same encoder; that of the run if not given.
-    """
-
-    run: Path
-    source: Path
-    target: Path
-    output: Path = Path("transfer.mp4")
-    seconds: float = SECONDS
-    decoder: Path | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.run, str):
-            object.__setattr__(self, "run", run_path(self.run))
-        settle_paths(self, "run", "source", "target", "output", "decoder")
-        if not isinstance(self.seconds, int | float) or not 0 < self.seconds < float("inf"):
-            raise ValueError(f"{option('seconds')} must be a positive number, got {self.seconds!r}")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from wildlam.app.playground import Playground
 from wildlam.app.searched import Searched
 from wildlam.errors import WildlamError, named
 from wildlam.workflows.groups import Group
-from wildlam.workflows.search_index import Filter, Transition
+from wildlam.workflows.search_filter import Filter, Transition
 
 MOST = 48
 LIMITS = {
