@@ -1,10 +1,12 @@
 """From a folder of videos to a run: in full, interrupted, with and without a store, and with videos that change."""
 
+import importlib
 import json
 import os
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -110,7 +112,8 @@ def test_a_run_leaves_what_it_promises(once):
     run = trained.folder
     assert run == config.out
     files = {".lock", "config.yaml", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "deterministic"}
-    assert {path.name for path in run.iterdir()} == files | {"results.json", "evaluations.json"}
+    evaluated = {"results.json", "evaluations.json", "evaluations.safetensors"}
+    assert {path.name for path in run.iterdir()} == files | evaluated
     assert read_config(run / "config.yaml") == config
     assert [row["step"] for row in Run(run).metrics()] == [1, 2, 3, 4]
     results = json.loads((run / "results.json").read_text())
@@ -333,6 +336,34 @@ def test_results_are_those_of_the_best_checkpoint(once, finished):
     assert evaluated.results == after
     assert before["all"] == after["all"]
     assert before["sources"] == after["sources"]
+
+
+def test_what_is_kept_is_not_evaluated_again(finished, monkeypatch):
+    """But for what was computed from something else; and the figures are the same."""
+    run, computed = finished.out, []
+    evaluate(run=run)
+    files = [run / name for name in ("results.json", "evaluations.json")]
+    before = [file.read_bytes() for file in files]
+    suite = importlib.import_module("wildlam.evaluation.suite")
+    for name in ("one_step", "rollout", "leakage", "cycle", "locality", "probes", "latent_space"):
+
+        def counted(name, function, *args, **kwargs):
+            computed.append(name)
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(suite, name, partial(counted, name, getattr(suite, name)))
+    evaluate(run=run, kept=True)
+    assert computed == []
+    assert [file.read_bytes() for file in files] == before
+    shutil.rmtree(run / "deterministic")  # with which all but these are compared
+    evaluate(run=run, kept=True)
+    assert computed == ["one_step", "rollout", "leakage", "cycle"]
+    file = run / "evaluations.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    evaluate(run=run, kept=True)
+    assert len(computed) == 4 + 6  # without labels there are no probes
+    evaluate(run=run)
+    assert len(computed) == 4 + 6 + 6
 
 
 def test_evaluation_on_other_videos_leaves_the_runs_results(finished, make_video, tmp_path):

@@ -103,13 +103,18 @@ def run_show(argv: Arguments) -> None:
 def run_report(argv: Arguments) -> None:
     """Write the report of runs and sweeps again: one self-contained page each, as report.html in its folder.
 
-    A run is evaluated again, as by `wildlam eval` and with the same bounds; of a sweep, the finished runs are used.
+    A run's page is drawn from the evaluations that its folder keeps. What there is not, or of other weights, videos,
+    bounds or decoder, is evaluated, and all of it with --anew. Of a sweep, the finished runs are used.
 
-    Example:
+    Examples:
       wildlam report runs/demo runs/sweep
+      wildlam report runs/demo --anew
     """
     parser = make_parser("report", run_report)
     parser.add_argument("runs", type=own_run, nargs="+", help="folders of runs or sweeps")
+    parser.add_argument(
+        "--anew", action="store_true", help="of runs: evaluate again what is kept, too, as `wildlam eval` does"
+    )
     args = parser.parse_args(list(argv))
     from wildlam.fileio import read_json
     from wildlam.workflows.evaluate import evaluate
@@ -123,7 +128,7 @@ def run_report(argv: Arguments) -> None:
         else:
             known = path / "results.json"
             bounds = read_json(known).get("bounds", []) if known.is_file() else []
-            print(f"report     {evaluate(run=path, bounds=bounds).folder / 'report.html'}")
+            print(f"report     {evaluate(run=path, bounds=bounds, kept=not args.anew).folder / 'report.html'}")
 
 
 def run_transfer(argv: Arguments) -> None:

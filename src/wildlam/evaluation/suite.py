@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -102,6 +102,7 @@ def evaluate_all(
     backgrounds: tuple[Tensor, Sequence[str]],
     labelled: Sequence[Labelled],
     prior: LatentPrior | None = None,
+    kept: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Evaluations:
     """Run every evaluation that the data allows.
@@ -116,9 +117,10 @@ def evaluate_all(
         backgrounds: frames ``uint8 [n, 3, S, S]`` for the scenes of ``locality``, and the recording of each.
         labelled: clips with true actions, for each kind of action that there is.
         prior: prior of the model's latent actions, if there is one.
+        kept: evaluations by name that need not be computed again.
         progress: show a progress bar.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {**(kept or {})}
     counting = replace(clips, counted=lambda count: bar.update(count))
 
     def scenes_done(scenes: float) -> None:  # as many clips as there are take the place of all scenes
@@ -139,6 +141,9 @@ def evaluate_all(
     }
     with tqdm(desc="evaluating", total=len(steps) * len(clips), unit="clip", miniters=1, disable=not progress) as bar:
         for done, (name, step) in enumerate(steps.items(), 1):
+            if name in found:
+                bar.update(done * len(clips) - bar.n)
+                continue
             waits = name == "latent_space" and umap_to_compile()
             bar.set_postfix_str(name.replace("_", " ") + (": UMAP compiles, about half a minute" if waits else ""))
             found[name] = step()

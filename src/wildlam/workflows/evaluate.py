@@ -22,6 +22,7 @@ from wildlam.distributed import processes
 from wildlam.episodes.action_spaces import SPACES
 from wildlam.episodes.poses import true_actions
 from wildlam.errors import WildlamError, named, option, videos_given_by
+from wildlam.evaluation import kept
 from wildlam.evaluation.clips import InferredClips, spread
 from wildlam.evaluation.horizon import SECONDS
 from wildlam.evaluation.leakage import cut_at
@@ -63,11 +64,13 @@ class EvaluateConfig:
         run: the run folder.
         data: another folder of videos, or a URL; its held-out clips are used. The run's own if not given.
         bounds: other runs on the same encoder to compare rollouts with, such as one trained without a limit.
+        kept: take evaluations that the folder keeps, of the same weights and clips, and compute only what is missing.
     """
 
     run: Path
     data: Location | None = None
     bounds: list[Path] = field(default_factory=list)
+    kept: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.data, str):
@@ -120,9 +123,11 @@ def evaluate(config: EvaluateConfig | str | Path | None = None, /, **keywords: A
         folder = _folder_for(run, data)
     with processes() as team, named(videos_given_by(option("data"))) if data else nullcontext():
         encoder = open_run(config.run, team.device).encoder
-        clips = load_clips(of_run, encoder, team, partial(_announce_parts, run, of_run, encoder, config.bounds))
+        again = config.kept and (folder / kept.FILE).is_file()
+        announce = partial(_announce_parts, run, of_run, encoder, config.bounds, again)
+        clips = load_clips(of_run, encoder, team, announce)
         folder.mkdir(exist_ok=True)
-        evaluate_run(run, folder, clips, started, config.bounds, data)
+        evaluate_run(run, folder, clips, started, config.bounds, data, again)
     return EvaluateResult(folder, read_json(folder / "results.json"))
 
 
@@ -136,9 +141,15 @@ def _folder_for(run: Run, data: Path) -> Path:
 
 
 def evaluate_run(
-    run: Run, folder: Path, clips: Clips, started: float, others: Sequence[Path] = (), data: Path | None = None
+    run: Run,
+    folder: Path,
+    clips: Clips,
+    started: float,
+    others: Sequence[Path] = (),
+    data: Path | None = None,
+    again: bool = False,
 ) -> None:
-    """Evaluate the best checkpoints, which are those that ``wildlam.load`` gives."""
+    """Evaluate the best checkpoints, which are those that ``wildlam.load`` gives; ``again``, only what is not kept."""
     spec, config = clips.encoder.spec, read_config(run.path / "config.yaml")
     model, bounds = _models(run, clips.encoder, others)
     held_out = inferred(clips, model, clips.held_out)
@@ -148,6 +159,18 @@ def evaluate_run(
     except WildlamError as error:  # no reason to lose everything else
         log.warning("the true actions are left out: %s", error)
         labelled = []
+    shown, prior = backgrounds(held_out, clips), load_own_prior(run.path, clips.encoder, model)
+    keys = kept.keys(
+        model,
+        held_out,
+        encoder=spec.fingerprint,
+        bounds=bounds,
+        decoder=decoder,
+        backgrounds=shown,
+        labelled=labelled,
+        prior=prior,
+    )
+    known = kept.read(folder, keys) if again else {}
     found = evaluate_all(
         model,
         clips.encoder,
@@ -155,12 +178,16 @@ def evaluate_run(
         bounds=bounds,
         pixels=(decoder, frames) if decoder else None,
         after_cut=_after_cut(held_out, clips, config.data) if spec.context == "clip" else None,
-        backgrounds=backgrounds(held_out, clips),
+        backgrounds=shown,
         labelled=labelled,
-        prior=load_own_prior(run.path, clips.encoder, model),
+        prior=prior,
+        kept=known,
     )
+    seconds = round(time.monotonic() - started, 1)
+    if known.keys() == keys.keys() and (folder / "results.json").is_file():  # what it took when it was evaluated
+        seconds = read_json(folder / "results.json").get("seconds", seconds)
     summary = {
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": seconds,
         "seed": run.facts["seed"],
         "videos": str(clips.manifest.root),
         "data": str((data or config.data.path).resolve()),
@@ -175,6 +202,7 @@ def evaluate_run(
     ):
         write_atomically(folder / "results.json", json.dumps(summary, indent=2))
         write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
+        kept.write(folder, found, keys)
         painter = Painter(decoder, frames, config.data.fps) if decoder else None
         write_run_report(run, folder, model, clips.manifest, found, summary, painter)
 
@@ -205,15 +233,22 @@ def _models(
 
 
 def _announce_parts(
-    run: Run, config: RunConfig, encoder: Encoder, others: Sequence[Path], rows: Manifest, frames: float | None
+    run: Run,
+    config: RunConfig,
+    encoder: Encoder,
+    others: Sequence[Path],
+    again: bool,
+    rows: Manifest,
+    frames: float | None,
 ) -> None:
-    """Print how long it takes to encode what is not yet, and to evaluate."""
+    """Print how long it takes to encode what is not yet, and to evaluate, but not ``again``: most is kept."""
     if frames is None:  # of the held-out clips alone
         clips, states = held_out_size(rows, config.data, encoder.spec, SECONDS)
         frames = clips * states * encoder.spec.frames_per_state
     parts = [durations.encoding(config, encoder, rows, frames)] if frames > durations.FEW_FRAMES else []
     models, decoder = _models(run, encoder, others), _decoder(run, encoder)
-    durations.announce([*parts, *parts_of_evaluation(config, encoder, rows, *models, decoder=decoder)])
+    judged = [] if again else parts_of_evaluation(config, encoder, rows, *models, decoder=decoder)
+    durations.announce([*parts, *judged])
 
 
 def _frames(held_out: InferredClips, clips: Clips, data: DataConfig) -> Callable[..., Tensor]:
