@@ -10,13 +10,16 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import torch
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from wildlam.app.config import AppConfig
 from wildlam.app.server import open_playground
 from wildlam.errors import WildlamError
+from wildlam.models.bottlenecks import Discrete
 from wildlam.pretrained import TINY
+from wildlam.workflows.drive import Drive
 
 from .conftest import served
 from .test_library import picture
@@ -196,6 +199,32 @@ def test_a_drive_with_each_set_of_keys(tiny, seat):
     film = seat(do="save")["film"]
     assert ask(tiny[1], f"/api/films/{film}")[2][4:8] == b"ftyp"
     assert seat(do="reset")["steps"] == 0
+
+
+def test_a_codebook_gives_a_key_for_each_code_the_most_used_first(tiny, seat, monkeypatch):
+    playground, _ = tiny
+    known = playground.transitions
+    bottleneck = Discrete(dim=known.z.shape[1], codes=40).build()
+    bottleneck.codebook[:30] = known.z[torch.randperm(len(known))[:30]]
+    bottleneck.codebook[30:] = 1e3  # which nothing is near
+    seat(do="start", video=key_of(tiny, "nav"), at=2.0)
+    monkeypatch.setitem(playground.trained.model._modules, "bottleneck", bottleneck)
+    sets = {one["key"]: one for one in seat(do="keys")["sets"]}
+    assert sets.keys() == {"real:controller_nav", "real:controller_arm", "codes"}
+    keys = sets["codes"]["keys"]
+    among = known.of_source("nav")
+    codes = bottleneck.assign(known.z[among])
+    counts = codes.bincount()
+    assert [int(counts[int(key["key"][1:])]) for key in keys] == sorted(counts.tolist(), reverse=True)[:16]
+    assert len({key["letter"] for key in keys}) == len(keys)
+    for key in keys:
+        numbers = numbers_of(playground, key["examples"])
+        assert all(codes[among == n] == int(key["key"][1:]) for n in numbers)
+    assert (sets["codes"]["scales"], sets["real:controller_nav"]["scales"]) == (False, True)
+    taken = []
+    monkeypatch.setattr(Drive, "step", lambda self, z: taken.append(z))
+    seat(do="step", set="codes", keys=[keys[1]["key"]], strength=3)
+    assert taken[0].equal(bottleneck.codebook[int(keys[1]["key"][1:])])
 
 
 def test_examples_of_a_real_action_are_transitions_in_which_it_was_done(tiny, seat):

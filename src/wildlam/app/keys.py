@@ -10,14 +10,19 @@ import torch
 from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
+from wildlam.models.bottlenecks.discrete import DiscreteBottleneck
 from wildlam.models.controller import Controller
 from wildlam.workflows.transitions import Transitions, clusters, directions
 
 PAIRS = ("ws", "ad", "qe", "rf", "tg", "yh", "uj", "ik")
 """Letters of opposite keys, pair by pair."""
 DIGITS = "123456789"
+ROW = "qwertyuiopasdfghjkl"
+"""Letters of keys that come after the digits."""
 FOUND = 8
 """Clusters of latent actions that become keys."""
+CODES = 16
+"""Codes of a codebook that become keys."""
 ALONG = 4
 """Principal directions that become pairs of keys."""
 HARD = 1.5
@@ -119,6 +124,22 @@ def found_keys(transitions: Transitions, source: str | None, names: dict[str, st
         for i, n in enumerate(numbers.tolist(), start=1)
     ]
     return [*keys, stay_key(transitions, source)]
+
+
+def code_keys(
+    transitions: Transitions, source: str | None, bottleneck: DiscreteBottleneck, names: dict[str, str]
+) -> list[Key]:
+    """The codes that the model infers in transitions of a source, those of most transitions first."""
+    among = transitions.of_source(source)
+    codebook = bottleneck.codebook
+    codes = bottleneck.assign(transitions.z[among].to(codebook)).cpu().numpy()
+    counts = np.bincount(codes, minlength=len(codebook))
+    used = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)][:CODES].tolist()
+    titles = [names.get(f"c{code}", f"code {code}") for code in used]
+    return [
+        Key(f"c{code}", title, letter, z=codebook[code].cpu(), members=among[codes == code])
+        for code, title, letter in zip(used, titles, DIGITS + ROW, strict=False)
+    ]
 
 
 def direction_keys(transitions: Transitions, source: str | None) -> list[Key]:

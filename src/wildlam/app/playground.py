@@ -45,7 +45,7 @@ NAMES = "app.json"
 """File in the run's folder that names of keys are kept in."""
 FILMS_KEPT = 24
 """Films that were made and can still be played."""
-_TRANSITION = re.compile(r"t\d+")
+_NAMED = re.compile(r"[tc]\d+")  # of a transition, or of a code
 
 
 @dataclass
@@ -280,7 +280,7 @@ class Playground:
         name = " ".join(name.split())
         if not 0 < len(name) <= 40:
             raise WildlamError("a name has 1 to 40 letters")
-        if not _TRANSITION.fullmatch(key):
+        if not _NAMED.fullmatch(key):
             raise WildlamError("this key has a name of its own")
         self.names[key] = name
         self._keep()

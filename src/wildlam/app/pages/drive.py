@@ -13,11 +13,12 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from wildlam.app.jobs import in_a_line
-from wildlam.app.keys import DIGITS, EXAMPLES, Driver, Key, direction_keys, found_keys, stay_key
+from wildlam.app.keys import DIGITS, EXAMPLES, Driver, Key, code_keys, direction_keys, found_keys, stay_key
 from wildlam.app.library import png
 from wildlam.app.pages.shared import checked
 from wildlam.app.playground import Playground
 from wildlam.errors import WildlamError
+from wildlam.models.bottlenecks.discrete import DiscreteBottleneck
 from wildlam.video.write import mp4_bytes, side_by_side
 from wildlam.workflows.drive import Drive, frames_known
 from wildlam.workflows.groups import GROUP
@@ -91,8 +92,12 @@ class Seat:
         known = self._playground.transitions
         if known is not None:
             source = self._source if self._source in known.sources else None
-            sets.append(self._told("found", "found actions", found_keys(known, source, self._playground.names)))
-            sets.append(self._told("directions", "principal directions", direction_keys(known, source)))
+            bottleneck, names = self._playground.trained.model.bottleneck, self._playground.names
+            if isinstance(bottleneck, DiscreteBottleneck):  # what lies between its codes is no action
+                sets.append(self._told("codes", "codes", code_keys(known, source, bottleneck, names)))
+            else:
+                sets.append(self._told("found", "found actions", found_keys(known, source, names)))
+                sets.append(self._told("directions", "principal directions", direction_keys(known, source)))
             if groups := list(self._playground.groups):
                 named = [
                     Key(
@@ -107,7 +112,7 @@ class Seat:
                 sets.append(self._told("named", "named groups", [*named, stay_key(known, source)]))
         suits = bool(drivers) and self._playground.suits(drivers[0], self._source)
         if not suits and known is not None:  # a controller of another world's actions is no place to begin
-            sets.sort(key=lambda one: one["key"] not in ("found", "named"))
+            sets.sort(key=lambda one: one["key"] not in ("codes", "found", "named"))
         return {"sets": sets, "gathering": known is None and self._playground.gathering is not None}
 
     def _told(self, name: str, title: str, keys: list[Key], driver: Driver | None = None) -> dict[str, Any]:
@@ -115,10 +120,11 @@ class Seat:
         told = []
         for key in keys:
             one: dict[str, Any] = {"key": key.key, "label": key.label, "letter": key.letter}
-            one["renames"] = key.key != "stay" and name in ("found", "named")
+            one["renames"] = key.key != "stay" and name in ("codes", "found", "named")
             one["examples"] = self._examples(key, driver)
             told.append(one)
-        return {"key": name, "title": title, "joins": driver is not None, "keys": told}
+        joins, scales = driver is not None, "stay" in self._keys[name]
+        return {"key": name, "title": title, "joins": joins, "scales": scales, "keys": told}
 
     def _examples(self, key: Key, driver: Driver | None) -> list[dict[str, Any]]:
         """The real transitions nearest to a key, each of another video: to a latent action, or to a real one among
@@ -148,14 +154,14 @@ class Seat:
         drive, keys = self.drive, self._held(asked)
         strength = checked(asked.get("strength", 1), "strength", 0, 4)
         of = self._keys[str(asked.get("set"))]
-        chosen, stay = keys[-1].z, of["stay"].z
-        if chosen is None or stay is None:
+        chosen, stay = keys[-1].z, of.get("stay")
+        if chosen is not None:  # a code is taken as it is
+            z = chosen if stay is None or stay.z is None else stay.z + strength * (chosen - stay.z)
+        else:
             driver = self._playground.driver(str(asked.get("set")).removeprefix("real:"))
             action = driver.rest + strength * (driver.joined(keys) - driver.rest)
             with torch.no_grad():
                 z = driver.controller.act(action[None].to(drive.state), drive.state[None])[0]
-        else:
-            z = stay + strength * (chosen - stay)
         drive.step(z)
         return self._shown()
 

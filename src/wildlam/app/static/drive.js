@@ -22,6 +22,8 @@ export function show(place, query) {
   let source = null, taken = false;  // the films' set, and whether somebody chose the keys
   const held = new Set(), times = [];
 
+  const strengthens = el("label", { class: "field", style: "flex:1 1 170px" }, "strength", strength, strong);
+
   strength.addEventListener("input", () => { strong.textContent = strength.value; });
 
   /** Ask the drive for something; one thing at a time. */
@@ -78,6 +80,7 @@ export function show(place, query) {
 
   function choose(set, gathering = false) {
     chosen = set ?? null;
+    strengthens.hidden = set?.scales === false;
     held.clear();
     fill(tabs, ...sets.map((one) => el("button", { class: "chip", "aria-pressed": String(one === chosen), onclick: () => { taken = true; choose(one); } }, one.title)));
     if (!set) {
@@ -173,7 +176,7 @@ export function show(place, query) {
         el("button", { title: "Backspace", onclick: () => act({ do: "back" }) }, "← back"),
         el("button", { onclick: () => { times.length = 0; act({ do: "reset" }); } }, "reset"),
         el("button", { onclick: save }, "save film"),
-        el("label", { class: "field", style: "flex:1 1 170px" }, "strength", strength, strong)),
+        strengthens),
       note, film),
     el("section", { class: "card" }, el("h2", {}, "2. Hold a key"), hint, tabs, keys)));
 
