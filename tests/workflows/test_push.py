@@ -201,3 +201,15 @@ def test_the_command(hub, run, capsys):
     assert f"published  {hub.url}/me/model" in capsys.readouterr().out
     assert cli.main(["show", "hf:me/model"]) == 0
     assert "published as" in capsys.readouterr().out
+
+
+def test_sizes_are_in_the_unit_that_they_fill():
+    files = {"a": 999, "b": 1069, "c": 110_840, "d": 3_121_096}
+    assert str(wildlam.PushResult(files, url="u")).splitlines() == [
+        "       999 B  a",
+        "      1.1 kB  b",
+        "    110.8 kB  c",
+        "     3.12 MB  d",
+        "     3.23 MB  in 4 files",
+        "published  u",
+    ]

@@ -45,11 +45,18 @@ class PushResult:
     url: str | None = None
 
     def __str__(self) -> str:
-        lines = [f"{size / 1e6:10.2f} MB  {file}" for file, size in self.files.items()]
-        lines.append(f"{sum(self.files.values()) / 1e6:10.2f} MB  in {len(self.files)} files")
+        lines = [f"{_in_bytes(size):>12}  {file}" for file, size in self.files.items()]
+        lines.append(f"{_in_bytes(sum(self.files.values())):>12}  in {len(self.files)} files")
         if self.folder is not None:
             return "\n".join([*lines, f"nothing is uploaded; look through {self.folder}, {CARD} first"])
         return "\n".join([*lines, f"published  {self.url}"])
+
+
+def _in_bytes(size: int) -> str:
+    """A size as people read it, from a byte to any number of megabytes."""
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1e6:.2f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
 def push(config: PushConfig | str | Path | None = None, /, **keywords: Any) -> PushResult:
