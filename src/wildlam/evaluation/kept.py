@@ -32,6 +32,7 @@ from wildlam.evaluation.probes import Probes
 from wildlam.evaluation.rollout import Rollout
 from wildlam.evaluation.suite import Evaluations, Labelled
 from wildlam.evaluation.two_sample import TwoSample
+from wildlam.fileio import readable
 from wildlam.models import LatentActionModel
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ def write(folder: Path, found: Evaluations, under: Mapping[str, str]) -> None:
     temporary = folder / f".{FILE}.{os.getpid()}.tmp"
     try:
         save_file(tensors, temporary, {"evaluations": json.dumps(trees)})
+        readable(temporary)
         os.replace(temporary, folder / FILE)
     except SafetensorError as error:
         raise OSError(str(error)) from error
