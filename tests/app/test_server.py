@@ -18,7 +18,7 @@ from wildlam.app.config import AppConfig
 from wildlam.app.server import open_playground
 from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks import Discrete
-from wildlam.pretrained import TINY
+from wildlam.pretrained import FILMS, FIRST_FILM, TINY
 from wildlam.workflows.drive import Drive
 
 from .conftest import served
@@ -199,6 +199,20 @@ def test_a_drive_with_each_set_of_keys(tiny, seat):
     film = seat(do="save")["film"]
     assert ask(tiny[1], f"/api/films/{film}")[2][4:8] == b"ftyp"
     assert seat(do="reset")["steps"] == 0
+
+
+def test_a_drive_begins_with_a_film_that_only_actions_move(tiny, monkeypatch):
+    playground, _ = tiny
+
+    def name():
+        return playground.library.find(playground.told()["first"]).name
+
+    assert name() == FIRST_FILM
+    assert (FILMS / FIRST_FILM).is_file()
+    monkeypatch.setattr("wildlam.app.playground.FIRST_FILM", "of other videos")
+    assert name() == "arm/held_out/arm_2000_0001.mp4"
+    monkeypatch.setattr(playground._loaded, "drivers", [])
+    assert playground.told()["first"] is None
 
 
 def test_a_codebook_gives_a_key_for_each_code_the_most_used_first(tiny, seat, monkeypatch):

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from wildlam.app.jobs import Job, Jobs, in_a_line
 from wildlam.app.keys import Driver
-from wildlam.app.library import Library
+from wildlam.app.library import Item, Library
 from wildlam.app.searched import Mapped, RunIndex, Searched
 from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models.decoder import Decoder
-from wildlam.pretrained import FILMS, TINY
+from wildlam.pretrained import FILMS, FIRST_FILM, TINY
 from wildlam.video.index import index
 from wildlam.video.lerobot_films import is_lerobot
 from wildlam.workflows.auxiliary import weights_fingerprint
@@ -148,6 +148,7 @@ class Playground:
             "run": "wildlam-tiny" if self.run == TINY else self.run.name,
             "sources": self.library.sources,
             "videos": len(self.library.videos),
+            "first": first.key if (first := self._first()) else None,
             "none": "" if self.library.videos else self._why_no_videos(),
             "gathering": self.gathering.told() if self.gathering else None,
             "transitions": len(self.transitions) if self.transitions else 0,
@@ -170,6 +171,12 @@ class Playground:
                 ],
             }
         return about
+
+    def _first(self) -> Item | None:
+        """The film to begin a drive or a plan with, of a source that a controller is named after; None without any."""
+        videos, drivers = self.library.videos, self._loaded.drivers if self._loaded else []
+        known = [one for one in videos if any(one.source and one.source in driver.name for driver in drivers)]
+        return min(known, key=lambda one: (one.name != FIRST_FILM, one.split != "held_out"), default=None)
 
     def keep_film(self, film: bytes) -> str:
         """Keep a film to be played; return its name."""

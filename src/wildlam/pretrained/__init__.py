@@ -22,6 +22,10 @@ FILMS = Path(__file__).parent / "films"
 """Short films to play with where no simulator is installed, two worlds' with poses; see ``README.md`` there."""
 
 
+FIRST_FILM = "arm/train/arm_2000_0000.mp4"
+"""The one of these to begin with: bright, and without a ball or a light that no action moves."""
+
+
 def run_path(run: str | Path) -> Path:
     """The folder of a run that is only read.
 

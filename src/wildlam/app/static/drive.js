@@ -186,11 +186,8 @@ export function show(place, query) {
     if (first) {
       hint.textContent = state.videos ? "" : "Bring a picture or a video to start from.";
       const wanted = query.get("video");
-      const source = state.sources.find((one) => state.controllers.some((controller) => controller.name.includes(one)));
-      if (!wanted && source) {
-        const found = await api(`/api/videos?source=${encodeURIComponent(source)}`);
-        await start_.begin({ key: found.videos[0].key, at: null });
-      } else await start_.begin(wanted ? { key: wanted, at: Number(query.get("at") ?? 0) } : null);
+      if (wanted) await start_.begin({ key: wanted, at: Number(query.get("at") ?? 0) });
+      else await start_.begin(state.first && { key: state.first, at: null });
     } else if (started) await tellKeys();
   });
   return () => {

@@ -79,8 +79,6 @@ export function show(place) {
       return complain(result, new Error("a plan needs a controller, and this run has none; train one: wildlam controller train RUN --data LABELLED"));
     }
     fill(driver, state.controllers.map((one) => el("option", { value: one.name }, one.title)));
-    const source = state.sources.find((one) => state.controllers.some((controller) => controller.name.includes(one)));
-    const found = source ? (await api(`/api/videos?source=${encodeURIComponent(source)}`)).videos[0] : null;
-    await start.begin(found ? { key: found.key, at: 2 } : null);
+    await start.begin(state.first && { key: state.first, at: 2 });
   });
 }
