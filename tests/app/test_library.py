@@ -1,13 +1,19 @@
 """What may be brought, what is refused in one line, and that it is removed."""
 
 import io
+import os
+import subprocess
+import sys
 import tarfile
+import tempfile
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
+import wildlam
 from wildlam.app import library as room
 from wildlam.app.library import Library
 from wildlam.errors import WildlamError
@@ -67,6 +73,26 @@ def test_all_that_was_brought_goes_in_the_end(make_video, tmp_path):
     assert not folder.exists()
 
 
+def test_what_a_killed_playground_left_goes_at_the_next_start(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = """if True:
+        import os, signal
+        from wildlam.app.library import Library
+        print(Library(None).folder, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    here = os.environ | {"PYTHONPATH": str(Path(wildlam.__file__).parents[1]), "TMPDIR": str(tmp_path)}
+    left = Path(subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, text=True).stdout.strip())
+    (other := tmp_path / "wildlam-app-of-somebody").mkdir()  # of which nothing is known
+    running = Library(None)
+    assert left.parent == tmp_path
+    assert not left.exists()
+    Library(None).close()
+    assert running.folder.is_dir()
+    assert other.is_dir()
+    running.close()
+
+
 def test_the_oldest_upload_goes(library, monkeypatch):
     monkeypatch.setattr(room, "UPLOADS", 2)
     keys = [library.add(f"{i}.png", picture()).key for i in range(3)]
@@ -98,13 +124,13 @@ def test_what_is_neither_video_nor_picture_is_refused_in_a_line(library, name, d
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert "/tmp" not in str(error.value)
-    assert not list(library.folder.iterdir())
+    assert [left.name for left in library.folder.iterdir()] == [room.IN_USE]
 
 
 def test_sound_alone_is_refused(library, tmp_path):
     with pytest.raises(WildlamError, match=r"song\.m4a: the file holds no video stream"):
         library.add("song.m4a", sound(tmp_path / "song.m4a"))
-    assert not list(library.folder.iterdir())
+    assert [left.name for left in library.folder.iterdir()] == [room.IN_USE]
 
 
 def test_what_is_too_large_is_refused(library, monkeypatch, make_video, tmp_path):

@@ -3,6 +3,7 @@ by a path."""
 
 from __future__ import annotations
 
+import fcntl
 import io
 import shutil
 import tempfile
@@ -10,10 +11,12 @@ import threading
 import time
 import warnings
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_urlsafe
+from typing import IO
 
 import numpy as np
 import torch
@@ -38,6 +41,10 @@ UPLOADS = 16
 """Uploads that are kept; the oldest goes when another comes."""
 KEPT_FOR = 3600.0
 """Seconds for which an upload is kept without being used."""
+PREFIX = "wildlam-app-"
+"""Of the names of temporary folders."""
+IN_USE = "in_use"
+"""A file in each, which its process holds a lock on: the system takes it back however the process ends."""
 TYPES = "a video (MP4, WebM, MOV, ...) or a picture (PNG, JPEG, WebP, ...)"
 
 
@@ -68,6 +75,24 @@ class Item:
         return {"key": self.key, "name": self.name, "source": self.source, "split": self.split, "kind": kind}
 
 
+def remove_left() -> None:
+    """Remove the temporary folders of playgrounds that were killed."""
+    for file in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{IN_USE}"):
+        with suppress(OSError), file.open("r+") as lock:  # another's, or it has just gone
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(file.parent, ignore_errors=True)
+
+
+def _hold(folder: Path) -> IO[str]:
+    """Show others that a folder is in use, as long as what is given back is open."""
+    # Locked before it has its name: until then nobody looks at the folder.
+    lock = (folder / f".{IN_USE}").open("w")
+    with suppress(OSError):  # no locks on this file system: nor does anybody else get one
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    (folder / f".{IN_USE}").rename(folder / IN_USE)
+    return lock
+
+
 class Library:
     """Videos by key.
 
@@ -83,7 +108,9 @@ class Library:
     """
 
     def __init__(self, root: Path | None, copied: bool = False) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="wildlam-app-"))
+        remove_left()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._in_use = _hold(self.folder)
         if copied and root is not None:
             root = Path(shutil.copytree(root, self.folder / "films"))
         self.root, self.copied = root, copied
@@ -99,6 +126,7 @@ class Library:
     def close(self) -> None:
         """Remove what was brought."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._in_use.close()
 
     @property
     def videos(self) -> list[Item]:
