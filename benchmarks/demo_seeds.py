@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from wildlam.report.text import markdown_table
 
 METHODS = ("idm", "permuted", "zero", "deterministic", "copy")
 AIMS = {"idm / copy": 0.75, "idm / permuted": 0.80}
+REPORT_MB = 8
+"""What the report of a demo is to stay under."""
 TESTS: dict[str, Callable[[dict], float]] = {
     "two-second rollout, idm / copy": lambda e: _mean(e, "rollout.errors.idm") / _mean(e, "rollout.errors.copy"),
     "error at a scene cut / without": lambda e: _mean(e, "leakage.ratio"),
@@ -40,6 +42,12 @@ def _mean(evaluations: dict, name: str) -> float:
     return evaluations["mean"]
 
 
+def of_size(sizes: Sequence[int]) -> str:
+    """Whether the largest of the reports, in bytes, is under ``REPORT_MB``."""
+    verdict = "reached" if max(sizes) < 1e6 * REPORT_MB else "missed"
+    return f"- size of report.html, aim under {REPORT_MB} MB: {verdict} (largest {max(sizes) / 1e6:.1f} MB)."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for demo.json and demo.md")
@@ -47,10 +55,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the demos")
     args = parser.parse_args()
 
-    demos = []
+    demos, sizes = [], []
     for seed in args.seeds:
         out = args.runs / ("demo" if seed == 0 else f"demo_seed{seed}")
         demos.append(results(["wildlam", "demo", "--seed", str(seed)], out))
+        sizes.append((out / "report.html").stat().st_size)
     rows = {source: [demo["sources"][source] for demo in demos] for source in demos[0]["sources"]}
     rows["all"] = [demo["all"] for demo in demos]
 
@@ -79,6 +88,7 @@ def main() -> None:
             worst = max(ratios[name](errors) for errors in rows[source])
             verdict = "reached" if worst <= aim else "missed"
             lines.append(f"- {name} on {source}, aim at most {aim}: {verdict} (worst seed {worst:.3f}).")
+    lines.append(of_size(sizes))
     found = [demo["evaluations"] for demo in demos]
     lines += ["", "Are they actions? Mean over seeds (smallest to largest) of what `wildlam eval` finds:", ""]
     lines += markdown_table(
@@ -87,7 +97,7 @@ def main() -> None:
     lines.append("")
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "demo.md").write_text("\n".join(lines))
-    record = {"machine": machine(), "seeds": args.seeds, "demo": demos}
+    record = {"machine": machine(), "seeds": args.seeds, "demo": demos, "report_bytes": sizes}
     (args.out / "demo.json").write_text(json.dumps(record, indent=1))
     print("\n".join(lines))
 

@@ -253,3 +253,24 @@ def test_floors_lie_below_what_is_reached(monkeypatch):
     told = (GPU.parent.parent / "docs" / "results" / "floors.md").read_text()
     assert all(f"| {floor.what} |" in told and floor.moved > 0 for floor in [*found, *of_gpus])
     assert of_gpus[0].flops > of_gpus[1].flops  # the encoder's
+
+
+def test_the_demo_tells_how_large_its_report_is(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(GPU.parent))
+    demo_seeds = importlib.import_module("demo_seeds")
+    errors = dict.fromkeys(demo_seeds.METHODS, 0.5)
+
+    def demo(command, out):
+        out.mkdir()
+        (out / "report.html").write_bytes(bytes(8_200_000 if out.name == "demo_seed1" else 3_000_000))
+        return {"sources": {"doom": errors}, "all": errors, "evaluations": {}}
+
+    monkeypatch.setattr(demo_seeds, "results", demo)
+    monkeypatch.setattr(demo_seeds, "TESTS", {})
+    monkeypatch.setattr(
+        "sys.argv", ["demo_seeds.py", "--seeds", "0", "1", "--runs", str(tmp_path), "--out", str(tmp_path)]
+    )
+    demo_seeds.main()
+    assert "- size of report.html, aim under 8 MB: missed (largest 8.2 MB)." in capsys.readouterr().out
+    assert json.loads((tmp_path / "demo.json").read_text())["report_bytes"] == [3_000_000, 8_200_000]
+    assert "reached (largest 3.0 MB)" in demo_seeds.of_size([3_000_000])
