@@ -19,7 +19,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from wildlam import __version__
 from wildlam.encoders.base import fingerprint
 from wildlam.evaluation.clips import InferredClips
 from wildlam.evaluation.cycle import Cycle
@@ -50,6 +49,7 @@ def keys(
     model: LatentActionModel,
     clips: InferredClips,
     *,
+    version: str,
     encoder: str,
     bounds: Mapping[str, LatentActionModel],
     decoder: nn.Module | None,
@@ -61,12 +61,13 @@ def keys(
 
     Args:
         model: see ``evaluate_all``, as of all but:
+        version: version of the software.
         encoder: fingerprint of the encoder.
         decoder: the decoder, if there is one.
     """
     shown = {name: getattr(clips, name) for name in ("names", "sources", "recordings")}
     of_clips = [("states", clips.states), ("z", clips.z), ("times", clips.times)]
-    common = fingerprint(__version__, {"version": VERSION, "encoder": encoder, **shown}, [*of_clips, *_weights(model)])
+    common = fingerprint(version, {"version": VERSION, "encoder": encoder, **shown}, [*of_clips, *_weights(model)])
     compared = {name: fingerprint(name, {}, _weights(bound)) for name, bound in sorted(bounds.items())}
     probed = [
         fingerprint(

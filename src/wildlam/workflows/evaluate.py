@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wildlam import __version__
 from wildlam.config import RunConfig, config_from, read_config
 from wildlam.distributed import processes
 from wildlam.episodes.action_spaces import SPACES
@@ -163,6 +164,7 @@ def evaluate_run(
     keys = kept.keys(
         model,
         held_out,
+        version=__version__,
         encoder=spec.fingerprint,
         bounds=bounds,
         decoder=decoder,
