@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -186,3 +187,16 @@ def test_search(trained, call, refused, tmp_path):
     assert "--min_speed and --max_speed are shares" in refused("search", run, "--like", "x@1", "--min_speed", "3")
     assert refused("search", "build", run, "--data.path", "nowhere").endswith("nowhere: " + NOTHING + "--data.path")
     assert "give a folder for the index as --out" in refused("search", "build", "tiny", "--data.path", trained[1])
+
+
+def test_report_takes_what_is_kept_unless_told_otherwise(trained, call, monkeypatch):
+    asked = []
+
+    def evaluated(run, bounds, kept):
+        asked.append(kept)
+        return SimpleNamespace(folder=run)
+
+    monkeypatch.setattr("wildlam.workflows.evaluate.evaluate", evaluated)
+    assert call("report", trained[0])[1] == f"report     {trained[0]}/report.html\n"
+    assert call("report", trained[0], "--anew")[0] == 0
+    assert asked == [True, False]
