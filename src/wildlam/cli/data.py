@@ -92,11 +92,12 @@ def run_encode(argv: Arguments) -> None:
     """
     from wildlam.config import RunConfig, run_parser, to_config
     from wildlam.video.config import DataConfig
-    from wildlam.workflows.encode import encode
 
     parser = run_parser(**about("encode", run_encode), usage=RUN_USAGE.format("encode"))
     parser.show_only({"config", "encoder", *(f"data.{part.name}" for part in fields(DataConfig))})
     config = to_config(RunConfig, parser, parser.parse_args(list(argv)))
+    from wildlam.workflows.encode import encode
+
     if found := encode(config):
         print(f"{found.states} states of {found.state_bytes} bytes in {found.folder}")
 
