@@ -37,7 +37,9 @@ def test_train_into_an_existing_run(trained, refused):
 
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(("by", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tmp_path, by, expected):
+def test_interrupt_and_resume_a_run_that_has_moved(call, videos, monkeypatch, tmp_path, request, by, expected):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     prepare, left = dataset.Clips.states, [None] * 3
 
     def interrupted(self, batch):

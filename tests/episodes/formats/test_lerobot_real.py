@@ -209,4 +209,7 @@ def test_index_as_a_command(version, data, capsys):
     assert cli.main(["index", str(data(version, "aloha"))]) == 0
     assert capsys.readouterr().out.startswith("6 videos, ")
     assert cli.main(["index", str(data(version, "pusht"))]) == 2
-    assert "its pictures (observation.image) lie in tables" in capsys.readouterr().err
+    complaint = capsys.readouterr().err
+    assert "a LeRobotDataset whose pictures" in complaint
+    assert "observation.image" in complaint
+    assert "--films FOLDER" in complaint
