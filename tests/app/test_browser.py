@@ -95,7 +95,7 @@ def test_the_keys_are_those_of_the_source_and_stay_where_it_does(page):
     page.get_by_role("button", name="principal directions").click()
     page.get_by_role("button", name="arm", exact=True).click()
     start = seen(page)
-    page.locator(".thumbs button[title^='arm']").nth(1).click()
+    page.locator(".thumbs button[title^='arm']:not([aria-pressed=true])").first.click()
     page.wait_for_function("(before) => document.querySelector('.stage img').src !== before", arg=start)
     page.wait_for_timeout(500)
     assert page.inner_text(pressed) == "principal directions"
