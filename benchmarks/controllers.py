@@ -22,24 +22,21 @@ from pathlib import Path
 from typing import Any
 
 from common import spread
-from planning import ALL, driver_of
+from planning import ALL, WORLDS, driver_of
 from worlds import Rows, add_arguments, films, machines, prepare, weights_of
 
 from wildlam.fileio import read_json
 from wildlam.models.controller import ControllerConfig
-from wildlam.planning.protocols.protocol import ProtocolName
 from wildlam.report.text import markdown_table
 from wildlam.training import TrainingConfig
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.workflows.plan import EPISODES, plan
 
-PROTOCOLS: dict[str, tuple[ProtocolName, str, int | None, int | None]] = {
-    "arm": ("droid", "displacement", 64, 6),
-    "nav": ("recon", "rpe", None, None),
-    "cameras": ("droid", "displacement", 64, 6),
-}
+SAMPLES = 64
+"""Candidates of an iteration, arm: those of ``planning.py``."""
 DEFAULT = "default"
 UNTRAINED = TrainingConfig(steps=1, eval_every=1, save_every=1, optimizer=OptimizerConfig(muon=False, adamw_lr=1e-12))
+"""A step that changes nothing."""
 VARIANTS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     "one block": {"controller": ControllerConfig(blocks=1)},
@@ -58,7 +55,7 @@ KEYS = ("world", "clips", "controller", "seed")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, PROTOCOLS)
+    add_arguments(parser, WORLDS)
     parser.add_argument("--clips", type=int, nargs="+", default=[32, ALL], help="labelled clips, in this order; 0: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of clips, training and plans")
     parser.add_argument("--controllers", nargs="+", choices=VARIANTS, default=list(VARIANTS))
@@ -80,7 +77,7 @@ def main() -> None:
 
 def judged(args: argparse.Namespace, world: str, count: int, name: str, seed: int) -> dict[str, float]:
     """Train one and plan with it: what is found, by figure."""
-    protocol, figure, samples, iterations = PROTOCOLS[world]
+    protocol, figure, (iterations,) = WORLDS[world]
     study = args.work / "study" if name == DEFAULT else args.work / "controllers" / name.replace(" ", "_")
     folder = driver_of(args, world, count, seed, study, **VARIANTS[name])
     plans = folder / f"plans_{args.episodes}"
@@ -91,7 +88,7 @@ def judged(args: argparse.Namespace, world: str, count: int, name: str, seed: in
             data=films(args, world),
             controller=folder,
             episodes=args.episodes,
-            samples=samples,
+            samples=SAMPLES if protocol == "droid" else None,
             iterations=iterations,
             seed=seed,
             out=plans,

@@ -1,6 +1,7 @@
 """Pictures that lie one by one become films, with what was done beside them, on which everything else runs."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -171,6 +172,11 @@ def test_films_end_where_frames_are_missing(tmp_path):
     assert read["episode_000000_part1"].recording == read["episode_000000_part2"].recording
     direct = by_name(read_episodes(data))["episode_000000"]
     np.testing.assert_array_equal(read["episode_000000_part2"].commands, direct.commands[11:])
+    gapped, whole = read_episodes(data)
+    other = replace(whole, name=f"{gapped.name}_part2")
+    assert films.write_films([gapped, other], tmp_path / "apart", {}, progress=False) == 3
+    names = sorted(path.name for path in (tmp_path / "apart").rglob("*.mp4"))
+    assert names == [f"episode_000000_part{end}.mp4" for end in ("1", "2", "2_2")]
 
 
 def test_poses_lie_beside_films(tmp_path):

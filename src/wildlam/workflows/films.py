@@ -107,12 +107,14 @@ def _runs(episodes: Sequence[Episode], out: Path) -> list[Run]:
         films = [run for run in runs if len(run) > 1]
         alone += len(runs) - len(films)
         name = safe_name(episode.name)
-        if name in taken:
-            name = next(other for k in range(2, len(taken) + 3) if (other := f"{name}_{k}") not in taken)
-        taken.add(name)
-        for number, frames in enumerate(films, 1):
-            part = f"_part{number}" if len(films) > 1 else ""
-            found.append(Run(episode, frames, out / episode.split / f"{name}{part}.mp4"))
+        parts = [""] if len(films) == 1 else [f"_part{number}" for number in range(1, len(films) + 1)]
+        tries = (name, *(f"{name}_{k}" for k in range(2, len(taken) + 3)))
+        name = next(one for one in tries if taken.isdisjoint(f"{one}{part}" for part in parts))
+        taken.update(f"{name}{part}" for part in parts)
+        found += [
+            Run(episode, frames, out / episode.split / f"{name}{part}.mp4")
+            for frames, part in zip(films, parts, strict=True)
+        ]
     if alone:
         log.warning("%d frames stand alone between others that are missing, and are left out", alone)
     return found

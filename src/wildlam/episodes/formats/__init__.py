@@ -76,7 +76,7 @@ def format_of(path: Path) -> Format:
     if not path.exists():
         raise WildlamError(f"{path}: there is no such folder")
     form = next(one for one in FORMATS.values() if one.detects(path))
-    if form is FORMATS["video"] and path.is_dir() and (name := recordings_below(path)) and not find_videos(path):
+    if form is FORMATS["video"] and path.is_dir() and not find_videos(path) and (name := recordings_below(path)):
         raise WildlamError(
             f"{path}: {name} is laid out in no way that can be read; `wildlam data --help` names those that can"
         )
