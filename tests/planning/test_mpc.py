@@ -91,6 +91,25 @@ def test_what_was_really_done_is_told_and_not_what_was_asked_for(prior):
     assert trace.actions[-1] != 0
 
 
+def test_commands_are_told_as_they_were_given(prior):
+    class Slow(Line):
+        def step(self, action):
+            return super().step(action / 2)
+
+    class Told(Exact):
+        def rollout(self, context, past, actions):
+            pasts.append(past[0, :, 0].tolist())
+            return super().rollout(context, past / 2, actions / 2)
+
+    pasts = []
+    policy = Replanner(Told(), encode, torch.tensor([[[40.0]]]), prior, None, bf16=False)
+    (trace,) = follow([Slow()], starts(20), policy, 7)
+    told = trace.actions[:, 0]
+    assert {len(past) for past in pasts} == {0, 1, 2, 3}
+    assert pasts[-1] == pytest.approx(told[3:6])  # all but the last, which is what is asked for now
+    assert trace.poses[-1] == pytest.approx(40, abs=3)
+
+
 def test_the_same_seed_acts_the_same(prior):
     ways = []
     for seed in (0, 0, 1):
@@ -101,7 +120,7 @@ def test_the_same_seed_acts_the_same(prior):
 
 
 def test_a_world_that_ends_stays_where_it_ended():
-    ended, going = follow([Line(), Line()], starts(98, 0), lambda frames, _: np.ones((len(frames[0]), 1)), 5)
+    ended, going = follow([Line(), Line()], starts(98, 0), lambda frames, *_: np.ones((len(frames[0]), 1)), 5)
     assert ended.poses[:, 0].tolist() == [98, 99, 100, 100, 100, 100]
     assert going.poses[-1] == 5
 
@@ -185,5 +204,5 @@ def test_an_end_at_the_goal_is_where_one_came_to():
             frame, reward, ended, truncated, info = super().step(action)
             return frame, reward, ended, truncated, info | {"is_success": ended}
 
-    (trace,) = follow([Reached()], starts(98), lambda frames, _: np.ones((len(frames[0]), 1)), 5)
+    (trace,) = follow([Reached()], starts(98), lambda frames, *_: np.ones((len(frames[0]), 1)), 5)
     assert trace.poses[:, 0].tolist() == [98, 99, 100, 101, 101, 101]

@@ -84,10 +84,12 @@ def test_pusht_is_written_as_the_public_set_is(tmp_path):
     assert ((reward >= 0) & (reward <= 1)).all()
     train = next(e for e in read_episodes(tmp_path / "out", reading=Reading(actions="states")) if e.split == "train")
     assert train.space.action_names == ("d motor_0", "d motor_1")
-    assert SIMULATORS["pusht"].takes(train.space)
+    assert SIMULATORS["pusht"].takes(train.space, 2.0)
     told = read_episodes(tmp_path / "out")[0].space
     assert isinstance(told, Commands)
-    assert not SIMULATORS["pusht"].takes(told)
+    assert SIMULATORS["pusht"].takes(told.over(5), 2.0)
+    assert not SIMULATORS["pusht"].takes(told, 2.0)  # a command, where a step has five
+    assert not SIMULATORS["pusht"].takes(Commands.of(told.components, "summed", commands=5), 2.0)
 
 
 @pytest.mark.skipif(not find_spec("gym_pusht"), reason="needs gym-pusht")

@@ -12,6 +12,7 @@ import pytest
 from wildlam import cli
 from wildlam.encoders import Lite0
 from wildlam.episodes.action_spaces import ARM, PLANAR, PUSHER
+from wildlam.episodes.commands_file import write_commands
 from wildlam.episodes.poses import write_poses
 from wildlam.errors import WildlamError
 from wildlam.models.controller import ControllerConfig
@@ -19,11 +20,13 @@ from wildlam.models.policy import PolicyConfig
 from wildlam.models.priors import Gaussian
 from wildlam.planning.mpc import Trace
 from wildlam.training import TrainingConfig
+from wildlam.workflows.baseline import train_baseline
 from wildlam.workflows.controller import ControllingConfig, train_controller
 from wildlam.workflows.play import judged, play
 from wildlam.workflows.policy import train_policy
 from wildlam.workflows.prior import train_prior
 from wildlam.worlds.cameras import draw_camera
+from wildlam.worlds.pusht import ToldPushT
 from wildlam.worlds.pusht_tasks import fingerprint, tasks
 from wildlam.worlds.simulators import SIMULATORS
 from wildlam.worlds.simulators.base import Budget, Simulator
@@ -145,6 +148,40 @@ def test_pusht_is_played_from_the_starts_that_everybody_has(tmp_path, make_video
     assert not np.allclose(other["actions"]["latent"], found["actions"]["latent"])
     with pytest.raises(WildlamError, match="seed below 3"):
         play(run=run, world="pusht", seed=3)
+
+
+@pytest.mark.skipif(not find_spec("gym_pusht"), reason="needs gym-pusht")
+def test_pusht_is_played_by_recorded_commands(tmp_path, make_video):
+    rng, films = np.random.default_rng(0), tmp_path / "films"
+    for name in ("train/a", "train/b", "test/c"):
+        make_video(films / f"{name}.mp4", frames=50, fps=10)
+        write_commands(films / f"{name}.mp4", ("x", "y"), np.arange(50) / 10, rng.uniform(100, 400, (50, 2)))
+    run = make_run(tmp_path / "run", films, Lite0(image_size=64, pool=2, dtype="float32"))
+    training = TrainingConfig(steps=2, batch_size=4, save_every=2, eval_every=2)
+    settings = {"data": films, "training": training, "controller": ControllerConfig(width=16, blocks=1)}
+    train_controller(run, **settings)
+    train_baseline(run, data=films, training=training, out=tmp_path / "labelled")
+    few = {"run": run, "world": "pusht", "labelled": films, "clips": 4}
+    result = play(**few, episodes=2, controls=True, baselines=[tmp_path / "labelled"])
+    found = json.loads((result.folder / "play.json").read_text())
+    assert found["summary"].keys() == {"no move", "random", "cloning", "latent", "labelled"}  # no sums, no regression
+    told, poses = (np.array(found[key]["latent"]) for key in ("actions", "poses"))
+    assert told.shape == (2, 25, 4)  # two commands a step
+    world = ToldPushT(size=16, fps=5)
+    world.reset(options=tasks(0, 1)[0])
+    for k in range(3):
+        world.step(told[0, k])
+        assert world.pose[:2] == pytest.approx(poses[0, k + 1, :2], abs=1e-3)
+    with pytest.raises(WildlamError, match="guide is for actions that add up"):
+        play(**few, guide=0.1)
+    train_controller(run, **settings, block="summed", out=tmp_path / "summed")
+    with pytest.raises(WildlamError, match="of recorded commands, 10 a second, each where to go, concatenated"):
+        play(run=run, world="pusht", controller=tmp_path / "summed")
+    for film in films.rglob("*.mp4"):
+        write_commands(film, ("x", "y"), np.arange(50) / 10, rng.uniform(-1, 1, (50, 2)))
+    train_controller(run, **settings, out=tmp_path / "other")
+    with pytest.raises(WildlamError, match=r"in other units: its commands vary by 0.* no places on 512 pixels; give"):
+        play(run=run, world="pusht", controller=tmp_path / "other")
 
 
 @pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")

@@ -13,7 +13,19 @@ from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.vectors import Commands, Reading
 from wildlam.errors import WildlamError
 from wildlam.worlds import pusht_tasks, recorder
-from wildlam.worlds.pusht import AGENT, RATE, TOLERANCE, TURN, PushT, distance_to_block, is_reached, off, outline
+from wildlam.worlds.pusht import (
+    AGENT,
+    RATE,
+    TABLE,
+    TOLERANCE,
+    TURN,
+    PushT,
+    ToldPushT,
+    distance_to_block,
+    is_reached,
+    off,
+    outline,
+)
 from wildlam.worlds.pusht_films import Explorer, collect_pusht, exploration
 from wildlam.worlds.simulators import SIMULATORS
 
@@ -54,6 +66,23 @@ def test_the_same_state_and_the_same_commands_lead_to_the_same_place():
     assert again["turn"] < 0.01
     with pytest.raises(WildlamError, match=r"takes 10 commands a second, of which 3 steps take no whole number"):
         PushT(fps=3)
+
+
+def test_told_where_to_go_it_does_what_a_film_did():
+    world, seen = PushT(size=32), []
+    for state, target in islice(exploration(world, np.random.default_rng(3)), 21):
+        seen.append((state, target))
+    states, targets = (np.stack(part) for part in zip(*seen, strict=True))
+    told = ToldPushT(size=32, fps=2)
+    check_env(told, skip_render_check=True)
+    told.reset(options={"state": states[0]})
+    for k in range(0, 20, 5):
+        told.step(targets[k : k + 5].reshape(-1))
+        assert off(told.pose, states[k + 5])["disc"] < 1e-6
+    told.reset(options={"state": states[0]})
+    for _ in range(4):
+        told.step(np.full(10, 1000.0))
+    assert (told.pose[:2] <= TABLE).all()  # it stays on the table
 
 
 def test_a_pushed_block_moves_and_another_does_not(table):

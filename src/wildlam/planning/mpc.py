@@ -55,17 +55,19 @@ class Trace:
 
 Start = dict[str, Any]
 """What ``World.reset`` takes."""
-Policy = Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
-"""From frames so far ``uint8 [B, S, S, 3]`` each, and the poses at them, ``[B, P]`` each, to what to do, ``[B, A]``."""
+Policy = Callable[[list[np.ndarray], list[np.ndarray], list[np.ndarray]], np.ndarray]
+"""From frames so far ``uint8 [B, S, S, 3]`` each, the poses at them ``[B, P]`` each, and the actions requested between
+them ``[B, A]`` each, to what to do, ``[B, A]``.
+"""
 
 
 def follow(worlds: Sequence[World], starts: Sequence[Start], policy: Policy, steps: int) -> list[Trace]:
     """Let a policy act in several worlds at once, each reset to its start; one that ends stays where it is."""
     first = [world.reset(**start) for world, start in zip(worlds, starts, strict=True)]
     frames, poses = [np.stack([frame for frame, _ in first])], [np.stack([info["pose"] for _, info in first])]
-    ended, actions = [False] * len(worlds), []
+    ended, actions = [False] * len(worlds), list[np.ndarray]()
     for _ in range(steps):
-        chosen = policy(frames, poses)
+        chosen = policy(frames, poses, actions)
         actions.append(chosen)
         seen, there = frames[-1].copy(), poses[-1].copy()
         for i, world in enumerate(worlds):
@@ -89,7 +91,8 @@ class Replanner:
         encode: maps video ``uint8 [B, T, 3, S, S]`` to states ``[B, T, N, D]``, one for each frame.
         goals: states to reach, ``[B, N, D]``.
         prior: prior of the first plan, ``[H, A]``; its deviation, halved, is that of the later ones.
-        between: maps the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt.
+        between: maps the poses ``[T, P]`` of an episode to what was really done, ``[T - 1, A]``, as it was learnt; None
+            of commands, which are learnt as they were given.
         seed: seed of the candidates.
         bf16: see ``GoalCost``.
         arrive: steps from the start in which the goal is to be reached: plans are as long as what is left of these, one
@@ -103,7 +106,7 @@ class Replanner:
     encode: Callable[[Tensor], Tensor]
     goals: Tensor
     prior: Prior
-    between: Callable[[np.ndarray], np.ndarray]
+    between: Callable[[np.ndarray], np.ndarray] | None
     seed: int = 0
     bf16: bool = True
     arrive: int | None = None
@@ -114,13 +117,12 @@ class Replanner:
         self._generator = torch.Generator().manual_seed(self.seed)
         self._plan: Tensor | None = None
 
-    def __call__(self, frames: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
+    def __call__(self, frames: list[np.ndarray], poses: list[np.ndarray], actions: list[np.ndarray]) -> np.ndarray:
         """See ``Policy``."""
         known = min(MEMORY, len(frames))
         video = torch.from_numpy(np.stack(frames[-known:], axis=1)).permute(0, 1, 4, 2, 3)
         states = self.encode(video).to(self.goals.device).float()
-        done = [self.between(of_episode) for of_episode in np.stack(poses[-known:], axis=1)]
-        past = torch.from_numpy(np.stack(done)).to(states)
+        past = torch.from_numpy(self._done(poses[-known:], actions)).to(states)
         about, acted = self.prior, len(frames) - 1
         if self.propose is not None:
             begin = self.prior.clip(self.propose(states[:, -1], acted).to(self.prior.mean))
@@ -142,6 +144,14 @@ class Replanner:
             generator=self._generator,
         ).actions
         return self.chosen(states, self._plan).double().cpu().numpy()
+
+    def _done(self, poses: list[np.ndarray], actions: list[np.ndarray]) -> np.ndarray:
+        """What was done between the last poses, ``[B, T - 1, A]``."""
+        if self.between is not None:
+            return np.stack([self.between(of_episode) for of_episode in np.stack(poses, axis=1)])
+        if not actions:
+            return np.empty((len(poses[0]), 0, self.prior.mean.shape[-1]))
+        return np.stack(actions[1 - len(poses) :], axis=1)
 
     def cost(self, states: Tensor, past: Tensor) -> GoalCost:
         """Cost of candidates after known states ``[B, C, N, D]``, between which ``[B, C - 1, A]`` was done."""

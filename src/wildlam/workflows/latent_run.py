@@ -180,7 +180,12 @@ def load_driven(
         WildlamError: something is missing or does not fit together.
     """
     if config.plan_in == "actions":
-        return load_controlled(config.run, config.controller)
+        controlled = load_controlled(config.run, config.controller)
+        if config.guide is not None and not controlled.space.zero_stays:
+            raise WildlamError(
+                f"{option('guide')} is for actions that add up, recorded commands need not; leave it out"
+            )
+        return controlled
     if labelled is None:
         raise WildlamError(f"to plan in latent, {option('labelled')} must name labelled videos")
     opened = open_run(config.run)

@@ -213,8 +213,6 @@ def plan(config: PlanConfig | str | Path | None = None, /, **keywords: Any) -> P
             f"{config.data} holds {described(there)}, those of {driven.place} are {described(space)}; give other "
             f"{option('data')} or another {option(driven.given_by)}"
         )
-    if config.guide is not None and not space.zero_stays:
-        raise WildlamError(f"{option('guide')} is for actions that add up, recorded commands need not; leave it out")
     dynamics = dynamics_of(driven, config.baselines)
     _check_units(found, fps, {**dynamics, "latent": driven.scales}, driven.learner)
     how = protocol(config.protocol, found, fps, encoder.device, config.samples, config.iterations, config.solver)

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from wildlam.config import config_from
+from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.clips import encode_frames
 from wildlam.episodes.vectors import few
 from wildlam.errors import WildlamError, option
@@ -158,12 +159,14 @@ def play(config: PlayConfig | str | Path | None = None, /, **keywords: Any) -> P
     driven = load_driven(config, config.labelled, config.tolerance, config.reading)
     fps = simulator.steps_a_second(driven.config.data.fps)
     simulator, budget = replace(simulator, open=partial(simulator.open, fps=fps)), simulator.budget(fps)
-    _check_actions(driven, simulator, budget)
+    _check_actions(driven, simulator, budget, fps)
+    simulator = simulator.taking(driven.space)
     tasks = simulator.tasks(config.seed, config.episodes)
     policy = load_policy(config.policy, driven.encoder, driven.model) if config.policy else None
     folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}{config.ending}")
     dynamics = dynamics_of(driven, config.baselines)
-    players = Players(driven, dynamics, prior_of(driven, budget), budget, simulator.space.between)
+    between = simulator.space.between if isinstance(driven.space, PoseSpace) else None
+    players = Players(driven, dynamics, prior_of(driven, budget), budget, between)
     _fit(config, players, policy)
     durations.announce(parts(players, simulator, config.episodes, AT_ONCE))
     traces, spent = _all_traces(players, simulator, config.episodes, config.seed, tasks)
@@ -190,20 +193,17 @@ def play(config: PlayConfig | str | Path | None = None, /, **keywords: Any) -> P
     return PlayResult(folder, config.world, config.seed, budget.steps, rows, films)
 
 
-def _check_actions(driven: DrivenRun, simulator: Simulator, budget: Budget) -> None:
-    """Refuse what learnt another kind of action, or other units, than the simulator's."""
+def _check_actions(driven: DrivenRun, simulator: Simulator, budget: Budget, fps: float) -> None:
+    """Refuse what learnt another kind of action, or other units, than the simulator's at so many steps a second."""
     scales, space, another = driven.scales, driven.space, f"give another {option(driven.given_by)}"
-    if not simulator.takes(space):
+    if not simulator.takes(space, fps):
         raise WildlamError(
             f"the world {simulator.name!r} takes actions {', '.join(simulator.space.action_names)}, {driven.learner} "
             f"was trained on {few(space.action_names)}; {another}, of {simulator.taken}"
         )
-    reach = budget.away * float((scales.action_mean.abs() + 3 * scales.action_std)[: space.position].norm())
-    if reach < simulator.far:
-        raise WildlamError(
-            f"{budget.away} of the largest actions of {driven.learner} lead {reach:.3g} {simulator.unit} far, goals "
-            f"lie {simulator.far:g} away at least: it was trained in other units; {another}"
-        )
+    mean, std = (one.double().cpu().numpy() for one in (scales.action_mean, scales.action_std))
+    if found := simulator.other_units(space, mean, std, budget.away):
+        raise WildlamError(f"{driven.learner} was trained in other units: {found}; {another}")
 
 
 def _fit(config: PlayConfig, players: Players, policy: LatentPolicy | None) -> None:
@@ -306,10 +306,10 @@ class _Counted:
     bar: tqdm
     seconds: float = 0.0
 
-    def act(self, frames: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
+    def act(self, frames: list[np.ndarray], poses: list[np.ndarray], actions: list[np.ndarray]) -> np.ndarray:
         """See ``Policy``."""
         begun = time.perf_counter()
-        chosen = self.policy(frames, poses)
+        chosen = self.policy(frames, poses, actions)
         self.seconds += time.perf_counter() - begun
         self.bar.update(len(chosen))
         return chosen
@@ -333,7 +333,7 @@ def _goals(
     for world in worlds:
         for _ in range(TRIES):
             start, action = {"seed": int(rng.integers(2**31))}, mean + std * rng.normal(size=len(mean))
-            (trace,) = follow([world], [start], lambda frames, _, a=action: a[None], away)  # type: ignore[misc]
+            (trace,) = follow([world], [start], lambda *_, a=action: a[None], away)
             moved = (trace.poses[-1] - trace.poses[0])[: simulator.space.position]
             if np.linalg.norm(moved) >= simulator.far:
                 break

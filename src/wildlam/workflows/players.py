@@ -40,7 +40,7 @@ class Players:
         dynamics: world models to plan with, the run's own as ``LATENT``.
         prior: prior of actions, of the horizon of a plan.
         budget: how long episodes and plans are.
-        between: what was really done, ``[T - 1, A]``, by the poses ``[T, P]``.
+        between: what was really done, ``[T - 1, A]``, by the poses ``[T, P]``; None of commands, see ``Replanner``.
         acts: what acts without planning.
         policy: what the run's model plans from once more, if there is one.
         guides: what guides planners, by the names of their models.
@@ -50,7 +50,7 @@ class Players:
     dynamics: dict[str, Dynamics]
     prior: Prior
     budget: Budget
-    between: Callable[[np.ndarray], np.ndarray]
+    between: Callable[[np.ndarray], np.ndarray] | None
     acts: dict[str, Act] = field(default_factory=dict)
     policy: ActingPolicy | None = None
     guides: dict[str, Guide] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Players:
             self.guides = dict.fromkeys(self.dynamics, Guide(own.without_model, guide)) | {LATENT: Guide(own, guide)}
             self.acts |= {"regression": _in_steps(own.without_model.told), "guide": _in_steps(own.told)}
         if controls:
-            if guide is None:
+            if guide is None and clips.space.zero_stays:
                 self.acts["regression"] = _in_steps(fit_goal_regression(clips, away).told)
             self.acts["cloning"] = fit_goal_cloning(clips, away, seed).act
 
@@ -119,7 +119,7 @@ class Players:
         those that are done; one at least.
         """
 
-        def policy(frames: list[np.ndarray], _: list[np.ndarray]) -> np.ndarray:
+        def policy(frames: list[np.ndarray], *_: list[np.ndarray]) -> np.ndarray:
             video = torch.from_numpy(frames[-1][:, None]).permute(0, 1, 4, 2, 3)
             state = encode_frames(self.driven.encoder, video)[:, 0].to(goals)
             told = act(torch.stack([state, goals], dim=1).cpu(), max(1, self.budget.away - len(frames) + 1))
@@ -130,7 +130,7 @@ class Players:
     def _random(self, seed: int) -> Policy:
         rng = np.random.default_rng(seed)
         mean, std = first_action(self.prior)
-        return lambda frames, _: mean + std * rng.normal(size=(len(frames[0]), len(mean)))
+        return lambda frames, *_: mean + std * rng.normal(size=(len(frames[0]), len(mean)))
 
 
 def prior_of(driven: DrivenRun, budget: Budget) -> Prior:
@@ -152,16 +152,18 @@ def parts(players: Players, simulator: Simulator, episodes: int, at_once: int) -
     with simulator.open(0, size=driven.encoder.spec.image_size) as world:
         seen: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
         begin = durations.seconds_of(lambda: seen.append(world.reset(seed=0)), device)
-        step = durations.seconds_of(lambda: world.step(driven.scales.action_mean.double().cpu().numpy()), device)
-    frames, poses = (np.repeat(one[None], together, axis=0) for one in (seen[0][0], seen[0][1]["pose"]))
-    video = torch.from_numpy(frames[:, None]).permute(0, 1, 4, 2, 3)
+        action, _ = first_action(players.prior)
+        step = durations.seconds_of(lambda: world.step(action), device)
+    before = (seen[0][0], seen[0][1]["pose"], action)
+    frames, poses, actions = ([np.repeat(one[None], together, axis=0)] * MEMORY for one in before)
+    video = torch.from_numpy(frames[0][:, None]).permute(0, 1, 4, 2, 3)
     policies = players.towards(encode_frames(driven.encoder, video)[:, 0].float(), 0)
     steps = f"{episodes * budget.steps:,} steps"
     acted = episodes * (begin + budget.steps * step)
     found = [durations.Part("goals", f"{episodes} episodes", episodes * (begin + budget.away * step))]
     found.append(durations.Part(RANDOM, steps, acted))
     for label in players.planning:
-        plan = durations.seconds_of(partial(policies[label], [frames] * MEMORY, [poses] * MEMORY), device)
+        plan = durations.seconds_of(partial(policies[label], frames, poses, actions), device)
         found.append(durations.Part(label, steps, acted + math.ceil(episodes / at_once) * budget.steps * plan))
     return found
 

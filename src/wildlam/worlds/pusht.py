@@ -183,6 +183,20 @@ class PushT(gymnasium.Env[np.ndarray, np.ndarray]):
         return self.frame
 
 
+class ToldPushT(PushT):
+    """The table as gym-pusht has it: an action is where the disc is told to go, ``[2]``, for each of the commands of a
+    step, one behind the other.
+    """
+
+    def __init__(self, size: int = 128, fps: float = RATE) -> None:
+        super().__init__(size, fps)
+        self.action_space = gymnasium.spaces.Box(0, TABLE, (2 * self.commands,), np.float64)
+
+    def way(self, action: np.ndarray) -> np.ndarray:
+        """See ``PushT``: the action itself, on the table."""
+        return np.clip(np.reshape(np.asarray(action, dtype=float), (self.commands, 2)), 0, TABLE)
+
+
 def _driven(position: np.ndarray, velocity: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Where the disc comes to by commands ``[n, 2]``, ``[2]``."""
     for target in targets:

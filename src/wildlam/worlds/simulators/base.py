@@ -83,14 +83,27 @@ class Simulator:
         """
         return fps if self.rate is None else self.rate / max(1, round(self.rate / fps))
 
-    def takes(self, space: ActionSpace) -> bool:
-        """Whether it can be acted in by actions of a space."""
+    def takes(self, space: ActionSpace, fps: float) -> bool:
+        """Whether it can be acted in by actions of a space, so many a second."""
         return space == self.space
+
+    def taking(self, space: ActionSpace) -> Simulator:
+        """It, opened for actions of a space that it ``takes``."""
+        return self
 
     @property
     def taken(self) -> str:
         """What ``--actions`` of a controller it can be acted in with, in words."""
         return "poses"
+
+    def other_units(self, space: ActionSpace, mean: np.ndarray, std: np.ndarray, away: int) -> str | None:
+        """What shows that actions of some mean and deviation ``[A]`` are in other units, in words; None if nothing
+        does. Goals are ``away`` steps away.
+        """
+        reach = away * float(np.linalg.norm((np.abs(mean) + 3 * std)[: space.position]))
+        if reach >= self.far:
+            return None
+        return f"{away} of its largest actions lead {reach:.3g} {self.unit} far, goals lie {self.far:g} away at least"
 
     def budget(self, fps: float) -> Budget:
         """How long episodes and plans are at a number of steps a second."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 from wildlam.episodes.action_spaces import PUSHER, ActionSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.vectors import Changes
+from wildlam.episodes.vectors import Changes, Commands
 from wildlam.errors import WildlamError
 from wildlam.worlds.simulator_cost import Encode, ReinferEnd, SimulatedCost
 from wildlam.worlds.simulators.base import Budget, Simulator, film_parts
@@ -22,14 +24,42 @@ from wildlam.worlds.simulators.base import Budget, Simulator, film_parts
 class _PushT(Simulator):
     """Episodes as DINO-WM and stable-worldmodel have them, by the commands of the disc."""
 
-    def takes(self, space: ActionSpace) -> bool:
-        """See ``Simulator``; changes of two recorded states, as public sets have, are those of the disc's place."""
-        return super().takes(space) or (isinstance(space, Changes) and len(space.action_names) == 2)
+    def takes(self, space: ActionSpace, fps: float) -> bool:
+        """See ``Simulator``; changes of two recorded states, as public sets have, are those of the disc's place, two
+        recorded numbers where it is told to go.
+        """
+        if isinstance(space, Commands):
+            told = len(space.components), space.block, space.commands
+            return told == (2, "concatenated", self.commands(fps))
+        return super().takes(space, fps) or (isinstance(space, Changes) and len(space.action_names) == 2)
+
+    def taking(self, space: ActionSpace) -> Simulator:
+        """See ``Simulator``."""
+        return replace(self, open=partial(self.open, told=True)) if isinstance(space, Commands) else self
+
+    def commands(self, fps: float) -> int:
+        """Commands of a step, at so many steps a second."""
+        assert self.rate is not None
+        return round(self.rate / fps)
 
     @property
     def taken(self) -> str:
         """See ``Simulator``."""
-        return "poses, or of the states of a LeRobotDataset"
+        return (
+            f"poses, of the states of a LeRobotDataset, or of recorded commands, {self.rate:g} a second, each where to "
+            "go, concatenated"
+        )
+
+    def other_units(self, space: ActionSpace, mean: np.ndarray, std: np.ndarray, away: int) -> str | None:
+        """See ``Simulator``; commands are places on the table."""
+        from wildlam.worlds.pusht import TABLE
+
+        if not isinstance(space, Commands):
+            return super().other_units(space, mean, std, away)
+        if (mean - std >= 0).all() and (mean + std <= TABLE).all() and 3 * std.max() >= self.far:
+            return None
+        about = ", ".join(f"{one:.3g}" for one in mean[:2])
+        return f"its commands vary by {std.max():.3g} about ({about}), so they are no places on {TABLE:g} pixels"
 
     def budget(self, fps: float) -> Budget:
         """See ``Simulator``."""
@@ -91,10 +121,10 @@ class _PushT(Simulator):
         )
 
 
-def _open(_: int, fps: float, size: int) -> Any:
-    from wildlam.worlds.pusht import PushT
+def _open(_: int, fps: float, size: int, told: bool = False) -> Any:
+    from wildlam.worlds.pusht import PushT, ToldPushT
 
-    return PushT(size, fps)
+    return (ToldPushT if told else PushT)(size, fps)
 
 
 def _film(out: Path, **kwargs: Any) -> list[Path]:
