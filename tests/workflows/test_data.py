@@ -53,6 +53,17 @@ def test_units_are_said(aloha, capsys):
     assert "d state 1, d state 2 (deg/s), " in str(found)
 
 
+def test_rotations_are_said(aloha, capsys):
+    said = ["--rotations", "vector=state 3,state 4,state 5", "euler=state 9,state 10,state 11"]
+    assert cli.main(["data", str(aloha), "--actions", "states", *said]) == 0
+    told = capsys.readouterr().out
+    assert "with rotations vector=state 3,state 4,state 5 euler=state 9,state 10,state 11" in told
+    assert "d state 2, d state 3 (rad), d state 4 (rad)" in told
+    said = ["--rotations", "quaternion=state 0,state 1,state 2,state 3"]
+    assert cli.main(["data", str(aloha), "--actions", "states", *said]) == 0
+    assert "odd: are no orientation, and their steps left out here: episode_000000" in capsys.readouterr().out
+
+
 def test_from_python(aloha):
     found = wildlam.preview(path=aloha, actions="states", shown=1)
     assert found.page == aloha / ".wildlam" / "data.html"
@@ -70,6 +81,8 @@ def test_from_python(aloha):
         (["--actions", "states", "--angles", "elbow"], "has no elbow; its states are state 0, state 1"),
         (["--angles", "state 3"], "--angles are of changes of states; give --actions states, too"),
         (["--actions", "states", "--angles"], "angles"),
+        (["--actions", "states", "--rotations", "vector=elbow"], "has no elbow; its states are state 0"),
+        (["--rotations", "vector=elbow"], "--rotations are of changes of states; give --actions states, too"),
         (["--shown", "0"], "--shown must be"),
         (["--units", "elbow"], "--units are NAME=UNIT, such as elbow=rad; got 'elbow'"),
         (["--units", "elbow=rad"], "has no elbow to have a unit; there are action 0, action 1"),

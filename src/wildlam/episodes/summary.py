@@ -11,7 +11,8 @@ import numpy as np
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.vectors import Commands, few
+from wildlam.episodes.vectors import Changes, Commands, few
+from wildlam.errors import option
 
 DEAD = 1e-9
 """Deviation up to which a component never varies."""
@@ -110,7 +111,7 @@ def summarise(episodes: Sequence[Episode], fps: float, states: int = 8) -> Summa
     idle = np.zeros(len(whole), dtype=bool)
     if len(whole) and varies.any():
         idle = (np.abs(np.concatenate(still))[:, varies] <= STILL * std[varies]).all(axis=1)
-    odd = [*unknown, *_alike(episodes)]
+    odd = [*unknown, *_no_orientations(episodes), *_alike(episodes)]
     if others:
         odd.append(f"have actions of another kind, with which the others cannot be used: {few(others)}")
     if missing := [words for split, words in SPLITS.items() if not any(one.split == split for one in episodes)]:
@@ -162,6 +163,25 @@ def _not_finite(episodes: Sequence[Episode]) -> list[str]:
     return [f"{count} numbers are not finite, and their steps left out here: {few(told)}; mend or remove the episodes"]
 
 
+def _no_orientations(episodes: Sequence[Episode]) -> list[str]:
+    """Finite numbers that are no orientation though they should be one, by episode."""
+    told = []
+    for episode in episodes:
+        if isinstance(episode.space, Changes):
+            bad = ~episode.space.sound(episode.poses) & np.isfinite(episode.poses).all(axis=1, keepdims=True)
+            told += [
+                f"{episode.name} {one} ({count} of {len(bad)})"
+                for one, count in zip(episode.space.orientations, bad.sum(axis=0).tolist(), strict=True)
+                if count
+            ]
+    if not told:
+        return []
+    return [
+        f"are no orientation, and their steps left out here: {few(told)}; mend or remove the episodes, or say by "
+        f"{option('rotations')} which components are one"
+    ]
+
+
 def _known_actions(episode: Episode, run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Actions ``[n, A]`` between some of its frames, and which of them come from finite numbers alone ``[n]``."""
     finite = np.isfinite(episode.poses)
@@ -169,6 +189,8 @@ def _known_actions(episode: Episode, run: np.ndarray) -> tuple[np.ndarray, np.nd
     if isinstance(episode.space, Commands):
         return done, np.isfinite(done).all(axis=1)
     sound = finite[run].all(axis=1)
+    if isinstance(episode.space, Changes):
+        sound &= episode.space.sound(episode.poses[run]).all(axis=1)
     return done, sound[:-1] & sound[1:]
 
 

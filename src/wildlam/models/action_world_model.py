@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from wildlam.models.latent_action_model import ModelConfig
+from wildlam.models.scales import scaled, scales_of
 from wildlam.models.transformer import SIZES
 from wildlam.models.world_model import WorldModel
 from wildlam.types import EncoderSpec, Loss
@@ -33,8 +34,9 @@ class LabelledWorldModel(nn.Module):
 
     def fit_scales(self, actions: Tensor) -> None:
         """Set what makes real actions ``[..., A]`` of size 1."""
-        self.action_mean.copy_(actions.flatten(0, -2).mean(dim=0))
-        self.action_std.copy_(actions.flatten(0, -2).std(dim=0).clamp(min=1e-6))
+        mean, std = scales_of(actions)
+        self.action_mean.copy_(mean)
+        self.action_std.copy_(std)
 
     def forward(self, states: Tensor, actions: Tensor) -> Loss:
         """Mean L1 error of the states ``[B, T, N, D]``, predicted under the actions ``[B, T - 1, A]`` between them."""
@@ -56,4 +58,4 @@ class LabelledWorldModel(nn.Module):
         return self.world_model.rollout(context, self._scaled(past), self._scaled(actions))
 
     def _scaled(self, actions: Tensor) -> Tensor:
-        return (actions - self.action_mean) / self.action_std
+        return scaled(actions, self.action_mean, self.action_std)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from wildlam.models.attention import rotations
+from wildlam.models.scales import scaled, scales_of
 from wildlam.models.transformer import Block, Mlp
 from wildlam.types import EncoderSpec, Loss
 
@@ -122,9 +123,10 @@ class Controller(nn.Module):
     def fit_scales(self, actions: Tensor, latents: Tensor) -> None:
         """Set the scales by training data ``[..., A]`` and ``[..., Z]``. Latent dimensions share one: those that a
         bottleneck leaves empty must stay small."""
-        actions, latents = actions.flatten(0, -2), latents.flatten(0, -2)
-        self.action_mean.copy_(actions.mean(dim=0))
-        self.action_std.copy_(actions.std(dim=0).clamp(min=1e-6))
+        mean, std = scales_of(actions)
+        self.action_mean.copy_(mean)
+        self.action_std.copy_(std)
+        latents = latents.flatten(0, -2)
         self.latent_mean.copy_(latents.mean(dim=0))
         self.latent_std.copy_(latents.var(dim=0).mean().sqrt().clamp(min=1e-6))
 
@@ -156,15 +158,15 @@ class Controller(nn.Module):
 
     def act(self, actions: Tensor, states: Tensor) -> Tensor:
         """Latent actions ``[B, Z]`` for real actions ``[B, A]`` taken in states ``[B, N, D]``."""
-        scaled = (actions - self.action_mean) / self.action_std
-        query = self.embed_action(scaled)
+        sized = scaled(actions, self.action_mean, self.action_std)
+        query = self.embed_action(sized)
         if self.config.past != "none":
             seen = self.embed(states.mean(dim=1)) if self.config.past == "pooled" else self._look(query, states)
             query = query + (self.state_weight * seen if self.config.start == "linear" else seen)
         query = query + self.mlp(self.norm_mlp(query))
         out = self.head(self.norm_head(query))
         if self.config.start == "linear":
-            out = out + self.linear(scaled)
+            out = out + self.linear(sized)
         return self.latent_mean + self.latent_std * out.float()
 
     def _look(self, query: Tensor, states: Tensor) -> Tensor:

@@ -91,7 +91,9 @@ class DrivingConfig(ChoosesReading):
                 f"another {option('plan_in')}"
             )
         if self.plan_in == "actions" and replace(self.reading, camera=None, rate=None) != FIRST:
-            said = next(one for one in ("actions", "block", "angles", "full_turn", "units") if self._says(one))
+            said = next(
+                one for one in ("actions", "block", "angles", "full_turn", "rotations", "units") if self._says(one)
+            )
             raise ValueError(
                 f"{option(said)} is for {option('plan_in')} latent, as a controller says itself what it learnt; leave "
                 "it out"

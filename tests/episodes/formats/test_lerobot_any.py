@@ -146,6 +146,26 @@ def test_names_come_in_every_form(names, found):
     assert names_of({"shape": [3], "names": names}, "set: action") == found
 
 
+def test_components_of_several_features_are_told_apart_and_orientations_found(aloha):
+    folder, features = aloha(), {"eef_pos": ["x", "y", "z"], "eef_quat": ["x", "y", "z", "w"], "gripper": ["opening"]}
+    rng, info = np.random.default_rng(0), json.loads((folder / "meta" / "info.json").read_text())
+    del info["features"]["observation.state"]
+    for feature, names in features.items():
+        info["features"][f"observation.state.{feature}"] = {"dtype": "float32", "shape": [len(names)], "names": names}
+    (folder / "meta" / "info.json").write_text(json.dumps(info))
+    for file in folder.glob("data/*/*.parquet"):
+        table = pq.read_table(file).drop_columns("observation.state")
+        for feature, names in features.items():
+            values = rng.normal(size=(len(table), len(names)))
+            values /= np.linalg.norm(values, axis=1, keepdims=True) if feature == "eef_quat" else 1
+            table = table.append_column(f"observation.state.{feature}", [values.tolist()])
+        pq.write_table(table, file)
+    (episode, *_) = read_episodes(folder, reading=Reading(actions="states"))
+    turns = (f"d {feature} {axis}" for feature in ("eef_pos", "eef_quat") for axis in "xyz")
+    assert episode.space.action_names == (*turns, "d opening")
+    assert episode.actions(np.arange(0, STEPS, 5)).shape == (STEPS // 5 - 1, 7)
+
+
 @pytest.mark.parametrize("space", [Changes.of(["x", "y"], ["y"], 360.0), Commands.of(["x"], "summed", ["s"], 3)])
 def test_a_space_outlives_a_file(space):
     assert space_of(json.loads(json.dumps(facts_of(space)))) == space

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.formats.base import Format, check_finite
+from wildlam.episodes.formats.base import Format, check_finite, check_orientations
 from wildlam.episodes.pairing import TOLERANCE
 from wildlam.episodes.vectors import FIRST, Reading
 from wildlam.errors import WildlamError, option
@@ -62,6 +62,7 @@ def read_episodes(path: Path, tolerance: float = TOLERANCE, reading: Reading = F
     if reading.finite:
         for episode in episodes:
             check_finite(episode, path)
+            check_orientations(episode, path)
     if reading.units:
         episodes = [replace(one, space=reading.with_units(one.space, str(path))) for one in episodes]
     return episodes

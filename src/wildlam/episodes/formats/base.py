@@ -12,8 +12,8 @@ import numpy as np
 
 from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.episode import Episode
-from wildlam.episodes.vectors import ActionKind, Reading
-from wildlam.errors import WildlamError
+from wildlam.episodes.vectors import ActionKind, Changes, Reading
+from wildlam.errors import WildlamError, option
 from wildlam.fileio import check_fetched
 
 RATE_TOLERANCE = 0.01
@@ -60,6 +60,23 @@ def check_finite(episode: Episode, path: Path) -> None:
                 f"{path}, {episode.name}: numbers must be finite; {names[component]} of frame {frame} is "
                 f"{values[frame, component]}{more}; mend or remove the episode (`wildlam data` counts all such numbers)"
             )
+
+
+def check_orientations(episode: Episode, path: Path) -> None:
+    """Refuse an episode with numbers that are no orientation though they should be one.
+
+    Raises:
+        WildlamError: naming the first, after the data set's folder.
+    """
+    if not isinstance(episode.space, Changes):
+        return
+    if len(bad := np.argwhere(~episode.space.sound(episode.poses))):
+        frame, which = bad[0].tolist()
+        raise WildlamError(
+            f"{path}, {episode.name}: {episode.space.orientations[which]} of frame {frame} is no orientation"
+            f"{f', nor are {len(bad) - 1} more' if len(bad) > 1 else ''}; mend or remove the episode, or say by "
+            f"{option('rotations')} which components are one"
+        )
 
 
 @dataclass(frozen=True)

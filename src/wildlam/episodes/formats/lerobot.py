@@ -22,6 +22,7 @@ import json
 import logging
 import math
 import operator
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +40,7 @@ from wildlam.episodes.episode import Episode
 from wildlam.episodes.formats.base import Format, choose_camera, read_object
 from wildlam.episodes.formats.lerobot_write import ACTION, ARM_POSE, EXTRINSICS, GRIPPER, LENS, STATE, write_lerobot
 from wildlam.episodes.formats.pictures import decode_picture, squares
+from wildlam.episodes.orientations import is_told
 from wildlam.episodes.pairing import NEAR, TOLERANCE, Film, listed, pair, read_film, report_pairs
 from wildlam.episodes.vectors import FIRST, ActionKind, Commands, Reading
 from wildlam.errors import WildlamError, option
@@ -327,11 +329,26 @@ def _recorded(path: Path, features: dict[str, Any], reading: Reading) -> Recorde
         raise WildlamError(f"{path}: records no {what}{also}")
     if wanted == "poses":
         return Recorded(PLANAR, (STATE,)) if ground else Recorded(ARM, (ARM_POSE, GRIPPER))
-    of_states = [name for key in states for name in names_of(features[key], f"{path}: {key}")]
+    of_states = _names_of_states(path, features, states)
     if wanted == "states":
         return Recorded(reading.changes(of_states, str(path)), tuple(states))
     components = names_of(features[ACTION], f"{path}: {ACTION}")
     return Recorded(Commands.of(components, reading.block, of_states), tuple(states), (ACTION,))
+
+
+def _names_of_states(path: Path, features: dict[str, Any], states: Sequence[str]) -> list[str]:
+    """Names of the components of states; behind that of their feature, where others have the same ones (``x`` of a
+    place and of a quaternion), or where it tells what they are.
+    """
+    names = {key: names_of(features[key], f"{path}: {key}") for key in states}
+    count = Counter(name for of_feature in names.values() for name in of_feature)
+    found = []
+    for key, of_feature in names.items():
+        feature = key.removeprefix(f"{STATE}.")
+        if max(count[name] for name in of_feature) > 1 or (is_told(feature) and not of_feature[0].startswith(feature)):
+            of_feature = [f"{feature} {name}" for name in of_feature]
+        found += of_feature
+    return found
 
 
 def _is_numeric(feature: dict[str, Any]) -> bool:

@@ -187,8 +187,8 @@ def episode_figure(
         colour = INK if label == "true" else LINES[(k - 1) % len(LINES)]
         markers += ax.plot(x, y, color=colour, marker="o", ms=3, lw=1.4, label=label)
     ax.set_aspect("equal", adjustable="datalim")
-    ax.set_xlabel("to the right" if ground else clips.space.action_names[0])
-    ax.set_ylabel("ahead" if ground else clips.space.action_names[1])
+    ax.set_xlabel("to the right" if ground else clips.space.pose_names[0])
+    ax.set_ylabel("ahead" if ground else clips.space.pose_names[1])
     quiet(ax, grid="both")
     fig.legend(handles=markers, loc="center right", frameon=False, fontsize=8.5)
     return fig
