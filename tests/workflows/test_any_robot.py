@@ -11,6 +11,7 @@ import zarr
 
 import wildlam
 from wildlam import cli
+from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.vectors import FIRST, Commands, Reading
 from wildlam.errors import WildlamError
 from wildlam.models.priors import Gaussian
@@ -19,7 +20,7 @@ from wildlam.runs.folder import Run
 from wildlam.workflows.baseline import read_space
 from wildlam.workflows.controller import load_controlled, train_controller
 from wildlam.workflows.plan import plan
-from wildlam.workflows.planners import Guide
+from wildlam.workflows.planners import Guide, off_by_component
 from wildlam.workflows.prior import train_prior
 
 from ..aloha import FPS, JOINTS, motion, write_aloha
@@ -74,6 +75,8 @@ def test_by_the_commands(run, aloha, capsys, actions, block):
     assert cli.main(["plan", str(run), "--data", str(aloha), *PLAN, "--baselines", str(run / "baseline")]) == 0
     shown = capsys.readouterr().out
     assert "error" in shown
+    unjudged = "the recorded states (state 0, state 1, state 2, state 3, state 4, state 5, state 6, state 7, ..."
+    assert (unjudged in shown) == (actions == "recorded")
     still = "mean" if block == "concatenated" else "no move"
     found = json.loads((run / "plan-droid/plans.json").read_text())
     assert found["summary"].keys() == {still, "random", "latent", "baseline"}
@@ -90,6 +93,25 @@ def test_by_the_commands(run, aloha, capsys, actions, block):
     page = (run / "plan-droid/report.html").read_text()
     assert "By component and step" in page
     assert "distance of an action" in page
+    assert ("which ones commands lead to is known of those that were given alone" in page) == (actions == "recorded")
+
+
+def test_plans_of_changes_are_off_by_the_state_at_the_end():
+    names = ["grip", "qx", "qy", "qz", "qw", "yaw"]
+    space = Reading(actions="states", angles=("yaw",), full_turn=360.0).changes(names, "here")
+    quarter, half = ([0, 0, np.sqrt(0.5), np.sqrt(0.5)], [0, 0, 1.0, 0])  # about z
+    poses = np.array([[[0, 0, 0, 0, 1.0, 350], [1, *quarter, 0], [1, *half, 10]]])
+    true = torch.from_numpy(space.between(poses[0])[None]).float()
+    places = [(SimpleNamespace(name="a", recording="a"), np.arange(3))]
+    clips = LabelledClips(torch.zeros(1, 3, 1, 1), torch.from_numpy(poses), true, places, space, 1.0)
+    assert list(off_by_component(true, clips).values()) == pytest.approx([0] * 5, abs=1e-4)
+    planned = torch.zeros(1, 2, 5)
+    planned[0, :, 3], planned[0, :, 4] = -90.0, -170.0  # to the same half turn, the other way round; and 340 back
+    off = off_by_component(planned, clips)
+    assert list(off) == ["d grip", "d q x", "d q y", "d q z", "d yaw"]
+    assert list(off.values()) == pytest.approx([1, 0, 0, 0, 0], abs=1e-3)
+    planned[0, :, 1], planned[0, :, 3] = torch.tensor([0.0, 30.0]), torch.tensor([-180.0, 0.0])
+    assert off_by_component(planned, clips)["d q x"] == pytest.approx(30, abs=1e-3)
 
 
 def test_a_controller_keeps_what_its_actions_are(run, aloha):

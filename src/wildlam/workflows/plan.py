@@ -45,6 +45,7 @@ from wildlam.workflows.planners import (
     plan_clips,
     plan_simulated,
     simulator_costs,
+    states_unjudged,
 )
 
 EPISODES = 64
@@ -120,6 +121,7 @@ class PlanResult:
         seed: seed of the candidates and of the choice of clips.
         rows: figures of each episode, by model and by what models are compared with.
         plans: planned actions ``[C, H, A]`` by model, on the CPU.
+        unjudged: what the plans are not judged by, and why, if anything.
     """
 
     folder: Path
@@ -127,6 +129,7 @@ class PlanResult:
     seed: int
     rows: dict[str, PerClip] = field(repr=False)
     plans: dict[str, Tensor] = field(repr=False)
+    unjudged: str | None = field(default=None, repr=False)
 
     @property
     def figures(self) -> list[str]:
@@ -139,6 +142,7 @@ class PlanResult:
             [
                 f"{self.protocol} protocol, on {amount} held out, seed {self.seed} (lower is better):",
                 *text_of_figures(self.rows, self.figures),
+                *([self.unjudged] if self.unjudged else []),
                 "",
                 f"plans      {self.folder / 'plans.json'}",
                 f"report     {self.folder / 'report.html'}",
@@ -231,7 +235,8 @@ def plan(config: PlanConfig | str | Path | None = None, /, **keywords: Any) -> P
     clips = cut.encoded(encoder).few(config.episodes, config.seed)
     rows, plans, unlearnt = _planned(config, driven, dynamics, how, clips, labelled)
     _write(config, driven, how, clips, folder, rows, plans, unlearnt)
-    return PlanResult(folder, config.protocol, config.seed, rows, {label: one.actions for label, one in plans.items()})
+    actions = {label: one.actions for label, one in plans.items()}
+    return PlanResult(folder, config.protocol, config.seed, rows, actions, states_unjudged(space))
 
 
 def _planned(
@@ -327,6 +332,7 @@ def _write(
             {label: one.actions.numpy() for label, one in plans.items()},
             components,
             by_step,
+            states_unjudged(driven.space),
             "rpe" if name == "recon" else figures_of(rows)[0],
             f"{driven.run.facts['encoder']['name']} states, {amount} held out of {config.data}, "
             f"{driven}, {how.samples} candidates drawn {how.iterations} time(s)"

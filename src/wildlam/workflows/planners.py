@@ -6,13 +6,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from wildlam.episodes.action_spaces import PLANAR, SPACES
+from wildlam.episodes.action_spaces import PLANAR, SPACES, ActionSpace
 from wildlam.episodes.clips import LabelledClips, encode_frames
-from wildlam.episodes.vectors import Commands
+from wildlam.episodes.vectors import Changes, Commands, few
+from wildlam.errors import option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.models import LatentActionModel
 from wildlam.planning.cost import CountingCost, GoalCost, GuidedCost, LikelyCost, counted
@@ -222,9 +224,16 @@ def simulator_costs(
 def off_by_component(planned: Tensor, clips: LabelledClips) -> dict[str, float]:
     """Mean distance of plans ``[C, H, A]`` from the truth by component of an action, each in its own unit.
 
-    Of the sums of the steps' actions where these add up; of commands, each with that of its own moment.
+    Of the sums of the steps' actions where these add up; of changes of states, of the state at the end from the
+    recorded one; of commands, each with that of its own moment.
     """
     space, off = clips.space, planned - clips.actions
+    if isinstance(space, Changes):
+        apart = []
+        for way, poses in zip(planned.double().numpy(), clips.poses.numpy(), strict=True):
+            end = space.integrate(poses[0], way)[-1]
+            apart.append(np.abs(space.between(np.stack([poses[-1], end]))[0]))
+        return dict(zip(space.action_names, np.mean(apart, axis=0).tolist(), strict=True))
     if isinstance(space, Commands) and not space.zero_stays:
         return dict(
             zip(
@@ -234,6 +243,16 @@ def off_by_component(planned: Tensor, clips: LabelledClips) -> dict[str, float]:
             )
         )
     return dict(zip(space.action_names, off.sum(dim=1).abs().mean(dim=0).tolist(), strict=True))
+
+
+def states_unjudged(space: ActionSpace) -> str | None:
+    """Why plans of commands have no error of the states that are recorded beside these, in words; None if none are."""
+    if not isinstance(space, Commands) or not space.pose_names:
+        return None
+    return (
+        f"the recorded states ({few(space.pose_names)}) are not judged: which ones commands lead to is known of those "
+        f"that were given alone; a controller of {option('actions')} states plans and judges changes of these"
+    )
 
 
 def off_by_step(planned: Tensor, clips: LabelledClips) -> list[float]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from wildlam.episodes.action_spaces import PLANAR, ActionSpace, PoseSpace
 from wildlam.episodes.clips import LabelledClips
-from wildlam.episodes.vectors import Commands
+from wildlam.episodes.vectors import Changes, Commands
 from wildlam.evaluation.intervals import PerClip
 from wildlam.report.html import Section, figure, paragraph, table, write_report
 from wildlam.report.pages.evaluation import cell, intervals
@@ -97,6 +97,7 @@ def write_plan_report(
     plans: Mapping[str, np.ndarray],
     components: Mapping[str, Mapping[str, float]],
     steps: Mapping[str, Sequence[float]],
+    unjudged: str | None,
     by: str,
     subtitle: str,
 ) -> None:
@@ -110,6 +111,7 @@ def write_plan_report(
         plans: actions ``[C, H, A]`` by model; the first one's episodes are ranked.
         components: mean distance from the truth by model and component.
         steps: the same by model and step, in deviations.
+        unjudged: what plans are not judged by, and why, if anything.
         by: the figure to rank by.
         subtitle: what all of it was made with.
     """
@@ -134,7 +136,11 @@ def write_plan_report(
             "Plans",
             paragraph(compared(rows, plans, by)) + table_of_plans(rows, figures) + explained(cells),
         ),
-        Section("By component and step", _parts_of_error(clips.space, components, steps)),
+        Section(
+            "By component and step",
+            _parts_of_error(clips.space, components, steps)
+            + (paragraph(f"{unjudged[0].upper()}{unjudged[1:]}.") if unjudged else ""),
+        ),
         Section(
             "Best, median and worst",
             paragraph(f"The frames of the episode, the last of which is the goal; and what was planned ({planned}).")
@@ -154,6 +160,7 @@ def _parts_of_error(
     }
     by_step = {f"step {k + 1}": {model: steps[model][k] for model in models} for k in range(len(steps[models[0]]))}
     what = "of all steps together" if space.zero_stays else "of each command"
+    what = "of the states at the end from the recorded ones" if isinstance(space, Changes) else what
     done = "of what is done by then" if space.zero_stays else "of each step by itself"
     return table(
         by_component, caption=f"Mean distance from the truth, {what}, in each component's own unit.", best="min"
