@@ -43,6 +43,23 @@ def runs(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def without_decoder(runs, tmp_path):
+    """A run without a decoder."""
+    return shutil.copytree(runs / "tiny", tmp_path / "no decoder", ignore=shutil.ignore_patterns("decoder"))
+
+
+@pytest.fixture
+def some_unusable(tmp_path, make_video):
+    """A folder of two videos, a single frame among them, and of two files that are none."""
+    folder = tmp_path / "some"
+    make_video(folder / "good.mp4", frames=48)
+    make_video(folder / "one_frame.mp4", frames=1)
+    (folder / "a_corrupt.mp4").write_bytes(b"no film" * 200)
+    (folder / "an_empty.mp4").write_bytes(b"")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny(runs):
     """A playground that is ready, and its address."""

@@ -138,7 +138,7 @@ def test_drive_from_a_picture_of_ones_own_and_refuse_what_is_none(page, tmp_path
     (tmp_path / "notes.txt").write_text("no film")
     with page.expect_response("**/api/uploads*"):
         page.set_input_files("input[type=file]", tmp_path / "notes.txt")
-    page.wait_for_selector("text=notes.txt: not a video")
+    page.wait_for_selector("text=notes.txt cannot be read")
     assert page.complaints == ["Failed to load resource: the server responded with a status of 400 (Bad Request)"]
     page.complaints.clear()
 
@@ -352,6 +352,37 @@ def test_runs_with_curves_and_pictures(page):
     assert "step 3300 of 3300" in page.inner_text(".list")
 
 
+def test_a_run_without_a_decoder_says_so_on_each_page_that_needs_one(browser, without_decoder, runs):
+    with served(AppConfig(run=without_decoder, videos=FILMS, runs=runs)) as (_, address):
+        page = browser.new_page()
+        page.set_default_timeout(90_000)  # where much else is going on
+        for part in ("Drive", "Transfer", "Plan"):
+            page.goto(f"{address}/#{part.lower()}")
+            page.wait_for_selector(f"text={part} needs a decoder")
+            assert page.inner_text("code") == f"wildlam decoder train '{without_decoder}'"
+            assert not page.locator(".stage, .thumbs").count()
+            assert "drive meanwhile" not in page.inner_text("body")
+        page.goto(f"{address}/#map")
+        page.wait_for_selector(".legend span")
+        page.close()
+
+
+def test_files_that_are_no_videos_are_left_out_in_a_line(browser, some_unusable, runs):
+    with served(AppConfig(videos=some_unusable, runs=runs)) as (_, address):
+        page = browser.new_page()
+        page.set_default_timeout(90_000)  # where much else is going on
+        refused = []
+        page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
+        for part in ("drive", "transfer", "plan"):
+            page.goto(f"{address}/#{part}")
+            page.wait_for_selector("text=/2 videos are left out .*a_corrupt.mp4: not a video, or damaged/")
+            page.wait_for_selector(".thumbs button[aria-pressed=true]")
+            page.wait_for_timeout(500)
+            assert not page.locator(".error").count()
+        assert not refused
+        page.close()
+
+
 def test_a_run_without_videos_says_what_to_do(browser, tmp_path):
     (tmp_path / "none").mkdir()
     with served(AppConfig(videos=tmp_path / "none", runs=tmp_path)) as (_, address):
@@ -359,7 +390,7 @@ def test_a_run_without_videos_says_what_to_do(browser, tmp_path):
         page.set_default_timeout(90_000)  # where much else is going on
         for part in ("drive", "map", "search"):
             page.goto(f"{address}/#{part}")
-            page.wait_for_selector("text=wildlam app")
+            page.wait_for_selector("text=wildlam app tiny --videos FOLDER")
         page.goto(f"{address}/#runs")
         page.wait_for_selector("text=train one: wildlam train")
         assert page.locator(".card:visible").count() == 1  # none without content

@@ -67,7 +67,7 @@ def raw(address, line, headers="", body=""):
 def test_no_path_leads_out(tiny, path):
     answer = raw(tiny[1], f"GET {path}")
     status = int(answer.split(b" ", 2)[1])
-    assert status in (400, 404) or b'"count":0' in answer
+    assert status in (400, 404) or b'"videos":[]' in answer
     assert b"root:" not in answer
     assert b"def make_app" not in answer
     assert b"bottleneck" not in answer
@@ -124,7 +124,7 @@ def test_answers_say_that_nothing_comes_from_elsewhere(tiny):
         ("/api/groups", b'{"name": "../up", "numbers": [1]}', "a group cannot be called '../up'"),
         ("/api/names", b'{"key": "group:../up", "name": "x"}', "a group cannot be called '../up'"),
         ("/api/names", b'{"key": "stay", "name": "x"}', "this key has a name of its own"),
-        ("/api/uploads?name=a.mp4", b"no film", "a.mp4: not a video, or damaged"),
+        ("/api/uploads?name=a.mp4", b"no film", "a.mp4 cannot be read: it is none of these, or damaged"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(tiny, path, data, said):
@@ -413,6 +413,52 @@ def test_a_folder_that_is_no_run_and_videos_that_are_not_there(tmp_path):
         open_playground(AppConfig(videos=tmp_path / "none"))
     with pytest.raises(ValueError, match="from 0 to 65535"):
         AppConfig(port=70_000)
+
+
+def test_a_run_without_a_decoder_says_which_command_makes_one(without_decoder):
+    playground = open_playground(AppConfig(run=without_decoder))
+    try:
+        assert playground.told()["no_decoder"] == f"{without_decoder} has no decoder"
+        with pytest.raises(WildlamError, match=f"train one: wildlam decoder train '{without_decoder}'"):
+            _ = playground.decoder
+    finally:
+        playground.close()
+
+
+def test_videos_that_cannot_be_used_are_left_out(some_unusable, runs, caplog):
+    with served(AppConfig(run=TINY, videos=some_unusable, runs=runs)) as (playground, address):
+        told = json.loads(ask(address, "/api/videos")[2])
+        assert sorted(one["name"] for one in told["videos"]) == ["good.mp4", "one_frame.mp4"]
+        assert told["left_out"].startswith("2 videos are left out (")
+        assert "a_corrupt.mp4: not a video, or damaged" in told["left_out"]
+        assert told["next"] is None
+        for one in told["videos"]:
+            at = min(0.5, one["seconds"] / 2)
+            assert ask(address, f"/api/videos/{one['key']}/frame?at={at}")[0] == 200
+        until = time.monotonic() + 60
+        while (playground.gathering is None or playground.gathering.pending) and time.monotonic() < until:
+            time.sleep(0.1)
+    assert "wildlam app: 2 videos are left out (" in caplog.text
+
+
+def test_more_videos_come_behind_those_that_are_shown(tiny, monkeypatch):
+    monkeypatch.setattr("wildlam.app.pages.shared.PAGE", 5)
+    _, address = tiny
+    names, first = [], 0
+    while first is not None:
+        told = json.loads(ask(address, f"/api/videos?first={first}")[2])
+        names += [one["name"] for one in told["videos"]]
+        first = told["next"]
+    assert sorted(names) == sorted(one.name for one in tiny[0].library.videos)
+
+
+def test_a_video_begins_where_there_is_most_to_see(tiny):
+    playground, address = tiny
+    for item in playground.library.videos:
+        told = json.loads(ask(address, f"/api/videos/{item.key}")[2])
+        contrast = [playground.library.frames(item.key, [at], 32).float().mean(dim=1).std().item()
+                    for at in (told["clear"], told["seconds"] / 2)]  # fmt: skip
+        assert contrast[0] >= contrast[1]
 
 
 def test_the_address_stays_the_last_line(runs, capfd):

@@ -29,6 +29,7 @@ from wildlam.video.decode import VideoInfo, decode_at, probe, probe_part
 from wildlam.video.files import AnyFile, Part, film_of
 from wildlam.video.geometry import square
 from wildlam.video.index import list_videos
+from wildlam.video.opening import NO_VIDEO, VideoError
 from wildlam.video.splits import source_of
 
 BYTES = 64 * 2**20
@@ -37,6 +38,8 @@ PIXELS = 25_000_000
 """Largest picture, or picture of a video, that is brought: 25 megapixels."""
 SECONDS = 600.0
 """Longest video that is brought."""
+MOMENTS = 7
+"""Moments of a video, evenly spread, of which it begins with the clearest."""
 UPLOADS = 16
 """Uploads that are kept; the oldest goes when another comes."""
 KEPT_FOR = 3600.0
@@ -45,6 +48,7 @@ PREFIX = "wildlam-app-"
 """Of the names of temporary folders."""
 IN_USE = "in_use"
 """A file in each, which its process holds a lock on: the system takes it back however the process ends."""
+FEWER = f"one of at most {PIXELS // 10**6} megapixels"
 TYPES = "a video (MP4, WebM, MOV, ...) or a picture (PNG, JPEG, WebP, ...)"
 
 
@@ -105,6 +109,7 @@ class Library:
         folder: where things lie that are removed in the end.
         root: folder of the videos.
         copied: whether they are a copy.
+        left_out: why a video cannot be used, by its name, of those that were looked at; see ``usable``.
     """
 
     def __init__(self, root: Path | None, copied: bool = False) -> None:
@@ -120,6 +125,7 @@ class Library:
             for i, (name, (file, split)) in enumerate(found)
         }
         self._by_name = {item.name: item for item in self._items.values()}
+        self.left_out: dict[str, str] = {}
         self._uploads: OrderedDict[str, Item] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -137,6 +143,15 @@ class Library:
     def sources(self) -> list[str]:
         """Sets of the run's videos."""
         return list(dict.fromkeys(item.source for item in self.videos))
+
+    def usable(self, item: Item) -> bool:
+        """Whether a video of the run can be opened. It is opened once; why not is kept in ``left_out``."""
+        if item.name not in self.left_out:
+            try:
+                _length(_file_of(item))
+            except WildlamError as error:
+                self.left_out[item.name] = getattr(error, "reason", None) or str(error)
+        return item.name not in self.left_out
 
     def find(self, key: str) -> Item:
         """A video or picture by its key.
@@ -166,6 +181,18 @@ class Library:
         """
         item = self.find(key)
         return 0.0 if item.file is None else _length(item.file)
+
+    def clear_moment(self, key: str) -> float:
+        """Seconds into a video at which there is most to see, by contrast; 0 for a picture.
+
+        Raises:
+            WildlamError: it cannot be read.
+        """
+        if not (seconds := self.seconds(key)):
+            return 0.0
+        times = [seconds * k / (MOMENTS + 1) for k in range(1, MOMENTS + 1)]
+        grey = self.frames(key, times, 32).float().mean(dim=1)
+        return times[int(grey.flatten(1).std(dim=1).argmax())]
 
     def frames(self, key: str, times: list[float], side: int) -> Tensor:
         """Frames ``uint8 [len(times), 3, side, side]`` as the model sees them; a picture is the same at all times.
@@ -263,10 +290,12 @@ def _check(item: Item) -> None:
     """Refuse a video that is no video, or too large a one."""
     try:
         info = probe(_file_of(item))
-    except WildlamError as error:
+    except VideoError as error:
+        if error.reason.startswith(NO_VIDEO):
+            raise WildlamError(f"{item.name} cannot be read: it is none of these, or damaged; bring {TYPES}") from error
         raise with_name(item, error) from error
     if info.width * info.height > PIXELS:
-        raise WildlamError(f"{item.name} is {info.width} x {info.height}; bring one of fewer pixels")
+        raise WildlamError(f"{item.name} is {info.width} x {info.height}; bring {FEWER}")
     if info.duration > SECONDS:
         raise WildlamError(f"{item.name} lasts {info.duration:,.0f} s; bring at most {SECONDS:g} s")
 
@@ -281,12 +310,14 @@ def _picture(name: str, data: bytes) -> Tensor | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its size is looked at here
             image = Image.open(io.BytesIO(data))
-    except (OSError, Image.DecompressionBombError):
+    except Image.DecompressionBombError as error:
+        raise WildlamError(f"{name} has far too many pixels; bring {FEWER}") from error
+    except OSError:
         return None
     if getattr(image, "is_animated", False):
         return None
     if image.width * image.height > PIXELS:
-        raise WildlamError(f"{name} is {image.width} x {image.height}; bring a picture of fewer pixels")
+        raise WildlamError(f"{name} is {image.width} x {image.height}; bring {FEWER}")
     if min(image.size) < 8:
         raise WildlamError(f"{name} is {image.width} x {image.height}; bring a larger picture")
     try:

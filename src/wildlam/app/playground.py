@@ -32,7 +32,6 @@ from wildlam.video.index import index
 from wildlam.video.lerobot_films import is_lerobot
 from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.controller import load_controller
-from wildlam.workflows.decoder import load_decoder
 from wildlam.workflows.groups import GROUP, Group, Groups, groups_folder
 from wildlam.workflows.search_build import index_folder
 from wildlam.workflows.search_filter import Transition
@@ -45,6 +44,8 @@ NAMES = "app.json"
 """File in the run's folder that names of keys are kept in."""
 FILMS_KEPT = 24
 """Films that were made and can still be played."""
+LEFT_OUT_TOLD = 3
+"""Videos that are left out of which it is told why."""
 _NAMED = re.compile(r"[tc]\d+")  # of a transition, or of a code
 
 
@@ -53,8 +54,6 @@ class Loaded:
     """What takes seconds to load."""
 
     trained: Trained
-    decoder: Decoder | None
-    no_decoder: str
     drivers: list[Driver]
     groups: Groups
     index: RunIndex
@@ -70,6 +69,8 @@ class Playground:
         runs: folder whose runs the page Runs shows.
         most: about how many transitions are mapped.
         index: folder of the index that is searched, which need not be there.
+        decoder_of_run: the run's decoder, if it has one.
+        no_decoder: why it has none; empty if it has one.
         jobs: long work.
         names: names that keys were given.
         transitions: those of the videos, once they are inferred.
@@ -83,6 +84,8 @@ class Playground:
     runs: Path
     most: int
     index: Path
+    decoder_of_run: Decoder | None
+    no_decoder: str
     jobs: Jobs = field(default_factory=Jobs)
     names: dict[str, str] = field(default_factory=dict)
     transitions: Transitions | None = None
@@ -121,12 +124,11 @@ class Playground:
         """The decoder.
 
         Raises:
-            WildlamError: the run has none; or see ``loaded``.
+            WildlamError: the run has none.
         """
-        decoder = self.loaded.decoder
-        if decoder is None:
-            raise WildlamError(self.loaded.no_decoder)
-        return decoder
+        if self.decoder_of_run is None:
+            raise WildlamError(f"{self.no_decoder}; train one: wildlam decoder train {shlex.quote(self.called)}")
+        return self.decoder_of_run
 
     def start(self) -> None:
         """Load the run, then infer the latent actions of its videos, both in the background."""
@@ -146,6 +148,8 @@ class Playground:
             "ready": self._loaded is not None,
             "error": self._failed,
             "run": "wildlam-tiny" if self.run == TINY else self.run.name,
+            "path": shlex.quote(self.called),
+            "no_decoder": self.no_decoder,
             "sources": self.library.sources,
             "videos": len(self.library.videos),
             "first": first.key if (first := self._first()) else None,
@@ -162,7 +166,6 @@ class Playground:
             of = self._loaded
             about |= {
                 "model": repr(of.trained.model),
-                "decoder": "" if of.decoder is not None else of.no_decoder,
                 "fps": of.trained.config.data.fps / of.trained.encoder.spec.frames_per_state,
                 "indexed": of.index.open() is not None,
                 "controllers": [
@@ -171,6 +174,11 @@ class Playground:
                 ],
             }
         return about
+
+    @property
+    def called(self) -> str:
+        """The run as a command takes it."""
+        return "tiny" if self.run == TINY else str(self.run)
 
     def _first(self) -> Item | None:
         """The film to begin a drive or a plan with, of a source that a controller is named after; None without any."""
@@ -208,7 +216,8 @@ class Playground:
             if one.name == name:
                 return one
         raise WildlamError(
-            f"this run has no controller {name!r}; train one: wildlam controller train {self.run} --data LABELLED"
+            f"this run has no controller {name!r}; train one: wildlam controller train {shlex.quote(self.called)} "
+            "--data LABELLED"
         )
 
     def known(self) -> Transitions:
@@ -255,7 +264,7 @@ class Playground:
             return f"{line}."
         if self.library.copied:
             return f"{line}. For all: start with a larger --most."
-        words = ["wildlam", "search", "build", "tiny" if self.run == TINY else str(self.run)]
+        words = ["wildlam", "search", "build", self.called]
         if self.library.root != videos_of(self.run, None):
             words += ["--data.path", str(self.library.root)]
         if self.index != index_folder(self.run, None, "index", self.library.root):
@@ -316,12 +325,6 @@ class Playground:
     def _load(self, job: Job) -> None:
         try:
             trained = load(self.run)
-            spec, device = trained.encoder.spec, trained.encoder.device
-            decoder, why = None, ""
-            try:
-                decoder = load_decoder(trained.path, spec, device)
-            except WildlamError as error:
-                why = f"{error}: pictures of what the model dreams need one"
             drivers = []
             for folder in sorted(file.parent for file in self.run.glob("*/actions.json")):
                 try:
@@ -333,7 +336,7 @@ class Playground:
             weights = weights_fingerprint(trained.model)
             groups = Groups(groups_folder(self.run, self.index), weights, trained.model.bottleneck.dim)
             index = RunIndex(self.index, weights, self.library)
-            self._loaded = Loaded(trained, decoder, why, drivers, groups, index)
+            self._loaded = Loaded(trained, drivers, groups, index)
         except Exception as error:
             self._failed = in_a_line(error)
             raise
@@ -342,6 +345,10 @@ class Playground:
         videos = [(item.file, item.source) for item in self.library.videos if item.file is not None]
         known = gather(self.trained, videos, self.most, count=lambda share: job.count(0.95 * share))  # then labels
         items = {str(item.file): item for item in self.library.videos}
+        for name, why in known.left_out.items():
+            self.library.left_out[items[name].name] = why.removeprefix(f"{name}: ")
+        if self.library.left_out:
+            log.warning("wildlam app: %s", in_short(self.library.left_out))
         self._keys = [items[name].key for name in known.videos]
         folders = {source: self.folder_of(source) for source in dict.fromkeys(known.sources)}
         for folder in folders.values():
@@ -397,8 +404,8 @@ class Playground:
         return root if source == "." or is_lerobot(root) else root / source
 
     def _why_no_videos(self) -> str:
-        where = f" at {self.library.root}" if self.library.root else ""
-        return f"there are no videos{where}; start with: wildlam app {self.run} --videos FOLDER"
+        where = f" in {self.library.root}" if self.library.root else ""
+        return f"There are no videos{where}. Start with: wildlam app {shlex.quote(self.called)} --videos FOLDER"
 
     @property
     def _file(self) -> Path | None:
@@ -424,6 +431,13 @@ class Playground:
                 self.names = {str(key): str(name) for key, name in kept["names"].items()}
         except (WildlamError, KeyError, AttributeError) as error:
             log.warning("wildlam app: %s is damaged and left alone: %s", self._file, error)
+
+
+def in_short(left_out: dict[str, str]) -> str:
+    """How many videos are left out, and why, in a line."""
+    some = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:LEFT_OUT_TOLD])
+    more = f"; and {len(left_out) - LEFT_OUT_TOLD:,} more" if len(left_out) > LEFT_OUT_TOLD else ""
+    return f"{len(left_out):,} video{'s are' if len(left_out) > 1 else ' is'} left out ({some}{more})"
 
 
 def _for_json(values: np.ndarray) -> list[float | None]:

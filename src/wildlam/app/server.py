@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
@@ -15,6 +16,7 @@ from wildlam.app.playground import Playground, use_half_of_the_cores, videos_of
 from wildlam.errors import WildlamError, fields_as_options, option
 from wildlam.pretrained import FILMS, TINY
 from wildlam.runs.folder import Run
+from wildlam.workflows.decoder import FOLDER, load_decoder
 from wildlam.workflows.search_build import index_folder
 
 try:
@@ -62,6 +64,8 @@ def serve(config: AppConfig) -> None:
         sock = _listening(config.host, config.port)
         port = sock.getsockname()[1]
         shown = "localhost" if config.host == LOOPBACK else f"[{config.host}]" if ":" in config.host else config.host
+        for line in _missing(config, playground):
+            print(line)
         print(f"playground http://{shown}:{port}    (Ctrl-C ends it)", flush=True)
         if not is_loopback(config.host):
             print(
@@ -86,7 +90,12 @@ def open_playground(config: AppConfig) -> Playground:
     Raises:
         WildlamError: the run is none, or there is no such folder of videos.
     """
-    Run.open(config.run)
+    run = Run.open(config.run)
+    no_decoder, decoder = "", None
+    try:
+        decoder = load_decoder(config.run, run.encoder_spec)
+    except WildlamError as error:
+        no_decoder = str(error) if (config.run / FOLDER).is_dir() else f"{config.run} has no decoder"
     root = videos_of(config.run, config.videos)
     library = Library(root, copied=root == FILMS)
     runs = config.runs or (Path("runs") if config.run == TINY else config.run.absolute().parent)
@@ -94,7 +103,18 @@ def open_playground(config: AppConfig) -> Playground:
         index = library.folder / "search"  # beside these nothing is to be written: not groups either
     else:
         index = index_folder(config.run, config.index, "index", root)
-    return Playground(config.run, library, runs, config.most, index)
+    return Playground(config.run, library, runs, config.most, index, decoder, no_decoder)
+
+
+def _missing(config: AppConfig, playground: Playground) -> list[str]:
+    """What pages will lack, a line each."""
+    lines = []
+    if playground.no_decoder:
+        train = f"wildlam decoder train {shlex.quote(playground.called)}"
+        lines.append(f"{playground.no_decoder}; Drive, Transfer and Plan need one: {train}")
+    if config.index is not None and not (config.index / "index.json").is_file():
+        lines.append(f"{config.index} has no search index yet; it is searched as soon as it is there")
+    return lines
 
 
 def make_app(playground: Playground, hosts: set[str] | None) -> ASGIApp:

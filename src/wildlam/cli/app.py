@@ -9,7 +9,9 @@ from wildlam.cli.look import RUN_HELP
 def run_app(argv: Arguments) -> None:
     """Open the playground, a local web page: drive a model with keys, transfer, plan, map, search, watch runs.
 
-    Without a RUN it is wildlam-tiny, with films that come with it. A run needs a decoder (`wildlam decoder train RUN`).
+    Without a RUN it is wildlam-tiny, with films that come with it. To Drive, Transfer and Plan, a
+    run needs a decoder (`wildlam decoder train RUN`).
+
     Only this machine can open it; with --host others can, who then see the
     videos, bring their own and use this machine's time: there is no password.
 
@@ -19,6 +21,13 @@ def run_app(argv: Arguments) -> None:
       wildlam app tiny --videos ~/videos
       wildlam app runs/demo --host 0.0.0.0 --port 8000
     """
+    try:
+        _open(argv)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the playground was not open yet") from None
+
+
+def _open(argv: Arguments) -> None:
     from wildlam.app.config import AppConfig
     from wildlam.config import to_config
 
@@ -27,6 +36,7 @@ def run_app(argv: Arguments) -> None:
     parser.add_class_arguments(AppConfig, skip={"run"})
     args = parser.parse_args(list(argv))
     config = to_config(AppConfig, parser, args, run=args.run)
+    print("loading, some seconds ...", flush=True)
     from wildlam.app.server import serve
 
     serve(config)

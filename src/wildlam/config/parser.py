@@ -168,7 +168,7 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHe
     """Keeps the line breaks of descriptions, shows defaults that are set, and hides types."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = (action.help or "").rstrip(".")
+        text = (action.help or "").rstrip(".").replace("``", "`")  # as descriptions write it
         if action.dest in CHOSEN and dataclasses.is_dataclass(getattr(action, "_typehint", None)):
             return f"{text}; --{action.dest}.help NAME shows the keys of one"
         has_default = action.option_strings and action.default not in (None, argparse.SUPPRESS)

@@ -16,6 +16,9 @@ from wildlam.errors import WildlamError
 from wildlam.fileio import POINTER, is_pointer
 from wildlam.video.files import AnyFile, opened
 
+NO_VIDEO = "not a video, or damaged"
+"""What a ``VideoError``'s reason begins with where FFmpeg finds nothing that it knows."""
+
 
 class VideoError(WildlamError):
     """A video that cannot be used.
@@ -42,7 +45,8 @@ def opened_video(path: AnyFile) -> Iterator[tuple[InputContainer, VideoStream]]:
         try:
             container = av.open(source, "r", metadata_errors="replace")
         except av.FFmpegError as error:
-            raise VideoError(path, f"not a video, or damaged: {error.strerror}") from error
+            why = "" if isinstance(error, av.InvalidDataError) else f": {error.strerror}"
+            raise VideoError(path, NO_VIDEO + why) from error
         with container:
             yield container, _best_stream(path, container)
 

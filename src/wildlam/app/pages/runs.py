@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from wildlam.app.jobs import QUICK, Job
-from wildlam.app.library import Library, jpeg
+from wildlam.app.library import Item, Library, jpeg
 from wildlam.app.playground import Playground, videos_of
 from wildlam.config import read_config
 from wildlam.errors import WildlamError
@@ -148,9 +148,12 @@ def _pictures(playground: Playground, path: Path, job: Job) -> list[dict[str, st
 
 def _predicted(library: Library, encoder: Any, decoder: Any, model: Any, fps: float, job: Job) -> list[dict[str, str]]:
     films = [one for one in library.videos if one.split == "held_out"] or library.videos
-    of_source = {one.source: one for one in reversed(films)}
+    of_source: dict[str, Item] = {}
+    for one in films:
+        if one.source not in of_source and len(of_source) < FILMS and library.usable(one):
+            of_source[one.source] = one
     per_state, rows = encoder.spec.frames_per_state, []
-    for item in list(of_source.values())[:FILMS]:
+    for item in of_source.values():
         frames = library.frames(item.key, [k / fps for k in range(STATES * per_state)], encoder.spec.image_size)
         states = encoder.encode(frames[None]).float()
         predicted = model.predict(states[:, :-1], model.infer(states)).float()

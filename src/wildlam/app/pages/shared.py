@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from wildlam.app.library import BYTES, jpeg
-from wildlam.app.playground import Playground
+from wildlam.app.playground import Playground, in_short
 from wildlam.errors import WildlamError
 
 SIDE = 128
@@ -73,17 +73,32 @@ def routes(playground: Playground) -> list[BaseRoute]:
     async def state(_: Request) -> Response:
         return JSONResponse(await run_in_threadpool(playground.told))  # which reads groups and opens an index
 
-    async def videos(request: Request) -> Response:
+    def page_of(request: Request) -> dict[str, Any]:
+        """Some videos that can be used, where to go on, and what has been left out up to there."""
         source = request.query_params.get("source")
         first = int(number(request, "first", 0, 0, 1e9))
-        found = [one for one in library.videos if source in (None, "", one.source)]
-        found.sort(key=lambda one: one.split != "held_out")  # what no training saw first
-        return JSONResponse({"count": len(found), "videos": [one.told() for one in found[first : first + PAGE]]})
+        among = [one for one in library.videos if source in (None, "", one.source)]
+        among.sort(key=lambda one: one.split != "held_out")  # what no training saw first
+        told: list[dict[str, Any]] = []
+        after = first
+        while after < len(among) and len(told) < PAGE:
+            one = among[after]
+            after += 1
+            if library.usable(one):
+                told.append(one.told() | {"seconds": library.seconds(one.key)})
+        left_out = {one.name: library.left_out[one.name] for one in among[:after] if one.name in library.left_out}
+        why = in_short(left_out) if left_out else ""
+        return {"videos": told, "next": after if after < len(among) else None, "left_out": why}
+
+    async def videos(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(page_of, request))
+
+    def one_video(key: str) -> dict[str, Any]:
+        of_it = {"seconds": library.seconds(key), "clear": library.clear_moment(key)}
+        return library.find(key).told() | of_it
 
     async def video(request: Request) -> Response:
-        key = request.path_params["key"]
-        item = library.find(key)
-        return JSONResponse(item.told() | {"seconds": await run_in_threadpool(library.seconds, key)})
+        return JSONResponse(await run_in_threadpool(one_video, request.path_params["key"]))
 
     async def frame(request: Request) -> Response:
         key = request.path_params["key"]

@@ -86,6 +86,13 @@ export async function work(place, asked) {
   return job.result;
 }
 
+/** What a page shows where the run lacks something: what, and the command that makes it. */
+export function lacks(place, title, why, command) {
+  fill(place, el("section", { class: "card empty" }, el("h2", {}, title), el("p", {}, why),
+    el("p", {}, el("code", {}, command)), el("p", {}, "Then start the playground again.")));
+}
+export const lacksDecoder = (place, page) => lacks(place, `${page} needs a decoder`, `${state.no_decoder}. A decoder paints what the model dreams; Map, Search and Runs do without one. Train it in a terminal:`, `wildlam decoder train ${state.path}`);
+
 /** Show an error, but for that of work which was cancelled here. */
 export const complain = (place, error) => error.quiet || fill(place, el("p", { class: "error", role: "alert" }, error.message));
 export const frameOf = (key, at = 0, side = 128) => `/api/videos/${encodeURIComponent(key)}/frame?at=${at}&side=${side}`;
@@ -106,13 +113,13 @@ export async function upload(file) {
  * `webcam`: offer to record a clip. `time`: let a time be chosen. `pictures`: take pictures, too.
  */
 export function picker({ chosen, time = true, webcam = false, pictures = true, source = null, large = true }) {
-  const thumbs = el("div", { class: "thumbs" }), chips = el("div", { class: "row" }), note = el("div");
+  const thumbs = el("div", { class: "thumbs" }), chips = el("div", { class: "row" }), note = el("div"), without = el("p", { class: "faint" });
   const preview = el("img", { class: "preview", alt: "chosen frame", hidden: true });
   const slider = el("input", { type: "range", min: "0", max: "1", step: "0.05", value: "0", "aria-label": "time" });
   const clock = el("span", { class: "faint" });
   const timing = el("div", { class: "row", hidden: true }, slider, clock);
   const more = el("button", { class: "chip", hidden: true, onclick: () => list(true) }, "more");
-  let of = source, first = 0, picked = null, wait = null;
+  let of = source, next = 0, picked = null, wait = null;
 
   const tell = (now) => {
     clock.textContent = `${Number(slider.value).toFixed(2)} s`;
@@ -130,7 +137,7 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
       picked = { ...await api(`/api/videos/${video.key}`) };
       const moves = picked.kind === "video" && time;
       slider.max = String(Math.max(picked.seconds - 0.3, 0));
-      slider.value = String(at ?? (moves ? Math.min(picked.seconds / 2, picked.seconds - 0.3) : 0));
+      slider.value = String(at ?? (moves ? picked.clear : 0));
       timing.hidden = !moves;
       preview.hidden = !large;
       for (const one of thumbs.children) one.setAttribute("aria-pressed", one.dataset.key === video.key);
@@ -141,17 +148,20 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
 
   function thumb(video) {
     return el("button", { "data-key": video.key, title: video.name, "aria-label": video.name, onclick: () => pick(video) },
-      el("img", { src: frameOf(video.key, 0.5, 96), alt: "", loading: "lazy" }));
+      el("img", { src: frameOf(video.key, Math.min(0.5, video.seconds / 2), 96), alt: "", loading: "lazy" }));
   }
 
   async function list(further = false) {
-    first = further ? first + 24 : 0;
-    const query = new URLSearchParams({ first, ...(of ? { source: of } : {}) });
-    const found = await api(`/api/videos?${query}`);
-    if (!further) fill(thumbs);
-    thumbs.append(...found.videos.map(thumb));
-    more.hidden = first + found.videos.length >= found.count;
-    return found.videos;
+    const query = new URLSearchParams({ first: further ? next : 0, ...(of ? { source: of } : {}) });
+    try {
+      const found = await api(`/api/videos?${query}`);
+      if (!further) fill(thumbs);
+      thumbs.append(...found.videos.map(thumb));
+      next = found.next;
+      more.hidden = next === null;
+      fill(without, found.left_out || null);
+      return found.videos;
+    } catch (error) { complain(note, error); return []; }
   }
 
   async function bring(file) {
@@ -203,19 +213,25 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
     fill(chips, state.sources.length > 1 ? [null, ...state.sources].map(chip) : null,
       el("label", { class: "button chip", tabindex: "0", onkeydown: (e) => e.key === "Enter" && input.click() }, pictures ? "bring a video or picture" : "bring a video", input),
       webcam ? el("button", { class: "chip", onclick: (event) => record(event.currentTarget) }, "record 5 s") : null);
-    if (!state.videos) { fill(thumbs, el("p", { class: "faint" }, `${state.none}. Or bring a ${pictures ? "video or picture" : "video"} of your own.`)); return; }
+    if (!state.videos) { fill(without, `${state.none}. Or bring a ${pictures ? "video or picture" : "video"} of your own.`); return; }
     const found = await list();
     if (preferred) await pick({ key: preferred.key }, preferred.at);
     else if (found.length && pickFirst) await pick(found[0]);
   }
-  return { element: el("div", {}, chips, thumbs, more, preview, timing, note), begin, bring, pick, get picked() { return picked; } };
+  return { element: el("div", {}, chips, thumbs, without, more, preview, timing, note), begin, bring, pick, get picked() { return picked; } };
 }
 
-/** Call `act` when the model is there, and again when there is more; returns what ends that. */
-export function whenReady(act) {
+/**
+ * Call `act` when the model is there, and again when there is more; returns what ends that. Where it fails, as without the
+ * server, `place` says so.
+ */
+export function whenReady(act, place) {
   let began = false;
-  const changed = () => {
-    if (state.ready && !began) { began = true; act(true); } else if (began) act(false);
+  const changed = async () => {
+    if (!state.ready) return;
+    const first = !began;
+    began = true;
+    try { await act(first); } catch (error) { complain(place, error); }
   };
   addEventListener("changed", changed);
   changed();

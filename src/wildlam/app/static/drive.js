@@ -1,5 +1,5 @@
 // Drive: hold a key, see what the world model dreams.
-import { complain, el, fill, frameOf, pair, pause, picker, state, whenReady, api } from "./common.js";
+import { complain, el, fill, frameOf, lacksDecoder, pair, pause, picker, state, whenReady, api } from "./common.js";
 
 const PACE = 1000 / 8;  // milliseconds of a step, at the fastest
 
@@ -10,16 +10,18 @@ export function show(place, query) {
   const picture = el("img", { alt: "what the world model dreams", hidden: true });
   const corner = el("span", { class: "corner", hidden: true });
   const painted = el("span", { class: "corner low", hidden: true }, "as the model paints it");
-  const stage = el("div", { class: "stage" }, picture, corner, painted);
+  const nothing = el("p", {}, "Nothing to start from yet");
+  const stage = el("div", { class: "stage nothing" }, nothing, picture, corner, painted);
   const real = el("img", { alt: "the frame that the drive starts from" });
   const beside = el("div", { class: "beside", hidden: true }, el("figure", {}, real, el("figcaption", {}, "the frame")),
     el("p", { class: "faint" }, "The model sees and dreams states, not pixels. What is blurred at the start already is its decoder's doing, not the dream's."));
-  const note = el("div"), film = el("div"), tabs = el("div", { class: "row" }), keys = el("div", { class: "keys" });
+  const note = el("div"), film = el("section", { class: "card film", hidden: true }), tabs = el("div", { class: "row" }), keys = el("div", { class: "keys" });
   const hint = el("p", { class: "faint" }, "The model is being loaded …");
   const strength = el("input", { type: "range", min: "0", max: "3", step: "0.25", value: "1", "aria-label": "strength" });
   const strong = el("span", {}, "1");
   let socket = null, waiting = null, sets = [], chosen = null, started = false, ended = false, stepping = false;
   let source = null, taken = false;  // the films' set, and whether somebody chose the keys
+  let group = query.get("group");  // whose key is to be shown
   const held = new Set(), times = [];
 
   const strengthens = el("label", { class: "field", style: "flex:1 1 170px" }, "strength", strength, strong);
@@ -30,6 +32,7 @@ export function show(place, query) {
   async function ask(request) {
     while (waiting) await waiting.catch(() => {});
     if (!socket || socket.readyState > 1) {
+      started = false;
       socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/drive`);
       await new Promise((done, failed) => { socket.onopen = done; socket.onerror = () => failed(new Error("the playground does not answer; is it still running in the terminal?")); });
     }
@@ -38,7 +41,7 @@ export function show(place, query) {
         const told = JSON.parse(event.data);
         if (told.error) failed(new Error(told.error)); else done(told);
       };
-      socket.onclose = () => failed(new Error("the drive has ended; choose a picture to start again"));
+      socket.onclose = () => { started = false; failed(new Error("the playground has ended; start it again in the terminal")); };
       socket.send(JSON.stringify(request));
     });
     try { return await asked; } finally { waiting = null; }
@@ -47,35 +50,52 @@ export function show(place, query) {
   function draw(told) {
     picture.src = told.picture;
     picture.hidden = corner.hidden = false;
+    nothing.hidden = true;
+    stage.classList.remove("nothing");
     painted.hidden = told.steps > 0;
     const span = times.length > 1 ? (times.at(-1) - times[0]) / (times.length - 1) : 0;
     corner.textContent = told.steps ? `${told.steps} step${told.steps > 1 ? "s" : ""}${span ? ` · ${(1000 / span).toFixed(1)}/s` : ""}` : "start";
   }
 
-  async function act(request, after = draw) {
-    try { fill(note); after(await ask(request)); } catch (error) { complain(note, error); }
+  async function act(request) {
+    try {
+      fill(note);
+      if (!started) return await begin();
+      draw(await ask(request));
+    } catch (error) { complain(note, error); }
   }
 
-  async function start(video) {
+  /** Begin at the picture that is chosen; again, where the drive was lost with the playground. */
+  async function begin() {
+    const video = start_.picked;
+    if (!video) throw new Error("choose a picture to start from");
+    times.length = 0;
+    draw(await ask({ do: "start", video: video.key, at: video.at }));
+    if (video.source !== source) taken = false;  // another world's keys may be none of this one's
+    source = video.source;
+    real.src = frameOf(video.key, video.at, 192);
+    beside.hidden = false;
+    await tellKeys();
+    started = true;
+  }
+
+  async function start() {
     try {
-      fill(note); fill(film);
-      times.length = 0;
-      draw(await ask({ do: "start", video: video.key, at: video.at }));
-      if (video.source !== source) taken = false;  // another world's keys may be none of this one's
-      source = video.source;
-      real.src = frameOf(video.key, video.at, 192);
-      beside.hidden = false;
-      await tellKeys();
-      started = true;
+      fill(note);
+      drop();
+      await begin();
       fill(hint, "Hold a key, on the keyboard or here, and the model dreams on. ", el("span", { class: "roomy" }, "The small pictures are real transitions that are most alike. "),
-        "A small model's dream fades after some dozen steps: reset, or go back.");
+        "A small model's dream fades, after some five steps where the camera moves, after a dozen or more where it stands still: reset, or go back.");
     } catch (error) { complain(note, error); }
   }
 
   async function tellKeys() {
     const told = await ask({ do: "keys" });
     sets = told.sets;
-    choose(taken && sets.find((one) => one.key === chosen?.key) || sets[0], told.gathering);
+    const kept = taken && sets.find((one) => one.key === chosen?.key);
+    const asked = group && sets.find((one) => one.keys.some((key) => key.key === `group:${group}`));
+    if (asked) { group = null; taken = true; }
+    choose(asked || kept || sets[0], told.gathering);
   }
 
   function choose(set, gathering = false) {
@@ -119,11 +139,13 @@ export function show(place, query) {
 
   /** Take steps as long as a key is held, and one at least. */
   async function go(first) {
-    if (!started || stepping) return;
+    if (stepping || !start_.picked) return;
     stepping = true;
     let pressed = [first.key];
     try {
       fill(note);
+      if (!started) await begin();
+      if (!chosen?.keys.some((one) => one.key === first.key)) throw new Error("the keys are others now; press one again");
       do {
         const began = performance.now();
         const names = chosen.joins ? pressed : [pressed.at(-1)];
@@ -160,36 +182,39 @@ export function show(place, query) {
     if (e.dataTransfer.files[0]) start_.bring(e.dataTransfer.files[0]);
   });
 
+  function drop() { film.hidden = true; fill(film); }
   async function save() {
     try {
       const told = await ask({ do: "save" }), source = `/api/films/${told.film}`;
       fill(film, el("video", { src: source, controls: true, autoplay: true, loop: true, muted: true, "aria-label": "the drive as a film" }),
-        el("p", {}, el("a", { href: source, download: "drive.mp4" }, "download drive.mp4")));
+        el("div", { class: "row" }, el("a", { href: source, download: "drive.mp4" }, "download drive.mp4"), el("button", { class: "chip", onclick: drop }, "close")));
+      film.hidden = false;
+      film.scrollIntoView({ block: "nearest", behavior: "smooth" });
     } catch (error) { complain(note, error); }
   }
 
   place.append(el("div", { class: "columns drive" },
     el("section", { class: "card start" }, el("h2", {}, "1. Start from"), start_.element,
       el("p", { class: "faint" }, "Or drop a picture of your own onto the dream.")),
-    el("section", { class: "card dream" }, stage, beside,
+    el("div", { class: "stack middle" }, el("section", { class: "card dream" }, stage, beside,
       el("div", { class: "row controls" },
         el("button", { title: "Backspace", onclick: () => act({ do: "back" }) }, "← back"),
-        el("button", { onclick: () => { times.length = 0; act({ do: "reset" }); } }, "reset"),
+        el("button", { onclick: () => { times.length = 0; drop(); act({ do: "reset" }); } }, "reset"),
         el("button", { onclick: save }, "save film"),
         strengthens),
-      note, film),
+      note), film),
     el("section", { class: "card" }, el("h2", {}, "2. Hold a key"), hint, tabs, keys)));
 
   const ends = whenReady(async (first) => {
     if (state.error) return;
-    if (state.decoder) { complain(note, new Error(state.decoder)); hint.textContent = ""; return; }
+    if (state.no_decoder) return lacksDecoder(place, "Drive");
     if (first) {
       hint.textContent = state.videos ? "" : "Bring a picture or a video to start from.";
       const wanted = query.get("video");
       if (wanted) await start_.begin({ key: wanted, at: Number(query.get("at") ?? 0) });
       else await start_.begin(state.first && { key: state.first, at: null });
     } else if (started) await tellKeys();
-  });
+  }, note);
   return () => {
     ended = true;
     ends();

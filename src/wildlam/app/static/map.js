@@ -167,7 +167,7 @@ export function show(place) {
   const count = (one) => `${one.size} transition${one.size === 1 ? "" : "s"}${one.mapped < one.size ? `, ${one.mapped || "none"} of them on this map` : ""}`;
   function tellGroups() {
     fill(groups, state.groups.map((one) => el("div", { class: "row" }, el("strong", {}, one.name), el("span", { class: "faint" }, count(one)),
-      el("a", { href: "#drive" }, "a key in Drive"), el("a", { href: `#search?${new URLSearchParams({ like: one.name })}` }, "search its like"),
+      el("a", { href: `#drive?${new URLSearchParams({ group: one.name })}` }, "a key in Drive"), el("a", { href: `#search?${new URLSearchParams({ like: one.name })}` }, "search its like"),
       el("a", { href: `#search?${new URLSearchParams({ group: one.name })}` }, "a filter in Search"),
       el("button", { class: "chip", onclick: () => forget(one) }, "forget"))));
     if (!state.groups.length) fill(groups, el("p", { class: "faint" }, "No groups yet. Draw a line around points (or hold Shift) and name them."));
@@ -200,6 +200,6 @@ export function show(place) {
     begun = true;
     await load();
     await list();
-  });
+  }, note);
   return () => { ended = true; ends(); removeEventListener("resize", draw); };
 }

@@ -1,5 +1,5 @@
 // Plan: from a start to a goal with a controller, step by step beside the truth.
-import { api, complain, el, fill, frameOf, picker, state, whenReady, work } from "./common.js";
+import { api, complain, el, fill, frameOf, lacks, lacksDecoder, picker, state, whenReady, work } from "./common.js";
 
 export function show(place) {
   const result = el("div", {}, el("p", { class: "empty" }, "Choose a start. The goal is what is seen some steps later in the same film, or another picture. Then press Plan."));
@@ -73,12 +73,12 @@ export function show(place) {
       el("div", { class: "row" }, go, el("label", { class: "field" }, "with", driver), el("label", { class: "field", style: "flex:1 1 250px;max-width:380px" }, "in", steps, count)), result)));
   return whenReady(async (first) => {
     if (!first || state.error) return;
-    if (state.decoder) return complain(result, new Error(state.decoder));
+    if (state.no_decoder) return lacksDecoder(place, "Plan");
     if (!state.controllers.length) {
-      go.disabled = true;
-      return complain(result, new Error("a plan needs a controller, and this run has none; train one: wildlam controller train RUN --data LABELLED"));
+      return lacks(place, "This run has no controller", "A plan is one of real actions, which a controller gives to the model. Train one in a terminal, on videos with poses or commands:",
+        `wildlam controller train ${state.path} --data LABELLED`);
     }
     fill(driver, state.controllers.map((one) => el("option", { value: one.name }, one.title)));
     await start.begin(state.first && { key: state.first, at: 2 });
-  });
+  }, result);
 }

@@ -58,7 +58,7 @@ export function show(place) {
 
   place.append(el("div", { class: "columns side" }, el("section", { class: "card" }, el("h2", {}, "Runs"), list),
     el("section", { class: "stack" }, title, note, card, charts)));
-  const ends = whenReady(() => {});
+  const ends = whenReady(() => {}, note);
   (async () => { while (!ended) { await refresh(); await pause(3000); } })();
   return () => { ended = true; ends(); };
 }

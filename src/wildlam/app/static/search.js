@@ -80,5 +80,5 @@ export function show(place, query) {
       await from.begin(null, false);
       await choose({ like: query.get("like") });
     } else await from.begin(query.get("video") && { key: query.get("video"), at: Number(query.get("at")) });
-  });
+  }, note);
 }

@@ -1,5 +1,5 @@
 // Transfer: what happens in one video, done to another.
-import { api, complain, el, fill, picker, state, whenReady, work } from "./common.js";
+import { api, complain, el, fill, lacksDecoder, picker, state, whenReady, work } from "./common.js";
 
 const WORDS = [
   ["agreement", "Agreement", "1: what is re-inferred from the dream is what was put in; 0: nothing in common"],
@@ -43,10 +43,10 @@ export function show(place) {
       el("div", { class: "row" }, go, el("label", { class: "field", style: "flex:1;max-width:340px" }, "after the target's first", seconds, told)), result)));
   return whenReady(async (first) => {
     if (!first || state.error) return;
-    if (state.decoder) return complain(result, new Error(state.decoder));
+    if (state.no_decoder) return lacksDecoder(place, "Transfer");
     await Promise.all([source.begin(), target.begin()]);
     const some = (await api("/api/videos")).videos;
     const other = some.find((one) => one.key !== source.picked?.key && one.source === source.picked?.source);
     if (other) await target.pick(other);
-  });
+  }, result);
 }
