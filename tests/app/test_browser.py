@@ -205,14 +205,26 @@ def test_map_hover_click_and_name(page, tiny):
     page.wait_for_timeout(300)
     box = page.locator("canvas").bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.once("dialog", lambda dialog: dialog.accept("mine"))
     page.get_by_role("button", name="draw a line around some").click()
     page.mouse.move(box["x"] + 5, box["y"] + 5)
     page.mouse.down()
     for x, y in ((0.99, 0.01), (0.99, 0.99), (0.01, 0.99)):
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=3)
     page.mouse.up()
+    page.fill("dialog input", "no/file")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog .error")
+    assert page.complaints == ["Failed to load resource: the server responded with a status of 400 (Bad Request)"]
+    page.complaints.clear()
+    page.fill("dialog input", "mine")  # of the same line
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog", state="detached")
+    page.wait_for_selector("[title='show its points'][aria-pressed=true] >> text=mine")
+    page.get_by_role("link", name="a key in Drive").click()
+    page.wait_for_selector("button[aria-pressed=true] >> text=named groups")
+    page.get_by_role("link", name="Map", exact=True).click()
     page.wait_for_selector("text=a key in Drive")
+    page.wait_for_timeout(300)
     (group,) = tiny[0].groups
     assert (group.name, len(group.members)) == ("mine", len(tiny[0].transitions))
     page.once("dialog", lambda dialog: dialog.accept())

@@ -140,6 +140,21 @@ def test_the_packaged_run_has_its_index_and_groups_with_the_videos(videos, tmp_p
         assert [one["name"] for one in told(address, "/api/state")["groups"]] == ["drawn here"]
 
 
+def test_the_map_takes_latent_actions_from_an_index(run, videos, monkeypatch):
+    with opened(run, videos) as (playground, _):
+        inferred = playground.transitions
+    index = build_search(run=run, data=videos).index
+    monkeypatch.setattr("wildlam.workflows.transitions.from_file", lambda *_: pytest.fail("inferred again"))
+    with opened(run, videos) as (playground, _):
+        known = playground.transitions
+        assert (known.videos, len(known)) == (inferred.videos, len(index))
+        for name in ("start", "end", "change"):
+            np.testing.assert_allclose(
+                getattr(known, name), getattr(inferred, name), rtol=2e-3
+            )  # states are kept in 16 bits
+        np.testing.assert_allclose(known.z.numpy(), inferred.z.numpy(), atol=0.05)
+
+
 def test_an_index_of_other_videos_is_not_searched(run, videos, tmp_path):
     others = shutil.copytree(videos / "nav", tmp_path / "others")
     index = build_search(run=run, data=others).index

@@ -201,6 +201,12 @@ def test_a_drive_with_each_set_of_keys(tiny, seat):
     assert seat(do="reset")["steps"] == 0
 
 
+def test_an_arm_goes_to_the_robots_left_whatever_the_camera_shows(tiny, seat):
+    seat(do="start", video=key_of(tiny, "arm"), at=2.0)
+    labels = {key["letter"]: key["label"] for key in seat(do="keys")["sets"][0]["keys"]}
+    assert (labels["a"], labels["d"]) == ("robot's left", "robot's right")
+
+
 def test_a_drive_begins_with_a_film_that_only_actions_move(tiny, monkeypatch):
     playground, _ = tiny
 
@@ -309,6 +315,7 @@ def test_a_group_gets_a_key_and_filters_a_search(tiny, seat):
     here = playground.mapped.all[0]
     of = f"video={playground.library.named(here.video).key}&at={here.start}"
     try:
+        assert json.loads(ask(address, "/api/groups/to%20the%20left")[2]) == {"numbers": numbers}
         seat(do="start", video=key_of(tiny, "arm"), at=1)
         named = next(one for one in seat(do="keys")["sets"] if one["key"] == "named")
         assert [one["label"] for one in named["keys"]] == ["to the left", "stay"]

@@ -36,14 +36,15 @@ WORDS = {
     "left": ("step left", "step right"),
     "turn": ("turn left", "turn right"),
     "dx": ("reach out", "pull back"),
-    "dy": ("left", "right"),
+    "dy": ("robot's left", "robot's right"),
     "dz": ("up", "down"),
     "droll": ("roll +", "roll -"),
     "dpitch": ("pitch +", "pitch -"),
     "dyaw": ("yaw +", "yaw -"),
     "dgripper": ("open", "close"),
 }
-"""What the components of common real actions do, up and down; of others the name is shown with its sign."""
+"""What the components of common real actions do, up and down; of others the name is shown with its sign.
+Which way an arm moves in the picture depends on the camera: one that faces the robot shows its left on the right."""
 LETTERS = {"forward": "ws", "turn": "ad", "left": "qe", "dx": "ws", "dy": "ad", "dz": "rf", "dgripper": "oc"}
 
 

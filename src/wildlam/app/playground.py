@@ -28,7 +28,7 @@ from wildlam.errors import WildlamError
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models.decoder import Decoder
 from wildlam.pretrained import FILMS, FIRST_FILM, TINY
-from wildlam.video.index import index
+from wildlam.video.index import index as index_videos
 from wildlam.video.lerobot_films import is_lerobot
 from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.controller import load_controller
@@ -284,6 +284,16 @@ class Playground:
             self._numbers[group] = self.mapped.numbers(group.members)
         return self._numbers[group]
 
+    def group_named(self, name: str) -> Group:
+        """A group by its name.
+
+        Raises:
+            WildlamError: there is none.
+        """
+        if (found := next((one for one in self.groups if one.name == name), None)) is None:
+            raise WildlamError("no such group; it was forgotten")
+        return found
+
     def rename(self, key: str, name: str) -> None:
         """Give a key of a drive, or a group, a name.
 
@@ -343,8 +353,14 @@ class Playground:
 
     def _gather(self, job: Job) -> dict[str, Any]:
         videos = [(item.file, item.source) for item in self.library.videos if item.file is not None]
-        known = gather(self.trained, videos, self.most, count=lambda share: job.count(0.95 * share))  # then labels
-        items = {str(item.file): item for item in self.library.videos}
+        items, index = {str(item.file): item for item in self.library.videos}, self.loaded.index
+        known = gather(
+            self.trained,
+            videos,
+            self.most,
+            count=lambda share: job.count(0.95 * share),  # then labels
+            known=lambda file: index.transitions_of(items[str(file)].name),
+        )
         for name, why in known.left_out.items():
             self.library.left_out[items[name].name] = why.removeprefix(f"{name}: ")
         if self.library.left_out:
@@ -353,7 +369,7 @@ class Playground:
         folders = {source: self.folder_of(source) for source in dict.fromkeys(known.sources)}
         for folder in folders.values():
             with suppress(WildlamError):  # who reads the actions says so, or does without
-                index(folder, progress=False)  # or bars would move the address out of the terminal
+                index_videos(folder, progress=False)  # or bars would move the address out of the terminal
         self.actions = known.actions(folders, self.trained.config.data.fps)
         self.mapped = Mapped(known, [items[name].name for name in known.videos])
         self.transitions = known

@@ -15,6 +15,7 @@ from wildlam.errors import WildlamError
 from wildlam.workflows.search_filter import Filter, Hit, Transition
 from wildlam.workflows.search_index import SearchIndex
 from wildlam.workflows.transitions import Transitions
+from wildlam.workflows.video_transitions import VideoTransitions
 
 
 class Searched(Protocol):
@@ -130,6 +131,18 @@ class RunIndex:
             # All at once, and the time last: another request may ask meanwhile.
             self._opened, self.why_not, self._changed = opened, why_not, changed
         return self._opened
+
+    def transitions_of(self, video: str) -> VideoTransitions | None:
+        """The transitions of a video, by its name; None if the index has none of it, is damaged, or not there."""
+        if (index := self.open()) is None:
+            return None
+        try:
+            found = index.of_video(video)
+            z = index.vectors(found)
+        except WildlamError:  # which a search tells of
+            return None
+        start, end, speed = (np.array([getattr(one, name) for one in found]) for name in ("start", "end", "speed"))
+        return VideoTransitions(z, start, end, speed.astype(np.float32)) if found else None
 
     def _checked(self) -> SearchIndex:
         """The index.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -21,7 +21,7 @@ from wildlam.progress import Count, uncounted
 from wildlam.video.files import AnyFile, inside
 from wildlam.video.given import VideoFile
 from wildlam.workflows.trained import Trained
-from wildlam.workflows.video_transitions import from_file
+from wildlam.workflows.video_transitions import VideoTransitions, from_file
 
 
 @dataclass
@@ -120,7 +120,12 @@ class Transitions:
 
 @torch.no_grad()
 def gather(
-    trained: Trained, videos: Sequence[tuple[AnyFile, str]], most: int, seed: int = 0, count: Count = uncounted
+    trained: Trained,
+    videos: Sequence[tuple[AnyFile, str]],
+    most: int,
+    seed: int = 0,
+    count: Count = uncounted,
+    known: Callable[[AnyFile], VideoTransitions | None] = lambda _: None,
 ) -> Transitions:
     """Infer the latent actions of videos, until there are ``most`` transitions.
 
@@ -131,6 +136,7 @@ def gather(
         most: about how many transitions are enough.
         seed: of that order.
         count: called with the share of the work done since the last call.
+        known: the transitions of a file that need not be inferred, as they are in an index; None for others.
 
     Raises:
         WildlamError: there is no transition in any of them.
@@ -141,7 +147,7 @@ def gather(
     for path, source in queue:
         before = total
         try:
-            if one := from_file(trained, VideoFile(path)):
+            if one := known(path) or from_file(trained, VideoFile(path)):
                 change = one.speed * (one.end - one.start).astype(np.float32)
                 parts.append(
                     (np.full(len(one), len(found.videos)), one.start, one.end, torch.from_numpy(one.z), change)

@@ -34,6 +34,10 @@ def routes(playground: Playground) -> list[BaseRoute]:
         group = await run_in_threadpool(playground.group, str(given.get("name", "")), numbers)
         return JSONResponse({"name": group.name})
 
+    async def members(request: Request) -> Response:
+        numbers = playground.numbers_of(playground.group_named(request.path_params["name"]))
+        return JSONResponse({"numbers": numbers.tolist()})
+
     async def forget(request: Request) -> Response:
         playground.groups.forget(request.path_params["name"])
         return JSONResponse({})
@@ -41,5 +45,6 @@ def routes(playground: Playground) -> list[BaseRoute]:
     return [
         Route("/api/map", points, methods=["POST"]),
         Route("/api/groups", groups, methods=["POST"]),
+        Route("/api/groups/{name}", members),
         Route("/api/groups/{name}", forget, methods=["DELETE"]),
     ]

@@ -66,7 +66,7 @@ def routes(playground: Playground) -> list[BaseRoute]:
         """
         query = request.query_params
         if "like" in query:
-            group = group_of(query["like"])
+            group = playground.group_named(query["like"])
             return group.directions, {"without_moments": moments_of(group)}
         item, at = playground.library.find(query.get("video", "")), number(request, "at", 0, 0, 1e6)
         if (one := known_at(searched, item, at)) is None:
@@ -74,19 +74,13 @@ def routes(playground: Playground) -> list[BaseRoute]:
         own = {"without": {item.name}} if apart else {"without_moments": frozenset({(one.video, one.start)})}
         return searched.vectors([one])[0], own
 
-    def group_of(name: str) -> Group:
-        found = next((one for one in playground.groups if one.name == name), None)
-        if found is None:
-            raise WildlamError("no such group; it was forgotten")
-        return found
-
     def near(request: Request) -> dict[str, Any]:
         query, searched = request.query_params, playground.searched()
         apart = query.get("apart") == "1"
         z, fields = example(searched, request, apart)
         fields["without"] = frozenset(fields.get("without", ())) | playground.loaded.index.unshown
         if query.get("group"):
-            fields["moments"] = moments_of(group_of(query["group"]))
+            fields["moments"] = moments_of(playground.group_named(query["group"]))
         fields |= {name: number(request, name, *limits) for name, limits in LIMITS.items() if query.get(name)}
         with named(WORDS):
             try:

@@ -95,6 +95,22 @@ export const lacksDecoder = (place, page) => lacks(place, `${page} needs a decod
 
 /** Show an error, but for that of work which was cancelled here. */
 export const complain = (place, error) => error.quiet || fill(place, el("p", { class: "error", role: "alert" }, error.message));
+
+/** Ask for a name until `save` takes it, or nobody wants one; what is wrong with one is said beside it. */
+export function askName(title, before, save) {
+  const input = el("input", { type: "text", value: before, maxlength: "40", "aria-label": "name" }), note = el("div");
+  const submit = async (event) => {
+    event.preventDefault();
+    try { await save(input.value); dialog.close(); } catch (error) { complain(note, error); }
+  };
+  const dialog = el("dialog", {}, el("form", { class: "stack", onsubmit: submit }, el("label", { class: "stack" }, title, input), note,
+    el("div", { class: "row" }, el("button", { class: "main" }, "Save"), el("button", { type: "button", onclick: () => dialog.close() }, "Cancel"))));
+  document.body.append(dialog);
+  dialog.showModal();
+  input.select();
+  return new Promise((done) => dialog.addEventListener("close", () => { dialog.remove(); done(); }));
+}
+
 export const frameOf = (key, at = 0, side = 128) => `/api/videos/${encodeURIComponent(key)}/frame?at=${at}&side=${side}`;
 
 /** The two frames of a transition, in turns. */

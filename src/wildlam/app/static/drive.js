@@ -1,5 +1,5 @@
 // Drive: hold a key, see what the world model dreams.
-import { complain, el, fill, frameOf, lacksDecoder, pair, pause, picker, state, whenReady, api } from "./common.js";
+import { askName, complain, el, fill, frameOf, lacksDecoder, pair, pause, picker, state, whenReady, api } from "./common.js";
 
 const PACE = 1000 / 8;  // milliseconds of a step, at the fastest
 
@@ -122,13 +122,11 @@ export function show(place, query) {
     return made;
   }
 
-  async function name(key) {
-    const given = prompt("A name for this action", key.label);
-    if (!given) return;
-    try {
+  function name(key) {
+    askName("A name for this action", key.label, async (given) => {
       await api("/api/names", { json: { key: key.key, name: given } });
       await tellKeys();
-    } catch (error) { complain(note, error); }
+    });
   }
 
   function mark() {
@@ -160,7 +158,7 @@ export function show(place, query) {
     stepping = false;
   }
 
-  const typing = (e) => e.target.closest("input[type=text], select, textarea") || e.ctrlKey || e.metaKey || e.altKey;
+  const typing = (e) => e.target.closest("dialog, select") || e.ctrlKey || e.metaKey || e.altKey;
   const keyOf = (e) => chosen?.keys.find((one) => one.letter && one.letter === e.key.toLowerCase());
   const down = (e) => {
     if (typing(e)) return;

@@ -1,6 +1,6 @@
 // Map: every transition a point. Drag to move, wheel or two fingers to zoom, hover to see, click to search, draw a line to
 // name a group. A finger does not hover: it sees by a tap and searches by another.
-import { api, complain, el, fill, pair, state, whenReady, work } from "./common.js";
+import { api, askName, complain, el, fill, pair, state, whenReady, work } from "./common.js";
 
 const COLOURS = ["#4477dd", "#ee7733", "#22aa88", "#cc3377", "#aa9922", "#7755cc", "#33aacc", "#997755", "#66aa33", "#dd5555", "#8899aa", "#bb66bb"];
 const RAMP = [[42, 65, 160], [40, 150, 150], [230, 200, 60]];
@@ -13,12 +13,12 @@ function ramp(share) {
 export function show(place) {
   const canvas = el("canvas", { tabindex: "0", "aria-label": "map of transitions" }), tip = el("div", { class: "tip", hidden: true });
   const note = el("div"), legend = el("div", { class: "legend" }), groups = el("div", { class: "stack" });
-  const colour = el("select", { "aria-label": "colour", onchange: () => { paint(); draw(); } });
-  const lasso = el("button", { "aria-pressed": "false", onclick: () => { const on = lasso.getAttribute("aria-pressed") === "false"; lasso.setAttribute("aria-pressed", String(on)); } }, "draw a line around some");
+  const colour = el("select", { "aria-label": "colour", onchange: () => { fill(note); paint(); draw(); } });
+  const lasso = el("button", { "aria-pressed": "false", onclick: () => { fill(note); const on = lasso.getAttribute("aria-pressed") === "false"; lasso.setAttribute("aria-pressed", String(on)); } }, "draw a line around some");
   const umap = el("button", { onclick: () => load(true) }, "by UMAP");
   const area = el("div", { class: "map" }, canvas, tip);
   const pen = canvas.getContext("2d");
-  let data = null, colours = [], zoom = 1, x0 = 0, y0 = 0, drag = null, line = null, hovered = -1, ended = false, frame = 0;
+  let data = null, colours = [], zoom = 1, x0 = 0, y0 = 0, drag = null, line = null, hovered = -1, marked = { name: null, numbers: new Set() }, ended = false, frame = 0;
   const held = new Map();  // where pointers are held down
 
   const side = () => Math.min(canvas.clientWidth, canvas.clientHeight) / 2.5;
@@ -51,8 +51,10 @@ export function show(place) {
         const [x, y] = toScreen(i);
         if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
         pen.fillStyle = colours[i];
+        pen.globalAlpha = marked.name === null || marked.numbers.has(i) ? 1 : 0.15;
         pen.fillRect(x - size / 2, y - size / 2, size, size);
       }
+      pen.globalAlpha = 1;
       if (hovered >= 0) {
         const [x, y] = toScreen(hovered);
         pen.strokeStyle = getComputedStyle(canvas).color; pen.lineWidth = 2;
@@ -84,6 +86,7 @@ export function show(place) {
     if (held.size > 1) { drag = line = null; return draw(); }
     if (lasso.getAttribute("aria-pressed") === "true" || e.shiftKey) line = [at]; else drag = { at, from: [x0, y0], moved: false };
     tip.hidden = true;
+    fill(note);
   });
   const apart = ([[ax, ay], [bx, by]]) => Math.hypot(ax - bx, ay - by) || 1;
   canvas.addEventListener("pointermove", (e) => {
@@ -119,7 +122,7 @@ export function show(place) {
   canvas.addEventListener("pointercancel", (e) => { held.delete(e.pointerId); drag = line = null; draw(); });
   canvas.addEventListener("pointerup", async (e) => {
     held.delete(e.pointerId);
-    if (line) { const around = line; line = null; lasso.setAttribute("aria-pressed", "false"); draw(); return name(around); }
+    if (line) { lasso.setAttribute("aria-pressed", "false"); return name(); }
     const clicked = drag && !drag.moved;
     drag = null;
     if (!clicked) return;
@@ -144,7 +147,8 @@ export function show(place) {
     if (act) { e.preventDefault(); act(); draw(); }
   });
 
-  async function name(around) {
+  async function name() {
+    const around = line;
     const inside = (px, py) => {
       let odd = false;
       for (let i = 0, j = around.length - 1; i < around.length; j = i++) {
@@ -154,10 +158,27 @@ export function show(place) {
       return odd;
     };
     const numbers = data.x.map((_, i) => i).filter((i) => inside(...toScreen(i)));
-    if (!numbers.length) return complain(note, new Error("no transition lies within that line"));
-    const given = prompt(`A name for these ${numbers.length} transitions`);
-    if (!given) return;
-    try { fill(note); await api("/api/groups", { json: { name: given, numbers } }); await list(); } catch (error) { complain(note, error); }
+    if (!numbers.length) complain(note, new Error("no transition lies within that line"));
+    else {
+      await askName(`A name for ${numbers.length === 1 ? "this transition" : `these ${numbers.length} transitions`}`, "", async (given) => {
+        const { name } = await api("/api/groups", { json: { name: given, numbers } });
+        await list();
+        await mark(name);
+      });
+    }
+    line = null;
+    draw();
+  }
+
+  /** Show which points a group is of; those of all, for null. */
+  async function mark(name) {
+    try {
+      fill(note);
+      const { numbers } = name === null ? { numbers: [] } : await api(`/api/groups/${encodeURIComponent(name)}`);
+      marked = { name, numbers: new Set(numbers) };
+      tellGroups();
+      draw();
+    } catch (error) { complain(note, error); }
   }
 
   async function list() {
@@ -166,7 +187,8 @@ export function show(place) {
   }
   const count = (one) => `${one.size} transition${one.size === 1 ? "" : "s"}${one.mapped < one.size ? `, ${one.mapped || "none"} of them on this map` : ""}`;
   function tellGroups() {
-    fill(groups, state.groups.map((one) => el("div", { class: "row" }, el("strong", {}, one.name), el("span", { class: "faint" }, count(one)),
+    fill(groups, state.groups.map((one) => el("div", { class: "row" },
+      el("button", { class: "chip", title: "show its points", "aria-pressed": String(one.name === marked.name), onclick: () => mark(one.name === marked.name ? null : one.name) }, one.name), el("span", { class: "faint" }, count(one)),
       el("a", { href: `#drive?${new URLSearchParams({ group: one.name })}` }, "a key in Drive"), el("a", { href: `#search?${new URLSearchParams({ like: one.name })}` }, "search its like"),
       el("a", { href: `#search?${new URLSearchParams({ group: one.name })}` }, "a filter in Search"),
       el("button", { class: "chip", onclick: () => forget(one) }, "forget"))));
@@ -174,7 +196,7 @@ export function show(place) {
   }
   async function forget(one) {
     if (!confirm(`Forget the group ${one.name}? Its file is removed.`)) return;
-    try { await api(`/api/groups/${encodeURIComponent(one.name)}`, { method: "DELETE" }); await list(); } catch (error) { complain(note, error); }
+    try { await api(`/api/groups/${encodeURIComponent(one.name)}`, { method: "DELETE" }); await mark(null); await list(); } catch (error) { complain(note, error); }
   }
 
   async function load(by = false) {
