@@ -15,13 +15,14 @@ pytest.importorskip("websockets")
 from wildlam.app.config import AppConfig  # noqa: E402
 from wildlam.app.server import _listening, make_app, open_playground  # noqa: E402
 from wildlam.pretrained import TINY, unpack  # noqa: E402
+from wildlam.report.html import Section, paragraph, write_report  # noqa: E402
 
 
 @contextmanager
-def served(config):
+def served(config, port=0):
     """Serve a playground in a thread; give it and its address."""
     playground = open_playground(config)
-    sock = _listening(config.host, 0)
+    sock = _listening(config.host, port)
     app = make_app(playground, {"localhost", "127.0.0.1"})
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
@@ -40,6 +41,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     unpack(folder / "tiny", folder)
     shutil.rmtree(folder / "tiny" / "prior")
+    write_report(folder / "tiny" / "report.html", "A report", Section("Part", paragraph("of the run")))
     return folder
 
 

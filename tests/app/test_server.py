@@ -459,6 +459,37 @@ def test_more_videos_come_behind_those_that_are_shown(tiny, monkeypatch):
     assert sorted(names) == sorted(one.name for one in tiny[0].library.videos)
 
 
+def test_reports_of_runs_are_shown_as_pages_of_nobodys_and_nothing_else_is(tiny, runs):
+    _, address = tiny
+    (run,) = json.loads(ask(address, "/api/runs")[2])["runs"]
+    assert run["reports"] == ["tiny/report.html"]
+    status, headers, body = ask(address, "/api/reports/tiny/report.html")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert b"of the run" in body
+    (policy,) = headers.get_all("Content-Security-Policy")
+    assert policy.startswith("sandbox allow-scripts; default-src 'none'")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    secret = runs / "secret.html"
+    secret.write_text("not to be shown")
+    link = runs / "tiny" / "linked" / "report.html"
+    link.parent.mkdir()
+    link.symlink_to(secret)
+    try:
+        assert json.loads(ask(address, "/api/runs")[2])["runs"][0]["reports"] == ["tiny/report.html"]
+        for path in (
+            "tiny/linked/report.html",
+            "secret.html",
+            "tiny/config.yaml",
+            "tiny/..%2fsecret.html",
+            "%2fetc%2fpasswd",
+        ):
+            assert ask(address, f"/api/reports/{path}")[0] == 400, path
+    finally:
+        link.unlink()
+        link.parent.rmdir()
+        secret.unlink()
+
+
 def test_a_video_begins_where_there_is_most_to_see(tiny):
     playground, address = tiny
     for item in playground.library.videos:

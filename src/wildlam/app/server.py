@@ -50,7 +50,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Of every answer: nothing is loaded from elsewhere, no other page embeds this one."""
+"""Of every answer that does not say otherwise: nothing is loaded from elsewhere, no other page embeds this one."""
 
 
 def serve(config: AppConfig) -> None:
@@ -172,8 +172,10 @@ class _Guarded:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                own_ones = message.get("headers", [])
+                said = {name.lower() for name, _ in own_ones}
                 added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *added]
+                message["headers"] = [*own_ones, *((name, value) for name, value in added if name.lower() not in said)]
             await send(message)
 
         await self._app(scope, receive, with_headers)

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from torch import Tensor
 
 from wildlam.app.jobs import Job
-from wildlam.app.keys import Driver
+from wildlam.app.keys import WORDS, Driver
 from wildlam.app.library import Item, png
 from wildlam.app.pages.shared import body_of, checked
 from wildlam.app.playground import Playground
@@ -52,7 +52,8 @@ def routes(playground: Playground) -> list[BaseRoute]:
         return {
             "pictures": pictures,
             "times": [at + k / fps for k in range(steps + 1)] if same else None,
-            "names": [names[i] for i in shown],
+            "names": [driver.space.with_unit(names[i]) for i in shown],
+            "words": [_said(names[i]) for i in shown],
             "actions": [[round(float(step[i]), 4) for i in shown] for step in found.actions],
             "sums": [round(float(found.actions[:, i].sum()), 3) for i in shown],
             "true_sums": None if truth is None else [round(float(truth[:, i].sum()), 3) for i in shown],
@@ -70,6 +71,12 @@ def routes(playground: Playground) -> list[BaseRoute]:
         return JSONResponse(job.told())
 
     return [Route("/api/plan", plan, methods=["POST"])]
+
+
+def _said(component: str) -> tuple[str, str] | None:
+    """What a component of an action does, up and down; None where that says no more than its name."""
+    words = WORDS.get(component)
+    return None if words is None or words[0].endswith("+") else words
 
 
 def _uri(picture: Tensor) -> str:

@@ -11,11 +11,12 @@ import torch
 import yaml
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from wildlam.app.jobs import QUICK, Job
 from wildlam.app.library import Item, Library, jpeg
+from wildlam.app.meanings import meaning
 from wildlam.app.playground import Playground, videos_of
 from wildlam.config import read_config
 from wildlam.errors import WildlamError
@@ -30,6 +31,11 @@ POINTS = 500
 """Points of a curve; of more, every so many."""
 FILMS = 3
 STATES = 8
+REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+"""Of reports, which came with a run from who knows where: as a page of nobody's, it can ask the playground nothing."""
 
 
 def routes(playground: Playground) -> list[BaseRoute]:
@@ -59,7 +65,15 @@ def routes(playground: Playground) -> list[BaseRoute]:
         job = playground.jobs.submit("predicting held-out films", lambda job: _pictures(playground, path, job), QUICK)
         return JSONResponse(job.told())
 
+    async def report(request: Request) -> Response:
+        path = request.path_params["path"]
+        for file in await run_in_threadpool(lambda: [one for run in _runs(playground.runs) for one in _reports(run)]):
+            if _name(playground.runs, file) == path:
+                return FileResponse(file, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
+        raise WildlamError("no such report; reload the page")
+
     return [
+        Route("/api/reports/{path:path}", report),
         Route("/api/runs", runs),
         Route("/api/runs/curves", curves),
         Route("/api/runs/pictures", pictures, methods=["POST"]),
@@ -85,6 +99,16 @@ def _runs(folder: Path) -> list[Path]:
     return found[:MOST]
 
 
+def _reports(path: Path) -> list[Path]:
+    """Reports of a run, its own first: links in it lead to those in its folders."""
+    here = path.resolve()
+    return [
+        file
+        for file in (path / "report.html", *path.glob("*/report.html"))
+        if file.is_file() and file.resolve().is_relative_to(here)
+    ]
+
+
 def _changed(path: Path) -> float:
     file = path / "metrics.jsonl"
     return (file if file.is_file() else path).stat().st_mtime
@@ -96,6 +120,7 @@ def _name(folder: Path, path: Path) -> str:
 
 def _told(folder: Path, path: Path) -> dict[str, Any]:
     about: dict[str, Any] = {"key": _name(folder, path), "name": _name(folder, path), "changed": _changed(path)}
+    about["reports"] = [_name(folder, file) for file in _reports(path)]
     try:
         config, metrics = yaml.safe_load((path / "config.yaml").read_text()), Run(path).metrics()
         about["steps"], about["step"] = config["training"]["steps"], metrics[-1]["step"] if metrics else 0
@@ -106,7 +131,7 @@ def _told(folder: Path, path: Path) -> dict[str, Any]:
 
 
 def _curves(path: Path) -> dict[str, Any]:
-    """The statistics of a run as curves, name to steps and values, and its newest checkpoint."""
+    """The statistics of a run as curves, name to steps and values, what they mean, and its newest checkpoint."""
     curves: dict[str, list[list[float]]] = {}
     for row in Run(path).metrics():
         step = row.get("step")
@@ -118,7 +143,11 @@ def _curves(path: Path) -> dict[str, Any]:
         every = -(-len(points) // POINTS)
         curves[name] = points[:-1:every] + points[-1:] if every > 1 else points
     checkpoints = sorted(p.name for p in (path / "checkpoints").glob("step_*"))
-    return {"curves": curves, "checkpoint": checkpoints[-1] if checkpoints else ""}
+    return {
+        "curves": curves,
+        "meanings": {name: meaning(name) for name in curves},
+        "checkpoint": checkpoints[-1] if checkpoints else "",
+    }
 
 
 @torch.no_grad()

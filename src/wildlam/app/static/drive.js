@@ -184,10 +184,10 @@ export function show(place, query) {
   async function save() {
     try {
       const told = await ask({ do: "save" }), source = `/api/films/${told.film}`;
-      fill(film, el("video", { src: source, controls: true, autoplay: true, loop: true, muted: true, "aria-label": "the drive as a film" }),
+      const inSight = () => film.scrollIntoView({ block: "nearest", behavior: "smooth" });
+      fill(film, el("video", { src: source, controls: true, autoplay: true, loop: true, muted: true, "aria-label": "the drive as a film", onloadedmetadata: inSight }),
         el("div", { class: "row" }, el("a", { href: source, download: "drive.mp4" }, "download drive.mp4"), el("button", { class: "chip", onclick: drop }, "close")));
       film.hidden = false;
-      film.scrollIntoView({ block: "nearest", behavior: "smooth" });
     } catch (error) { complain(note, error); }
   }
 

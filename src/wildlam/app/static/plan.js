@@ -59,10 +59,10 @@ export function show(place) {
       truth ? [el("h2", { style: "margin-top:12px" }, "Truth"), el("div", { class: "strip" }, truth, figure(frameOf(to.key, to.at), "goal", "goal"))] : null,
       el("p", { class: "faint" }, `Distance to the goal's state, over that of the start: ${done.distances.map((d) => d.toFixed(2)).join(" → ")}`),
       el("div", { class: "scroll" }, el("table", {},
-        el("tr", {}, el("th", {}, ""), done.names.map((name) => el("th", {}, name))),
+        el("tr", {}, el("th", {}, ""), done.names.map((name, i) => el("th", {}, name, done.words[i] && el("small", {}, `+ ${done.words[i][0]}`, el("br"), `\u2212 ${done.words[i][1]}`)))),
         done.actions.map((one, i) => el("tr", {}, el("td", {}, `step ${i + 1}`), one.map((v) => el("td", { class: "number" }, unit(v))))),
-        el("tr", {}, el("th", {}, "together"), done.sums.map((v) => el("th", { style: "text-align:right" }, unit(v)))),
-        done.true_sums ? el("tr", {}, el("th", {}, "truth"), done.true_sums.map((v) => el("th", { style: "text-align:right" }, unit(v)))) : null)));
+        el("tr", {}, el("th", {}, "planned in all"), done.sums.map((v) => el("th", { style: "text-align:right" }, unit(v)))),
+        done.true_sums ? el("tr", {}, el("th", {}, "really done in all"), done.true_sums.map((v) => el("th", { style: "text-align:right" }, unit(v)))) : null)));
   }
 
   place.append(el("div", { class: "stack" },

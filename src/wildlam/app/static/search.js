@@ -4,7 +4,7 @@ import { api, complain, el, fill, pair, picker, state, whenReady } from "./commo
 const FAR = 0.8;  // distance beyond which a hit has little to do with what is searched
 
 export function show(place, query) {
-  const results = el("div", { class: "results" }), note = el("div"), asked = el("div"), searched = el("p", { class: "faint" });
+  const results = el("div", { class: "results" }), far = el("details", { hidden: true }), note = el("div"), asked = el("div"), searched = el("p", { class: "faint" });
   const source = el("select", { "aria-label": "source", onchange: () => search() });
   const group = el("select", { "aria-label": "group", onchange: () => search() });
   const apart = el("input", { type: "checkbox", checked: true, onchange: () => search() });
@@ -14,6 +14,8 @@ export function show(place, query) {
   let of = null;  // { like: a group's name }, or a transition: { video, name, start, end }
 
   function filters() {
+    const [least, greatest] = [Number(faster.value || 0), Number(slower.value || 100)];
+    if (!(least >= 0 && least < greatest && greatest <= 100)) throw new Error(`speed goes from 0 to 100 %, the least below the greatest; it says ${least} to ${greatest} %`);
     const share = (one) => one.value && Number(one.value) / 100;
     const given = { source: source.value, group: group.value, min_speed: share(faster), max_speed: share(slower), after: after.value, before: before.value };
     return { ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== "")), apart: apart.checked ? "1" : "0" };
@@ -34,14 +36,17 @@ export function show(place, query) {
       tellAsked();
       const found = await api(`/api/near?${new URLSearchParams([...example(), ...Object.entries({ ...filters(), count: 24 })])}`);
       searched.textContent = found.searched;
-      fill(results, found.found.map((one) => hit(one)));
+      const near = found.found.filter((one) => one.distance <= FAR), rest = found.found.slice(near.length);
+      fill(results, near.map(hit));
+      fill(far, rest.length ? [el("summary", {}, near.length ? `${rest.length} more, hardly alike` : `The nearest ${rest.length} are hardly alike`), el("div", { class: "results" }, rest.map(hit))] : null);
+      far.hidden = !rest.length;
+      far.open = !near.length;
       if (!found.found.length) fill(results, el("p", { class: "empty" }, "Nothing left under these filters; widen them."));
-    } catch (error) { fill(results); complain(note, error); }
+    } catch (error) { fill(results); far.hidden = true; complain(note, error); }
   }
   function hit(one) {
-    const far = one.distance > FAR;
-    return el("button", { class: far ? "far" : null, onclick: () => choose(one), title: `${one.name}, faster than ${Math.round(100 * one.rank)} % of all: search its like` }, pair(one),
-      el("span", {}, `distance ${one.distance.toFixed(2)}${far ? ", hardly alike" : ""}`),
+    return el("button", { onclick: () => choose(one), title: `${one.name}, faster than ${Math.round(100 * one.rank)} % of all: search its like` }, pair(one),
+      el("span", {}, `distance ${one.distance.toFixed(2)}`),
       el("span", { class: "film" }, `${one.name.split("/").at(-1)}, ${one.start.toFixed(2)} s`));
   }
   async function at(video) {
@@ -56,8 +61,8 @@ export function show(place, query) {
       el("div", { class: "row filters" }, field("source", source), field("group", group),
         el("span", { class: "field", title: "share of all transitions that are slower" }, "speed", faster, "to", slower, "%"),
         el("span", { class: "field", title: "seconds of the video" }, "seconds", after, "to", before),
-        field(apart, "each of another video")), note, searched,
-      el("p", { class: "faint" }, `The nearest by latent action. Distance 0: the same direction; 1: unrelated; 2: the opposite. Faded beyond ${FAR}.`), results)));
+        field(apart, "at most one per video")), note, searched,
+      el("p", { class: "faint" }, `The nearest by latent action. Distance 0: the same direction; 1: unrelated; 2: the opposite. Beyond ${FAR} they are hardly alike.`), results, far)));
 
   function choices(select, all) {
     const before = select.value;
