@@ -56,6 +56,14 @@ def test_what_is_missing_is_said_before_the_address(monkeypatch, capsys, tmp_pat
     assert address.startswith("playground http://localhost:")
 
 
+def test_the_help_is_plain_text(capsys):
+    with pytest.raises(SystemExit):
+        main(["app", "--help"])
+    told = capsys.readouterr().out
+    assert "``" not in told
+    assert 'of `"tiny"` the films' in told
+
+
 def test_interrupted_while_it_loads_nothing_is_said_to_resume(monkeypatch, capsys):
     pytest.importorskip("uvicorn")
 
