@@ -185,9 +185,10 @@ def curves(rows: list[dict]) -> Figure:
     fig = Figure(figsize=(5.5, 3.6), layout="constrained")
     ax, shares = fig.subplots(), sorted({row["share"] for row in rows})
     clips = [next(row["clips"] for row in rows if row["share"] == share) for share in shares]
-    for colour, model in zip(["0.7", "0.45", *LINES], SHOWN, strict=True):
+    for i, (colour, model) in enumerate(zip(["0.7", "0.45", *LINES], SHOWN, strict=True)):
         of_model = [row for row in rows if (row["model"], row["figure"]) == (model, "success")]
-        line(ax, [[row for row in of_model if row["share"] == share] for share in shares], color=colour, label=model)
+        points = [[row for row in of_model if row["share"] == share] for share in shares]
+        line(ax, points, shift=0.03 * (i - len(SHOWN) // 2), color=colour, label=model)
     ax.set_xticks(range(len(shares)), [str(count) for count in clips])
     ax.set_xlabel("labelled clips")
     ax.set_ylabel("success")
