@@ -12,10 +12,11 @@ from wildlam.encoders import Lite0
 from wildlam.errors import WildlamError
 from wildlam.models.decoder import DecoderConfig
 from wildlam.models.perceptual import PerceptualConfig
+from wildlam.pretrained import TINY
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
 from wildlam.training import TrainingConfig
-from wildlam.workflows.decoder import DecodingConfig, load_decoder, train_decoder
+from wildlam.workflows.decoder import DecodingConfig, find_decoder, load_decoder, train_decoder
 
 from ..helpers import make_run
 
@@ -45,7 +46,7 @@ def test_a_decoder_is_a_run_of_its_own(run):
     assert rows[0]["l1"] == rows[0]["loss"]
     assert {"held_out/l1", "held_out/psnr", "held_out/ssim"} <= rows[1].keys()
     spec = Run.open(run).encoder_spec
-    decoder = load_decoder(folder, spec)
+    decoder = load_decoder(run, spec, given=folder)
     assert not decoder.training
     pictures = decoder.decode(torch.zeros(1, 3, spec.tokens, spec.width))
     assert pictures.shape == (1, 3, 3, 16, 16)
@@ -92,10 +93,10 @@ def test_a_folder_with_another_decoder_is_refused(run):
 
 
 def test_states_of_another_encoder_are_refused(run):
-    folder = train_decoder(run, CONFIG)
+    train_decoder(run, CONFIG)
     other = Lite0(image_size=64, pool=2, dtype="float32").build("cpu").spec
     with pytest.raises(WildlamError, match=f"on states of lite0 .*, this encoder is lite0 {other.fingerprint}"):
-        load_decoder(folder, other)
+        load_decoder(run, other)
 
 
 def test_impossible_pictures_are_refused_before_anything_is_written(run):
@@ -107,6 +108,25 @@ def test_impossible_pictures_are_refused_before_anything_is_written(run):
 def test_a_run_without_a_decoder_says_how_to_get_one(run):
     with pytest.raises(WildlamError, match="has no decoder; train one with `wildlam decoder train`"):
         load_decoder(run, Run.open(run).encoder_spec)
+
+
+def test_a_run_of_the_default_encoder_borrows_the_decoder_that_comes_with_the_package(tmp_path, caplog):
+    caplog.set_level("INFO", logger="wildlam")
+    run = tmp_path / "run"
+    shutil.copytree(TINY, run, ignore=shutil.ignore_patterns("decoder"))
+    spec = Run.open(run).encoder_spec
+    states = torch.randn(1, 2, spec.tokens, spec.width)
+    own = load_decoder(TINY, spec, "cpu").decode(states)
+    assert not caplog.messages
+    for _ in range(2):
+        assert torch.equal(load_decoder(run, spec, "cpu").decode(states), own)
+    train = f"wildlam decoder train {run}"
+    assert caplog.messages == [f"pictures by wildlam-tiny's decoder; `{train}` trains one on these videos"]
+    (run / "decoder").mkdir()  # begun, and no checkpoint yet
+    assert find_decoder(run, spec) == TINY / "decoder"
+    assert find_decoder(run, replace(spec, fingerprint="another")) is None
+    with pytest.raises(WildlamError, match="elsewhere has no decoder"):  # no other is taken for what was named
+        load_decoder(run, spec, given=tmp_path / "elsewhere")
 
 
 def test_configurations_survive_being_written(tmp_path):

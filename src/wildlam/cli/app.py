@@ -9,8 +9,8 @@ from wildlam.cli.look import RUN_HELP
 def run_app(argv: Arguments) -> None:
     """Open the playground, a local web page: drive a model with keys, transfer, plan, map, search, watch runs.
 
-    Without a RUN it is wildlam-tiny, with films that come with it. To Drive, Transfer and Plan, a
-    run needs a decoder (`wildlam decoder train RUN`).
+    Without a RUN it is wildlam-tiny, with films that come with it. Pictures are by the run's decoder
+    (`wildlam decoder train RUN`), or by wildlam-tiny's where the encoder is the default.
 
     Only this machine can open it; with --host others can, who then see the
     videos, bring their own and use this machine's time: there is no password.

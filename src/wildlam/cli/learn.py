@@ -170,7 +170,8 @@ def run_sweep(argv: Arguments) -> None:
 def run_decoder(argv: Arguments) -> None:
     """Train a decoder, which turns states into pictures, or show what a run predicts as pictures.
 
-    A decoder is for visualisation only: no model is trained through it. Runs with the same encoder can share it.
+    A decoder is for visualisation only: no model is trained through it. Runs with the same encoder can share it,
+    and one without takes that of wildlam-tiny, if its encoder is the default; one of its own shows its videos better.
 
     Examples:
       wildlam decoder train runs/demo
@@ -199,7 +200,7 @@ def _show_decoder(argv: Arguments) -> None:
     parser.add_argument("run", type=own_run, help=OWN_RUN_HELP)
     parser.add_argument("-o", "--output", type=Path, help=".html, .svg, .png or .pdf; RUN/decoded.html by default")
     parser.add_argument("--clips", type=int, default=CLIPS, help="held-out clips to show")
-    parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; that of the run by default")
+    parser.add_argument("--decoder", type=Path, help="a decoder, or a run with one; else the run's or wildlam-tiny's")
     args = parser.parse_args(list(argv))
     print(f"strips     {write_decoded(args.run, args.output, args.clips, args.decoder)}")
 

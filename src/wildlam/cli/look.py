@@ -136,7 +136,7 @@ def run_transfer(argv: Arguments) -> None:
 
     Infers the latent actions of the source's first seconds and unrolls them from the target's first frames. Writes a
     film (source, target as it was, target under the source's actions) and, as .mp4.json, the errors of the states.
-    Needs a decoder: `wildlam decoder train RUN`.
+    Painted by the run's decoder (`wildlam decoder train RUN`), or by wildlam-tiny's where the encoder is the default.
 
     Example:
       wildlam transfer runs/demo turning.mp4 kitchen.mp4 -o kitchen_turning.mp4

@@ -112,6 +112,12 @@ def unpack(out: Path, videos: Path, packed: Path | None = None) -> Path:
     return out
 
 
+def tiny_decoder(fingerprint: str) -> Path | None:
+    """The folder of wildlam-tiny's decoder, if it paints the states of the encoder with this fingerprint."""
+    facts = TINY / "decoder" / "run.json"
+    return facts.parent if facts.is_file() and read_json(facts)["encoder"]["fingerprint"] == fingerprint else None
+
+
 def _model_of(run_json: Path) -> dict[str, Any]:
     """What identifies a model: all but the command, which earlier versions recorded in another form."""
     return {key: value for key, value in read_json(run_json).items() if key != "command"}

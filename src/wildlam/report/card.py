@@ -12,6 +12,7 @@ from wildlam.evaluation.intervals import LEVEL, PerClip
 from wildlam.evaluation.one_step import METHODS
 from wildlam.evaluation.verdict import verdict_of
 from wildlam.fileio import read_json
+from wildlam.pretrained import tiny_decoder
 from wildlam.report.text import markdown_table
 from wildlam.runs import checkpoints
 from wildlam.runs.folder import Run
@@ -47,7 +48,7 @@ def model_card(run: Run, name: str, license: str, about: str, parts: Mapping[str
         "",
         *markdown_table(["", ""], _facts(run, license)),
         "",
-        *_use(name, parts),
+        *_use(name, "decoder" in parts or tiny_decoder(run.encoder_spec.fingerprint) is not None),
         "## Data",
         "",
         *_data(run, about),
@@ -98,8 +99,8 @@ def _facts(run: Run, license: str) -> Iterator[tuple[str, str]]:
     yield "licence", license
 
 
-def _use(name: str, parts: Mapping[str, Sequence[str]]) -> list[str]:
-    more = [f"wildlam transfer hf:{name} turning.mp4 kitchen.mp4"] if "decoder" in parts else []
+def _use(name: str, painted: bool) -> list[str]:
+    more = [f"wildlam transfer hf:{name} turning.mp4 kitchen.mp4"] if painted else []
     return [
         "## Use",
         "",

@@ -68,7 +68,8 @@ class TransferConfig:
         target: video that they are applied to.
         output: film to write, .mp4.
         seconds: how much of the source to apply.
-        decoder: folder of a decoder, or of a run with one of the same encoder; that of the run if not given.
+        decoder: folder of a decoder, or of a run with one of the same encoder; if not given that of the run, or
+            wildlam-tiny's where it has none and its encoder is the same.
     """
 
     run: Path
@@ -196,7 +197,8 @@ class ExportConfig:
         format: torch, one file of all functions (torch.export); or onnx, a file for each (pip install 'wildlam[onnx]').
         output: the file; NAME_OF_THE_RUN.pt2 or .onnx here if not given. ONNX puts the function's name before the
             ending.
-        decoder: folder of a decoder, or of a run with one of the same encoder; that of the run, if it has one.
+        decoder: folder of a decoder, or of a run with one of the same encoder; if not given that of the run, or
+            wildlam-tiny's where it has none and its encoder is the same.
     """
 
     run: Path

@@ -49,8 +49,7 @@ from wildlam.workflows.baseline import (
     read_space,
     write_space,
 )
-from wildlam.workflows.decoder import FOLDER as DECODER
-from wildlam.workflows.decoder import load_decoder
+from wildlam.workflows.decoder import find_decoder, load_decoder
 from wildlam.workflows.driven_run import DrivenRun, Scales
 from wildlam.workflows.open_run import load_clips, open_run
 
@@ -203,7 +202,7 @@ def _strips(
     path: Path, encoder: Encoder, model: LatentActionModel, controller: Controller, clips: LabelledClips
 ) -> list[Strip]:
     """Held-out clips as they were, and as rollouts under inferred and under real actions; none without a decoder."""
-    if not any((path / DECODER / "checkpoints").glob("step_*")):
+    if find_decoder(path, encoder.spec) is None:
         return []
     painter = load_decoder(path, encoder.spec, encoder.device)
     strips = []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -21,6 +24,7 @@ from wildlam.evaluation.pixels import pixel_metrics
 from wildlam.fileio import writing
 from wildlam.models.decoder import Decoder, DecoderConfig, shrink
 from wildlam.models.perceptual import PerceptualConfig, PerceptualMetric
+from wildlam.pretrained import tiny_decoder
 from wildlam.report.pages.decoded import CLIPS, FROM, informative_clips, painted, write_decoded_page
 from wildlam.report.strips import Strip, draw_strips, picture_strips
 from wildlam.runs.command import records_call
@@ -36,6 +40,8 @@ from wildlam.video.sampling import eval_windows
 from wildlam.workflows import durations
 from wildlam.workflows.auxiliary import claimed, fit_auxiliary, load_best, remaining_training
 from wildlam.workflows.open_run import open_run
+
+log = logging.getLogger(__name__)
 
 FOLDER = "decoder"
 """Name of the decoder's folder in a run's."""
@@ -182,32 +188,64 @@ def _parts(
     return parts
 
 
-def load_decoder(path: Path, spec: EncoderSpec, device: torch.device | str | None = None) -> Decoder:
-    """Load the best checkpoint of a decoder, ready to decode the states of the encoder that ``spec`` describes.
+def find_decoder(run: Path, spec: EncoderSpec, given: Path | None = None) -> Path | None:
+    """The folder of the decoder that paints the states of a run, if there is one.
+
+    A decoder is of an encoder, and not of a world model: a run without one has that of wildlam-tiny, if its encoder is
+    the same.
 
     Args:
-        path: the decoder's folder, or that of the run that it is in.
-        spec: specification of the encoder whose states are to be decoded.
+        run: the run folder.
+        spec: specification of its encoder.
+        given: folder of a decoder, or of a run with one, that is taken whatever the run has.
+    """
+    if given is not None:
+        return given / FOLDER if (given / FOLDER).is_dir() else given
+    return run / FOLDER if has_decoder(run) else tiny_decoder(spec.fingerprint)
+
+
+def has_decoder(run: Path) -> bool:
+    """Whether a run has a decoder of its own, of which there is a checkpoint at least."""
+    return any((run / FOLDER / "checkpoints").glob("step_*"))
+
+
+def load_decoder(
+    run: Path, spec: EncoderSpec, device: torch.device | str | None = None, given: Path | None = None
+) -> Decoder:
+    """Load the best checkpoint of the decoder that ``find_decoder`` finds, ready to decode the states of a run.
+
+    Args:
+        run: the run folder.
+        spec: specification of its encoder.
         device: device to put it on; the accelerator where there is one, else the CPU, by default.
+        given: folder of a decoder, or of a run with one, that is taken whatever the run has.
 
     Raises:
         WildlamError: there is none, or it was trained on another encoder's states.
     """
-    run = Run(path / FOLDER if (path / FOLDER).is_dir() else path)
+    found = find_decoder(run, spec, given)
     none = (
-        f"{path} has no decoder; train one with `wildlam decoder train`, or give as {option('decoder')} a run that has "
-        "one"
+        f"{given or run} has no decoder; train one with `wildlam decoder train`, or give as {option('decoder')} a run "
+        "that has one"
     )
-    if not (run.path / "config.yaml").is_file():
+    if found is None or not (found / "config.yaml").is_file():
         raise WildlamError(none)
     try:
-        is_decoder = "decoder" in yaml.safe_load((run.path / "config.yaml").read_text())
+        is_decoder = "decoder" in yaml.safe_load((found / "config.yaml").read_text())
     except (yaml.YAMLError, TypeError) as error:
-        raise WildlamError(f"{run.path / 'config.yaml'} is damaged; restore it, or train the decoder again") from error
+        raise WildlamError(f"{found / 'config.yaml'} is damaged; restore it, or train the decoder again") from error
     if not is_decoder:
         raise WildlamError(none)
-    model = read_as(DecodingConfig, run.path / "config.yaml").decoder.build(spec)
-    return load_best(run, model, spec, torch.device(device or default_device()))
+    if given is None and not has_decoder(run):
+        _say_whose(run)
+    model = read_as(DecodingConfig, found / "config.yaml").decoder.build(spec)
+    return load_best(Run(found), model, spec, torch.device(device or default_device()))
+
+
+@functools.cache  # a command may load it more than once
+def _say_whose(run: Path) -> None:
+    train = f"wildlam decoder train {quote(str(run))}"
+    log.info("pictures by wildlam-tiny's decoder; `%s` trains one on these videos", train)
 
 
 def held_out_clips(
@@ -228,14 +266,14 @@ def decoded_strips(path: Path, clips: int = CLIPS, decoder: Path | None = None) 
     Args:
         path: the run folder.
         clips: how many, spread over the sources.
-        decoder: folder of the decoder, or of a run with one of the same encoder; ``path`` if not given.
+        decoder: folder of a decoder, or of a run with one of the same encoder; see ``find_decoder`` if not given.
 
     Raises:
         WildlamError: there is no decoder, or it belongs to another encoder.
     """
     trained = open_run(path)
     spec, data, model = trained.encoder.spec, trained.config.data, trained.model()
-    painter = load_decoder(decoder or path, spec, trained.encoder.device)
+    painter = load_decoder(path, spec, trained.encoder.device, decoder)
     strips = []
     batches = list(held_out_clips(index_videos(data), data, spec.image_size, FROM * clips))
     names, sources = ([getattr(batch, of)[0] for batch in batches] for of in ("names", "sources"))
@@ -255,7 +293,7 @@ def write_decoded(path: Path, output: Path | None = None, clips: int = CLIPS, de
         path: the run folder.
         output: the file; ``path/decoded.html`` if not given.
         clips: how many.
-        decoder: folder of the decoder, or of a run with one; ``path`` if not given.
+        decoder: folder of a decoder, or of a run with one; see ``find_decoder`` if not given.
 
     Raises:
         WildlamError: as ``decoded_strips``, or the file cannot be written, or is of another kind.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wildlam.errors import WildlamError
 from wildlam.models.bottlenecks.discrete import DiscreteBottleneck
-from wildlam.models.decoder import Decoder, to_uint8
+from wildlam.models.decoder import to_uint8
 from wildlam.pretrained import FILMS, TINY
 from wildlam.types import check_choice, check_count
 from wildlam.video.decode import decode_at, probe
@@ -21,8 +21,7 @@ from wildlam.video.given import Pictures, given_videos
 from wildlam.video.index import find_videos
 from wildlam.video.timeline import known_plain
 from wildlam.workflows.controller import load_controller
-from wildlam.workflows.decoder import FOLDER as DECODER
-from wildlam.workflows.decoder import load_decoder
+from wildlam.workflows.decoder import find_decoder, load_decoder
 from wildlam.workflows.trained import load
 
 try:
@@ -95,7 +94,10 @@ class WorldModelEnv(gymnasium.Env):
         trained = load(run)
         self.model, self.encoder, self.data = trained.model, trained.encoder, trained.config.data
         spec = self.encoder.spec
-        self.decoder = self._load_decoder(trained.path, decoder)
+        given = None if decoder is None else Path(decoder)
+        self.decoder = None
+        if find_decoder(trained.path, spec, given) is not None:
+            self.decoder = load_decoder(trained.path, spec, self.encoder.device, given)
         observation = observation or ("frame" if self.decoder else "state")
         check_choice("observation", observation, get_args(Observation))
         if self.decoder is None and (observation == "frame" or render_mode is not None):
@@ -164,11 +166,6 @@ class WorldModelEnv(gymnasium.Env):
     def render(self) -> np.ndarray | None:
         """The state as a picture, ``uint8 [S, S, 3]``; None without a ``render_mode``."""
         return None if self.render_mode is None else self._picture()
-
-    def _load_decoder(self, run: Path, given: str | Path | None) -> Decoder | None:
-        if given is None and not (run / DECODER).is_dir():
-            return None
-        return load_decoder(Path(given or run), self.encoder.spec, self.encoder.device)
 
     def _action_space(self) -> spaces.Space:
         if self.controller is not None:

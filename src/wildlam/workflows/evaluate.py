@@ -45,8 +45,7 @@ from wildlam.video.config import DataConfig
 from wildlam.video.files import Location, location
 from wildlam.video.manifest import Manifest
 from wildlam.workflows import durations
-from wildlam.workflows.decoder import FOLDER as DECODER
-from wildlam.workflows.decoder import load_decoder
+from wildlam.workflows.decoder import find_decoder, has_decoder, load_decoder
 from wildlam.workflows.evaluation_parts import parts_of_evaluation
 from wildlam.workflows.open_run import check_encoder, inferred, load_clips, load_model, open_run
 from wildlam.workflows.prior import load_own_prior
@@ -155,6 +154,8 @@ def evaluate_run(
     model, bounds = _models(run, clips.encoder, others)
     held_out = inferred(clips, model, clips.held_out)
     frames, decoder = _frames(held_out, clips, config.data), _decoder(run, clips.encoder)
+    # Errors in pixels would be above all those of a decoder that was trained on other videos.
+    judged = decoder if has_decoder(run.path) else None
     try:
         labelled = labelled_clips(model, held_out, clips)
     except WildlamError as error:  # no reason to lose everything else
@@ -167,7 +168,7 @@ def evaluate_run(
         version=__version__,
         encoder=spec.fingerprint,
         bounds=bounds,
-        decoder=decoder,
+        decoder=judged,
         backgrounds=shown,
         labelled=labelled,
         prior=prior,
@@ -178,7 +179,7 @@ def evaluate_run(
         clips.encoder,
         held_out,
         bounds=bounds,
-        pixels=(decoder, frames) if decoder else None,
+        pixels=(judged, frames) if judged else None,
         after_cut=_after_cut(held_out, clips, config.data) if spec.context == "clip" else None,
         backgrounds=shown,
         labelled=labelled,
@@ -205,15 +206,15 @@ def evaluate_run(
         write_atomically(folder / "results.json", json.dumps(summary, indent=2))
         write_atomically(folder / "evaluations.json", json.dumps(found.per_clip()))
         kept.write(folder, found, keys)
-        painter = Painter(decoder, frames, config.data.fps) if decoder else None
+        painter = Painter(decoder, frames, config.data.fps, own=judged is not None) if decoder else None
         write_run_report(run, folder, model, clips.manifest, found, summary, painter)
 
 
 def _decoder(run: Run, encoder: Encoder) -> Decoder | None:
-    """The run's decoder, if it has one."""
-    if any((run.path / DECODER / "checkpoints").glob("step_*")):
-        return load_decoder(run.path, encoder.spec, encoder.device)
-    return None
+    """What paints the run's states, if anything does."""
+    if find_decoder(run.path, encoder.spec) is None:
+        return None
+    return load_decoder(run.path, encoder.spec, encoder.device)
 
 
 def _models(
@@ -249,7 +250,10 @@ def _announce_parts(
         frames = clips * states * encoder.spec.frames_per_state
     parts = [durations.encoding(config, encoder, rows, frames)] if frames > durations.FEW_FRAMES else []
     models, decoder = _models(run, encoder, others), _decoder(run, encoder)
-    judged = [] if again else parts_of_evaluation(config, encoder, rows, *models, decoder=decoder)
+    judged = []
+    if not again:
+        own = has_decoder(run.path)
+        judged = parts_of_evaluation(config, encoder, rows, *models, decoder=decoder, measured=own)
     durations.announce([*parts, *judged])
 
 

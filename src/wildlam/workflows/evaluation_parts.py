@@ -58,6 +58,7 @@ def parts_of_evaluation(
     bounds: dict[str, LatentActionModel],
     times: int = 1,
     decoder: Decoder | None = None,
+    measured: bool = True,
 ) -> list[Part]:
     """How long it takes to evaluate a model ``times`` times, on clips made up; some tests take the same on any.
 
@@ -68,7 +69,8 @@ def parts_of_evaluation(
         model: model of the run, or one like it.
         bounds: see ``evaluate_all``.
         times: number of runs that are evaluated.
-        decoder: decoder of the run, where it has one.
+        decoder: what paints the run's states, where anything does.
+        measured: whether errors in its pixels are measured, too.
     """
     spec, device = encoder.spec, encoder.device
     clips, states = held_out_size(rows, config.data, spec, SECONDS)
@@ -92,7 +94,8 @@ def parts_of_evaluation(
             amount = f"{times * SCENES:,} scenes"
             parts.append(durations.many("locality", amount, times * SCENES, compose, SCENES_AT_ONCE, device))
         if decoder is not None:
-            parts += _in_pixels(config, encoder, rows, model, decoder, made, clips, states, times)
+            in_pixels = _in_pixels(config, encoder, rows, model, decoder, made, clips, states, times)
+            parts += in_pixels if measured else in_pixels[1:]
         if (labelled := labelled_size(rows, config.data)) > 1:
             few = partial(_made_up, config, encoder, model, config.data.frames // spec.frames_per_state)
             count = min(labelled, LABELLED_CLIPS)

@@ -25,8 +25,7 @@ from wildlam.models import LatentActionModel
 from wildlam.models.attention import always_fused
 from wildlam.models.decoder import Decoder
 from wildlam.workflows.configs import ExportConfig
-from wildlam.workflows.decoder import FOLDER as DECODER
-from wildlam.workflows.decoder import load_decoder
+from wildlam.workflows.decoder import find_decoder, load_decoder
 from wildlam.workflows.open_run import OpenRun, open_run
 
 log = logging.getLogger(__name__)
@@ -155,8 +154,8 @@ def _functions(opened: OpenRun, decoder: Path | None) -> dict[str, _Function]:
         _Infer(model), lambda states, following: model.infer(_pairs(states, following)).view(*states.shape[:2], -1)
     )
     functions["predict"] = _Function(_Predict(model), model.predict)
-    if decoder is not None or (opened.run.path / DECODER).is_dir():
-        painter = load_decoder(decoder or opened.run.path, encoder.spec, "cpu")
+    if find_decoder(opened.run.path, encoder.spec, decoder) is not None:
+        painter = load_decoder(opened.run.path, encoder.spec, "cpu", decoder)
         functions["decode"] = _Function(_Decode(painter), painter.decode, painter.config.image_size)
     for function in functions.values():
         for tensor in (*function.module.parameters(), *function.module.buffers()):

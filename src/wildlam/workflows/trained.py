@@ -296,7 +296,8 @@ class Trained:
                 the other video is used for all.
             fps: frames per second of those that are no files.
             seconds: how long.
-            decoder: folder of a decoder, or of a run with one of the same encoder; that of this run if not given.
+            decoder: folder of a decoder, or of a run with one of the same encoder; if not given that of this run, or
+                wildlam-tiny's where it has none and its encoder is the same.
             count: called with the share of a transfer that was done since the last call.
 
         Returns:
@@ -327,7 +328,8 @@ class Trained:
             actions: ``LatentActions``, or floats ``[H, Z]``; for a batch the same ones for all, a list of them, or
                 ``[B, H, Z]``.
             fps: frames per second of a video that is no file.
-            decoder: folder of a decoder, or of a run with one of the same encoder; that of this run if not given.
+            decoder: folder of a decoder, or of a run with one of the same encoder; if not given that of this run, or
+                wildlam-tiny's where it has none and its encoder is the same.
 
         Returns:
             ``DecodedRollout``; of a batch, a list of them.
@@ -345,7 +347,7 @@ class Trained:
         return _each(one, video=given, actions=_given_actions(actions, isinstance(given, list)))
 
     def _decoder(self, decoder: str | Path | None) -> Decoder:
-        return load_decoder(Path(decoder or self.path), self.encoder.spec, self.encoder.device)
+        return load_decoder(self.path, self.encoder.spec, self.encoder.device, Path(decoder) if decoder else None)
 
 
 def _each(act: Callable[..., Any], **given: Any) -> Any:

@@ -137,3 +137,6 @@ def test_films_where_there_is_a_decoder(manifest, held_out):
     assert predicted.html.count("<video") == transferred.html.count("<video") == 4
     assert predicted.html.count("autoplay loop muted") == 4
     assert "its first frame is known" in predicted.html
+    assert "wildlam-tiny's decoder" not in predicted.html
+    borrowed, *_ = pictures_section(model, Painter(decoder, frames, 4, own=False), clips)
+    assert "wildlam-tiny's decoder, which was trained on other videos" in borrowed.html.replace("&#x27;", "'")

@@ -22,7 +22,7 @@ from wildlam.config import read_config
 from wildlam.errors import WildlamError
 from wildlam.models.decoder import shrink, to_uint8
 from wildlam.runs.folder import Run
-from wildlam.workflows.decoder import load_decoder
+from wildlam.workflows.decoder import has_decoder, load_decoder
 from wildlam.workflows.open_run import load_model
 
 DEPTH = 3
@@ -158,12 +158,8 @@ def _pictures(playground: Playground, path: Path, job: Job) -> list[dict[str, st
     own = playground.trained.encoder
     same = own.spec.fingerprint == run.encoder_spec.fingerprint
     encoder = own if same else config.encoder.build(own.device)
-    try:
-        decoder = load_decoder(path, encoder.spec, encoder.device)
-    except WildlamError:
-        if not same:
-            raise
-        decoder = playground.decoder
+    borrowed = same and not has_decoder(path)
+    decoder = playground.decoder if borrowed else load_decoder(path, encoder.spec, encoder.device)
     model = load_model(run, config, encoder.spec).to(encoder.device)
     job.count(0.3)
     root = videos_of(path, None)

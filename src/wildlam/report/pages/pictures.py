@@ -19,6 +19,10 @@ from wildlam.report.strips import Strip, picture_strips
 from wildlam.video.write import mp4_bytes, side_by_side
 
 SHOWN_PER_SOURCE = 2
+BORROWED = (
+    'Painted by wildlam-tiny\'s decoder, which was trained on other videos: see by "true state, decoded" how far to '
+    "trust its pictures. `wildlam decoder train RUN` trains one on these."
+)
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,13 @@ class Painter:
         decoder: decoder of the encoder's states.
         frames: gives the frames of all states of a clip by its index, ``uint8 [T * frames_per_state, 3, S, S]``.
         fps: rate of those frames.
+        own: whether the decoder is the run's own, and not wildlam-tiny's.
     """
 
     decoder: Decoder
     frames: Callable[[int], Tensor]
     fps: float
+    own: bool = True
 
 
 @torch.no_grad()
@@ -75,7 +81,8 @@ def pictures_section(model: LatentActionModel, painter: Painter, clips: Inferred
         )
         words = f"What happens in {name}, done to {clips.names[j]}; {_known(known)}"
         transfers.append(video(mp4_bytes(panels, fps), words, words, plays=True))
-    yield Section("What it predicts", films(rollouts, "large"))
+    whose = "" if painter.own else paragraph(BORROWED)
+    yield Section("What it predicts", whose + films(rollouts, "large"))
     yield Section(
         "The actions of one video, done to another",
         paragraph("The latent actions inferred in the first film, unrolled from the first states of the second.")
