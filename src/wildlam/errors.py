@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 _OPTIONS: ContextVar[Mapping[str, str | None]] = ContextVar("options", default={})  # noqa: B039 (never changed)
 _prefix = ""  # of the process and no ContextVar: threads, which decode and write, begin with an empty context
@@ -53,6 +54,12 @@ def named(options: Mapping[str, str | None]) -> Iterator[None]:
         yield
     finally:
         _OPTIONS.reset(before)
+
+
+def videos_of(run: Path) -> dict[str, str | None]:
+    """Names, for ``named``, where videos are those of a run, which its configuration names."""
+    keys = {f"data.{name}": f"data.{name} in {run / 'config.yaml'}" for name in ("path", "cache")}
+    return {**keys, **dict.fromkeys(("data.on_error", "data.max_bad", "data.exclude"))}
 
 
 def videos_given_by(given: str | None) -> dict[str, str | None]:

@@ -48,6 +48,23 @@ def ensure_writable(folder: Path) -> Path:
     return folder
 
 
+def followed(path: Path, was: Path, now: Path) -> Path:
+    """Where a file or folder lies that lay in another folder, which may have been moved or copied since.
+
+    Args:
+        path: where it lay, an absolute path on a disk.
+        was: where that folder lay.
+        now: where that folder lies now, absolute too.
+
+    Returns:
+        Its place in the folder of now, if it is there or no longer at ``path``; ``path`` if it lay elsewhere.
+    """
+    if not path.is_relative_to(was) or (was.exists() and was.samefile(now)):
+        return path
+    inside = now / path.relative_to(was)
+    return inside if inside.exists() or not path.exists() else path
+
+
 @contextmanager
 def writing(target: object, remedy: str) -> Iterator[None]:
     """Say why something cannot be written, and what to do; ``target`` is a file, or words such as "to FOLDER".

@@ -79,6 +79,18 @@ def test_eval_of_videos_that_are_not_there(trained, refused):
         wildlam.evaluate(run=trained[0], data="nowhere")
 
 
+def test_a_report_of_videos_that_are_gone_says_where_their_place_is_written(trained, refused):
+    run, videos = trained
+    away = videos.rename(videos.with_name("away"))
+    try:
+        key = f"data.path in {run / 'config.yaml'}"
+        assert refused("report", run, "--anew").endswith(f"{videos}: {NOTHING}{key}")
+        assert refused("search", "build", run).endswith(f"{videos}: {NOTHING}{key}")
+        assert refused("decoder", "train", run).endswith(f"{videos}: {NOTHING}{key}")
+    finally:
+        away.rename(videos)
+
+
 def test_infer(trained, call, tmp_path):
     run, videos = trained
     status, out, _ = call("infer", videos / "test" / "c.mp4", "--run", run, "--output", "out/my.actions")

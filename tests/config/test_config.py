@@ -1,6 +1,8 @@
 """The configuration: YAML and overrides, there and back, and what is said of every kind of mistake."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -215,3 +217,27 @@ def test_every_inverse_dynamics_model(idm, tmp_path):
     assert parse_yaml(tmp_path, {"model": {"idm": name}}).model.idm == idm()
     (tmp_path / "config.yaml").write_text(dump_config(config))
     assert read_config(tmp_path / "config.yaml") == config
+
+
+def test_a_moved_run_has_the_videos_in_its_folder_with_it(tmp_path):
+    run = tmp_path / "there" / "runs" / "demo"
+    (run / "videos").mkdir(parents=True)
+    data = DataConfig(path=run / "videos", cache=run / "cache")
+    (run / "config.yaml").write_text(dump_config(RunConfig(data=data, out=Path("runs/demo"))))
+    assert read_config(run / "config.yaml").data == data
+    copy, moved = tmp_path / "copy", tmp_path / "moved"
+    shutil.copytree(run, copy)  # beside the one that it was made of
+    assert read_config(copy / "config.yaml").data.path == copy / "videos"
+    (copy / "videos").rename(tmp_path / "elsewhere")
+    assert read_config(copy / "config.yaml").data.path == run / "videos"
+    run.rename(moved)
+    assert read_config(moved / "config.yaml").data == DataConfig(path=moved / "videos", cache=moved / "cache")
+    (tmp_path / "link").symlink_to(moved)
+    assert read_config(tmp_path / "link" / "config.yaml").data.path == tmp_path / "link" / "videos"
+
+
+def test_a_moved_run_leaves_videos_that_lay_elsewhere(tmp_path):
+    data = DataConfig(path=tmp_path / "runs" / "of_others")
+    for out in ("runs/demo", "../demo", None):
+        (tmp_path / "config.yaml").write_text(dump_config(RunConfig(data=data, out=out and Path(out))))
+        assert read_config(tmp_path / "config.yaml").data == data

@@ -94,6 +94,18 @@ def test_an_index_follows_videos_that_were_moved(run, built, encoded_videos):
     assert page.count("data:image/webp") == 2
 
 
+def test_a_copy_of_a_run_has_its_own_videos_and_index(encoded_videos, tmp_path):
+    run, copy = make_run(tmp_path / "run", tmp_path / "run" / "videos", ENCODER), tmp_path / "copy"
+    encoded_videos.rename(run / "videos")
+    build_search(run=run)
+    shutil.copytree(run, copy)
+    (copy / "videos" / "a" / "train" / "a1.mp4").unlink()
+    assert open_index(copy).root == str(copy / "videos")
+    with locked(run / "search", "building", file=run / "search" / ".lock", refusal="wait"):
+        assert (build_search(run=copy).removed, build_search(run=copy).added) == (1, 0)
+    assert build_search(run=run).removed == 0
+
+
 def test_an_interrupted_build_keeps_what_it_inferred(run, monkeypatch, caplog):
     real, calls = search_build.transitions, []
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from wildlam.config.names import RENAMED
 from wildlam.config.parser import Config, Parser, keys_of, to_config
 from wildlam.config.run import CHOSEN_BY_NAME, RunConfig
 from wildlam.errors import WildlamError, fields_as_options
+from wildlam.fileio import followed
+from wildlam.video.files import is_remote
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -28,12 +32,27 @@ BEFORE_OF_CONTROLLER = {"start": "network"}
 
 
 def read_config(path: Path) -> RunConfig:
-    """Read the resolved configuration of a run.
+    """Read the resolved configuration of a run; videos in its folder are found where that lies now.
 
     Raises:
         WildlamError: it is damaged, of another version, or of something else than a run.
     """
-    return read_as(RunConfig, path, "give the folder of a run, not of a controller or a decoder, or restore the file")
+    remedy = "give the folder of a run, not of a controller or a decoder, or restore the file"
+    config = read_as(RunConfig, path, remedy)
+    was, now, data = _folder_of(config), path.parent.absolute(), config.data
+    if was is None or was == now:
+        return config
+    cache = data.cache and followed(data.cache, was, now)
+    return replace(config, data=replace(data, path=followed(data.path, was, now), cache=cache))
+
+
+def _folder_of(config: RunConfig) -> Path | None:
+    """Where a run lay when it was trained, if its videos lay in it; ``out`` may be relative to any folder."""
+    out, videos = config.out, config.data.path
+    if out is None or is_remote(videos):
+        return None
+    end = tuple(part for part in Path(os.path.normpath(out)).parts if part != os.pardir)
+    return next((folder for folder in videos.parents if end and folder.parts[-len(end) :] == end), None)
 
 
 def read_as(cls: type[Config], path: Path, remedy: str = "restore the file") -> Config:

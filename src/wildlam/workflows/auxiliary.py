@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wildlam.config import RunConfig, differences, dump_config, read_as
+from wildlam.config import differences, dump_config, read_as
 from wildlam.distributed import Processes
 from wildlam.encoders.base import fingerprint
-from wildlam.errors import WildlamError, named, option, videos_given_by
+from wildlam.errors import WildlamError, named, option, videos_given_by, videos_of
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
 from wildlam.runs import checkpoints
@@ -26,7 +26,7 @@ from wildlam.training import TrainingConfig, fit
 from wildlam.types import Encoder, EncoderSpec
 from wildlam.workflows import durations
 from wildlam.workflows.durations import Part
-from wildlam.workflows.open_run import check_encoder, load_clips
+from wildlam.workflows.open_run import OpenRun, check_encoder, load_clips
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -105,13 +105,13 @@ def finished(path: Path, model: LatentActionModel, kind: str, results: str) -> R
     return run
 
 
-def unlabelled_clips(config: UnlabelledConfig, of_run: RunConfig, encoder: Encoder) -> Clips:
+def unlabelled_clips(config: UnlabelledConfig, opened: OpenRun) -> Clips:
     """Clips of the videos; before anything is encoded it is said how long that and the training take."""
+    of_run, encoder = opened.config, opened.encoder
     data = of_run.data if config.data is None else replace(of_run.data, path=config.data, cache=None, mixture={})
     like = replace(of_run, data=data, training=replace(of_run.training, batch_size=config.training.batch_size))
     like = replace(like, seed=config.seed)
-    given = {} if config.data is None else videos_given_by(option("data"))
-    with named(given):
+    with named(videos_of(opened.run.path) if config.data is None else videos_given_by(option("data"))):
         return load_clips(
             like, encoder, Processes(0, 1, encoder.device), partial(durations.announce_encoding, like, encoder)
         )

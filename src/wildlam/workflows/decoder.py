@@ -19,7 +19,7 @@ from torch import Tensor
 
 from wildlam.config import RunConfig, config_from, read_as
 from wildlam.distributed import default_device
-from wildlam.errors import WildlamError, option
+from wildlam.errors import WildlamError, named, option, videos_of
 from wildlam.evaluation.pixels import pixel_metrics
 from wildlam.fileio import writing
 from wildlam.models.decoder import Decoder, DecoderConfig, shrink
@@ -101,7 +101,8 @@ def train_decoder(path: Path | str, config: DecodingConfig | None = None, /, **k
     except ValueError as error:
         raise WildlamError(str(error)) from error
     data = opened.config.data
-    manifest = index_videos(data)
+    with named(videos_of(opened.run.path)):
+        manifest = index_videos(data)
     durations.announce(_parts(run, config, opened.config, encoder, model, perceptual, manifest))
     few = [
         (
@@ -275,7 +276,9 @@ def decoded_strips(path: Path, clips: int = CLIPS, decoder: Path | None = None) 
     spec, data, model = trained.encoder.spec, trained.config.data, trained.model()
     painter = load_decoder(path, spec, trained.encoder.device, decoder)
     strips = []
-    batches = list(held_out_clips(index_videos(data), data, spec.image_size, FROM * clips))
+    with named(videos_of(trained.run.path)):
+        manifest = index_videos(data)
+    batches = list(held_out_clips(manifest, data, spec.image_size, FROM * clips))
     names, sources = ([getattr(batch, of)[0] for batch in batches] for of in ("names", "sources"))
     for i in informative_clips(lambda i: batches[i].video[0], names, sources, -(-clips // len(set(sources)))):
         batch = batches[i]

@@ -7,7 +7,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from wildlam.config import RunConfig, config_from, read_config
 from wildlam.distributed import processes
 from wildlam.episodes.action_spaces import SPACES
 from wildlam.episodes.poses import true_actions
-from wildlam.errors import WildlamError, named, option, videos_given_by
+from wildlam.errors import WildlamError, named, option, videos_given_by, videos_of
 from wildlam.evaluation import kept
 from wildlam.evaluation.clips import InferredClips, spread
 from wildlam.evaluation.horizon import SECONDS
@@ -121,7 +120,7 @@ def evaluate(config: EvaluateConfig | str | Path | None = None, /, **keywords: A
         # Other videos are of other sources, of which the run's mixture knows nothing.
         of_run = replace(of_run, data=replace(of_run.data, path=data, cache=None, mixture={}))
         folder = _folder_for(run, data)
-    with processes() as team, named(videos_given_by(option("data"))) if data else nullcontext():
+    with processes() as team, named(videos_given_by(option("data")) if data else videos_of(run.path)):
         encoder = open_run(config.run, team.device).encoder
         again = config.kept and (folder / kept.FILE).is_file()
         announce = partial(_announce_parts, run, of_run, encoder, config.bounds, again)

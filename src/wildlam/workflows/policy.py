@@ -107,7 +107,7 @@ def train_policy(
     check_weights(run, model, "policy", f"give another {option('out')}")
     torch.manual_seed(config.seed)
     policy = config.policy.build(encoder.spec, model.bottleneck.dim).to(encoder.device)
-    clips = unlabelled_clips(config, opened.config, encoder)
+    clips = unlabelled_clips(config, opened)
     with torch.no_grad():
         some = [model.infer(states).float().flatten(0, 1) for states in first_states(clips, TRANSITIONS)]
     policy.fit_scales(torch.cat(some))

@@ -128,7 +128,7 @@ def train_prior(
     torch.manual_seed(config.seed)
     prior = config.prior.build(model.state_shape, model.bottleneck)
     blind = (config.prior if isinstance(config.prior, Codes) else Gaussian()).build(model.state_shape, model.bottleneck)
-    clips = unlabelled_clips(config, opened.config, encoder)
+    clips = unlabelled_clips(config, opened)
     _fit_at_once([prior, blind], model, clips)
     held_out = inferred(clips, model, clips.held_out)
     run.create(dump_config(config), config.seed, encoder.spec)

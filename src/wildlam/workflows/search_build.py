@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from wildlam.config import config_from
 from wildlam.distributed import Processes
-from wildlam.errors import WildlamError, named, option, videos_given_by
+from wildlam.errors import WildlamError, named, option, videos_given_by, videos_of
 from wildlam.fileio import locked
 from wildlam.models import LatentActionModel
 from wildlam.pretrained import TINY, run_path
@@ -134,7 +134,7 @@ def build_search(config: SearchBuildConfig | str | Path | None = None, /, **keyw
     model = opened.model()
     own = opened.config.data
     data = own if config.data is None else replace(own, path=config.data.absolute(), cache=None, mixture={})
-    given = {} if config.data is None else videos_given_by(option("data"))
+    given = videos_of(opened.run.path) if config.data is None else videos_given_by(option("data"))
     refusal = f"let it end, or give another {option('out')}"
     with named(given), locked(folder, "building a search index", file=folder / ".lock", refusal=refusal):
         team = Processes(0, 1, opened.encoder.device)

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from wildlam.errors import WildlamError, option
-from wildlam.fileio import read_json, write_atomically
+from wildlam.fileio import followed, read_json, write_atomically
 from wildlam.states.layout import is_lances, quoted, reason
 from wildlam.video.files import Location, is_remote
 from wildlam.workflows.search_filter import Filter, Hit, Transition
@@ -66,6 +66,10 @@ class SearchIndex:
         self.weights: str = about["weights"]
         self.root: str = about["root"]
         self.manifest = Path(about["manifest"])
+        if "folder" in about and "://" not in self.root:  # a run that was moved or copied has its own videos with it
+            was, now = Path(about["folder"]).parent, folder.absolute().parent
+            self.root = str(followed(Path(self.root), was, now))
+            self.manifest = followed(self.manifest, was, now)
         self.size = int(about["size"])
         """Side of the pictures that are shown."""
 
@@ -86,17 +90,17 @@ class SearchIndex:
         Raises:
             WildlamError: the one that is there is of another model or folder, or damaged; or it cannot be written.
         """
+        places = {"root": root, "manifest": str(manifest), "folder": str(folder.absolute())}
         if (folder / "index.json").is_file():
             index = cls.open(folder, weights)
-            if index.root != root:
-                if "://" in index.root or Path(index.root).exists():
-                    raise WildlamError(
-                        f"{folder} is an index of {index.root}, not of {root}; give another {option('out')}, or delete "
-                        "it"
-                    )
-                index._say(root=root, manifest=str(manifest))  # the folder was moved
+            if index.root != root and ("://" in index.root or Path(index.root).exists()):
+                raise WildlamError(
+                    f"{folder} is an index of {index.root}, not of {root}; give another {option('out')}, or delete it"
+                )
+            if not places.items() <= index._about.items():  # something was moved
+                index._say(**places)
             return cls.open(folder, weights)
-        about = {"version": VERSION, "weights": weights, "root": root, "manifest": str(manifest), "size": size}
+        about = {"version": VERSION, "weights": weights, "size": size, **places}
         kinds = {"start": pa.float64(), "end": pa.float64(), "speed": pa.float32()}
         columns = {name: kinds.get(name, pa.string()) for name in COLUMNS}
         columns |= {"size": pa.int64(), "mtime_ns": pa.int64(), "z": pa.list_(pa.float32(), dim)}
