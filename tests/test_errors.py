@@ -23,7 +23,7 @@ def test_a_field_is_itself_from_python_and_an_option_in_a_command():
 
 def test_fields_are_named_by_the_options_of_the_command_that_runs():
     with fields_as_options(), named(videos_given_by("--data")):
-        assert (option("data.path"), option("data.cache"), option("data.fps")) == ("--data", None, "--data.fps")
+        assert (option("data.path"), option("data.fps"), option("data.backend")) == ("--data", None, "--data.backend")
         with named({"data.path": "PATH"}):
             assert (option("data.path"), option("data.cache")) == ("PATH", "--data.cache")
         assert option("data.path") == "--data"

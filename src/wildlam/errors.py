@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 _OPTIONS: ContextVar[Mapping[str, str | None]] = ContextVar("options", default={})  # noqa: B039 (never changed)
+_OF_VIDEOS = ("path", "cache", "frames", "fps", "on_error", "max_bad", "exclude")
 _prefix = ""  # of the process and no ContextVar: threads, which decode and write, begin with an empty context
 
 
@@ -59,10 +60,9 @@ def named(options: Mapping[str, str | None]) -> Iterator[None]:
 def videos_of(run: Path) -> dict[str, str | None]:
     """Names, for ``named``, where videos are those of a run, which its configuration names."""
     keys = {f"data.{name}": f"data.{name} in {run / 'config.yaml'}" for name in ("path", "cache")}
-    return {**keys, **dict.fromkeys(("data.on_error", "data.max_bad", "data.exclude"))}
+    return {**dict.fromkeys(f"data.{name}" for name in _OF_VIDEOS), **keys}
 
 
 def videos_given_by(given: str | None) -> dict[str, str | None]:
     """Names, for ``named``, where videos are given by the field or option ``given`` alone."""
-    lacking = ("cache", "on_error", "max_bad", "exclude")
-    return {"data.path": given, **dict.fromkeys((f"data.{name}" for name in lacking), None)}
+    return {**dict.fromkeys(f"data.{name}" for name in _OF_VIDEOS), "data.path": given}

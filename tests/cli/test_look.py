@@ -198,6 +198,11 @@ def test_search(trained, call, refused, tmp_path):
     assert refused("search", run, "--like", "train/a.mp4").startswith("--like train/a.mp4: give VIDEO@SECONDS")
     assert "--min_speed and --max_speed are shares" in refused("search", run, "--like", "x@1", "--min_speed", "3")
     assert refused("search", "build", run, "--data.path", "nowhere").endswith("nowhere: " + NOTHING + "--data.path")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "film.mp4").write_bytes(b"no film")
+    shutil.copy(next(trained[1].rglob("*.mp4")), tmp_path / "bad" / "good.mp4")
+    bad = ["search", "build", run, "--data.path", tmp_path / "bad", "--out", "index"]
+    assert refused(*bad).endswith("with --data.on_error=skip and --data.max_bad=0.5 or --data.exclude PATTERN")
     assert refused("search", "build", "tiny").endswith(
         "give a folder of videos as --data.path, or that of the index as --out"
     )

@@ -106,6 +106,20 @@ def test_a_copy_of_a_run_has_its_own_videos_and_index(encoded_videos, tmp_path):
     assert build_search(run=run).removed == 0
 
 
+def test_videos_that_cannot_be_used_are_left_out_if_they_may_be(run, encoded_videos):
+    for name in ("one", "other"):
+        (encoded_videos / f"{name}.mp4").write_bytes(b"no film")
+    says = r"2 of 8 videos cannot be used: .*leave them out with on_error=skip and max_bad=0\.25 or exclude PATTERN$"
+    with pytest.raises(WildlamError, match=says):
+        build_search(run=run)
+    with pytest.raises(WildlamError, match="max_bad is 2"):
+        build_search(run=run, on_error="skip", max_bad=2)
+    result = build_search(run=run, on_error="skip", max_bad=0.25)
+    assert (result.added, [path for path, _ in result.skipped]) == (6, ["one.mp4", "other.mp4"])
+    assert str(result).endswith("6 new, 0 taken out, 2 left out")
+    assert build_search(run=run, exclude=["o*.mp4"]).skipped == []
+
+
 def test_an_interrupted_build_keeps_what_it_inferred(run, monkeypatch, caplog):
     real, calls = search_build.transitions, []
 

@@ -217,7 +217,7 @@ def run_search_build(argv: Arguments) -> None:
     Examples:
       wildlam search build runs/demo
       wildlam search build runs/demo --data.path ~/other/videos --out runs/demo/search_other
-      wildlam search build tiny --data.path ~/videos
+      wildlam search build tiny --data.path ~/videos --data.on_error skip
     """
     from wildlam.video.files import location
 
@@ -229,8 +229,16 @@ def run_search_build(argv: Arguments) -> None:
         type=Path,
         help="folder for the index; RUN/search by default, or .wildlam/search-tiny in that of the videos (tiny)",
     )
+    parser.add_argument(
+        "--data.on_error",
+        choices=["raise", "skip"],
+        help="of a video that cannot be used; as in training if not given",
+    )
+    parser.add_argument("--data.max_bad", type=float, help="share of the videos that skip may leave out, 0 to 1")
+    parser.add_argument("--data.exclude", nargs="+", help="patterns of paths or file names that are left out")
     args = parser.parse_args(list(argv))
     from wildlam.workflows.search_build import build_search
 
-    with named({"data": "--data.path"}):
-        print(build_search(run=args.run, data=args.data.path, out=args.out))
+    left_out = {name: getattr(args.data, name) for name in ("on_error", "max_bad", "exclude")}
+    with named({"data": "--data.path", **{name: f"--data.{name}" for name in left_out}}):
+        print(build_search(run=args.run, data=args.data.path, out=args.out, **left_out))

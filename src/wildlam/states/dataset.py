@@ -74,14 +74,21 @@ class Clips:
         return (batch.states.to(self.encoder.device).float(),)
 
 
-def index_videos(data: DataConfig) -> Manifest:
-    """Write or refresh the manifest of a run's videos; those too short for a clip raise or are left out."""
+def index_videos(data: DataConfig, skipped: list[tuple[str, str]] | None = None) -> Manifest:
+    """Write or refresh the manifest of a run's videos; those too short for a clip raise or are left out.
+
+    ``skipped`` takes the path and the reason of each that is left out.
+    """
     options: dict[str, Any] = {"held_out": data.held_out, "on_error": data.on_error, "cuts": data.cuts}
     options |= {"max_skipped": data.max_bad, "exclude": data.exclude, "cache": data.cache}
-    manifest = index(data.path, **options)
+    manifest = index(data.path, skipped=skipped, **options)
     for line in summary(manifest):
         log.info(line)
-    return long_enough(manifest, data.frames, data.fps, data.on_error)
+    kept = long_enough(manifest, data.frames, data.fps, data.on_error)
+    if skipped is not None:
+        short = set(manifest.column("path").to_pylist()) - set(kept.column("path").to_pylist())
+        skipped += [(path, "too short for a clip") for path in sorted(short)]
+    return kept
 
 
 def store_path(data: DataConfig, spec: EncoderSpec) -> Path:
@@ -194,10 +201,10 @@ def clips_of(
     return Clips(manifest, encoder, source, data.workers, held_out, encoded_labelled)
 
 
-def shared_index(data: DataConfig, team: Processes) -> Manifest:
-    """The manifest of a run's videos, which the main process writes and the others read."""
+def shared_index(data: DataConfig, team: Processes, skipped: list[tuple[str, str]] | None = None) -> Manifest:
+    """The manifest of a run's videos, which the main process writes and the others read; see ``index_videos``."""
     if team.is_main:
-        manifest = index_videos(data)
+        manifest = index_videos(data, skipped)
         _warn_of_repetitions(manifest, data)
     team.barrier()
     if not team.is_main:

@@ -62,12 +62,12 @@ def long_enough(manifest: Manifest, frames: int, fps: float, on_error: OnError =
         f"{len(short)} of {len(manifest)} videos are too short for a clip of {frames} frames at {fps:g} frames/s, "
         f"{frames / fps:.2f} s ({named}{'; ...' if len(short) > 5 else ''})"
     )
-    remedy = f"lower {option('data.frames')}, raise {option('data.fps')}"
+    frames_by, fps_by, skip_by = (option(f"data.{name}") for name in ("frames", "fps", "on_error"))
+    remedy = f"lower {frames_by}, raise {fps_by} or " if frames_by and fps_by else ""
     if not fits.any():
-        raise WildlamError(f"{reason}: {remedy} or give longer videos")
+        raise WildlamError(f"{reason}: {remedy}give longer videos")
     if on_error == "raise":
-        skip = f" or leave them out with {by}=skip" if (by := option("data.on_error")) else ""
-        raise WildlamError(f"{reason}: {remedy}{skip}")
+        raise WildlamError(f"{reason}: {remedy}{f'leave them out with {skip_by}=skip' if skip_by else 'remove them'}")
     log.warning("skipped: %s", reason)
     return manifest.where(fits)
 

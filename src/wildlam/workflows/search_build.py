@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from wildlam.report.html import table
 from wildlam.states import dataset
 from wildlam.states.store import FeatureStore
 from wildlam.types import settle_paths
+from wildlam.video.decode import OnError
 from wildlam.video.files import Location, is_remote
 from wildlam.video.given import VideoFile
 from wildlam.video.manifest import Manifest, Video, cache_folder, manifest_path
@@ -37,6 +38,8 @@ FOLDER = "search"
 """Of the index, in the folder of a run."""
 TINY_FOLDER = f"{FOLDER}-tiny"
 """Of that of the packaged run, in ``.wildlam`` in the folder of the videos."""
+_LEAVES_OUT = ("on_error", "max_bad", "exclude")
+"""What the configuration says of videos that are not to be used, as that of a training does."""
 COMMIT_ROWS, COMMIT_SECONDS = 1 << 17, 60.0
 """An index grows by about so many rows at a time, or by those of so many seconds."""
 
@@ -50,11 +53,17 @@ class SearchBuildConfig:
         data: folder of videos; those of the run if not given.
         out: folder of the index; RUN/search if not given, and of ``"tiny"`` ``.wildlam/search-tiny`` in that of the
             videos.
+        on_error: raise on a video that cannot be used, or skip it; as the run was trained if not given.
+        max_bad: share of the videos that on_error=skip may leave out, from 0 to 1; likewise.
+        exclude: patterns of paths below the folder, or of file names, that are left out; likewise.
     """
 
     run: Path
     data: Location | None = None
     out: Path | None = None
+    on_error: OnError | None = None
+    max_bad: float | None = None
+    exclude: list[str] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.run, str):
@@ -73,6 +82,7 @@ class SearchBuildResult:
         rows: transitions in it.
         new_rows: those of the new videos.
         seconds: how long it took to infer, write and index these; not to encode their states.
+        skipped: path and reason of each video that could not be used.
     """
 
     index: SearchIndex
@@ -81,13 +91,15 @@ class SearchBuildResult:
     rows: int
     new_rows: int
     seconds: float
+    skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def __str__(self) -> str:
         rate = f" at {self.new_rows / self.seconds:,.0f} a second" if self.new_rows else ""
+        left_out = f", {len(self.skipped):,} left out" if self.skipped else ""
         lines = [
             f"index      {self.index.folder}",
             f"rows       {self.rows:,} transitions, {self.new_rows:,} of them new{rate}",
-            f"videos     {self.added:,} new, {self.removed:,} taken out",
+            f"videos     {self.added:,} new, {self.removed:,} taken out{left_out}",
         ]
         return "\n".join(lines)
 
@@ -132,13 +144,20 @@ def build_search(config: SearchBuildConfig | str | Path | None = None, /, **keyw
     folder = index_folder(config.run, config.out, "out", config.data)
     opened = open_run(config.run)
     model = opened.model()
-    own = opened.config.data
-    data = own if config.data is None else replace(own, path=config.data.absolute(), cache=None, mixture={})
-    given = videos_of(opened.run.path) if config.data is None else videos_given_by(option("data"))
+    chosen = {name: value for name in _LEAVES_OUT if (value := getattr(config, name)) is not None}
+    try:
+        data = replace(opened.config.data, **chosen)
+    except ValueError as error:
+        raise WildlamError(str(error)) from error
+    if config.data is not None:
+        data = replace(data, path=config.data.absolute(), cache=None, mixture={})
+    names = videos_of(opened.run.path) if config.data is None else videos_given_by(option("data"))
+    names |= {f"data.{name}": option(name) for name in _LEAVES_OUT}
+    skipped: list[tuple[str, str]] = []
     refusal = f"let it end, or give another {option('out')}"
-    with named(given), locked(folder, "building a search index", file=folder / ".lock", refusal=refusal):
+    with named(names), locked(folder, "building a search index", file=folder / ".lock", refusal=refusal):
         team = Processes(0, 1, opened.encoder.device)
-        manifest = dataset.shared_index(data, team)
+        manifest = dataset.shared_index(data, team, skipped)
         known = data.path if data.path.suffix == ".parquet" else manifest_path(data.path, data.cache)
         index = SearchIndex.create(
             folder,
@@ -148,7 +167,8 @@ def build_search(config: SearchBuildConfig | str | Path | None = None, /, **keyw
             manifest=Path(known).absolute(),
             size=opened.encoder.spec.image_size,
         )
-        return _built(index, replace(opened, config=replace(opened.config, data=data)), model, manifest, team)
+        opened = replace(opened, config=replace(opened.config, data=data))
+        return replace(_built(index, opened, model, manifest, team), skipped=skipped)
 
 
 def _built(
