@@ -58,6 +58,9 @@ def test_examples_are_near_of_other_recordings_and_of_the_larger_sources_in_turn
     groups = group_actions(clips)
     groups.labels.zero_()
     groups.centres = torch.zeros(1, 1)
-    assert groups.examples(clips, 0, 5) == [(0, 0), (4, 0), (6, 0), (5, 0), (2, 0)]
-    assert len(groups.examples(clips, 0, 10)) == 7  # where recordings are few, they are shown again
+    alike = torch.ones(7, 1)
+    assert groups.examples(clips, 0, 5, alike) == [(0, 0), (4, 0), (6, 0), (5, 0), (2, 0)]
+    assert len(groups.examples(clips, 0, 10, alike)) == 7  # where recordings are few, they are shown again
+    more = torch.arange(7.0)[:, None]  # in the later ones more is to be seen
+    assert groups.examples(clips, 0, 10, more) == [(6, 0), (4, 0), (3, 0), (5, 0)]
     assert groups.sources(clips, 0) == {"a": 5 / 7, "b": 2 / 7}

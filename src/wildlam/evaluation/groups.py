@@ -56,11 +56,21 @@ class Groups:
         total = max(sum(counts.values()), 1)
         return {source: count / total for source, count in counts.most_common() if count}
 
-    def examples(self, clips: InferredClips, group: int, count: int) -> list[tuple[int, int]]:
-        """The transitions, as (clip, number), nearest to a group's centre: of its larger sources in turn, each of
-        another recording as long as there are some."""
-        away = (clips.z - self.centres[group]).norm(dim=-1).where(self.labels == group, torch.inf)
-        order = away.flatten().argsort(stable=True)[: int((self.labels == group).sum())].tolist()
+    def examples(self, clips: InferredClips, group: int, count: int, change: Tensor) -> list[tuple[int, int]]:
+        """The transitions, as (clip, number), nearest to a group's centre, of the half of it that changes more: of its
+        larger sources in turn, each of another recording as long as there are some.
+
+        Args:
+            clips: the clips.
+            group: number of the group.
+            count: how many at most.
+            change: how much each transition changes the picture, ``[clips, T - 1]``.
+        """
+        among = self.labels == group
+        # Nearest to the centre of many groups are transitions in which next to nothing can be seen.
+        among &= change >= change[among].median()
+        away = (clips.z - self.centres[group]).norm(dim=-1).where(among, torch.inf)
+        order = away.flatten().argsort(stable=True)[: int(among.sum())].tolist()
         places = [divmod(k, self.labels.shape[1]) for k in order]
         larger = [source for source, share in self.sources(clips, group).items() if share >= MINOR]
         first: list[list[tuple[int, int]]] = []

@@ -58,6 +58,10 @@ nav button { font: inherit; color: inherit; background: var(--panel); border: 1p
 .whisker { display: block; width: 100%; max-width: 22rem; height: 1.5rem; overflow: visible; }
 figure { margin: 1.25rem 0; }
 .scroll { overflow-x: auto; }
+.scroll.before { mask-image: linear-gradient(to right, #0003, #000 2.5rem); }
+.scroll.behind { mask-image: linear-gradient(to left, #0003, #000 2.5rem); }
+.scroll.before.behind {
+  mask-image: linear-gradient(to right, #0003, #000 2.5rem, #000 calc(100% - 2.5rem), #0003); }
 img, video { display: block; max-width: 100%; height: auto; }
 .wide img { max-width: none; width: 100%; min-width: 44rem; }
 figcaption { margin-top: .5rem; overflow-wrap: anywhere; }
@@ -136,6 +140,17 @@ const here = () => {
 };
 addEventListener("scroll", here, { passive: true });
 here();
+
+// A shadow at the edges behind which there is more.
+const edges = (box) => {
+  box.classList.toggle("before", box.scrollLeft > 2);
+  box.classList.toggle("behind", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+};
+const sized = new ResizeObserver((some) => some.forEach((one) => edges(one.target)));
+all(".scroll").forEach((box) => {
+  sized.observe(box);
+  box.addEventListener("scroll", () => edges(box), { passive: true });
+});
 
 const button = document.querySelector("nav button");
 let moving = !matchMedia("(prefers-reduced-motion: reduce)").matches;

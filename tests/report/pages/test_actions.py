@@ -8,7 +8,7 @@ import torch
 
 from wildlam.evaluation.groups import Groups
 from wildlam.evaluation.suite import Labelled
-from wildlam.report.pages.actions import groups_section, map_section, timeline_section
+from wildlam.report.pages.actions import _true_actions, groups_section, map_section, timeline_section
 from wildlam.video.index import index
 
 from .made_up import inferred
@@ -49,6 +49,9 @@ def test_groups_say_how_often_and_what_was_really_done(clips, groups, manifest):
     assert html.count("In truth (a, b): turn") == 1  # of A, it is no more than chance
     assert "turn +1.4 sd" in html
     assert "forward" not in html  # nothing to tell
+    assert "In truth (a, b): no clear action; the strongest component, which may be chance: turn -0.7 sd" in html
+    assert "the average change of a transition, most of it in the upper left part of the picture. Of" in html
+    assert "No true actions are known" not in html
     assert html.count('alt="Where group') == 2
     assert html.count("Transition of") == 12
 
@@ -56,7 +59,31 @@ def test_groups_say_how_often_and_what_was_really_done(clips, groups, manifest):
 def test_few_true_actions_tell_nothing(clips, groups, manifest):
     true = torch.full((6, 3, 2), torch.nan)
     true[0] = torch.tensor([[5.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
-    assert "In truth" not in groups_section(clips, groups, [labelled(clips, true)], manifest, (2, 2)).html
+    html = groups_section(clips, groups, [labelled(clips, true)], manifest, (2, 2)).html
+    assert "In truth" not in html
+    assert html.count("What was really done is known of too few of them.") == 2
+    assert "No true actions are known" in groups_section(clips, groups, [], manifest, (2, 2)).html
+
+
+def test_a_weak_component_is_told_as_one(clips, manifest):
+    """Of 3,600 transitions, the half that is in A goes a fifth of a deviation further than all."""
+    names = [name for name in clips.names for _ in range(200)]
+    times = torch.arange(1200).double()[:, None] + torch.arange(4).double()
+    many = dataclasses.replace(
+        clips,
+        states=clips.states.repeat_interleave(200, dim=0),
+        z=clips.z.repeat_interleave(200, dim=0),
+        names=names,
+        sources=["a"] * 1200,
+        recordings=names,
+        times=times,
+    )
+    groups = Groups(torch.tensor([[0, 1, 0], [1, 0, 1]] * 600), torch.zeros(2, 2))
+    true = torch.randn(1200, 3, 2, generator=torch.Generator().manual_seed(0))
+    true[..., 1] += torch.where(groups.labels == 0, 0.2, -0.2)
+    words = [_true_actions(many, groups, group, [labelled(many, true)]) for group in (0, 1)]
+    assert words[0] == ["In truth (a): weakly, forward +0.2 sd of all true actions (± 0.05)."]
+    assert words[1] == ["In truth (a): weakly, forward -0.2 sd of all true actions (± 0.05)."]
 
 
 def test_a_timeline_shows_a_video_of_each_source_in_order(clips, groups, manifest):

@@ -33,7 +33,14 @@ MAP_WIDTH, MAP_HEIGHT, MARGIN = 800, 520, 14
 FEWEST_KNOWN = 5
 """Transitions of a group with a true action from which on their mean is told."""
 CLEARLY, SURELY = 0.4, 3.0
-"""Deviations, and standard errors, by which a group's mean true action must differ from that of all to be told."""
+"""Deviations, and standard errors, by which a group's mean true action must differ from that of all to be clear."""
+MOSTLY = 0.75
+"""Share of the most changed places that lie in one half of the picture, if it is told."""
+TRUTH = "Where true actions are known, the strongest of their components is told, with twice its standard error."
+NO_TRUTH = "No true actions are known of these videos: what is told of a group is what can be seen in its pictures."
+EVENLY = 0.4
+"""Share of the change that the most changed quarter of the places has at least, if a group changes some more: of chance
+it has a quarter."""
 
 
 def groups_section(
@@ -57,12 +64,16 @@ def groups_section(
         amount = float(maps[group].mean()) / overall
         of_source = [f"{source} {100 * part:.0f} %" for source, part in groups.sources(clips, group).items()]
         told = "".join(paragraph(words) for words in _true_actions(clips, groups, group, labelled))
-        shown = (transition_film(manifest, clips, i, t) for i, t in groups.examples(clips, group, EXAMPLES))
+        examples = groups.examples(clips, group, EXAMPLES, change.mean(dim=-1))
+        shown = (transition_film(manifest, clips, i, t) for i, t in examples)
         heat = film(_heat(maps[group], grid, top), f"Where group {letter(group)} changes the picture, by place")
         blocks += (
             f'<div class="group" style="--c:{COLOURS[group]}"><div><h3>{badge(group)} {100 * share:.0f} %</h3>'
             f'<div class="share"><i style="width:{100 * share:.1f}%"></i></div>'
-            + paragraph(f"{amount:.1f} times the average change of a transition. Of {', '.join(of_source)}.")
+            + paragraph(
+                f"{amount:.1f} times the average change of a transition, {_place(maps[group], grid)}. "
+                f"Of {', '.join(of_source)}."
+            )
             + f"{told}</div>{films([heat, *shown])}</div>\n"
         )
     kept = sum(groups.shares)
@@ -74,10 +85,23 @@ def groups_section(
     intro = paragraph(
         f"The latent actions of {groups.labels.numel():,} held-out transitions in groups, the most frequent first. "
         f"{how} The first picture of a group shows where in the picture it changes things (bright: more). The films "
-        "beside it are the transitions nearest to its centre, slowed down, each from another recording. A group is an "
-        "action if its films do the same; groups differ by world where z does."
+        "beside it are the transitions nearest to its centre, of the half of it that changes more, slowed down, each "
+        f"from another recording. A group is an action if its films do the same; groups differ by world where z does. "
+        f"{TRUTH if labelled else NO_TRUTH}"
     )
     return Section("What actions are in my videos?", intro + blocks)
+
+
+def _place(change: Tensor, grid: tuple[int, int]) -> str:
+    """Where the change of a group's states ``[N]`` is, in words, by the quarter of the places that change most."""
+    most = change.topk(max(len(change) // 4, 1)).indices
+    if float(change[most].sum()) < EVENLY * float(change.sum()) or float(change.sum()) == 0:
+        return "all over the picture"
+    (height, width), sides = grid, []
+    for at, of, names in ((most // width, height, ("upper", "lower")), (most % width, width, ("left", "right"))):
+        first = float((at < of / 2).float().mean())
+        sides += [names[0]] * (first >= MOSTLY) + [names[1]] * (first <= 1 - MOSTLY)
+    return f"most of it in the {' '.join(sides)} part of the picture" if sides else "more in some places than in others"
 
 
 def _heat(change: Tensor, grid: tuple[int, int], top: float) -> np.ndarray:
@@ -87,7 +111,7 @@ def _heat(change: Tensor, grid: tuple[int, int], top: float) -> np.ndarray:
 
 
 def _true_actions(clips: InferredClips, groups: Groups, group: int, labelled: Sequence[Labelled]) -> list[str]:
-    """What was really done in a group's transitions, in words, for each kind of action that is known of some."""
+    """What was really done in a group's transitions, in words, for each kind of action that is known of enough."""
     number = {
         (name, round(float(t), 4)): i for i, (name, t) in enumerate(zip(clips.names, clips.times[:, 0], strict=True))
     }
@@ -104,13 +128,17 @@ def _true_actions(clips: InferredClips, groups: Groups, group: int, labelled: Se
             continue
         all_of_them = actions[finite]
         away = (mine.mean(dim=0) - all_of_them.mean(dim=0)) / all_of_them.std(dim=0).clamp(min=1e-9)
-        least = max(CLEARLY, SURELY / len(mine) ** 0.5)
-        most = [i for i in away.abs().argsort(descending=True).tolist()[:3] if abs(away[i]) >= least]
-        if most:
-            parts = ", ".join(f"{kind.action_names[i]} {float(away[i]):+.1f}" for i in most)
-            sources = ", ".join(dict.fromkeys(of.sources))
-            words.append(f"In truth ({sources}): {parts} sd of all true actions.")
-    return words
+        error = 1 / len(mine) ** 0.5
+        strongest, *others = away.abs().argsort(descending=True).tolist()[:3]
+        size = float(away[strongest].abs())
+        clear = [i for i in others if float(away[i].abs()) >= max(CLEARLY, SURELY * error)]
+        parts = ", ".join(f"{kind.action_names[i]} {float(away[i]):+.1f}" for i in [strongest, *clear])
+        how = "" if size >= CLEARLY else "weakly, "
+        if size < SURELY * error:
+            how = "no clear action; the strongest component, which may be chance: "
+        sources = ", ".join(dict.fromkeys(of.sources))
+        words.append(f"In truth ({sources}): {how}{parts} sd of all true actions (± {2 * error:.1g}).")
+    return words or ["What was really done is known of too few of them."] * bool(labelled)
 
 
 def timeline_section(clips: InferredClips, groups: Groups, manifest: Manifest) -> Section:

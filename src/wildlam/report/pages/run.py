@@ -59,7 +59,7 @@ def write_run_report(
     groups = group_actions(clips, isinstance(model.bottleneck, DiscreteBottleneck))
     began = f"{facts['started'][:16].replace('T', ' ')} UTC"
     subtitle = (
-        f"{facts['encoder']['name']} states of {manifest.root}, wildlam {facts['versions']['wildlam']}, "
+        f"{facts['encoder']['name']} states of {manifest.root.name}, wildlam {facts['versions']['wildlam']}, "
         f"torch {facts['versions']['torch']}, {facts['machine']}, seed {facts['seed']}, {began}"
     )
     write_report(
