@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 from pathlib import Path
 
 _OPTIONS: ContextVar[Mapping[str, str | None]] = ContextVar("options", default={})  # noqa: B039 (never changed)
@@ -14,6 +15,22 @@ _prefix = ""  # of the process and no ContextVar: threads, which decode and writ
 
 class WildlamError(Exception):
     """An error that the user can fix: a one-line message with the problem and the remedy."""
+
+
+def check_packages(what: str, extras: Mapping[str, Sequence[str]]) -> None:
+    """Refuse to begin where packages are missing, and name them all at once.
+
+    Args:
+        what: what needs them, such as "ONNX".
+        extras: modules, by the extra of this package that brings them.
+
+    Raises:
+        WildlamError: some are not installed.
+    """
+    lacking = {extra: [module for module in modules if find_spec(module) is None] for extra, modules in extras.items()}
+    if missing := [module for modules in lacking.values() for module in modules]:
+        brought_by = ",".join(extra for extra, modules in lacking.items() if modules)
+        raise WildlamError(f"{what} needs {in_words(missing)}: pip install 'wildlam[{brought_by}]'")
 
 
 def in_words(names: Iterable[str]) -> str:

@@ -124,3 +124,19 @@ def test_a_log_file_gets_few_lines_of_progress(call, monkeypatch, videos):
     monkeypatch.setenv("TQDM_MININTERVAL", "1")  # and the user's own choice stays
     call("index", videos)
     assert os.environ["TQDM_MININTERVAL"] == "1"
+
+
+def test_what_is_no_run_is_told_without_torch():
+    code = """if True:
+        import sys, wildlam.cli
+        for command in sys.argv[1:]:
+            assert wildlam.cli.main(command.split()) == 2, command
+            slow = {"torch", "transformers", "matplotlib", "av"} & set(sys.modules)
+            if slow:
+                sys.exit(f"{command} imports {slow}")
+    """
+    here = os.environ | {"PYTHONPATH": str(Path(wildlam.__file__).parents[1])}
+    runs = ("search nope --like a@1", "search build nope", "infer nope a.mp4", "transfer nope a.mp4 b.mp4", "show nope")
+    more = ("push nope me/model --license mit", "export nope", "eval nope", "report nope")
+    done = subprocess.run([sys.executable, "-c", code, *runs, *more], env=here, check=True, capture_output=True)
+    assert done.stderr.count(b"nope is not a run folder: it has no config.yaml") == len(runs) + len(more)

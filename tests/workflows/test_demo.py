@@ -72,7 +72,12 @@ def test_films_are_told_of_before_they_are_made(tmp_path, monkeypatch, caplog):
 
 
 def test_without_evo_nothing_is_filmed_for_the_model_that_comes_along(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "evo.core", None)
-    with pytest.raises(WildlamError, match=r"pip install 'wildlam\[plan\]'"):
+    monkeypatch.setitem(sys.modules, "evo", None)
+    with pytest.raises(WildlamError, match=r"needs evo: pip install 'wildlam\[plan\]'"):
         demo.demo_pretrained(tmp_path / "out", episodes=30, seed=0)
+    monkeypatch.setitem(sys.modules, "vizdoom", None)
+    with pytest.raises(WildlamError, match=r"needs vizdoom and evo: pip install 'wildlam\[worlds,plan\]'"):
+        demo.demo_pretrained(tmp_path / "out", episodes=30, seed=0)
+    with pytest.raises(WildlamError, match=r"the demo needs vizdoom: pip install 'wildlam\[worlds\]'"):
+        demo.demo(tmp_path / "out", episodes=30, steps=1, seed=0)
     assert not (tmp_path / "out").exists()

@@ -96,7 +96,7 @@ def test_onnx_has_a_file_for_each_function(run, tmp_path, monkeypatch):
     assert [one.name for one in session.get_inputs()] == ["states", "actions"]
     assert json.loads(session.get_modelmeta().custom_metadata_map["about.json"]) == result.facts
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(WildlamError, match=r"ONNX needs onnxscript; pip install 'wildlam\[onnx\]'"):
+    with pytest.raises(WildlamError, match=r"ONNX needs onnxscript: pip install 'wildlam\[onnx\]'"):
         wildlam.export(run=path, format="onnx")
 
 

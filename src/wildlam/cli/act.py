@@ -158,8 +158,8 @@ def run_demo(argv: Arguments) -> None:
     which comes with the package, is evaluated and plans in films of both worlds (an arm, and walks) made for it.
 
     Examples:
-      wildlam demo
-      wildlam demo --pretrained
+      wildlam demo                 # pip install 'wildlam[worlds]'
+      wildlam demo --pretrained    # pip install 'wildlam[worlds,plan]'
     """
     from wildlam.workflows.demo import EPISODES, OUT, PRETRAINED_EPISODES, PRETRAINED_OUT, STEPS, demo, demo_pretrained
 

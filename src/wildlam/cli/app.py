@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wildlam.cli.common import Arguments, make_parser
+from wildlam.cli.common import Arguments, check_run, make_parser
 from wildlam.cli.look import RUN_HELP
 
 
@@ -35,6 +35,7 @@ def _open(argv: Arguments) -> None:
     parser.add_argument("run", nargs="?", default="tiny", help=RUN_HELP)
     parser.add_class_arguments(AppConfig, skip={"run"})
     args = parser.parse_args(list(argv))
+    check_run(args.run)
     config = to_config(AppConfig, parser, args, run=args.run)
     print("loading, some seconds ...", flush=True)
     from wildlam.app.server import serve

@@ -37,6 +37,18 @@ def own_run(text: str | Path) -> Path:
     return pretrained.own_run(text)
 
 
+def check_run(text: str) -> None:
+    """Refuse what is no run at once: what a command does with one imports PyTorch, which takes seconds.
+
+    Raises:
+        WildlamError: it is no folder of a run, nor named as one that comes with the package or lies on the Hub.
+    """
+    if text != "tiny" and not text.startswith("hf:"):
+        from wildlam.runs.check import check_run_folder
+
+        check_run_folder(Path(text))
+
+
 def run_before(given: Sequence[str], run: str | None, usage: str) -> tuple[str, list[Path]]:
     """The run and the videos that are given one behind the other, or videos alone where the run is given by ``--run``.
 
@@ -55,6 +67,7 @@ def run_before(given: Sequence[str], run: str | None, usage: str) -> tuple[str, 
         raise WildlamError(f"give a run and videos: {usage}")
     if not _is_run(run) and (behind := next(filter(_is_run, videos), None)):
         raise WildlamError(f"{behind} is a run, and {run} is none; the run comes first: {usage}")
+    check_run(run)
     return run, [Path(video) for video in videos]
 
 

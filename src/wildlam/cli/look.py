@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wildlam.cli.common import OWN_RUN_HELP, Arguments, make_parser, own_run, results, run_before, summary
+from wildlam.cli.common import OWN_RUN_HELP, Arguments, check_run, make_parser, own_run, results, run_before, summary
 from wildlam.errors import WildlamError, named
 
 RUN_HELP = "run folder; tiny for the model that comes with the package; hf:user/name[@revision] for one on the Hub"
@@ -34,6 +34,7 @@ def run_evaluate(argv: Arguments) -> None:
         help="other runs to compare rollouts with, such as an unconstrained one",
     )
     args = parser.parse_args(list(argv))
+    check_run(str(args.run))
     from wildlam.workflows.evaluate import evaluate
 
     with named({"data": "--data.path"}):
@@ -94,6 +95,7 @@ def run_show(argv: Arguments) -> None:
     parser = make_parser("show", run_show)
     parser.add_argument("run", help=RUN_HELP)
     args = parser.parse_args(list(argv))
+    check_run(args.run)
     from wildlam.pretrained import run_path
     from wildlam.runs.folder import Run
 
@@ -116,6 +118,9 @@ def run_report(argv: Arguments) -> None:
         "--anew", action="store_true", help="of runs: evaluate again what is kept, too, as `wildlam eval` does"
     )
     args = parser.parse_args(list(argv))
+    for path in args.runs:
+        if not (path / "sweep.yaml").is_file():
+            check_run(str(path))
     from wildlam.fileio import read_json
     from wildlam.workflows.evaluate import evaluate
 
@@ -199,6 +204,7 @@ def run_search(argv: Arguments) -> None:
     parser.add_argument("--sources", nargs="+", default=[], help="sources to look in; all by default")
     parser.add_class_arguments(SearchConfig, skip={"run", "sources", "data"})
     args = parser.parse_args(list(argv))
+    check_run(args.run)
     config = to_config(SearchConfig, parser, args, run=args.run, sources=args.sources, data=args.data.path)
     from wildlam.workflows.search import search
 
@@ -237,6 +243,7 @@ def run_search_build(argv: Arguments) -> None:
     parser.add_argument("--data.max_bad", type=float, help="share of the videos that skip may leave out, 0 to 1")
     parser.add_argument("--data.exclude", nargs="+", help="patterns of paths or file names that are left out")
     args = parser.parse_args(list(argv))
+    check_run(args.run)
     from wildlam.workflows.search_build import build_search
 
     left_out = {name: getattr(args.data, name) for name in ("on_error", "max_bad", "exclude")}

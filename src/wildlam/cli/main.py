@@ -47,6 +47,13 @@ GROUPS: dict[str, dict[str, Command]] = {
     "act": {"plan": act.run_plan, "play": act.run_play, "policy": act.run_policy, "demo": act.run_demo},
     "share": {"push": share.run_push, "export": share.run_export},
 }
+STARTS = (
+    "start with:",
+    "  wildlam app                     a model that comes along, in the browser; pip install 'wildlam[app]'",
+    "  wildlam demo                    learn from films made for it;             pip install 'wildlam[worlds]'",
+    "  wildlam demo --pretrained       plan with the model that comes along;     pip install 'wildlam[worlds,plan]'",
+    "  wildlam train --data.path DIR   learn from your own videos;               needs nothing more",
+)
 COMMANDS: dict[str, Command] = {name: function for group in GROUPS.values() for name, function in group.items()}
 
 
@@ -124,4 +131,4 @@ def _usage() -> str:
     for group, commands in GROUPS.items():
         lines += ["", f"{group}:"]
         lines += [f"  {name:10} {(function.__doc__ or '').splitlines()[0]}" for name, function in commands.items()]
-    return "\n".join([*lines, "", "start with: wildlam demo"])
+    return "\n".join([*lines, "", *STARTS])

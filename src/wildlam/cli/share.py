@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wildlam.cli.common import Arguments, make_parser
+from wildlam.cli.common import Arguments, check_run, make_parser
 from wildlam.cli.look import RUN_HELP
 
 
@@ -29,6 +29,7 @@ def run_push(argv: Arguments) -> None:
     )
     parser.add_class_arguments(PushConfig, skip={"run", "name", "private", "dry_run"})
     args = parser.parse_args(list(argv))
+    check_run(args.run)
     given = {name: args[name] for name in ("run", "name", "private", "dry_run")}
     config = to_config(PushConfig, parser, args, **given)
     from wildlam.workflows.push import push
@@ -56,6 +57,7 @@ def run_export(argv: Arguments) -> None:
     parser.add_argument("-o", "--output", type=Path, help="file to write; NAME_OF_THE_RUN.pt2 or .onnx here by default")
     parser.add_class_arguments(ExportConfig, skip={"run", "output"})
     args = parser.parse_args(list(argv))
+    check_run(args.run)
     config = to_config(ExportConfig, parser, args, run=args.run, output=args.output)
     from wildlam.workflows.export import export
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from wildlam.distributed import job
 from wildlam.errors import WildlamError, option
 from wildlam.fileio import locked, read_json, write_atomically, writing
+from wildlam.runs.check import check_run_folder
 from wildlam.runs.command import current_command
 from wildlam.types import EncoderSpec
 
@@ -78,16 +79,7 @@ class Run:
             WildlamError: if it is not one.
         """
         run = cls(path)
-        if (run.path / "sweep.yaml").is_file():
-            raise WildlamError(f"{run.path} is a sweep, of several runs; give one of its folders, or `report` it whole")
-        for name in ("config.yaml", "run.json"):
-            if not (run.path / name).is_file():
-                remedy = "give the folder that `train` wrote"
-                if run.path == Path("tiny"):  # as `wildlam.load` calls it
-                    remedy = "`wildlam demo --pretrained` writes wildlam-tiny to runs/tiny, where it can be added to"
-                if str(run.path).startswith("hf:"):
-                    remedy = f"from Python, work in a copy: wildlam.pretrained.own_run('{run.path}')"
-                raise WildlamError(f"{run.path} is not a run folder: it has no {name}; {remedy}")
+        check_run_folder(run.path)
         return run
 
     @property

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from wildlam.errors import option
+from wildlam.errors import check_packages, option
 from wildlam.evaluation.horizon import SECONDS
 from wildlam.pretrained import name_of, run_path
-from wildlam.pretrained.hub import HubName
+from wildlam.pretrained.hub import PREFIX, is_name
 from wildlam.types import check_choice, check_count, settle_paths
 from wildlam.video.config import DataConfig
 from wildlam.video.files import Location, location
@@ -154,8 +154,9 @@ class PushConfig:
     Args:
         run: the run folder.
         name: where it goes on the Hub: user/name, or organisation/name. It is made if it is not there.
-        license: licence of the weights, by the Hub's identifier: apache-2.0, mit, cc-by-4.0, other, ... There is no
-            default: it is yours to choose, and the licence of the videos may limit the choice.
+        license: licence of the weights, by the Hub's identifier: apache-2.0, mit, cc-by-4.0, other, ... Whether the Hub
+            knows it is not checked. There is no default: it is yours to choose, and the licence of the videos may limit
+            the choice.
         about: what the videos show, where they are from and under what licence, for the model card.
         card: a model card of your own (Markdown), in place of the one that is made from the results.
         encoder: name on the Hub of the encoder's weights, where the run has them in a folder that others do not have.
@@ -178,8 +179,11 @@ class PushConfig:
         if isinstance(self.run, str):
             object.__setattr__(self, "run", run_path(self.run))
         settle_paths(self, "run", "card", "out")
-        if HubName.of(self.name).revision is not None:
+        repo, at, _ = self.name.removeprefix(PREFIX).partition("@")
+        if at:
             raise ValueError(f"{self.name}: a push makes a new revision; leave @ and what follows out")
+        if not is_name(repo):
+            raise ValueError(f"{self.name!r} is no name on the Hub; give user/name, or organisation/name")
         if not _LICENSE.fullmatch(self.license):
             given = f"{self.license!r} is no identifier; " if self.license else ""
             raise ValueError(
@@ -208,6 +212,8 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check_choice("format", self.format, get_args(Format))
+        if self.format == "onnx":
+            check_packages("ONNX", {"onnx": ("onnx", "onnxscript", "onnxruntime")})
         if self.output is None:
             object.__setattr__(self, "output", Path(f"{name_of(self.run)}{self.suffix}"))
         if isinstance(self.run, str):

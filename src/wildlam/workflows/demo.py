@@ -9,9 +9,8 @@ from tempfile import TemporaryDirectory
 
 from wildlam.config import RunConfig, without_actions
 from wildlam.distributed import default_device
-from wildlam.errors import WildlamError, option
+from wildlam.errors import WildlamError, check_packages, option
 from wildlam.planning.protocols.protocol import ProtocolName
-from wildlam.planning.trajectory_errors import evo
 from wildlam.pretrained import unpack
 from wildlam.training import TrainingConfig
 from wildlam.types import check_count
@@ -63,6 +62,7 @@ def demo(out: Path, *, episodes: int, steps: int, seed: int) -> Path:
         WildlamError: fewer than one walk or step, ``out`` holds a run of another configuration, or a simulator is
             missing.
     """
+    check_packages("the demo", {"worlds": ("vizdoom", "skvideo")})
     videos = out / "videos"
     # What is impossible is refused before anything is filmed.
     try:
@@ -99,16 +99,17 @@ def demo_pretrained(out: Path, *, episodes: int, seed: int) -> list[PlanResult]:
     Raises:
         WildlamError: fewer films than levels, or a simulator or evo is missing.
     """
+    worlds = ("vizdoom", "gymnasium", "gymnasium_robotics", "mujoco")
+    check_packages("the demo of wildlam-tiny", {"worlds": worlds, "plan": ("evo",)})  # before the films
     from wildlam.worlds.arm import collect_arm
 
     if episodes < len(DEMO_LEVELS):
         raise WildlamError(
             f"{option('episodes')} must be at least {len(DEMO_LEVELS)}, one walk in each level, got {episodes}"
         )
-    evo()  # before the films
     videos = out / "videos"
-    worlds = {"nav": (collect_nav, SECONDS), "arm": (collect_arm, SECONDS / 2)}
-    films = [_filming(f"film {name}", collect, videos / name, episodes, s) for name, (collect, s) in worlds.items()]
+    filmed = {"nav": (collect_nav, SECONDS), "arm": (collect_arm, SECONDS / 2)}
+    films = [_filming(f"film {name}", collect, videos / name, episodes, s) for name, (collect, s) in filmed.items()]
     if parts := [part for part in films if part]:
         durations.announce([*parts, Part("evaluate", "estimated when it starts", None), Part("plan", "likewise", None)])
     collect_nav(videos / "nav", episodes=episodes, seconds=SECONDS, seed=PRETRAINED_SEED + seed)

@@ -120,8 +120,6 @@ def export(config: ExportConfig | str | Path | None = None, /, **keywords: Any) 
             same afterwards, or the file cannot be written. Nothing is left behind then.
     """
     config = config_from(ExportConfig, config, keywords)
-    if config.format == "onnx":
-        _check_onnx()
     opened = open_run(config.run, torch.device("cpu"))
     functions = _functions(opened, config.decoder)
     facts = _facts(opened, functions)
@@ -290,16 +288,6 @@ def _onnx_function(session: Any) -> Callable[..., Tensor]:
         return torch.from_numpy(found)
 
     return call
-
-
-def _check_onnx() -> None:
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise WildlamError(f"ONNX needs {error.name}; pip install 'wildlam[onnx]', or choose format torch") from error
-    del onnx, onnxruntime
 
 
 @contextmanager
