@@ -12,6 +12,7 @@ def test_push(trained, call, refused):
     assert status == 0
     assert out.endswith("nothing is uploaded; look through hub/model, README.md first\n")
     assert "Simulated worlds." in Path("hub/model/README.md").read_text()
+    Path("hub/model/notes.txt").touch()
     assert "give another --out" in refused("push", run, "me/model", "--license", "mit", "--dry-run")
     here, there = (
         call("show", folder)[1].partition("Held-out")[2].partition("\nreport")[0] for folder in (run, "hub/model")

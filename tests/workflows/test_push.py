@@ -125,6 +125,13 @@ def test_a_dry_run_writes_the_folder_and_asks_nobody(hub, run, tmp_path, monkeyp
     assert result.folder == Path("hub/model")
     assert wildlam.load(Path("hub/model")).model.bottleneck.dim == 4
     assert sum(result.files.values()) == sum(f.stat().st_size for f in Path("hub").rglob("*") if f.is_file())
+    assert "licence apache-2.0: whether the Hub knows this identifier is not checked" in str(result)
+    assert "Of my kitchen." in (pushed(run, dry_run=True, about="Of my kitchen.").folder / "README.md").read_text()
+    card = Path("hub/model/README.md")
+    card.write_text(card.read_text() + "More.")
+    with pytest.raises(WildlamError, match=r"hub/model/README.md was edited: .* give it as card"):
+        pushed(run, dry_run=True)
+    Path("hub/model/notes.txt").touch()
     with pytest.raises(WildlamError, match="hub/model is there already"):
         pushed(run, dry_run=True)
 
@@ -155,7 +162,7 @@ def test_what_can_be_mended_is_said(hub, run, monkeypatch, tmp_path):
     with pytest.raises(WildlamError, match="'MIT License!' is no identifier"):
         wildlam.push(run=run, name="me/model", license="MIT License!")
     for name in ("model", "me/a/b", "me/--", "../x", "me/mo del"):
-        with pytest.raises(WildlamError, match="is no name on the Hub"):
+        with pytest.raises(WildlamError, match="is no name on the Hub; give user/name"):
             pushed(run, name)
     with pytest.raises(WildlamError, match="a push makes a new revision"):
         pushed(run, "me/model@v1")

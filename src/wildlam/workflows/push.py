@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -38,16 +40,19 @@ class PushResult:
         files: size in bytes of each file.
         folder: where they lie, of a dry run.
         url: where they went, of a push.
+        license: the licence that a dry run was given.
     """
 
     files: dict[str, int] = field(repr=False)
     folder: Path | None = None
     url: str | None = None
+    license: str = ""
 
     def __str__(self) -> str:
         lines = [f"{_in_bytes(size):>12}  {file}" for file, size in self.files.items()]
         lines.append(f"{_in_bytes(sum(self.files.values())):>12}  in {len(self.files)} files")
         if self.folder is not None:
+            lines.append(f"licence {self.license}: whether the Hub knows this identifier is not checked")
             return "\n".join([*lines, f"nothing is uploaded; look through {self.folder}, {CARD} first"])
         return "\n".join([*lines, f"published  {self.url}"])
 
@@ -76,14 +81,14 @@ def push(config: PushConfig | str | Path | None = None, /, **keywords: Any) -> P
     name, run = HubName.of(config.name), Run.open(config.run)
     with ExitStack() as stack:
         if config.dry_run:
-            folder = _empty(config.out or Path("hub") / name.own)
+            folder = _emptied(config.out or Path("hub") / name.own)
         else:
             _check_token(name)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wildlam-push-")))
         _write(folder, run, config)
         files = _files(folder)
         if config.dry_run:
-            return PushResult(files, folder=folder)
+            return PushResult(files, folder=folder, license=config.license)
         return PushResult(files, url=_upload(folder, list(files), name, config.private))
 
 
@@ -110,6 +115,8 @@ def _write(folder: Path, run: Run, config: PushConfig) -> None:
         card = _own_card(config.card)
     with writing(folder / CARD, "choose another folder"):
         write_atomically(folder / CARD, card)
+        written = (folder / CONFIG).stat().st_mtime_ns
+        os.utime(folder / CARD, ns=(written, written))  # until someone edits it, see `_emptied`
     _check_private(folder, run.path)
 
 
@@ -167,9 +174,24 @@ def _check_private(folder: Path, run: Path) -> None:
             )
 
 
-def _empty(folder: Path) -> Path:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WildlamError(f"{folder} is there already; remove it, or give another {option('out')}")
+def _emptied(folder: Path) -> Path:
+    """The folder of a dry run, without what an earlier one wrote.
+
+    Raises:
+        WildlamError: it holds something else, or a card that was edited since.
+    """
+    if folder.is_dir() and (files := list(_files(folder))):
+        card, config = folder / CARD, folder / CONFIG
+        if not {CARD, CONFIG, "run.json"} <= {*files} or not all(map(is_allowed, files)):
+            raise WildlamError(f"{folder} is there already; remove it, or give another {option('out')}")
+        if card.stat().st_mtime_ns != config.stat().st_mtime_ns:
+            raise WildlamError(
+                f"{card} was edited: move it away and give it as {option('card')}, or give another {option('out')}"
+            )
+        with writing(f"to {folder}", f"give another {option('out')}"):
+            shutil.rmtree(folder)
+    elif folder.exists() and not folder.is_dir():
+        raise WildlamError(f"{folder} is a file; give another {option('out')}")
     return folder
 
 
