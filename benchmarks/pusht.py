@@ -5,8 +5,8 @@
 One model is trained on films of PushT without labels (``wildlam collect pusht``; made if they are not there), in steps
 of five commands. For every share of the clips that is labelled, and every seed, a controller of it and, on the same
 clips, a world model of real actions of its size are trained for as many steps; both act in the simulator from starts
-and to goals that everybody has (``wildlam play --world pusht``), free and guided by a linear map of the same clips, and
-so does what takes no world model.
+and to goals that everybody has (``wildlam play --world pusht``), free, guided by a linear map of the same clips, and
+from what a policy of latent actions would do, and so does what takes no world model.
 The document is written anew after every part. A part whose rows pusht.json holds is not done again; to do all of it
 again, give another ``--out`` and ``--work``.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from wildlam.report.plots import LINES, quiet, svg
 from wildlam.report.text import markdown_table
 from wildlam.workflows.baseline import STATES
 from wildlam.workflows.play import play
+from wildlam.workflows.policy import train_policy
 from wildlam.worlds.pusht_films import collect_pusht
 from wildlam.worlds.pusht_tasks import EPISODES, fingerprint
 
@@ -43,10 +45,22 @@ FILMS, SECONDS, SEED = 480, 20.0, 10
 SHARES = [0.05, 1.0, 0.2]
 """Of the clips that are labelled, the most telling first."""
 FLOORS = ("no move", "random")
+ALONE = {name: name for name in (*FLOORS, "regression", "cloning", "labelled", "latent")}
 GUIDED = {"guide": "regression with z", "labelled": "labelled, guided", "latent": "latent, guided"}
-"""Rows of guided plans, as they are called here."""
-MODELS = (*FLOORS, "regression", "cloning", "labelled", "latent", *GUIDED.values())
-SHOWN = (*FLOORS, "regression", "cloning", "labelled", "latent", "labelled, guided", "latent, guided")
+POLICY = {"policy": "policy", "latent from policy": "latent from policy"}
+WAYS = {"play": ALONE, "play_guided": GUIDED, "play_policy": POLICY}
+"""Folders of what is played, the rows that are taken from there, and what they are called here."""
+MODELS = [name for names in WAYS.values() for name in names.values()]
+SHOWN = (
+    "random",
+    "regression",
+    "cloning",
+    "labelled",
+    "latent",
+    "labelled, guided",
+    "latent, guided",
+    "latent from policy",
+)
 """Lines of the picture."""
 FIGURES = {
     "success": "success",
@@ -68,11 +82,10 @@ def main() -> None:
     found, cache = read_episodes(films(args, WORLD)), cache_folder(films(args, WORLD))
     clips = len(cut_clips(found, encoder, "train", states=STATES, fps=FPS, cache=cache).places)
     of = {"weights": weights_of(study.run), "tasks": fingerprint(), "films": args.films, "episodes": args.episodes}
-    rows = Rows(args.out / "pusht.json", of, ("share", "seed"))
-    for seed in args.seeds:
-        for share in args.shares:
-            if not rows.has(share=share, seed=seed):
-                write(rows.add(acted(study, share, clips, seed)), args)
+    rows = Rows(args.out / "pusht.json", of, ("share", "seed", "model"))
+    for seed, share, way in product(args.seeds, args.shares, WAYS):
+        if not all(rows.has(share=share, seed=seed, model=name) for name in WAYS[way].values()):
+            write(rows.add(acted(study, way, share, clips, seed)), args)
     write(rows.read(), args)
     print((args.out / "pusht.md").read_text())
 
@@ -93,34 +106,35 @@ def prepared(args: argparse.Namespace) -> argparse.Namespace:
     return argparse.Namespace(**vars(args) | {"run": args.work / name / "run", "steps": steps})
 
 
-def acted(args: argparse.Namespace, share: float, clips: int, seed: int) -> list[dict]:
-    """What comes of acting with a share of the labels, of so many clips."""
+def acted(args: argparse.Namespace, way: str, share: float, clips: int, seed: int) -> list[dict]:
+    """What comes of acting in one of ``WAYS`` with a share of the labels, of so many clips."""
     count = ALL if share == 1 else round(share * clips)
     folder = args.work / "study" / args.run.parent.name
-    driver, labelled = driver_of(args, WORLD, count, seed, folder), labelled_of(args, WORLD, count, seed, folder)
+    out = folder / f"{way}_{count or 'all'}_{seed}_{args.episodes}"
+    how: dict[str, Any]
+    if way == "play_policy":
+        how = {"policy": train_policy(args.run, data=films(args, WORLD), out=folder / f"policy_{WORLD}")}
+    else:
+        labelled = labelled_of(args, WORLD, count, seed, folder)
+        how = {"baselines": [labelled]} | ({"guide": GUIDE} if way == "play_guided" else {"controls": True})
+    if not (out / "play.json").is_file():
+        play(
+            run=args.run,
+            world=WORLD,
+            controller=driver_of(args, WORLD, count, seed, folder),
+            labelled=films(args, WORLD),
+            clips=count or None,
+            episodes=args.episodes,
+            seed=seed,
+            out=out,
+            **how,
+        )
+    found = read_json(out / "play.json")["summary"]
     rows = []
-    for guide in (None, GUIDE):
-        out = folder / f"{'play' if guide is None else 'play_guided'}_{count or 'all'}_{seed}_{args.episodes}"
-        if not (out / "play.json").is_file():
-            play(
-                run=args.run,
-                world=WORLD,
-                controller=driver,
-                baselines=[labelled],
-                controls=guide is None,
-                guide=guide,
-                labelled=films(args, WORLD),
-                clips=count or None,
-                episodes=args.episodes,
-                seed=seed,
-                out=out,
-            )
-        for label, of in read_json(out / "play.json")["summary"].items():
-            name = "labelled" if label == labelled.name else label
-            name = name if guide is None else GUIDED.get(name)  # of the others there are rows without one
-            if name is not None:
-                common = {"share": share, "clips": count or clips, "seed": seed, "model": name}
-                rows += [{**common, "figure": figure, **of[figure]} for figure in FIGURES]
+    for label, name in WAYS[way].items():
+        of = found[labelled.name if label == "labelled" else label]
+        common = {"share": share, "clips": count or clips, "seed": seed, "model": name}
+        rows += [{**common, "figure": figure, **of[figure]} for figure in FIGURES]
     return rows
 
 
@@ -141,8 +155,10 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "*latent*: the model, which never saw an action, with a controller of the labelled clips; *labelled*: a world",
         "model of real actions, of these clips, for as many steps; *regression*, *cloning*: no world model, of these",
         "clips (`wildlam play --controls true`); *guided*: leaving what *regression with z* tells has a price",
-        f"(`--guide {GUIDE:g}`); *no move*, *random*: floors. Success: disc and T together less than 20 pixels away",
-        "at any moment of 50 commands, the T turned by less than 20 degrees. Distances: at the end.",
+        f"(`--guide {GUIDE:g}`); *policy*: clones latent actions of the films without labels, and a linear map of the",
+        "labelled clips makes these real ones; *latent from policy*: plans begin with what it would do; *no move*,",
+        "*random*: floors. Success: disc and T together less than 20 pixels away at any moment of 50 commands, the T",
+        "turned by less than 20 degrees. Distances: at the end.",
         "",
         "![Success by labelled clips](pusht.svg)",
     ]
@@ -185,7 +201,7 @@ def curves(rows: list[dict]) -> Figure:
     fig = Figure(figsize=(5.5, 3.6), layout="constrained")
     ax, shares = fig.subplots(), sorted({row["share"] for row in rows})
     clips = [next(row["clips"] for row in rows if row["share"] == share) for share in shares]
-    for i, (colour, model) in enumerate(zip(["0.7", "0.45", *LINES], SHOWN, strict=True)):
+    for i, (colour, model) in enumerate(zip(["0.7", *LINES, "black"], SHOWN, strict=True)):
         of_model = [row for row in rows if (row["model"], row["figure"]) == (model, "success")]
         points = [[row for row in of_model if row["share"] == share] for share in shares]
         line(ax, points, shift=0.03 * (i - len(SHOWN) // 2), color=colour, label=model)

@@ -180,11 +180,12 @@ def test_pusht_tells_every_model_by_share_of_labels(monkeypatch, tmp_path):
             for n, name in enumerate(pusht.FIGURES)
         }
         for value, label in enumerate(
-            (*pusht.FLOORS, "regression", "cloning", "labelled_pusht_21_0", "latent", "guide")
+            (*pusht.FLOORS, "regression", "cloning", "labelled_pusht_21_0", "latent", "guide", *pusht.POLICY)
         )
     }
     monkeypatch.setattr(pusht, "driver_of", lambda *_: tmp_path / "controller")
     monkeypatch.setattr(pusht, "labelled_of", lambda *_: tmp_path / "labelled_pusht_21_0")
+    monkeypatch.setattr(pusht, "train_policy", lambda *_, **__: tmp_path / "policy")
     asked = []
 
     def play(*, out, **options):
@@ -194,9 +195,11 @@ def test_pusht_tells_every_model_by_share_of_labels(monkeypatch, tmp_path):
 
     monkeypatch.setattr(pusht, "play", play)
     args = argparse.Namespace(run=tmp_path / "nano" / "run", work=tmp_path, episodes=4)
-    rows = [{"machine": "m", **r} for share in (0.05, 1.0) for r in pusht.acted(args, share, 420, 0)]
-    of_asked = [(one["clips"], one["controls"], one["guide"]) for one in asked]
-    assert of_asked == [(21, True, None), (21, False, 0.1), (None, True, None), (None, False, 0.1)]
+    parts = [(way, share) for share in (0.05, 1.0) for way in pusht.WAYS]
+    rows = [{"machine": "m", **r} for way, share in parts for r in pusht.acted(args, way, share, 420, 0)]
+    of_asked = [(one["clips"], one.get("guide"), "policy" in one) for one in asked]
+    ways = [(None, False), (0.1, False), (None, True)]
+    assert of_asked == [(clips, *way) for clips in (21, None) for way in ways]
     assert {r["clips"] for r in rows} == {21, 420}
     told = argparse.Namespace(films=8, size="nano", steps=2, batch=4, episodes=4)
     page = pusht.text(rows, told)

@@ -46,8 +46,9 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture
-def without_decoder(runs, tmp_path):
-    """A run without a decoder."""
+def without_decoder(runs, tmp_path, monkeypatch):
+    """A run without a decoder, for whose encoder there is none elsewhere."""
+    monkeypatch.setattr("wildlam.workflows.decoder.tiny_decoder", lambda _: None)
     return shutil.copytree(runs / "tiny", tmp_path / "no decoder", ignore=shutil.ignore_patterns("decoder"))
 
 
