@@ -46,6 +46,7 @@ def test_what_is_missing_is_said_before_the_address(monkeypatch, capsys, tmp_pat
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: [one.close() for one in sockets])
     monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    monkeypatch.setattr("wildlam.workflows.decoder.tiny_decoder", lambda _: None)
     run = unpack(tmp_path / "run", tmp_path)
     shutil.rmtree(run / "decoder")
     assert main(["app", str(run), "--port", "0", "--index", str(tmp_path / "nowhere")]) == 0
