@@ -118,7 +118,7 @@ def of_page() -> list[dict]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
         try:
             assert process.stdout is not None
-            address = process.stdout.readline().split()[1]
+            address = next(line for line in process.stdout if line.startswith("playground ")).split()[1]
             while True:
                 try:
                     page.goto(address)

@@ -60,7 +60,7 @@ def playground() -> Iterator[str]:
     )
     try:
         assert process.stdout is not None
-        yield process.stdout.readline().split()[1]
+        yield next(line for line in process.stdout if line.startswith("playground ")).split()[1]
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(20)

@@ -168,8 +168,8 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         lines += ["", f"## {share:.0%} of the labels: {own[0]['clips']} clips, {len(seeds)} seed(s)", ""]
         table = []
         for model in MODELS:
-            of_model = [row for row in own if row["model"] == model]
-            table.append([model, *(over_seeds([row for row in of_model if row["figure"] == f]) for f in FIGURES)])
+            if of_model := [row for row in own if row["model"] == model]:
+                table.append([model, *(over_seeds([row for row in of_model if row["figure"] == f]) for f in FIGURES)])
         lines += markdown_table(["", *FIGURES.values()], table)
     return "\n".join([*lines, ""])
 
@@ -183,16 +183,19 @@ def over_seeds(rows: list[dict]) -> str:
 
 def line(ax: Axes, points: list[list[dict]], shift: float = 0.0, **looks: Any) -> None:
     """Draw the mean over seeds, by points, and their range; of one seed, the interval of its episodes. ``shift`` moves
-    it aside, so that intervals are seen beside each other.
+    it aside, so that intervals are seen beside each other; points without rows are left out.
     """
-    means, below, above = [], [], []
-    for rows in points:
+    at, means, below, above = [], [], [], []
+    for place, rows in enumerate(points):
+        if not rows:
+            continue
+        at.append(place + shift)
         found = [row["mean"] for row in rows]
         low, high = (rows[0]["low"], rows[0]["high"]) if len(rows) == 1 else (min(found), max(found))
         means.append(statistics.mean(found))
         below.append(means[-1] - low)
         above.append(high - means[-1])
-    ax.errorbar([at + shift for at in range(len(points))], means, [below, above], marker="o", ms=4, **looks)
+    ax.errorbar(at, means, [below, above], marker="o", ms=4, **looks)
 
 
 @svg

@@ -149,7 +149,7 @@ def playground(commands: Commands) -> None:
     process = subprocess.Popen(["wildlam", "app", "--port", "0"], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        address = process.stdout.readline().split()[1]
+        address = next(line for line in process.stdout if line.startswith("playground ")).split()[1]
         until = time.monotonic() + 120
         while b'"ready":true' not in (state := urllib.request.urlopen(f"{address}/api/state", timeout=60).read()):
             assert time.monotonic() < until, state

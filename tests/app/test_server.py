@@ -1,6 +1,7 @@
 """What is asked of the playground without a browser: well-meant, and not."""
 
 import json
+import shutil
 import socket
 import time
 import urllib.error
@@ -430,6 +431,17 @@ def test_a_run_without_a_decoder_says_which_command_makes_one(without_decoder):
             _ = playground.decoder
     finally:
         playground.close()
+
+
+def test_whose_decoder_paints_is_told(runs, tmp_path):
+    copy = shutil.copytree(runs / "tiny", tmp_path / "copy", ignore=shutil.ignore_patterns("decoder"))
+    for run, borrowed in ((runs / "tiny", False), (copy, True)):
+        playground = open_playground(AppConfig(run=run))
+        try:
+            told = playground.told()
+        finally:
+            playground.close()
+        assert (told["borrowed"], told["no_decoder"]) == (borrowed, "")
 
 
 def test_videos_that_cannot_be_used_are_left_out(some_unusable, runs, caplog):

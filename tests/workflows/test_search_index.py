@@ -137,6 +137,16 @@ def test_one_of_each_video(index, z):
     assert numbers(hits) == list(first.values())
 
 
+def test_an_index_whose_first_build_was_interrupted_knows_speeds_and_sources(z, tmp_path):
+    index = create(tmp_path / "search")
+    index.append(rows_of(z))
+    index = SearchIndex.open(tmp_path / "search")
+    assert index.rank_of(300.0) == pytest.approx(0.5, abs=0.01)
+    assert index.sources == ["a", "b"]
+    found = index.nearest(z[3], 5, Filter(min_speed=0.9))
+    assert min(numbers(found)) >= 540
+
+
 @pytest.mark.parametrize("dim", [64, 12])
 def test_a_large_index_finds_the_same_and_goes_on_finding_what_is_added(tmp_path, monkeypatch, dim):
     monkeypatch.setattr(search_index, "INDEXED_FROM", 4000)

@@ -32,6 +32,7 @@ from wildlam.video.index import index as index_videos
 from wildlam.video.lerobot_films import is_lerobot
 from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.controller import load_controller
+from wildlam.workflows.decoder import has_decoder
 from wildlam.workflows.groups import GROUP, Group, Groups, groups_folder
 from wildlam.workflows.search_build import index_folder
 from wildlam.workflows.search_filter import Transition
@@ -150,6 +151,7 @@ class Playground:
             "run": "wildlam-tiny" if self.run == TINY else self.run.name,
             "path": shlex.quote(self.called),
             "no_decoder": self.no_decoder,
+            "borrowed": self.decoder_of_run is not None and not has_decoder(self.run),
             "sources": self.library.sources,
             "videos": len(self.library.videos),
             "first": first.key if (first := self._first()) else None,

@@ -63,6 +63,7 @@ class SearchIndex:
 
     def __init__(self, folder: Path, about: dict[str, Any], dataset: lance.LanceDataset):
         self.folder, self.dataset, self._about = folder, dataset, about
+        self._unsettled: dict[str, list] | None = None
         self.weights: str = about["weights"]
         self.root: str = about["root"]
         self.manifest = Path(about["manifest"])
@@ -207,10 +208,14 @@ class SearchIndex:
                 self._settle_index(count)
             # An index that is open elsewhere goes on reading the version that it was opened at.
             self.dataset.cleanup_old_versions(older_than=_KEPT)
+        self._say(settled=count, **self._of_rows())
+
+    def _of_rows(self) -> dict[str, list]:
+        """Quantiles of the speed, and the sources in order."""
         with _reading(self.folder):
             known = self.dataset.to_table(columns=["speed", "source"])
-        ranks = np.quantile(known["speed"].to_numpy(), np.linspace(0, 1, _RANKS)).tolist() if count else []
-        self._say(settled=count, speeds=ranks, sources=sorted(known["source"].unique().to_pylist()))
+        ranks = np.quantile(known["speed"].to_numpy(), np.linspace(0, 1, _RANKS)).tolist() if len(known) else []
+        return {"speeds": ranks, "sources": sorted(known["source"].unique().to_pylist())}
 
     def _settle_index(self, count: int) -> None:
         if count >= TRAINED_AGAIN * self._about.get("trained", 0):
@@ -366,7 +371,16 @@ class SearchIndex:
 
     @property
     def _quantiles(self) -> list[float]:
-        return self._about.get("speeds") or [0.0] * _RANKS
+        return self._known["speeds"] or [0.0] * _RANKS
+
+    @property
+    def _known(self) -> dict[str, list]:
+        """What ``settle`` wrote; of an index whose first build was interrupted, what it would write."""
+        if "speeds" not in self._about:
+            if self._unsettled is None:
+                self._unsettled = self._of_rows()
+            return self._unsettled
+        return self._about
 
     def rank_of(self, speed: float) -> float:
         """Share of all transitions that are slower than this."""
@@ -375,7 +389,7 @@ class SearchIndex:
     @property
     def sources(self) -> list[str]:
         """Names of the sources, in order."""
-        return self._about.get("sources") or []
+        return self._known["sources"]
 
 
 def _vectors(column: pa.ChunkedArray) -> np.ndarray:

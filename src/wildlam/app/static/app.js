@@ -36,7 +36,7 @@ function tell() {
   else if (!state.ready) fill(banner, "Loading the model, some seconds", bar(null));
   else if (of && (of.state === "running" || of.state === "waiting")) {
     const left = of.left ? `, about ${Math.ceil(of.left)} s left` : "";
-    fill(banner, `Inferring latent actions of the videos${left}. ${state.no_decoder ? "Map and Search come then" : "You can drive meanwhile"}.`, bar(of.share));
+    fill(banner, `Inferring latent actions of the videos${left}. ${state.no_decoder ? "Map and Search come then" : state.controllers?.length ? "You can drive meanwhile" : "The keys come then"}.`, bar(of.share));
   } else if (of?.state === "failed") fill(banner, el("span", { class: "error" }, of.error));
   else { banner.hidden = true; return; }
   banner.hidden = false;

@@ -14,7 +14,8 @@ export function show(place, query) {
   const stage = el("div", { class: "stage nothing" }, nothing, picture, corner, painted);
   const real = el("img", { alt: "the frame that the drive starts from" });
   const beside = el("div", { class: "beside", hidden: true }, el("figure", {}, real, el("figcaption", {}, "the frame")),
-    el("p", { class: "faint" }, "The model sees and dreams states, not pixels. What is blurred at the start already is its decoder's doing, not the dream's."));
+    el("p", { class: "faint" }, "The model sees and dreams states, not pixels. What is blurred at the start already is its decoder's doing, not the dream's."),
+    state.borrowed ? el("p", { class: "faint" }, "This run has no decoder of its own: wildlam-tiny's paints, which has not seen these videos. One that learns them: ", el("code", {}, `wildlam decoder train ${state.path}`)) : null);
   const note = el("div"), film = el("section", { class: "card film", hidden: true }), tabs = el("div", { class: "row" }), keys = el("div", { class: "keys" });
   const hint = el("p", { class: "faint" }, "The model is being loaded …");
   const strength = el("input", { type: "range", min: "0", max: "3", step: "0.25", value: "1", "aria-label": "strength" });
