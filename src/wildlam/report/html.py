@@ -32,8 +32,8 @@ class Section:
 
 
 def paragraph(text: str) -> str:
-    """A paragraph of plain text."""
-    return f"<p>{escape(text)}</p>\n"
+    """A paragraph of plain text, in which backquotes hold code."""
+    return "<p>" + re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)) + "</p>\n"
 
 
 def verdict_box(verdict: Verdict) -> str:
