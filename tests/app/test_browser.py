@@ -418,6 +418,16 @@ def test_a_run_without_a_decoder_says_so_on_each_page_that_needs_one(browser, wi
         page.close()
 
 
+def test_drive_says_whose_decoder_paints(browser, runs, tmp_path):
+    run = shutil.copytree(runs / "tiny", tmp_path / "copy", ignore=shutil.ignore_patterns("decoder"))
+    with served(AppConfig(run=run, videos=FILMS, runs=runs)) as (_, address):
+        page = browser.new_page()
+        page.set_default_timeout(90_000)  # where much else is going on
+        page.goto(address)
+        page.wait_for_selector("text=wildlam-tiny's paints")
+        page.close()
+
+
 def test_files_that_are_no_videos_are_left_out_in_a_line(browser, some_unusable, runs):
     with served(AppConfig(videos=some_unusable, runs=runs)) as (_, address):
         page = browser.new_page()

@@ -13,9 +13,9 @@ export function show(place, query) {
   const nothing = el("p", {}, "Nothing to start from yet");
   const stage = el("div", { class: "stage nothing" }, nothing, picture, corner, painted);
   const real = el("img", { alt: "the frame that the drive starts from" });
+  const painter = el("p", { class: "faint", hidden: true });
   const beside = el("div", { class: "beside", hidden: true }, el("figure", {}, real, el("figcaption", {}, "the frame")),
-    el("p", { class: "faint" }, "The model sees and dreams states, not pixels. What is blurred at the start already is its decoder's doing, not the dream's."),
-    state.borrowed ? el("p", { class: "faint" }, "This run has no decoder of its own: wildlam-tiny's paints, which has not seen these videos. One that learns them: ", el("code", {}, `wildlam decoder train ${state.path}`)) : null);
+    el("p", { class: "faint" }, "The model sees and dreams states, not pixels. What is blurred at the start already is its decoder's doing, not the dream's."));
   const note = el("div"), film = el("section", { class: "card film", hidden: true }), tabs = el("div", { class: "row" }), keys = el("div", { class: "keys" });
   const hint = el("p", { class: "faint" }, "The model is being loaded …");
   const strength = el("input", { type: "range", min: "0", max: "3", step: "0.25", value: "1", "aria-label": "strength" });
@@ -195,7 +195,7 @@ export function show(place, query) {
   place.append(el("div", { class: "columns drive" },
     el("section", { class: "card start" }, el("h2", {}, "1. Start from"), start_.element,
       el("p", { class: "faint" }, "Or drop a picture of your own onto the dream.")),
-    el("div", { class: "stack middle" }, el("section", { class: "card dream" }, stage, beside,
+    el("div", { class: "stack middle" }, el("section", { class: "card dream" }, stage, beside, painter,
       el("div", { class: "row controls" },
         el("button", { title: "Backspace", onclick: () => act({ do: "back" }) }, "← back"),
         el("button", { onclick: () => { times.length = 0; drop(); act({ do: "reset" }); } }, "reset"),
@@ -208,6 +208,8 @@ export function show(place, query) {
     if (state.error) return;
     if (state.no_decoder) return lacksDecoder(place, "Drive");
     if (first) {
+      painter.hidden = !state.borrowed;
+      fill(painter, "This run has no decoder of its own: wildlam-tiny's paints, which has not seen these videos. One that learns them: ", el("code", {}, `wildlam decoder train ${state.path}`));
       hint.textContent = state.videos ? "" : "Bring a picture or a video to start from.";
       const wanted = query.get("video");
       if (wanted) await start_.begin({ key: wanted, at: Number(query.get("at") ?? 0) });
