@@ -213,7 +213,7 @@ def curves(rows: list[dict]) -> Figure:
     ax.set_ylabel("success")
     ax.set_ylim(bottom=0)
     quiet(ax, grid="y")
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return fig
 
 
