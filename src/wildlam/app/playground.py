@@ -32,7 +32,6 @@ from wildlam.video.index import index as index_videos
 from wildlam.video.lerobot_films import is_lerobot
 from wildlam.workflows.auxiliary import weights_fingerprint
 from wildlam.workflows.controller import load_controller
-from wildlam.workflows.decoder import has_decoder
 from wildlam.workflows.groups import GROUP, Group, Groups, groups_folder
 from wildlam.workflows.search_build import index_folder
 from wildlam.workflows.search_filter import Transition
@@ -70,7 +69,8 @@ class Playground:
         runs: folder whose runs the page Runs shows.
         most: about how many transitions are mapped.
         index: folder of the index that is searched, which need not be there.
-        decoder_of_run: the run's decoder, if it has one.
+        decoder_of_run: the run's decoder, or wildlam-tiny's; None where neither paints its states.
+        borrowed: whether it is wildlam-tiny's.
         no_decoder: why it has none; empty if it has one.
         jobs: long work.
         names: names that keys were given.
@@ -86,6 +86,7 @@ class Playground:
     most: int
     index: Path
     decoder_of_run: Decoder | None
+    borrowed: bool
     no_decoder: str
     jobs: Jobs = field(default_factory=Jobs)
     names: dict[str, str] = field(default_factory=dict)
@@ -151,7 +152,7 @@ class Playground:
             "run": "wildlam-tiny" if self.run == TINY else self.run.name,
             "path": shlex.quote(self.called),
             "no_decoder": self.no_decoder,
-            "borrowed": self.decoder_of_run is not None and not has_decoder(self.run),
+            "borrowed": self.borrowed,
             "sources": self.library.sources,
             "videos": len(self.library.videos),
             "first": first.key if (first := self._first()) else None,

@@ -16,7 +16,7 @@ from wildlam.app.playground import Playground, use_half_of_the_cores, videos_of
 from wildlam.errors import WildlamError, fields_as_options, option
 from wildlam.pretrained import FILMS, TINY
 from wildlam.runs.folder import Run
-from wildlam.workflows.decoder import FOLDER, load_decoder
+from wildlam.workflows.decoder import FOLDER, has_decoder, load_decoder
 from wildlam.workflows.search_build import index_folder
 
 try:
@@ -91,10 +91,11 @@ def open_playground(config: AppConfig) -> Playground:
         WildlamError: the run is none, or there is no such folder of videos.
     """
     run = Run.open(config.run)
-    no_decoder, decoder = "", None
+    no_decoder, decoder, borrowed = "", None, not has_decoder(config.run)
     try:
         decoder = load_decoder(config.run, run.encoder_spec)
     except WildlamError as error:
+        borrowed = False
         no_decoder = str(error) if (config.run / FOLDER).is_dir() else f"{config.run} has no decoder"
     root = videos_of(config.run, config.videos)
     library = Library(root, copied=root == FILMS)
@@ -103,7 +104,7 @@ def open_playground(config: AppConfig) -> Playground:
         index = library.folder / "search"  # beside these nothing is to be written: not groups either
     else:
         index = index_folder(config.run, config.index, "index", root)
-    return Playground(config.run, library, runs, config.most, index, decoder, no_decoder)
+    return Playground(config.run, library, runs, config.most, index, decoder, borrowed, no_decoder)
 
 
 def _missing(config: AppConfig, playground: Playground) -> list[str]:

@@ -86,7 +86,7 @@ export function show(place, query) {
       drop();
       await begin();
       fill(hint, "Hold a key, on the keyboard or here, and the model dreams on. ", el("span", { class: "roomy" }, "The small pictures are real transitions that are most alike. "),
-        "A small model's dream fades, after some five steps where the camera moves, after a dozen or more where it stands still: reset, or go back.");
+        "A small model's dream fades within some steps, soonest where the camera moves: reset, or go back.");
     } catch (error) { complain(note, error); }
   }
 
