@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 
 from wildlam import cli
 from wildlam.encoders import Lite0
@@ -19,10 +20,11 @@ from wildlam.models.controller import ControllerConfig
 from wildlam.models.policy import PolicyConfig
 from wildlam.models.priors import Gaussian
 from wildlam.planning.mpc import Trace
+from wildlam.planning.solvers.base import Prior
 from wildlam.training import TrainingConfig
 from wildlam.workflows.baseline import train_baseline
 from wildlam.workflows.controller import ControllingConfig, train_controller
-from wildlam.workflows.play import judged, play
+from wildlam.workflows.play import _goals, judged, play
 from wildlam.workflows.policy import train_policy
 from wildlam.workflows.prior import train_prior
 from wildlam.worlds.cameras import draw_camera
@@ -43,6 +45,29 @@ def test_success_is_to_end_near_the_goal():
     assert found.values["success"].tolist() == [1, 0]
     assert found.values["start distance"].tolist() == [100, 100]
     assert found.values["final distance"].tolist() == pytest.approx([10, np.hypot(100, 30)])
+
+
+class Plane:
+    """A world behind gymnasium's API: an action ``[2]`` is a move."""
+
+    def reset(self, *, seed=None, options=None):
+        self.pose = np.zeros(3)
+        return np.zeros((2, 2, 3), np.uint8), {"pose": self.pose}
+
+    def step(self, action):
+        self.pose = self.pose + np.append(action[:2], 0)
+        return np.zeros((2, 2, 3), np.uint8), 0.0, False, False, {"pose": self.pose}
+
+
+def test_goals_lie_off_the_way_that_is_usual():
+    mean, std = torch.tensor([[20.0, 0, 0]]), torch.tensor([[5.0, 10, 0]])
+    prior, budget = Prior(mean, std, mean - 3 * std, mean + 3 * std), Budget(away=6, steps=12, horizon=1)
+    _, goals = _goals([Plane()] * 20, SIMULATORS["nav"], prior, 0, budget)
+    ends = np.stack([goal.poses[-1, :2] for goal in goals])
+    usual = np.arange(13)[:, None] * (20, 0)
+    assert np.linalg.norm(ends[:, None] - usual, axis=-1).min() >= SIMULATORS["nav"].far
+    with pytest.raises(WildlamError, match="the labelled videos hardly turn or stop"):
+        _goals([Plane()], SIMULATORS["nav"], replace(prior, std=0.01 * std), 0, budget)
 
 
 def controlled(tmp_path, make_video, space, poses):

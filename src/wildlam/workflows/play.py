@@ -142,8 +142,9 @@ class PlayResult:
 def play(config: PlayConfig | str | Path | None = None, /, **keywords: Any) -> PlayResult:
     """Let a run's model and baselines act in a simulator towards goal images.
 
-    A goal is the picture after some repetitions of one action, drawn from those that it learnt from; of PushT starts
-    and goals are given (``worlds.pusht_tasks``). Then the episode is reset, and the model has twice as many steps.
+    A goal is the picture after some repetitions of one action, drawn from those that it learnt from, far from the start
+    and from where the mean action leads; of PushT starts and goals are given (``worlds.pusht_tasks``). Then the episode
+    is reset, and the model has twice as many steps.
     Writes ``play.json`` and ``report.html`` to a folder.
 
     Args:
@@ -239,7 +240,7 @@ def _all_traces(
             own_seed = SEEDS * seed + first  # of these episodes alone
             some = worlds[: episodes - first]
             if tasks is None:
-                starts, goals = _goals(some, simulator, players.prior, own_seed, budget.away)
+                starts, goals = _goals(some, simulator, players.prior, own_seed, budget)
             else:
                 starts = [{"options": task} for task in tasks[first : first + len(some)]]
                 goals = [_given(world, start) for world, start in zip(some, starts, strict=True)]
@@ -323,9 +324,12 @@ def _given(world: World, start: Start) -> Trace:
 
 
 def _goals(
-    worlds: Sequence[World], simulator: Simulator, prior: Prior, seed: int, away: int
+    worlds: Sequence[World], simulator: Simulator, prior: Prior, seed: int, budget: Budget
 ) -> tuple[list[Start], list[Trace]]:
-    """Starts, and the traces to goals far enough away, each by one drawn action that is repeated."""
+    """Starts, and the traces to goals, each by one drawn action that is repeated.
+
+    A goal lies far from the start, and from wherever the mean action leads: who always does what is usual fails.
+    """
     rng = np.random.default_rng([seed, 1])
     mean, std = first_action(prior)
     starts: list[Start] = []
@@ -333,12 +337,16 @@ def _goals(
     for world in worlds:
         for _ in range(TRIES):
             start, action = {"seed": int(rng.integers(2**31))}, mean + std * rng.normal(size=len(mean))
-            (trace,) = follow([world], [start], lambda *_, a=action: a[None], away)
-            moved = (trace.poses[-1] - trace.poses[0])[: simulator.space.position]
-            if np.linalg.norm(moved) >= simulator.far:
+            (trace,) = follow([world], [start], lambda *_, a=action: a[None], budget.away)
+            (usual,) = follow([world], [start], lambda *_: mean[None], budget.steps)
+            away = (trace.poses[-1] - usual.poses)[:, : simulator.space.position]
+            if np.linalg.norm(away, axis=-1).min() >= simulator.far:
                 break
         else:
-            raise WildlamError(f"no goal {simulator.far:g} {simulator.unit} away was found in {TRIES} tries")
+            raise WildlamError(
+                f"no goal {simulator.far:g} {simulator.unit} away from where the mean action leads was found in "
+                f"{TRIES} tries: the labelled videos hardly turn or stop"
+            )
         starts.append(start)
         goals.append(trace)
     return starts, goals

@@ -31,6 +31,12 @@ export async function api(path, { method = "GET", json, body } = {}) {
   return told;
 }
 
+/** Makes tests of whether a call is still the newest: where answers overlap, one to an older question is not told. */
+export function newest() {
+  let calls = 0;
+  return () => { const own = ++calls; return () => own === calls; };
+}
+
 export function bar(share) {
   const inner = el("i");
   if (share !== null && share !== undefined) inner.style.width = `${Math.round(100 * share)}%`;
@@ -148,9 +154,13 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
   };
   slider.addEventListener("input", () => tell(false));
 
+  const picks = newest(), lists = newest();
   async function pick(video, at = null) {
+    const wanted = picks();
     try {
-      picked = { ...await api(`/api/videos/${video.key}`) };
+      const found = await api(`/api/videos/${video.key}`);
+      if (!wanted()) return;
+      picked = { ...found };
       const moves = picked.kind === "video" && time;
       slider.max = String(Math.max(picked.seconds - 0.3, 0));
       slider.value = String(at ?? (moves ? picked.clear : 0));
@@ -159,7 +169,7 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
       for (const one of thumbs.children) one.setAttribute("aria-pressed", one.dataset.key === video.key);
       fill(note);
       tell(true);
-    } catch (error) { complain(note, error); }
+    } catch (error) { if (wanted()) complain(note, error); }
   }
 
   function thumb(video) {
@@ -168,9 +178,10 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
   }
 
   async function list(further = false) {
-    const query = new URLSearchParams({ first: further ? next : 0, ...(of ? { source: of } : {}) });
+    const query = new URLSearchParams({ first: further ? next : 0, ...(of ? { source: of } : {}) }), wanted = lists();
     try {
       const found = await api(`/api/videos?${query}`);
+      if (!wanted()) return [];
       if (!further) fill(thumbs);
       thumbs.append(...found.videos.map(thumb));
       next = found.next;

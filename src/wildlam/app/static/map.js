@@ -1,6 +1,6 @@
 // Map: every transition a point. Drag to move, wheel or two fingers to zoom, hover to see, click to search, draw a line to
 // name a group. A finger does not hover: it sees by a tap and searches by another.
-import { api, askName, complain, el, fill, pair, state, whenReady, work } from "./common.js";
+import { api, askName, complain, el, fill, newest, pair, state, whenReady, work } from "./common.js";
 
 const COLOURS = ["#4477dd", "#ee7733", "#22aa88", "#cc3377", "#aa9922", "#7755cc", "#33aacc", "#997755", "#66aa33", "#dd5555", "#8899aa", "#bb66bb"];
 const RAMP = [[42, 65, 160], [40, 150, 150], [230, 200, 60]];
@@ -170,15 +170,18 @@ export function show(place) {
     draw();
   }
 
+  const marks = newest();
   /** Show which points a group is of; those of all, for null. */
   async function mark(name) {
+    const wanted = marks();
     try {
       fill(note);
       const { numbers } = name === null ? { numbers: [] } : await api(`/api/groups/${encodeURIComponent(name)}`);
+      if (!wanted()) return;
       marked = { name, numbers: new Set(numbers) };
       tellGroups();
       draw();
-    } catch (error) { complain(note, error); }
+    } catch (error) { if (wanted()) complain(note, error); }
   }
 
   async function list() {

@@ -1,5 +1,5 @@
 // Runs: live curves, and what the newest checkpoint predicts of held-out films.
-import { api, cancel, complain, el, fill, pause, state, whenReady, work } from "./common.js";
+import { api, cancel, complain, el, fill, newest, pause, state, whenReady, work } from "./common.js";
 
 const FIRST = ["loss", "prediction", "held_out/idm", "held_out/permuted", "held_out/zero", "held_out/copy", "penalty"];
 
@@ -30,13 +30,15 @@ export function show(place) {
       if (key !== chosen) return;
       fill(pictures, el("h2", {}, `Held-out films, at ${of.replace("_", " ").replace(/ 0+/, " ")}: above the truth, below each state predicted from those before`),
         rows.map((row) => el("div", { class: "scroll" }, el("p", { class: "faint" }, row.name), el("img", { class: "wide", src: `data:image/jpeg;base64,${row.strip}`, alt: `truth and prediction of ${row.name}` }))));
-    } catch (error) { if (key === chosen) complain(pictures, error); }
-    busy = false;
+    } catch (error) { if (key === chosen) complain(pictures, error); } finally { busy = false; }
   }
 
+  const refreshes = newest();
   async function refresh() {
+    const wanted = refreshes();
     try {
       const told = await api("/api/runs");
+      if (!wanted()) return;
       if (!told.runs.length) { card.hidden = true; fill(list, el("p", { class: "empty" }, told.none)); return; }
       if (!told.runs.some((one) => one.key === chosen)) chosen = told.runs[0].key;
       fill(list, told.runs.map((one) => {
@@ -46,7 +48,8 @@ export function show(place) {
       }));
       const { whole, reports } = told.runs.find((one) => one.key === chosen);
       card.hidden = !whole || !pictures.childNodes.length;
-      const { curves, meanings, checkpoint: newest } = await api(`/api/runs/curves?run=${encodeURIComponent(chosen)}`);
+      const { curves, meanings, checkpoint: last } = await api(`/api/runs/curves?run=${encodeURIComponent(chosen)}`);
+      if (!wanted()) return;
       const names = Object.keys(curves).sort((a, b) => (FIRST.indexOf(a) + 1 || 99) - (FIRST.indexOf(b) + 1 || 99) || a.localeCompare(b));
       fill(title, chosen);
       const addresses = reports.map((one) => `/api/reports/${one.split("/").map(encodeURIComponent).join("/")}`);
@@ -54,8 +57,8 @@ export function show(place) {
       fill(charts, names.filter((name) => curves[name].length > 1).map((name) => chart(name, curves[name], meanings[name])));
       if (!names.length) fill(charts, el("p", { class: "empty" }, "Nothing is logged yet; curves come with the first steps."));
       fill(note);
-      if (newest && newest !== checkpoint && !busy && state.ready && whole) { checkpoint = newest; predict(chosen, newest); }
-    } catch (error) { complain(note, error); }
+      if (last && last !== checkpoint && !busy && state.ready && whole) { checkpoint = last; predict(chosen, last); }
+    } catch (error) { if (wanted()) complain(note, error); }
   }
 
   place.append(el("div", { class: "columns side" }, el("section", { class: "card" }, el("h2", {}, "Runs"), list),

@@ -1,5 +1,5 @@
 // Search: the transitions nearest to a chosen one, by latent action.
-import { api, complain, el, fill, pair, picker, state, whenReady } from "./common.js";
+import { api, complain, el, fill, newest, pair, picker, state, whenReady } from "./common.js";
 
 const FAR = 0.8;  // distance beyond which a hit has little to do with what is searched
 
@@ -28,13 +28,16 @@ export function show(place, query) {
       el("a", { href: `#drive?video=${of.video}&at=${of.start}` }, "drive from here"));
   }
   async function choose(one) { of = one; await search(); }
+  const searches = newest();
   async function search() {
     if (!of) return;
+    const wanted = searches();
     try {
       fill(note);
       history.replaceState(null, "", `#search?${example()}`);
       tellAsked();
       const found = await api(`/api/near?${new URLSearchParams([...example(), ...Object.entries({ ...filters(), count: 24 })])}`);
+      if (!wanted()) return;
       searched.textContent = found.searched;
       const near = found.found.filter((one) => one.distance <= FAR), rest = found.found.slice(near.length);
       fill(results, near.map(hit));
@@ -42,7 +45,7 @@ export function show(place, query) {
       far.hidden = !rest.length;
       far.open = !near.length;
       if (!found.found.length) fill(results, el("p", { class: "empty" }, "Nothing left under these filters; widen them."));
-    } catch (error) { fill(results); far.hidden = true; complain(note, error); }
+    } catch (error) { if (wanted()) { fill(results); far.hidden = true; complain(note, error); } }
   }
   function hit(one) {
     return el("button", { onclick: () => choose(one), title: `${one.name}, faster than ${Math.round(100 * one.rank)} % of all: search its like` }, pair(one),
@@ -50,7 +53,11 @@ export function show(place, query) {
       el("span", { class: "film" }, `${one.name.split("/").at(-1)}, ${one.start.toFixed(2)} s`));
   }
   async function at(video) {
-    try { await choose(await api(`/api/transition?video=${encodeURIComponent(video.key)}&at=${video.at}`)); } catch (error) { fill(results); complain(note, error); }
+    const wanted = searches();
+    try {
+      const found = await api(`/api/transition?video=${encodeURIComponent(video.key)}&at=${video.at}`);
+      if (wanted()) await choose(found);
+    } catch (error) { if (wanted()) { fill(results); complain(note, error); } }
   }
   const from = picker({ chosen: at, pictures: false, large: false });
   const field = (...parts) => el("label", { class: "field" }, ...parts);
