@@ -1,19 +1,19 @@
 """Who acts best in the closed loop, from few labels, and how long does it think? Writes acting.md, .json and .svg.
 
-    python benchmarks/acting.py arm|nav|pusht [--clips 64 16 0] [--seeds 0 1 2]
+    python benchmarks/acting.py arm|nav|pusht [--clips 64 16 0] [--seeds 0 1 2] [--ways alone guided labelled]
 
 Arm and nav are those of ``planning.py``, with wildlam-tiny; pusht is that of ``pusht.py``, with the model that it
 trains. Films, models, controllers and labelled world models that are there are taken. A *policy* of latent actions is
 trained on the films of the world, without labels (``wildlam policy train``).
 
 For every number of labelled clips and seed all of these act in the simulator, towards the same goal images (``wildlam
-play``): the policy alone, whose latent actions a linear map of the labelled clips makes real ones; the planner alone,
-with a controller of these clips; the planner from what the policy would do; the planner guided by a linear map of these
-clips; a world model of real actions, of these clips, without and with such a guide; and what takes no world model: a
-linear regression from state and goal, and goal-conditioned behaviour cloning.
+play``). *alone*: the policy, whose latent actions a linear map of the labelled clips makes real ones; the planner, with
+a controller of these clips; the planner from what the policy would do; and what takes no world model: a linear
+regression from state and goal, and goal-conditioned behaviour cloning. *guided*: the planner guided by a linear map of
+these clips. *labelled*: a world model of real actions, of these clips, without and with such a guide.
 
-The document is written anew after every part. A part whose rows acting.json holds is not done again; to do all of it
-again, give another ``--out`` and ``--work``. Two calls, for different worlds, can run side by side (OMP_NUM_THREADS=1
+The document is written anew after every part. What acting.json holds is not done again; to do all of it again, give
+another ``--out`` and ``--work``. Two calls, for different worlds, can run side by side (OMP_NUM_THREADS=1
 on two cores).
 """
 
@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pusht
 from matplotlib.figure import Figure
@@ -54,10 +55,11 @@ GUIDED = {"guide": "regression with z", "latent": "planner, guided"}
 """Likewise where plans are guided; of the others there are rows without a guide."""
 LABELLED = {False: "labelled model", True: "labelled model, guided"}
 MODELS = (*UNGUIDED.values(), *GUIDED.values(), *LABELLED.values())
-SHOWN = ("regression", "cloning", "policy", "planner", "planner, guided", LABELLED[False])
+WAYS: dict[str, dict[Any, str]] = {"alone": UNGUIDED, "guided": GUIDED, "labelled": LABELLED}
+SHOWN = ("regression", "cloning", "policy", "planner", "planner from policy", LABELLED[False])
 """Lines of the picture."""
 FIGURES = {SUCCESS: "success", DISTANCE: "distance at the end", THOUGHT: "milliseconds a step"}
-KEYS = ("world", "clips", "seed")
+KEYS = ("world", "clips", "seed", "model")
 
 
 def main() -> None:
@@ -71,7 +73,8 @@ def main() -> None:
     weights = weights_of(study.run)
     for count, seed in product(args.clips, args.seeds):
         part = {"world": args.world, "clips": count or "all", "seed": seed}
-        if not rows.has(**part, weights=weights):
+        wanted = [name for way in args.ways for name in WAYS[way].values()]
+        if not all(rows.has(**part, weights=weights, model=name) for name in wanted):
             common = {**part, "weights": weights}
             write(rows.add([{**common, **row} for row in acted(study, args.world, count, seed)]), args)
     write(rows.read(), args)
@@ -83,6 +86,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("world", choices=WORLDS)
     pusht.add_model(parser)
     parser.add_argument("--clips", type=int, nargs="+", default=COUNTS, help="labelled clips, in this order; 0: all")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="to act")
     parser.add_argument("--episodes", type=int, default=EPISODES, help="episodes of a seed")
     parser.set_defaults(work=None)
     args = parser.parse_args()
@@ -94,16 +98,20 @@ def acted(args: argparse.Namespace, world: str, count: int, seed: int) -> list[d
     """What comes of acting in one world with so many labelled clips."""
     folder = args.work / "study" / (args.run.parent.name if world == pusht.WORLD else "")
     policy = train_policy(args.run, data=films(args, world), out=folder / f"policy_{world}")
-    driver, labelled = driver_of(args, world, count, seed, folder), labelled_of(args, world, count, seed, folder)
+    driver = driver_of(args, world, count, seed, folder)
+    labelled = [labelled_of(args, world, count, seed, folder)] if "labelled" in args.ways else []
     rows = []
     for guided, names in {False: UNGUIDED, True: GUIDED}.items():
-        out = folder / f"act_{'guided_' * guided}{world}_{count or 'all'}_{seed}_{args.episodes}"
+        if not labelled and ("guided" if guided else "alone") not in args.ways:
+            continue
+        ways = f"{'guided_' * guided}{'labelled_' * len(labelled)}"
+        out = folder / f"act_{ways}{world}_{count or 'all'}_{seed}_{args.episodes}"
         if not (out / "play.json").is_file():
             play(
                 run=args.run,
                 world=world,
                 controller=driver,
-                baselines=[labelled],
+                baselines=labelled,
                 policy=None if guided else policy,
                 controls=not guided,
                 guide=GUIDE if guided else None,
@@ -114,7 +122,7 @@ def acted(args: argparse.Namespace, world: str, count: int, seed: int) -> list[d
                 out=out,
             )
         found = read_json(out / "play.json")
-        for label, name in {**names, labelled.name: LABELLED[guided]}.items():
+        for label, name in {**names, **{one.name: LABELLED[guided] for one in labelled}}.items():
             of = found["summary"][label]
             rows += [{"model": name, "figure": figure, **of[figure]} for figure in (SUCCESS, DISTANCE)]
             if label in found[THOUGHT]:
@@ -147,13 +155,19 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
     for world in sorted({row["world"] for row in rows}):
         for clips in counts_of(rows, world):
             own = [row for row in rows if (row["world"], row["clips"]) == (world, clips)]
-            seeds = len({row["seed"] for row in own})
-            lines += ["", f"## {world}: {clips} labelled clips, {seeds} seed{'s' * (seeds > 1)}", ""]
+            lines += ["", f"## {world}: {clips} labelled clips", ""]
             table = []
             for model in MODELS:
-                of_model = [row for row in own if row["model"] == model]
-                table.append([model, *(cell([r for r in of_model if r["figure"] == f]) for f in FIGURES)])
-            lines += markdown_table(["", *FIGURES.values()], table)
+                if not (of_model := [row for row in own if row["model"] == model]):
+                    continue
+                table.append(
+                    [
+                        model,
+                        str(len({row["seed"] for row in of_model})),
+                        *(cell([r for r in of_model if r["figure"] == f]) for f in FIGURES),
+                    ]
+                )
+            lines += markdown_table(["", "seeds", *FIGURES.values()], table)
     return "\n".join([*lines, ""])
 
 

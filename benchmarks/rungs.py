@@ -15,6 +15,7 @@ from torch import Tensor
 from wildlam.encoders.base import fast_dtype
 from wildlam.episodes.clips import LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
+from wildlam.evaluation.clips import infer_latents
 from wildlam.evaluation.components import leading_directions
 from wildlam.evaluation.probes import fit_clips, fit_mlp, fit_ridge, standardiser
 from wildlam.models import LatentActionModel
@@ -26,8 +27,7 @@ from wildlam.planning.references import candidates, known_goal, no_move
 from wildlam.types import Encoder
 from wildlam.workflows.action_decoder import fit_action_decoder
 from wildlam.workflows.baseline import STATES
-from wildlam.workflows.controller import infer_latents
-from wildlam.workflows.goal_regression import COMPONENTS, pairs_within, some_states, sums_between
+from wildlam.workflows.motions import COMPONENTS, pairs_within, some_states, sums_between
 from wildlam.workflows.open_run import OpenRun
 from wildlam.workflows.plan import held_out_cut
 from wildlam.workflows.planners import AT_ONCE, judged, plan_clips, plan_simulated, search_latent, simulator_costs
@@ -200,7 +200,7 @@ class Ladder:
     @cached_property
     def _reduce(self) -> Callable[[Tensor], Tensor]:
         """From states ``[T, N, D]`` to their principal components ``[T, COMPONENTS]``."""
-        flat = some_states(self.train)
+        flat = some_states(self.train.states)
         mean, directions = leading_directions(flat, min(COMPONENTS, len(flat)))
         return lambda states: (states.flatten(1).float() - mean) @ directions
 
@@ -238,7 +238,7 @@ class Ladder:
     def _prior(self, config: PriorConfig) -> LatentPrior:
         """A prior of the labelled films, of which no label is used; it is not trained."""
         prior = config.build(self.model.state_shape, self.model.bottleneck)
-        flat = some_states(self.train)
+        flat = some_states(self.train.states)
         prior.see_by(*leading_directions(flat, min(config.components, len(flat) - 1)))
         read = torch.stack([prior.read(clip[:-1]) for clip in self.train.states])
         prior.fit(read.flatten(0, 1), infer_latents(self.model, self.train.states).cpu().flatten(0, 1))

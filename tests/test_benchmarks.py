@@ -225,13 +225,13 @@ def test_acting_tells_every_model_and_how_long_it_thinks(monkeypatch, tmp_path):
         asked.append(options)
         names = acting.GUIDED if options["guide"] else acting.UNGUIDED
         figures = {name: {"mean": 0.5, "low": 0.25, "high": 0.75} for name in (acting.SUCCESS, acting.DISTANCE)}
-        labels = [*names, "labelled_arm_64_0"]
+        labels = [*names, *(one.name for one in options["baselines"])]
         out.mkdir(parents=True)
         times = {label: 7.4 for label in labels if label != "no move"}
         (out / "play.json").write_text(json.dumps({"summary": dict.fromkeys(labels, figures), "milliseconds": times}))
 
     monkeypatch.setattr(acting, "play", play)
-    args = argparse.Namespace(run=tmp_path / "run", work=tmp_path, episodes=4)
+    args = argparse.Namespace(run=tmp_path / "run", work=tmp_path, episodes=4, ways=list(acting.WAYS))
     rows = [{"world": "arm", "clips": 64, "seed": 0, "machine": "m", **r} for r in acting.acted(args, "arm", 64, 0)]
     free, guided = asked
     assert (free["controls"], free["guide"], free["policy"].name) == (True, None, "policy_arm")
@@ -239,8 +239,12 @@ def test_acting_tells_every_model_and_how_long_it_thinks(monkeypatch, tmp_path):
     page = acting.text(rows, args)
     for model in acting.MODELS:
         of_model = "" if model == "no move" else "7"
-        assert f"| {model} | 0.5 (0.25 to 0.75) | 0.5 (0.25 to 0.75) | {of_model} |" in page
-    assert "planner, guided" in acting.curves(rows).decode()
+        assert f"| {model} | 1 | 0.5 (0.25 to 0.75) | 0.5 (0.25 to 0.75) | {of_model} |" in page
+    assert "planner from policy" in acting.curves(rows).decode()
+    args.ways = ["alone"]
+    few = {row["model"] for row in acting.acted(args, "arm", 16, 0)}
+    assert few == set(acting.UNGUIDED.values())
+    assert [one["baselines"] for one in asked[2:]] == [[]]
 
 
 def test_floors_lie_below_what_is_reached(monkeypatch):

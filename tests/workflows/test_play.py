@@ -144,16 +144,19 @@ def test_pusht_is_played_from_the_starts_that_everybody_has(tmp_path, make_video
         play(run=run, world="pusht", controls=True)
     with pytest.raises(WildlamError, match="guide takes labelled videos to fit to; give labelled, too"):
         play(run=run, world="pusht", guide=0.0)
-    result = play(run=run, world="pusht", episodes=2, seed=1, controls=True, labelled=tmp_path / "films", clips=4)
+    few = {"controls": True, "labelled": tmp_path / "films", "clips": 4, "unlabelled": tmp_path / "films"}
+    result = play(run=run, world="pusht", episodes=2, seed=1, **few)
     found = json.loads((result.folder / "play.json").read_text())
     assert found["tasks"] == fingerprint()
-    assert found["summary"].keys() == {"no move", "random", "regression", "cloning", "latent"}
+    controls = {"regression", "cloning", "cloning with pseudo-labels"}
+    assert found["summary"].keys() == {"no move", "random", "latent", *controls}
+    assert found["unlabelled"] == str(tmp_path / "films")
     assert all(found["milliseconds"][label] > 0 for label in ("regression", "latent"))
     done = np.array(found["actions"]["regression"])
     assert np.isfinite(done).all()
     assert not np.allclose(done, found["actions"]["cloning"])
     report = (result.folder / "report.html").read_text()
-    assert report.count("<video") == 3
+    assert report.count("<video") == 4
     assert found["steps"] == 25  # of two commands each, so that they are fifty
     starts = [task["state"][:5] for task in tasks(1, 2)]
     goals = [task["goal"][:5] for task in tasks(1, 2)]

@@ -116,3 +116,10 @@ def another_clip(sources: Sequence[str], recordings: Sequence[str]) -> list[int]
 def spread(length: int, count: int) -> list[int]:
     """``count`` numbers from 0 to ``length - 1``, as far from each other as can be; all if there are no more."""
     return torch.linspace(0, length - 1, min(count, length)).round().long().tolist()
+
+
+@torch.no_grad()
+def infer_latents(model: LatentActionModel, states: Tensor) -> Tensor:
+    """Latent actions of clips of states ``[C, T, N, D]``, ``float32 [C, T - 1, Z]`` on the model's device."""
+    device = next(model.parameters()).device
+    return torch.cat([model.infer(part.to(device).float()).float() for part in states.split(32)])

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import LabelledClips
+from wildlam.evaluation.clips import infer_latents
 from wildlam.evaluation.probes import FOLDS, Predict, fit_clips, standardiser
 from wildlam.models import LatentActionModel
-from wildlam.workflows.controller import infer_latents
 
 
 @dataclass

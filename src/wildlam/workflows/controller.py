@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from wildlam.config import RunConfig, config_from, dump_config, read_as
-from wildlam.distributed import Processes
 from wildlam.episodes.action_spaces import ActionSpace
 from wildlam.episodes.clips import LabelledClips
 from wildlam.episodes.vectors import ChoosesReading
-from wildlam.errors import WildlamError, named, option, videos_given_by
-from wildlam.evaluation.clips import spread
+from wildlam.errors import WildlamError, option
+from wildlam.evaluation.clips import infer_latents, spread
 from wildlam.evaluation.controller_rollout import controlled_rollout, errors_by_component
 from wildlam.evaluation.intervals import FEWEST_RECORDINGS, TOO_FEW, Estimate, enough
 from wildlam.evaluation.probes import fit_clips, standardiser
@@ -51,7 +50,8 @@ from wildlam.workflows.baseline import (
 )
 from wildlam.workflows.decoder import find_decoder, load_decoder
 from wildlam.workflows.driven_run import DrivenRun, Scales
-from wildlam.workflows.open_run import load_clips, open_run
+from wildlam.workflows.open_run import open_run
+from wildlam.workflows.pseudo_labels import clips_like_labelled
 
 FOLDER = "controller"
 """Name of the controller's folder in a run's."""
@@ -423,13 +423,6 @@ def _conclusion(z: Estimate, over_copy: Estimate, movement: Estimate) -> str:
     return "The controller works; wildlam plan shows how well plans with it do."
 
 
-@torch.no_grad()
-def infer_latents(model: LatentActionModel, states: Tensor) -> Tensor:
-    """Latent actions of clips of states ``[C, T, N, D]``, ``float32 [C, T - 1, Z]`` on the model's device."""
-    device = next(model.parameters()).device
-    return torch.cat([model.infer(part.to(device).float()).float() for part in states.split(32)])
-
-
 def _with_pseudo_labels(
     config: ControllingConfig,
     of_run: RunConfig,
@@ -445,22 +438,13 @@ def _with_pseudo_labels(
     given action and moves more than one trained on few labels.
     """
     assert config.unlabelled is not None
-    if encoder.spec.frames_per_state > 1:
-        raise WildlamError(
-            f"{encoder.spec.name} makes a state of {encoder.spec.frames_per_state} frames, which labelled clips show "
-            f"doubled and films do not: their latent actions last longer; leave {option('unlabelled')} out"
-        )
     of_batch, steps = config.training.batch_size, config.training.steps
     if of_batch < 2:
         raise WildlamError(
             f"{option('unlabelled')} shares a batch with labelled clips: training.batch_size must be at least 2"
         )
     few = min(max(round(of_batch * len(labelled) / (len(labelled) + HALF)), 1), of_batch - 1)
-    data = replace(of_run.data, path=config.unlabelled, cache=None, mixture={}, frames=STATES)
-    like = replace(of_run, data=data, training=replace(of_run.training, batch_size=of_batch - few), seed=config.seed)
-    with named(videos_given_by(option("unlabelled"))):
-        before = partial(durations.announce_encoding, like, encoder)
-        clips = load_clips(like, encoder, Processes(0, 1, encoder.device), before)
+    clips = clips_like_labelled(config.unlabelled, of_run, encoder, of_batch - few, config.seed)
     pseudo_label = fit_linear(z, labelled.actions)
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """Goal-conditioned behaviour cloning: a small network from a start and a goal to what to do, from few labelled clips.
 
-What a sceptic would train with the same labels, beside a linear regression (``goal_regression``): no world model.
+What a sceptic would train with the same labels, beside a linear regression (``goal_regression``): no world model. With
+pseudo-labels (``pseudo_labels``) it learns from videos without labels, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from torch import Tensor
 
 from wildlam.episodes.clips import LabelledClips
 from wildlam.evaluation.probes import fit_clips, fit_mlp, standardiser
-from wildlam.workflows.goal_regression import leading_of, pairs_within, recordings_of, sums_between
+from wildlam.workflows.motions import Motions
+
+PSEUDO_CLONING = "cloning with pseudo-labels"
+"""Row of the tables, of what learnt from videos without labels, too."""
 
 
 @dataclass(frozen=True)
@@ -34,36 +38,33 @@ class GoalCloning:
         return self.act(clips.states[:, [0, -1]], steps)[:, None].repeat(1, steps, 1)
 
 
-def fit_goal_cloning(clips: LabelledClips, horizon: int, seed: int = 0) -> GoalCloning:
-    """Fit to all pairs of states of labelled clips that are at most ``horizon`` steps apart.
+def fit_goal_cloning(motions: Motions, seed: int = 0) -> GoalCloning:
+    """Fit to pairs of states of clips.
 
-    The network sees the first state and the difference, in principal components of the labelled clips' states, and how
-    many steps lie between them; it tells the mean action of these, which a plan repeats. It stops early by every fifth
+    The network sees the first state and the difference, in principal components of the clips' states, and how many
+    steps lie between them; it tells the mean action of these, which a plan repeats. It stops early by every fifth
     recording.
 
     Args:
-        clips: the labelled clips, four at least.
-        horizon: steps of a plan.
+        motions: of four clips at least.
         seed: seed of the network.
     """
-    mean, directions = leading_of(clips)
-    pairs = pairs_within(clips.states.shape[1], horizon)
-    spans = torch.tensor([end - start for start, end in pairs], dtype=torch.float64)
+    spans = motions.spans
 
     def see(ends: Tensor) -> Tensor:
-        first, last = ((ends[:, i].flatten(1).float() - mean) @ directions for i in (0, 1))
-        return torch.cat([first, last - first], dim=-1).double()
+        first, last = ends.unbind(dim=-2)
+        return torch.cat([first, last - first], dim=-1)
 
-    seen = torch.stack([see(clips.states[:, pair]) for pair in pairs], dim=1)
+    seen = see(motions.ends)
     scale = standardiser(seen, together=True)  # alike, the last components would be mostly noise, blown up
 
     def inputs(seen: Tensor, spans: Tensor) -> Tensor:
-        return torch.cat([scale(seen), (spans / horizon).expand(len(seen), -1)[..., None]], dim=-1)
+        return torch.cat([scale(seen), (spans / motions.horizon).expand(len(seen), -1)[..., None]], dim=-1)
 
-    done = sums_between(clips.actions, pairs).double() / spans[:, None]
-    predict = fit_clips(inputs(seen, spans), done, partial(fit_mlp, seed=seed), recordings_of(clips))
+    mean_action = motions.done / spans[:, None]
+    predict = fit_clips(inputs(seen, spans), mean_action, partial(fit_mlp, seed=seed), motions.recordings)
 
     def act(ends: Tensor, steps: int) -> Tensor:
-        return predict(inputs(see(ends)[:, None], spans.new_tensor([steps])))[:, 0].float()
+        return predict(inputs(see(motions.see(ends))[:, None], spans.new_tensor([steps])))[:, 0].float()
 
     return GoalCloning(act)

@@ -1,7 +1,7 @@
 """The whole motion from a start to a goal, from these two states alone, by linear maps from few labelled clips.
 
-It plans without a world model, and is what a planner has to beat. With z of start and goal beside the two states it
-also knows what films without labels taught, and guides a planner.
+It plans without a world model, and is what a planner has to beat. With z of start and goal beside the two states, or
+with pseudo-labels (``pseudo_labels``), it also knows what films without labels taught, and guides a planner.
 
 What tells most depends on the data: before a camera at rest the difference of the two states, whose map to the sum of
 the actions needs few clips; where the camera moves the two states themselves, and the mean action. So both are fitted,
@@ -10,29 +10,20 @@ and that which misses less of labelled recordings that it was not fitted to is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from wildlam.episodes.clips import LabelledClips
-from wildlam.evaluation.clips import spread
-from wildlam.evaluation.components import leading_directions
-from wildlam.evaluation.intervals import numbered
-from wildlam.evaluation.probes import fit_clips, standardiser
+from wildlam.evaluation.clips import infer_latents
+from wildlam.evaluation.probes import FOLDS, standardiser
 from wildlam.models import LatentActionModel
-from wildlam.workflows.action_decoder import cross_validated_errors
-from wildlam.workflows.controller import infer_latents
+from wildlam.workflows.motions import Motions, motions_of
+from wildlam.workflows.pseudo_labels import PseudoLabels
+from wildlam.workflows.span_map import SpanMap
 
-COMPONENTS = 128
-"""Principal components, of all tokens together, that stand for a state."""
-STATES_FOR_COMPONENTS = 2000
-"""States of the labelled clips that they are computed from, at most."""
-
-See = Callable[[Tensor], Tensor]
-"""What is seen of two states ``[C, 2, N, D]``: ``float64 [C, 1, F]``."""
 Told = Callable[[Tensor, int], Tensor]
 """The sum of the actions, ``float32 [C, A]``, between two states ``[C, 2, N, D]`` that are so many steps apart."""
 
@@ -87,28 +78,17 @@ class GoalRegression:
         return GoalRegression((self.of_states,), self.of_states)
 
 
-def pairs_within(states: int, horizon: int) -> list[tuple[int, int]]:
-    """Pairs of a clip's states that are at most ``horizon`` steps apart: single steps first."""
-    return [(i, i + k) for k in range(1, min(horizon, states - 1) + 1) for i in range(states - k)]
-
-
-def sums_between(actions: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
-    """Sums of the actions ``[C, T - 1, A]`` between pairs of states, ``[C, P, A]``."""
-    return torch.stack([actions[:, start:end].sum(dim=1) for start, end in pairs], dim=1)
-
-
-def some_states(clips: LabelledClips) -> Tensor:
-    """States spread over clips, flat, for principal components: ``float32 [n, N D]``."""
-    flat = clips.states.flatten(2).flatten(0, 1)
-    return flat[spread(len(flat), STATES_FOR_COMPONENTS)].float()
-
-
 def in_equal_steps(sums: Tensor, steps: int) -> Tensor:
     """Plans ``[C, H, A]`` that do in ``steps`` equal ones what is to be done, ``[C, A]``."""
     return (sums / steps)[:, None].repeat(1, steps, 1)
 
 
-def fit_goal_regression(clips: LabelledClips, horizon: int, model: LatentActionModel | None = None) -> GoalRegression:
+def fit_goal_regression(
+    clips: LabelledClips,
+    horizon: int,
+    model: LatentActionModel | None = None,
+    pseudo: PseudoLabels | None = None,
+) -> GoalRegression:
     """Fit to all pairs of states of labelled clips that are at most ``horizon`` steps apart.
 
     Args:
@@ -116,72 +96,79 @@ def fit_goal_regression(clips: LabelledClips, horizon: int, model: LatentActionM
         horizon: steps of a plan.
         model: model whose z of start and goal is read, too: in the place of the two states, or beside them, if less is
             missed so.
+        pseudo: what these clips tell of videos without labels: fitted to in the place of the clips, if less is missed
+            so.
     """
-    pairs = pairs_within(clips.states.shape[1], horizon)
-    fitted = partial(_fit, clips=clips, pairs=pairs, done=sums_between(clips.actions, pairs).double())
-    difference, ends = (partial(see, *leading_of(clips)) for see in (_difference, _ends))
-    varied = clips.actions.double().flatten(0, 1).var(dim=0).clamp(min=1e-9)
+    motions = motions_of(clips, horizon)
 
     def off(found: GoalMap | GoalRegression) -> float:
-        return float((found.missed.square().mean(dim=(0, 1)) / varied).mean())
+        return float((found.missed / motions.varied).square().mean())
 
-    of_states = min(fitted(difference, together=True), fitted(ends, together=True, mean=True), key=off)
+    of_states = min((_of_states(motions, mean) for mean in (False, True)), key=off)
     choices = [GoalRegression((of_states,), of_states)]
-    if model is not None:
-        of_latents = fitted(partial(_latents, model), together=False)
-        choices += [GoalRegression(maps, of_states) for maps in ((of_latents,), (of_states, of_latents))]
+    of_latents = [] if model is None else [_of_latents(model, clips, motions)]
+    if of_latents:
+        choices += [GoalRegression((*others, *of_latents), of_states) for others in ((), (of_states,))]
+    if pseudo is not None:
+        of_films = min((_of_films(pseudo, mean) for mean in (False, True)), key=off)
+        choices += [GoalRegression((of_films, *others), of_states) for others in ((), of_latents)]
     return min(choices, key=off)
 
 
-def leading_of(clips: LabelledClips) -> tuple[Tensor, Tensor]:
-    """Mean and leading directions of the states of labelled clips, flat."""
-    flat = some_states(clips)
-    return leading_directions(flat, min(COMPONENTS, len(flat) - 1))
+def _of_states(motions: Motions, mean: bool) -> GoalMap:
+    """What the two states tell in labelled clips."""
+    look, fitted = _map_of_states(motions, mean)
+    return GoalMap(_told(motions, look, fitted), fitted.missed()[:, motions.longest])
 
 
-def recordings_of(clips: LabelledClips) -> Tensor:
-    """Number of the recording that each clip is of, ``[C]``."""
-    return numbered([episode.recording for episode, _ in clips.places])
+def _map_of_states(motions: Motions, mean: bool) -> tuple[Callable[[Tensor], Tensor], SpanMap]:
+    """What is seen of two states ``[..., 2, K]``, ``[..., F]``, and the map from it: from both of them to the mean
+    action, or from their difference to the sum.
+    """
+
+    def see(ends: Tensor) -> Tensor:
+        return ends.flatten(-2) if mean else ends[..., 1, :] - ends[..., 0, :]
+
+    scale = standardiser(see(motions.ends), together=True)
+
+    def look(ends: Tensor) -> Tensor:
+        return scale(see(ends))
+
+    return look, SpanMap(look(motions.ends), motions.spans, motions.done, motions.recordings, mean)
 
 
-def _fit(
-    see: See, clips: LabelledClips, pairs: list[tuple[int, int]], done: Tensor, together: bool, mean: bool = False
-) -> GoalMap:
-    """Fit to the sums of the actions, or to their ``mean``; ``together``: what is seen has one scale for all."""
-    seen = torch.cat([see(clips.states[:, pair]) for pair in pairs], dim=1)
-    spans = torch.tensor([end - start for start, end in pairs], dtype=torch.float64)
-    scale, of_spans = standardiser(seen, together), standardiser(spans[:, None])
-    counts = spans[:, None] if mean else torch.ones(1, 1, dtype=torch.float64)
+def _told(motions: Motions, look: Callable[[Tensor], Tensor], fitted: SpanMap) -> Told:
+    def told(ends: Tensor, steps: int) -> Tensor:
+        return fitted(look(motions.see(ends)[:, None]), motions.spans.new_tensor([steps]))[:, 0].float()
 
-    def inputs(seen: Tensor, spans: Tensor) -> Tensor:
-        return torch.cat([scale(seen), of_spans(spans[:, None]).expand(len(seen), -1, -1)], dim=-1)
+    return told
 
-    x, recordings = inputs(seen, spans), recordings_of(clips)
-    predict = fit_clips(x, done / counts, recordings=recordings)
+
+def _of_latents(model: LatentActionModel, clips: LabelledClips, motions: Motions) -> GoalMap:
+    """What z from one state straight to the other tells of the sum."""
+
+    def see(ends: Tensor) -> Tensor:
+        return infer_latents(model, ends).double().cpu()
+
+    seen = torch.cat([see(clips.states[:, pair]) for pair in motions.pairs], dim=1)
+    scale = standardiser(seen)
+    fitted = SpanMap(scale(seen), motions.spans, motions.done, motions.recordings, mean=False)
 
     def told(ends: Tensor, steps: int) -> Tensor:
-        of_ends = predict(inputs(see(ends), spans.new_tensor([steps])))[:, 0]
-        return (of_ends * (steps if mean else 1)).float()
+        return fitted(scale(see(ends)), motions.spans.new_tensor([steps]))[:, 0].float()
 
-    longest = [i for i, (a, b) in enumerate(pairs) if b - a == pairs[-1][1] - pairs[-1][0]]
-    return GoalMap(told, (cross_validated_errors(x, done / counts, recordings) * counts)[:, longest])
+    return GoalMap(told, fitted.missed()[:, motions.longest])
 
 
-def _difference(mean: Tensor, directions: Tensor, ends: Tensor) -> Tensor:
-    """The difference of two states in principal components."""
-    start, goal = _components(mean, directions, ends)
-    return (goal - start)[:, None]
+def _of_films(pseudo: PseudoLabels, mean: bool) -> GoalMap:
+    """What the two states tell in films with pseudo-labels.
 
-
-def _ends(mean: Tensor, directions: Tensor, ends: Tensor) -> Tensor:
-    """Two states in principal components."""
-    return torch.cat(_components(mean, directions, ends), dim=-1)[:, None]
-
-
-def _components(mean: Tensor, directions: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-    start, goal = (((ends[:, i].flatten(1).float() - mean) @ directions).double() for i in (0, 1))
-    return start, goal
-
-
-def _latents(model: LatentActionModel, ends: Tensor) -> Tensor:
-    return infer_latents(model, ends).double().cpu()
+    How far off it is, labelled recordings say that had no part in the pseudo-labels.
+    """
+    own, recordings = pseudo.labelled, pseudo.labelled.recordings
+    fold = recordings % min(FOLDS, int(recordings.max()) + 1)
+    told = torch.empty_like(own.done)
+    for i in range(int(fold.max()) + 1):
+        look, fitted = _map_of_states(pseudo.relabel(torch.nonzero(fold != i)[:, 0]), mean)
+        told[fold == i] = fitted(look(own.ends[fold == i]), own.spans)
+    return GoalMap(_told(pseudo.films, *_map_of_states(pseudo.films, mean)), (own.done - told)[:, own.longest])

@@ -47,6 +47,9 @@ class DrivingConfig(ChoosesReading):
             and goal to what is to be done, and goal-conditioned behaviour cloning by a small network.
         labelled: labelled videos that linear maps are fitted to, to plan in latent, with a guide or with controls.
         clips: clips of 8 states of these, of training films; all if not given.
+        unlabelled: videos of the same body without actions, such as those that the run was trained on. They get
+            pseudo-labels, by a linear map from what the run infers in them, fitted to the labelled clips; the guide and
+            the controls learn from these, too.
         unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
             plan in latent.
         camera: name of the camera whose films are taken; the controller's, or the first that is not at a wrist, if not
@@ -64,11 +67,12 @@ class DrivingConfig(ChoosesReading):
     controls: bool = False
     labelled: Path | None = None
     clips: int | None = None
+    unlabelled: Path | None = None
     unlikely: float = PRICE
     seed: int = 0
 
     def __post_init__(self) -> None:
-        settle_paths(self, "run", "controller", "prior", "labelled")
+        settle_paths(self, "run", "controller", "prior", "labelled", "unlabelled")
         check_choice("plan_in", self.plan_in, get_args(SearchSpace))
         check_clips(self.clips)
         check_seed(self.seed)
@@ -89,6 +93,11 @@ class DrivingConfig(ChoosesReading):
             raise ValueError(
                 f"{option(given)} does nothing where {option('plan_in')} is {self.plan_in}; leave it out, or give "
                 f"another {option('plan_in')}"
+            )
+        if self.unlabelled is not None and not self.guided:
+            raise ValueError(
+                f"{option('unlabelled')} is for a guide or for controls; give {option('guide')} or "
+                f"{option('controls')}, too, or leave it out"
             )
         if self.plan_in == "actions" and replace(self.reading, camera=None, rate=None) != FIRST:
             said = next(

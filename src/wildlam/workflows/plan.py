@@ -32,9 +32,10 @@ from wildlam.types import Encoder, check_choice, check_count, settle_path_lists,
 from wildlam.workflows import durations
 from wildlam.workflows.baseline import load_labelled_model
 from wildlam.workflows.driven_run import DrivenRun
-from wildlam.workflows.goal_cloning import fit_goal_cloning
+from wildlam.workflows.goal_cloning import PSEUDO_CLONING, fit_goal_cloning
 from wildlam.workflows.goal_regression import fit_goal_regression, in_equal_steps
 from wildlam.workflows.latent_run import DrivingConfig, LatentRun, few_labelled, load_driven
+from wildlam.workflows.motions import motions_of
 from wildlam.workflows.planners import (
     AT_ONCE,
     Guide,
@@ -47,6 +48,7 @@ from wildlam.workflows.planners import (
     simulator_costs,
     states_unjudged,
 )
+from wildlam.workflows.pseudo_labels import films_of, pseudo_labels
 
 EPISODES = 64
 OWN_ROWS = (
@@ -57,6 +59,7 @@ OWN_ROWS = (
     "random",
     "regression",
     "cloning",
+    PSEUDO_CLONING,
     "guide",
     "simulator",
     "inferred",
@@ -259,9 +262,11 @@ def _planned(
     if config.protocol == "recon":  # the other protocol's candidates lie about staying
         unlearnt |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
     unlearnt["random"] = random_plans(clips, how, seed)
-    guide = guide_of_others = None
+    guide = guide_of_others = pseudo = None
+    if labelled is not None and config.unlabelled is not None:
+        pseudo = pseudo_labels(driven.model, labelled, films_of(config.unlabelled, driven), how.horizon)
     if labelled is not None and config.guide is not None:
-        guide = Guide(fit_goal_regression(labelled, how.horizon, driven.model), config.guide)
+        guide = Guide(fit_goal_regression(labelled, how.horizon, driven.model, pseudo), config.guide)
         guide_of_others = Guide(guide.regression.without_model, config.guide)
         told = {"regression": guide_of_others.regression(clips), "guide": guide.regression(clips)}
         unlearnt |= {name: in_equal_steps(sums, how.horizon) for name, sums in told.items()}
@@ -269,7 +274,9 @@ def _planned(
         if clips.space.zero_stays and "regression" not in unlearnt:  # where a guide has fitted it
             sums = fit_goal_regression(labelled, how.horizon)(clips)
             unlearnt["regression"] = in_equal_steps(sums, how.horizon)
-        unlearnt["cloning"] = fit_goal_cloning(labelled, how.horizon, seed)(clips)
+        unlearnt["cloning"] = fit_goal_cloning(motions_of(labelled, how.horizon), seed)(clips)
+        if pseudo is not None:
+            unlearnt[PSEUDO_CLONING] = fit_goal_cloning(pseudo.films, seed)(clips)
     rows = {label: judged(actions, clips, how) for label, actions in unlearnt.items()}
     plans = {}
     for label, one in dynamics.items():
@@ -307,6 +314,7 @@ def _write(
         **driven.facts,
         "guide": config.guide,
         "controls": config.controls,
+        "unlabelled": config.unlabelled and str(config.unlabelled),
         "baselines": [str(folder) for folder in config.baselines],
         "samples": how.samples,
         "iterations": how.iterations,

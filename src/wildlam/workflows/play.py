@@ -37,6 +37,7 @@ from wildlam.workflows.latent_run import DrivingConfig, few_labelled, load_drive
 from wildlam.workflows.plan import dynamics_of
 from wildlam.workflows.players import Players, first_action, parts, prior_of
 from wildlam.workflows.policy import acting_policy, load_policy
+from wildlam.workflows.pseudo_labels import films_of
 from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
 from wildlam.worlds.simulators.base import Budget, Simulator
 
@@ -216,7 +217,8 @@ def _fit(config: PlayConfig, players: Players, policy: LatentPolicy | None) -> N
     reading = driven.reads(config.reading, config.labelled)
     fps = driven.config.data.fps
     clips = few_labelled(config, config.labelled, driven.encoder, fps, config.tolerance, reading)
-    players.fit(clips, config.guide, config.controls, config.seed)
+    films = films_of(config.unlabelled, driven) if config.unlabelled else None
+    players.fit(clips, films, config.guide, config.controls, config.seed)
     if policy is not None:
         players.policy = acting_policy(policy, driven.model, clips)
         players.acts["policy"] = players.policy.act
@@ -279,6 +281,7 @@ def _record(
         "guide": config.guide,
         "controls": config.controls,
         "policy": config.policy and str(config.policy),
+        "unlabelled": config.unlabelled and str(config.unlabelled),
         "milliseconds": spent,
         "samples": SAMPLES,
         "iterations": ITERATIONS,

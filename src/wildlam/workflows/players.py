@@ -17,11 +17,13 @@ from wildlam.planning.mpc import MEMORY, LatentReplanner, Policy, Replanner
 from wildlam.planning.solvers.base import Prior
 from wildlam.workflows import durations
 from wildlam.workflows.driven_run import DrivenRun
-from wildlam.workflows.goal_cloning import fit_goal_cloning
+from wildlam.workflows.goal_cloning import PSEUDO_CLONING, fit_goal_cloning
 from wildlam.workflows.goal_regression import fit_goal_regression
 from wildlam.workflows.latent_run import LatentRun
+from wildlam.workflows.motions import motions_of
 from wildlam.workflows.planners import Guide
 from wildlam.workflows.policy import ActingPolicy
+from wildlam.workflows.pseudo_labels import Films, pseudo_labels
 from wildlam.worlds.simulators.base import Budget, Simulator
 
 RANDOM, LATENT = "random", "latent"
@@ -55,17 +57,22 @@ class Players:
     policy: ActingPolicy | None = None
     guides: dict[str, Guide] = field(default_factory=dict)
 
-    def fit(self, clips: LabelledClips, guide: float | None, controls: bool, seed: int) -> None:
-        """Fit to labelled clips what takes no model, and what guides; see ``DrivingConfig``."""
-        away = self.budget.away
+    def fit(self, clips: LabelledClips, films: Films | None, guide: float | None, controls: bool, seed: int) -> None:
+        """Fit to labelled clips, and videos without labels, what takes no model, and what guides; see
+        ``DrivingConfig``.
+        """
+        away, model = self.budget.away, self.driven.model
+        pseudo = None if films is None else pseudo_labels(model, clips, films, away)
         if guide is not None:
-            own = fit_goal_regression(clips, away, self.driven.model)
+            own = fit_goal_regression(clips, away, model, pseudo)
             self.guides = dict.fromkeys(self.dynamics, Guide(own.without_model, guide)) | {LATENT: Guide(own, guide)}
             self.acts |= {"regression": _in_steps(own.without_model.told), "guide": _in_steps(own.told)}
         if controls:
             if guide is None and clips.space.zero_stays:
                 self.acts["regression"] = _in_steps(fit_goal_regression(clips, away).told)
-            self.acts["cloning"] = fit_goal_cloning(clips, away, seed).act
+            self.acts["cloning"] = fit_goal_cloning(motions_of(clips, away), seed).act
+            if pseudo is not None:
+                self.acts[PSEUDO_CLONING] = fit_goal_cloning(pseudo.films, seed).act
 
     @property
     def planning(self) -> dict[str, Dynamics]:

@@ -36,7 +36,7 @@ from wildlam.workflows.auxiliary import (
     unlabelled_clips,
     write_weights,
 )
-from wildlam.workflows.goal_regression import leading_of
+from wildlam.workflows.motions import leading_of
 from wildlam.workflows.open_run import inferred, open_run
 
 FOLDER = "policy"
@@ -239,9 +239,4 @@ class ActingPolicy:
 
 def acting_policy(policy: Policy, model: LatentActionModel, clips: LabelledClips) -> ActingPolicy:
     """Fit to labelled clips what makes a policy's latent actions real ones."""
-    mean, directions = leading_of(clips)
-
-    def read(states: Tensor) -> Tensor:
-        return (states.flatten(-2).cpu() - mean) @ directions
-
-    return ActingPolicy(policy, model, fit_action_decoder(model, clips, read))
+    return ActingPolicy(policy, model, fit_action_decoder(model, clips, leading_of(clips.states)))

@@ -27,6 +27,7 @@ MODELS = {
     "regression": "a linear map from start and goal to the whole motion, from labelled clips: no model",
     "guide": "the motion that guides this run's plans, in equal steps: such maps of the states and of z, no search",
     "cloning": "goal-conditioned behaviour cloning, a small network from start and goal, from labelled clips: no model",
+    "cloning with pseudo-labels": "likewise, from what labelled clips and latent actions tell of videos without labels",
     "latent": "this run's latent actions: driven by a controller of real ones, or planned in and then decoded",
     "simulator": "the simulator that filmed the episodes, with the same cost: the most that a world model can reach",
     "inferred": "this run's latent actions, inferred from what the simulator shows: the most of a controller",
