@@ -180,7 +180,7 @@ def test_pusht_tells_every_model_by_share_of_labels(monkeypatch, tmp_path):
             for n, name in enumerate(pusht.FIGURES)
         }
         for value, label in enumerate(
-            (*pusht.FLOORS, "regression", "cloning", "labelled_pusht_21_0", "latent", "guide", *pusht.POLICY)
+            (*pusht.FLOORS, "regression", "cloning", "labelled_pusht_21_0", "latent", *pusht.POLICY, *pusht.PSEUDO)
         )
     }
     monkeypatch.setattr(pusht, "driver_of", lambda *_: tmp_path / "controller")
@@ -195,11 +195,11 @@ def test_pusht_tells_every_model_by_share_of_labels(monkeypatch, tmp_path):
 
     monkeypatch.setattr(pusht, "play", play)
     args = argparse.Namespace(run=tmp_path / "nano" / "run", work=tmp_path, episodes=4)
-    parts = [(way, share) for share in (0.05, 1.0) for way in pusht.WAYS]
+    parts = [(way, share) for share in (0.05, 1.0) for way in pusht.WAYS if (way, share) != ("play_pseudo", 1.0)]
     rows = [{"machine": "m", **r} for way, share in parts for r in pusht.acted(args, way, share, 420, 0)]
-    of_asked = [(one["clips"], one.get("guide"), "policy" in one) for one in asked]
-    ways = [(None, False), (0.1, False), (None, True)]
-    assert of_asked == [(clips, *way) for clips in (21, None) for way in ways]
+    of_asked = [(one["clips"], one.get("guide"), "policy" in one, "unlabelled" in one) for one in asked]
+    ways = [(None, False, False), (0.1, False, False), (None, True, False), (0.1, False, True)]
+    assert of_asked == [(21, *way) for way in ways] + [(None, *way) for way in ways[:3]]
     assert {r["clips"] for r in rows} == {21, 420}
     told = argparse.Namespace(films=8, size="nano", steps=2, batch=4, episodes=4)
     page = pusht.text(rows, told)

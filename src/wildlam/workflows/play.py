@@ -144,7 +144,7 @@ def play(config: PlayConfig | str | Path | None = None, /, **keywords: Any) -> P
     """Let a run's model and baselines act in a simulator towards goal images.
 
     A goal is the picture after some repetitions of one action, drawn from those that it learnt from, far from the start
-    and from where the mean action leads; of PushT starts and goals are given (``worlds.pusht_tasks``). Then the episode
+    and not near to where the mean action leads; of PushT starts and goals are given (``worlds.pusht_tasks``). Then the episode
     is reset, and the model has twice as many steps.
     Writes ``play.json`` and ``report.html`` to a folder.
 
@@ -331,7 +331,7 @@ def _goals(
 ) -> tuple[list[Start], list[Trace]]:
     """Starts, and the traces to goals, each by one drawn action that is repeated.
 
-    A goal lies far from the start, and from wherever the mean action leads: who always does what is usual fails.
+    A goal lies far from the start, and not near where the mean action leads: who always does what is usual fails.
     """
     rng = np.random.default_rng([seed, 1])
     mean, std = first_action(prior)
@@ -342,13 +342,13 @@ def _goals(
             start, action = {"seed": int(rng.integers(2**31))}, mean + std * rng.normal(size=len(mean))
             (trace,) = follow([world], [start], lambda *_, a=action: a[None], budget.away)
             (usual,) = follow([world], [start], lambda *_: mean[None], budget.steps)
-            away = (trace.poses[-1] - usual.poses)[:, : simulator.space.position]
-            if np.linalg.norm(away, axis=-1).min() >= simulator.far:
+            away = np.linalg.norm((trace.poses[-1] - usual.poses)[:, : simulator.space.position], axis=-1)
+            if away[0] >= simulator.far and away.min() > simulator.near:
                 break
         else:
             raise WildlamError(
-                f"no goal {simulator.far:g} {simulator.unit} away from where the mean action leads was found in "
-                f"{TRIES} tries: the labelled videos hardly turn or stop"
+                f"no goal {simulator.far:g} {simulator.unit} away, and {simulator.near:g} from where the mean action "
+                f"leads, was found in {TRIES} tries: the labelled videos hardly turn or stop"
             )
         starts.append(start)
         goals.append(trace)
