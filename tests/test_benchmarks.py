@@ -180,7 +180,16 @@ def test_pusht_tells_every_model_by_share_of_labels(monkeypatch, tmp_path):
             for n, name in enumerate(pusht.FIGURES)
         }
         for value, label in enumerate(
-            (*pusht.FLOORS, "regression", "cloning", "labelled_pusht_21_0", "latent", *pusht.POLICY, *pusht.PSEUDO)
+            (
+                *pusht.FLOORS,
+                "regression",
+                "cloning",
+                "labelled_pusht_21_0",
+                "latent",
+                *pusht.POLICY,
+                "guide",
+                pusht.PSEUDO_CLONING,
+            )
         )
     }
     monkeypatch.setattr(pusht, "driver_of", lambda *_: tmp_path / "controller")

@@ -144,8 +144,8 @@ def play(config: PlayConfig | str | Path | None = None, /, **keywords: Any) -> P
     """Let a run's model and baselines act in a simulator towards goal images.
 
     A goal is the picture after some repetitions of one action, drawn from those that it learnt from, far from the start
-    and not near to where the mean action leads; of PushT starts and goals are given (``worlds.pusht_tasks``). Then the episode
-    is reset, and the model has twice as many steps.
+    and not near where the mean action leads; of PushT starts and goals are given (``worlds.pusht_tasks``). Then the
+    episode is reset, and the model has twice as many steps.
     Writes ``play.json`` and ``report.html`` to a folder.
 
     Args:
