@@ -77,13 +77,11 @@ def test_a_guide_is_shown_by_itself_and_pulls_plans_to_it(driven, config, tmp_pa
             plan(**{**few, "guide": 0.1, **wrong})
 
 
-def test_a_guide_of_other_actions_is_refused(driven, config, tmp_path, monkeypatch):
+def test_a_guide_of_other_actions_is_refused(driven, config, monkeypatch):
     arm = SimpleNamespace(space=ARM)
-    monkeypatch.setattr("wildlam.workflows.plan.few_labelled", lambda *_: arm)
-    with pytest.raises(
-        WildlamError, match=r"elsewhere holds arm actions, those of .*controller are planar actions; give other"
-    ):
-        plan(run=driven, protocol="droid", data=config.data, guide=0.1, labelled=tmp_path / "elsewhere", episodes=2)
+    monkeypatch.setattr("wildlam.workflows.latent_run.few_labelled", lambda *_: arm)
+    with pytest.raises(WildlamError, match=r"holds arm actions, those of .*controller are planar actions; give other"):
+        plan(run=driven, protocol="droid", data=config.data, guide=0.1, labelled=config.data, episodes=2)
 
 
 def test_intervals_draw_recordings_and_not_films_of_every_camera():

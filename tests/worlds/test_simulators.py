@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from wildlam.encoders import Lite0
+from wildlam.episodes.action_spaces import ARM
 from wildlam.episodes.clips import labelled_clips
 from wildlam.episodes.formats import read_episodes
 from wildlam.episodes.poses import write_poses
@@ -98,6 +99,16 @@ def test_films_of_elsewhere_are_refused(tmp_path, make_video):
         check_films(clips)
     with pytest.raises(WildlamError, match="no film of `wildlam collect`"):
         simulated_costs(clips, encode, 128)
+
+
+def test_other_actions_than_the_simulator_plans_in_are_named(tmp_path, make_video):
+    for name in ("train/garden_0_0", "held_out/garden_1_0"):
+        make_video(tmp_path / f"{name}.mp4", frames=50, fps=8)
+        write_poses(tmp_path / f"{name}.mp4", np.arange(150.0).reshape(50, 3), fps=8)
+    clips, _ = clips_of(tmp_path, 4)
+    check_films(clips)
+    with pytest.raises(WildlamError, match="plans in planar actions, the clips hold arm actions; give a controller of"):
+        check_films(replace(clips, space=ARM))
 
 
 def test_cameras_are_chosen_where_there_are_several():

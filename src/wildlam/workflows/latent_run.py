@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from wildlam.episodes.clips import LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
 from wildlam.episodes.pairing import TOLERANCE
-from wildlam.episodes.vectors import FIRST, ChoosesReading, Reading
+from wildlam.episodes.vectors import FIRST, ChoosesReading, Reading, described
 from wildlam.errors import WildlamError, option
 from wildlam.models.priors import LatentPrior
 from wildlam.planning.dynamics import FromPrior
@@ -223,3 +223,19 @@ def few_labelled(
         )
     durations.announce(durations.labelled([cut], encoder))
     return cut.encoded(encoder).few(config.clips, config.seed)
+
+
+def labelled_like(config: DrivingConfig, driven: DrivenRun, labelled: Path) -> LabelledClips:
+    """The labelled clips that a guide and controls are fitted to, of the actions that a run is driven by.
+
+    Raises:
+        WildlamError: they hold others; see ``few_labelled``, too.
+    """
+    reading, fps = driven.reads(config.reading, labelled), driven.config.data.fps
+    clips = few_labelled(config, labelled, driven.encoder, fps, config.tolerance, reading)
+    if clips.space != driven.space:
+        raise WildlamError(
+            f"{labelled} holds {described(clips.space)}, those of {driven.place} are {described(driven.space)}; give "
+            f"other {option('labelled')}"
+        )
+    return clips

@@ -34,7 +34,7 @@ from wildlam.workflows.baseline import load_labelled_model
 from wildlam.workflows.driven_run import DrivenRun
 from wildlam.workflows.goal_cloning import PSEUDO_CLONING, fit_goal_cloning
 from wildlam.workflows.goal_regression import fit_goal_regression, in_equal_steps
-from wildlam.workflows.latent_run import DrivingConfig, LatentRun, few_labelled, load_driven
+from wildlam.workflows.latent_run import DrivingConfig, LatentRun, labelled_like, load_driven
 from wildlam.workflows.motions import motions_of
 from wildlam.workflows.planners import (
     AT_ONCE,
@@ -228,12 +228,7 @@ def plan(config: PlanConfig | str | Path | None = None, /, **keywords: Any) -> P
     episodes = min(config.episodes, len(cut.places))
     labelled = None
     if config.guided:
-        labelled = few_labelled(config, config.labelled or config.data, encoder, fps, config.tolerance, reading)
-        if labelled.space != space:
-            raise WildlamError(
-                f"{config.labelled} holds {described(labelled.space)}, those of {driven.place} are {described(space)}; "
-                f"give other {option('labelled')}"
-            )
+        labelled = labelled_like(config, driven, config.labelled or config.data)
     durations.announce(_parts(cut, dynamics, how, episodes, driven, config.simulator))
     clips = cut.encoded(encoder).few(config.episodes, config.seed)
     rows, plans, unlearnt = _planned(config, driven, dynamics, how, clips, labelled)

@@ -33,7 +33,7 @@ from wildlam.types import check_choice, check_count, settle_path_lists, settle_p
 from wildlam.video.write import mp4_bytes
 from wildlam.workflows import durations
 from wildlam.workflows.driven_run import DrivenRun
-from wildlam.workflows.latent_run import DrivingConfig, few_labelled, load_driven
+from wildlam.workflows.latent_run import DrivingConfig, labelled_like, load_driven
 from wildlam.workflows.plan import dynamics_of
 from wildlam.workflows.players import Players, first_action, parts, prior_of
 from wildlam.workflows.policy import acting_policy, load_policy
@@ -214,9 +214,7 @@ def _fit(config: PlayConfig, players: Players, policy: LatentPolicy | None) -> N
         return
     assert config.labelled is not None
     driven = players.driven
-    reading = driven.reads(config.reading, config.labelled)
-    fps = driven.config.data.fps
-    clips = few_labelled(config, config.labelled, driven.encoder, fps, config.tolerance, reading)
+    clips = labelled_like(config, driven, config.labelled)
     films = films_of(config.unlabelled, driven) if config.unlabelled else None
     players.fit(clips, films, config.guide, config.controls, config.seed)
     if policy is not None:

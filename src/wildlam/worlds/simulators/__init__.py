@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from wildlam.episodes.clips import LabelledClips
+from wildlam.episodes.vectors import described
 from wildlam.errors import WildlamError, option
 from wildlam.worlds.cameras import check_cameras
 from wildlam.worlds.simulator_cost import Encode, ReinferEnd, SimulatedCost
@@ -63,7 +64,7 @@ def simulated_costs(
 
 
 def check_films(clips: LabelledClips) -> None:
-    """Refuse clips of anything but films of ``wildlam collect``.
+    """Refuse clips of anything but films of ``wildlam collect``, and other actions than the changes of their poses.
 
     Raises:
         WildlamError: see above.
@@ -74,7 +75,13 @@ def check_films(clips: LabelledClips) -> None:
 
 def _simulator_of(clips: LabelledClips, i: int) -> Simulator:
     film_name, *_ = film_parts(clips.names[i])
-    for one in SIMULATORS.values():
-        if one.space == clips.space and film_name in one.film_names:
+    of_film = [one for one in SIMULATORS.values() if film_name in one.film_names]
+    for one in of_film:
+        if one.space == clips.space:
             return one
+    if of_film:
+        raise WildlamError(
+            f"the simulator of {clips.names[i]} plans in {described(of_film[0].space)}, the clips hold "
+            f"{described(clips.space)}; give a controller of {option('actions')} poses"
+        )
     raise WildlamError(f"{clips.names[i]}: no film of `wildlam collect`, which names its level, seed and number")
