@@ -194,11 +194,14 @@ def fit_ridge(x: Tensor, y: Tensor, recordings: Tensor) -> Predict:
         recordings: number of the recording that each row is of, from 0.
     """
     fold = recordings % min(FOLDS, int(recordings.max()) + 1)
+    parts = [(x[fold == i], y[fold == i]) for i in range(int(fold.max()) + 1)]
+    products = [(part.T @ part, part.T @ told, len(part)) for part, told in parts]  # each once, not with every fold
+    squares, cross, rows = (sum(column) for column in zip(*products, strict=True))
     sse = torch.zeros(len(PENALTIES), y.shape[1], dtype=torch.float64)
-    for i in range(int(fold.max()) + 1):
-        inner, outer = fold != i, fold == i
-        sse += (x[outer] @ _ridge(x[inner], y[inner]) - y[outer]).square().sum(dim=1)
-    weights = _ridge(x, y)[sse.argmin(dim=0), :, torch.arange(y.shape[1])].T
+    for (part, told), (of_squares, of_cross, of_rows) in zip(parts, products, strict=True):
+        inner = _ridge(squares - of_squares, cross - of_cross, rows - of_rows)
+        sse += (part @ inner - told).square().sum(dim=1)
+    weights = _ridge(squares, cross, rows)[sse.argmin(dim=0), :, torch.arange(y.shape[1])].T
     return lambda inputs: inputs @ weights
 
 
@@ -227,10 +230,10 @@ def fit_clips(
     return lambda inputs: mean + std * predict(inputs)
 
 
-def _ridge(x: Tensor, y: Tensor) -> Tensor:
-    """Weights ``[penalties, inputs, actions]``."""
-    variance, basis = torch.linalg.eigh(x.T @ x / len(x))
-    return basis @ ((basis.T @ (x.T @ y / len(x))) / (variance.clamp(min=0) + PENALTIES[:, None])[..., None])
+def _ridge(squares: Tensor, cross: Tensor, rows: int) -> Tensor:
+    """Weights ``[penalties, inputs, actions]``, from the products of the inputs, with themselves and the actions."""
+    variance, basis = torch.linalg.eigh(squares / rows)
+    return basis @ ((basis.T @ (cross / rows)) / (variance.clamp(min=0) + PENALTIES[:, None])[..., None])
 
 
 def fit_mlp(x: Tensor, y: Tensor, recordings: Tensor, seed: int) -> Predict:

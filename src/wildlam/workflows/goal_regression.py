@@ -110,7 +110,7 @@ def fit_goal_regression(
     if of_latents:
         choices += [GoalRegression((*others, *of_latents), of_states) for others in ((), (of_states,))]
     if pseudo is not None:
-        of_films = min((_of_films(pseudo, mean) for mean in (False, True)), key=off)
+        of_films = _of_films(pseudo)
         choices += [GoalRegression((of_films, *others), of_states) for others in ((), of_latents)]
     return min(choices, key=off)
 
@@ -160,8 +160,8 @@ def _of_latents(model: LatentActionModel, clips: LabelledClips, motions: Motions
     return GoalMap(told, fitted.missed()[:, motions.longest])
 
 
-def _of_films(pseudo: PseudoLabels, mean: bool) -> GoalMap:
-    """What the two states tell in films with pseudo-labels.
+def _of_films(pseudo: PseudoLabels) -> GoalMap:
+    """What the two states tell in films with pseudo-labels, of the mean action if these do.
 
     How far off it is, labelled recordings say that had no part in the pseudo-labels.
     """
@@ -169,6 +169,6 @@ def _of_films(pseudo: PseudoLabels, mean: bool) -> GoalMap:
     fold = recordings % min(FOLDS, int(recordings.max()) + 1)
     told = torch.empty_like(own.done)
     for i in range(int(fold.max()) + 1):
-        look, fitted = _map_of_states(pseudo.relabel(torch.nonzero(fold != i)[:, 0]), mean)
+        look, fitted = _map_of_states(pseudo.relabel(torch.nonzero(fold != i)[:, 0]), pseudo.mean)
         told[fold == i] = fitted(look(own.ends[fold == i]), own.spans)
-    return GoalMap(_told(pseudo.films, *_map_of_states(pseudo.films, mean)), (own.done - told)[:, own.longest])
+    return GoalMap(_told(pseudo.films, *_map_of_states(pseudo.films, pseudo.mean)), (own.done - told)[:, own.longest])

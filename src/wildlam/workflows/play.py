@@ -48,7 +48,7 @@ ENDS = ("goal", "state")
 """Options of a start that is given, the end of the episode first."""
 START = "start distance"
 """Figure that says nothing of a model."""
-TRIES = 100
+TRIES = 1000
 SEEDS = 10_000
 """Distance of the episodes' seeds between two values of ``seed``, so that none is in both."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from wildlam.config import RunConfig
 from wildlam.distributed import Processes
@@ -86,7 +87,8 @@ def films_of(folder: Path, run: DrivenRun) -> Films:
     first = clips.batches(0, STATES_FOR_COMPONENTS // (BATCH * STATES))
     see = leading_of(torch.cat([clips.states(batch)[0].cpu().bfloat16() for batch in first]))
     states, latents, names = list[Tensor](), list[Tensor](), list[str]()
-    for batch in clips.batches(0, TRANSITIONS // (BATCH * (STATES - 1))):
+    batches = TRANSITIONS // (BATCH * (STATES - 1))
+    for batch in tqdm(clips.batches(0, batches), "pseudo-labels", batches, unit="batch"):
         (seen,) = clips.states(batch)
         states.append(see(seen.cpu()))
         latents.append(infer_latents(model, seen).double().cpu())
@@ -103,12 +105,14 @@ class PseudoLabels:
         films: the videos, by what few labelled clips tell.
         labelled: these clips, in the same components.
         relabel: the videos again, by what some of the labelled clips tell, which are given by number.
+        mean: whether the mean action is told from both states, not the sum from their change.
         explained: R² of each action over as many steps as a plan has, in recordings that were not fitted to, ``[A]``.
     """
 
     films: Motions
     labelled: Motions
     relabel: Callable[[Tensor], Motions]
+    mean: bool
     explained: Tensor
 
 
@@ -158,7 +162,7 @@ def pseudo_labels(model: LatentActionModel, few: LabelledClips, films: Films, ho
 
     varied = done[:, labelled.longest].flatten(0, 1).var(dim=0).clamp(min=1e-18)
     explained = 1 - off.square().mean(dim=(0, 1)) / varied
-    return PseudoLabels(relabel(torch.arange(len(few))), labelled, relabel, explained.float())
+    return PseudoLabels(relabel(torch.arange(len(few))), labelled, relabel, best, explained.float())
 
 
 def _seen(motions: Motions, latents: Tensor, mean: bool) -> list[list[tuple[Tensor, bool]]]:
