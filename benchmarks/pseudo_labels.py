@@ -162,13 +162,9 @@ def text(rows: list[dict]) -> str:
         for clips in sorted({row["clips"] for row in of_world}, key=lambda count: (count == "all", count)):
             for teacher in (FEW, CHANGE, LATENT):
                 own = [row for row in of_world if (row["clips"], row["teacher"]) == (clips, teacher)]
-                cells = (
-                    [spread([row["missed"] for row in own if (row["learner"], row["steps"]) == head]) for head in heads]
-                    if own
-                    else []
-                )
-                if cells:
-                    table.append([str(clips), teacher if clips != "all" else "all labels", *cells])
+                if own:
+                    of_heads = [[r["missed"] for r in own if (r["learner"], r["steps"]) == head] for head in heads]
+                    table.append([str(clips), "all labels" if clips == "all" else teacher, *map(spread, of_heads)])
         names = [f"{learner}, {steps} step{'s' * (steps > 1)}" for learner, steps in heads]
         lines += markdown_table(["labelled clips", "taught by", *names], table)
     return "\n".join([*lines, ""])

@@ -212,12 +212,12 @@ def test_pusht_tells_every_model_by_share_of_labels(monkeypatch, tmp_path):
     assert {r["clips"] for r in rows} == {21, 420}
     told = argparse.Namespace(films=8, size="nano", steps=2, batch=4, episodes=4)
     page = pusht.text(rows, told)
-    assert "## 5% of the labels: 21 clips, 1 seed(s)" in page
-    assert "| labelled | 4 (4 to 5) | 5 (4 to 6) |" in page
+    assert "## 5% of the labels: 21 clips" in page
+    assert "| labelled | 1 | 4 (4 to 5) | 5 (4 to 6) |" in page
     assert "## 100% of the labels: 420 clips" in page
     again = pusht.text([*rows, *({**r, "seed": 1, "mean": r["mean"] + 1} for r in rows)], told)
-    assert "| labelled | 4.500 (4.000 to 5.000) |" in again
-    assert "| latent, guided | 5 (5 to 6) |" in page
+    assert "| labelled | 2 | 4.500 (4.000 to 5.000) |" in again
+    assert "| latent, guided | 1 | 5 (5 to 6) |" in page
     assert "latent, guided" in pusht.curves(rows).decode()
 
 

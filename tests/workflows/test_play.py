@@ -68,7 +68,7 @@ def test_goals_lie_off_the_way_that_is_usual():
     away = np.linalg.norm(ends[:, None] - usual, axis=-1)
     assert away[:, 0].min() >= SIMULATORS["nav"].far
     assert SIMULATORS["nav"].near < away.min() < SIMULATORS["nav"].far
-    with pytest.raises(WildlamError, match="the labelled videos hardly turn or stop"):
+    with pytest.raises(WildlamError, match="the labelled videos hardly turn"):
         _goals([Plane()], SIMULATORS["nav"], replace(prior, std=0.01 * std), 0, budget)
 
 
@@ -147,12 +147,15 @@ def test_pusht_is_played_from_the_starts_that_everybody_has(tmp_path, make_video
     with pytest.raises(WildlamError, match="guide takes labelled videos to fit to; give labelled, too"):
         play(run=run, world="pusht", guide=0.0)
     few = {"controls": True, "labelled": tmp_path / "films", "clips": 4, "unlabelled": tmp_path / "films"}
+    with pytest.raises(WildlamError, match="unlabelled is for a guide or for controls"):
+        play(run=run, world="pusht", **few | {"controls": False, "policy": tmp_path / "policy"})
     result = play(run=run, world="pusht", episodes=2, seed=1, **few)
     found = json.loads((result.folder / "play.json").read_text())
     assert found["tasks"] == fingerprint()
     controls = {"regression", "cloning", "cloning with pseudo-labels"}
     assert found["summary"].keys() == {"no move", "random", "latent", *controls}
     assert found["unlabelled"] == str(tmp_path / "films")
+    assert found["pseudo-labels"]["r squared"].keys() == set(PUSHER.action_names)
     assert all(found["milliseconds"][label] > 0 for label in ("regression", "latent"))
     done = np.array(found["actions"]["regression"])
     assert np.isfinite(done).all()

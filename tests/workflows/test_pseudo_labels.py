@@ -100,3 +100,19 @@ def test_what_tells_more_is_read(form):
         seen = Films(see, see(truth.states), Adds().infer(truth.states).double(), torch.arange(100))
     found, want = pseudo_labels(Adds(), few, seen, HORIZON), motions_of(truth, HORIZON).done
     assert (found.films.done - want).square().mean() < 0.1 * want.var()
+
+
+@pytest.mark.parametrize("recordings", [1, 2])
+def test_labelled_clips_of_few_recordings_will_do(recordings):
+    few, (seen, truth) = hidden(12, 0), films(60, 1)
+    of_few = [(replace(one, recording=f"{i % recordings}"), frames) for i, (one, frames) in enumerate(few.places)]
+    few = replace(few, places=of_few)
+    pseudo = pseudo_labels(Adds(), few, seen, HORIZON)
+    want = motions_of(truth, HORIZON).done
+    assert (pseudo.films.done - want).square().mean() < 0.1 * want.var()
+    assert set(pseudo.facts(few.space)["r squared"]) == set(few.space.action_names)
+    taught = fit_goal_regression(few, HORIZON, pseudo=pseudo)
+    assert taught.missed.isfinite().all()
+    held_out = hidden(100, 2, steps=HORIZON)
+    want = held_out.actions.sum(dim=1)
+    assert (taught(held_out) - want).square().mean() < 0.5 * want.var()

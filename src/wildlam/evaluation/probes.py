@@ -218,14 +218,14 @@ def fit_clips(
         x: inputs ``float64 [C, P, X]``.
         y: targets ``[C, P, Y]``.
         fit: see ``fit_ridge``.
-        recordings: number of the recording that each clip is of, from 0; each is of its own if not given. If all are of
-            one, it is chosen across clips, or of a single clip across its rows.
+        recordings: number of the recording that each clip is of; each is of its own if not given. If all are of one, it
+            is chosen across clips, or of a single clip across its rows.
     """
     rows = y.double().flatten(0, 1)
     mean, std = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-9)
     groups = [torch.arange(len(y)).repeat_interleave(y.shape[1]), torch.arange(len(rows))]
-    if recordings is not None:
-        groups.insert(0, recordings.repeat_interleave(y.shape[1]))
+    if recordings is not None:  # numbered anew, as some may be left out
+        groups.insert(0, recordings.unique(return_inverse=True)[1].repeat_interleave(y.shape[1]))
     predict = fit(x.flatten(0, 1), (rows - mean) / std, next(group for group in groups if group.max() > 0))
     return lambda inputs: mean + std * predict(inputs)
 

@@ -111,7 +111,9 @@ def fit_goal_regression(
         choices += [GoalRegression((*others, *of_latents), of_states) for others in ((), (of_states,))]
     if pseudo is not None:
         of_films = _of_films(pseudo)
-        choices += [GoalRegression((of_films, *others), of_states) for others in ((), of_latents)]
+        choices.append(GoalRegression((of_films,), of_states))
+        if of_latents:
+            choices.append(GoalRegression((of_films, *of_latents), of_states))
     return min(choices, key=off)
 
 

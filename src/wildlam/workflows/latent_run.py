@@ -48,8 +48,8 @@ class DrivingConfig(ChoosesReading):
         labelled: labelled videos that linear maps are fitted to, to plan in latent, with a guide or with controls.
         clips: clips of 8 states of these, of training films; all if not given.
         unlabelled: videos of the same body without actions, such as those that the run was trained on. They get
-            pseudo-labels, by a linear map from what the run infers in them, fitted to the labelled clips; the guide and
-            the controls learn from these, too.
+            pseudo-labels, by linear maps from what the run infers in them, fitted to the labelled clips. Cloning learns
+            from these in a row of its own, and the guide, where they tell more than the clips alone.
         unlikely: price of a nat of what the prior finds unlikely, as a share of the distance from start to goal, to
             plan in latent.
         camera: name of the camera whose films are taken; the controller's, or the first that is not at a wrist, if not
@@ -94,7 +94,7 @@ class DrivingConfig(ChoosesReading):
                 f"{option(given)} does nothing where {option('plan_in')} is {self.plan_in}; leave it out, or give "
                 f"another {option('plan_in')}"
             )
-        if self.unlabelled is not None and not self.guided:
+        if self.unlabelled is not None and self.guide is None and not self.controls:
             raise ValueError(
                 f"{option('unlabelled')} is for a guide or for controls; give {option('guide')} or "
                 f"{option('controls')}, too, or leave it out"

@@ -32,8 +32,8 @@ class Components:
     directions: Tensor
 
     def __call__(self, states: Tensor) -> Tensor:
-        """Components ``float64 [..., K]`` of states ``[..., N, D]``."""
-        flat = states.flatten(-2).to(self.mean.device)  # clip by clip, as a state may be large
+        """Components ``float64 [C, ..., K]`` of states ``[C, ..., N, D]``."""
+        flat = states.flatten(-2).to(self.mean.device)  # one of C at a time, as a state may be large
         return torch.stack([((one.to(self.mean) - self.mean) @ self.directions).double() for one in flat])
 
 
@@ -112,5 +112,6 @@ def leading_of(states: Tensor) -> Components:
 
 
 def recordings_of(clips: LabelledClips) -> Tensor:
-    """Number of the recording that each clip is of, ``[C]``."""
-    return numbered([episode.recording for episode, _ in clips.places])
+    """Number of the recording that each clip is of, ``[C]``; each is one of its own if all are of one."""
+    numbers = numbered([episode.recording for episode, _ in clips.places])
+    return numbers if numbers.any() else torch.arange(len(numbers))

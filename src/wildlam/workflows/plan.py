@@ -48,7 +48,7 @@ from wildlam.workflows.planners import (
     simulator_costs,
     states_unjudged,
 )
-from wildlam.workflows.pseudo_labels import films_of, pseudo_labels
+from wildlam.workflows.pseudo_labels import PseudoLabels, films_of, pseudo_labels
 
 EPISODES = 64
 OWN_ROWS = (
@@ -226,13 +226,16 @@ def plan(config: PlanConfig | str | Path | None = None, /, **keywords: Any) -> P
     folder = ensure_writable(config.out or opened.path / f"plan-{config.protocol}{config.ending}")
     cut = held_out_cut(found, encoder, how.horizon + 1, fps, config.data)
     episodes = min(config.episodes, len(cut.places))
-    labelled = None
+    labelled, films = None, films_of(config.unlabelled, driven) if config.unlabelled else None
     if config.guided:
         labelled = labelled_like(config, driven, config.labelled or config.data)
     durations.announce(_parts(cut, dynamics, how, episodes, driven, config.simulator))
     clips = cut.encoded(encoder).few(config.episodes, config.seed)
-    rows, plans, unlearnt = _planned(config, driven, dynamics, how, clips, labelled)
-    _write(config, driven, how, clips, folder, rows, plans, unlearnt)
+    pseudo = None
+    if labelled is not None and films is not None:
+        pseudo = pseudo_labels(driven.model, labelled, films, how.horizon)
+    rows, plans, unlearnt = _planned(config, driven, dynamics, how, clips, labelled, pseudo)
+    _write(config, driven, how, clips, folder, rows, plans, unlearnt, pseudo)
     actions = {label: one.actions for label, one in plans.items()}
     return PlanResult(folder, config.protocol, config.seed, rows, actions, states_unjudged(space))
 
@@ -244,6 +247,7 @@ def _planned(
     how: PlanningProtocol,
     clips: LabelledClips,
     labelled: LabelledClips | None,
+    pseudo: PseudoLabels | None,
 ) -> tuple[dict[str, PerClip], dict[str, Planned], dict[str, Tensor]]:
     """The figures of every row of the table, the plans of the models, the run's guided if it is said so, and those that
     take no model.
@@ -257,9 +261,7 @@ def _planned(
     if config.protocol == "recon":  # the other protocol's candidates lie about staying
         unlearnt |= {"mean": mean_plan(clips, how), "known goal": known_goal(clips, how, seed)}
     unlearnt["random"] = random_plans(clips, how, seed)
-    guide = guide_of_others = pseudo = None
-    if labelled is not None and config.unlabelled is not None:
-        pseudo = pseudo_labels(driven.model, labelled, films_of(config.unlabelled, driven), how.horizon)
+    guide = guide_of_others = None
     if labelled is not None and config.guide is not None:
         guide = Guide(fit_goal_regression(labelled, how.horizon, driven.model, pseudo), config.guide)
         guide_of_others = Guide(guide.regression.without_model, config.guide)
@@ -295,6 +297,7 @@ def _write(
     rows: Mapping[str, PerClip],
     plans: Mapping[str, Planned],
     unlearnt: Mapping[str, Tensor],
+    pseudo: PseudoLabels | None,
 ) -> None:
     """Write ``plans.json`` and ``report.html``."""
     actions = {**unlearnt, **{label: one.actions for label, one in plans.items()}}
@@ -310,6 +313,7 @@ def _write(
         "guide": config.guide,
         "controls": config.controls,
         "unlabelled": config.unlabelled and str(config.unlabelled),
+        "pseudo-labels": pseudo and pseudo.facts(driven.space),
         "baselines": [str(folder) for folder in config.baselines],
         "samples": how.samples,
         "iterations": how.iterations,

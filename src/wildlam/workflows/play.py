@@ -175,7 +175,7 @@ def play(config: PlayConfig | str | Path | None = None, /, **keywords: Any) -> P
     targets = np.stack([goal.poses[-1] for goal in traces["goal"]])
     rows = {label: judged(of, targets, simulator) for label, of in traces.items() if label != "goal"}
     with writing(f"to {folder}", f"give another {option('out')}"):
-        record = _record(config, simulator, driven, rows, traces, budget, spent)
+        record = _record(config, simulator, players, rows, traces, budget, spent)
         write_atomically(folder / "play.json", json.dumps(record))
         films = {
             label: mp4_bytes(grid(traces["goal"][:SHOWN], of[:SHOWN]), fps)
@@ -214,8 +214,8 @@ def _fit(config: PlayConfig, players: Players, policy: LatentPolicy | None) -> N
         return
     assert config.labelled is not None
     driven = players.driven
-    clips = labelled_like(config, driven, config.labelled)
     films = films_of(config.unlabelled, driven) if config.unlabelled else None
+    clips = labelled_like(config, driven, config.labelled)
     players.fit(clips, films, config.guide, config.controls, config.seed)
     if policy is not None:
         players.policy = acting_policy(policy, driven.model, clips)
@@ -262,7 +262,7 @@ def _all_traces(
 def _record(
     config: PlayConfig,
     simulator: Simulator,
-    driven: DrivenRun,
+    players: Players,
     rows: dict[str, PerClip],
     traces: dict[str, list[Trace]],
     budget: Budget,
@@ -274,12 +274,13 @@ def _record(
         **chosen_cameras(config.world, config.cameras),
         "episodes": config.episodes,
         "seed": config.seed,
-        **driven.facts,
+        **players.driven.facts,
         "baselines": [str(folder) for folder in config.baselines],
         "guide": config.guide,
         "controls": config.controls,
         "policy": config.policy and str(config.policy),
         "unlabelled": config.unlabelled and str(config.unlabelled),
+        "pseudo-labels": players.pseudo and players.pseudo.facts(players.driven.space),
         "milliseconds": spent,
         "samples": SAMPLES,
         "iterations": ITERATIONS,
@@ -335,18 +336,25 @@ def _goals(
     mean, std = first_action(prior)
     starts: list[Start] = []
     goals = []
+
+    def distances(way: Trace, goal: np.ndarray) -> np.ndarray:
+        return np.linalg.norm((way.poses - goal)[:, : simulator.space.position], axis=-1)
+
     for world in worlds:
         for _ in range(TRIES):
             start, action = {"seed": int(rng.integers(2**31))}, mean + std * rng.normal(size=len(mean))
             (trace,) = follow([world], [start], lambda *_, a=action: a[None], budget.away)
+            goal = trace.poses[-1]
+            if distances(trace, goal)[0] < simulator.far:
+                continue
             (usual,) = follow([world], [start], lambda *_: mean[None], budget.steps)
-            away = np.linalg.norm((trace.poses[-1] - usual.poses)[:, : simulator.space.position], axis=-1)
-            if away[0] >= simulator.far and away.min() > simulator.near:
+            if distances(usual, goal).min() > simulator.near:
                 break
         else:
             raise WildlamError(
-                f"no goal {simulator.far:g} {simulator.unit} away, and {simulator.near:g} from where the mean action "
-                f"leads, was found in {TRIES} tries: the labelled videos hardly turn or stop"
+                f"no goal at least {simulator.far:g} {simulator.unit} from the start, and more than "
+                f"{simulator.near:g} from where the mean action leads, was found in {TRIES} tries: the labelled videos "
+                "hardly turn or stop"
             )
         starts.append(start)
         goals.append(trace)

@@ -23,7 +23,7 @@ from wildlam.workflows.latent_run import LatentRun
 from wildlam.workflows.motions import motions_of
 from wildlam.workflows.planners import Guide
 from wildlam.workflows.policy import ActingPolicy
-from wildlam.workflows.pseudo_labels import Films, pseudo_labels
+from wildlam.workflows.pseudo_labels import Films, PseudoLabels, pseudo_labels
 from wildlam.worlds.simulators.base import Budget, Simulator
 
 RANDOM, LATENT = "random", "latent"
@@ -46,6 +46,7 @@ class Players:
         acts: what acts without planning.
         policy: what the run's model plans from once more, if there is one.
         guides: what guides planners, by the names of their models.
+        pseudo: pseudo-labels that some of these learn from, if there are any.
     """
 
     driven: DrivenRun
@@ -56,13 +57,14 @@ class Players:
     acts: dict[str, Act] = field(default_factory=dict)
     policy: ActingPolicy | None = None
     guides: dict[str, Guide] = field(default_factory=dict)
+    pseudo: PseudoLabels | None = None
 
     def fit(self, clips: LabelledClips, films: Films | None, guide: float | None, controls: bool, seed: int) -> None:
         """Fit to labelled clips, and videos without labels, what takes no model, and what guides; see
         ``DrivingConfig``.
         """
         away, model = self.budget.away, self.driven.model
-        pseudo = None if films is None else pseudo_labels(model, clips, films, away)
+        pseudo = self.pseudo = None if films is None else pseudo_labels(model, clips, films, away)
         if guide is not None:
             own = fit_goal_regression(clips, away, model, pseudo)
             self.guides = dict.fromkeys(self.dynamics, Guide(own.without_model, guide)) | {LATENT: Guide(own, guide)}
@@ -167,7 +169,9 @@ def parts(players: Players, simulator: Simulator, episodes: int, at_once: int) -
     policies = players.towards(encode_frames(driven.encoder, video)[:, 0].float(), 0)
     steps = f"{episodes * budget.steps:,} steps"
     acted = episodes * (begin + budget.steps * step)
-    found = [durations.Part("goals", f"{episodes} episodes", episodes * (begin + budget.away * step))]
+    found = [
+        durations.Part("goals", f"{episodes} episodes", episodes * (2 * begin + (budget.away + budget.steps) * step))
+    ]
     found.append(durations.Part(RANDOM, steps, acted))
     for label in players.planning:
         plan = durations.seconds_of(partial(policies[label], frames, poses, actions), device)

@@ -188,7 +188,7 @@ export function picker({ chosen, time = true, webcam = false, pictures = true, s
       more.hidden = next === null;
       fill(without, found.left_out || null);
       return found.videos;
-    } catch (error) { complain(note, error); return []; }
+    } catch (error) { if (wanted()) complain(note, error); return []; }
   }
 
   async function bring(file) {

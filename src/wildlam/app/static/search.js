@@ -28,7 +28,7 @@ export function show(place, query) {
       el("a", { href: `#drive?video=${of.video}&at=${of.start}` }, "drive from here"));
   }
   async function choose(one) { of = one; await search(); }
-  const searches = newest();
+  const searches = newest(), picks = newest();
   async function search() {
     if (!of) return;
     const wanted = searches();
@@ -48,12 +48,12 @@ export function show(place, query) {
     } catch (error) { if (wanted()) { fill(results); far.hidden = true; complain(note, error); } }
   }
   function hit(one) {
-    return el("button", { onclick: () => choose(one), title: `${one.name}, faster than ${Math.round(100 * one.rank)} % of all: search its like` }, pair(one),
+    return el("button", { onclick: () => { picks(); choose(one); }, title: `${one.name}, faster than ${Math.round(100 * one.rank)} % of all: search its like` }, pair(one),
       el("span", {}, `distance ${one.distance.toFixed(2)}`),
       el("span", { class: "film" }, `${one.name.split("/").at(-1)}, ${one.start.toFixed(2)} s`));
   }
   async function at(video) {
-    const wanted = searches();
+    const wanted = picks();
     try {
       const found = await api(`/api/transition?video=${encodeURIComponent(video.key)}&at=${video.at}`);
       if (wanted()) await choose(found);

@@ -49,7 +49,7 @@ class Simulator:
         space: kind of its actions and poses.
         unit: unit of lengths, in words.
         metre: units in a metre.
-        near: largest final distance from the goal that is a success; no goal is as near to where the mean action leads.
+        near: largest final distance from the goal that is a success.
         far: smallest distance of a goal from the start.
         film_names: first part of the names of its films, ``<film name>_<seed>_<number>.mp4``.
         open: opens the world number ``i`` behind gymnasium's API, at a number of steps a second, with pictures of a
