@@ -25,7 +25,7 @@ MODELS = {
     "random": "does what is drawn from the actions in training episodes",
     "known goal": "knows the goal's pose: what is left is due to few candidates and to one curve for all steps",
     "regression": "a linear map from start and goal to the whole motion, from labelled clips: no model",
-    "guide": "the motion that guides this run's plans, in equal steps: maps of the states, of z or of pseudo-labels, no search",
+    "guide": "the motion that guides this run's plans, in equal steps: maps of states, z or pseudo-labels, no search",
     "cloning": "goal-conditioned behaviour cloning, a small network from start and goal, from labelled clips: no model",
     "cloning with pseudo-labels": "the network of cloning, from what labelled clips tell of videos without labels",
     "latent": "this run's latent actions: driven by a controller of real ones, or planned in and then decoded",
