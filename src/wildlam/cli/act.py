@@ -39,6 +39,7 @@ def run_plan(argv: Arguments) -> None:
       wildlam plan runs/demo --data runs/demo/videos --in latent --clips 32 --iterations 6
       wildlam plan runs/demo --data runs/demo/videos --controller runs/demo/controller_32 --protocol droid
       wildlam plan runs/arm --data arms --protocol droid --guide 0.1 --clips 32
+      wildlam plan runs/arm --data arms --protocol droid --controls true --clips 32 --unlabelled films
     """
     from wildlam.config import to_config
     from wildlam.workflows.plan import PlanConfig, plan
@@ -64,8 +65,8 @@ def run_play(argv: Arguments) -> None:
 
     Every step replans from the current picture (cross-entropy method, three steps ahead; pusht as far as the goal is
     away). nav walks in levels that `wildlam collect nav` holds out, arm moves the hand of a Fetch robot: an episode
-    succeeds if it ends near the goal. pusht has starts, goals and success as the public benchmarks: it succeeds, and
-    ends, as soon as it is there. Train for it with --data.fps 2, and controllers of --actions poses, states, or
+    succeeds if it ends near the goal, which does not lie near where the average command leads. pusht has starts, goals
+    and success as the public benchmarks: it succeeds, and ends, as soon as it is there. Train for it with --data.fps 2, and controllers of --actions poses, states, or
     recorded, which then tells the disc where to go. On two cores fifty episodes take three to ten minutes, and half as
     long again for each of --baselines.
 
