@@ -66,9 +66,9 @@ def run_play(argv: Arguments) -> None:
     Every step replans from the current picture (cross-entropy method, three steps ahead; pusht as far as the goal is
     away). nav walks in levels that `wildlam collect nav` holds out, arm moves the hand of a Fetch robot: an episode
     succeeds if it ends near the goal, which does not lie near where the average command leads. pusht has starts, goals
-    and success as the public benchmarks: it succeeds, and ends, as soon as it is there. Train for it with --data.fps 2, and controllers of --actions poses, states, or
-    recorded, which then tells the disc where to go. On two cores fifty episodes take three to ten minutes, and half as
-    long again for each of --baselines.
+    and success as the public benchmarks: it succeeds, and ends, as soon as it is there. Train for it with --data.fps 2,
+    and controllers of --actions poses, states, or recorded, which then tells the disc where to go. On two cores fifty
+    episodes take three to ten minutes, and half as long again for each of --baselines.
 
     --in latent needs no controller, and --guide PRICE guides plans by --labelled videos; see `wildlam plan --help`.
 
