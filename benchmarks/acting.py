@@ -21,13 +21,12 @@ from __future__ import annotations
 
 import argparse
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pusht
 from matplotlib.figure import Figure
 from planning import ALL, GUIDE, driver_of, labelled_of
-from worlds import Rows, films, machines, prepare, weights_of
+from worlds import Rows, films, machines, weights_of
 
 from wildlam.fileio import read_json
 from wildlam.report.plots import LINES, quiet, svg
@@ -64,11 +63,7 @@ KEYS = ("world", "clips", "seed", "model")
 
 def main() -> None:
     args = parsed()
-    if args.world == pusht.WORLD:
-        study = pusht.prepared(args)
-    else:
-        study = argparse.Namespace(**vars(args) | {"worlds": [args.world], "run": None, "steps": None})
-        prepare(study)
+    study = pusht.study_of(args)
     rows = Rows(args.out / "acting.json", {"episodes": args.episodes, "guide": GUIDE}, KEYS)
     weights = weights_of(study.run)
     for count, seed in product(args.clips, args.seeds):
@@ -83,15 +78,11 @@ def main() -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("world", choices=WORLDS)
-    pusht.add_model(parser)
+    pusht.add_world(parser, WORLDS)
     parser.add_argument("--clips", type=int, nargs="+", default=COUNTS, help="labelled clips, in this order; 0: all")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="to act")
     parser.add_argument("--episodes", type=int, default=EPISODES, help="episodes of a seed")
-    parser.set_defaults(work=None)
-    args = parser.parse_args()
-    args.work = args.work or (pusht.WORK if args.world == pusht.WORLD else Path("runs/worlds"))
-    return args
+    return parser.parse_args()
 
 
 def acted(args: argparse.Namespace, world: str, count: int, seed: int) -> list[dict]:
@@ -160,13 +151,8 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
             for model in MODELS:
                 if not (of_model := [row for row in own if row["model"] == model]):
                     continue
-                table.append(
-                    [
-                        model,
-                        str(len({row["seed"] for row in of_model})),
-                        *(cell([r for r in of_model if r["figure"] == f]) for f in FIGURES),
-                    ]
-                )
+                cells = [cell([row for row in of_model if row["figure"] == figure]) for figure in FIGURES]
+                table.append([model, str(len({row["seed"] for row in of_model})), *cells])
             lines += markdown_table(["", "seeds", *FIGURES.values()], table)
     return "\n".join([*lines, ""])
 

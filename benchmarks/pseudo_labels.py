@@ -18,7 +18,6 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pusht
@@ -26,7 +25,7 @@ import torch
 from common import spread
 from planning import ALL
 from torch import Tensor
-from worlds import Rows, films, machines, prepare, weights_of
+from worlds import Rows, films, machines, weights_of
 
 from wildlam.episodes.clips import LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
@@ -61,12 +60,10 @@ class Blind:
 
 
 def main() -> None:
-    args = parsed()
-    if args.world == pusht.WORLD:
-        args = pusht.prepared(args)
-    else:
-        args = argparse.Namespace(**vars(args) | {"worlds": [args.world], "run": None})
-        prepare(args)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    pusht.add_world(parser, HORIZONS)
+    parser.add_argument("--clips", type=int, nargs="+", default=COUNTS, help="labelled clips, in this order; 0: all")
+    args = pusht.study_of(parser.parse_args())
     rows = Rows(args.out / "pseudo_labels.json", {"states": STATES}, KEYS)
     opened = open_run(args.run)
     model, weights = opened.model(), weights_of(args.run)
@@ -86,17 +83,6 @@ def main() -> None:
             write(rows.add([{**part, "weights": weights, **row} for row in taught]), args)
     write(rows.read(), args)
     print((args.out / "pseudo_labels.md").read_text())
-
-
-def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("world", choices=HORIZONS)
-    pusht.add_model(parser)
-    parser.add_argument("--clips", type=int, nargs="+", default=COUNTS, help="labelled clips, in this order; 0: all")
-    parser.set_defaults(work=None)
-    args = parser.parse_args()
-    args.work = args.work or (pusht.WORK if args.world == pusht.WORLD else Path("runs/worlds"))
-    return args
 
 
 def judged(

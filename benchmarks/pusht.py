@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from common import spread
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from planning import ALL, GUIDE, driver_of, labelled_of
-from worlds import Rows, add_training, films, machines, trained, weights_of
+from worlds import Rows, add_training, films, machines, prepare, trained, weights_of
 
 from wildlam.encoders import Lite0
 from wildlam.episodes.clips import cut_clips
@@ -104,6 +105,23 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     add_training(parser, steps=1600, batch=32)
     parser.add_argument("--films", type=int, default=FILMS, help="films in all, of which one of eight is held out")
     parser.set_defaults(work=WORK)
+
+
+def add_world(parser: argparse.ArgumentParser, worlds: Iterable[str]) -> None:
+    """Add ``world``, one of PushT and the worlds of ``planning.py``, and what ``study_of`` takes."""
+    parser.add_argument("world", choices=list(worlds))
+    add_model(parser)
+    parser.set_defaults(work=None)
+
+
+def study_of(args: argparse.Namespace) -> argparse.Namespace:
+    """Films and the model of a world: this study's own of PushT, wildlam-tiny of the others."""
+    if args.world == WORLD:
+        return prepared(argparse.Namespace(**vars(args) | {"work": args.work or WORK}))
+    study = {"work": args.work or Path("runs/worlds"), "worlds": [args.world], "run": None, "steps": None}
+    found = argparse.Namespace(**vars(args) | study)
+    prepare(found)
+    return found
 
 
 def prepared(args: argparse.Namespace) -> argparse.Namespace:

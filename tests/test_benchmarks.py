@@ -16,6 +16,9 @@ from wildlam.models.transformer import SIZES
 from wildlam.pretrained import unpack
 from wildlam.worlds.simulators import SIMULATORS
 
+from .workflows.test_goal_regression import Adds
+from .workflows.test_pseudo_labels import films, hidden
+
 GPU = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 
 
@@ -254,6 +257,25 @@ def test_acting_tells_every_model_and_how_long_it_thinks(monkeypatch, tmp_path):
     few = {row["model"] for row in acting.acted(args, "arm", 16, 0)}
     assert few == set(acting.UNGUIDED.values())
     assert [one["baselines"] for one in asked[2:]] == [[]]
+
+
+@pytest.mark.slow
+def test_pseudo_labels_are_told_by_what_teaches(monkeypatch):
+    monkeypatch.syspath_prepend(str(GPU.parent))
+    study = importlib.import_module("pseudo_labels")
+    (seen, truth), held_out = films(60, 1), hidden(20, 2)
+    rows = study.judged(Adds(), seen, truth.few(8, 0), held_out, 3, 0)
+    assert {row["teacher"] for row in rows} == {study.FEW, study.LATENT, study.CHANGE}
+    missed = {(row["teacher"], row["learner"], row["steps"]): row["missed"] for row in rows}
+    assert len(missed) == len(rows) == 12
+    assert missed[study.LATENT, "cloning", 3] < missed[study.FEW, "cloning", 3]
+    assert {row["teacher"] for row in study.judged(Adds(), seen, truth, held_out, 3, 0)} == {study.FEW}
+    part = {"world": "arm", "seed": 0, "machine": "m"}
+    of_all = [{**part, "clips": "all", **row} for row in rows[:4]]
+    page = study.text([*({**part, "clips": 8, **row} for row in rows), *of_all])
+    assert page.count("| 8 | ") == 3
+    assert "| all | all labels | " in page
+    assert study.share_missed(lambda *_: held_out.actions.sum(dim=1), held_out, 7) == 0
 
 
 def test_floors_lie_below_what_is_reached(monkeypatch):

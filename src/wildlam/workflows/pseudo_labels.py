@@ -127,7 +127,7 @@ def pseudo_labels(model: LatentActionModel, few: LabelledClips, films: Films, ho
     """Tell what is done in videos without labels.
 
     By linear maps to the sum of the actions, one from the sum of z and the change of the state, one from that change
-    alone, whose mean is taken (in trials it erred less than either); or, where that misses less of labelled recordings
+    alone, whose mean is taken, as each errs in its own way; or, where that misses less of labelled recordings
     that were not fitted to, by one from the mean z and both states to the mean action, as before a camera that moves.
 
     Args:
