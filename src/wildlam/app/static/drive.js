@@ -23,7 +23,9 @@ export function show(place, query) {
   let socket = null, waiting = null, sets = [], chosen = null, started = false, ended = false, stepping = false;
   let source = null, taken = false;  // the films' set, and whether somebody chose the keys
   let group = query.get("group");  // whose key is to be shown
-  const held = new Set(), times = [];
+  const holders = new Map();  // what holds a key down, a pointer or one of the keyboard, and which
+  const times = [];
+  const held = () => [...new Set(holders.values())];
 
   const strengthens = el("label", { class: "field", style: "flex:1 1 170px" }, "strength", strength, strong);
 
@@ -100,24 +102,24 @@ export function show(place, query) {
   }
 
   function choose(set, gathering = false) {
+    const same = set?.key === chosen?.key;  // told again, as after new examples: what is held down goes on
+    for (const [by, key] of holders) if (!same || !set?.keys.some((one) => one.key === key)) holders.delete(by);
     chosen = set ?? null;
     strengthens.hidden = set?.scales === false;
-    held.clear();
     fill(tabs, ...sets.map((one) => el("button", { class: "chip", "aria-pressed": String(one === chosen), onclick: () => { taken = true; choose(one); } }, one.title)));
     if (!set) {
       fill(keys, el("p", { class: "faint" }, gathering ? "Keys come as soon as latent actions are inferred." : `No keys: ${state.none || "the run has no controller"}`));
       return;
     }
     fill(keys, ...set.keys.map(button));
+    mark();
   }
 
   function button(key) {
     const rename = key.renames && el("button", { title: "give it a name", "aria-label": `rename ${key.label}`, onpointerdown: (e) => e.stopPropagation(), onclick: (e) => { e.stopPropagation(); name(key); } }, "✎");
     const made = el("div", { class: "key", role: "button", tabindex: "0", "data-key": key.key, "aria-label": key.label,
-      onpointerdown: (e) => { made.setPointerCapture(e.pointerId); press(key); },
-      onpointerup: () => release(key), onpointercancel: () => release(key),
-      onkeydown: (e) => { if (e.key === "Enter" && !e.repeat) press(key); },
-      onkeyup: (e) => { if (e.key === "Enter") release(key); } },
+      onpointerdown: (e) => press(key, e.pointerId),
+      onkeydown: (e) => { if (e.key === "Enter" && !e.repeat && e.target === made) press(key, e.code); } },
     el("div", { class: "name" }, key.letter ? el("kbd", {}, key.letter === " " ? "space" : key.letter.toUpperCase()) : null, el("span", {}, together(key.label)), rename || null),
     key.examples.length ? el("div", { class: "examples" }, key.examples.map(pair)) : null);
     return made;
@@ -131,10 +133,16 @@ export function show(place, query) {
   }
 
   function mark() {
-    for (const one of keys.querySelectorAll(".key")) one.classList.toggle("down", held.has(one.dataset.key));
+    const down = held();
+    for (const one of keys.querySelectorAll(".key")) one.classList.toggle("down", down.includes(one.dataset.key));
   }
-  function press(key) { held.add(key.key); mark(); go(key); }
-  function release(key) { held.delete(key.key); mark(); if (!held.size) times.length = 0; }
+  function press(key, by) { holders.set(by, key.key); mark(); go(key); }
+  function release(by) {
+    if (!holders.delete(by)) return;
+    mark();
+    if (!holders.size) times.length = 0;
+  }
+  function releaseAll() { holders.clear(); mark(); }
 
   /** Take steps as long as a key is held, and one at least. */
   async function go(first) {
@@ -153,9 +161,9 @@ export function show(place, query) {
         if (times.length > 9) times.shift();
         draw(told);
         await pause(Math.max(0, PACE - (performance.now() - began)));
-        pressed = [...held];
+        pressed = held();
       } while (pressed.length && !ended);
-    } catch (error) { complain(note, error); held.clear(); mark(); }
+    } catch (error) { complain(note, error); releaseAll(); }
     stepping = false;
   }
 
@@ -164,14 +172,13 @@ export function show(place, query) {
   const down = (e) => {
     if (typing(e)) return;
     const key = keyOf(e);
-    if (key) { e.preventDefault(); if (!e.repeat) press(key); }
+    if (key) { e.preventDefault(); if (!e.repeat) press(key, e.code); }
     else if (e.key === "Backspace") { e.preventDefault(); act({ do: "back" }); }
   };
-  const up = (e) => { const key = keyOf(e); if (key) release(key); };
-  const blur = () => { held.clear(); mark(); };
-  document.addEventListener("keydown", down);
-  document.addEventListener("keyup", up);
-  addEventListener("blur", blur);
+  const up = (e) => release(e.code ?? e.pointerId);  // wherever it is let go: its button may be another by then
+  const heard = { keydown: down, keyup: up, pointerup: up, pointercancel: up };
+  for (const [name, told] of Object.entries(heard)) document.addEventListener(name, told);
+  addEventListener("blur", releaseAll);
 
   const start_ = picker({ chosen: start, large: false });
   stage.addEventListener("dragover", (e) => { e.preventDefault(); stage.classList.add("over"); });
@@ -220,8 +227,7 @@ export function show(place, query) {
     ended = true;
     ends();
     socket?.close();
-    document.removeEventListener("keydown", down);
-    document.removeEventListener("keyup", up);
-    removeEventListener("blur", blur);
+    for (const [name, told] of Object.entries(heard)) document.removeEventListener(name, told);
+    removeEventListener("blur", releaseAll);
   };
 }

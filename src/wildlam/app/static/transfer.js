@@ -47,6 +47,6 @@ export function show(place) {
     await Promise.all([source.begin(), target.begin()]);
     const some = (await api("/api/videos")).videos;
     const other = some.find((one) => one.key !== source.picked?.key && one.source === source.picked?.source);
-    if (other) await target.pick(other);
+    if (other && target.picked?.key === source.picked?.key) await target.pick(other);  // else somebody has chosen
   }, result);
 }
