@@ -6,7 +6,8 @@ Controllers of one run (wildlam-tiny, if no other is given), of few and of all l
 no self-attention blocks, with the mean of the past state in place of its tokens, and without any past. Who does not see
 the past cannot know where the camera stands, which is another one in each film of *cameras*. *Learn*: through a clip
 that is unrolled, which weighs more or less; from each latent action by itself (the paper's); or not at all, which
-leaves the linear map from actions that the others begin with.
+leaves the linear map from actions that the others begin with. *Four folds* are four controllers, each with another
+quarter of the clips to choose its checkpoint by, of which the mean acts.
 
 Each is judged by its rollouts, by the size of the change that it makes (near 0: it does not move), and by plans in the
 episodes of ``planning.py``, whose controllers are taken if they are there. What controllers.json holds is not done
@@ -34,7 +35,7 @@ from wildlam.workflows.plan import EPISODES, plan
 
 SAMPLES = 64
 """Candidates of an iteration, arm: those of ``planning.py``."""
-DEFAULT = "default"
+DEFAULT, FOLDS = "default", "four folds"
 UNTRAINED = TrainingConfig(steps=1, eval_every=1, save_every=1, optimizer=OptimizerConfig(muon=False, adamw_lr=1e-12))
 """A step that changes nothing."""
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -46,6 +47,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unrolled, a tenth the weight": {"controller": ControllerConfig(prediction=10.0)},
     "step by step": {"controller": ControllerConfig(prediction=0.0)},
     "linear map alone": {"training": UNTRAINED},
+    FOLDS: {"folds": 4},
 }
 """What is changed of a controller's config."""
 FIGURES = {"over_idm": "rollout error over inferred", "z": "z error", "movement": "size of change"}
@@ -108,7 +110,8 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         "to largest).",
         "",
         "*default*: two blocks over the tokens, unrolled; the others change what their names say. *step by step*: from",
-        "each latent action by itself; *linear map alone*: what all begin with, not trained.",
+        "each latent action by itself; *linear map alone*: what all begin with, not trained; *four folds*: the mean of",
+        "four, each with another quarter of the clips set aside.",
         "Rollout error: over that under inferred actions. z error: over that of their mean. Size of change: of the",
         "predicted over the true one, near 0 for a controller that does not move. Lower is better but for that one.",
     ]

@@ -83,14 +83,18 @@ def test_a_rate_far_from_the_one_asked_for_is_told(caplog):
     assert "give 4 states a second where 8 are asked for" in caplog.text
 
 
-def test_clips_set_apart_are_of_other_episodes():
+def test_folds_are_of_other_episodes():
     clips = labelled_clips([episode(name, 12) for name in "abcdef"], Mean(), "train", states=4, fps=8, progress=False)
     assert len(clips) == 18
-    rest, apart = clips.set_apart(6, seed=0)
-    assert len(set(apart.names)) == 2
-    assert not set(apart.names) & set(rest.names)
-    assert sorted(apart.names + rest.names) == sorted(clips.names)
-    assert clips.set_apart(6, seed=1)[1].names != apart.names
+    folds = clips.folds(3, most=18, seed=0)
+    for rest, apart in folds:
+        names, others = ({clips.names[i] for i in part} for part in (apart, rest))
+        assert len(names) == 2
+        assert not names & others
+        assert sorted(rest + apart) == list(range(18))
+    assert sorted(i for _, apart in folds for i in apart) == list(range(18))
+    assert clips.folds(3, most=18, seed=1) != folds
+    assert [len(apart) for _, apart in clips.folds(3, most=4, seed=0)] == [4, 4, 4]
 
 
 def test_cameras_of_an_episode_are_one_recording(make_video, tmp_path):
@@ -103,8 +107,9 @@ def test_cameras_of_an_episode_are_one_recording(make_video, tmp_path):
     recordings = dict(zip(clips.names, clips.recordings, strict=True))
     assert recordings == {name: name.replace("right", "left") for name in recordings}
     for seed in range(5):  # what chooses the checkpoint is no other view of what was learnt from
-        rest, apart = clips.set_apart(6, seed)
-        assert len(set(apart.recordings) & set(rest.recordings)) <= 1  # one with more clips than were needed
+        for rest, apart in clips.folds(2, 6, seed)[:1]:
+            both = {clips.recordings[i] for i in rest} & {clips.recordings[i] for i in apart}
+            assert len(both) <= 1  # one with more clips than were needed
 
 
 def test_the_effective_rate_is_recorded():

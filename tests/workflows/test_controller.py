@@ -116,6 +116,35 @@ def test_it_ends_with_a_report(run, config):
             assert np.mean(found["steps"][name]) == pytest.approx(found[name]["mean"], rel=1e-4)
 
 
+def test_several_learn_from_all_labels_and_act_by_their_mean(run, config, tmp_path):
+    whole = train_whole_and_cut(run, replace(config, folds=3), tmp_path)
+    found = json.loads((whole / "results.json").read_text())
+    assert found["choosing"]["clips"] == 4  # each clip judges one of them
+    several, space = load_controller(whole, *loaded(run))
+    assert space is PLANAR
+    actions, states = torch.randn(5, 3), torch.randn(5, 4, 448)
+    each = [one.act(actions, states) for one in several.members]
+    assert len(each) == 3
+    assert not torch.allclose(each[0], each[1])
+    torch.testing.assert_close(several.act(actions, states), (each[0] + each[1] + each[2]) / 3)
+    for mine, alone in ((several.action_mean, "action_mean"), (several.action_std, "action_std")):
+        assert mine.shape == getattr(several.members[0], alone).shape
+    plans = plan(run=run, controller=whole, protocol="recon", data=config.data, episodes=2, samples=10).plans
+    assert torch.isfinite(plans["latent"]).all()
+    with pytest.raises(ValueError, match="folds must be 1 to 4, got 5"):
+        replace(config, folds=5)
+
+
+def test_one_of_several_learns_as_alone(run, config, tmp_path):
+    """From the clips of its fold, of which a quarter is set apart for a single one."""
+    several = train_controller(run, replace(config, folds=4), tmp_path / "several")
+    alone = train_controller(run, config, tmp_path / "alone")
+    found, other = weights(several), weights(alone)
+    assert any(name.startswith("members.3.") for name in found)
+    for name in ("action_mean", "latent_std", "linear.weight"):
+        torch.testing.assert_close(found[f"members.0.{name}"], other[name], rtol=1e-3, atol=1e-3)
+
+
 def test_a_controller_of_before_there_was_a_start_opens(run, config):
     config = replace(config, controller=replace(config.controller, start="network"))
     folder = train_controller(run, config)
@@ -186,14 +215,15 @@ def test_more_clips_than_there_are_are_refused(run, config):
 def test_held_out_clips_teach_and_choose_nothing(run, config):
     encoder, _ = loaded(run)
     found = cut_labelled(config.data, encoder, 4.0, 8).encoded(encoder, seed=0)
-    assert (len(found.train), len(found.validation)) == (6, 2)
+    train, validation = found.apart()
+    assert (len(train), len(validation)) == (6, 2)
     assert {episode.split for episode, _ in found.held_out.places} == {"held_out"}
-    assert {episode.split for episode, _ in [*found.train.places, *found.validation.places]} == {"train"}
+    assert {episode.split for episode, _ in [*train.places, *validation.places]} == {"train"}
     given = labelled_clips(read_episodes(config.data), encoder, "train", states=8, fps=4.0).few(8, 0)
     places = sorted((e.name, frames[0]) for e, frames in given.places)
-    both = [*found.train.places, *found.validation.places]
+    both = [*train.places, *validation.places]
     assert sorted((e.name, frames[0]) for e, frames in both) == places
-    assert len(set(found.train.names) & set(found.validation.names)) <= 1  # of an episode with more than were needed
+    assert len(set(train.names) & set(validation.names)) <= 1  # of an episode with more than were needed
 
 
 def test_the_commands(run, config, capsys):

@@ -79,15 +79,21 @@ class LabelledClips:
         order = np.random.default_rng(seed).permutation(len(self))
         return self.choose(sorted(order[:count].tolist()))
 
-    def set_apart(self, count: int, seed: int) -> tuple[LabelledClips, LabelledClips]:
-        """The clips but ``count`` of them, and these: of recordings of their own, as far as there are several."""
-        rng = np.random.default_rng(seed)
-        order = rng.permutation(len(self)).tolist()
+    def folds(self, count: int, most: int, seed: int) -> list[tuple[list[int], list[int]]]:
+        """Numbers of clips to learn from, and of others to judge that by, ``count`` times.
+
+        The others are of recordings of their own, as far as there are several, and each time other ones: one clip of
+        ``count``, ``most`` clips at most.
+        """
+        order = np.random.default_rng(seed).permutation(len(self)).tolist()
         recordings = self.recordings
         turns = {name: turn for turn, name in enumerate(dict.fromkeys(recordings[clip] for clip in order))}
         order.sort(key=lambda clip: turns[recordings[clip]])
-        apart = set(order[:count])
-        return self.choose([i for i in range(len(self)) if i not in apart]), self.choose(sorted(apart))
+        found = []
+        for k in range(count):
+            apart = order[len(order) * k // count : len(order) * (k + 1) // count][:most]
+            found.append((sorted({*order} - {*apart}), sorted(apart)))
+        return found
 
 
 @dataclass(frozen=True)

@@ -57,14 +57,19 @@ class Labelled:
     """Labelled clips for one encoder.
 
     Attributes:
-        train: training clips.
-        validation: clips set apart from the training clips, for checkpoint selection.
+        given: clips to learn from.
         held_out: held-out clips, for the evaluation.
+        seed: chooses clips for validation.
     """
 
-    train: LabelledClips
-    validation: LabelledClips
+    given: LabelledClips
     held_out: LabelledClips
+    seed: int
+
+    def apart(self) -> tuple[LabelledClips, LabelledClips]:
+        """Clips to train on, and some of the given ones that are set apart for checkpoint selection."""
+        train, validation = self.given.folds(VALIDATION_EVERY, HELD_OUT_CLIPS, self.seed)[0]
+        return self.given.choose(train), self.given.choose(validation)
 
 
 @dataclass
@@ -84,8 +89,7 @@ class LabelledCut:
     def encoded(self, encoder: Encoder, seed: int) -> Labelled:
         """Encode them; ``seed`` chooses the clips that are used, and those for validation."""
         given = self.train.encoded(encoder).few(self.clips, seed)
-        train, validation = given.set_apart(min(len(given) // VALIDATION_EVERY, HELD_OUT_CLIPS), seed)
-        return Labelled(train, validation, self.held_out.encoded(encoder).few(HELD_OUT_CLIPS, seed=0))
+        return Labelled(given, self.held_out.encoded(encoder).few(HELD_OUT_CLIPS, seed=0), seed)
 
 
 def cut_labelled(
@@ -182,28 +186,28 @@ def train_labelled_model(encoder: Encoder, config: LabelledModelConfig, fps: flo
         run, config, lambda: LabelledWorldModel(config.model, encoder.spec, width), inputs, encoder.device
     )
     durations.announce([*durations.labelled([cut.train, cut.held_out], encoder), *parts])
-    labelled = cut.encoded(encoder, config.seed)
+    train, validation = cut.encoded(encoder, config.seed).apart()
     torch.manual_seed(config.seed)
     model = LabelledWorldModel(config.model, encoder.spec, width)
-    model.fit_scales(labelled.train.actions)
+    model.fit_scales(train.actions)
 
     def prepare(batch: ActionBatch) -> tuple[Tensor, ...]:
         return batch.states.to(encoder.device).float(), batch.actions.to(encoder.device)
 
     def evaluate(current: torch.nn.Module) -> dict[str, float]:
         errors = []
-        for part in torch.arange(len(labelled.validation)).split(AT_ONCE):
-            clips = labelled.validation.choose(part.tolist())
+        for part in torch.arange(len(validation)).split(AT_ONCE):
+            clips = validation.choose(part.tolist())
             loss = current(clips.states.to(encoder.device).float(), clips.actions.to(encoder.device))
             errors.append(float(loss.total) * len(part))
-        return {"l1": sum(errors) / len(labelled.validation)}
+        return {"l1": sum(errors) / len(validation)}
 
     fit_auxiliary(
         run,
         config,
         model,
         encoder,
-        partial(drawn_clips, labelled.train, config.training.batch_size, config.training.steps, config.seed),
+        partial(drawn_clips, train, config.training.batch_size, config.training.steps, config.seed),
         prepare,
         evaluate=evaluate,
         score="l1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from wildlam.evaluation.intervals import FEWEST_RECORDINGS, TOO_FEW, Estimate, e
 from wildlam.evaluation.probes import fit_clips, standardiser
 from wildlam.fileio import read_json, write_atomically
 from wildlam.models import LatentActionModel
-from wildlam.models.controller import Controller, ControllerConfig
+from wildlam.models.controller import Controller, ControllerConfig, ControllerEnsemble, ControllerNetwork, Drive
 from wildlam.planning.dynamics import Controlled, Dynamics
 from wildlam.report.pages.controller import write_controller_report
 from wildlam.report.strips import Strip
@@ -39,6 +39,7 @@ from wildlam.workflows.baseline import (
     AT_ONCE,
     HELD_OUT_CLIPS,
     STATES,
+    VALIDATION_EVERY,
     ActionBatch,
     LabelledCut,
     check_clips,
@@ -81,6 +82,8 @@ class ControllingConfig(ChoosesReading):
     Args:
         data: labelled data: LeRobot, DROID, RECON, or a folder of videos with NAME.poses.csv beside each.
         clips: labelled clips of 8 states to train on, a quarter of them for validation; all if not given.
+        folds: controllers that are trained at once, each with another part of the clips for validation, of which the
+            mean is taken: all clips teach, and so many cost as many times as much. 1: a single one.
         unlabelled: videos of the same body without actions. They get pseudo-labels, by a linear map from their latent
             actions, and are trained on as well. It may help where labels are few: compare the validation losses.
         controller: inputs and size of the controller.
@@ -92,6 +95,7 @@ class ControllingConfig(ChoosesReading):
 
     data: Path
     clips: int | None = None
+    folds: int = 1
     unlabelled: Path | None = None
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     training: TrainingConfig = field(
@@ -107,6 +111,8 @@ class ControllingConfig(ChoosesReading):
     def __post_init__(self) -> None:
         settle_paths(self, "data", "unlabelled")
         check_clips(self.clips)
+        if not 1 <= self.folds <= VALIDATION_EVERY:  # of the fewest clips that can be given, one each
+            raise ValueError(f"{option('folds')} must be 1 to {VALIDATION_EVERY}, got {self.folds}")
         check_seed(self.seed)
         _ = self.reading  # refuses choices that there are not
 
@@ -142,23 +148,29 @@ def train_controller(
     cut = cut_labelled(config.data, encoder, of_run.data.fps, config.clips, config.tolerance, config.reading)
     _announce_parts(run, config, encoder, model, cut)
     labelled = cut.encoded(encoder, config.seed)
-    z, validation_z = (infer_latents(model, clips.states) for clips in (labelled.train, labelled.validation))
+    given, z = labelled.given, infer_latents(model, labelled.given.states)
+    folds = given.folds(VALIDATION_EVERY if config.folds == 1 else config.folds, HELD_OUT_CLIPS, config.seed)
+    folds = folds[: config.folds]
     torch.manual_seed(config.seed)
-    space = labelled.train.space
+    space = given.space
     model.requires_grad_(False)
     controller = _new(config, encoder, model, space)
-    controller.fit_scales(labelled.train.actions, z)
-    if config.controller.start == "linear":
-        controller.begin_with(fit_linear(labelled.train.actions, z))
+    makers = []
+    for member, (train, _) in zip(_members(controller), folds, strict=True):
+        member.fit_scales(given.actions[train], z[train])
+        if config.controller.start == "linear":
+            member.begin_with(fit_linear(given.actions[train], z[train]))
+        makers.append(_batches(config, of_run, encoder, model, given.choose(train), z[train]))
 
-    if config.unlabelled is not None:
-        batches = _with_pseudo_labels(config, of_run, encoder, model, labelled.train, z)
-    else:
-        count, steps = config.training.batch_size, config.training.steps
-        batches = partial(drawn_clips, labelled.train, count, steps, config.seed, latents=z)
+    def batches(start: int) -> Iterator[ActionBatch]:
+        return (reduce(_joined, shares) for shares in zip(*(make(start) for make in makers), strict=True))
 
     def prepare(batch: ActionBatch) -> tuple[Tensor, ...]:
         return tuple(t.to(encoder.device) for t in (batch.actions, batch.states.float(), batch.latents))
+
+    def evaluate(current: torch.nn.Module) -> dict[str, float]:
+        judged = [apart for _, apart in folds]
+        return _validation_losses(_members(current), given, z, judged, encoder.device)
 
     run.create(dump_config(config), config.seed, encoder.spec)
     write_space(run, space, weights_fingerprint(model))
@@ -169,7 +181,7 @@ def train_controller(
         encoder,
         batches,
         prepare,
-        evaluate=partial(_validation_losses, labelled.validation, validation_z, encoder.device),
+        evaluate=evaluate,
         score="loss",
         title="controller",
     )
@@ -179,9 +191,12 @@ def train_controller(
         "clips": len(labelled.held_out),
         "recordings": len(set(labelled.held_out.recordings)),
         "fps": labelled.held_out.fps,
-        "choosing": {"clips": len(labelled.validation), "loss": checkpoints.best(run.checkpoints).score},
+        "choosing": {
+            "clips": sum(len(apart) for _, apart in folds),
+            "loss": checkpoints.best(run.checkpoints).score,
+        },
     }
-    known = labelled.train.actions
+    known = given.actions
     read, mean = fit_linear(z, known), known.mean(dim=(0, 1))
     results |= found.summary() | {"errors": errors_by_component(model, best, labelled.held_out, read, mean)}
     write_atomically(run.path / RESULTS, json.dumps(results, indent=2))
@@ -192,7 +207,7 @@ def train_controller(
         results,
         space,
         _strips(path, encoder, model, best, labelled.held_out),
-        f"of {path}, by {len(labelled.train) + len(labelled.validation)} labelled clips of {config.data}",
+        f"of {path}, by {len(given)} labelled clips of {config.data}",
     )
     return run.path
 
@@ -224,22 +239,37 @@ def _strips(
     return strips
 
 
+def _members(controller: torch.nn.Module) -> list[ControllerNetwork]:
+    """The controllers that one consists of: itself, or several."""
+    return list(getattr(controller, "members", [controller]))
+
+
 def _validation_losses(
-    validation: LabelledClips, latents: Tensor, device: torch.device, current: torch.nn.Module
+    members: list[ControllerNetwork], given: LabelledClips, z: Tensor, judged: list[list[int]], device: torch.device
 ) -> dict[str, float]:
-    """Mean loss and its parts over the validation clips, whose inferred latent actions are ``[C, T - 1, Z]``."""
+    """Mean loss and its parts, of each controller over clips of its own, of which ``z`` holds the latent actions."""
     found: dict[str, float] = {}
-    for part in torch.arange(len(validation)).split(AT_ONCE):
-        clips = validation.choose(part.tolist())
-        loss = current(clips.actions.to(device), clips.states.to(device).float(), latents[part])
-        for name, value in {"loss": loss.total, **loss.statistics()}.items():
-            found[name] = found.get(name, 0.0) + float(value) * len(part) / len(validation)
+    total = sum(map(len, judged))
+    for member, apart in zip(members, judged, strict=True):
+        for part in torch.tensor(apart).split(AT_ONCE):
+            clips = given.choose(part.tolist())
+            loss = member(clips.actions.to(device), clips.states.to(device).float(), z[part])
+            for name, value in {"loss": loss.total, **loss.statistics()}.items():
+                found[name] = found.get(name, 0.0) + float(value) * len(part) / total
     return found
 
 
 def _new(config: ControllingConfig, encoder: Encoder, model: LatentActionModel, space: ActionSpace) -> Controller:
-    drive = model.drive if config.controller.prediction else None
-    return config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim, drive)
+    """A controller to be trained, which learns through the model where it is unrolled."""
+    return _built(config, encoder, model, space, model.drive if config.controller.prediction else None)
+
+
+def _built(
+    config: ControllingConfig, encoder: Encoder, model: LatentActionModel, space: ActionSpace, drive: Drive | None
+) -> Controller:
+    of = encoder.spec, len(space.action_names), model.bottleneck.dim, drive
+    members = [config.controller.build(*of) for _ in range(config.folds)]
+    return members[0] if config.folds == 1 else ControllerEnsemble(members)
 
 
 def _announce_parts(
@@ -250,6 +280,7 @@ def _announce_parts(
     space, width = cut.train.space, model.bottleneck.dim
 
     def inputs(count: int) -> tuple[Tensor, ...]:
+        count *= config.folds  # each has a batch of its own
         actions, z = (torch.randn(count, STATES - 1, n, device=device) for n in (len(space.action_names), width))
         return actions, made_up(count, spec, device), z
 
@@ -290,7 +321,7 @@ def load_controller(path: Path, encoder: Encoder, model: LatentActionModel) -> t
             f"{option('controller')}"
         )
     config = read_as(ControllingConfig, run.path / "config.yaml")
-    controller = config.controller.build(encoder.spec, len(space.action_names), model.bottleneck.dim)
+    controller = _built(config, encoder, model, space, drive=None)
     return load_best(run, controller, encoder.spec, encoder.device), space
 
 
@@ -423,6 +454,20 @@ def _conclusion(z: Estimate, over_copy: Estimate, movement: Estimate) -> str:
     return "The controller works; wildlam plan shows how well plans with it do."
 
 
+def _batches(
+    config: ControllingConfig,
+    of_run: RunConfig,
+    encoder: Encoder,
+    model: LatentActionModel,
+    train: LabelledClips,
+    z: Tensor,
+) -> Callable[[int], Iterator[ActionBatch]]:
+    """Batches to train a controller on, from a step on."""
+    if config.unlabelled is not None:
+        return _with_pseudo_labels(config, of_run, encoder, model, train, z)
+    return partial(drawn_clips, train, config.training.batch_size, config.training.steps, config.seed, latents=z)
+
+
 def _with_pseudo_labels(
     config: ControllingConfig,
     of_run: RunConfig,
@@ -453,17 +498,23 @@ def _with_pseudo_labels(
         for batch, unlabelled in zip(known, clips.batches(start, steps), strict=True):
             (states,) = clips.states(unlabelled)
             latents = model.infer(states).float()
-            yield replace(
-                batch,
-                states=torch.cat([batch.states, states.to(batch.states)]),
-                actions=torch.cat([batch.actions, pseudo_label(latents).to(batch.actions)]),
-                latents=torch.cat([batch.latents, latents.to(batch.latents)]),
-                names=batch.names + unlabelled.names,
-                sources=batch.sources + unlabelled.sources,
-                starts=batch.starts + unlabelled.starts,
-            )
+            of = unlabelled.names, unlabelled.sources, unlabelled.starts
+            yield _joined(batch, ActionBatch(states, *of, actions=pseudo_label(latents), latents=latents))
 
     return batches
+
+
+def _joined(one: ActionBatch, other: ActionBatch) -> ActionBatch:
+    """The clips of one batch and then those of another."""
+    return replace(
+        one,
+        states=torch.cat([one.states, other.states.to(one.states)]),
+        actions=torch.cat([one.actions, other.actions.to(one.actions)]),
+        latents=torch.cat([one.latents, other.latents.to(one.latents)]),
+        names=one.names + other.names,
+        sources=one.sources + other.sources,
+        starts=one.starts + other.starts,
+    )
 
 
 def fit_linear(inputs: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
