@@ -311,3 +311,40 @@ def test_the_demo_tells_how_large_its_report_is(monkeypatch, tmp_path, capsys):
     assert "- size of report.html, aim under 8 MB: missed (largest 8.2 MB)." in capsys.readouterr().out
     assert json.loads((tmp_path / "demo.json").read_text())["report_bytes"] == [3_000_000, 8_200_000]
     assert "reached (largest 3.0 MB)" in demo_seeds.of_size([3_000_000])
+
+
+@pytest.mark.slow
+def test_the_ceiling_of_pusht_is_told_by_what_is_seen(monkeypatch, tmp_path):
+    """From films of a moment, with networks that hardly learn: the true motions alone lead anywhere."""
+    pytest.importorskip("gym_pusht")
+    monkeypatch.syspath_prepend(str(GPU.parent))
+    ceiling = importlib.import_module("pusht_ceiling")
+    monkeypatch.setattr(ceiling, "STEPS", {"poses": 2, "states": 2})
+    monkeypatch.setattr(ceiling, "SECONDS", 5.0)
+    monkeypatch.setattr(ceiling, "NOISE", [0.0, 10.0])
+    few = ["--films", "9", "--clips", "4", "0", "--seeds", "0", "--episodes", "4"]
+    monkeypatch.setattr(sys, "argv", ["x", "--work", str(tmp_path), "--out", str(tmp_path), *few])
+    ceiling.main()
+    rows = json.loads((tmp_path / "pusht_ceiling.json").read_text())["rows"]
+    assert [(r["seen"], r["noise"], r["clips"]) for r in rows] == [
+        ("poses", 0.0, 4),
+        ("poses", 0.0, "all"),
+        ("poses", 10.0, "all"),
+        ("read", 0.0, "all"),
+        ("replay", 0.0, "all"),
+        ("states", 0.0, 4),
+        ("states", 0.0, "all"),
+    ]
+    assert all(0 <= r["success"] <= 1 for r in rows if r["seen"] != "read")
+    page = (tmp_path / "pusht_ceiling.md").read_text()
+    assert "| poses | 10 | all | 1 |" in page
+    assert "pixels (T)" in page
+    before = (tmp_path / "pusht_ceiling.json").read_text()
+    ceiling.main()  # nothing is done again
+    assert (tmp_path / "pusht_ceiling.json").read_text() == before
+
+
+def test_the_true_motions_solve_most_of_pusht(monkeypatch):
+    pytest.importorskip("gym_pusht")
+    monkeypatch.syspath_prepend(str(GPU.parent))
+    assert importlib.import_module("pusht_ceiling").replayed(20, seed=0) >= 0.5

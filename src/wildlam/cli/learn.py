@@ -240,6 +240,7 @@ def run_controller(argv: Arguments) -> None:
       wildlam controller train runs/demo --data runs/demo/videos
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --out runs/demo/controller_32
       wildlam controller train runs/demo --data runs/demo/videos --clips 32 --unlabelled runs/demo/videos --out runs/few
+      wildlam controller train runs/demo --data runs/demo/videos --clips 32 --folds 4 --out runs/four
       wildlam controller baseline runs/demo --data runs/demo/videos --clips 32
     """
     parts = {"train": _train_controller, "baseline": run_baseline}
