@@ -7,7 +7,7 @@ no self-attention blocks, with the mean of the past state in place of its tokens
 the past cannot know where the camera stands, which is another one in each film of *cameras*. *Learn*: through a clip
 that is unrolled, which weighs more or less; from each latent action by itself (the paper's); or not at all, which
 leaves the linear map from actions that the others begin with. *Four folds* are four controllers, each with another
-quarter of the clips to choose its checkpoint by, of which the mean acts.
+quarter of the clips set aside to choose their checkpoint by, of which the mean acts.
 
 Each is judged by its rollouts, by the size of the change that it makes (near 0: it does not move), and by plans in the
 episodes of ``planning.py``, whose controllers are taken if they are there. What controllers.json holds is not done

@@ -7,7 +7,8 @@ of five commands. For every share of the clips that is labelled, and every seed,
 clips, a world model of real actions of its size are trained for as many steps; both act in the simulator from starts
 and to goals that everybody has (``wildlam play --world pusht``), free, guided by a linear map of the same clips, and
 from what a policy of latent actions would do, and so does what takes no world model. From pseudo-labels, which these
-clips give all films (``--unlabelled``), a linear map, its guide and cloning learn once more.
+clips give all films, a linear map, its guide and cloning learn once more (``--unlabelled``), and a policy of real
+actions (``wildlam policy train --labelled``).
 The document is written anew after every part. A part whose rows pusht.json holds is not done again; to do all of it
 again, give another ``--out`` and ``--work``.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ from wildlam.report.text import markdown_table
 from wildlam.workflows.baseline import STATES
 from wildlam.workflows.goal_cloning import PSEUDO_CLONING
 from wildlam.workflows.play import play
-from wildlam.workflows.policy import train_policy
+from wildlam.workflows.policy import PolicyTrainingConfig, train_policy
 from wildlam.worlds.pusht_films import collect_pusht
 from wildlam.worlds.pusht_tasks import EPISODES, fingerprint
 
@@ -56,8 +58,12 @@ PSEUDO = {
     PSEUDO_CLONING: "cloning, pseudo-labels",
     "latent": "latent, guided, pseudo-labels",
 }
-WAYS = {"play": ALONE, "play_guided": GUIDED, "play_policy": POLICY, "play_pseudo": PSEUDO}
+REAL = {"policy": "policy, pseudo-labels", "latent from policy": "latent from policy, pseudo-labels"}
+PSEUDO_WAYS = {"play_pseudo": PSEUDO, "play_real": REAL}
+WAYS = {"play": ALONE, "play_guided": GUIDED, "play_policy": POLICY} | PSEUDO_WAYS
 """Folders of what is played, the rows that are taken from there, and what they are called here."""
+REAL_STEPS = 3000
+"""Training steps of a policy of real actions; the 800 of one of latent actions leave much to learn."""
 MODELS = [name for names in WAYS.values() for name in names.values()]
 SHOWN = (
     "random",
@@ -92,7 +98,7 @@ def main() -> None:
     of = {"weights": weights_of(study.run), "tasks": fingerprint(), "films": args.films, "episodes": args.episodes}
     rows = Rows(args.out / "pusht.json", of, ("share", "seed", "model"))
     for seed, share, way in product(args.seeds, args.shares, WAYS):
-        if share == 1 and way == "play_pseudo":
+        if share == 1 and way in PSEUDO_WAYS:
             continue  # every label is known
         if not all(rows.has(share=share, seed=seed, model=name) for name in WAYS[way].values()):
             write(rows.add(acted(study, way, share, clips, seed)), args)
@@ -141,6 +147,12 @@ def acted(args: argparse.Namespace, way: str, share: float, clips: int, seed: in
     how: dict[str, Any]
     if way == "play_policy":
         how = {"policy": train_policy(args.run, data=films(args, WORLD), out=folder / f"policy_{WORLD}")}
+    elif way == "play_real":
+        often = REAL_STEPS // 8
+        training = replace(PolicyTrainingConfig().training, steps=REAL_STEPS, eval_every=often, save_every=often)
+        of_films = {"data": films(args, WORLD), "labelled": films(args, WORLD), "clips": count, "seed": seed}
+        out_of = folder / f"policy_{WORLD}_{count}_{seed}"
+        how = {"policy": train_policy(args.run, **of_films, training=training, out=out_of)}
     elif way == "play_pseudo":
         how = {"guide": GUIDE, "controls": True, "unlabelled": films(args, WORLD)}
     else:
@@ -187,7 +199,7 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         f"(`--guide {GUIDE:g}`); *policy*: clones latent actions of the films without labels, and a linear map of the",
         "labelled clips makes these real ones; *latent from policy*: plans begin with what it would do;",
         "*pseudo-labels*: learnt from all films, by what the labelled clips tell of z and of the change of the state",
-        "there (`--unlabelled`);",
+        "there (`--unlabelled`; *policy*: of real actions, `wildlam policy train --labelled`);",
         "*no move*, *random*: floors. Success: disc and T together less than 20 pixels away at any moment of 50",
         "commands, the T turned by less than 20 degrees. Distances: at the end.",
         "",

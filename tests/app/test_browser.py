@@ -76,7 +76,7 @@ def test_drive_by_keyboard_and_by_hand(page):
     page.keyboard.down("a")
     stepped(page, 3)
     page.keyboard.up("a")
-    page.wait_for_selector(".key:not(.down)")
+    page.wait_for_selector(".key.down", state="detached")
     assert seen(page) != start
     page.get_by_role("button", name="reset").click()
     page.wait_for_function("() => document.querySelector('.corner').textContent === 'start'")
@@ -87,10 +87,11 @@ def test_drive_by_keyboard_and_by_hand(page):
     page.get_by_role("button", name="save film").click()
     page.wait_for_selector("#page video")
     page.wait_for_function("() => document.querySelector('#page video').videoWidth > 0")
-    page.wait_for_timeout(700)  # while it is scrolled to
-    box = page.locator(".film").bounding_box()
-    assert box["y"] >= 0
-    assert box["y"] + box["height"] <= 900
+    # It is scrolled to.
+    page.wait_for_function(
+        "() => { const { top, bottom } = document.querySelector('.film').getBoundingClientRect(); "
+        "return top >= 0 && bottom <= 900; }"
+    )
     back_to_the_start(page)
     page.get_by_role("button", name="close").click()
     assert not page.locator("#page video").count()
@@ -102,27 +103,65 @@ def test_a_key_that_is_held_goes_on_when_the_keys_are_told_again(page):
 
     def told_again():
         page.evaluate("document.querySelector('.key').dataset.old = 1; dispatchEvent(new Event('changed'))")
-        page.wait_for_selector(".key:not([data-old])")
+        page.wait_for_selector(".key[data-old]", state="detached")
 
-    def let_go():
+    def count():
+        text = page.inner_text(".corner")
+        return 0 if text == "start" else int(text.split()[0])
+
+    def goes_on():
+        told_again()
+        assert page.locator(".key.down").count() == 1
+        stepped(page, count() + 3)
+
+    def ends():
         page.wait_for_selector(".key.down", state="detached")
-        page.wait_for_timeout(500)  # of a step that is under way
-        return page.inner_text(".corner")
+        before = count()
+        page.wait_for_timeout(1500)
+        assert count() <= before + 1  # a step that was under way
 
     page.keyboard.down("a")
     stepped(page)
-    told_again()
-    stepped(page, stepped(page) + 2)
+    goes_on()
     page.keyboard.up("a")
-    ended = let_go()
+    ends()
     page.locator(".key").first.hover()
     page.mouse.down()
-    told_again()
-    stepped(page, int(ended.split()[0]) + 2)
+    goes_on()
     page.mouse.up()
-    ended = let_go()
-    page.wait_for_timeout(500)
-    assert page.inner_text(".corner") == ended
+    ends()
+
+
+def test_of_two_keys_that_are_held_one_goes_on(page):
+    page.to("drive")
+    page.wait_for_selector(".key .pair", state="attached")
+    page.keyboard.down("a")
+    page.keyboard.down("d")
+    page.wait_for_function("() => document.querySelectorAll('.key.down').length === 2")
+    page.keyboard.up("a")
+    page.wait_for_function("() => document.querySelectorAll('.key.down').length === 1")
+    stepped(page, 2)
+    page.keyboard.up("d")
+    page.wait_for_selector(".key.down", state="detached")
+
+
+def test_a_key_is_held_by_a_finger(browser, tiny):
+    page = browser.new_context(viewport={"width": 400, "height": 900}, has_touch=True).new_page()
+    page.set_default_timeout(90_000)  # where much else is going on
+    page.goto(f"{tiny[1]}/#drive")
+    page.wait_for_selector(".key .pair", state="attached")
+    page.locator(".key").first.scroll_into_view_if_needed()
+    box = page.locator(".key").first.bounding_box()
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    finger = page.context.new_cdp_session(page)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
+    stepped(page, 2)
+    page.evaluate("document.querySelector('.key').dataset.old = 1; dispatchEvent(new Event('changed'))")
+    page.wait_for_selector(".key[data-old]", state="detached")
+    assert page.locator(".key.down").count() == 1
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_selector(".key.down", state="detached")
+    page.context.close()
 
 
 def test_a_drive_goes_on_when_the_playground_is_started_again(browser, runs):
@@ -181,12 +220,12 @@ def test_the_keys_are_those_of_the_source_and_stay_where_it_does(page):
 def test_the_dream_stays_in_sight_of_the_keys(page):
     page.to("drive")
     page.wait_for_selector(".key .pair", state="attached")
-    page.wait_for_timeout(300)
-    page.locator(".key").last.scroll_into_view_if_needed()
     if page.viewport_size["width"] == 400:
-        dream, key = (page.locator(one).bounding_box() for one in (".stage", ".key >> nth=-1"))
-        assert dream["y"] >= 0
-        assert dream["y"] + dream["height"] <= key["y"]
+        page.wait_for_function(
+            "() => { const key = [...document.querySelectorAll('.key')].at(-1); key.scrollIntoView({ block: 'end' }); "
+            "const dream = document.querySelector('.stage').getBoundingClientRect(); "
+            "return dream.top >= 0 && dream.bottom <= key.getBoundingClientRect().top; }"
+        )
         assert page.locator(".examples").first.is_hidden()
 
 
@@ -274,10 +313,18 @@ def test_a_plan_is_cancelled_by_its_button_and_by_leaving_the_page(page, tiny):
     assert (job.state, left.state) == ("cancelled", "cancelled")
 
 
+WIDTH_OF_POINTS = """() => {
+    const { width, height } = document.querySelector('canvas');
+    const { data } = document.querySelector('canvas').getContext('2d').getImageData(0, 0, width, height);
+    const at = [...Array(width * height).keys()].filter((i) => data[4 * i + 3]).map((i) => i % width);
+    return Math.max(...at) - Math.min(...at);
+}"""
+
+
 def test_map_hover_click_and_name(page, tiny):
     page.to("map")
     page.wait_for_selector(".legend span")
-    page.wait_for_timeout(300)
+    page.wait_for_function(f"() => ({WIDTH_OF_POINTS})() > 0")
     box = page.locator("canvas").bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.get_by_role("button", name="draw a line around some").click()
@@ -314,14 +361,6 @@ def test_map_hover_click_and_name(page, tiny):
     page.mouse.up()
     page.wait_for_selector(".results button")
     assert "search?video=" in page.url
-
-
-WIDTH_OF_POINTS = """() => {
-    const { width, height } = document.querySelector('canvas');
-    const { data } = document.querySelector('canvas').getContext('2d').getImageData(0, 0, width, height);
-    const at = [...Array(width * height).keys()].filter((i) => data[4 * i + 3]).map((i) => i % width);
-    return Math.max(...at) - Math.min(...at);
-}"""
 
 
 def test_the_map_by_fingers(browser, tiny):
@@ -397,10 +436,12 @@ def test_search_like_a_group_under_filters(page, tiny):
         page.get_by_role("spinbutton", name="least speed").fill("80")
         page.get_by_role("spinbutton", name="from").fill("1")
         page.get_by_role("spinbutton", name="from").press("Enter")
-        page.wait_for_function("(before) => document.querySelector('.results').innerHTML !== before", arg=before)
-        page.wait_for_timeout(300)
-        titles = page.locator(".results button").evaluate_all("all => all.map((one) => one.title)")
-        assert all(int(re.search(r"faster than (\d+) %", title)[1]) >= 79 for title in titles)
+        page.wait_for_function(
+            "(before) => { const titles = [...document.querySelectorAll('.results button')].map((one) => one.title); "
+            "return document.querySelector('.results').innerHTML !== before && titles.length "
+            "&& titles.every((title) => Number(/faster than (\\d+) %/.exec(title)[1]) >= 79); }",
+            arg=before,
+        )
         page.get_by_role("spinbutton", name="greatest speed").fill("10")
         page.get_by_role("spinbutton", name="greatest speed").press("Enter")
         page.wait_for_selector("text=the least below the greatest; it says 80 to 10 %")

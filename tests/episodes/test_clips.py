@@ -107,9 +107,9 @@ def test_cameras_of_an_episode_are_one_recording(make_video, tmp_path):
     recordings = dict(zip(clips.names, clips.recordings, strict=True))
     assert recordings == {name: name.replace("right", "left") for name in recordings}
     for seed in range(5):  # what chooses the checkpoint is no other view of what was learnt from
-        for rest, apart in clips.folds(2, 6, seed)[:1]:
+        for rest, apart in clips.folds(3, 6, seed):
             both = {clips.recordings[i] for i in rest} & {clips.recordings[i] for i in apart}
-            assert len(both) <= 1  # one with more clips than were needed
+            assert len(both) <= 2  # of more clips than were needed, at either end
 
 
 def test_the_effective_rate_is_recorded():

@@ -21,6 +21,7 @@ from wildlam.models.decoder import DecoderConfig
 from wildlam.pretrained import TINY
 from wildlam.runs.folder import Run
 from wildlam.states.dataset import index_videos
+from wildlam.training.parallel import blocks_of
 from wildlam.workflows.baseline import (
     LabelledModelConfig,
     cut_labelled,
@@ -133,6 +134,9 @@ def test_several_learn_from_all_labels_and_act_by_their_mean(run, config, tmp_pa
     assert torch.isfinite(plans["latent"]).all()
     with pytest.raises(ValueError, match="folds must be 1 to 4, got 5"):
         replace(config, folds=5)
+    parted = replace(config.training, accumulate=3)  # of 12 clips, but not of the 4 of each
+    with pytest.raises(WildlamError, match="accumulate=3 does not divide the 4 clips"):
+        train_controller(run, replace(config, folds=3, training=parted), tmp_path / "parted")
 
 
 def test_one_of_several_learns_as_alone(run, config, tmp_path):
@@ -140,9 +144,10 @@ def test_one_of_several_learns_as_alone(run, config, tmp_path):
     several = train_controller(run, replace(config, folds=4), tmp_path / "several")
     alone = train_controller(run, config, tmp_path / "alone")
     found, other = weights(several), weights(alone)
-    assert any(name.startswith("members.3.") for name in found)
+    assert any(name.startswith("folds.3.") for name in found)
+    assert [type(block).__name__ for block in blocks_of(load_controller(several, *loaded(run))[0])] == ["Block"] * 4
     for name in ("action_mean", "latent_std", "linear.weight"):
-        torch.testing.assert_close(found[f"members.0.{name}"], other[name], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(found[f"folds.0.{name}"], other[name], rtol=1e-3, atol=1e-3)
 
 
 def test_a_controller_of_before_there_was_a_start_opens(run, config):

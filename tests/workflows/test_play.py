@@ -233,6 +233,22 @@ def test_a_policy_acts_by_itself_and_begins_plans(run, capsys):
         play(run=run, world="nav", policy=run / "policy")
 
 
+@pytest.mark.skipif(not find_spec("vizdoom"), reason="needs ViZDoom")
+def test_a_policy_of_real_actions_needs_no_map_to_them(run, tmp_path, monkeypatch):
+    training = TrainingConfig(steps=2, batch_size=4, save_every=2, eval_every=2)
+    films, small = run.parent / "films", PolicyConfig(blocks=1, width=16)
+    real = train_policy(run, policy=small, training=training, labelled=films, clips=4, out=tmp_path / "real")
+    monkeypatch.delattr("wildlam.workflows.play.decoded_policy")
+    few = {"run": run, "world": "nav", "labelled": films, "clips": 4, "episodes": 1, "policy": real}
+    found = json.loads((play(**few).folder / "play.json").read_text())
+    assert found["milliseconds"].keys() == {"random", "policy", "latent", "latent from policy"}
+    assert not np.allclose(found["actions"]["latent"], found["actions"]["latent from policy"])
+    assert not np.allclose(found["actions"]["policy"], found["actions"]["random"])
+    monkeypatch.setattr("wildlam.workflows.play.load_policy", lambda *_: (None, ARM))
+    with pytest.raises(WildlamError, match=r"real does .*, those of .*controller are .*; give another policy"):
+        play(**few)
+
+
 def test_what_does_not_fit_is_refused(run, monkeypatch):
     with pytest.raises(WildlamError, match=r"^cameras is for arm, not for nav"):
         play(run=run, world="nav", cameras="many")

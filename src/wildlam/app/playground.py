@@ -339,7 +339,8 @@ class Playground:
         try:
             trained = load(self.run)
             drivers = []
-            for folder in sorted(file.parent for file in self.run.glob("*/actions.json")):
+            spaces = sorted(self.run.glob("*/actions.json"))
+            for folder in (file.parent for file in spaces if "drives" in read_json(file)):
                 try:
                     controller, space = load_controller(folder, trained.encoder, trained.model)
                 except WildlamError as error:  # interrupted, or of another model

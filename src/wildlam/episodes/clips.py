@@ -82,8 +82,8 @@ class LabelledClips:
     def folds(self, count: int, most: int, seed: int) -> list[tuple[list[int], list[int]]]:
         """Numbers of clips to learn from, and of others to judge that by, ``count`` times.
 
-        The others are of recordings of their own, as far as there are several, and each time other ones: one clip of
-        ``count``, ``most`` clips at most.
+        The others are each time other ones, one clip of ``count``, ``most`` clips at most: whole recordings, as far as
+        there are as many, but for one at either end that has more clips than were needed.
         """
         order = np.random.default_rng(seed).permutation(len(self)).tolist()
         recordings = self.recordings

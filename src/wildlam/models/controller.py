@@ -104,11 +104,15 @@ class ControllerEnsemble(Controller):
         members: the controllers.
     """
 
-    members: Sequence[ControllerNetwork]
-
     def __init__(self, members: Sequence[ControllerNetwork]) -> None:
         super().__init__()
-        self.members = nn.ModuleList(members)  # type: ignore[assignment]
+        # No list, as the modules of a list are taken for blocks where memory is to be saved.
+        self.folds = nn.ModuleDict({str(fold): member for fold, member in enumerate(members)})
+
+    @property
+    def members(self) -> list[ControllerNetwork]:
+        """The controllers."""
+        return list(self.folds.values())  # type: ignore[arg-type]
 
     @property
     def action_mean(self) -> Tensor:  # type: ignore[override]
@@ -121,7 +125,9 @@ class ControllerEnsemble(Controller):
         return torch.stack([member.action_std for member in self.members]).mean(dim=0)
 
     def forward(self, actions: Tensor, states: Tensor, latents: Tensor) -> Loss:
-        """Mean loss of the members, each by its own share of the batch, in their order."""
+        """Mean loss of the members, each by its own share of the batch, in their order. Gradients are clipped by the
+        norm of all together.
+        """
         shares = zip(*(given.chunk(len(self.members)) for given in (actions, states, latents)), strict=True)
         losses: list[Loss] = [member(*share) for member, share in zip(self.members, shares, strict=True)]
 

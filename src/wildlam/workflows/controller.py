@@ -30,7 +30,9 @@ from wildlam.report.strips import Strip
 from wildlam.runs import checkpoints
 from wildlam.runs.command import records_call
 from wildlam.runs.folder import Run
+from wildlam.states.dataset import Clips
 from wildlam.training import TrainingConfig
+from wildlam.training.loop import check_accumulate
 from wildlam.training.optimizers import OptimizerConfig
 from wildlam.types import Encoder, check_seed, settle_paths
 from wildlam.workflows import durations
@@ -81,9 +83,10 @@ class ControllingConfig(ChoosesReading):
 
     Args:
         data: labelled data: LeRobot, DROID, RECON, or a folder of videos with NAME.poses.csv beside each.
-        clips: labelled clips of 8 states to train on, a quarter of them for validation; all if not given.
+        clips: labelled clips of 8 states to train on; all if not given. A quarter of them, or with `folds` as many as a
+            fold has, is for validation.
         folds: controllers that are trained at once, each with another part of the clips for validation, of which the
-            mean is taken: all clips teach, and so many cost as many times as much. 1: a single one.
+            mean acts: all clips teach, and so many cost as many times as much. 1: a single one.
         unlabelled: videos of the same body without actions. They get pseudo-labels, by a linear map from their latent
             actions, and are trained on as well. It may help where labels are few: compare the validation losses.
         controller: inputs and size of the controller.
@@ -143,6 +146,7 @@ def train_controller(
         unlabelled=config.unlabelled and config.unlabelled.absolute(),
         training=config.training.settled(encoder.device),
     )
+    check_accumulate(config.training.accumulate, config.training.batch_size)  # of each fold by itself
     run = claimed(Path(out or path / FOLDER), config, "controller")
     _check_driven(run, model, f"give another {option('out')}")
     cut = cut_labelled(config.data, encoder, of_run.data.fps, config.clips, config.tolerance, config.reading)
@@ -155,12 +159,13 @@ def train_controller(
     space = given.space
     model.requires_grad_(False)
     controller = _new(config, encoder, model, space)
+    films = _films(config, of_run, encoder, len(folds[0][0]))
     makers = []
     for member, (train, _) in zip(_members(controller), folds, strict=True):
         member.fit_scales(given.actions[train], z[train])
         if config.controller.start == "linear":
             member.begin_with(fit_linear(given.actions[train], z[train]))
-        makers.append(_batches(config, of_run, encoder, model, given.choose(train), z[train]))
+        makers.append(_batches(config, model, given.choose(train), z[train], films))
 
     def batches(start: int) -> Iterator[ActionBatch]:
         return (reduce(_joined, shares) for shares in zip(*(make(start) for make in makers), strict=True))
@@ -196,8 +201,9 @@ def train_controller(
             "loss": checkpoints.best(run.checkpoints).score,
         },
     }
-    known = given.actions
-    read, mean = fit_linear(z, known), known.mean(dim=(0, 1))
+    train, _ = folds[0]
+    known = given.actions[train]
+    read, mean = fit_linear(z[train], known), known.mean(dim=(0, 1))
     results |= found.summary() | {"errors": errors_by_component(model, best, labelled.held_out, read, mean)}
     write_atomically(run.path / RESULTS, json.dumps(results, indent=2))
     write_controller_report(
@@ -430,7 +436,8 @@ def controller_results(folder: Path) -> str:
             f"size of change over the true one   {figure('movement')} (inferred: {figure('movement_idm')})",
             "",
             f"Validation loss, on {validation['clips']} labelled clips: {validation['loss']:.4g}; between trainings on",
-            f"the same labels, such as with and without {option('unlabelled')}, choose the lower.",
+            f"the same labels in as many {option('folds')}, such as with and without {option('unlabelled')}, choose",
+            "the lower.",
             "",
             _conclusion(figure("z"), figure("over_copy"), figure("movement")) if is_enough else INCONCLUSIVE,
         ]
@@ -454,49 +461,52 @@ def _conclusion(z: Estimate, over_copy: Estimate, movement: Estimate) -> str:
     return "The controller works; wildlam plan shows how well plans with it do."
 
 
-def _batches(
-    config: ControllingConfig,
-    of_run: RunConfig,
-    encoder: Encoder,
-    model: LatentActionModel,
-    train: LabelledClips,
-    z: Tensor,
-) -> Callable[[int], Iterator[ActionBatch]]:
-    """Batches to train a controller on, from a step on."""
-    if config.unlabelled is not None:
-        return _with_pseudo_labels(config, of_run, encoder, model, train, z)
-    return partial(drawn_clips, train, config.training.batch_size, config.training.steps, config.seed, latents=z)
+@dataclass(frozen=True)
+class _UnlabelledFilms:
+    """Clips of videos without labels, and how many clips of a batch are labelled."""
+
+    clips: Clips
+    labelled: int
 
 
-def _with_pseudo_labels(
-    config: ControllingConfig,
-    of_run: RunConfig,
-    encoder: Encoder,
-    model: LatentActionModel,
-    labelled: LabelledClips,
-    z: Tensor,
-) -> Callable[[int], Iterator[ActionBatch]]:
-    """Batches of labelled clips and of unlabelled ones with pseudo-labels, from a step on.
+def _films(config: ControllingConfig, of_run: RunConfig, encoder: Encoder, labelled: int) -> _UnlabelledFilms | None:
+    """Clips of the videos without labels, if there are any.
 
-    The more clips are labelled, the larger their share of a batch: half with ``HALF``. Pseudo-labels are the linear
-    map from z with the least squared error. They regress to the mean, so a controller trained on them makes more of a
-    given action and moves more than one trained on few labels.
+    The more clips are ``labelled``, the larger their share of a batch: half with ``HALF``.
     """
-    assert config.unlabelled is not None
-    of_batch, steps = config.training.batch_size, config.training.steps
+    if config.unlabelled is None:
+        return None
+    of_batch = config.training.batch_size
     if of_batch < 2:
         raise WildlamError(
             f"{option('unlabelled')} shares a batch with labelled clips: training.batch_size must be at least 2"
         )
-    few = min(max(round(of_batch * len(labelled) / (len(labelled) + HALF)), 1), of_batch - 1)
-    clips = clips_like_labelled(config.unlabelled, of_run, encoder, of_batch - few, config.seed)
+    few = min(max(round(of_batch * labelled / (labelled + HALF)), 1), of_batch - 1)
+    return _UnlabelledFilms(clips_like_labelled(config.unlabelled, of_run, encoder, of_batch - few, config.seed), few)
+
+
+def _batches(
+    config: ControllingConfig,
+    model: LatentActionModel,
+    labelled: LabelledClips,
+    z: Tensor,
+    films: _UnlabelledFilms | None,
+) -> Callable[[int], Iterator[ActionBatch]]:
+    """Batches to train a controller on, from a step on: of labelled clips, and of unlabelled ones with pseudo-labels.
+
+    Pseudo-labels are the linear map from z with the least squared error. They regress to the mean, so a controller
+    trained on them makes more of a given action and moves more than one trained on few labels.
+    """
+    of_batch, steps = config.training.batch_size, config.training.steps
+    if films is None:
+        return partial(drawn_clips, labelled, of_batch, steps, config.seed, latents=z)
     pseudo_label = fit_linear(z, labelled.actions)
 
     @torch.no_grad()
     def batches(start: int) -> Iterator[ActionBatch]:
-        known = drawn_clips(labelled, few, steps, config.seed, start, z)
-        for batch, unlabelled in zip(known, clips.batches(start, steps), strict=True):
-            (states,) = clips.states(unlabelled)
+        known = drawn_clips(labelled, films.labelled, steps, config.seed, start, z)
+        for batch, unlabelled in zip(known, films.clips.batches(start, steps), strict=True):
+            (states,) = films.clips.states(unlabelled)
             latents = model.infer(states).float()
             of = unlabelled.names, unlabelled.sources, unlabelled.starts
             yield _joined(batch, ActionBatch(states, *of, actions=pseudo_label(latents), latents=latents))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from wildlam.episodes.clips import LabelledClips, cut_clips
 from wildlam.episodes.formats import cache_folder, read_episodes
@@ -209,8 +209,22 @@ def load_driven(
     return LatentRun(*parts, prior, place, decoder, config.unlikely)
 
 
+class FewClips(Protocol):
+    """Which labelled clips are taken."""
+
+    @property
+    def clips(self) -> int | None:
+        """How many; all if not given."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Seed of their choice."""
+        ...
+
+
 def few_labelled(
-    config: DrivingConfig, labelled: Path, encoder: Encoder, fps: float, tolerance: float, reading: Reading
+    config: FewClips, labelled: Path, encoder: Encoder, fps: float, tolerance: float, reading: Reading
 ) -> LabelledClips:
     """The labelled clips that linear maps are fitted to; see ``load_driven``."""
     episodes = read_episodes(labelled, tolerance, reading)

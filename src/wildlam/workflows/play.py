@@ -18,11 +18,11 @@ from tqdm import tqdm
 from wildlam.config import config_from
 from wildlam.episodes.action_spaces import PoseSpace
 from wildlam.episodes.clips import encode_frames
-from wildlam.episodes.vectors import few
+from wildlam.episodes.vectors import described, few
 from wildlam.errors import WildlamError, option
 from wildlam.evaluation.intervals import PerClip
 from wildlam.fileio import ensure_writable, write_atomically, writing
-from wildlam.models.policy import Policy as LatentPolicy
+from wildlam.models.policy import Policy as GoalPolicy
 from wildlam.planning.mpc import ITERATIONS, SAMPLES, Policy, Start, Trace, World, follow
 from wildlam.planning.solvers.base import Prior
 from wildlam.report.html import video
@@ -36,7 +36,7 @@ from wildlam.workflows.driven_run import DrivenRun
 from wildlam.workflows.latent_run import DrivingConfig, labelled_like, load_driven
 from wildlam.workflows.plan import dynamics_of
 from wildlam.workflows.players import Players, first_action, parts, prior_of
-from wildlam.workflows.policy import acting_policy, load_policy
+from wildlam.workflows.policy import RealPolicy, decoded_policy, load_policy
 from wildlam.workflows.pseudo_labels import films_of
 from wildlam.worlds.simulators import SIMULATORS, chosen_cameras
 from wildlam.worlds.simulators.base import Budget, Simulator
@@ -164,7 +164,7 @@ def play(config: PlayConfig | str | Path | None = None, /, **keywords: Any) -> P
     _check_actions(driven, simulator, budget, fps)
     simulator = simulator.taking(driven.space)
     tasks = simulator.tasks(config.seed, config.episodes)
-    policy = load_policy(config.policy, driven.encoder, driven.model) if config.policy else None
+    policy = _policy_of(config.policy, driven) if config.policy else None
     folder = ensure_writable(config.out or driven.run.path / f"play-{config.world}{config.ending}")
     dynamics = dynamics_of(driven, config.baselines)
     between = simulator.space.between if isinstance(driven.space, PoseSpace) else None
@@ -208,7 +208,20 @@ def _check_actions(driven: DrivenRun, simulator: Simulator, budget: Budget, fps:
         raise WildlamError(f"{driven.learner} was trained in other units: {found}; {another}")
 
 
-def _fit(config: PlayConfig, players: Players, policy: LatentPolicy | None) -> None:
+def _policy_of(folder: Path, driven: DrivenRun) -> GoalPolicy | RealPolicy:
+    """Load a policy: of latent actions, or of the real ones that the run is driven by."""
+    policy, space = load_policy(folder, driven.encoder, driven.model)
+    if space is None:
+        return policy
+    if space != driven.space:
+        raise WildlamError(
+            f"{folder} does {described(space)}, those of {driven.place} are {described(driven.space)}; give another "
+            f"{option('policy')}"
+        )
+    return RealPolicy(policy, driven.dynamics)
+
+
+def _fit(config: PlayConfig, players: Players, policy: GoalPolicy | RealPolicy | None) -> None:
     """Fit to labelled clips what needs some."""
     if not config.guided:
         return
@@ -218,7 +231,8 @@ def _fit(config: PlayConfig, players: Players, policy: LatentPolicy | None) -> N
     clips = labelled_like(config, driven, config.labelled)
     players.fit(clips, films, config.guide, config.controls, config.seed)
     if policy is not None:
-        players.policy = acting_policy(policy, driven.model, clips)
+        real = policy if isinstance(policy, RealPolicy) else decoded_policy(policy, driven.model, clips)
+        players.policy = real
         players.acts["policy"] = players.policy.act
 
 

@@ -54,16 +54,21 @@ def clips_like_labelled(folder: Path, of_run: RunConfig, encoder: Encoder, size:
     Raises:
         WildlamError: the encoder makes a state of several frames, or something is wrong with the videos.
     """
-    if encoder.spec.frames_per_state > 1:
-        raise WildlamError(
-            f"{encoder.spec.name} makes a state of {encoder.spec.frames_per_state} frames, which labelled clips show "
-            f"doubled and films do not: their latent actions last longer; leave {option('unlabelled')} out"
-        )
+    check_films_like_labelled(encoder, "unlabelled")
     data = replace(of_run.data, path=folder, cache=None, mixture={}, frames=STATES)
     like = replace(of_run, data=data, training=replace(of_run.training, batch_size=size), seed=seed)
     with named(videos_given_by(option("unlabelled"))):
         before = partial(durations.announce_encoding, like, encoder)
         return load_clips(like, encoder, Processes(0, 1, encoder.device), before)
+
+
+def check_films_like_labelled(encoder: Encoder, given: str) -> None:
+    """Refuse an encoder that sees clips otherwise than videos; ``given``: the option to leave out."""
+    if encoder.spec.frames_per_state > 1:
+        raise WildlamError(
+            f"{encoder.spec.name} makes a state of {encoder.spec.frames_per_state} frames, which labelled clips show "
+            f"doubled and films do not: their latent actions last longer; leave {option(given)} out"
+        )
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,38 @@ class PseudoLabels:
         return {"clips": len(self.films.states), "r squared": r_squared}
 
 
-def pseudo_labels(model: LatentActionModel, few: LabelledClips, films: Films, horizon: int) -> PseudoLabels:
-    """Tell what is done in videos without labels.
+@dataclass(frozen=True)
+class Labeller:
+    """What few labelled clips tell of videos.
+
+    Attributes:
+        labelled: these clips.
+        latents: latent actions between their states.
+        mean: see ``PseudoLabels``.
+        explained: likewise.
+    """
+
+    labelled: Motions
+    latents: Tensor
+    mean: bool
+    explained: Tensor
+
+    def taught_by(self, some: Tensor | None = None) -> Callable[[Films], Motions]:
+        """Tells what is done in videos, by some of the labelled clips, given by number, or by all."""
+        some = torch.arange(len(self.latents)) if some is None else some
+        maps = _maps(self.labelled, self.latents, self.mean, some)
+
+        def tell(films: Films) -> Motions:
+            there = Motions(films.see, films.states, torch.empty(0), self.labelled.horizon, films.recordings)
+            parts = zip(maps, _seen(there, films.latents, self.mean), strict=True)
+            told = [fitted(see(part), there.spans) for (fitted, see), part in parts]
+            return replace(there, done=torch.stack(told).mean(dim=0))
+
+        return tell
+
+
+def fit_labeller(model: LatentActionModel, few: LabelledClips, see: Components, horizon: int) -> Labeller:
+    """Learn to tell what is done in videos without labels.
 
     By linear maps to the sum of the actions, one from the sum of z and the change of the state, one from that change
     alone, whose mean is taken, as each errs in its own way; or, where that misses less of labelled recordings
@@ -133,49 +168,56 @@ def pseudo_labels(model: LatentActionModel, few: LabelledClips, films: Films, ho
     Args:
         model: model that infers z.
         few: the labelled clips, four at least.
-        films: the videos.
+        see: principal components of states.
         horizon: most steps between two states.
     """
-    labelled, z = motions_of(few, horizon, films.see), infer_latents(model, few.states).double().cpu()
-    there = Motions(films.see, films.states, torch.empty(0), horizon, films.recordings)
-    spans, done, recordings = labelled.spans, labelled.done, labelled.recordings
-    seen = {
-        mean: list(zip(_seen(labelled, z, mean), _seen(there, films.latents, mean), strict=True))
-        for mean in (False, True)
-    }
-
-    def maps(mean: bool, some: Tensor) -> list[tuple[SpanMap, Tensor]]:
-        """Maps that some of the clips teach, and what each sees of the films."""
-        found = []
-        for own, of_films in seen[mean]:
-            scales = [standardiser(part[some], together) for part, together in own]
-            x, other = (
-                torch.cat([scale(part) for scale, (part, _) in zip(scales, parts, strict=True)], dim=-1)
-                for parts in (own, of_films)
-            )
-            found.append((SpanMap(x[some], spans, done[some], recordings[some], mean), other))
-        return found
+    labelled, z = motions_of(few, horizon, see), infer_latents(model, few.states).double().cpu()
 
     def missed(mean: bool) -> Tensor:
-        every = [fitted.missed()[:, labelled.longest] for fitted, _ in maps(mean, torch.arange(len(few)))]
+        every = [fitted.missed()[:, labelled.longest] for fitted, _ in _maps(labelled, z, mean, torch.arange(len(few)))]
         return torch.stack(every).mean(dim=0)
 
     best, off = min(
-        ((mean, missed(mean)) for mean in seen), key=lambda one: float((one[1] / labelled.varied).square().mean())
+        ((mean, missed(mean)) for mean in (False, True)),
+        key=lambda one: float((one[1] / labelled.varied).square().mean()),
     )
+    varied = labelled.done[:, labelled.longest].flatten(0, 1).var(dim=0).clamp(min=1e-18)
+    explained = 1 - off.square().mean(dim=(0, 1)) / varied
+    return Labeller(labelled, z, best, explained.float())
+
+
+def pseudo_labels(model: LatentActionModel, few: LabelledClips, films: Films, horizon: int) -> PseudoLabels:
+    """Tell what is done in videos without labels; see ``fit_labeller``."""
+    labeller = fit_labeller(model, few, films.see, horizon)
 
     def relabel(some: Tensor) -> Motions:
-        return replace(there, done=torch.stack([fitted(x, there.spans) for fitted, x in maps(best, some)]).mean(dim=0))
+        return labeller.taught_by(some)(films)
 
-    varied = done[:, labelled.longest].flatten(0, 1).var(dim=0).clamp(min=1e-18)
-    explained = 1 - off.square().mean(dim=(0, 1)) / varied
-    return PseudoLabels(relabel(torch.arange(len(few))), labelled, relabel, best, explained.float())
+    return PseudoLabels(labeller.taught_by()(films), labeller.labelled, relabel, labeller.mean, labeller.explained)
 
 
-def _seen(motions: Motions, latents: Tensor, mean: bool) -> list[list[tuple[Tensor, bool]]]:
-    """What each map sees of all between the states of each pair, ``[C, P, F]``, and whether its components have one
-    scale for all.
-    """
+Parts = list[tuple[Tensor, bool]]
+"""What is seen of pairs of states, ``[C, P, F]`` each, and whether its components have one scale for all."""
+
+
+def _maps(
+    labelled: Motions, latents: Tensor, mean: bool, some: Tensor
+) -> list[tuple[SpanMap, Callable[[Parts], Tensor]]]:
+    """Maps that some of the clips teach, and what makes of all that is seen of pairs what each of them takes."""
+    found: list[tuple[SpanMap, Callable[[Parts], Tensor]]] = []
+    for own in _seen(labelled, latents, mean):
+        see = partial(_scaled, [standardiser(part[some], together) for part, together in own])
+        told = labelled.spans, labelled.done[some], labelled.recordings[some]
+        found.append((SpanMap(see(own)[some], *told, mean), see))
+    return found
+
+
+def _scaled(scales: list[Callable[[Tensor], Tensor]], parts: Parts) -> Tensor:
+    return torch.cat([scale(part) for scale, (part, _) in zip(scales, parts, strict=True)], dim=-1)
+
+
+def _seen(motions: Motions, latents: Tensor, mean: bool) -> list[Parts]:
+    """What each map sees of all between the states of each pair."""
     z, ends = sums_between(latents, motions.pairs), motions.ends
     if mean:
         return [[(z / motions.spans[:, None], False), (ends.flatten(-2), True)]]

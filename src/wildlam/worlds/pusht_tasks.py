@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from importlib.resources import files
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 
@@ -36,16 +37,18 @@ def drawn(seed: int, episodes: int = EPISODES) -> list[list[list[float]]]:
         seed: seed of the episodes.
         episodes: how many.
     """
-    found: list[list[list[float]]] = []
-    world, number = PushT(size=16), 0
-    while len(found) < episodes:
+    return [[np.round(way[i], 3).tolist() for i in (0, -1)] for way in islice(ways(seed), episodes)]
+
+
+def ways(seed: int) -> Iterator[np.ndarray]:
+    """States ``[AWAY + 1, 7]`` of the recorded episodes from start to goal, of the pairs of a seed in their order."""
+    world = PushT(size=16)
+    for number in count():
         rng = np.random.default_rng([_OWN, seed, number])
         states = np.stack([state for state, _ in islice(exploration(world, rng), _FRAMES)])
         start = int(rng.integers(_FRAMES - AWAY))
-        number += 1
         if not is_reached(states[start], states[start + AWAY]):
-            found.append([np.round(states[i], 3).tolist() for i in (start, start + AWAY)])
-    return found
+            yield states[start : start + AWAY + 1]
 
 
 def tasks(seed: int, episodes: int) -> list[dict[str, list[float]]]:

@@ -22,6 +22,7 @@ export function show(place, query) {
   const strong = el("span", {}, "1");
   let socket = null, waiting = null, sets = [], chosen = null, started = false, ended = false, stepping = false;
   let source = null, taken = false;  // the films' set, and whether somebody chose the keys
+  let tapped = null;  // a key that was pressed during a step
   let group = query.get("group");  // whose key is to be shown
   const holders = new Map();  // what holds a key down, a pointer or one of the keyboard, and which
   const times = [];
@@ -104,6 +105,7 @@ export function show(place, query) {
   function choose(set, gathering = false) {
     const same = set?.key === chosen?.key;  // told again, as after new examples: what is held down goes on
     for (const [by, key] of holders) if (!same || !set?.keys.some((one) => one.key === key)) holders.delete(by);
+    if (!holders.size) times.length = 0;
     chosen = set ?? null;
     strengthens.hidden = set?.scales === false;
     fill(tabs, ...sets.map((one) => el("button", { class: "chip", "aria-pressed": String(one === chosen), onclick: () => { taken = true; choose(one); } }, one.title)));
@@ -136,15 +138,21 @@ export function show(place, query) {
     const down = held();
     for (const one of keys.querySelectorAll(".key")) one.classList.toggle("down", down.includes(one.dataset.key));
   }
-  function press(key, by) { holders.set(by, key.key); mark(); go(key); }
+  function press(key, by) {
+    holders.delete(by);  // so that what is pressed last stands last
+    holders.set(by, key.key);
+    if (stepping) tapped = key.key;
+    mark();
+    go(key);
+  }
   function release(by) {
     if (!holders.delete(by)) return;
     mark();
     if (!holders.size) times.length = 0;
   }
-  function releaseAll() { holders.clear(); mark(); }
+  function releaseAll() { holders.clear(); times.length = 0; mark(); }
 
-  /** Take steps as long as a key is held, and one at least. */
+  /** Take steps as long as a key is held, and one at least, also of a key that is pressed and let go during a step. */
   async function go(first) {
     if (stepping || !start_.picked) return;
     stepping = true;
@@ -162,8 +170,10 @@ export function show(place, query) {
         draw(told);
         await pause(Math.max(0, PACE - (performance.now() - began)));
         pressed = held();
+        if (!pressed.length && tapped && chosen?.keys.some((one) => one.key === tapped)) pressed = [tapped];
+        tapped = null;
       } while (pressed.length && !ended);
-    } catch (error) { complain(note, error); releaseAll(); }
+    } catch (error) { complain(note, error); releaseAll(); tapped = null; }
     stepping = false;
   }
 
