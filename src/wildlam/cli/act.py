@@ -106,10 +106,12 @@ def run_policy(argv: Arguments) -> None:
 
     What a film comes to some steps later is taken for the goal. `policy play` lets it act in a simulator: a linear map
     from few labelled clips makes its latent actions real ones. It acts by itself, and the run's model plans both
-    without it and from what it would do; `wildlam play --policy` does the same.
+    without it and from what it would do; `wildlam play --policy` does the same. With --labelled it learns real actions
+    instead: those that few labelled clips tell of all videos (pseudo-labels).
 
     Examples:
       wildlam policy train runs/arm/run
+      wildlam policy train runs/arm/run --labelled runs/arm/videos --clips 64 --out runs/arm/real
       wildlam policy play runs/arm/run --world arm --labelled runs/arm/videos --clips 64
       wildlam policy play runs/arm/run --world arm --labelled runs/arm/videos --clips 64 --controls true
     """

@@ -128,7 +128,7 @@ def train_policy(
     config = replace(config, data=data, labelled=labelled, training=training)
     run = claimed(Path(out or opened.run.path / FOLDER), config, "policy")
     check_weights(run, model, "policy", f"give another {option('out')}")
-    told = _told(config, opened, model) if config.labelled is not None else None
+    told = _few_labels(config, opened, model) if config.labelled is not None else None
     width = model.bottleneck.dim if told is None else len(told.space.action_names)
     torch.manual_seed(config.seed)
     policy = config.policy.build(encoder.spec, width).to(encoder.device)
@@ -185,7 +185,7 @@ def train_policy(
     return run.path
 
 
-class _Told:
+class _FewLabels:
     """What labelled clips tell of videos: real actions.
 
     Args:
@@ -212,12 +212,12 @@ class _Told:
         return imitated
 
 
-def _told(config: PolicyTrainingConfig, opened: OpenRun, model: LatentActionModel) -> _Told:
+def _few_labels(config: PolicyTrainingConfig, opened: OpenRun, model: LatentActionModel) -> _FewLabels:
     """Read the labelled clips."""
     assert config.labelled is not None
     check_films_like_labelled(opened.encoder, "labelled")
     of = config.labelled, opened.encoder, opened.config.data.fps, config.tolerance, config.reading
-    return _Told(few_labelled(config, *of), model)
+    return _FewLabels(few_labelled(config, *of), model)
 
 
 @torch.no_grad()
