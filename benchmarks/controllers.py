@@ -35,7 +35,7 @@ from wildlam.workflows.plan import EPISODES, plan
 
 SAMPLES = 64
 """Candidates of an iteration, arm: those of ``planning.py``."""
-DEFAULT, FOLDS = "default", "four folds"
+DEFAULT = "default"
 UNTRAINED = TrainingConfig(steps=1, eval_every=1, save_every=1, optimizer=OptimizerConfig(muon=False, adamw_lr=1e-12))
 """A step that changes nothing."""
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unrolled, a tenth the weight": {"controller": ControllerConfig(prediction=10.0)},
     "step by step": {"controller": ControllerConfig(prediction=0.0)},
     "linear map alone": {"training": UNTRAINED},
-    FOLDS: {"folds": 4},
+    "four folds": {"folds": 4},
 }
 """What is changed of a controller's config."""
 FIGURES = {"over_idm": "rollout error over inferred", "z": "z error", "movement": "size of change"}

@@ -39,17 +39,19 @@ from wildlam.models.policy import Policy, PolicyConfig
 from wildlam.report.text import markdown_table
 from wildlam.types import Encoder
 from wildlam.workflows.baseline import STATES
-from wildlam.worlds.pusht import TABLE, PushT, is_reached, off
+from wildlam.worlds.pusht import RATE, TABLE, PushT, is_reached, off
 from wildlam.worlds.pusht_films import collect_pusht
 from wildlam.worlds.pusht_tasks import AWAY, EPISODES, fingerprint, tasks, ways
 
-HORIZON = round(AWAY * FPS / 10)
+HORIZON = round(AWAY * FPS / RATE)
 """Steps to a goal."""
 NOISE = [0.0, 5.0, 10.0, 20.0]
 """Pixels by which seen poses err; the T's angle by as many hundredths of a radian."""
 STEPS = {"poses": 4000, "states": 2000}
 """Training steps of a network."""
-BATCH, WIDTH, RATE = {"poses": 512, "states": 32}, 512, 2e-3
+PAIRS = {"poses": 512, "states": 32 * (STATES - 1)}
+"""Pairs of states of a training step."""
+WIDTH, LEARNING_RATE = 512, {"poses": 2e-3, "states": 1e-3}
 Act = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 """From pictures and poses, and those of the goals, and the steps that are left to displacements of the disc."""
 
@@ -199,12 +201,11 @@ def learn(
 ) -> None:
     """Train a network on pairs of states that are drawn: clips, first states, and steps between."""
     rng = np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(net.parameters(), RATE / 2, weight_decay=0.04, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE if seen == "poses" else RATE / 2, STEPS[seen])
+    optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE[seen], weight_decay=0.04, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE[seen], STEPS[seen])
     for _ in trange(STEPS[seen], desc=f"cloning by {seen}", unit="step", leave=False):
-        count = BATCH[seen] if seen == "poses" else BATCH[seen] * (STATES - 1)
-        steps = rng.integers(1, HORIZON + 1, count)
-        chosen = rng.integers(len(few), size=count), rng.integers(STATES - steps), steps
+        steps = rng.integers(1, HORIZON + 1, PAIRS[seen])
+        chosen = rng.integers(len(few), size=len(steps)), rng.integers(STATES - steps), steps
         optimizer.zero_grad()
         loss(chosen).backward()
         optimizer.step()
@@ -251,7 +252,7 @@ def text(rows: list[dict], args: argparse.Namespace) -> str:
         f"{args.episodes} episodes a seed of [pusht.md](pusht.md) (tasks `{fingerprint()}`); mean over the seeds",
         "(smallest to largest).",
         "",
-        "*replay*: the true displacements of the disc, step by step, from starts drawn likewise; *poses*: cloning that",
+        "*replay*: the true displacements of the disc, step by step; *poses*: cloning that",
         "sees where disc and T are, each coordinate with a normal error of so many pixels (or hundredths of a radian),",
         "that of the goal once an episode; *states*: that sees the states of all models there, by attention over their",
         "tokens.",

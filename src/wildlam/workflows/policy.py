@@ -49,7 +49,7 @@ from wildlam.workflows.baseline import check_clips, read_space, write_space
 from wildlam.workflows.latent_run import few_labelled
 from wildlam.workflows.motions import STATES_FOR_COMPONENTS, leading_of
 from wildlam.workflows.open_run import OpenRun, inferred, open_run
-from wildlam.workflows.pseudo_labels import Films, check_films_like_labelled, fit_labeller
+from wildlam.workflows.pseudo_labels import Films, Labeller, check_films_like_labelled, fit_labeller
 
 FOLDER = "policy"
 """Name of the policy's folder in a run's."""
@@ -128,22 +128,27 @@ def train_policy(
     config = replace(config, data=data, labelled=labelled, training=training)
     run = claimed(Path(out or opened.run.path / FOLDER), config, "policy")
     check_weights(run, model, "policy", f"give another {option('out')}")
-    told = _few_labels(config, opened, model) if config.labelled is not None else None
-    width = model.bottleneck.dim if told is None else len(told.space.action_names)
+    few = _few_labels(config, opened)
+    width = model.bottleneck.dim if few is None else len(few.space.action_names)
     torch.manual_seed(config.seed)
     policy = config.policy.build(encoder.spec, width).to(encoder.device)
     clips = unlabelled_clips(config, opened)
-    imitated = model.infer if told is None else told.fit(clips)
+    labeller = None if few is None else _labeller(model, few, clips)
+    told = None if labeller is None else _telling(labeller)
+
+    def imitated(states: Tensor) -> Tensor:
+        return model.infer(states) if told is None else told(states, infer_latents(model, states))
+
     with torch.no_grad():
         some = [imitated(states).float().flatten(0, 1) for states in first_states(clips, TRANSITIONS)]
     policy.fit_scales(torch.cat(some))
     held_out = inferred(clips, model, clips.held_out)
     if told is not None:
-        held_out = replace(held_out, z=torch.cat([imitated(held_out.states[part]) for part in held_out.batches()]))
+        held_out = replace(held_out, z=torch.cat([told(held_out.states[i], held_out.z[i]) for i in held_out.batches()]))
     run.create(dump_config(config), config.seed, encoder.spec)
     write_weights(run, model)
-    if told is not None:
-        write_space(run, told.space)
+    if few is not None:
+        write_space(run, few.space)
     states = opened.config.data.frames // encoder.spec.frames_per_state
 
     def inputs(count: int) -> tuple[Tensor, ...]:
@@ -179,45 +184,37 @@ def train_policy(
     best = load_best(run, policy, encoder.spec, encoder.device)
     found = held_out.per_clip(_errors(best, held_out))
     results = {"clips": len(held_out), "recordings": len(set(held_out.recordings)), "z error": found.summary()}
-    if told is not None:
-        results["pseudo-labels"] = {"clips": len(told.few), "r squared": told.explained}
+    if few is not None and labeller is not None:
+        r_squared = dict(zip(few.space.action_names, labeller.explained.tolist(), strict=True))
+        results["pseudo-labels"] = {"clips": len(few), "r squared": r_squared}
     write_atomically(run.path / RESULTS, json.dumps(results, indent=2))
     return run.path
 
 
-class _FewLabels:
-    """What labelled clips tell of videos: real actions.
-
-    Args:
-        few: the labelled clips.
-        model: model that infers z.
-    """
-
-    def __init__(self, few: LabelledClips, model: LatentActionModel) -> None:
-        self.few, self.model, self.space = few, model, few.space
-        self.explained: dict[str, float] = {}
-
-    def fit(self, clips: Clips) -> Callable[[Tensor], Tensor]:
-        """What tells the actions ``[B, T - 1, A]`` between states ``[B, T, N, D]`` of such videos."""
-        some = [states.cpu().bfloat16() for states in first_states(clips, STATES_FOR_COMPONENTS)]
-        see = leading_of(torch.cat(some))
-        labeller = fit_labeller(self.model, self.few, see, horizon=1)
-        self.explained = dict(zip(self.space.action_names, labeller.explained.tolist(), strict=True))
-        tell = labeller.taught_by()
-
-        def imitated(states: Tensor) -> Tensor:
-            z = infer_latents(self.model, states).double().cpu()
-            return tell(Films(see, see(states.cpu()), z, torch.arange(len(z)))).done.float()
-
-        return imitated
-
-
-def _few_labels(config: PolicyTrainingConfig, opened: OpenRun, model: LatentActionModel) -> _FewLabels:
-    """Read the labelled clips."""
-    assert config.labelled is not None
+def _few_labels(config: PolicyTrainingConfig, opened: OpenRun) -> LabelledClips | None:
+    """The labelled clips that tell real actions, if there are any."""
+    if config.labelled is None:
+        return None
     check_films_like_labelled(opened.encoder, "labelled")
     of = config.labelled, opened.encoder, opened.config.data.fps, config.tolerance, config.reading
-    return _FewLabels(few_labelled(config, *of), model)
+    return few_labelled(config, *of)
+
+
+def _labeller(model: LatentActionModel, few: LabelledClips, clips: Clips) -> Labeller:
+    """Learn to tell the single steps of videos by labelled clips."""
+    some = [states.cpu().bfloat16() for states in first_states(clips, STATES_FOR_COMPONENTS)]
+    return fit_labeller(model, few, leading_of(torch.cat(some)), horizon=1)
+
+
+def _telling(labeller: Labeller) -> Callable[[Tensor, Tensor], Tensor]:
+    """What tells the actions ``[B, T - 1, A]`` between states ``[B, T, N, D]`` by z ``[B, T - 1, Z]``, on the CPU."""
+    see, tell = labeller.labelled.see, labeller.taught_by()
+
+    def told(states: Tensor, z: Tensor) -> Tensor:
+        films = Films(see, see(states.cpu()), z.double().cpu(), torch.arange(len(z)))
+        return tell(labeller.look(films)).done.float()
+
+    return told
 
 
 @torch.no_grad()

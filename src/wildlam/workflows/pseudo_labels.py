@@ -128,6 +128,12 @@ class PseudoLabels:
         return {"clips": len(self.films.states), "r squared": r_squared}
 
 
+Parts = list[tuple[Tensor, bool]]
+"""What is seen of pairs of states, ``[C, P, F]`` each, and whether its components have one scale for all."""
+Looked = tuple[Motions, list[Parts]]
+"""Videos in which nothing is known to be done yet, and what each map sees of them."""
+
+
 @dataclass(frozen=True)
 class Labeller:
     """What few labelled clips tell of videos.
@@ -144,15 +150,19 @@ class Labeller:
     mean: bool
     explained: Tensor
 
-    def taught_by(self, some: Tensor | None = None) -> Callable[[Films], Motions]:
+    def look(self, films: Films) -> Looked:
+        """What is seen of videos, which ``taught_by`` tells of."""
+        there = Motions(films.see, films.states, torch.empty(0), self.labelled.horizon, films.recordings)
+        return there, _seen(there, films.latents, self.mean)
+
+    def taught_by(self, some: Tensor | None = None) -> Callable[[Looked], Motions]:
         """Tells what is done in videos, by some of the labelled clips, given by number, or by all."""
         some = torch.arange(len(self.latents)) if some is None else some
         maps = _maps(self.labelled, self.latents, self.mean, some)
 
-        def tell(films: Films) -> Motions:
-            there = Motions(films.see, films.states, torch.empty(0), self.labelled.horizon, films.recordings)
-            parts = zip(maps, _seen(there, films.latents, self.mean), strict=True)
-            told = [fitted(see(part), there.spans) for (fitted, see), part in parts]
+        def tell(looked: Looked) -> Motions:
+            there, parts = looked
+            told = [fitted(see(part), there.spans) for (fitted, see), part in zip(maps, parts, strict=True)]
             return replace(there, done=torch.stack(told).mean(dim=0))
 
         return tell
@@ -189,15 +199,12 @@ def fit_labeller(model: LatentActionModel, few: LabelledClips, see: Components, 
 def pseudo_labels(model: LatentActionModel, few: LabelledClips, films: Films, horizon: int) -> PseudoLabels:
     """Tell what is done in videos without labels; see ``fit_labeller``."""
     labeller = fit_labeller(model, few, films.see, horizon)
+    looked = labeller.look(films)  # once: cross-validation labels them again and again
 
     def relabel(some: Tensor) -> Motions:
-        return labeller.taught_by(some)(films)
+        return labeller.taught_by(some)(looked)
 
-    return PseudoLabels(labeller.taught_by()(films), labeller.labelled, relabel, labeller.mean, labeller.explained)
-
-
-Parts = list[tuple[Tensor, bool]]
-"""What is seen of pairs of states, ``[C, P, F]`` each, and whether its components have one scale for all."""
+    return PseudoLabels(labeller.taught_by()(looked), labeller.labelled, relabel, labeller.mean, labeller.explained)
 
 
 def _maps(
